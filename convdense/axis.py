@@ -1,0 +1,125 @@
+"""One axis of a tie map as entries (row, column, tap): the only file that knows stride, dilation, padding and flip."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from convdense.arguments import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """The entries of one axis: which output position meets which input position through which tap.
+
+    Parameters
+    ----------
+    rows, cols, taps : (entries,) integer arrays
+        Output position, input position and flattened tap of every entry.
+    n_rows, n_cols : int
+        Number of output and input positions.
+    tap_shape : tuple of int
+        Shape of this axis' part of the weight array.
+    coefficients : (entries,) array or None
+        Small exact numbers the weight is multiplied with; None stands for 1 everywhere.
+    """
+
+    rows: Array
+    cols: Array
+    taps: Array
+    n_rows: int
+    n_cols: int
+    tap_shape: tuple[int, ...]
+    coefficients: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_taps(self) -> int:
+        """Number of taps."""
+        return prod(self.tap_shape)
+
+    @property
+    def T(self) -> "Axis":  # noqa: N802  (NumPy's name)
+        """The same entries with outputs and inputs exchanged."""
+        return Axis(self.cols, self.rows, self.taps, self.n_cols, self.n_rows, self.tap_shape, self.coefficients)
+
+    def take(self, keep: Array) -> "Axis":
+        """Return the entries selected by a mask, an index array or a slice; the sizes stay."""
+        coefficients = None if self.coefficients is None else self.coefficients[keep]
+        return Axis(
+            self.rows[keep], self.cols[keep], self.taps[keep], self.n_rows, self.n_cols, self.tap_shape, coefficients
+        )
+
+    def cell(self, row: int, col: int) -> "Axis":
+        """Return the entries of one cell as an axis of one output and one input."""
+        part = self.take((self.rows == row) & (self.cols == col))
+        zeros = np.zeros_like(part.rows)
+        return Axis(zeros, zeros, part.taps, 1, 1, self.tap_shape, part.coefficients)
+
+
+def window(
+    n_in: int, n_out: int, kernel: int, *, stride: int, dilation: int, begin: int, mode: str = "zeros", flip: bool
+) -> Axis:
+    """Return the entries of a kernel sliding along one axis: output o meets cell ``o*stride + t*dilation - begin``.
+
+    A cell outside the input is dropped ("zeros") or replaced by the one it copies.
+
+    Examples
+    --------
+    >>> axis = window(4, 3, 2, stride=1, dilation=1, begin=0, flip=False)
+    >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
+    [(0, 0, 0), (0, 1, 1), (1, 1, 0), (1, 2, 1), (2, 2, 0), (2, 3, 1)]
+    """
+    rows = np.repeat(np.arange(n_out), kernel)
+    steps = np.tile(np.arange(kernel), n_out)
+    cells = rows * stride + steps * dilation - begin
+    cols = _source(cells, n_in, mode)
+    taps = kernel - 1 - steps if flip else steps
+    axis = Axis(rows, cols, taps, n_out, n_in, (kernel,))
+    return axis.take((cells >= 0) & (cells < n_in)) if mode == "zeros" else axis
+
+
+def _source(cells: Array, n: int, mode: str) -> Array:
+    """Return the input cell whose value a padded cell copies (itself inside the input)."""
+    if mode == "circular":
+        return cells % n
+    if mode == "replicate":
+        return np.clip(cells, 0, n - 1)
+    if mode == "reflect":  # mirrored at the centre of the edge cell, which is not repeated
+        return (n - 1) - np.abs((n - 1) - np.abs(cells))
+    if mode == "symmetric":  # mirrored at the outer side of the edge cell, which is repeated
+        mirrored = np.where(cells < 0, -1 - cells, cells)
+        return np.where(mirrored >= n, 2 * n - 1 - mirrored, mirrored)
+    return cells
+
+
+def channels(n_out: int, n_in: int, groups: int) -> Axis:
+    """Return the entries of the channels: dense within each group, nothing across groups.
+
+    Examples
+    --------
+    >>> axis = channels(2, 4, groups=2)
+    >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
+    [(0, 0, 0), (0, 1, 1), (1, 2, 2), (1, 3, 3)]
+    """
+    per_group = n_in // groups
+    rows = np.repeat(np.arange(n_out), per_group)
+    within = np.tile(np.arange(per_group), n_out)
+    cols = rows // (n_out // groups) * per_group + within
+    return Axis(rows, cols, rows * per_group + within, n_out, n_in, (n_out, per_group))
+
+
+def untied(axis: Axis) -> Axis:
+    """Return the same entries with a weight of its own for every output position: the tap becomes (row, tap)."""
+    taps = axis.rows * axis.n_taps + axis.taps
+    shape = (axis.n_rows, *axis.tap_shape)
+    return Axis(axis.rows, axis.cols, taps, axis.n_rows, axis.n_cols, shape, axis.coefficients)
+
+
+def spread(n_out: int, shared: bool) -> Axis:
+    """Return the entries of a bias along one axis: one input that is 1, one weight for all outputs or one for each."""
+    rows = np.arange(n_out)
+    zeros = np.zeros_like(rows)
+    return Axis(rows, zeros, zeros if shared else rows, n_out, 1, () if shared else (n_out,))

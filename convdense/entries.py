@@ -1,0 +1,78 @@
+"""The Kronecker product of axes written out as entries (row, column, index), all at once or slab by slab."""
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from itertools import accumulate
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from convdense.arguments import Array
+from convdense.axis import Axis
+
+
+class Entries(NamedTuple):
+    """Edges of the dense layer: ``W[row, col]`` is the sum of ``coefficient * w[index]`` over its entries.
+
+    Several entries may share one cell. `coefficient` is None where all of them are 1.
+    """
+
+    row: Array
+    col: Array
+    index: Array
+    coefficient: Array | None = None
+
+
+def kron(parts: Sequence[Array], sizes: Sequence[int]) -> Array:
+    """Return the flattened positions of the product: ``((p0 * n1 + p1) * n2 + p2) ...`` over all combinations.
+
+    Examples
+    --------
+    >>> kron([np.array([0, 1]), np.array([0, 2])], [2, 3])
+    array([0, 2, 3, 5])
+    """
+    pairs = zip(parts[1:], sizes[1:], strict=True)
+    return reduce(lambda outer, p: (outer[:, None] * p[1] + p[0]).ravel(), pairs, parts[0])
+
+
+def outer(parts: Sequence[Array]) -> Array:
+    """Return the flattened products over all combinations."""
+    return reduce(lambda left, right: np.multiply.outer(left, right).ravel(), parts)
+
+
+def count(axes: Sequence[Axis]) -> int:
+    """Return the number of entries of the product."""
+    return prod(len(axis) for axis in axes)
+
+
+def expand(axes: Sequence[Axis], table: Array | None = None) -> Entries:
+    """Return every entry of the product, in the order of the axes' own entries.
+
+    `table` gives the flattened weight of each product of taps; None means they are the same.
+    """
+    index = kron([a.taps for a in axes], [a.n_taps for a in axes])
+    coefficient = None
+    if any(a.coefficients is not None for a in axes):
+        coefficient = outer([np.ones(len(a), np.int8) if a.coefficients is None else a.coefficients for a in axes])
+    return Entries(
+        kron([a.rows for a in axes], [a.n_rows for a in axes]),
+        kron([a.cols for a in axes], [a.n_cols for a in axes]),
+        index if table is None else table[index],
+        coefficient,
+    )
+
+
+def slabs(axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20) -> Iterator[Entries]:
+    """Yield all entries in slabs of about `limit`, cut along the first axis that is long enough."""
+    sizes = [len(a) for a in axes]
+    if prod(sizes) <= limit:
+        yield expand(axes, table)
+        return
+    rest = prod(sizes) // np.array(list(accumulate(sizes, lambda a, b: a * b)))  # entries beyond axis 0, 0-1, 0-2, ...
+    cut = int(np.argmax(rest <= limit))  # the last axis has rest 1, so there is one
+    step = max(1, limit // int(rest[cut]))
+    for start in np.ndindex(*sizes[:cut]):
+        head = [a.take(slice(i, i + 1)) for a, i in zip(axes, start, strict=False)]
+        for first in range(0, sizes[cut], step):
+            yield expand([*head, axes[cut].take(slice(first, first + step)), *axes[cut + 1 :]], table)
