@@ -45,7 +45,7 @@ class Axis:
         """The same entries with outputs and inputs exchanged."""
         return Axis(self.cols, self.rows, self.taps, self.n_cols, self.n_rows, self.tap_shape, self.coefficients)
 
-    def take(self, keep: Array) -> "Axis":
+    def take(self, keep: Array | slice) -> "Axis":
         """Return the entries selected by a mask, an index array or a slice; the sizes stay."""
         coefficients = None if self.coefficients is None else self.coefficients[keep]
         return Axis(
@@ -84,9 +84,9 @@ def window(
 def _source(cells: Array, n: int, mode: str) -> Array:
     """Return the input cell whose value a padded cell copies (itself inside the input)."""
     if mode == "circular":
-        return cells % n
+        return np.mod(cells, n)
     if mode == "replicate":
-        return np.clip(cells, 0, n - 1)
+        return np.asarray(cells.clip(0, n - 1))
     if mode == "reflect":  # mirrored at the centre of the edge cell, which is not repeated
         return (n - 1) - np.abs((n - 1) - np.abs(cells))
     if mode == "symmetric":  # mirrored at the outer side of the edge cell, which is repeated

@@ -9,24 +9,28 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense.geometry import (
-    Array,
     ConvTranspose,
-    Geometry,
     LocallyConnected,
     Windowed,
     backward_operands,
     forward_operands,
 )
 
-Edge = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-NUMPY_MODES = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
+Array = npt.NDArray[Any]
+Layer = Windowed | ConvTranspose
+Position = tuple[Any, ...]
+Edge = tuple[Position, Position, Position]
+NUMPY_MODES: dict[str, Any] = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
 
 
-def edges(layer: Geometry) -> Iterator[Edge]:
+def edges(layer: Layer) -> Iterator[Edge]:
     """Yield (output, input, weight) positions of every product, in plain loops; the kernel is never flipped here."""
-    return _transposed(layer) if isinstance(layer, ConvTranspose) else _sliding(layer)
+    if isinstance(layer, Windowed):
+        return _sliding(layer)
+    return _transposed(layer)
 
 
 def _sliding(layer: Windowed) -> Iterator[Edge]:
@@ -60,43 +64,49 @@ def padded_cells(layer: Windowed, axis: int) -> Array:
     numbers = np.arange(layer.in_spatial[axis])
     if layer.padding_mode == "zeros":
         return np.pad(numbers, layer.padding[axis], constant_values=-1)
-    return np.pad(numbers, layer.padding[axis], mode=NUMPY_MODES[layer.padding_mode])  # type: ignore[call-overload]
+    return np.pad(numbers, layer.padding[axis], mode=NUMPY_MODES[layer.padding_mode])
 
 
-def forward(layer: Geometry, x: Any, w: Any, b: Any = None) -> Array:
+def forward(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
     """Return y: every edge adds ``w * x`` to its output; then the bias."""
     x, w, b, had_batch = forward_operands(layer, x, w, b)
     kernel = flipped(layer, w)
     y = np.zeros((len(x), *layer.out_shape), np.result_type(x, w) if b is None else np.result_type(x, w, b))
     for out, inp, k in edges(layer):
-        y[:, *out] += kernel[k] * x[:, *inp]
+        y[_all(out)] += kernel[k] * x[_all(inp)]
     if b is not None:
         y += over_outputs(b, layer)
     return y if had_batch else y[0]
 
 
-def backward(layer: Geometry, x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
+def backward(layer: Layer, x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
     """Return dx, dw, db: every edge hands ``w * dy`` to its input and ``x * dy`` to its weight (x, w conjugated)."""
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     kernel = flipped(layer, w)
     dx = np.zeros((len(x), *layer.in_shape), np.result_type(w, dy))
     dkernel = np.zeros(layer.weight_shape, np.result_type(x, dy))
     for out, inp, k in edges(layer):
-        dx[:, *inp] += kernel[k].conj() * dy[:, *out]
-        dkernel[k] += (x[:, *inp].conj() * dy[:, *out]).sum()
+        dx[_all(inp)] += kernel[k].conj() * dy[_all(out)]
+        dkernel[k] += (x[_all(inp)].conj() * dy[_all(out)]).sum()
     return dx if had_batch else dx[0], flipped(layer, dkernel), bias_gradient(layer, dy)
 
 
-def flipped(layer: Geometry, w: Array) -> Array:
+def _all(position: Position) -> Position:
+    """Return the index of this position in every sample of the batch."""
+    return (slice(None), *position)
+
+
+def flipped(layer: Layer, w: Array) -> Array:
     """Return the kernel as it slides: reversed along its axes, the last ones of w, if the layer says so."""
     return np.flip(w, tuple(range(-len(layer.kernel), 0))) if layer.flip else w
 
 
-def over_outputs(b: Array, layer: Geometry) -> Array:
+def over_outputs(b: Array, layer: Layer) -> Array:
     """Return the bias with one axis per output axis, for broadcasting."""
     return b.reshape(b.shape + (1,) * (len(layer.out_shape) - b.ndim))
 
 
-def bias_gradient(layer: Geometry, dy: Array) -> Array:
+def bias_gradient(layer: Layer, dy: Array) -> Array:
     """Return db: dy of shape (batch, *out_shape) summed over the batch and over the axes that share a bias."""
-    return dy.sum(axis=(0, *range(1 + len(layer.bias_shape), dy.ndim)), dtype=dy.dtype)
+    db: Array = dy.sum(axis=(0, *range(1 + len(layer.bias_shape), dy.ndim)), dtype=dy.dtype)
+    return db

@@ -9,17 +9,26 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense.geometry import (
-    Array,
     ConvTranspose,
-    Geometry,
     LocallyConnected,
+    Windowed,
     backward_operands,
     forward_operands,
 )
 
-_NUMPY_MODE = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
+Array = npt.NDArray[Any]
+Layer = Windowed | ConvTranspose
+Index = tuple[Any, ...]  # an index with an ellipsis in front: the batch and channel axes
+_NUMPY_MODE: dict[str, Any] = {
+    "zeros": "constant",
+    "circular": "wrap",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "symmetric": "symmetric",
+}
 
 
 class ConvolutionGradients(NamedTuple):
@@ -30,7 +39,7 @@ class ConvolutionGradients(NamedTuple):
     db: Array
 
 
-def convolve(layer: Geometry, x: Any, w: Any, b: Any = None) -> Array:
+def convolve(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
     """Return the layer's output by direct convolution: the independent road, no matrix anywhere.
 
     Parameters
@@ -63,11 +72,11 @@ def convolve(layer: Geometry, x: Any, w: Any, b: Any = None) -> Array:
     else:
         y = _correlate(layer, _pad(layer, x), w)
     if b is not None:
-        y = y + b[(..., *[None] * (len(layer.out_shape) - b.ndim))]
+        y = y + np.expand_dims(b, tuple(range(b.ndim, len(layer.out_shape))))
     return y if had_batch else y[0]
 
 
-def convolve_backward(layer: Geometry, x: Any, w: Any, dy: Any) -> ConvolutionGradients:
+def convolve_backward(layer: Layer, x: Any, w: Any, dy: Any) -> ConvolutionGradients:
     """Return dx, dw, db by direct convolution, for the upstream gradient dy.
 
     Parameters
@@ -106,42 +115,42 @@ def convolve_backward(layer: Geometry, x: Any, w: Any, dy: Any) -> ConvolutionGr
     return ConvolutionGradients(dx if had_batch else dx[0], dw, dy.sum(axis=(0, *shared), dtype=dy.dtype))
 
 
-def _small(layer: Geometry) -> tuple[int, ...]:
+def _small(layer: Layer) -> tuple[int, ...]:
     """Return the window's positions: outputs of a convolution, inputs of a transposed one."""
     return layer.in_spatial if isinstance(layer, ConvTranspose) else layer.out_spatial
 
 
-def _taps(layer: Geometry) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Yield each tap's position in the weight array and its view of the padded cells, shape `_small`."""
+def _taps(layer: Layer) -> Iterator[tuple[Index, Index]]:
+    """Yield each tap's index in the weight array and the index of its view of the padded cells, shape `_small`."""
     numbers = list(zip(_small(layer), layer.stride, layer.dilation, strict=True))
     for tap in product(*map(range, layer.kernel)):
         view = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, (n, s, d) in zip(tap, numbers, strict=True))
         stored = tuple(k - 1 - t for t, k in zip(tap, layer.kernel, strict=True)) if layer.flip else tap
-        yield stored, view
+        yield (..., *stored), (..., *view)
 
 
-def _kernel(layer: Geometry, w: Array, tap: tuple[int, ...]) -> Array:
+def _kernel(layer: Layer, w: Array, tap: Index) -> Array:
     """Return one tap's channel matrix, (groups, out, in), for a locally connected layer (groups, out, in, positions).
 
     Out and in are those of a convolution: a transposed layer's input channels stand first in its weights too.
     """
-    part = w[(..., *tap)]
+    part = w[tap]
     if isinstance(layer, LocallyConnected):
         return part.reshape(layer.groups, -1, w.shape[1], np.prod(layer.out_spatial))
     return part.reshape(layer.groups, -1, w.shape[1])
 
 
-def _grouped(layer: Geometry, cells: Array) -> Array:
+def _grouped(layer: Layer, cells: Array) -> Array:
     """Return (batch, groups, channels per group, positions) of (batch, channels, *axes)."""
     batch, channels, *axes = cells.shape
     return cells.reshape(batch, layer.groups, channels // layer.groups, int(np.prod(axes)))
 
 
-def _correlate(layer: Geometry, padded: Array, w: Array) -> Array:
+def _correlate(layer: Layer, padded: Array, w: Array) -> Array:
     """Return (batch, out, *small): every tap multiplies its view of the padded cells."""
     y = np.zeros((len(padded), w.shape[0], *_small(layer)), np.result_type(padded, w))
     for tap, view in _taps(layer):
-        cells, kernel = _grouped(layer, padded[(..., *view)]), _kernel(layer, w, tap)
+        cells, kernel = _grouped(layer, padded[view]), _kernel(layer, w, tap)
         if kernel.ndim == 3:
             y += (kernel @ cells).reshape(y.shape)  # (groups, out, in) @ (batch, groups, in, positions)
         else:
@@ -149,13 +158,13 @@ def _correlate(layer: Geometry, padded: Array, w: Array) -> Array:
     return y
 
 
-def _stamp(layer: Geometry, small: Array, w: Array) -> Array:
+def _stamp(layer: Layer, small: Array, w: Array) -> Array:
     """Return (batch, in, *padded), the adjoint of `_correlate` without conjugation: every tap adds to its view."""
     sizes = [sum(pair) + n for pair, n in zip(layer.padding, _large(layer), strict=True)]
     full = np.zeros((len(small), w.shape[1] * layer.groups, *sizes), np.result_type(small, w))
     cells = _grouped(layer, small)
     for tap, view in _taps(layer):
-        kernel, target = _kernel(layer, w, tap), full[(..., *view)]
+        kernel, target = _kernel(layer, w, tap), full[view]
         if kernel.ndim == 3:
             target += (kernel.swapaxes(1, 2) @ cells).reshape(target.shape)
         else:
@@ -163,33 +172,31 @@ def _stamp(layer: Geometry, small: Array, w: Array) -> Array:
     return full
 
 
-def _pair(layer: Geometry, padded: Array, small: Array) -> Array:
+def _pair(layer: Layer, padded: Array, small: Array) -> Array:
     """Return the weight gradient: per tap, products of padded cells and window positions summed over the batch."""
     dw = np.zeros(layer.weight_shape, np.result_type(padded, small))
     right = _grouped(layer, small)  # (batch, groups, out, positions)
     for tap, view in _taps(layer):
-        cells = _grouped(layer, padded[(..., *view)])  # (batch, groups, in, positions)
+        cells = _grouped(layer, padded[view])  # (batch, groups, in, positions)
         if isinstance(layer, LocallyConnected):
             total = np.einsum("ngop,ngip->goip", right, cells)
         else:
             total = (right @ cells.swapaxes(2, 3)).sum(axis=0, dtype=dw.dtype)  # (groups, out, in)
-        target = dw[(..., *tap)]
+        target = dw[tap]
         target[...] = total.reshape(target.shape)
     return dw
 
 
-def _large(layer: Geometry) -> tuple[int, ...]:
+def _large(layer: Layer) -> tuple[int, ...]:
     """Return the side that is padded: inputs of a convolution, outputs of a transposed one."""
     return layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
 
 
-def _pad(layer: Geometry, cells: Array) -> Array:
-    width = [(0, 0), (0, 0), *layer.padding]
-    mode: Any = _NUMPY_MODE.get(getattr(layer, "padding_mode", "zeros"), "constant")
-    return np.pad(cells, width, mode=mode)
+def _pad(layer: Layer, cells: Array) -> Array:
+    return np.pad(cells, [(0, 0), (0, 0), *layer.padding], mode=_NUMPY_MODE[layer.padding_mode])
 
 
-def _unpad(layer: Geometry, padded: Array, sizes: tuple[int, ...]) -> Array:
+def _unpad(layer: Layer, padded: Array, sizes: tuple[int, ...]) -> Array:
     """Return the adjoint of `_pad`: the rim is added back to the cells it copies, or dropped where it was zero."""
     for axis, (n, (begin, end)) in enumerate(zip(sizes, layer.padding, strict=True), start=2):
         cells = np.moveaxis(padded, axis, 0)

@@ -20,7 +20,7 @@ class Entries(NamedTuple):
 
     row: Array
     col: Array
-    index: Array
+    index: Array  # type: ignore[assignment]  # hides tuple.index, which nobody asks of three arrays
     coefficient: Array | None = None
 
 

@@ -9,7 +9,8 @@ import scipy.sparse as sp
 
 from convdense.arguments import Array, complain, numeric, shaped
 from convdense.geometry import backward_operands, forward_operands
-from convdense.tiemap import TieMap, tie
+from convdense.tiemap import TieMap
+from convdense.ties import tie
 
 GRADIENT_STEPS_LIMIT = 10_000_000  # entries of the dense gradient: 80 MB of float64
 
@@ -87,7 +88,7 @@ class Dense:
     def forward(self, x: Any) -> Array:
         """Return y of shape (batch, outputs) for x of shape (batch, inputs); one sample goes without the batch axis."""
         x, w, b, had_batch = forward_operands(self, x, self.w, self.b)
-        y = x @ w.T if b is None else x @ w.T + b  # (batch, outputs)
+        y: Array = x @ w.T if b is None else x @ w.T + b  # (batch, outputs)
         return y if had_batch else y[0]
 
     def backward(self, x: Any, dy: Any) -> Gradients:

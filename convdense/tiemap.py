@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
 from math import prod
 from typing import Any, NamedTuple
 
@@ -11,9 +10,8 @@ import scipy.sparse as sp
 
 from convdense import assemble
 from convdense.arguments import Array, complain, is_integer, numeric, shaped
-from convdense.axis import Axis, channels, spread, untied, window
+from convdense.axis import Axis, spread
 from convdense.entries import Entries, count, expand, kron, outer, slabs
-from convdense.geometry import Conv, ConvTranspose, LocallyConnected, Windowed
 
 Position = int | Sequence[int]
 
@@ -93,7 +91,8 @@ class TieMap:
         rows, cols = np.nonzero(array >= 0)
         taps = array[rows, cols].astype(np.intp)
         numbers = None if coefficient is None else shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
-        return TieMap((Axis(rows, cols, taps, *array.shape, (int(taps.max()) + 1,), numbers),))
+        n_rows, n_cols = array.shape
+        return TieMap((Axis(rows, cols, taps, n_rows, n_cols, (int(taps.max()) + 1,), numbers),))
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -210,8 +209,7 @@ class TieMap:
     def __repr__(self) -> str:
         """Return shapes and number of entries."""
         return (
-            f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, "
-            f"entries={self.n_entries:,})"
+            f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, entries={self.n_entries:,})"
         )
 
     @property
@@ -242,68 +240,6 @@ class TieMap:
         return _sorted(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._table()))
 
 
-@singledispatch
-def tie(layer: Any) -> TieMap:
-    """Return the tie map of a layer: which weight sits where in the dense layer that it is.
-
-    Parameters
-    ----------
-    layer : Conv, ConvTranspose, LocallyConnected or TieMap
-        A layer of your own joins with ``@tie.register``.
-
-    Raises
-    ------
-    TypeError
-        For a kind of layer nobody registered.
-
-    Examples
-    --------
-    >>> from convdense import Conv
-    >>> tie(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1))
-    TieMap(in=(64, 56, 56), out=(64, 56, 56), weights=(64, 64, 3, 3), entries=112,869,376)
-    """
-    needs = "a Conv, ConvTranspose, LocallyConnected or TieMap"
-    raise TypeError(complain("layer", repr(layer), needs, "register your own kind with @convdense.tie.register"))
-
-
-@tie.register
-def _(layer: TieMap) -> TieMap:
-    return layer
-
-
-@tie.register
-def _(layer: Conv) -> TieMap:
-    return TieMap((channels(layer.out_channels, layer.in_channels, layer.groups), *_windows(layer)))
-
-
-@tie.register
-def _(layer: LocallyConnected) -> TieMap:
-    axes = (channels(layer.out_channels, layer.in_channels, layer.groups), *map(untied, _windows(layer)))
-    n = len(layer.kernel)  # taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...)
-    order = (0, 1, *range(2, 2 + 2 * n, 2), *range(3, 3 + 2 * n, 2))
-    return TieMap(axes, weight_order=order, bias_axes=len(axes))
-
-
-@tie.register
-def _(layer: ConvTranspose) -> TieMap:
-    sizes = zip(layer.out_spatial, layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding,
-                strict=True)
-    windows = [
-        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=layer.flip)
-        for n_in, n_out, k, s, d, (begin, _) in sizes
-    ]
-    return TieMap((channels(layer.in_channels, layer.out_channels, layer.groups), *windows)).T
-
-
-def _windows(layer: Windowed) -> list[Axis]:
-    sizes = zip(layer.in_spatial, layer.out_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding,
-                strict=True)
-    return [
-        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, mode=layer.padding_mode, flip=layer.flip)
-        for n_in, n_out, k, s, d, (begin, _) in sizes
-    ]
-
-
 def _position(value: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return one position in an array of this shape, given flattened or as one integer per axis."""
     if is_integer(value):
@@ -318,4 +254,5 @@ def _position(value: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _sorted(entries: Entries) -> Entries:
     order = np.lexsort((entries.index, entries.col, entries.row))
-    return Entries(*(None if part is None else part[order] for part in entries))
+    coefficient = None if entries.coefficient is None else entries.coefficient[order]
+    return Entries(entries.row[order], entries.col[order], entries.index[order], coefficient)

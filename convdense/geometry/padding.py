@@ -54,8 +54,9 @@ def split(total: int, word: str) -> tuple[int, int]:
     return (small, large) if word == "same" else (large, small)
 
 
-def resolve(padding: Any, sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-            ) -> Pairs:
+def resolve(
+    padding: Any, sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Pairs:
     """Return the (begin, end) pairs of a convolution over axes of these sizes.
 
     "same" gives ``ceil(size / stride)`` outputs (TensorFlow, ONNX); "full" lets every tap meet every cell.

@@ -1,0 +1,26 @@
+"""Geometry: the numbers of a layer (sizes, stride, padding, groups), without weights and without indices.
+
+The conventions of the whole library, said once: batch first, channels first; "convolution" means
+cross-correlation, as in every deep-learning library, and ``flip=True`` gives the textbook one; weights are
+``(out, in / groups, *kernel)``, for a transposed convolution ``(in, out / groups, *kernel)``, for a locally
+connected layer ``(out, in / groups, *out_axes, *kernel)``; ``"same"`` puts the extra cell at the end
+(TensorFlow's SAME, ONNX's SAME_UPPER), ``"same_lower"`` at the beginning.
+"""
+
+from convdense.geometry.base import Geometry
+from convdense.geometry.conv import Conv, LocallyConnected, Windowed
+from convdense.geometry.kinds import layer_from_dict
+from convdense.geometry.operands import Shapes, backward_operands, forward_operands
+from convdense.geometry.transpose import ConvTranspose
+
+__all__ = [
+    "Conv",
+    "ConvTranspose",
+    "Geometry",
+    "LocallyConnected",
+    "Shapes",
+    "Windowed",
+    "backward_operands",
+    "forward_operands",
+    "layer_from_dict",
+]

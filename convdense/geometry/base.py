@@ -1,0 +1,106 @@
+"""What every layer with a window has: shapes, stride, dilation, groups, and a repr that reads like the call."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from convdense.arguments import complain, integer, is_integer, per_axis
+from convdense.geometry.padding import Pairs
+
+_DEFAULTS = {
+    "stride": 1,
+    "padding": 0,
+    "dilation": 1,
+    "groups": 1,
+    "flip": False,
+    "padding_mode": "zeros",
+    "output_padding": 0,
+}
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Geometry(ABC):
+    """What every layer with a sliding window has; the concrete classes say how sizes and weights follow."""
+
+    in_shape: tuple[int, ...]
+    out_channels: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: Pairs
+    dilation: tuple[int, ...]
+    groups: int
+    flip: bool
+
+    @property
+    @abstractmethod
+    def out_spatial(self) -> tuple[int, ...]:
+        """Output positions along each axis."""
+
+    @property
+    @abstractmethod
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight array."""
+
+    @property
+    @abstractmethod
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias array."""
+
+    @property
+    def in_channels(self) -> int:
+        """Number of input channels."""
+        return self.in_shape[0]
+
+    @property
+    def in_spatial(self) -> tuple[int, ...]:
+        """Input positions along each axis."""
+        return self.in_shape[1:]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample: (out_channels, *out_spatial)."""
+        return (self.out_channels, *self.out_spatial)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layer as plain data; `layer_from_dict` reads it back."""
+        return {"type": type(self).__name__, **asdict(self)}
+
+    def __repr__(self) -> str:
+        """Return the call that makes this layer; options at their defaults are left out."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        shown = [repr(values.pop("in_shape"))]
+        shown += [f"{name}={_shortest(v)!r}" for name, v in values.items() if _shortest(v) != _DEFAULTS.get(name)]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # the one moment a frozen dataclass is written
+
+    def _set_common(self, in_shape: Any, out_channels: Any, groups: Any, flip: Any, **per_position: Any) -> None:
+        """Check and set what every kind has; `per_position` holds kernel, stride and dilation."""
+        shape = _in_shape(in_shape)
+        if not isinstance(flip, bool):
+            raise TypeError(complain("flip", repr(flip), "True or False"))
+        self._set(in_shape=shape, out_channels=integer(out_channels, "out_channels", 1), flip=flip)
+        self._set(groups=integer(groups, "groups", 1))
+        self._set(**{name: per_axis(value, name, len(shape) - 1, 1) for name, value in per_position.items()})
+        for name, channels in (("in_shape", shape[0]), ("out_channels", self.out_channels)):
+            if channels % self.groups:
+                raise ValueError(complain("groups", self.groups, f"a divisor of the {channels} channels of {name}"))
+
+
+def _in_shape(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        raise TypeError(complain("in_shape", repr(value), "a tuple (channels, *axes), such as (3, 32, 32)"))
+    if len(value) < 2:
+        needs = "(channels, *axes) with at least one axis, such as (3, 32, 32)"
+        raise ValueError(complain("in_shape", repr(value), needs))
+    return tuple(integer(n, "in_shape", 1) for n in value)
+
+
+def _shortest(value: Any) -> Any:
+    """Write one number for a tuple whose entries are all equal: (3, 3) as 3, ((1, 1), (1, 1)) as 1."""
+    if not isinstance(value, tuple):
+        return value
+    entries = [_shortest(v) for v in value]
+    return entries[0] if entries.count(entries[0]) == len(entries) and is_integer(entries[0]) else tuple(entries)

@@ -1,0 +1,25 @@
+"""The kinds of layer by name, for reading one back from plain data."""
+
+from typing import Any
+
+from convdense.arguments import complain
+from convdense.geometry.base import Geometry
+from convdense.geometry.conv import Conv, LocallyConnected
+from convdense.geometry.transpose import ConvTranspose
+
+_KINDS: dict[str, type[Geometry]] = {kind.__name__: kind for kind in (Conv, LocallyConnected, ConvTranspose)}
+
+
+def layer_from_dict(data: dict[str, Any]) -> Geometry:
+    """Return the layer that `Geometry.to_dict` wrote; only the kinds of this module are known, nothing is imported.
+
+    Examples
+    --------
+    >>> layer_from_dict(Conv((1, 5), out_channels=2, kernel=3).to_dict())
+    Conv((1, 5), out_channels=2, kernel=3)
+    """
+    values = dict(data)
+    kind = values.pop("type", None)
+    if kind not in _KINDS:
+        raise ValueError(complain("type", repr(kind), "one of " + ", ".join(map(repr, _KINDS))))
+    return _KINDS[kind](**values)

@@ -1,0 +1,44 @@
+"""The arrays of one call, checked against the shapes of the layer."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from convdense.arguments import Array, batched, complain, shaped
+
+
+class Shapes(Protocol):
+    """Anything that says what its arrays look like: a geometry or a tie map."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight array."""
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias array."""
+
+
+def forward_operands(layer: Shapes, x: Any, w: Any, b: Any) -> tuple[Array, Array, Array | None, bool]:
+    """Return x (with a batch axis), w and b, checked against the layer, and whether x came with a batch axis."""
+    batch, had_batch = batched(x, "x", layer.in_shape, layer)
+    bias = None if b is None else shaped(b, "b", layer.bias_shape, layer)
+    return batch, shaped(w, "w", layer.weight_shape, layer), bias, had_batch
+
+
+def backward_operands(layer: Shapes, x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array, bool]:
+    """Return x and dy (with a batch axis) and w, checked against the layer, and whether x came with a batch axis."""
+    batch, had_batch = batched(x, "x", layer.in_shape, layer)
+    upstream, dy_had_batch = batched(dy, "dy", layer.out_shape, layer)
+    if (len(upstream), dy_had_batch) != (len(batch), had_batch):
+        need = (*((len(batch),) if had_batch else ()), *layer.out_shape)
+        raise ValueError(complain("dy", f"shape {np.shape(dy)}", f"{need}, the batch of x", "give both the same batch"))
+    return batch, shaped(w, "w", layer.weight_shape, layer), upstream, had_batch

@@ -1,0 +1,73 @@
+"""tie: the tie map of every kind of layer; the one place where geometry becomes structure."""
+
+from functools import singledispatch
+from typing import Any
+
+from convdense.arguments import complain
+from convdense.axis import Axis, channels, untied, window
+from convdense.geometry import Conv, ConvTranspose, LocallyConnected, Windowed
+from convdense.tiemap import TieMap
+
+
+@singledispatch
+def tie(layer: Any) -> TieMap:
+    """Return the tie map of a layer: which weight sits where in the dense layer that it is.
+
+    Parameters
+    ----------
+    layer : Conv, ConvTranspose, LocallyConnected or TieMap
+        A layer of your own joins with ``@tie.register``.
+
+    Raises
+    ------
+    TypeError
+        For a kind of layer nobody registered.
+
+    Examples
+    --------
+    >>> from convdense import Conv
+    >>> tie(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1))
+    TieMap(in=(64, 56, 56), out=(64, 56, 56), weights=(64, 64, 3, 3), entries=112,869,376)
+    """
+    needs = "a Conv, ConvTranspose, LocallyConnected or TieMap"
+    raise TypeError(complain("layer", repr(layer), needs, "register your own kind with @convdense.tie.register"))
+
+
+@tie.register
+def _(layer: TieMap) -> TieMap:
+    return layer
+
+
+@tie.register
+def _(layer: Conv) -> TieMap:
+    return TieMap((channels(layer.out_channels, layer.in_channels, layer.groups), *_windows(layer)))
+
+
+@tie.register
+def _(layer: LocallyConnected) -> TieMap:
+    axes = (channels(layer.out_channels, layer.in_channels, layer.groups), *map(untied, _windows(layer)))
+    n = len(layer.kernel)  # taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...)
+    order = (0, 1, *range(2, 2 + 2 * n, 2), *range(3, 3 + 2 * n, 2))
+    return TieMap(axes, weight_order=order, bias_axes=len(axes))
+
+
+@tie.register
+def _(layer: ConvTranspose) -> TieMap:
+    sizes = zip(
+        layer.out_spatial, layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
+    )
+    windows = [
+        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=layer.flip)
+        for n_in, n_out, k, s, d, (begin, _) in sizes
+    ]
+    return TieMap((channels(layer.in_channels, layer.out_channels, layer.groups), *windows)).T
+
+
+def _windows(layer: Windowed) -> list[Axis]:
+    sizes = zip(
+        layer.in_spatial, layer.out_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
+    )
+    return [
+        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, mode=layer.padding_mode, flip=layer.flip)
+        for n_in, n_out, k, s, d, (begin, _) in sizes
+    ]
