@@ -1,9 +1,27 @@
 """Convolution layers as dense layers: built, run, seen and proven."""
 
+from convdense.checks import Certificate, Report, certify, check
 from convdense.direct_fast import convolve, convolve_backward
+from convdense.equations import equations
 from convdense.geometry import Conv, ConvTranspose, LocallyConnected
 from convdense.layers import Dense, TiedDense
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
 __version__ = "0.1.0"
+__all__ = [
+    "Certificate",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "LocallyConnected",
+    "Report",
+    "TieMap",
+    "TiedDense",
+    "certify",
+    "check",
+    "convolve",
+    "convolve_backward",
+    "equations",
+    "tie",
+]

@@ -88,7 +88,7 @@ def _source(cells: Array, n: int, mode: str) -> Array:
     if mode == "replicate":
         return np.asarray(cells.clip(0, n - 1))
     if mode == "reflect":  # mirrored at the centre of the edge cell, which is not repeated
-        return (n - 1) - np.abs((n - 1) - np.abs(cells))
+        return np.asarray((n - 1) - np.abs((n - 1) - np.abs(cells)))
     if mode == "symmetric":  # mirrored at the outer side of the edge cell, which is repeated
         mirrored = np.where(cells < 0, -1 - cells, cells)
         return np.where(mirrored >= n, 2 * n - 1 - mirrored, mirrored)

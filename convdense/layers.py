@@ -1,6 +1,6 @@
 """Layers: dense ones, forward and backward side by side; the tied one is a convolution and does not know it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ class GradientSteps(NamedTuple):
     tied: Array
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Dense:
     """An ordinary fully connected layer, ``y = w x + b``; it knows nothing of convolution.
 
@@ -103,7 +103,7 @@ class Dense:
         return f"Dense({self.w.shape[0]} outputs, {self.w.shape[1]} inputs)"
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class TiedDense:
     """The dense layer that is a convolution: a stored sparse matrix whose weights are tied and masked.
 
@@ -144,7 +144,7 @@ class TiedDense:
     ties: TieMap
     w: Array
     b: Array | None
-    matrix: sp.csr_array = field(repr=False)
+    matrix: sp.csr_array
 
     def __init__(self, layer: Any, w: Any, b: Any = None) -> None:
         ties = tie(layer)
@@ -154,25 +154,45 @@ class TiedDense:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.ties.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return self.ties.out_shape
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight array."""
+        return self.ties.weight_shape
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias array."""
+        return self.ties.bias_shape
+
     def forward(self, x: Any) -> Array:
         """Return ``y = W x + b``, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
-        x, _, b, had_batch = forward_operands(self.ties, x, self.w, self.b)
+        x, _, b, had_batch = forward_operands(self, x, self.w, self.b)
         y = (self.matrix @ _columns(x)).T  # (batch, outputs)
         if b is not None:
             y = y + self.ties.bias.matrix(b).toarray()[:, 0]  # the bias is a tied layer whose one input is 1
-        return _samples(y, self.ties.out_shape, had_batch)
+        return _samples(y, self.out_shape, had_batch)
 
     def backward(self, x: Any, dy: Any) -> Gradients:
         """Return dx, dw, db for the upstream gradient dy of shape (batch, *out_shape).
 
         ``dx = W^H dy``; ``dw[k]`` is the sum of ``conj(coefficient * x[col]) * dy[row]`` over the entries of weight k.
         """
-        x, _, dy, had_batch = backward_operands(self.ties, x, self.w, dy)
+        x, _, dy, had_batch = backward_operands(self, x, self.w, dy)
         dx = (self.matrix.conj().T @ _columns(dy)).T  # (batch, inputs)
         db = None
         if self.b is not None:
             db = add_edges(self.ties.bias, np.ones((len(x), 1), dy.dtype), dy).reshape(self.ties.bias_shape)
-        return Gradients(_samples(dx, self.ties.in_shape, had_batch), add_edges(self.ties, x, dy), db)
+        return Gradients(_samples(dx, self.in_shape, had_batch), add_edges(self.ties, x, dy), db)
 
     def gradient_steps(self, x: Any, dy: Any) -> GradientSteps:
         """Return the dense gradient ``dy x^H``, the same masked, and the sums over tied edges: for small layers.
@@ -182,7 +202,7 @@ class TiedDense:
         ValueError
             If the dense gradient has more than `GRADIENT_STEPS_LIMIT` entries.
         """
-        x, _, dy, _ = backward_operands(self.ties, x, self.w, dy)
+        x, _, dy, _ = backward_operands(self, x, self.w, dy)
         if prod(self.ties.shape) > GRADIENT_STEPS_LIMIT:
             got = f"{self.ties.shape[0]} x {self.ties.shape[1]} edges"
             needs = f"at most {GRADIENT_STEPS_LIMIT:,} to write the dense gradient out"
@@ -194,6 +214,10 @@ class TiedDense:
         tied = np.zeros(self.ties.n_weights, dense.dtype)
         np.add.at(tied, entries.index, masked[entries.row, entries.col] * _conj(entries.coefficient))
         return GradientSteps(dense, masked, tied.reshape(self.ties.weight_shape))
+
+    def __repr__(self) -> str:
+        """Return the layer it is."""
+        return f"TiedDense({self.layer!r})"
 
 
 def add_edges(ties: TieMap, x: Array, dy: Array) -> Array:

@@ -1,0 +1,83 @@
+"""Rounding bounds, derived and not chosen: what a right implementation may differ by, entry by entry.
+
+Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3: a sum of n products computed in any order differs from
+the exact one by at most ``gamma_n * sum |products|``, ``gamma_n = n u / (1 - n u)``.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from convdense.arguments import Array
+from convdense.checks.roads import Operands, direct_road
+from convdense.ties import tie
+
+
+def gamma(n: Any, unit_roundoff: float) -> Array:
+    """Return ``n u / (1 - n u)``, infinite from ``n u >= 1`` on, where nothing is known.
+
+    Examples
+    --------
+    >>> float(gamma(1, 0.25)), float(gamma(4, 0.25))
+    (0.3333333333333333, inf)
+    """
+    nu = np.asarray(n, np.float64) * unit_roundoff
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(nu < 1, nu / np.where(nu < 1, 1 - nu, 1), np.inf)
+
+
+def unit_roundoff(dtype: Any) -> float:
+    """Return u, half the distance from 1 to the next number of this dtype.
+
+    Examples
+    --------
+    >>> unit_roundoff("float64") == 2**-53
+    True
+    """
+    return float(np.finfo(dtype).eps) / 2
+
+
+def terms(layer: Any, batch: int) -> dict[str, Array]:
+    """Return how many products each entry of y, dx, dw and db sums, counted on the tie map (y: one more, the bias)."""
+    ties = tie(layer)
+    counts = ties.counts()
+    return {
+        "y": counts.outputs + 1,
+        "dx": counts.inputs,
+        "dw": counts.weights * batch,
+        "db": ties.bias.counts().weights * batch,
+    }
+
+
+def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> dict[str, Array]:
+    """Return the bound on every entry of the quantities in `dtypes`, between one road and a float64 reference.
+
+    ``(gamma_N + gamma_ref) (|W| |x| + |b|)`` with N from the tie map, plus N smallest subnormals for underflow;
+    infinite where N is too long or the sum may overflow. A complex product costs at most
+    ``sqrt(2) gamma_2 < gamma_3`` (Higham, lemma 3.5), so there N grows by 2.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, w, b, dy = operands
+        sizes = direct_road(layer).run(_size(x), _size(w), None if b is None else _size(b), _size(dy))
+    counts = terms(layer, len(operands[0]))
+    named = dict(zip(counts, sizes, strict=True))
+    return {name: _bound(counts[name], named[name], np.dtype(dtype)) for name, dtype in dtypes.items()}
+
+
+def _bound(n: Array, size: Array, dtype: Any) -> Array:
+    steps = n + 2 if dtype.kind == "c" else n
+    reference = gamma(steps, unit_roundoff(_wide(dtype)))
+    info = np.finfo(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = size / (1 - reference)  # the size is a rounded sum as well: the exact one is at most this
+        bound = (gamma(steps, unit_roundoff(dtype)) + reference) * exact + n * float(info.smallest_subnormal)
+    return np.where(np.isfinite(bound) & (exact <= info.max / 2), bound, np.inf)
+
+
+def _size(array: Array) -> Array:
+    return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
+
+
+def _wide(dtype: Any) -> Any:
+    """Return the real dtype of sizes and references: float64, or longdouble for what is wider."""
+    return np.result_type(np.empty(0, dtype).real, np.float64)

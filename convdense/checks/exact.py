@@ -1,0 +1,196 @@
+"""certify: equality without a tolerance, on integers so small that every order of summation is exact."""
+
+from dataclasses import dataclass
+from math import ceil, log2
+from secrets import randbits
+from typing import Any
+
+from convdense.arguments import choice, complain, integer
+from convdense.checks.ranges import PRECISION, Ranges, exact_ranges
+from convdense.checks.report import Finding, Judgement
+from convdense.checks.roads import two_roads
+from convdense.checks.trials import exhaustive, exhaustive_calls, random
+from convdense.geometry import layer_from_dict
+from convdense.ties import tie
+
+AUTO_CALLS = 400  # up to here every basis pair costs less than a second, and proves more than random trials
+EXHAUSTIVE_CALLS = 100_000
+
+
+@dataclass(frozen=True)
+class Certificate(Judgement):
+    """What `certify` found; true if y, dx, dw and db are equal bit for bit in every trial.
+
+    Attributes
+    ----------
+    layer, findings
+        What was judged; one `Finding` for each of y, dx, dw, db, the first difference seen.
+    method : str
+        "random" or "exhaustive" (every pair of basis vectors).
+    dtype, batch, trials, seed
+        What to repeat; seed is None for "exhaustive".
+    ranges : Ranges
+        The largest integers drawn.
+    error : float
+        Upper bound on the probability that two different implementations pass, over the seed; 0 for "exhaustive".
+    """
+
+    road: str
+    by: str
+    method: str
+    dtype: str
+    batch: int
+    trials: int
+    ranges: Ranges
+    error: float
+    asked: float
+    seed: int | None
+
+    @property
+    def compared(self) -> str:
+        """What was compared with what."""
+        return f"{self.road} against {self.by}"
+
+    @property
+    def resolution(self) -> float:
+        """Relative size below which an error in one product of the largest numbers drawn can hide in a rounding."""
+        m = self.ranges
+        return 1 / (2 * min(m.x * m.w, m.w * m.dy, m.x * m.dy))
+
+    @property
+    def how(self) -> str:
+        """How sure it is, with the assumption it rests on."""
+        if self.method == "exhaustive":
+            return (
+                f"every pair of basis vectors, {self.trials} calls in {self.dtype}: "
+                "a proof for all inputs of this shape, if y, dx and dw are bilinear"
+            )
+        return (
+            f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}: error probability at most "
+            f"2^{ceil(log2(self.error))}, if the outputs are polynomials of degree at most 2 in the drawn integers, "
+            f"evaluated exactly; a relative error below 2^{ceil(log2(self.resolution))} in one product can pass; "
+            f"seed {self.seed}"
+        )
+
+    def rerun(self, implementation: Any = None) -> "Certificate":
+        """Repeat the very same trials."""
+        return certify(
+            self.layer,
+            implementation,
+            dtype=self.dtype,
+            batch=self.batch,
+            error=self.asked,
+            method=self.method,
+            seed=self.seed,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the certificate as plain data (JSON)."""
+        data = {name: getattr(self, name) for name in _PLAIN}
+        findings = [f.to_dict() for f in self.findings]
+        return {
+            "kind": "certificate",
+            "layer": self.layer.to_dict(),
+            "holds": bool(self),
+            **data,
+            "ranges": self.ranges._asdict(),
+            "findings": findings,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Certificate":
+        """Read back what `to_dict` wrote."""
+        findings = tuple(Finding.from_dict(f) for f in data["findings"])
+        plain = {name: data[name] for name in _PLAIN}
+        return cls(layer_from_dict(data["layer"]), findings, ranges=Ranges(**data["ranges"]), **plain)
+
+
+_PLAIN = ("road", "by", "method", "dtype", "batch", "trials", "error", "asked", "seed")
+
+
+def certify(
+    layer: Any,
+    implementation: Any = None,
+    *,
+    dtype: str = "float64",
+    batch: int = 2,
+    error: float = 2**-64,
+    method: str = "auto",
+    seed: int | None = None,
+) -> Certificate:
+    """Decide exactly whether the tied dense layer (or an implementation) and direct convolution are the same.
+
+    Parameters
+    ----------
+    layer : Conv, ConvTranspose or LocallyConnected
+    implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
+    dtype : {"float64", "float32"}
+        The integers are drawn so small that every sum is exact in it, in any order.
+    batch : int
+        Samples per random trial.
+    error : float
+        Probability that two different implementations pass all random trials, at most; between 0 and 1.
+    method : {"auto", "random", "exhaustive"}
+        "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
+    seed : int or None
+        None draws fresh entropy; it is recorded.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    ValueError
+        If sums are so long that no integers are exact in this dtype, or a layer is too large for "exhaustive".
+
+    Notes
+    -----
+    Two different polynomials of total degree d agree at a random point of a grid with S values per variable with
+    probability at most d / S (Schwartz, Zippel).
+
+    Examples
+    --------
+    >>> from convdense import Conv
+    >>> print(certify(Conv((1, 3, 3), out_channels=1, kernel=2)))
+    Conv((1, 3, 3), out_channels=1, kernel=2): tied dense layer against direct convolution
+      y   equal
+      dx  equal
+      dw  equal
+      db  equal
+    every pair of basis vectors, 42 calls in float64: a proof for all inputs of this shape, if y, dx and dw are bilinear
+    >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
+    True
+    """
+    mine, by = two_roads(layer, implementation)
+    choice(dtype, "dtype", tuple(PRECISION))
+    choice(method, "method", ("auto", "random", "exhaustive"))
+    if not 0 < error < 1:
+        raise ValueError(complain("error", error, "a probability between 0 and 1, such as 2**-64"))
+    ties, ranges = tie(layer), exact_ranges(layer, dtype, integer(batch, "batch", 1))
+    run: dict[str, Any] = {"road": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": error}
+    calls = exhaustive_calls(ties)
+    if method == "exhaustive" and calls > EXHAUSTIVE_CALLS:
+        needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
+        raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, 'use method="random"'))
+    if method == "exhaustive" or (method == "auto" and calls <= AUTO_CALLS):
+        proof: dict[str, Any] = {
+            "method": "exhaustive",
+            "trials": calls,
+            "ranges": Ranges(1, 1, 1, 1),
+            "error": 0.0,
+            "seed": None,
+        }
+        return Certificate(layer, exhaustive(ties, mine, by, dtype), **run, **proof)
+    seed = randbits(64) if seed is None else integer(seed, "seed", 0)
+    bits = log2((2 * min(ranges) + 1) / 2)  # per trial: degree 2, at least 2 m + 1 values of every variable
+    trials = ceil(-log2(error) / bits)
+    findings = random(ties, mine, by, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
+    odds: dict[str, Any] = {
+        "method": "random",
+        "trials": trials,
+        "ranges": ranges,
+        "error": 2 ** (-bits * trials),
+        "seed": seed,
+    }
+    return Certificate(layer, findings, **run, **odds)

@@ -1,0 +1,145 @@
+"""check: this data, in floats, every entry judged by its own derived bound."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from convdense.arguments import Array, finite, numeric
+from convdense.checks.bounds import rounding_bounds
+from convdense.checks.report import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict, compare
+from convdense.checks.roads import Operands, Road, two_roads
+from convdense.geometry import Geometry, backward_operands, forward_operands, layer_from_dict
+from convdense.ties import tie
+
+
+@dataclass(frozen=True)
+class Report(Judgement):
+    """What `check` found on one set of data; true if every entry is equal or within its rounding bound.
+
+    Attributes
+    ----------
+    layer, findings
+        What was judged; one `Finding` for each of y, dx, dw, db.
+    operands : dict
+        The arrays, so that the report can be run again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convdense import Conv, check
+    >>> x, w = np.arange(9.0).reshape(1, 3, 3), np.array([[[[1.0, 2], [3, 4]]]])
+    >>> print(check(Conv((1, 3, 3), out_channels=1, kernel=2), x, w, None, np.ones((1, 2, 2))))
+    Conv((1, 3, 3), out_channels=1, kernel=2): tied dense layer against direct convolution
+      y   equal
+      dx  equal
+      dw  equal
+    this data, in float64: at most gamma_N (|W| |x| + |b|), for any order of summation
+    """
+
+    road: str
+    by: str
+    operands: dict[str, Array | None] = field(compare=False, repr=False)
+
+    @property
+    def compared(self) -> str:
+        """What was compared with what."""
+        return f"{self.road} against {self.by}"
+
+    @property
+    def how(self) -> str:
+        """How it was judged, in a sentence."""
+        dtype = np.result_type(*(a for a in self.operands.values() if a is not None))
+        rule = "equality" if dtype.kind in "iu" else "at most gamma_N (|W| |x| + |b|), for any order of summation"
+        return f"this data, in {dtype}: {rule}"
+
+    def rerun(self, implementation: Any = None) -> "Report":
+        """Judge the same data again."""
+        return check(self.layer, **self.operands, implementation=implementation)  # x, w, b, dy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data (JSON), its arrays byte for byte."""
+        arrays = {name: None if a is None else array_to_dict(a) for name, a in self.operands.items()}
+        return {
+            "kind": "report",
+            "layer": self.layer.to_dict(),
+            "road": self.road,
+            "by": self.by,
+            "findings": [f.to_dict() for f in self.findings],
+            "operands": arrays,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Report":
+        """Read back what `to_dict` wrote."""
+        arrays = {name: None if a is None else array_from_dict(a) for name, a in data["operands"].items()}
+        findings = tuple(Finding.from_dict(f) for f in data["findings"])
+        return cls(layer_from_dict(data["layer"]), findings, data["road"], data["by"], arrays)
+
+
+def check(layer: Any, x: Any, w: Any, b: Any = None, dy: Any = None, *, implementation: Any = None) -> Report:
+    """Compare the tied dense layer (or an implementation) with direct convolution on this data.
+
+    Parameters
+    ----------
+    layer : Conv, ConvTranspose or LocallyConnected
+    x : (batch, *in_shape) array, or one sample
+    w : array of ``layer.weight_shape``
+    b : array of ``layer.bias_shape``, or None: then db is not judged
+    dy : (batch, *out_shape) array, or one sample
+        Upstream gradient; None judges y alone.
+    implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        For NaN or infinity, and for shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convdense import Conv
+    >>> rng = np.random.default_rng(0)
+    >>> conv = Conv((3, 8, 7), out_channels=4, kernel=3, stride=2)
+    >>> report = check(conv, rng.normal(size=(2, 3, 8, 7)), rng.normal(size=(4, 3, 3, 3)))
+    >>> bool(report), report["y"].share <= 1
+    (True, True)
+    """
+    mine, by = two_roads(layer, implementation)
+    shapes = layer if isinstance(layer, Geometry) else tie(layer)
+    operands = {"x": x, "w": w, "b": b, "dy": dy}
+    arrays = {name: None if a is None else finite(numeric(a, name), name) for name, a in operands.items()}
+    x, w, b, had_batch = forward_operands(shapes, x, w, b)
+    if dy is None:
+        dy = np.zeros((len(x), *shapes.out_shape), x.dtype)
+    else:
+        _, _, dy, _ = backward_operands(shapes, x if had_batch else x[0], w, dy)
+    findings = _judge(layer, mine, by, (x, w, b, dy))
+    asked = [f for f in findings if f.name == "y" or arrays["dy"] is not None]
+    return Report(layer, tuple(asked), mine.name, by.name, arrays)
+
+
+def _judge(layer: Any, mine: Road, by: Road, operands: Operands) -> list[Finding]:
+    """Run both roads, the one to judge by in float64 where the data is narrower, and compare entry by entry."""
+    x, w, b, dy = operands
+    dtypes = {
+        "y": np.result_type(x, w) if b is None else np.result_type(x, w, b),
+        "dx": np.result_type(w, dy),
+        "dw": np.result_type(x, dy),
+        "db": dy.dtype,
+    }
+    got = dict(zip(QUANTITIES, mine.run(x, w, b, dy), strict=True))
+    expected = dict(zip(QUANTITIES, by.run(*map(_widened, operands)), strict=True))
+    bounds = rounding_bounds(layer, operands, {name: d for name, d in dtypes.items() if d.kind in "fc"})
+    judged = [name for name in QUANTITIES if name != "db" or (b is not None and got["db"] is not None)]
+    return [compare(name, got[name], expected[name], bounds.get(name)) for name in judged]
+
+
+def _widened(array: Array | None) -> Any:
+    if array is None or array.dtype.kind in "iu":
+        return array
+    return array.astype(np.result_type(array, np.float64))

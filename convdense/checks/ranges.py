@@ -1,0 +1,66 @@
+"""How large the integers of an exact check may be, counted on the tie map."""
+
+from fractions import Fraction
+from math import isqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convdense.arguments import complain
+from convdense.checks.bounds import terms
+from convdense.checks.report import QUANTITIES
+from convdense.tiemap import TieMap
+from convdense.ties import tie
+
+PRECISION = {"float32": 24, "float64": 53}  # bits of the significand: integers up to 2**bits are exact
+
+
+class Ranges(NamedTuple):
+    """The largest integers drawn: ``|x| <= x`` and so on."""
+
+    x: int
+    w: int
+    b: int
+    dy: int
+
+
+def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
+    """Return the largest integers whose sums of products stay exact in any order: within 2**24 or 2**53.
+
+    The number of terms is counted on the tie map: per output (with bias), per input, per weight and bias times batch.
+
+    Raises
+    ------
+    ValueError
+        If not even 1 is small enough.
+
+    Examples
+    --------
+    >>> from convdense import Conv
+    >>> exact_ranges(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1), "float32", batch=1)
+    Ranges(x=73, w=398, b=29054, dy=73)
+    """
+    longest = {name: int(n.max()) for name, n in terms(layer, batch).items()}
+    exact = 2 ** PRECISION[dtype] // _scale(tie(layer))
+    xw, wdy, xdy, dy = (exact // max(1, longest[name]) for name in QUANTITIES)  # bounds on the products drawn
+    least = min(isqrt(min(xw, wdy, xdy)), dy)
+    if least < 1:
+        got = f"sums of {max(longest.values()):,} terms"
+        needs = f"at most {exact:,}, up to where {dtype} counts exactly"
+        raise ValueError(complain("layer", got, needs, 'use dtype="float64", a smaller batch or a smaller layer'))
+    x = upstream = least
+    w = min(xw // x, wdy // upstream)
+    x = min(xw // w, xdy // upstream)
+    upstream = min(wdy // w, xdy // x, dy)
+    return Ranges(x, w, x * w, upstream)
+
+
+def _scale(ties: TieMap) -> int:
+    """Return the largest coefficient, counted in the smallest power of two that divides all of them."""
+    scale = 1
+    for axis in ties.axes:
+        if axis.coefficients is not None:
+            fractions = [Fraction(c.item()) for c in np.unique(np.abs(axis.coefficients))]
+            unit = max(f.denominator for f in fractions)
+            scale *= int(max(fractions) * unit)
+    return scale

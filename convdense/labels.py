@@ -1,0 +1,64 @@
+"""Names: pixels and weights by number (i1, w1, ...), ties by letter (a, b, ..., z, aa, ...)."""
+
+from fractions import Fraction
+from string import ascii_lowercase
+from typing import Any
+
+from convdense.arguments import complain
+
+
+def numbered(symbol: str, n: int) -> list[str]:
+    """Return n names: the symbol and a number from 1.
+
+    Examples
+    --------
+    >>> numbered("i", 3)
+    ['i1', 'i2', 'i3']
+    """
+    return [f"{symbol}{k}" for k in range(1, n + 1)]
+
+
+def letter(k: int) -> str:
+    """Return the letter of weight k, counted from 0.
+
+    Examples
+    --------
+    >>> letter(0), letter(25), letter(26), letter(702)
+    ('a', 'z', 'aa', 'aaa')
+    """
+    head, last = divmod(k, len(ascii_lowercase))
+    return (letter(head - 1) if head else "") + ascii_lowercase[last]
+
+
+def term(coefficient: Any, *factors: str) -> str:
+    """Return one term of a sum: its sign, its coefficient where that is not 1, its factors.
+
+    Examples
+    --------
+    >>> term(1, "w1", "i1"), term(-0.5, "w1", "i1")
+    ('+ w1 i1', '- 1/2 w1 i1')
+    """
+    number = Fraction(coefficient.item() if hasattr(coefficient, "item") else coefficient)
+    size = () if abs(number) == 1 else (str(abs(number)),)
+    return " ".join(("-" if number < 0 else "+", *size, *factors))
+
+
+def total(terms: list[str]) -> str:
+    """Return the sum of terms as made by `term`; no terms sum to 0.
+
+    Examples
+    --------
+    >>> total(["+ w1 i1", "- w2 i2"]), total([])
+    ('w1 i1 - w2 i2', '0')
+    """
+    return " ".join(terms).removeprefix("+ ") if terms else "0"
+
+
+def distinct(**symbols: str | None) -> None:
+    """Refuse symbols that are no names, or that would name two things alike."""
+    given = [s for s in symbols.values() if s is not None]
+    for name, symbol in symbols.items():
+        if symbol is not None and (not isinstance(symbol, str) or not symbol.isidentifier()):
+            raise ValueError(complain(name, repr(symbol), "a name made of letters, such as 'i'"))
+        if symbol is not None and given.count(symbol) > 1:
+            raise ValueError(complain(name, repr(symbol), "a name of its own", "give every symbol a different one"))
