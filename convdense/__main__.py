@@ -1,0 +1,8 @@
+"""python -m convdense: the command line."""
+
+import sys
+
+from convdense.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

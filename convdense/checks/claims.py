@@ -1,0 +1,249 @@
+"""The one table of claims: what is said, what is compared with what, on which layers, and who judges.
+
+It feeds the demo, the command line, the README's table and the tests.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from convdense.arguments import Array
+from convdense.checks import question
+from convdense.checks.exact import Certificate, certify
+from convdense.checks.floats import Report, check
+from convdense.checks.report import EQUAL
+from convdense.checks.toeplitz import block_circulant, block_toeplitz
+from convdense.geometry import Conv, ConvTranspose, LocallyConnected
+from convdense.layers import Dense, TiedDense
+from convdense.ties import tie
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one layer has to say about one claim.
+
+    Parameters
+    ----------
+    layer : geometry
+    exact : bool
+        Equal on integers, bit for bit.
+    error : float
+        Probability that the exact check was fooled; 0 where every case was evaluated.
+    difference, bound : float
+        On floats: the worst difference, and the rounding bound that applies to it.
+    """
+
+    layer: Any
+    exact: bool
+    error: float = 0.0
+    difference: float = 0.0
+    bound: float = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether the claim held here."""
+        return self.exact and self.difference <= self.bound
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, what it compares with what, the layers it is judged on, and the judge of one layer."""
+
+    id: str
+    sentence: str
+    compared: str
+    layers: tuple[Any, ...]
+    judge: Callable[[Any], Evidence]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and the evidence of all its layers."""
+
+    claim: Claim
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def held(self) -> bool:
+        """Whether the claim held on every layer."""
+        return all(e.held for e in self.evidence)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it was exact on integers on every layer."""
+        return all(e.exact for e in self.evidence)
+
+    @property
+    def worst(self) -> Evidence:
+        """The evidence whose difference is the largest share of its bound."""
+        return max(self.evidence, key=lambda e: e.difference / e.bound if e.bound else float(e.difference > 0))
+
+    @property
+    def sure(self) -> str:
+        """How sure it is: on how many layers a proof, on how many an error probability."""
+        proofs = sum(e.error == 0 for e in self.evidence)
+        drawn = len(self.evidence) - proofs
+        parts = [f"proof on {_layers(proofs)}"] if proofs else []
+        return "; ".join(parts + ([f"error at most 2^-64 on {_layers(drawn)}"] if drawn else []))
+
+
+def _layers(n: int) -> str:
+    return f"{n} layer" if n == 1 else f"{n} layers"
+
+
+def judge_claims(claims: Iterable[Claim] | None = None) -> Iterable[Verdict]:
+    """Yield the verdict on every claim of the table."""
+    for claim in CLAIMS if claims is None else claims:
+        yield Verdict(claim, tuple(claim.judge(layer) for layer in claim.layers))
+
+
+def of_quantities(names: Iterable[str], certificate: Certificate, report: Report) -> Evidence:
+    """Return the evidence that a certificate and a report on real data give on some of y, dx, dw and db."""
+    worst = max((report[name] for name in names), key=lambda finding: finding.share)
+    exact = all(certificate[name].verdict == EQUAL for name in names)
+    return Evidence(certificate.layer, exact, certificate.error, worst.difference, worst.bound)
+
+
+@lru_cache(maxsize=64)
+def _judged(layer: Any) -> tuple[Certificate, Report]:
+    """Certify a layer and check it on random reals, once for all claims that ask."""
+    rng = np.random.default_rng(0)
+    shapes = ((2, *layer.in_shape), layer.weight_shape, layer.bias_shape, (2, *layer.out_shape))
+    x, w, b, dy = (rng.normal(size=shape) for shape in shapes)
+    return certify(layer), check(layer, x, w, b, dy)
+
+
+def _quantities(*names: str) -> Callable[[Any], Evidence]:
+    return lambda layer: of_quantities(names, *_judged(layer))
+
+
+def _basis(layer: Any) -> Iterable[Array]:
+    for k in range(int(np.prod(layer.weight_shape))):
+        yield np.eye(1, int(np.prod(layer.weight_shape)), k, dtype=np.int64).reshape(layer.weight_shape)
+
+
+def _matrices(other: Callable[[Any, Array], Array]) -> Callable[[Any], Evidence]:
+    """Judge the matrix, linear in w, by its value for every basis vector."""
+    return lambda layer: Evidence(
+        layer, all(np.array_equal(tie(layer).matrix(w).toarray(), other(layer, w)) for w in _basis(layer))
+    )
+
+
+def _steps(layer: Any) -> Evidence:
+    """Judge the textbook way: an ordinary dense layer's gradient, masked and summed over the ties; for basis pairs."""
+    rows, cols = tie(layer).shape
+    tied = TiedDense(layer, np.ones(layer.weight_shape))
+    dense, edges = Dense(tied.matrix.toarray()), tied.ties.entries()
+    exact = True
+    for r, c in np.ndindex(rows, cols):
+        dy, x = np.eye(1, rows, r), np.eye(1, cols, c)
+        G = dense.backward(x, dy).dw  # (outputs, inputs): every edge its own weight
+        summed = np.bincount(edges.index, G[edges.row, edges.col], tied.w.size).reshape(tied.w.shape)
+        dw = tied.backward(x.reshape(1, *layer.in_shape), dy.reshape(1, *layer.out_shape)).dw
+        exact &= np.array_equal(summed, dw)
+    return Evidence(layer, bool(exact))
+
+
+def _question(layer: Any) -> Evidence:
+    right, error = question.judge()
+    return Evidence(layer, right, error)
+
+
+CONVOLUTIONS = (
+    question.FIRST,
+    Conv((2, 4), out_channels=3, kernel=3, stride=2, padding=((1, 0),)),
+    Conv((1, 3, 4), out_channels=2, kernel=(3, 2), padding=(2, 3), padding_mode="replicate"),
+    Conv((2, 5, 7), out_channels=3, kernel=(3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2)),
+    Conv((4, 6, 5), out_channels=6, kernel=(2, 3), stride=2, padding="same", groups=2),
+    Conv((3, 7, 4), out_channels=3, kernel=3, padding=1, groups=3, padding_mode="circular"),
+    Conv((2, 5, 6), out_channels=2, kernel=3, padding=2, padding_mode="reflect", flip=True),
+    Conv((2, 4, 3, 5), out_channels=3, kernel=(2, 3, 2), stride=(1, 2, 1), padding=(1, 1, 0)),
+    Conv((3, 32, 32), out_channels=8, kernel=3, stride=2, padding=1),
+)
+TRANSPOSED = (
+    ConvTranspose((1, 2, 3), out_channels=1, kernel=2, stride=2),
+    ConvTranspose((2, 4), out_channels=3, kernel=3, stride=2, padding=1, output_padding=1),
+    ConvTranspose((4, 3, 5), out_channels=6, kernel=(3, 2), stride=(1, 3), dilation=(2, 1), groups=2, flip=True),
+    ConvTranspose((2, 3, 2, 4), out_channels=1, kernel=(2, 3, 2), stride=(2, 1, 2), padding=((1, 0), (0, 2), (1, 1))),
+)
+LOCAL = (
+    LocallyConnected((1, 3, 3), out_channels=1, kernel=2),
+    LocallyConnected((2, 5, 4), out_channels=3, kernel=(3, 2), stride=(2, 1), padding=1),
+    LocallyConnected((4, 6), out_channels=2, kernel=3, dilation=2, padding=1, padding_mode="circular", groups=2),
+)
+TOEPLITZ = (
+    question.FIRST,
+    Conv((2, 4, 5), out_channels=3, kernel=(3, 2), padding=((1, 2), (0, 1)), dilation=(1, 2)),
+    Conv((1, 5, 4), out_channels=1, kernel=(2, 3), padding="full", flip=True),
+    Conv((2, 3, 4, 2), out_channels=2, kernel=2, padding="same", groups=2),
+)
+CIRCULANT = (
+    Conv((1, 5), out_channels=1, kernel=3, padding=1, padding_mode="circular"),
+    Conv((2, 4, 5), out_channels=3, kernel=(3, 2), padding="same", padding_mode="circular"),
+    Conv((1, 3, 4), out_channels=2, kernel=3, dilation=(1, 2), padding="same", padding_mode="circular", flip=True),
+)
+
+_ROADS = "stored matrix with direct convolution"
+CLAIMS = (
+    Claim("forward", "A convolution is a sparse dense layer: y = W x + b.", _ROADS, CONVOLUTIONS, _quantities("y")),
+    Claim("dx", "Its input gradient is the transposed matrix: dx = W^T dy.", _ROADS, CONVOLUTIONS, _quantities("dx")),
+    Claim(
+        "dw",
+        "The gradient of a shared weight is the sum of the gradients of its copies.",
+        "sums over edges with direct convolution",
+        CONVOLUTIONS,
+        _quantities("dw"),
+    ),
+    Claim(
+        "db",
+        "The bias is a tied layer whose one input is 1.",
+        "sums over edges with direct convolution",
+        CONVOLUTIONS,
+        _quantities("db"),
+    ),
+    Claim(
+        "steps",
+        "The gradient of an ordinary dense layer, masked and summed over ties, is the convolution's.",
+        "Dense, masked and summed, with TiedDense",
+        (question.FIRST, CONVOLUTIONS[1], CONVOLUTIONS[2], TRANSPOSED[0], LOCAL[0]),
+        _steps,
+    ),
+    Claim(
+        "transposed",
+        "A transposed convolution is the same layer, transposed.",
+        "transposed tie map with direct stamping",
+        TRANSPOSED,
+        _quantities("y", "dx", "dw", "db"),
+    ),
+    Claim(
+        "local",
+        "A locally connected layer has the same mask and no ties.",
+        _ROADS,
+        LOCAL,
+        _quantities("y", "dx", "dw", "db"),
+    ),
+    Claim(
+        "toeplitz",
+        "With stride 1 and zero padding the matrix is doubly block Toeplitz.",
+        "tie map with scipy.linalg.toeplitz",
+        TOEPLITZ,
+        _matrices(block_toeplitz),
+    ),
+    Claim(
+        "circulant",
+        "With stride 1 and circular padding it is block circulant.",
+        "tie map with scipy.linalg.circulant",
+        CIRCULANT,
+        _matrices(block_circulant),
+    ),
+    Claim(
+        "question",
+        "In the student's case dC/dw is a sum of 4 products each, not of 16.",
+        "backpropagation with central differences",
+        (question.FIRST,),
+        _question,
+    ),
+)
