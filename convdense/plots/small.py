@@ -22,6 +22,8 @@ CELLS_LIMIT = 10_000
 def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     """Draw the layer's matrix: one colour and letter per weight, grey where the mask holds an edge at zero.
 
+    A cell that holds several entries shows all their letters, such as a+b.
+
     Parameters
     ----------
     layer : anything `tie` knows
@@ -49,7 +51,7 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     colours = np.full((*ties.shape, 3), to_rgb(MASKED))
     for (row, col), weights in held.items():
         colours[row, col] = np.mean([to_rgb(COLOURS[k % len(COLOURS)]) for k in weights], axis=0)
-        _write(ax, (row, col), "".join(letter(k) for k in weights), colours[row, col])
+        _write(ax, (row, col), "+".join(map(letter, weights)), colours[row, col])
     ax.imshow(colours, aspect="equal")
     return ax
 
@@ -75,7 +77,7 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
         if masked and cell not in held:
             colours[cell] = to_rgb(MASKED)
         else:
-            mark = "".join(letter(k) for k in held.get(cell, ())) if masked else ""
+            mark = "+".join(map(letter, held.get(cell, ()))) if masked else ""
             _write(ax, cell, f"{mark}\n{_number(values[cell])}".strip(), colours[cell])
     ax.imshow(colours, aspect="equal")
     return ax
@@ -143,7 +145,7 @@ def _grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
         raise ValueError(complain("layer", f"{rows} x {cols} cells", needs, "draw a smaller layer of the same kind"))
     ax = _axes(ax, title)
     ax.set_yticks(range(rows), numbered("o", rows))
-    ax.set_xticks(range(cols), numbered("i", cols))
+    ax.set_xticks(range(cols), numbered("i", cols), rotation=90 if cols > 12 else 0)
     ax.tick_params(length=0, labelsize=8)
     for k in range(rows + 1):
         ax.axhline(k - 0.5, **_line(k % ties.out_shape[-1] == 0))

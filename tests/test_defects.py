@@ -1,0 +1,174 @@
+"""Planted defects: one line of the library rewritten wrongly is refused, rewritten rightly is accepted.
+
+A row names a function, a piece of its source, a wrong and a right replacement, and the layer that tells them apart. Nothing
+else changes, so every check is seen to fail on the smallest mistake, and to accept its nearest right neighbour.
+"""
+
+import inspect
+import textwrap
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import convdense as cd
+from convdense import assemble, axis, direct, direct_fast, entries, layers, tiemap
+from convdense.ties import tie
+
+
+class Defect(NamedTuple):
+    id: str
+    function: Any
+    source: str
+    wrong: str
+    right: str
+    layer: Any
+    judge: Any
+
+
+def certified(layer) -> bool:
+    return bool(cd.certify(layer, seed=1))
+
+
+def as_the_loops(layer) -> bool:
+    """The fast direct road against the loops, on integers."""
+    rng = np.random.default_rng(1)
+    shapes = ((2, *layer.in_shape), layer.weight_shape, layer.bias_shape, (2, *layer.out_shape))
+    x, w, b, dy = (rng.integers(-9, 9, shape, endpoint=True) for shape in shapes)
+    fast = cd.convolve(layer, x, w, b), *cd.convolve_backward(layer, x, w, dy)
+    loops = direct.forward(layer, x, w, b), *direct.backward(layer, x, w, dy)
+    return all(np.array_equal(f, s) for f, s in zip(fast, loops, strict=True))
+
+
+def checked_complex(layer) -> bool:
+    rng = np.random.default_rng(1)
+    shapes = ((2, *layer.in_shape), layer.weight_shape, layer.bias_shape, (2, *layer.out_shape))
+    return bool(cd.check(layer, *(rng.normal(size=s) + 1j * rng.normal(size=s) for s in shapes)))
+
+
+def steps_add_up(layer) -> bool:
+    """gradient_steps against backward, on integers."""
+    rng = np.random.default_rng(1)
+    x, dy = (rng.integers(-9, 9, (2, *shape)) for shape in (layer.in_shape, layer.out_shape))
+    tied = cd.TiedDense(layer, rng.integers(-9, 9, layer.weight_shape))
+    return np.array_equal(tied.gradient_steps(x, dy).tied, tied.backward(x, dy).dw)
+
+
+def edges_agree(layer) -> bool:
+    """Row, column and copies against the list of all entries."""
+    ties = tie(layer)
+    listed = np.stack(ties.entries()[:3], axis=1)  # (entries, 3): row, column, index
+    kinds = ((ties.row, ties.shape[0]), (ties.column, ties.shape[1]), (ties.copies, ties.n_weights))
+    return all(
+        np.array_equal(np.stack(part(k)[:3], axis=1), listed[listed[:, kind] == k])
+        for kind, (part, n) in enumerate(kinds)
+        for k in range(n)
+    )
+
+
+SKEW = cd.Conv((2, 5, 7), 3, (3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2))
+GROUPS = cd.Conv((4, 4, 3), 6, 2, groups=2, padding=1)
+FLIPPED = cd.Conv((2, 4, 5), 2, (3, 2), flip=True)
+SQUARE = cd.Conv((2, 4, 4), 2, 3, padding=1)
+UP = cd.ConvTranspose((2, 3, 4), 3, (3, 2), stride=2, padding=((1, 0), (0, 1)), groups=1)
+LOCAL = cd.LocallyConnected((2, 4, 5), 2, (2, 3))
+
+
+def padded(mode, amount=2):
+    return cd.Conv((1, 4, 5), 2, 3, padding=amount, padding_mode=mode)
+
+
+_SUM = "rows * stride + steps * dilation - begin"
+_COLS = "cols = rows // (n_out // groups) * per_group + within"
+_SLICE = "slice(t * d, t * d + (n - 1) * s + 1, s)"
+DEFECTS = [
+    # One axis
+    Defect("begin added", axis.window, _SUM, "rows * stride + steps * dilation + begin", "steps * dilation + rows * stride - begin", SKEW, certified),
+    Defect("padding off by one", axis.window, _SUM, f"{_SUM} + 1", f"{_SUM} + 0", SQUARE, certified),
+    Defect("stride forgotten", axis.window, _SUM, "rows + steps * dilation - begin", "stride * rows + steps * dilation - begin", SKEW, certified),
+    Defect("dilation ignored", axis.window, _SUM, "rows * stride + steps - begin", "rows * stride + dilation * steps - begin", SKEW, certified),
+    Defect("flip ignored", axis.window, "kernel - 1 - steps if flip else steps", "steps", "(kernel - 1) - steps if flip else steps", FLIPPED, certified),
+    Defect("always flipped", axis.window, "kernel - 1 - steps if flip else steps", "kernel - 1 - steps", "steps if not flip else kernel - steps - 1", SKEW, certified),
+    Defect("first cell lost", axis.window, "(cells >= 0)", "(cells > 0)", "(cells > -1)", SKEW, certified),
+    Defect("last cell lost", axis.window, "(cells < n_in)", "(cells < n_in - 1)", "(cells <= n_in - 1)", SKEW, certified),
+    Defect("border terms lost", axis.window, 'if mode == "zeros" else axis', "", 'if mode in ("zeros",) else axis', padded("replicate"), certified),
+    Defect("circular as replicate", axis._source, "np.mod(cells, n)", "cells.clip(0, n - 1)", "np.remainder(cells, n)", padded("circular"), certified),
+    Defect("replicate as circular", axis._source, "cells.clip(0, n - 1)", "np.mod(cells, n)", "np.minimum(np.maximum(cells, 0), n - 1)", padded("replicate"), certified),
+    Defect("reflect repeats the far edge", axis._source, "(n - 1) - np.abs((n - 1) - np.abs(cells))", "np.minimum(np.abs(cells), n - 1)", "n - 1 - np.abs(n - 1 - np.abs(cells))", padded("reflect"), certified),
+    Defect("symmetric as reflect", axis._source, "-1 - cells", "-cells", "-(1 + cells)", padded("symmetric"), certified),
+    Defect("group offset ignored", axis.channels, _COLS, "cols = within", "cols = within + per_group * (rows // (n_out // groups))", GROUPS, certified),
+    Defect("groups interleaved", axis.channels, _COLS, "cols = within * groups + rows // (n_out // groups)", "cols = rows * groups // n_out * per_group + within", GROUPS, certified),
+    Defect("in and out swapped in the weights", axis.channels, "rows * per_group + within,", "within * n_out + rows,", "per_group * rows + within,", SKEW, certified),
+    Defect("positions and taps swapped", axis.untied, "axis.rows * axis.n_taps + axis.taps", "axis.taps * axis.n_rows + axis.rows", "axis.taps + axis.n_taps * axis.rows", LOCAL, certified),
+    Defect("bias of another output", axis.spread, "zeros if shared else rows", "zeros if shared else rows[::-1]", "rows * 0 if shared else rows", LOCAL, certified),
+    # The tie map
+    Defect("transposed taps reversed", axis.Axis.T.fget, "self.taps, self.n_cols", "self.taps[::-1], self.n_cols", "self.taps[:], self.n_cols", UP, certified),
+    Defect("columns in the wrong order", entries.expand, "kron([a.cols for", "kron([a.cols[::-1] for", "kron([a.cols[:] for", SKEW, certified),
+    Defect("a slab lost", entries.slabs, "range(0, sizes[cut], step)", "range(step, sizes[cut], step)", "range(0, sizes[cut] + 0, step)", cd.Conv((3, 32, 32), 40, 5), certified),
+    Defect("weights at the wrong entries", assemble.plain, "weights[entries.index]", "weights[entries.index[::-1]]", "weights.take(entries.index)", SKEW, certified),
+    Defect("begin and end crop swapped", tie.dispatch(cd.ConvTranspose), "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", UP, certified),
+    Defect("begin and end padding swapped", cd.ties._windows, "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", SKEW, certified),
+    Defect("copies of another weight", tiemap.TieMap._taps_of, "np.argsort(self._order)", "reversed(self._order)", "list(np.argsort(self._order))", LOCAL, edges_agree),
+    Defect("rows for columns", tiemap.TieMap.column, "axis.cols == at[i]", "axis.rows == at[i]", "at[i] == axis.cols", SQUARE, edges_agree),
+    # Layers
+    Defect("bias lost", layers.TiedDense.forward, "y = y + ", "y = y + 0 * ", "y = 1 * y + ", SKEW, certified),
+    Defect("not transposed", layers.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.conj() @", "self.matrix.T.conj() @", SQUARE, certified),
+    Defect("not conjugated", layers.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.T @", "self.matrix.T.conj() @", SKEW, checked_complex),
+    Defect("x not conjugated", layers.add_edges, ".conj(), dy.reshape", ", dy.reshape", ".conjugate(), dy.reshape", SKEW, checked_complex),
+    Defect("= for +=", layers.add_edges, "np.add.at(total, edges.index, each * _conj(edges.coefficient))", "total[edges.index] = each", "np.add.at(total, edges.index, each)", SKEW, certified),
+    Defect("first sample only", layers.add_edges, "x[:, edges.col], dy[:, edges.row]", "x[:1, edges.col], dy[:1, edges.row]", "x[::1, edges.col], dy[::1, edges.row]", SKEW, certified),
+    Defect("mean for sum over copies", layers.add_edges, "return total.reshape", "return (total / ties.counts().weights.ravel()).reshape", "return (+total).reshape", SKEW, certified),
+    Defect("bias gradient averaged", layers.TiedDense.backward, "np.ones((len(x), 1), dy.dtype)", "np.ones((len(x), 1), dy.dtype) / len(x)", "np.full((len(x), 1), 1, dy.dtype)", SKEW, certified),
+    Defect("steps with = for +=", layers.TiedDense.gradient_steps, "np.add.at(tied, entries.index, masked[entries.row, entries.col] * _conj(entries.coefficient))", "tied[entries.index] = masked[entries.row, entries.col]", "np.add.at(tied, entries.index, dense[entries.row, entries.col])", SKEW, steps_add_up),
+    # Direct, fast
+    Defect("taps one cell late", direct_fast._taps, _SLICE, "slice(t * d + 1, t * d + 1 + (n - 1) * s + 1, s)", "slice(d * t, 1 + t * d + (n - 1) * s, s)", cd.Conv((1, 9, 6), 1, 2, stride=3), certified),
+    Defect("stamp overwrites", direct_fast._stamp, "target += (kernel", "target[...] = (kernel", "target[...] = target + (kernel", SKEW, certified),
+    Defect("kernel not transposed", direct_fast._stamp, "kernel.swapaxes(1, 2) @", "kernel @", "kernel.transpose(0, 2, 1) @", SQUARE, certified),
+    Defect("mean over the batch", direct_fast._pair, ".sum(axis=0, dtype=dw.dtype)", ".mean(axis=0, dtype=dw.dtype)", ".sum(axis=0)", SKEW, certified),
+    Defect("rim overwrites", direct_fast._unpad, "core[source[i]] += cells[i]", "core[source[i]] = cells[i]", "core[source[i]] = core[source[i]] + cells[i]", padded("reflect"), certified),
+    Defect("rim lost", direct_fast._unpad, 'if layer.padding_mode != "zeros" and begin + end:', "if False:", 'if layer.padding_mode != "zeros":', padded("circular"), certified),
+    Defect("dx not cropped where it begins", direct_fast._unpad, "cells[begin : begin + n]", "cells[end : end + n]", "cells[begin:][:n]", SKEW, certified),
+    Defect("bias gradient not summed over the batch", cd.convolve_backward, "dy.sum(axis=(0, *shared), dtype=dy.dtype)", "dy[:1].sum(axis=(0, *shared), dtype=dy.dtype)", "dy.sum(axis=(*shared, 0), dtype=dy.dtype)", SKEW, certified),
+    # Direct, loops
+    Defect("loops: group offset ignored", direct._sliding, "group * ins + inp", "inp", "inp + ins * group", GROUPS, as_the_loops),
+    Defect("loops: stride forgotten", direct._sliding, "p * s + t * d", "p + t * d", "t * d + p * s", SKEW, as_the_loops),
+    Defect("loops: = for +=", direct.backward, "dkernel[k] +=", "dkernel[k] =", "dkernel[k] = dkernel[k] +", SKEW, as_the_loops),
+    Defect("loops: not cropped", direct._transposed, "i - begin for", "i for", "-begin + i for", UP, as_the_loops),
+    Defect("loops: kernel not flipped", direct.flipped, "if layer.flip else w", "if False else w", "if layer.flip is True else w", FLIPPED, as_the_loops),
+]  # fmt: skip
+
+
+def rewritten(function, source: str, replacement: str):
+    """Return the code of the function with one piece of its source replaced; it must stand there exactly once."""
+    text = textwrap.dedent(inspect.getsource(function))
+    assert text.count(source) == 1, f"{function.__qualname__} no longer says {source!r} once: update the table"
+    text = "\n".join(line for line in text.replace(source, replacement).splitlines() if not line.startswith("@"))
+    names: dict[str, Any] = {}
+    exec(compile(text, f"<{function.__qualname__} rewritten>", "exec"), dict(function.__globals__), names)
+    return names[function.__name__].__code__
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: d.id)
+def test_a_planted_defect_is_refused_and_its_right_neighbour_accepted(defect, monkeypatch):
+    assert defect.judge(defect.layer)
+    wrong = rewritten(defect.function, defect.source, defect.wrong)
+    right = rewritten(defect.function, defect.source, defect.right)
+    assert defect.function.__code__.co_code != wrong.co_code or defect.function.__code__.co_consts != wrong.co_consts
+    with monkeypatch.context() as patch:
+        patch.setattr(defect.function, "__code__", wrong)
+        assert not defect.judge(defect.layer)
+    with monkeypatch.context() as patch:
+        patch.setattr(defect.function, "__code__", right)
+        assert defect.judge(defect.layer)
+
+
+def test_defects_are_planted_in_every_floor_of_the_chain():
+    where = {d.function.__module__ for d in DEFECTS}
+    assert {
+        "convdense.axis",
+        "convdense.tiemap",
+        "convdense.layers",
+        "convdense.direct",
+        "convdense.direct_fast",
+    } <= where
+    assert len(DEFECTS) >= 20
