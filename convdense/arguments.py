@@ -1,7 +1,9 @@
 """Arguments: turn what came into what is needed, or say which argument, what came and what to do."""
 
 import operator
+import os
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,13 @@ def is_integer(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def is_sequence(value: object) -> bool:
+    """Tell whether value is a sequence or an array with an axis; text is not."""
+    return (isinstance(value, Sequence) and not isinstance(value, str)) or (
+        isinstance(value, np.ndarray) and value.ndim > 0
+    )
+
+
 def integer(value: Any, name: str, least: int) -> int:
     """Return value as an int of at least `least`."""
     if not is_integer(value):
@@ -40,7 +49,7 @@ def per_axis(value: Any, name: str, axes: int, least: int) -> tuple[int, ...]:
     """Return one integer per axis: an int is repeated, a sequence must have one entry per axis."""
     if is_integer(value):
         return (integer(value, name, least),) * axes
-    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
+    if not is_sequence(value):
         raise TypeError(complain(name, repr(value), f"an integer, or a sequence of {axes} (one per axis)"))
     if len(value) != axes:
         needs = f"an integer, or a sequence of {axes} (one per axis)"
@@ -50,9 +59,17 @@ def per_axis(value: Any, name: str, axes: int, least: int) -> tuple[int, ...]:
 
 def choice(value: Any, name: str, allowed: Sequence[str]) -> str:
     """Return value if it is one of the allowed words."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(complain(name, repr(value), "one of " + ", ".join(repr(a) for a in allowed)))
     return str(value)
+
+
+def as_array(value: Any, name: str) -> Array:
+    """Return value as an array of whatever it holds."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(complain(name, "rows of different lengths", "an array, all rows of one length")) from None
 
 
 def numeric(value: Any, name: str) -> Array:
@@ -63,7 +80,7 @@ def numeric(value: Any, name: str) -> Array:
     TypeError
         For text, objects, booleans and float16, which SciPy's sparse matrices cannot hold.
     """
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype.kind not in "iufc" or array.dtype == np.float16:
         needs = "an array of integers, float32, float64, complex64 or complex128"
         raise TypeError(complain(name, f"dtype {array.dtype}", needs, "convert it first, e.g. with .astype(float)"))
@@ -95,3 +112,23 @@ def batched(value: Any, name: str, shape: tuple[int, ...], of: object) -> tuple[
         return array, True
     with_batch = "(batch, " + ", ".join(map(str, shape)) + ")"
     raise ValueError(complain(name, f"shape {array.shape}", f"{shape} or {with_batch}, for {of!r}"))
+
+
+def position(value: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return one position in an array of this shape, given flattened or as one integer per axis."""
+    if is_integer(value):
+        if not 0 <= value < prod(shape):
+            raise ValueError(complain(name, repr(value), f"0 to {prod(shape) - 1}, a flattened position in {shape}"))
+        return tuple(int(i) for i in np.unravel_index(value, shape))
+    at = tuple(value) if is_sequence(value) else ()
+    if len(at) != len(shape) or not all(is_integer(i) and 0 <= i < n for i, n in zip(at, shape, strict=False)):
+        raise ValueError(complain(name, repr(value), f"an integer, or {len(shape)} integers within {shape}"))
+    return tuple(int(i) for i in at)
+
+
+def physical_memory() -> int | None:
+    """Return the bytes of physical memory, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,11 +1,12 @@
 """One axis of a tie map as entries (row, column, tap): the only file that knows stride, dilation, padding and flip."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array
+from convdense.arguments import Array, as_array, complain, shaped
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,11 @@ class Axis:
         return Axis(
             self.rows[keep], self.cols[keep], self.taps[keep], self.n_rows, self.n_cols, self.tap_shape, coefficients
         )
+
+    def between(self, first: int, stop: int) -> "Axis":
+        """Return the outputs from `first` up to `stop` as an axis of their own."""
+        part = self.take((self.rows >= first) & (self.rows < stop))
+        return replace(part, rows=part.rows - first, n_rows=stop - first)
 
     def cell(self, row: int, col: int) -> "Axis":
         """Return the entries of one cell as an axis of one output and one input."""
@@ -123,3 +129,22 @@ def spread(n_out: int, shared: bool) -> Axis:
     rows = np.arange(n_out)
     zeros = np.zeros_like(rows)
     return Axis(rows, zeros, zeros if shared else rows, n_out, 1, () if shared else (n_out,))
+
+
+def listed(index: Any, coefficient: Any = None) -> Axis:
+    """Return the entries of a small matrix of weight numbers, -1 for none, as one axis."""
+    array = as_array(index, "index")
+    if array.dtype.kind not in "iu":
+        raise TypeError(complain("index", f"dtype {array.dtype}", "integers: the number of each edge's weight"))
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(complain("index", f"shape {array.shape}", "a matrix (outputs, inputs)"))
+    if array.min() < -1 or array.max() < 0:
+        needs = "numbers from -1 (held at zero) up, at least one of them a weight"
+        raise ValueError(complain("index", f"{array.min()} to {array.max()}", needs))
+    rows, cols = np.nonzero(array >= 0)
+    taps = array[rows, cols].astype(np.intp)
+    numbers = None if coefficient is None else shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
+    if numbers is not None and numbers.dtype.kind == "c":
+        raise TypeError(complain("coefficient", f"dtype {numbers.dtype}", "real numbers, such as 1, -1 or 0.5"))
+    n_rows, n_cols = array.shape
+    return Axis(rows, cols, taps, n_rows, n_cols, (int(taps.max()) + 1,), numbers)

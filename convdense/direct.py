@@ -17,6 +17,7 @@ from convdense.geometry import (
     Windowed,
     backward_operands,
     forward_operands,
+    known,
 )
 
 Array = npt.NDArray[Any]
@@ -69,6 +70,7 @@ def padded_cells(layer: Windowed, axis: int) -> Array:
 
 def forward(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
     """Return y: every edge adds ``w * x`` to its output; then the bias."""
+    known(layer)
     x, w, b, had_batch = forward_operands(layer, x, w, b)
     kernel = flipped(layer, w)
     y = np.zeros((len(x), *layer.out_shape), np.result_type(x, w) if b is None else np.result_type(x, w, b))
@@ -81,6 +83,7 @@ def forward(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
 
 def backward(layer: Layer, x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
     """Return dx, dw, db: every edge hands ``w * dy`` to its input and ``x * dy`` to its weight (x, w conjugated)."""
+    known(layer)
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     kernel = flipped(layer, w)
     dx = np.zeros((len(x), *layer.in_shape), np.result_type(w, dy))

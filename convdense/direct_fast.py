@@ -17,6 +17,7 @@ from convdense.geometry import (
     Windowed,
     backward_operands,
     forward_operands,
+    known,
 )
 
 Array = npt.NDArray[Any]
@@ -66,6 +67,7 @@ def convolve(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
     array([[[27, 37],
             [57, 67]]])
     """
+    known(layer)
     x, w, b, had_batch = forward_operands(layer, x, w, b)
     if isinstance(layer, ConvTranspose):
         y = _unpad(layer, _stamp(layer, x, w), layer.out_spatial)
@@ -104,6 +106,7 @@ def convolve_backward(layer: Layer, x: Any, w: Any, dy: Any) -> ConvolutionGradi
     array([[[[ 8, 12],
              [20, 24]]]])
     """
+    known(layer)
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     if isinstance(layer, ConvTranspose):
         padded = _pad(layer, dy)

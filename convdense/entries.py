@@ -1,6 +1,6 @@
 """The Kronecker product of axes written out as entries (row, column, index), all at once or slab by slab."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import accumulate
 from math import prod
@@ -41,6 +41,20 @@ def outer(parts: Sequence[Array]) -> Array:
     return reduce(lambda left, right: np.multiply.outer(left, right).ravel(), parts)
 
 
+def scaled(values: Array, coefficient: Array | None) -> Array:
+    """Return coefficient * values in the dtype of the values: the coefficients are exact in every float dtype.
+
+    Examples
+    --------
+    >>> scaled(np.array([3, 5], np.float32), np.array([0.5, -1.0]))
+    array([ 1.5, -5. ], dtype=float32)
+    """
+    if coefficient is None:
+        return values
+    exact = coefficient.astype(values.dtype) if values.dtype.kind in "fc" else coefficient
+    return np.asarray(values * exact)
+
+
 def count(axes: Sequence[Axis]) -> int:
     """Return the number of entries of the product."""
     return prod(len(axis) for axis in axes)
@@ -63,6 +77,13 @@ def expand(axes: Sequence[Axis], table: Array | None = None) -> Entries:
     )
 
 
+def ordered(entries: Entries) -> Entries:
+    """Return the entries sorted by row, then column, then index."""
+    order = np.lexsort((entries.index, entries.col, entries.row))
+    coefficient = None if entries.coefficient is None else entries.coefficient[order]
+    return Entries(entries.row[order], entries.col[order], entries.index[order], coefficient)
+
+
 def slabs(axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20) -> Iterator[Entries]:
     """Yield all entries in slabs of about `limit`, cut along the first axis that is long enough."""
     sizes = [len(a) for a in axes]
@@ -76,3 +97,18 @@ def slabs(axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20
         head = [a.take(slice(i, i + 1)) for a, i in zip(axes, start, strict=False)]
         for first in range(0, sizes[cut], step):
             yield expand([*head, axes[cut].take(slice(first, first + step)), *axes[cut + 1 :]], table)
+
+
+def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:
+    """Add to `total` the gradient of every weight the long way: one per edge, then summed over the edges that share it.
+
+    Parameters
+    ----------
+    edges : slabs of entries
+    x : (batch, inputs) array, conjugated
+    dy : (batch, outputs) array
+    total : (weights,) array, written to
+    """
+    for slab in edges:
+        each = np.einsum("ne,ne->e", x[:, slab.col], dy[:, slab.row])  # (edges,), summed over the batch
+        np.add.at(total, slab.index, scaled(each, slab.coefficient))

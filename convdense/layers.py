@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense.arguments import Array, complain, numeric, shaped
+from convdense.entries import scaled
 from convdense.geometry import backward_operands, forward_operands
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -96,7 +97,7 @@ class Dense:
         x, w, dy, had_batch = backward_operands(self, x, self.w, dy)
         dx = dy @ w.conj()  # (batch, inputs)
         dw = dy.T @ x.conj()  # (outputs, inputs), summed over the batch
-        return Gradients(dx if had_batch else dx[0], dw, None if self.b is None else dy.sum(axis=0))
+        return Gradients(dx if had_batch else dx[0], dw, None if self.b is None else dy.sum(axis=0, dtype=dy.dtype))
 
     def __repr__(self) -> str:
         """Return sizes."""
@@ -150,7 +151,9 @@ class TiedDense:
         ties = tie(layer)
         weights = _frozen(shaped(w, "w", ties.weight_shape, layer))
         bias = None if b is None else _frozen(shaped(b, "b", ties.bias_shape, layer))
-        values = {"layer": layer, "ties": ties, "w": weights, "b": bias, "matrix": ties.matrix(weights)}
+        matrix = ties.matrix(weights)
+        matrix.data.setflags(write=False)
+        values = {"layer": layer, "ties": ties, "w": weights, "b": bias, "matrix": matrix}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -185,14 +188,14 @@ class TiedDense:
     def backward(self, x: Any, dy: Any) -> Gradients:
         """Return dx, dw, db for the upstream gradient dy of shape (batch, *out_shape).
 
-        ``dx = W^H dy``; ``dw[k]`` is the sum of ``conj(coefficient * x[col]) * dy[row]`` over the entries of weight k.
+        ``dx = W^H dy``; ``dw[k]`` is the sum of ``coefficient * conj(x[col]) * dy[row]`` over the entries of weight k.
         """
         x, _, dy, had_batch = backward_operands(self, x, self.w, dy)
         dx = (self.matrix.conj().T @ _columns(dy)).T  # (batch, inputs)
         db = None
         if self.b is not None:
-            db = add_edges(self.ties.bias, np.ones((len(x), 1), dy.dtype), dy).reshape(self.ties.bias_shape)
-        return Gradients(_samples(dx, self.in_shape, had_batch), add_edges(self.ties, x, dy), db)
+            db = self.ties.bias.add_edges(np.ones((len(x), 1), dy.dtype), dy).reshape(self.bias_shape)
+        return Gradients(_samples(dx, self.in_shape, had_batch), self.ties.add_edges(x, dy), db)
 
     def gradient_steps(self, x: Any, dy: Any) -> GradientSteps:
         """Return the dense gradient ``dy x^H``, the same masked, and the sums over tied edges: for small layers.
@@ -207,42 +210,18 @@ class TiedDense:
             got = f"{self.ties.shape[0]} x {self.ties.shape[1]} edges"
             needs = f"at most {GRADIENT_STEPS_LIMIT:,} to write the dense gradient out"
             raise ValueError(complain("layer", got, needs, "use backward, which keeps only the edges that exist"))
-        dense = dy.reshape(len(dy), -1).T @ x.reshape(len(x), -1).conj()  # (outputs, inputs), summed over the batch
+        dense = _columns(dy) @ _columns(x).conj().T  # (outputs, inputs), summed over the batch
         entries = self.ties.entries()
         masked = np.zeros_like(dense)
         masked[entries.row, entries.col] = dense[entries.row, entries.col]
-        tied = np.zeros(self.ties.n_weights, dense.dtype)
-        np.add.at(tied, entries.index, masked[entries.row, entries.col] * _conj(entries.coefficient))
+        each = scaled(masked[entries.row, entries.col], entries.coefficient)
+        tied = np.zeros(self.ties.n_weights, each.dtype)
+        np.add.at(tied, entries.index, each)
         return GradientSteps(dense, masked, tied.reshape(self.ties.weight_shape))
 
     def __repr__(self) -> str:
         """Return the layer it is."""
         return f"TiedDense({self.layer!r})"
-
-
-def add_edges(ties: TieMap, x: Array, dy: Array) -> Array:
-    """Return the weight gradient the long way: one gradient per edge, then add up the edges that share a weight.
-
-    Parameters
-    ----------
-    ties : TieMap
-    x : (batch, *in_shape) array
-    dy : (batch, *out_shape) array
-
-    Returns
-    -------
-    array of ``ties.weight_shape``, summed over the batch
-    """
-    x, dy = x.reshape(len(x), prod(ties.in_shape)).conj(), dy.reshape(len(dy), prod(ties.out_shape))
-    total = np.zeros(ties.n_weights, np.result_type(x, dy))
-    for edges in ties.slabs(limit=max(1, (1 << 20) // max(1, len(x)))):
-        each = np.einsum("ne,ne->e", x[:, edges.col], dy[:, edges.row])  # (edges,), summed over the batch
-        np.add.at(total, edges.index, each * _conj(edges.coefficient))
-    return total.reshape(ties.weight_shape)
-
-
-def _conj(coefficient: Array | None) -> Any:
-    return 1 if coefficient is None else coefficient.conj()
 
 
 def _columns(samples: Array) -> Array:

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from convdense import assemble
-from convdense.arguments import Array, complain, is_integer, numeric, shaped
-from convdense.axis import Axis, spread
-from convdense.entries import Entries, count, expand, kron, outer, slabs
+from convdense import assemble, operator
+from convdense.arguments import Array, complain, physical_memory, position, shaped
+from convdense.axis import Axis, listed, spread
+from convdense.entries import Entries, add_edges, count, expand, ordered, outer, slabs
+from convdense.geometry import paired_operands
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
 
 Position = int | Sequence[int]
 
@@ -80,19 +85,7 @@ class TieMap:
         array([[5, 7],
                [7, 0]])
         """
-        array = numeric(index, "index")
-        if array.dtype.kind not in "iu":
-            raise TypeError(complain("index", f"dtype {array.dtype}", "integers: the number of each edge's weight"))
-        if array.ndim != 2 or array.size == 0:
-            raise ValueError(complain("index", f"shape {array.shape}", "a matrix (outputs, inputs)"))
-        if array.min() < -1 or array.max() < 0:
-            needs = "numbers from -1 (held at zero) up, at least one of them a weight"
-            raise ValueError(complain("index", f"{array.min()} to {array.max()}", needs))
-        rows, cols = np.nonzero(array >= 0)
-        taps = array[rows, cols].astype(np.intp)
-        numbers = None if coefficient is None else shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
-        n_rows, n_cols = array.shape
-        return TieMap((Axis(rows, cols, taps, n_rows, n_cols, (int(taps.max()) + 1,), numbers),))
+        return TieMap((listed(index, coefficient),))
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -142,7 +135,7 @@ class TieMap:
 
     def entries(self) -> Entries:
         """Return all entries, sorted by row, then column, then index."""
-        return _sorted(expand(self.axes, self._table()))
+        return ordered(expand(self.axes, self._table()))
 
     def slabs(self, limit: int = 1 << 20) -> Iterator[Entries]:
         """Yield all entries in slabs of about `limit`, in no particular order: for maps larger than memory."""
@@ -150,17 +143,18 @@ class TieMap:
 
     def row(self, r: Position) -> Entries:
         """Return the entries of one output, given flattened or as (channel, *position)."""
-        at = _position(r, "r", self.out_shape)
+        at = position(r, "r", self.out_shape)
         return self._where(lambda axis, i: axis.rows == at[i])
 
     def column(self, c: Position) -> Entries:
         """Return the entries of one input, given flattened or as (channel, *position)."""
-        at = _position(c, "c", self.in_shape)
+        at = position(c, "c", self.in_shape)
         return self._where(lambda axis, i: axis.cols == at[i])
 
     def copies(self, k: Position) -> Entries:
         """Return the entries that share one weight, given flattened or by its position in the weight array."""
-        taps = self._taps_of(_position(k, "k", self.weight_shape))
+        at = position(k, "k", self.weight_shape)
+        taps = self._taps_of(int(np.ravel_multi_index(at, self.weight_shape)))
         return self._where(lambda axis, i: axis.taps == taps[i])
 
     def block(self, i: Position, j: Position) -> "TieMap":
@@ -169,28 +163,93 @@ class TieMap:
         ``block((0, 2), (1, 3))`` is the block of output row 2 of channel 0 and input row 3 of channel 1. The block
         takes the same weight array as the whole.
         """
-        rows, cols = np.atleast_1d(i), np.atleast_1d(j)
-        if not 1 <= len(rows) == len(cols) <= len(self.axes):
+        depth, other = (len(k) if isinstance(k, Sequence | np.ndarray) else 1 for k in (i, j))
+        if not 1 <= depth == other <= len(self.axes):
             needs = f"two positions of equal length, at most {len(self.axes)}"
             raise ValueError(complain("i, j", f"{i!r}, {j!r}", needs))
-        _position(rows, "i", self.out_shape[: len(rows)])
-        _position(cols, "j", self.in_shape[: len(cols)])
+        rows, cols = position(i, "i", self.out_shape[:depth]), position(j, "j", self.in_shape[:depth])
         fixed = [a.cell(r, c) for a, r, c in zip(self.axes, rows, cols, strict=False)]
         return replace(self, axes=(*fixed, *self.axes[len(fixed) :]))
 
-    def matrix(self, w: Any) -> sp.csr_array:
+    def matrix(self, w: Any, *, max_bytes: int | None = None) -> sp.csr_array:
         """Return the dense layer's matrix for the weights w, as a canonical CSR array.
 
         Parameters
         ----------
         w : array of `weight_shape`
+        max_bytes : int or None
+            Refuse a larger matrix; None stands for the physical memory, where it is known.
 
         Returns
         -------
         scipy.sparse.csr_array of `shape`
             dtype of w; sorted, no duplicates; a weight of 0 is stored, so the pattern depends on the layer alone.
+
+        Raises
+        ------
+        MemoryError
+            If it would be larger than `max_bytes`, naming the size and the alternatives.
         """
-        return assemble.plain(self.axes, self._by_tap(shaped(w, "w", self.weight_shape, self)))
+        weights = self._by_tap(shaped(w, "w", self.weight_shape, self))
+        needed, limit = assemble.nbytes(self.axes, weights.dtype), physical_memory() if max_bytes is None else max_bytes
+        if limit is not None and needed > limit:
+            do = "use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
+            raise MemoryError(complain("matrix", f"about {needed:,} bytes", f"at most max_bytes={limit:,}", do))
+        return assemble.assemble(self.axes, self._plan, weights)
+
+    def blocks(self, w: Any, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
+        """Yield the matrix in blocks of rows, for matrices larger than memory: (rows, CSR array of these rows).
+
+        A block takes at most `max_bytes`; ValueError if a single row is larger.
+
+        Examples
+        --------
+        >>> ties = TieMap.from_index([[0, 1], [1, -1], [0, 0]])
+        >>> [(rows, block.toarray().tolist()) for rows, block in ties.blocks([5, 7], max_bytes=50)]
+        [(slice(0, 1, None), [[5, 7]]), (slice(1, 3, None), [[7, 0], [5, 5]])]
+        """
+        weights = self._by_tap(shaped(w, "w", self.weight_shape, self))
+        return assemble.blocks(self.axes, weights, max_bytes)
+
+    def operator(self, w: Any) -> "LinearOperator":
+        """Return the matrix as a `scipy.sparse.linalg.LinearOperator` that stores no matrix, for svds, lsqr, eigsh.
+
+        It multiplies vectors and matrices, as does its adjoint. Irregular and untied maps do store their matrix.
+
+        Examples
+        --------
+        >>> from convdense import Conv, tie
+        >>> A = tie(Conv((1, 4), out_channels=1, kernel=2)).operator([[[1, 2]]])
+        >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
+        (array([ 3,  3, 11]), array([1, 2, 0, 0]))
+        """
+        return operator.operator(self.axes, self._plan, self._by_tap(shaped(w, "w", self.weight_shape, self)))
+
+    def gradient(self, x: Any, dy: Any) -> Array:
+        """Return the tied gradient, of `weight_shape` and summed over the batch, by small matrix products.
+
+        x has shape (batch, *in_shape), dy (batch, *out_shape), or both are one sample; x enters conjugated.
+
+        Examples
+        --------
+        >>> from convdense import Conv, tie
+        >>> tie(Conv((1, 4), out_channels=1, kernel=2)).gradient([[1, 2, 3, 4]], [[1, 0, -1]])
+        array([[[-2, -2]]])
+        """
+        x, dy, _ = paired_operands(self, x, dy)
+        if self._plan is not None and operator.is_regular(self._plan):
+            return self._by_weight(operator.gradient(self._plan, x.conj(), dy))
+        return self.add_edges(x, dy)
+
+    def add_edges(self, x: Array, dy: Array) -> Array:
+        """Return the tied gradient the long way: one gradient per edge, then added up; x, dy with a batch axis."""
+        floats = [a.coefficients.dtype for a in self.axes if a.coefficients is not None]
+        dtype = np.result_type(x, dy)  # integers times 1/2 are floats, floats stay as they are
+        total = np.zeros(self.n_weights, np.result_type(dtype, *floats) if dtype.kind in "iu" else dtype)
+        slabs = self.slabs(limit=max(1, (1 << 20) // max(1, len(x))))
+        flat = x.reshape(len(x), prod(self.in_shape)).conj(), dy.reshape(len(dy), prod(self.out_shape))
+        add_edges(slabs, *flat, total)
+        return total.reshape(self.weight_shape)
 
     def mask(self) -> sp.csr_array:
         """Return the pattern: True where the matrix may be non-zero."""
@@ -208,9 +267,12 @@ class TieMap:
 
     def __repr__(self) -> str:
         """Return shapes and number of entries."""
-        return (
-            f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, entries={self.n_entries:,})"
-        )
+        shapes = f"in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}"
+        return f"TieMap({shapes}, entries={self.n_entries:,})"
+
+    @cached_property
+    def _plan(self) -> assemble.Plan | None:
+        return assemble.make_plan(self.axes)
 
     @property
     def _order(self) -> tuple[int, ...]:
@@ -230,29 +292,10 @@ class TieMap:
             return None
         return self._by_tap(np.arange(self.n_weights).reshape(self.weight_shape))
 
-    def _taps_of(self, at: tuple[int, ...]) -> list[int]:
-        """Return the flattened tap on each axis of one position in the weight array."""
-        product = iter([at[i] for i in np.argsort(self._order)])
-        own = [[np.array([next(product)]) for _ in a.tap_shape] for a in self.axes]
-        return [int(kron(p, a.tap_shape)[0]) if p else 0 for p, a in zip(own, self.axes, strict=True)]
+    def _taps_of(self, k: int) -> tuple[np.intp, ...]:
+        """Return the flattened tap on each axis of one flattened weight."""
+        flat = k if self.weight_order is None else int(np.flatnonzero(self._table() == k)[0])
+        return np.unravel_index(flat, [a.n_taps for a in self.axes])
 
     def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
-        return _sorted(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._table()))
-
-
-def _position(value: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return one position in an array of this shape, given flattened or as one integer per axis."""
-    if is_integer(value):
-        if not 0 <= value < prod(shape):
-            raise ValueError(complain(name, repr(value), f"0 to {prod(shape) - 1}, a flattened position in {shape}"))
-        return tuple(int(i) for i in np.unravel_index(value, shape))
-    at = tuple(value) if isinstance(value, (Sequence, np.ndarray)) else ()
-    if len(at) != len(shape) or not all(is_integer(i) and 0 <= i < n for i, n in zip(at, shape, strict=False)):
-        raise ValueError(complain(name, repr(value), f"an integer, or {len(shape)} integers within {shape}"))
-    return tuple(int(i) for i in at)
-
-
-def _sorted(entries: Entries) -> Entries:
-    order = np.lexsort((entries.index, entries.col, entries.row))
-    coefficient = None if entries.coefficient is None else entries.coefficient[order]
-    return Entries(entries.row[order], entries.col[order], entries.index[order], coefficient)
+        return ordered(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._table()))

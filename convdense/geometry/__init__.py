@@ -9,8 +9,8 @@ connected layer ``(out, in / groups, *out_axes, *kernel)``; ``"same"`` puts the 
 
 from convdense.geometry.base import Geometry
 from convdense.geometry.conv import Conv, LocallyConnected, Windowed
-from convdense.geometry.kinds import layer_from_dict
-from convdense.geometry.operands import Shapes, backward_operands, forward_operands
+from convdense.geometry.kinds import known, layer_from_dict
+from convdense.geometry.operands import Shapes, backward_operands, forward_operands, paired_operands
 from convdense.geometry.transpose import ConvTranspose
 
 __all__ = [
@@ -22,5 +22,7 @@ __all__ = [
     "Windowed",
     "backward_operands",
     "forward_operands",
+    "known",
     "layer_from_dict",
+    "paired_operands",
 ]

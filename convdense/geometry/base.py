@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from convdense.arguments import complain, integer, is_integer, per_axis
+from convdense.arguments import complain, integer, is_integer, is_sequence, per_axis
 from convdense.geometry.padding import Pairs
 
 _DEFAULTS = {
@@ -90,7 +90,7 @@ class Geometry(ABC):
 
 
 def _in_shape(value: Any) -> tuple[int, ...]:
-    if isinstance(value, str) or not hasattr(value, "__len__"):
+    if not is_sequence(value):
         raise TypeError(complain("in_shape", repr(value), "a tuple (channels, *axes), such as (3, 32, 32)"))
     if len(value) < 2:
         needs = "(channels, *axes) with at least one axis, such as (3, 32, 32)"

@@ -20,6 +20,12 @@ def layer_from_dict(data: dict[str, Any]) -> Geometry:
     """
     values = dict(data)
     kind = values.pop("type", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(complain("type", repr(kind), "one of " + ", ".join(map(repr, _KINDS))))
     return _KINDS[kind](**values)
+
+
+def known(layer: Any) -> None:
+    """Refuse anything that is not a layer of this module."""
+    if not isinstance(layer, tuple(_KINDS.values())):
+        raise TypeError(complain("layer", repr(layer), "a " + ", ".join(list(_KINDS)[:-1]) + " or " + list(_KINDS)[-1]))

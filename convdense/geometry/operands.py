@@ -36,9 +36,15 @@ def forward_operands(layer: Shapes, x: Any, w: Any, b: Any) -> tuple[Array, Arra
 
 def backward_operands(layer: Shapes, x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array, bool]:
     """Return x and dy (with a batch axis) and w, checked against the layer, and whether x came with a batch axis."""
+    x, dy, had_batch = paired_operands(layer, x, dy)
+    return x, shaped(w, "w", layer.weight_shape, layer), dy, had_batch
+
+
+def paired_operands(layer: Shapes, x: Any, dy: Any) -> tuple[Array, Array, bool]:
+    """Return x and dy with a batch axis, checked against the layer and each other, and whether x came with one."""
     batch, had_batch = batched(x, "x", layer.in_shape, layer)
     upstream, dy_had_batch = batched(dy, "dy", layer.out_shape, layer)
     if (len(upstream), dy_had_batch) != (len(batch), had_batch):
         need = (*((len(batch),) if had_batch else ()), *layer.out_shape)
         raise ValueError(complain("dy", f"shape {np.shape(dy)}", f"{need}, the batch of x", "give both the same batch"))
-    return batch, shaped(w, "w", layer.weight_shape, layer), upstream, had_batch
+    return batch, upstream, had_batch

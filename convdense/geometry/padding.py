@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from convdense.arguments import choice, complain, integer, is_integer
+from convdense.arguments import choice, complain, integer, is_integer, is_sequence
 
 Pairs = tuple[tuple[int, int], ...]
 Padding = int | str | Sequence[int | Sequence[int]]
@@ -32,7 +30,7 @@ def explicit(padding: Any, axes: int) -> Pairs:
     if is_integer(padding):
         padding = (padding,) * axes
     needs = f"an integer, one per axis ({axes}), a (begin, end) pair per axis, or one of {', '.join(map(repr, WORDS))}"
-    if isinstance(padding, str) or not isinstance(padding, (Sequence, np.ndarray)):
+    if not is_sequence(padding):
         raise TypeError(complain("padding", repr(padding), needs))
     if len(padding) != axes:
         raise ValueError(complain("padding", repr(padding), needs))
@@ -42,7 +40,9 @@ def explicit(padding: Any, axes: int) -> Pairs:
 def _pair(value: Any, needs: str) -> tuple[int, int]:
     if is_integer(value):
         value = (value, value)
-    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)) or len(value) != 2:
+    if not is_sequence(value):
+        raise TypeError(complain("padding", value, needs))
+    if len(value) != 2:
         raise ValueError(complain("padding", repr(value), needs))
     begin, end = (integer(v, "padding", 0) for v in value)
     return begin, end

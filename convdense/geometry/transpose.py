@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from convdense.arguments import Sizes, complain, per_axis
+from convdense.arguments import Sizes, choice, complain, per_axis
 from convdense.geometry import padding as pad
 from convdense.geometry.base import Geometry
 from convdense.geometry.padding import Padding, Pairs
@@ -51,8 +51,8 @@ class ConvTranspose(Geometry):
     ) -> None:
         self._set_common(in_shape, out_channels, groups, flip, kernel=kernel, stride=stride, dilation=dilation)
         extra = per_axis(output_padding, "output_padding", len(self.kernel), 0)
-        if padding in ("same", "same_lower"):
-            pairs, extra = self._same(str(padding), extra)
+        if isinstance(padding, str) and padding.startswith("same"):
+            pairs, extra = self._same(choice(padding, "padding", pad.WORDS), extra)
         else:
             pairs = pad.resolve(padding, self.in_spatial, self.kernel, self.stride, self.dilation)
         self._set(padding=pairs, output_padding=extra)
