@@ -5,6 +5,7 @@ from convdense.direct_fast import convolve, convolve_backward
 from convdense.equations import equations
 from convdense.geometry import Conv, ConvTranspose, LocallyConnected
 from convdense.layers import Dense, TiedDense
+from convdense.matrices import conv_matrix
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
@@ -20,6 +21,7 @@ __all__ = [
     "TiedDense",
     "certify",
     "check",
+    "conv_matrix",
     "convolve",
     "convolve_backward",
     "equations",

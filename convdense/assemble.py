@@ -219,11 +219,11 @@ def _columns(plan: Plan, piece: tuple[Run, ...], width: Any) -> tuple[Array, Arr
 def _parts(piece: tuple[Run, ...]) -> Iterator[tuple[Run, ...]]:
     """Cut a product of runs along its first axes until an assignment writes about a slab."""
     entries = prod(run.count * len(run.cols) for run in piece)
-    if entries <= SLAB:
+    axis = next((i for i, run in enumerate(piece) if run.count > 1), None)
+    if entries <= SLAB or axis is None:
         if entries:
             yield piece
         return
-    axis = next(i for i, run in enumerate(piece) if run.count > 1)
     run = piece[axis]
     step = max(1, run.count * SLAB // entries)
     for first in range(0, run.count, step):

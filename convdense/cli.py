@@ -1,4 +1,4 @@
-"""The command line: demo, explain, certify. Results on stdout, notes on stderr, exit status 0, 1 or 2."""
+"""The command line: demo, explain, matrix, certify. Results on stdout, notes on stderr, exit status 0, 1 or 2."""
 
 import argparse
 import json
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from convdense import __version__
-from convdense.arguments import complain
+from convdense.arguments import complain, shaped
 from convdense.checks import Certificate, certify
 from convdense.checks.claims import CLAIMS, Verdict, judge_claims
 from convdense.demo import claims_table, demo
 from convdense.equations import equations
+from convdense.files import check_output, read_weights, save_matrix
 from convdense.geometry import Conv, ConvTranspose, Geometry, LocallyConnected
 from convdense.ties import tie
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has left, as `| head` does: nothing more to say, and no traceback at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, MemoryError) as error:
         print(f"convdense: {error}", file=sys.stderr)
         return UNUSABLE
 
@@ -49,6 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--no-bias", action="store_true", help="leave the bias out of the equations")
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(run=_explain)
+
+    store = commands.add_parser("matrix", help="write the sparse matrix of a layer to a file")
+    _add_layer(store)
+    store.add_argument("--weights", type=Path, required=True, metavar="W.npy", help="an array of the weight shape")
+    store.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="W.npz or W.mtx")
+    store.add_argument("--max-bytes", type=int, metavar="N", help="refuse a larger matrix; default: physical memory")
+    store.set_defaults(run=_matrix)
 
     prove = commands.add_parser("certify", help="prove that a layer's dense form is the direct convolution")
     _add_layer(prove, required=False)
@@ -142,6 +150,15 @@ def _explain(arguments: argparse.Namespace) -> int:
         f"{ties.n_weights} weights in {ties.n_entries} places\n"
     )
     print(text)
+    return HELD
+
+
+def _matrix(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
+    layer, weights = _layer(arguments), read_weights(arguments.weights)
+    matrix = tie(layer).matrix(shaped(weights, "--weights", layer.weight_shape, layer), max_bytes=arguments.max_bytes)
+    save_matrix(arguments.output, matrix)
+    print(f"{arguments.output}: {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} entries, {matrix.dtype}")
     return HELD
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from convdense.arguments import Sizes, complain, numeric
+from convdense.arguments import Sizes, complain, numeric, shaped
 from convdense.geometry import Conv
 from convdense.geometry.padding import Padding
 from convdense.ties import tie
@@ -81,4 +81,4 @@ def conv_matrix(
         padding_mode=padding_mode,
         flip=flip,
     )
-    return tie(conv).matrix(weights, max_bytes=max_bytes)
+    return tie(conv).matrix(shaped(weights, "w", conv.weight_shape, conv), max_bytes=max_bytes)

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.assemble import Plan, along, assemble, make_plan, mixed, taps_index
+from convdense.assemble import Plan, along, assemble, make_plan, mixed, nbytes, taps_index
 from convdense.axis import Axis
 from convdense.runs import Run
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
-BUFFER = 1 << 22  # bytes of gathered inputs per product: they stay in the cache
+BUFFER = 1 << 24  # bytes of gathered inputs per product: few products, each large enough for its threads
+STORED_BELOW = 1 << 23  # bytes of a matrix so small that products with it beat the overhead of many small ones
 
 
 def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "LinearOperator":
-    """Return the matrix as a LinearOperator; irregular and untied maps, where nothing repeats, store it."""
+    """Return the matrix as a LinearOperator; small, irregular and untied ones, where nothing is gained, are stored."""
     from scipy.sparse.linalg import LinearOperator, aslinearoperator  # noqa: PLC0415  (0.1 s, only here)
 
     back = make_plan([a.T for a in axes])
-    if plan is None or back is None or not (is_regular(plan) and is_regular(back)):
+    small = nbytes(axes, weights.dtype) < STORED_BELOW
+    if small or plan is None or back is None or not (is_regular(plan) and is_regular(back)):
         return aslinearoperator(assemble(axes, plan, weights))
     forward, adjoint = mixed(plan, weights), mixed(back, weights.conj())
     return LinearOperator(
@@ -38,8 +40,9 @@ def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "Linear
 
 def _times(plan: Plan, grid: Array, columns: Array) -> Array:
     """Return the product with columns of shape (inputs, batch), or (inputs,)."""
-    x = columns.reshape(*(a.n_cols for a in plan.axes), -1)
-    return multiply(plan, grid, x).reshape(-1, *columns.shape[1:])
+    batch = prod(columns.shape[1:])
+    y = multiply(plan, grid, columns.reshape(*(a.n_cols for a in plan.axes), batch))
+    return y.reshape(prod(a.n_rows for a in plan.axes), *columns.shape[1:])
 
 
 def is_regular(plan: Plan | None) -> bool:
@@ -122,12 +125,12 @@ def _contiguous(places: Array) -> slice | Array:
     return places
 
 
-def _along(run: Run, first: int) -> slice | Array:
-    """Return the columns of one entry over the rows of a run, from the first on."""
-    if run.col_step > 0 or run.count == 1:
-        step = max(run.col_step, 1)
-        return slice(first, first + (run.count - 1) * step + 1, step)
-    return first + run.col_step * np.arange(run.count)
+def _along(run: Run, first: int) -> slice:
+    """Return the columns of one entry over the rows of a run: backward where padding mirrors, one where it repeats."""
+    if run.col_step == 0 or run.count == 1:
+        return slice(first, first + 1)  # broadcast over the rows
+    stop = first + run.count * run.col_step
+    return slice(first, stop if stop >= 0 else None, run.col_step)
 
 
 def _chunks(piece: tuple[Run, ...], size: int) -> Iterator[tuple[Run, ...]]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from convdense.arguments import choice, complain, integer, is_integer, is_sequence
 
 Pairs = tuple[tuple[int, int], ...]
@@ -41,7 +43,7 @@ def _pair(value: Any, needs: str) -> tuple[int, int]:
     if is_integer(value):
         value = (value, value)
     if not is_sequence(value):
-        raise TypeError(complain("padding", value, needs))
+        raise ValueError(complain("padding", repr(value.item() if isinstance(value, np.generic) else value), needs))
     if len(value) != 2:
         raise ValueError(complain("padding", repr(value), needs))
     begin, end = (integer(v, "padding", 0) for v in value)

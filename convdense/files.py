@@ -1,0 +1,78 @@
+"""Files: weights in, matrices out; a file appears whole or not at all."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import scipy.sparse as sp
+
+from convdense.arguments import Array, complain
+
+FORMATS = (".npz", ".mtx")
+
+
+def read_weights(path: Path) -> Array:
+    """Return the array in an .npy file; anything that would need pickle is refused."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        array = None  # pickled objects, or no array at all
+    if not isinstance(array, np.ndarray):
+        raise ValueError(complain("weights", str(path), "an .npy file of numbers, as numpy.save writes it"))
+    return array
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file name that says no known format, or lies in no folder."""
+    if path.suffix not in FORMATS:
+        raise ValueError(complain("output", str(path), "a name that ends in " + " or ".join(FORMATS)))
+    if not path.parent.is_dir():
+        raise ValueError(complain("output", str(path), f"a folder that exists, which {path.parent} does not"))
+
+
+def save_matrix(path: Path, matrix: sp.csr_array) -> None:
+    """Write a sparse matrix, .npz for `scipy.sparse.load_npz` or .mtx for Matrix Market, with a progress bar.
+
+    Written to a file beside and then renamed, so that whatever goes wrong an older file stays as it was.
+    """
+    check_output(path)
+    size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+    with _beside(path) as file, _progress(file, size if path.suffix == ".npz" else None) as counted:
+        if path.suffix == ".npz":
+            sp.save_npz(counted, matrix, compressed=False)
+        else:
+            from scipy.io import mmwrite  # noqa: PLC0415  (0.1 s, only here)
+
+            digits = {"float32": 9, "float64": 17}.get(matrix.data.real.dtype.name)  # every number comes back as it was
+            mmwrite(counted, matrix, precision=digits)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file in the same folder; rename it to path on success, remove it on failure."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)  # mkstemp makes private files; the result is an ordinary one
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+@contextmanager
+def _progress(file: BinaryIO, size: int | None) -> Iterator[BinaryIO]:
+    """Count what is written on a progress bar, on stderr and only at a terminal."""
+    from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
+
+    options = {"desc": "writing", "total": size, "file": sys.stderr, "leave": False}
+    with tqdm.wrapattr(file, "write", disable=None, **options) as counted:
+        yield counted

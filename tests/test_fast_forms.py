@@ -1,0 +1,275 @@
+"""Every fast form equals its slow one, exactly: assembly, blocks, operator, adjoint and gradient; random layers."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import convdense as cd
+from convdense import assemble, operator
+from convdense.axis import Axis, window
+from convdense.merge import merge
+from convdense.runs import runs
+from tests.strategies import integers_for, layers
+
+SETTINGS = settings(max_examples=300, deadline=None, derandomize=True)
+AWKWARD = (
+    cd.Conv((2, 1), 3, 3, padding=10, padding_mode="replicate"),  # 57 terms meet in one cell
+    cd.Conv((2, 3, 2), 3, 3, padding=2, padding_mode="symmetric"),
+    cd.Conv((2, 2, 3), 2, (2, 3), padding=2, padding_mode="circular", stride=2),
+    cd.Conv((1, 6), 1, 6, padding="full"),  # every row has a pattern of its own
+    cd.ConvTranspose((2, 4, 3), 3, (3, 2), stride=(3, 2), dilation=(2, 1), output_padding=(2, 1)),
+    cd.ConvTranspose((1, 3), 2, 2, stride=4),  # rows without any entry
+    cd.Conv((6, 5), 4, 2, groups=2),
+    cd.Conv((5, 5, 4), 10, 2, groups=5),
+    cd.LocallyConnected((2, 5, 4), 3, (2, 3), stride=(2, 1), padding=1, padding_mode="replicate"),
+)
+
+
+def integers(layer, dtype=np.int64, seed=1):
+    return np.random.default_rng(seed).integers(-9, 9, layer.weight_shape, endpoint=True).astype(dtype)
+
+
+def same(left: sp.csr_array, right: sp.csr_array) -> bool:
+    """Equal in every stored number and in dtype: not only in value."""
+    parts = ("data", "indices", "indptr")
+    equal = all(np.array_equal(getattr(left, p), getattr(right, p)) for p in parts)
+    return equal and left.shape == right.shape and left.dtype == right.dtype
+
+
+def forced(layer, w) -> sp.csr_array:
+    """The fast assembly, however small the layer."""
+    ties = cd.tie(layer)
+    return assemble.fast(assemble.make_plan(ties.axes), ties._by_tap(w))
+
+
+def listed(layer, w) -> sp.csr_array:
+    ties = cd.tie(layer)
+    return assemble.plain(ties.axes, ties._by_tap(w))
+
+
+@SETTINGS
+@given(layers(max_axes=4), st.sampled_from(["int64", "float32", "complex64"]))
+def test_fast_assembly_is_the_plain_one(layer, dtype):
+    w = integers(layer, dtype)
+    assert same(forced(layer, w), listed(layer, w))
+
+
+@pytest.mark.parametrize("layer", AWKWARD, ids=repr)
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64", "complex64", "complex128"])
+def test_awkward_layers_are_assembled_alike(layer, dtype):
+    w = integers(layer, dtype)
+    matrix = forced(layer, w)
+    assert same(matrix, listed(layer, w))
+    assert matrix.has_canonical_format
+    assert sp.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape).has_canonical_format
+
+
+@pytest.mark.parametrize("layer", AWKWARD, ids=repr)
+def test_threads_and_slabs_write_the_same(layer, monkeypatch):
+    w = integers(layer)
+    monkeypatch.setattr(assemble, "SLAB", 5)
+    monkeypatch.setattr(assemble, "THREADS_FROM", 0)
+    assert same(forced(layer, w), listed(layer, w))
+
+
+@pytest.mark.parametrize("layer", AWKWARD, ids=repr)
+def test_zero_weights_are_stored(layer):
+    pattern = forced(layer, np.ones(layer.weight_shape))
+    zeros = forced(layer, np.zeros(layer.weight_shape))
+    assert np.array_equal(pattern.indices, zeros.indices)
+    assert zeros.nnz == pattern.nnz > 0
+
+
+def test_matrix_takes_the_fast_way_for_large_layers_and_the_plain_way_where_nothing_repeats(monkeypatch):
+    taken = Counter()
+    for name in ("plain", "fast"):
+        real = getattr(assemble, name)
+        monkeypatch.setattr(assemble, name, lambda *a, name=name, real=real: taken.update([name]) or real(*a))
+    large, small = cd.Conv((3, 20, 20), 4, 3), cd.Conv((1, 4), 1, 2)
+    for layer, way in ((large, "fast"), (small, "plain")):
+        cd.tie(layer).matrix(integers(layer))
+        assert taken == {way: 1}
+        taken.clear()
+    rng = np.random.default_rng(0)
+    irregular = cd.TieMap.from_index(rng.integers(-1, 50, (5000, 8)))
+    assert irregular._plan is None
+    irregular.matrix(np.arange(irregular.n_weights))
+    assert taken == {"plain": 1}
+
+
+# Runs and merged taps
+
+
+@SETTINGS
+@given(layers(max_axes=2))
+def test_runs_hold_every_entry_of_an_axis_once_and_in_place(layer):
+    for axis in cd.tie(layer).axes:
+        merged, _ = merge(axis)
+        found = set()
+        for run in runs(merged):
+            for i in range(run.count):
+                part = run.part(i, i + 1)
+                for j, (col, tap) in enumerate(zip(part.cols.tolist(), part.taps.tolist(), strict=True)):
+                    found.add((part.offset + j, run.start + i * run.step, col, tap))
+        number = range(len(merged))
+        assert found == set(zip(number, merged.rows.tolist(), merged.cols.tolist(), merged.taps.tolist(), strict=True))
+
+
+def test_a_convolution_has_three_runs_and_a_transposed_one_few():
+    assert len(runs(window(100, 100, 3, stride=1, dilation=1, begin=1, flip=False))) == 3
+    transposed = merge(window(200, 100, 3, stride=2, dilation=1, begin=1, flip=False).T)[0]
+    assert len(runs(transposed)) <= 5
+
+
+def test_an_irregular_axis_has_no_runs():
+    rng = np.random.default_rng(0)
+    rows, cols = np.repeat(np.arange(9000), 3), rng.permuted(np.tile(np.arange(9), (9000, 1)), axis=1)[:, :3].ravel()
+    axis = merge(Axis(rows, cols, rng.integers(0, 5, 27000), 9000, 9, (5,)))[0]
+    assert runs(axis) is None
+
+
+# Operator and gradient
+
+
+@pytest.fixture
+def never_stored(monkeypatch):
+    monkeypatch.setattr(operator, "STORED_BELOW", 0)
+
+
+@pytest.mark.usefixtures("never_stored")
+class TestOperator:
+    @SETTINGS
+    @given(layers(max_axes=4), st.integers(0, 3), st.sampled_from(["int64", "float64", "complex128"]))
+    def test_products_and_adjoints_are_those_of_the_matrix(self, layer, batch, dtype):
+        w = integers(layer, dtype)
+        A, op = listed(layer, w), cd.tie(layer).operator(w)
+        rng = np.random.default_rng(2)
+        X, Y = (rng.integers(-9, 9, (n, batch)).astype(dtype) for n in A.shape[::-1])
+        assert np.array_equal(op.matmat(X), A @ X)
+        assert np.array_equal(op.rmatmat(Y), A.conj().T @ Y)
+        if batch:
+            assert np.array_equal(op.matvec(X[:, 0]), A @ X[:, 0])
+            assert np.array_equal(op.rmatvec(Y[:, 0]), A.conj().T @ Y[:, 0])
+
+    @SETTINGS
+    @given(layers(max_axes=4))
+    def test_the_gradient_is_the_sum_over_edges(self, layer):
+        x, _, _, dy = integers_for(layer, 3, batch=3)
+        ties = cd.tie(layer)
+        assert np.array_equal(ties.gradient(x, dy), ties.add_edges(x, dy))
+        assert np.array_equal(ties.gradient(x + 1j * x[::-1], dy), ties.add_edges(x + 1j * x[::-1], dy + 0j))
+
+    @pytest.mark.parametrize("layer", AWKWARD, ids=repr)
+    def test_small_buffers_change_nothing(self, layer, monkeypatch):
+        monkeypatch.setattr(operator, "BUFFER", 64)
+        x, w, _, dy = integers_for(layer, 3, batch=3)
+        op, A = cd.tie(layer).operator(w), listed(layer, w)
+        assert np.array_equal(op @ x.reshape(3, -1).T, A @ x.reshape(3, -1).T)
+        assert np.array_equal(op.H @ dy.reshape(3, -1).T, A.T @ dy.reshape(3, -1).T)
+        assert np.array_equal(cd.tie(layer).gradient(x, dy), cd.tie(layer).add_edges(x, dy))
+
+    def test_a_regular_layer_stores_no_matrix_and_an_untied_one_does(self, monkeypatch):
+        stored = []
+        monkeypatch.setattr(operator, "assemble", lambda *a: stored.append(a) or assemble.assemble(*a))
+        regular, untied = cd.Conv((2, 6, 5), 3, 2), cd.LocallyConnected((2, 6, 5), 3, 2)
+        cd.tie(regular).operator(integers(regular, float))
+        assert not stored
+        cd.tie(untied).operator(integers(untied, float))
+        assert stored
+
+    def test_float32_stays_float32(self):
+        layer = cd.Conv((2, 6, 5), 3, 2)
+        x, w, _, dy = integers_for(layer, 1, dtype=np.float32)
+        op = cd.tie(layer).operator(w)
+        assert (op.dtype, (op @ x[0].ravel()).dtype) == (np.float32, np.float32)
+        assert cd.tie(layer).gradient(x, dy).dtype == np.float32
+
+    def test_scipy_finds_the_singular_values_of_the_matrix(self):
+        from scipy.sparse.linalg import lsqr, svds
+
+        layer = cd.Conv((2, 7, 6), 3, 3, padding=1)
+        w = np.random.default_rng(0).normal(size=layer.weight_shape)
+        op, A = cd.tie(layer).operator(w), cd.tie(layer).matrix(w)
+        truth = np.linalg.svd(A.toarray(), compute_uv=False)[0]
+        # A singular value moves by at most the norm of the perturbation (Weyl): N u per product, 200 steps.
+        slack = 200 * A.shape[1] * 2**-53 * np.linalg.norm(A.toarray())
+        assert abs(svds(op, k=1, return_singular_vectors=False, random_state=0)[0] - truth) <= slack
+        x = np.random.default_rng(1).normal(size=A.shape[1])
+        assert np.linalg.norm(A @ lsqr(op, A @ x, atol=1e-12, btol=1e-12)[0] - A @ x) <= 1e-9 * np.linalg.norm(A @ x)
+
+
+def test_small_matrices_are_stored_because_that_is_faster(monkeypatch):
+    stored = []
+    monkeypatch.setattr(operator, "assemble", lambda *a: stored.append(a) or assemble.assemble(*a))
+    layer = cd.Conv((1, 16, 16), 1, 3)
+    cd.tie(layer).operator(integers(layer, float))
+    assert stored
+
+
+# Memory
+
+
+@SETTINGS
+@given(layers(), st.integers(1, 12))
+def test_blocks_are_the_rows_of_the_matrix(layer, parts):
+    w = integers(layer)
+    ties = cd.tie(layer)
+    whole = ties.matrix(w)
+    row = int(ties.counts().outputs.max()) * 12 + 16  # bytes of the longest row, 12 an entry, and its two pointers
+    limit = max(assemble.nbytes(ties.axes, w.dtype) // parts, row)
+    place, blocks = 0, list(ties.blocks(w, limit))
+    for rows, block in blocks:
+        assert rows.start == place
+        assert same(block, whole[rows]) or block.nnz == 0
+        assert block.data.nbytes + block.indices.nbytes + block.indptr.nbytes <= limit
+        place = rows.stop
+    assert place == whole.shape[0]
+
+
+def test_a_block_smaller_than_a_row_is_refused():
+    ties = cd.tie(cd.Conv((1, 3), 1, 2))
+    with pytest.raises(ValueError, match=r"^max_bytes: got 10; needs at least 32, the size of one row$"):
+        list(ties.blocks([[[1, 2]]], 10))
+    assert len(list(ties.blocks([[[1, 2]]], 32))) == 2
+
+
+def test_a_matrix_larger_than_allowed_is_refused_before_anything_is_allocated():
+    large = cd.tie(cd.Conv((512, 2048, 2048), 512, 3, padding=1))
+    w = np.zeros(large.weight_shape, np.float32)
+    with pytest.raises(MemoryError) as refused:
+        large.matrix(w)
+    text = str(refused.value)
+    assert text.startswith("matrix: got about 118,687,138,840,584 bytes; needs at most max_bytes=")
+    assert text.endswith("; use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block")
+
+
+def test_the_estimate_is_the_size_and_the_limit_is_sharp():
+    layer = cd.Conv((3, 20, 20), 4, 3)
+    ties, w = cd.tie(layer), integers(layer, np.float32)
+    A = ties.matrix(w)
+    size = A.data.nbytes + A.indices.nbytes + A.indptr.nbytes
+    assert assemble.nbytes(ties.axes, np.float32) == size
+    assert same(ties.matrix(w, max_bytes=size), A)
+    with pytest.raises(MemoryError, match=f"max_bytes={size - 1:,}"):
+        ties.matrix(w, max_bytes=size - 1)
+
+
+@pytest.mark.parametrize(
+    ("entries", "cols", "width"),
+    [(2**31 - 1, 5, np.int32), (2**31, 5, np.int64), (5, 2**31 - 1, np.int32), (5, 2**31, np.int64)],
+)
+def test_indices_have_64_bits_from_two_to_the_31_on(entries, cols, width):
+    assert assemble.index_dtype(entries, cols) is width
+
+
+def test_wide_indices_reach_the_matrix(monkeypatch):
+    layer = cd.Conv((2, 6, 5), 3, 2)
+    w = integers(layer)
+    monkeypatch.setattr(assemble, "index_dtype", lambda *_: np.int64)
+    matrix = forced(layer, w)
+    assert (matrix.indices.dtype, matrix.indptr.dtype) == (np.int64, np.int64)
+    assert same(matrix, listed(layer, w))

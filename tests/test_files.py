@@ -1,0 +1,109 @@
+"""convdense matrix: what is written comes back bit for bit, and a failure leaves the old file and nothing else."""
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+import convdense as cd
+from convdense import files
+from convdense.cli import main
+
+LAYER = cd.Conv((3, 8, 7), 4, (3, 2), stride=2, padding=1)
+ARGUMENTS = ["matrix", "--input", "3x8x7", "--out-channels", "4", "--kernel", "3x2", "--stride", "2", "--padding", "1"]
+
+
+@pytest.fixture(params=["float32", "float64", "complex128", "int64"])
+def weights(request, tmp_path):
+    w = (np.random.default_rng(0).normal(size=LAYER.weight_shape) * 100).astype(request.param)
+    np.save(tmp_path / "w.npy", w)
+    return w
+
+
+def run(tmp_path, name, *more) -> int:
+    return main([*ARGUMENTS, "--weights", str(tmp_path / "w.npy"), "-o", str(tmp_path / name), *more])
+
+
+@pytest.mark.parametrize(("name", "read"), [("W.npz", sp.load_npz), ("W.mtx", scipy.io.mmread)])
+def test_the_file_holds_the_matrix(tmp_path, weights, name, read, capsys):
+    assert run(tmp_path, name) == 0
+    expected = cd.tie(LAYER).matrix(weights)
+    back = sp.csr_array(read(tmp_path / name)).astype(weights.dtype)  # Matrix Market knows no float32
+    assert np.array_equal(back.toarray(), expected.toarray())
+    assert back.nnz == expected.nnz
+    assert (
+        capsys.readouterr().out.strip().endswith(f"W.{name[2:]}: 64 x 168, {expected.nnz:,} entries, {weights.dtype}")
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "w.npy"])
+
+
+@pytest.mark.parametrize("name", ["W.npz", "W.mtx"])
+@pytest.mark.parametrize("old", [b"the old file", None])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, name, old):
+    np.save(tmp_path / "w.npy", np.ones(LAYER.weight_shape))
+    if old is not None:
+        (tmp_path / name).write_bytes(old)
+    before = sorted(p.name for p in tmp_path.iterdir())
+
+    def fails(file, *_, **__):
+        file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(sp, "save_npz", fails)
+    monkeypatch.setattr(scipy.io, "mmwrite", fails)
+    assert run(tmp_path, name) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    if old is not None:
+        assert (tmp_path / name).read_bytes() == old
+    monkeypatch.undo()
+    assert run(tmp_path, name) == 0
+    assert (tmp_path / name).read_bytes() != old
+
+
+@pytest.mark.parametrize(
+    ("output", "more", "text"),
+    [
+        ("W.txt", [], "needs a name that ends in .npz or .mtx"),
+        ("nowhere/W.npz", [], "needs a folder that exists"),
+        ("W.npz", ["--max-bytes", "1000"], "needs at most max_bytes=1,000; use ties.operator(w)"),
+        ("W.npz", ["--groups", "2"], "groups: got 2; needs a divisor of the 3 channels of in_shape"),
+        ("W.npz", ["--dilation", "2"], ""),
+    ],
+)
+def test_refusals_are_one_line(tmp_path, capsys, output, more, text):
+    np.save(tmp_path / "w.npy", np.ones(LAYER.weight_shape))
+    status = run(tmp_path, output, *more)
+    said = capsys.readouterr().err
+    if not text:  # the nearest right neighbour
+        assert (status, said) == (0, "")
+        return
+    assert status == 2
+    assert text in said
+    assert len(said.splitlines()) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["w.npy"]
+
+
+def test_weights_that_are_none_are_refused(tmp_path, capsys):
+    np.save(tmp_path / "w.npy", np.array([{}], object), allow_pickle=True)
+    assert run(tmp_path, "W.npz") == 2
+    (tmp_path / "w.npy").write_bytes(b"no array")
+    assert run(tmp_path, "W.npz") == 2
+    np.savez(tmp_path / "w.npz", np.ones(3))
+    (tmp_path / "w.npz").rename(tmp_path / "w.npy")
+    assert run(tmp_path, "W.npz") == 2
+    assert capsys.readouterr().err.count("needs an .npy file of numbers, as numpy.save writes it") == 3
+    np.save(tmp_path / "w.npy", np.ones((4, 3, 3, 3)))
+    assert run(tmp_path, "W.npz") == 2
+    assert "--weights: got shape (4, 3, 3, 3); needs (4, 3, 3, 2)" in capsys.readouterr().err
+
+
+def test_an_ordinary_file_with_ordinary_permissions(tmp_path):
+    np.save(tmp_path / "w.npy", np.ones(LAYER.weight_shape))
+    (tmp_path / "reference").touch()
+    run(tmp_path, "W.npz")
+    assert (tmp_path / "W.npz").stat().st_mode == (tmp_path / "reference").stat().st_mode
+
+
+def test_check_output_accepts_both_formats(tmp_path):
+    for name in ("W.npz", "W.mtx"):
+        files.check_output(tmp_path / name)
