@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, complain, integer, physical_memory
 from convdense.axis import Axis
 from convdense.entries import expand, kron, outer, scaled
 from convdense.merge import merge
@@ -110,7 +110,8 @@ def mixed(plan: Plan, weights: Array) -> Array:
 
 def along(axis: int, matrix: sp.csr_array, grid: Array) -> Array:
     """Return the matrix applied along one axis; its small numbers are exact in the grid's dtype if that is a float."""
-    exact = matrix.astype(grid.dtype) if grid.dtype.kind in "fc" else matrix
+    whole = matrix.dtype.kind in "iu"
+    exact = matrix.astype(grid.dtype) if whole or grid.dtype.kind in "fc" else matrix
     moved = np.moveaxis(grid, axis, 0)
     rows = exact @ moved.reshape(len(moved), -1)
     return np.moveaxis(rows.reshape(-1, *moved.shape[1:]), 0, axis)
@@ -159,8 +160,18 @@ def nbytes(axes: Sequence[Axis], dtype: Any) -> int:
     return entries * (int(np.dtype(dtype).itemsize) + width) + (rows + 1) * width
 
 
+def check_size(axes: Sequence[Axis], dtype: Any, max_bytes: int | None) -> None:
+    """Refuse a matrix larger than max_bytes, or than the physical memory, before anything is allocated."""
+    limit = physical_memory() if max_bytes is None else integer(max_bytes, "max_bytes", 0)
+    needed = nbytes(axes, dtype)
+    if limit is not None and needed > limit:
+        do = "use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
+        raise MemoryError(complain("matrix", f"about {needed:,} bytes", f"at most max_bytes={limit:,}", do))
+
+
 def blocks(axes: Sequence[Axis], weights: Array, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
     """Yield (rows, matrix of these rows), each of at most max_bytes, by halving the first axis that has rows."""
+    integer(max_bytes, "max_bytes", 0)
     yield from _halves(tuple(axes), weights, max_bytes, 0)
 
 

@@ -46,6 +46,11 @@ class Axis:
         """The same entries with outputs and inputs exchanged."""
         return Axis(self.cols, self.rows, self.taps, self.n_cols, self.n_rows, self.tap_shape, self.coefficients)
 
+    @property
+    def absolute(self) -> "Axis":
+        """The same entries with the sizes of their coefficients."""
+        return self if self.coefficients is None else replace(self, coefficients=np.abs(self.coefficients))
+
     def take(self, keep: Array | slice) -> "Axis":
         """Return the entries selected by a mask, an index array or a slice; the sizes stay."""
         coefficients = None if self.coefficients is None else self.coefficients[keep]

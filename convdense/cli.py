@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status = int(arguments.run(arguments))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell
+            sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader has left, as `| head` does: nothing more to say, and no traceback at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -166,7 +167,7 @@ def _certify(arguments: argparse.Namespace) -> int:
     if arguments.claims:
         return _claims(arguments.json)
     if arguments.rerun is not None:
-        certificate = _read(arguments.rerun).rerun()
+        certificate = _rerun(arguments.rerun)
     else:
         certificate = certify(
             _layer(arguments),
@@ -180,11 +181,11 @@ def _certify(arguments: argparse.Namespace) -> int:
     return HELD if certificate else FAILED
 
 
-def _read(path: Path) -> Certificate:
-    """Read a certificate; whatever else the file holds is refused in one line."""
+def _rerun(path: Path) -> Certificate:
+    """Read a certificate and repeat it; whatever else the file holds is refused in one line."""
     needs = "a certificate as `convdense certify --json` writes it"
     try:
-        return Certificate.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return Certificate.from_dict(json.loads(path.read_text(encoding="utf-8"))).rerun()
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(complain("--rerun", f"{path} ({type(error).__name__}: {error})", needs)) from None
 

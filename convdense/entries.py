@@ -51,7 +51,8 @@ def scaled(values: Array, coefficient: Array | None) -> Array:
     """
     if coefficient is None:
         return values
-    exact = coefficient.astype(values.dtype) if values.dtype.kind in "fc" else coefficient
+    whole = coefficient.dtype.kind in "iu"
+    exact = coefficient.astype(values.dtype) if whole or values.dtype.kind in "fc" else coefficient
     return np.asarray(values * exact)
 
 

@@ -55,10 +55,12 @@ def total(terms: list[str]) -> str:
 
 
 def distinct(**symbols: str | None) -> None:
-    """Refuse symbols that are no names, or that would name two things alike."""
-    given = [s for s in symbols.values() if s is not None]
+    """Refuse symbols that are no names, or whose numbered names could be mistaken: i11 for pixel 11 or for i1 and 1."""
     for name, symbol in symbols.items():
-        if symbol is not None and (not isinstance(symbol, str) or not symbol.isidentifier()):
+        if symbol is None and name == "bias":
+            continue
+        if not isinstance(symbol, str) or not symbol.isidentifier():
             raise ValueError(complain(name, repr(symbol), "a name made of letters, such as 'i'"))
-        if symbol is not None and given.count(symbol) > 1:
+        stems = [s.rstrip("0123456789") for n, s in symbols.items() if isinstance(s, str) and n != name]
+        if symbol.rstrip("0123456789") in stems:
             raise ValueError(complain(name, repr(symbol), "a name of its own", "give every symbol a different one"))

@@ -66,10 +66,13 @@ def conv_matrix(
     array([  2. ,   6. ,  -1. , -12.5,   8. ])
     """
     weights = numeric(w, "w")
-    if weights.ndim < 3:
+    if weights.ndim < 3 or weights.size == 0:
         needs = "(out_channels, in_channels / groups, *kernel)"
         do = "for one channel give w[None, None] and in_shape (1, *sizes)"
         raise ValueError(complain("w", f"shape {weights.shape}", needs, do))
+    if weights.ndim != len(in_shape) + 1:
+        needs = f"{len(in_shape) + 1} axes, (out, in, *kernel), for in_shape {tuple(in_shape)}"
+        raise ValueError(complain("w", f"shape {weights.shape}", needs))
     conv = Conv(
         in_shape,
         out_channels=len(weights),

@@ -29,5 +29,6 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     |---|---|
     | forward | yes |
     """
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header), *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join(lines)
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in (header, *rows)]
+    first, *rest = (f"| {' | '.join(line)} |" for line in cells)
+    return "\n".join([first, "|" + "---|" * len(header), *rest])

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense import assemble, operator
-from convdense.arguments import Array, complain, physical_memory, position, shaped
+from convdense.arguments import Array, complain, position, shaped
 from convdense.axis import Axis, listed, spread
 from convdense.entries import Entries, add_edges, count, expand, ordered, outer, slabs
 from convdense.geometry import paired_operands
@@ -129,6 +129,11 @@ class TieMap:
         return replace(self, axes=tuple(a.T for a in self.axes))
 
     @property
+    def absolute(self) -> "TieMap":
+        """The tie map with the sizes of its coefficients."""
+        return replace(self, axes=tuple(a.absolute for a in self.axes))
+
+    @property
     def bias(self) -> "TieMap":
         """The tie map of the bias: a layer whose one input is 1."""
         return TieMap(tuple(spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes)))
@@ -191,10 +196,7 @@ class TieMap:
             If it would be larger than `max_bytes`, naming the size and the alternatives.
         """
         weights = self._by_tap(shaped(w, "w", self.weight_shape, self))
-        needed, limit = assemble.nbytes(self.axes, weights.dtype), physical_memory() if max_bytes is None else max_bytes
-        if limit is not None and needed > limit:
-            do = "use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
-            raise MemoryError(complain("matrix", f"about {needed:,} bytes", f"at most max_bytes={limit:,}", do))
+        assemble.check_size(self.axes, weights.dtype, max_bytes)
         return assemble.assemble(self.axes, self._plan, weights)
 
     def blocks(self, w: Any, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.roads import Operands, direct_road
+from convdense.checks.roads import Operands, size_road
 from convdense.ties import tie
 
 
@@ -52,25 +52,31 @@ def terms(layer: Any, batch: int) -> dict[str, Array]:
 def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> dict[str, Array]:
     """Return the bound on every entry of the quantities in `dtypes`, between one road and a float64 reference.
 
+    `dtypes` gives the float dtype, or all a quantity may be rounded in on its way: then the coarsest counts.
+
     ``(gamma_N + gamma_ref) (|W| |x| + |b|)`` with N from the tie map, plus N smallest subnormals for underflow;
     infinite where N is too long or the sum may overflow. A complex product costs at most
     ``sqrt(2) gamma_2 < gamma_3`` (Higham, lemma 3.5), so there N grows by 2.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         x, w, b, dy = operands
-        sizes = direct_road(layer).run(_size(x), _size(w), None if b is None else _size(b), _size(dy))
+        sizes = size_road(layer).run(_size(x), _size(w), None if b is None else _size(b), _size(dy))
     counts = terms(layer, len(operands[0]))
     named = dict(zip(counts, sizes, strict=True))
-    return {name: _bound(counts[name], named[name], np.dtype(dtype)) for name, dtype in dtypes.items()}
+    return {name: _bound(counts[name], named[name], dtype) for name, dtype in dtypes.items()}
 
 
-def _bound(n: Array, size: Array, dtype: Any) -> Array:
-    steps = n + 2 if dtype.kind == "c" else n
-    reference = gamma(steps, unit_roundoff(_wide(dtype)))
-    info = np.finfo(dtype)
+def _bound(n: Array, size: Array, dtypes: Any) -> Array:
+    dtypes = dtypes if isinstance(dtypes, tuple) else (dtypes,)
+    coarsest = max(dtypes, key=unit_roundoff)
+    is_complex = any(np.dtype(d).kind == "c" for d in dtypes)
+    steps = n + 2 if is_complex else n
+    reference = gamma(steps, unit_roundoff(_wide(coarsest)))
+    info = np.finfo(coarsest)
+    tiny = (4 if is_complex else 1) * float(info.smallest_subnormal)  # underflow in each of a product's real products
     with np.errstate(over="ignore", invalid="ignore"):
         exact = size / (1 - reference)  # the size is a rounded sum as well: the exact one is at most this
-        bound = (gamma(steps, unit_roundoff(dtype)) + reference) * exact + n * float(info.smallest_subnormal)
+        bound = (gamma(steps, unit_roundoff(coarsest)) + reference) * exact + n * tiny
     return np.where(np.isfinite(bound) & (exact <= info.max / 2), bound, np.inf)
 
 

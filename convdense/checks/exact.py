@@ -5,15 +5,17 @@ from math import ceil, log2
 from secrets import randbits
 from typing import Any
 
+import numpy as np
+
 from convdense.arguments import choice, complain, integer
 from convdense.checks.ranges import PRECISION, Ranges, exact_ranges
 from convdense.checks.report import Finding, Judgement
-from convdense.checks.roads import two_roads
+from convdense.checks.roads import needs_implementation, two_roads
 from convdense.checks.trials import exhaustive, exhaustive_calls, random
 from convdense.geometry import layer_from_dict
 from convdense.ties import tie
 
-AUTO_CALLS = 400  # up to here every basis pair costs less than a second, and proves more than random trials
+AUTO_CALLS = 1_000  # up to here every basis pair costs less than a second, and proves more than random trials
 EXHAUSTIVE_CALLS = 100_000
 
 
@@ -33,6 +35,15 @@ class Certificate(Judgement):
         The largest integers drawn.
     error : float
         Upper bound on the probability that two different implementations pass, over the seed; 0 for "exhaustive".
+
+    Examples
+    --------
+    >>> from convdense import Conv, certify
+    >>> certificate = certify(Conv((2, 6, 5), out_channels=3, kernel=3), method="random", seed=1)
+    >>> bool(certificate), certificate.trials, certificate.error <= 2**-64
+    (True, 3, True)
+    >>> Certificate.from_dict(certificate.to_dict()) == certificate
+    True
     """
 
     road: str
@@ -63,7 +74,7 @@ class Certificate(Judgement):
         if self.method == "exhaustive":
             return (
                 f"every pair of basis vectors, {self.trials} calls in {self.dtype}: "
-                "a proof for all inputs of this shape, if y, dx and dw are bilinear"
+                "a proof for all inputs of this shape, if all are bilinear"
             )
         return (
             f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}: error probability at most "
@@ -73,7 +84,8 @@ class Certificate(Judgement):
         )
 
     def rerun(self, implementation: Any = None) -> "Certificate":
-        """Repeat the very same trials."""
+        """Repeat the very same trials; a verdict on an implementation needs the implementation."""
+        needs_implementation(self.road, implementation)
         return certify(
             self.layer,
             implementation,
@@ -158,39 +170,38 @@ def certify(
       dx  equal
       dw  equal
       db  equal
-    every pair of basis vectors, 42 calls in float64: a proof for all inputs of this shape, if y, dx and dw are bilinear
+    every pair of basis vectors, 150 calls in float64: a proof for all inputs of this shape, if all are bilinear
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
     mine, by = two_roads(layer, implementation)
-    choice(dtype, "dtype", tuple(PRECISION))
-    choice(method, "method", ("auto", "random", "exhaustive"))
-    if not 0 < error < 1:
-        raise ValueError(complain("error", error, "a probability between 0 and 1, such as 2**-64"))
-    ties, ranges = tie(layer), exact_ranges(layer, dtype, integer(batch, "batch", 1))
-    run: dict[str, Any] = {"road": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": error}
-    calls = exhaustive_calls(ties)
+    dtype, batch = _arguments(dtype, batch, error, method)
+    ties, ranges = tie(layer), exact_ranges(layer, dtype, batch)
+    run: dict[str, Any] = {"road": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": float(error)}
+    calls = exhaustive_calls(ties, batch)
     if method == "exhaustive" and calls > EXHAUSTIVE_CALLS:
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, 'use method="random"'))
     if method == "exhaustive" or (method == "auto" and calls <= AUTO_CALLS):
-        proof: dict[str, Any] = {
-            "method": "exhaustive",
-            "trials": calls,
-            "ranges": Ranges(1, 1, 1, 1),
-            "error": 0.0,
-            "seed": None,
-        }
-        return Certificate(layer, exhaustive(ties, mine, by, dtype), **run, **proof)
+        proof: dict[str, Any] = {"trials": calls, "ranges": Ranges(1, 1, 1, 1), "error": 0.0, "seed": None}
+        findings = exhaustive(ties, mine, by, dtype, batch=batch)
+        return Certificate(layer, findings, method="exhaustive", **run, **proof)
     seed = randbits(64) if seed is None else integer(seed, "seed", 0)
     bits = log2((2 * min(ranges) + 1) / 2)  # per trial: degree 2, at least 2 m + 1 values of every variable
     trials = ceil(-log2(error) / bits)
     findings = random(ties, mine, by, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
-    odds: dict[str, Any] = {
-        "method": "random",
-        "trials": trials,
-        "ranges": ranges,
-        "error": 2 ** (-bits * trials),
-        "seed": seed,
-    }
-    return Certificate(layer, findings, **run, **odds)
+    reached = max(2 ** (-bits * trials), 5e-324)
+    odds: dict[str, Any] = {"trials": trials, "ranges": ranges, "error": reached, "seed": seed}
+    return Certificate(layer, findings, method="random", **run, **odds)
+
+
+def _arguments(dtype: Any, batch: Any, error: Any, method: Any) -> tuple[str, int]:
+    """Return dtype and batch as plain data, all four checked."""
+    choice(method, "method", ("auto", "random", "exhaustive"))
+    needs = "a probability between 0 and 1, such as 2**-64"
+    if not isinstance(error, (int, float)):
+        raise TypeError(complain("error", repr(error), needs))
+    if not 0 < error < 1:
+        raise ValueError(complain("error", error, needs))
+    name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(PRECISION))
+    return name, integer(batch, "batch", 1)

@@ -7,8 +7,8 @@ import numpy as np
 
 from convdense.arguments import Array, finite, numeric
 from convdense.checks.bounds import rounding_bounds
-from convdense.checks.report import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict, compare
-from convdense.checks.roads import Operands, Road, two_roads
+from convdense.checks.report import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict
+from convdense.checks.roads import Operands, Road, compare_roads, needs_implementation, two_roads
 from convdense.geometry import Geometry, backward_operands, forward_operands, layer_from_dict
 from convdense.ties import tie
 
@@ -54,7 +54,8 @@ class Report(Judgement):
         return f"this data, in {dtype}: {rule}"
 
     def rerun(self, implementation: Any = None) -> "Report":
-        """Judge the same data again."""
+        """Judge the same data again; a verdict on an implementation needs the implementation."""
+        needs_implementation(self.road, implementation)
         return check(self.layer, **self.operands, implementation=implementation)  # x, w, b, dy
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def check(layer: Any, x: Any, w: Any, b: Any = None, dy: Any = None, *, implemen
     mine, by = two_roads(layer, implementation)
     shapes = layer if isinstance(layer, Geometry) else tie(layer)
     operands = {"x": x, "w": w, "b": b, "dy": dy}
-    arrays = {name: None if a is None else finite(numeric(a, name), name) for name, a in operands.items()}
+    arrays = {name: None if a is None else finite(numeric(a, name).copy(), name) for name, a in operands.items()}
     x, w, b, had_batch = forward_operands(shapes, x, w, b)
     if dy is None:
         dy = np.zeros((len(x), *shapes.out_shape), x.dtype)
@@ -126,17 +127,19 @@ def check(layer: Any, x: Any, w: Any, b: Any = None, dy: Any = None, *, implemen
 def _judge(layer: Any, mine: Road, by: Road, operands: Operands) -> list[Finding]:
     """Run both roads, the one to judge by in float64 where the data is narrower, and compare entry by entry."""
     x, w, b, dy = operands
-    dtypes = {
-        "y": np.result_type(x, w) if b is None else np.result_type(x, w, b),
-        "dx": np.result_type(w, dy),
-        "dw": np.result_type(x, dy),
-        "db": dy.dtype,
+    rounded = {  # every dtype a sum may be rounded in: weights that meet in one cell are summed in that of w
+        "y": (w.dtype, np.result_type(x, w), np.result_type(x, w) if b is None else np.result_type(x, w, b)),
+        "dx": (w.dtype, np.result_type(w, dy)),
+        "dw": (np.result_type(x, dy),),
+        "db": (dy.dtype,),
     }
-    got = dict(zip(QUANTITIES, mine.run(x, w, b, dy), strict=True))
-    expected = dict(zip(QUANTITIES, by.run(*map(_widened, operands)), strict=True))
-    bounds = rounding_bounds(layer, operands, {name: d for name, d in dtypes.items() if d.kind in "fc"})
-    judged = [name for name in QUANTITIES if name != "db" or (b is not None and got["db"] is not None)]
-    return [compare(name, got[name], expected[name], bounds.get(name)) for name in judged]
+    floats = {name: tuple(d for d in dtypes if d.kind in "fc") for name, dtypes in rounded.items()}
+    bounds = rounding_bounds(layer, operands, {name: dtypes for name, dtypes in floats.items() if dtypes})
+    judged = [name for name in QUANTITIES if name != "db" or b is not None]
+    wide = tuple(map(_widened, operands))
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is a verdict, not a warning
+        found = compare_roads((mine, operands), (by, (wide[0], wide[1], wide[2], wide[3])), judged, bounds)
+    return list(found.values())
 
 
 def _widened(array: Array | None) -> Any:

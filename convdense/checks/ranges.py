@@ -62,5 +62,5 @@ def _scale(ties: TieMap) -> int:
         if axis.coefficients is not None:
             fractions = [Fraction(c.item()) for c in np.unique(np.abs(axis.coefficients))]
             unit = max(f.denominator for f in fractions)
-            scale *= int(max(fractions) * unit)
+            scale *= int(max(*fractions, Fraction(1)) * unit)  # a bias has the coefficient 1
     return scale

@@ -3,6 +3,7 @@
 import base64
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any, Self
 
 import numpy as np
@@ -46,15 +47,16 @@ class Finding:
     def share(self) -> float:
         """Difference over bound: at most 1 where rounding explains it."""
         if self.bound > 0:
-            return self.difference / self.bound
-        return float("inf") if self.difference else 0.0
+            return self.difference / self.bound if self.bound < inf else 0.0
+        return inf if self.difference else 0.0
 
     def __str__(self) -> str:
         """Return one line: verdict, position, both values, and the bound that applied."""
         line = f"{self.name:<3} {self.verdict}"
         if self.at is not None:
-            line += f", worst at {self.at}: got {self.got}, expected {self.expected} ± {self.bound:.2g}"
-            line += f" ({self.share:.2g} of the bound)" if self.bound > 0 else ""
+            line += f", worst at {self.at}: got {self.got}, expected {self.expected}"
+            line += f" ± {self.bound:.2g}" if self.bound < inf else ", no bound"
+            line += f" ({self.share:.2g} of the bound)" if 0 < self.bound < inf else ""
         return line + (f"; {self.note}" if self.note else "")
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,34 +118,34 @@ class Judgement(ABC):
         return "\n".join((f"{self.layer!r}: {self.compared}", *lines, self.how))
 
 
-def compare(name: str, got: Array, expected: Array, bound: Array | None = None) -> Finding:
+def compare(name: str, got: Any, expected: Array, bound: Array | None = None) -> Finding:
     """Return the verdict on one quantity: equality, or each entry within its own bound if bounds are given."""
+    if got is None:
+        return Finding(name, WRONG, note="None where an array is needed")
     got, expected = np.asarray(got), np.asarray(expected)
     if got.shape != expected.shape:
         return Finding(name, WRONG, note=f"shape {got.shape} where {expected.shape} is needed")
-    if np.array_equal(got, expected):
+    allowed = np.zeros(got.shape) if bound is None else bound
+    if np.array_equal(got, expected) and (np.isfinite(got) | np.isfinite(allowed)).all():
         return Finding(name, EQUAL)
     wide = np.result_type(got, expected, np.float64)
     with np.errstate(all="ignore"):
         difference = np.abs(got.astype(wide) - expected.astype(wide))
-    difference = np.where(got == expected, 0.0, np.where(np.isnan(difference), np.inf, difference))
-    allowed = np.zeros(got.shape) if bound is None else bound
-    return _worst(name, got, expected, difference, allowed)
+    difference = np.where(np.isnan(difference), np.inf, np.maximum(difference, np.finfo(np.float64).smallest_subnormal))
+    return _worst(name, got, expected, np.where(got == expected, 0.0, difference), allowed)
 
 
 def _worst(name: str, got: Array, expected: Array, difference: Array, allowed: Array) -> Finding:
     """Name the entry with the largest share of its bound; a bound that is not finite decides nothing."""
     with np.errstate(all="ignore"):
         share = np.where(difference == 0, 0.0, difference / allowed)  # x / 0 is inf: any difference is too much
-    share = np.where(np.isfinite(allowed), share, 0.0)
-    flat = int(np.argmax(share))
+    known = np.isfinite(allowed)
+    share = np.where(known, share, 0.0)
+    verdict, note, flat = (WITHIN if share.max() <= 1 else WRONG), "", int(np.argmax(share))
+    if verdict == WITHIN and not known.all():
+        verdict, flat = UNDECIDED, int(np.argmin(known))
+        note = f"{int((~known).sum())} entries are too long or may overflow"
     at = tuple(int(i) for i in np.unravel_index(flat, share.shape))
-    if share[at] > 1:
-        verdict, note = WRONG, ""
-    elif np.isfinite(allowed).all():
-        verdict, note = WITHIN, ""
-    else:
-        verdict, note = UNDECIDED, f"no bound for {int((~np.isfinite(allowed)).sum())} entries: too long, or overflow"
     values = repr(got[at].item()), repr(expected[at].item())
     return Finding(name, verdict, at, *values, float(difference[at]), float(allowed[at]), note)
 

@@ -1,16 +1,21 @@
 """Roads: ways to compute y, dx, dw and db of a layer; what is judged is one road against another."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from convdense.arguments import Array, complain
+from convdense.checks.report import QUANTITIES, WRONG, Finding, compare
 from convdense.direct_fast import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers import TiedDense
+from convdense.ties import tie
 
 Operands = tuple[Array, Array, Array | None, Array]
 Results = tuple[Any, ...]
+DENSE, DIRECT = "tied dense layer", "direct convolution"
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ def dense_road(layer: Any) -> Road:
         tied = TiedDense(layer, w, b)
         return (tied.forward(x), *tied.backward(x, dy))
 
-    return Road("tied dense layer", run)
+    return Road(DENSE, run)
 
 
 def direct_road(layer: Any) -> Road:
@@ -39,7 +44,13 @@ def direct_road(layer: Any) -> Road:
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
         return (convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy))
 
-    return Road("direct convolution", run)
+    return Road(DIRECT, run)
+
+
+def size_road(layer: Any) -> Road:
+    """Return a road that adds up sizes when it is given sizes: coefficients without their signs."""
+    road = direct_road(layer)
+    return road if road.name == DIRECT else dense_road(tie(layer).absolute)
 
 
 def implementation_road(implementation: Any) -> Road:
@@ -57,7 +68,10 @@ def implementation_road(implementation: Any) -> Road:
         raise TypeError(complain("implementation", repr(implementation), needs))
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
-        return (forward(x, w, b), *backward(x, w, dy))
+        y, gradients = forward(x, w, b), backward(x, w, dy)
+        if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
+            raise TypeError(complain("backward", type(gradients).__name__, "three results: dx, dw and db (or None)"))
+        return (y, *gradients)
 
     return Road(getattr(implementation, "__name__", type(implementation).__name__), run)
 
@@ -67,7 +81,41 @@ def two_roads(layer: Any, implementation: Any) -> tuple[Road, Road]:
     by = direct_road(layer)
     if implementation is not None:
         return implementation_road(implementation), by
-    if by.name == "tied dense layer":
+    if by.name == DENSE:
         needs = "a Conv, ConvTranspose or LocallyConnected, which have a second road"
         raise TypeError(complain("layer", repr(layer), needs, "or give an implementation to judge by this layer"))
     return dense_road(layer), by
+
+
+def needs_implementation(road: str, implementation: Any) -> None:
+    """Refuse to run a verdict on an implementation again without it."""
+    if road != DENSE and implementation is None:
+        do = "call rerun(implementation)"
+        raise TypeError(complain("implementation", "None", f"{road}, which this is a verdict on", do))
+
+
+_READS = {"y": "xwb", "dx": "wd", "dw": "xd", "db": "d"}  # d for dy
+
+
+def compare_roads(
+    mine: tuple[Road, Operands], by: tuple[Road, Operands], judged: Sequence[str], bounds: dict[str, Array]
+) -> dict[str, Finding]:
+    """Run both roads, each on its operands, and compare what is judged; one that writes to its operands is wrong.
+
+    Only a db may be None: then it is not judged.
+    """
+    road, operands = mine
+    expected = dict(zip(QUANTITIES, by[0].run(*by[1]), strict=True))
+    x, w, b, dy = operands
+    given = x.copy(), w.copy(), None if b is None else b.copy(), dy.copy()
+    got = dict(zip(QUANTITIES, road.run(*given), strict=True))
+    kept = [a is None or np.array_equal(a, np.asarray(g)) for a, g in zip(operands, given, strict=True)]
+    findings = {}
+    for name in judged:
+        if name == "db" and got[name] is None:
+            continue
+        finding = compare(name, got[name], expected[name], bounds.get(name))
+        if not all(same for same, operand in zip(kept, "xwbd", strict=True) if operand in _READS[name]):
+            finding = replace(finding, verdict=WRONG, note="an operand was changed in place")
+        findings[name] = finding
+    return findings

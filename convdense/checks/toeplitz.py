@@ -45,7 +45,7 @@ def block_circulant(conv: Conv, w: Array) -> Array:
            [0, 1, 2],
            [2, 0, 1]])
     """
-    if set(conv.stride) != {1} or conv.in_spatial != conv.out_spatial:
+    if set(conv.stride) != {1} or conv.in_spatial != conv.out_spatial or conv.padding_mode != "circular":
         needs = "stride 1 and circular padding to the same size for a block circulant matrix"
         raise ValueError(complain("conv", repr(conv), needs))
     begins = [begin for begin, _ in conv.padding]

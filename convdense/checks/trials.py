@@ -9,22 +9,24 @@ import numpy as np
 
 from convdense.arguments import Array
 from convdense.checks.ranges import Ranges
-from convdense.checks.report import EQUAL, QUANTITIES, Finding, compare
-from convdense.checks.roads import Operands, Road
+from convdense.checks.report import EQUAL, QUANTITIES, Finding
+from convdense.checks.roads import Operands, Road, compare_roads
 from convdense.tiemap import TieMap
 
 
-def exhaustive_calls(ties: TieMap) -> int:
-    """Return how many calls evaluate every pair of basis vectors."""
-    return ties.n_weights + prod(ties.bias_shape) + 1 + prod(ties.shape)
+def exhaustive_calls(ties: TieMap, batch: int = 1) -> int:
+    """Return how many calls evaluate every pair of basis vectors, for dw those of whole batches."""
+    return ties.n_weights + prod(ties.bias_shape) + 1 + batch**2 * prod(ties.shape)
 
 
-def exhaustive(ties: TieMap, mine: Road, by: Road, dtype: Any) -> tuple[Finding, ...]:
+def exhaustive(ties: TieMap, mine: Road, by: Road, dtype: Any, *, batch: int) -> tuple[Finding, ...]:
     """Judge on every pair of basis vectors: (input, weight) for y, (output, weight) for dx, (input, output) for dw."""
     rows, cols = ties.shape
-    batch = max(rows, cols)
-    inputs = np.eye(batch, cols, dtype=dtype).reshape(batch, *ties.in_shape)  # every basis vector, then zeros
-    upstream = np.eye(batch, rows, dtype=dtype).reshape(batch, *ties.out_shape)
+    samples = max(rows, cols)
+    inputs = np.eye(samples, cols, dtype=dtype).reshape(samples, *ties.in_shape)  # every basis vector, then zeros
+    upstream = np.eye(samples, rows, dtype=dtype).reshape(samples, *ties.out_shape)
+    xs = np.eye(batch * cols, dtype=dtype).reshape(-1, batch, *ties.in_shape)  # every basis vector of a batch
+    dys = np.eye(batch * rows, dtype=dtype).reshape(-1, batch, *ties.out_shape)
 
     def calls() -> Iterator[tuple[Operands, tuple[str, ...]]]:
         w, b = np.zeros(ties.weight_shape, dtype), np.zeros(ties.bias_shape, dtype)
@@ -33,8 +35,8 @@ def exhaustive(ties: TieMap, mine: Road, by: Road, dtype: Any) -> tuple[Finding,
         yield (inputs[:1] * 0, w, b, upstream[:1] * 0), QUANTITIES
         for k in np.ndindex(ties.bias_shape):
             yield (inputs[:1] * 0, w, _unit(b, k), upstream[:1] * 0), ("y",)
-        for c, r in product(range(cols), range(rows)):
-            yield (inputs[c : c + 1], w, b, upstream[r : r + 1]), ("dw", "db")
+        for x, dy in product(xs, dys):
+            yield (x, w, b, dy), ("dw", "db")
 
     return _first_differences(mine, by, calls())
 
@@ -57,11 +59,9 @@ def _first_differences(mine: Road, by: Road, calls: Iterable[tuple[Any, tuple[st
     """Return one finding per quantity, the first that is not equal; a quantity that is None is not judged."""
     found: dict[str, Finding] = {}
     for operands, judged in calls:
-        got = dict(zip(QUANTITIES, mine.run(*operands), strict=True))
-        expected = dict(zip(QUANTITIES, by.run(*operands), strict=True))
-        for name in judged:
-            if got[name] is not None and (name not in found or found[name].verdict == EQUAL):
-                found[name] = compare(name, got[name], expected[name])
+        for name, finding in compare_roads((mine, operands), (by, operands), judged, {}).items():
+            if name not in found or found[name].verdict == EQUAL:
+                found[name] = finding
     return tuple(found[name] for name in QUANTITIES if name in found)
 
 

@@ -48,6 +48,7 @@ class Windowed(Geometry, ABC):
         return tuple((n + sum(pair) - pad.effective(k, d)) // s + 1 for n, pair, k, d, s in numbers)
 
 
+@dataclass(frozen=True, init=False, repr=False)
 class Conv(Windowed):
     """The numbers of a convolution (cross-correlation; ``flip=True`` for the textbook one). It holds no weights.
 
@@ -95,6 +96,7 @@ class Conv(Windowed):
         return (self.out_channels,)
 
 
+@dataclass(frozen=True, init=False, repr=False)
 class LocallyConnected(Windowed):
     """The numbers of a convolution whose weights are not tied: the same mask, every edge its own weight.
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, complain, finite
 from convdense.labels import letter, numbered
 from convdense.layers import TiedDense
 from convdense.tiemap import TieMap
@@ -69,7 +69,7 @@ def mask(layer: Any, ax: Axes | None = None) -> Axes:
 
 def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) -> Axes:
     """Draw a dense gradient, (outputs, inputs), as numbers; with `masked`, edges that do not exist are grey."""
-    ties = tie(layer)
+    ties, values = tie(layer), finite(np.asarray(values), "values")
     title = "masked: edges that exist" if masked else "dense gradient: every edge"
     ax = _grid(ties, ax, title)
     colours, held = _diverging(values), held_by(ties)
@@ -85,7 +85,12 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
 
 def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
     """Draw the tied gradient: for each weight its letter, the sum over its copies, and how many copies it has."""
-    ties = tie(layer)
+    ties, values = tie(layer), finite(np.asarray(values), "values")
+    if ties.n_weights > CELLS_LIMIT:
+        needs = f"at most {CELLS_LIMIT:,} to be drawn one by one"
+        raise ValueError(
+            complain("layer", f"{ties.n_weights:,} weights", needs, "draw a smaller layer of the same kind")
+        )
     copies = ties.counts().weights.ravel()
     rows = int(np.prod(ties.weight_shape[:-1]))
     ax = _axes(ax, "tied: the sum over each letter")
