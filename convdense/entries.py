@@ -24,6 +24,14 @@ class Entries(NamedTuple):
     coefficient: Array | None = None
 
 
+class Counts(NamedTuple):
+    """How many entries each output, input and weight takes part in (copies of a weight: its multiplicity)."""
+
+    outputs: Array
+    inputs: Array
+    weights: Array
+
+
 def kron(parts: Sequence[Array], sizes: Sequence[int]) -> Array:
     """Return the flattened positions of the product: ``((p0 * n1 + p1) * n2 + p2) ...`` over all combinations.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from convdense import assemble, operator
 from convdense.arguments import Array, complain, position, shaped
 from convdense.axis import Axis, listed, spread
-from convdense.entries import Entries, add_edges, count, expand, ordered, outer, slabs
+from convdense.entries import Counts, Entries, add_edges, count, expand, ordered, outer, slabs
 from convdense.geometry import paired_operands
 
 if TYPE_CHECKING:
@@ -21,20 +21,12 @@ if TYPE_CHECKING:
 Position = int | Sequence[int]
 
 
-class Counts(NamedTuple):
-    """How many entries each output, input and weight takes part in (copies of a weight: its multiplicity)."""
-
-    outputs: Array
-    inputs: Array
-    weights: Array
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class TieMap:
     """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over the entries.
 
-    Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of one sample (C
-    order), index the flattened weight. One cell may hold several entries.
+    Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of one sample, index
+    the flattened weight, all in C order. One cell may hold several entries.
 
     Parameters
     ----------

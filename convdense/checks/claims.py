@@ -6,6 +6,7 @@ It feeds the demo, the command line, the README's table and the tests.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,11 @@ def judge_claims(claims: Iterable[Claim] | None = None) -> Iterable[Verdict]:
 
 def of_quantities(names: Iterable[str], certificate: Certificate, report: Report) -> Evidence:
     """Return the evidence that a certificate and a report on real data give on some of y, dx, dw and db."""
-    worst = max((report[name] for name in names), key=lambda finding: finding.share)
+    names = list(names)
+    worst = max((report[name] for name in names), key=lambda finding: (not finding.holds, finding.share))
     exact = all(certificate[name].verdict == EQUAL for name in names)
+    if not worst.holds:  # a wrong shape, or undecided, has no difference to speak of
+        return Evidence(certificate.layer, exact, certificate.error, inf, 0.0)
     return Evidence(certificate.layer, exact, certificate.error, worst.difference, worst.bound)
 
 

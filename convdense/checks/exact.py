@@ -12,7 +12,7 @@ from convdense.checks.ranges import PRECISION, Ranges, exact_ranges
 from convdense.checks.report import Finding, Judgement
 from convdense.checks.roads import needs_implementation, two_roads
 from convdense.checks.trials import exhaustive, exhaustive_calls, random
-from convdense.geometry import layer_from_dict
+from convdense.plain import layer_to_plain, plain_to_layer
 from convdense.ties import tie
 
 AUTO_CALLS = 1_000  # up to here every basis pair costs less than a second, and proves more than random trials
@@ -102,7 +102,7 @@ class Certificate(Judgement):
         findings = [f.to_dict() for f in self.findings]
         return {
             "kind": "certificate",
-            "layer": self.layer.to_dict(),
+            "layer": layer_to_plain(self.layer),
             "holds": bool(self),
             **data,
             "ranges": self.ranges._asdict(),
@@ -114,7 +114,7 @@ class Certificate(Judgement):
         """Read back what `to_dict` wrote."""
         findings = tuple(Finding.from_dict(f) for f in data["findings"])
         plain = {name: data[name] for name in _PLAIN}
-        return cls(layer_from_dict(data["layer"]), findings, ranges=Ranges(**data["ranges"]), **plain)
+        return cls(plain_to_layer(data["layer"]), findings, ranges=Ranges(**data["ranges"]), **plain)
 
 
 _PLAIN = ("road", "by", "method", "dtype", "batch", "trials", "error", "asked", "seed")

@@ -9,7 +9,8 @@ from convdense.arguments import Array, finite, numeric
 from convdense.checks.bounds import rounding_bounds
 from convdense.checks.report import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict
 from convdense.checks.roads import Operands, Road, compare_roads, needs_implementation, two_roads
-from convdense.geometry import Geometry, backward_operands, forward_operands, layer_from_dict
+from convdense.geometry import Geometry, backward_operands, forward_operands
+from convdense.plain import layer_to_plain, plain_to_layer
 from convdense.ties import tie
 
 
@@ -63,7 +64,7 @@ class Report(Judgement):
         arrays = {name: None if a is None else array_to_dict(a) for name, a in self.operands.items()}
         return {
             "kind": "report",
-            "layer": self.layer.to_dict(),
+            "layer": layer_to_plain(self.layer),
             "road": self.road,
             "by": self.by,
             "findings": [f.to_dict() for f in self.findings],
@@ -75,7 +76,7 @@ class Report(Judgement):
         """Read back what `to_dict` wrote."""
         arrays = {name: None if a is None else array_from_dict(a) for name, a in data["operands"].items()}
         findings = tuple(Finding.from_dict(f) for f in data["findings"])
-        return cls(layer_from_dict(data["layer"]), findings, data["road"], data["by"], arrays)
+        return cls(plain_to_layer(data["layer"]), findings, data["road"], data["by"], arrays)
 
 
 def check(layer: Any, x: Any, w: Any, b: Any = None, dy: Any = None, *, implementation: Any = None) -> Report:

@@ -44,6 +44,11 @@ class Finding:
     note: str = ""
 
     @property
+    def holds(self) -> bool:
+        """Whether it is equal or within rounding."""
+        return self.verdict in (EQUAL, WITHIN)
+
+    @property
     def share(self) -> float:
         """Difference over bound: at most 1 where rounding explains it."""
         if self.bound > 0:
@@ -87,7 +92,7 @@ class Judgement(ABC):
 
     def __bool__(self) -> bool:
         """Return whether every quantity is equal or within rounding."""
-        return all(f.verdict in (EQUAL, WITHIN) for f in self.findings)
+        return all(f.holds for f in self.findings)
 
     def __getitem__(self, name: str) -> Finding:
         """Return the finding on one quantity, such as "dw"."""

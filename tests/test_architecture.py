@@ -1,0 +1,333 @@
+"""Imports only go down: every import of every module is read, those inside functions too. Modules stay short."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import convdense
+
+FOLDER = Path(convdense.__file__).parent
+
+# Module or package -> (floor, step within the floor). An import goes to a smaller pair, or to an equal one if no
+# chain of such imports leads back. A package's modules stand where the package stands.
+FLOORS = {
+    "arguments": (0, 0),
+    "geometry": (0, 0),
+    "axis": (0, 0),
+    "labels": (0, 0),
+    "tables": (0, 0),
+    "entries": (1, 0),
+    "runs": (1, 0),
+    "merge": (1, 0),
+    "assemble": (1, 1),
+    "operator": (1, 2),
+    "tiemap": (1, 3),
+    "ties": (1, 4),
+    "direct": (1, 0),
+    "direct_fast": (1, 0),
+    "layers": (2, 0),
+    "equations": (2, 0),
+    "matrices": (2, 0),
+    "plain": (2, 0),
+    "pooling": (3, 0),
+    "networks": (4, 0),
+    "losses": (4, 0),
+    "optimize": (4, 0),
+    "checks": (5, 0),
+    "adapters": (6, 0),
+    "plots": (7, 0),
+    "explorer": (7, 0),
+    "testing": (7, 0),
+    "files": (7, 0),
+    "": (7, 1),  # convdense/__init__.py gathers the public names: only what stands above may import from it
+    "cli": (8, 0),
+    "__main__": (8, 0),
+    "demo": (8, 0),
+}
+FRAMEWORKS = ("torch", "jax", "onnx", "sklearn")  # in adapters only
+SLOW = ("matplotlib", "tqdm", "scipy.sparse.linalg")  # inside functions, for type checkers, or in plots
+LONGEST_MODULE, LONGEST_FUNCTION = 300, 40
+LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+class Import(NamedTuple):
+    """One imported name, absolute, as in ``from a.b import c`` -> a.b.c."""
+
+    name: str
+    line: int
+    at_once: bool  # when the module is imported: not inside a function, not for type checkers only
+
+
+def module_name(path):
+    """Return the name below convdense: geometry/conv.py is geometry.conv, checks/__init__.py is checks."""
+    parts = path.relative_to(FOLDER).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.py"))}
+del SOURCES[""]  # convdense/__init__.py may import anything
+PACKAGES = {module_name(path) for path in FOLDER.rglob("__init__.py")}
+on_all_modules = pytest.mark.parametrize("module", SOURCES)
+
+
+def imports(module, source, package=False):
+    """Return every import of a module."""
+    own = ["convdense", *module.split(".")]
+
+    def visit(node, at_once):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, node.lineno, at_once) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = own[: len(own) - node.level + package] if node.level else []
+            origin = ".".join([*up, *filter(None, [node.module])])
+            yield from (Import(f"{origin}.{alias.name}", node.lineno, at_once) for alias in node.names)
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for field, children in ast.iter_fields(node):
+            later = isinstance(node, LATER) or (typing_only and field == "body")
+            for child in children if isinstance(children, list) else [children]:
+                if isinstance(child, ast.AST):
+                    yield from visit(child, at_once and not later)
+
+    return list(visit(ast.parse(source), True))
+
+
+def targets(module, source, modules, package=False):
+    """Return {imported module of convdense: line}; "" is convdense itself."""
+    found = {}
+    for name, line, _ in imports(module, source, package):
+        head, _, rest = name.partition(".")
+        if head == "convdense":
+            while rest and rest not in modules:  # a name in a module, not a module
+                rest = rest.rpartition(".")[0]
+            found.setdefault(rest, line)
+    return found
+
+
+def floor(module):
+    return FLOORS.get(module, FLOORS.get(module.partition(".")[0]))
+
+
+def homeless(modules):
+    """Return a complaint for each module without a floor."""
+    return [f"convdense/{m.replace('.', '/')}: give it a floor in FLOORS" for m in modules if floor(m) is None]
+
+
+def upward(module, source, modules, package=False):
+    """Return a complaint for each import that does not go down."""
+    found = targets(module, source, modules, package)
+    return homeless([module, *found]) or [
+        f"{module} {floor(module)}, line {line}: imports {target or 'convdense'} {floor(target)}, which is above"
+        for target, line in found.items()
+        if floor(target) > floor(module)
+    ]
+
+
+def cycle(sources, packages=()):
+    """Return modules that import each other in a circle, as a list whose ends are equal; empty if there is none."""
+    graph = {m: set(targets(m, source, sources, m in packages)) - {m} for m, source in sources.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def misplaced(module, source, package=False):
+    """Return a complaint for each framework outside adapters, and each slow import that everybody would pay for."""
+
+    def among(name, roots):
+        return any(name == root or name.startswith(root + ".") for root in roots)
+
+    home, complaints = module.partition(".")[0], []
+    for name, line, at_once in imports(module, source, package):
+        if among(name, FRAMEWORKS) and home != "adapters":
+            complaints.append(f"{module}, line {line}: imports {name}; only adapters may")
+        if among(name, SLOW) and home != "plots" and at_once:
+            complaints.append(f"{module}, line {line}: imports {name}; do so inside the function that needs it")
+    return complaints
+
+
+def too_long(module, source):
+    """Return a complaint for a module, and for each function (its docstring aside), over the limit."""
+    n = len(source.splitlines())
+    complaints = [f"{module}: {n} lines, at most {LONGEST_MODULE}"] if n > LONGEST_MODULE else []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            doc = node.body[0] if ast.get_docstring(node) is not None else None
+            lines = node.end_lineno - node.lineno + 1 - (doc.end_lineno - doc.lineno + 1 if doc else 0)
+            if lines > LONGEST_FUNCTION:
+                complaints.append(f"{module}.{node.name}: {lines} lines, at most {LONGEST_FUNCTION}")
+    return complaints
+
+
+def test_every_module_has_a_floor():
+    assert homeless(SOURCES) == []
+
+
+@on_all_modules
+def test_imports_go_down(module):
+    assert upward(module, SOURCES[module], SOURCES, module in PACKAGES) == []
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    assert cycle(SOURCES, PACKAGES) == []
+
+
+@pytest.mark.parametrize("module", ["direct", "direct_fast"])
+def test_the_independent_road_shares_only_the_geometry(module):
+    assert set(targets(module, SOURCES[module], SOURCES)) == {"geometry"}
+
+
+@on_all_modules
+def test_frameworks_and_slow_imports_stay_where_they_are_needed(module):
+    assert misplaced(module, SOURCES[module], module in PACKAGES) == []
+
+
+@on_all_modules
+def test_modules_and_functions_stay_short(module):
+    assert too_long(module, SOURCES[module]) == []
+
+
+# The checks themselves can fail
+
+HIDDEN = "class C:\n    def method(self):\n        if True:\n            {}\n"
+NAMES = ["arguments", "geometry", "geometry.base", "geometry.conv", "axis", "entries", "assemble", "tiemap"]
+NAMES += ["layers", "checks", "checks.exact", "cli"]
+
+
+@pytest.mark.parametrize(
+    ("module", "statement", "above"),
+    [
+        ("axis", "from convdense.layers import Dense", "layers"),
+        ("axis", "import convdense.layers", "layers"),
+        ("axis", "import numpy, convdense.layers as stack", "layers"),
+        ("axis", "from convdense import layers", "layers"),
+        ("axis", "from . import layers", "layers"),
+        ("axis", "from .layers import Dense", "layers"),
+        ("axis", "from convdense.checks import exact", "checks.exact"),
+        ("axis", "from convdense import assemble", "assemble"),
+        ("entries", "from convdense.assemble import plain", "assemble"),
+        ("assemble", "from convdense.tiemap import TieMap", "tiemap"),
+        ("geometry.conv", "from ..tiemap import TieMap", "tiemap"),
+        ("checks.exact", "from convdense.cli import main", "cli"),
+    ],
+)  # fmt: skip
+def test_an_upward_import_inside_a_function_is_seen(module, statement, above):
+    expected = f"{module} {floor(module)}, line 4: imports {above} {floor(above)}, which is above"
+    assert upward(module, HIDDEN.format(statement), NAMES) == [expected]
+    assert upward("cli", HIDDEN.format(f"from convdense.{above} import name"), NAMES) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [
+        ("layers", "from convdense.axis import Axis"),
+        ("tiemap", "from convdense import assemble"),
+        ("assemble", "from .entries import expand"),
+        ("geometry.conv", "from .base import Geometry"),
+        ("geometry.conv", "from ..arguments import integer"),
+        ("axis", "import numpy"),
+        ("axis", "from layers import Dense"),  # somebody else's
+        ("axis", "import convdensely.layers"),
+    ],
+)
+def test_a_downward_import_passes(module, statement):
+    assert upward(module, HIDDEN.format(statement), NAMES) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "seen"),
+    [
+        ("from .exact import certify", {"checks.exact": 1}),
+        ("from . import exact", {"checks.exact": 1}),
+        ("from ..layers import Dense", {"layers": 1}),
+    ],
+)
+def test_a_package_is_where_its_own_relative_imports_start(statement, seen):
+    assert targets("checks", statement, NAMES, package=True) == seen
+
+
+@pytest.mark.parametrize("statement", ["import convdense", "from convdense import Conv", "from .. import Conv"])
+def test_an_import_from_convdense_itself_is_seen_below_the_command_line(statement):
+    expected = "geometry.conv (0, 0), line 4: imports convdense (7, 1), which is above"
+    assert upward("geometry.conv", HIDDEN.format(statement), NAMES) == [expected]
+    assert len(upward("plots.small", HIDDEN.format("from convdense import Conv"), NAMES)) == 1
+    assert upward("cli", HIDDEN.format("from convdense import Conv"), NAMES) == []
+
+
+def test_a_module_without_a_floor_is_seen():
+    assert homeless(["axis", "checks.exact", "newcomer", "attic.box"]) == [
+        "convdense/newcomer: give it a floor in FLOORS",
+        "convdense/attic/box: give it a floor in FLOORS",
+    ]
+    assert upward("newcomer", "import numpy", NAMES) == ["convdense/newcomer: give it a floor in FLOORS"]
+    assert upward("axis", "from convdense import newcomer", [*NAMES, "newcomer"]) == homeless(["newcomer"])
+
+
+def test_a_circle_on_one_floor_is_seen():
+    sources = {
+        "arguments": "",
+        "axis": "from convdense import labels",
+        "labels": HIDDEN.format("from convdense.tables import aligned"),
+        "tables": HIDDEN.format("import convdense.axis"),
+    }
+    assert sorted(set(cycle(sources))) == ["axis", "labels", "tables"]
+    assert cycle({**sources, "tables": HIDDEN.format("import convdense.arguments")}) == []
+
+
+def test_a_circle_within_a_package_is_seen():
+    sources = {
+        "geometry": "from convdense.geometry.conv import Conv",
+        "geometry.conv": "from .base import Geometry",
+        "geometry.base": HIDDEN.format("from .conv import Conv"),
+        "geometry.padding": "",
+    }
+    assert sorted(set(cycle(sources, {"geometry"}))) == ["geometry.base", "geometry.conv"]
+    assert cycle({**sources, "geometry.base": HIDDEN.format("from . import padding")}, {"geometry"}) == []
+
+
+@pytest.mark.parametrize("statement", ["from convdense.arguments import Array", "from convdense import axis"])
+def test_sharing_more_than_the_geometry_is_seen(statement):
+    assert set(targets("direct", f"from convdense.geometry import Conv\n{statement}", NAMES)) != {"geometry"}
+
+
+@pytest.mark.parametrize(
+    "statement", ["import torch", "from jax.numpy import dot", "import onnx.helper", "import sklearn"]
+)
+def test_a_framework_outside_adapters_is_seen(statement):
+    assert len(misplaced("layers", HIDDEN.format(statement))) == 1
+    assert misplaced("adapters.torch", statement) == []
+    assert misplaced("layers", "import torchlight\nfrom . import torch") == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import matplotlib.pyplot as plt",
+        "from tqdm import tqdm",
+        "import scipy.sparse.linalg",
+        "from scipy.sparse import linalg",
+        "from scipy.sparse.linalg import svds",
+        "try:\n    import tqdm\nexcept ImportError:\n    pass",
+        "class C:\n    import matplotlib",
+    ],
+)
+def test_a_slow_import_that_everybody_pays_for_is_seen(statement):
+    assert len(misplaced("layers", statement)) == 1
+    assert misplaced("plots.matrix", statement) == []
+    indented = statement.replace("\n", "\n    ")
+    assert misplaced("layers", f"def f():\n    {indented}") == []
+    assert misplaced("layers", f"if TYPE_CHECKING:\n    {indented}") == []
+    assert len(misplaced("layers", f"if TYPE_CHECKING:\n    pass\nelse:\n    {indented}")) == 1
+    assert misplaced("layers", "import scipy.sparse as sp") == []
+
+
+def test_a_long_module_or_function_is_seen():
+    assert too_long("m", "x = 1\n" * LONGEST_MODULE) == []
+    assert too_long("m", "x = 1\n" * (LONGEST_MODULE + 1)) == ["m: 301 lines, at most 300"]
+    body = "    x = 1\n" * (LONGEST_FUNCTION - 1)
+    assert too_long("m", f'def f():\n    """Say.\n\n    More.\n    """\n{body}') == []
+    assert too_long("m", f"class C:\n  async def f():\n{body}    x = 1\n") == ["m.f: 41 lines, at most 40"]
