@@ -64,4 +64,4 @@ pictures = Path(__file__).parent / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "the_matrix.png", dpi=110)
 
-assert cd.certify(conv, method="exhaustive").exact
+assert cd.certify(conv).exact

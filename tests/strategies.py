@@ -13,7 +13,7 @@ MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
 
 _AXES = (1, 1, 2, 2, 3, 3, 4)
 # Axes -> the largest kernel, padding, cells beyond the shortest possible input, and channels per group.
-_LARGEST = {1: (4, 3, 5, 3), 2: (3, 2, 3, 2), 3: (3, 1, 1, 2), 4: (2, 1, 1, 1)}
+_LARGEST = {1: (4, 3, 5, 3), 2: (3, 2, 2, 2), 3: (2, 1, 2, 2), 4: (2, 1, 1, 1)}
 _BEYOND_PAD = {"circular": 0, "reflect": 1, "symmetric": 0}  # cells an axis needs beyond its larger pad
 
 
@@ -36,10 +36,10 @@ class Call(NamedTuple):
 
 
 @st.composite
-def calls(draw, kinds=KINDS, max_axes=3, forms=FORMS, modes=MODES):
+def calls(draw, kinds=KINDS, max_axes=3, forms=FORMS, modes=MODES, min_axes=1):
     """Draw the numbers of every axis first, then an input that is long enough for them."""
     kind = draw(st.sampled_from(kinds))
-    axes = draw(st.sampled_from([n for n in _AXES if n <= max_axes]))
+    axes = draw(st.sampled_from([n for n in _AXES if min_axes <= n <= max_axes]))
     largest_kernel, largest_pad, slack, channels = _LARGEST[axes]
     kernel, stride, dilation = (_per_axis(draw, axes, 1, high) for high in (largest_kernel, 3, 3 if axes == 1 else 2))
     windows = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]

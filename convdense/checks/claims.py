@@ -96,7 +96,8 @@ def _layers(n: int) -> str:
 
 
 def judge_claims(claims: Iterable[Claim] | None = None) -> Iterable[Verdict]:
-    """Yield the verdict on every claim of the table."""
+    """Yield the verdict on every claim of the table, on evidence taken now."""
+    _judged.cache_clear()
     for claim in CLAIMS if claims is None else claims:
         yield Verdict(claim, tuple(claim.judge(layer) for layer in claim.layers))
 
