@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has left, as `| head` does: nothing more to say, and no traceback at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (ValueError, TypeError, OSError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, MemoryError, OverflowError) as error:
         print(f"convdense: {error}", file=sys.stderr)
         return UNUSABLE
 
@@ -81,7 +81,11 @@ def _add_layer(parser: argparse.ArgumentParser, required: bool = True) -> None:
     group.add_argument("--stride", type=_sizes, default=1, metavar="S")
     group.add_argument("--dilation", type=_sizes, default=1, metavar="D")
     group.add_argument(
-        "--padding", type=_padding, default=0, metavar="P", help="1, 1x2, 0:1x2:3 (begin:end), valid, same, full"
+        "--padding",
+        type=_padding,
+        default=0,
+        metavar="P",
+        help="1, 1x2, 0:1x2:3 (begin:end), valid, same, same_lower, full",
     )
     group.add_argument("--padding-mode", default="zeros", metavar="MODE", help="zeros, circular, reflect, ...")
     group.add_argument("--groups", type=int, default=1, metavar="G")
@@ -164,6 +168,9 @@ def _matrix(arguments: argparse.Namespace) -> int:
 
 
 def _certify(arguments: argparse.Namespace) -> int:
+    chosen = [name for name in ("claims", "rerun", "input") if getattr(arguments, name)]
+    if len(chosen) > 1:
+        raise ValueError(complain("certify", " and ".join(f"--{name}" for name in chosen), "one of them"))
     if arguments.claims:
         return _claims(arguments.json)
     if arguments.rerun is not None:
@@ -186,7 +193,7 @@ def _rerun(path: Path) -> Certificate:
     needs = "a certificate as `convdense certify --json` writes it"
     try:
         return Certificate.from_dict(json.loads(path.read_text(encoding="utf-8"))).rerun()
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(complain("--rerun", f"{path} ({type(error).__name__}: {error})", needs)) from None
 
 

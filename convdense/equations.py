@@ -51,10 +51,11 @@ def equations(
     """
     ties = tie(layer)
     distinct(input=input, weight=weight, output=output, bias=bias)
-    if ties.n_entries > EQUATIONS_LIMIT:
+    longest = max(ties.n_entries, ties.n_weights, *ties.shape)
+    if longest > EQUATIONS_LIMIT:
         needs = f"at most {EQUATIONS_LIMIT:,} to be written out"
         do = "write out a smaller layer of the same kind, or look at tie(layer).row(r) and .copies(k)"
-        raise ValueError(complain("layer", f"{ties.n_entries:,} terms", needs, do))
+        raise ValueError(complain("layer", f"{longest:,} terms", needs, do))
     parts = {
         "forward": _forward(ties, input, weight, output, bias),
         "gradient of the weights": _of_weights(ties, input, weight, output),

@@ -48,7 +48,8 @@ def save_matrix(path: Path, matrix: sp.csr_array) -> None:
         else:
             from scipy.io import mmwrite  # noqa: PLC0415  (0.1 s, only here)
 
-            digits = {"float32": 9, "float64": 17}.get(matrix.data.real.dtype.name)  # every number comes back as it was
+            real = matrix.data.real.dtype
+            digits = np.finfo(real).precision + 3 if real.kind == "f" else None  # every number comes back as it was
             mmwrite(counted, matrix, precision=digits)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from convdense.arguments import Sizes, complain, numeric, shaped
+from convdense.arguments import Sizes, complain, is_sequence, numeric, shaped
 from convdense.geometry import Conv
 from convdense.geometry.padding import Padding
 from convdense.ties import tie
@@ -70,7 +70,7 @@ def conv_matrix(
         needs = "(out_channels, in_channels / groups, *kernel)"
         do = "for one channel give w[None, None] and in_shape (1, *sizes)"
         raise ValueError(complain("w", f"shape {weights.shape}", needs, do))
-    if weights.ndim != len(in_shape) + 1:
+    if is_sequence(in_shape) and weights.ndim != len(in_shape) + 1:
         needs = f"{len(in_shape) + 1} axes, (out, in, *kernel), for in_shape {tuple(in_shape)}"
         raise ValueError(complain("w", f"shape {weights.shape}", needs))
     conv = Conv(

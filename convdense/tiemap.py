@@ -107,7 +107,7 @@ class TieMap:
 
     @property
     def n_entries(self) -> int:
-        """Number of entries: edges of the dense layer that carry a weight."""
+        """Number of entries (row, column, weight); where taps meet, one edge has several."""
         return count(self.axes)
 
     @property

@@ -108,8 +108,8 @@ def test_a_verdict_holds_if_all_its_evidence_does():
 def test_a_verdict_says_how_sure_it_is():
     proof, drawn = Evidence("a", True), Evidence("b", True, 2**-70)
     assert verdict_of(proof).sure == "proof on 1 layer"
-    assert verdict_of(proof, proof, drawn).sure == "proof on 2 layers; error at most 2^-64 on 1 layer"
-    assert verdict_of(drawn, drawn).sure == "error at most 2^-64 on 2 layers"
+    assert verdict_of(proof, proof, drawn).sure == "proof on 2 layers; error at most 2^-70 on 1 layer"
+    assert verdict_of(drawn, drawn).sure == "error at most 2^-70 on 2 layers"
 
 
 def report_on(layer, dx):

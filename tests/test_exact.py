@@ -22,7 +22,7 @@ from convdense import (
     tie,
 )
 from convdense.checks.exact import AUTO_CALLS, EXHAUSTIVE_CALLS
-from convdense.checks.ranges import Ranges, exact_ranges
+from convdense.checks.ranges import exact_ranges
 from convdense.checks.trials import exhaustive_calls
 from tests.test_bounds import AT_THE_LIMIT, LAYERS, SIGNED
 
@@ -260,7 +260,10 @@ def test_a_shape_that_is_wrong_is_named():
 
 def test_the_first_difference_is_reported_with_both_values():
     certificate = certify(SMALL, Defect(SMALL, forward=lambda r, x, w, b: r.forward(x, w, 3 * b)), method="exhaustive")
-    assert str(certificate["y"]) == "y   wrong, worst at (0, 0, 0, 0): got 3.0, expected 1.0 ± 0"
+    finding = certificate["y"]
+    assert finding.at == (0, 0, 0, 0)
+    assert float(finding.got) == 3 * float(finding.expected) != 0
+    assert str(finding) == f"y   wrong, worst at (0, 0, 0, 0): got {finding.got}, expected {finding.expected} ± 0"
 
 
 @on_runs
@@ -345,7 +348,7 @@ def test_a_tie_map_has_one_road_and_needs_an_implementation(ties):
     for method in ("auto", "random"):
         certificate = certify(ties, (edge_by_edge, backward), method=method)
         assert certificate.require().exact
-        assert certificate.compared == "tuple against tied dense layer"
+        assert certificate.compared == "edge_by_edge against tied dense layer"
         assert not certify(ties, (lambda x, w, b: edge_by_edge(x, w, b) + 1, backward), method=method)
         assert not certify(ties, (lambda x, w, b: edge_by_edge(x, -w, b), backward), method=method)
 
@@ -494,7 +497,7 @@ def test_small_layers_are_proven_and_larger_ones_drawn():
         assert (certificate.seed is None, certificate.error == 0) == (method == "exhaustive",) * 2
     larger = Conv((1, 5, 5), 1, kernel=2)
     forced, calls = certify(larger, PerTap(larger), method="exhaustive"), exhaustive_calls(tie(larger), 2)
-    assert (forced.method, forced.trials, forced.ranges) == ("exhaustive", calls, Ranges(1, 1, 1, 1))
+    assert (forced.method, forced.trials, forced.ranges) == ("exhaustive", calls, exact_ranges(larger, "float64", 2))
     assert AUTO_CALLS < calls == 4 + 1 + 1 + 4 * 16 * 25
     assert certify(larger).method == "random"
     assert certify(SMALL, method="random").error > 0
@@ -508,17 +511,44 @@ def test_a_proof_meets_every_pair_of_basis_vectors():
     pairs = {"xw": set(), "wdy": set(), "xdy": set(), "b": set()}
     for call in spy.calls:
         x, w, b, dy = (a.reshape(-1, size) for a, size in zip(call, (cols, ties.n_weights, 2, rows), strict=True))
-        assert max(np.abs(a).sum(axis=1).max() for a in (x, w, b, dy)) <= 1
+        one = [bool((np.count_nonzero(a, axis=1) <= 1).all()) for a in (x, w, b, dy)]  # basis vectors, not drawn
         inputs, weights, biases, upstream = (np.argwhere(a)[:, 1].tolist() for a in (x, w, b, dy))
-        pairs["xw"].update(product(inputs, weights))
-        pairs["wdy"].update(product(weights, upstream))
-        pairs["xdy"].update(product(inputs, upstream) if len(call[0]) == certificate.batch else ())
-        pairs["b"].update(biases)
+        assert one[0]
+        assert one[3]
+        pairs["xw"].update(product(inputs, weights) if one[1] else ())
+        pairs["wdy"].update(product(weights, upstream) if one[1] else ())
+        pairs["xdy"].update(product(inputs, upstream) if not one[1] else ())
+        pairs["b"].update(biases if not x.any() and one[2] else ())
     assert pairs["xw"] == set(np.ndindex(cols, ties.n_weights))
     assert pairs["wdy"] == set(np.ndindex(ties.n_weights, rows))
     assert pairs["xdy"] == set(np.ndindex(cols, rows))
     assert pairs["b"] == {0, 1}
     assert len(spy.calls) == certificate.trials
+
+
+def int8(a):
+    return a.astype(np.int8).astype(a.dtype)
+
+
+NOT_LINEAR = {
+    "dw plus a little of w": {"backward": lambda r, x, w, dy: _plus(r.backward(x, w, dy), 0.01 * w)},
+    "negative inputs cut off": {"forward": lambda r, x, w, b: r.forward(np.maximum(x, 0), w, b)},
+    "weights in int8": {"forward": lambda r, x, w, b: r.forward(x, int8(w), b)},
+    "inputs in int8": {"forward": lambda r, x, w, b: r.forward(int8(x), w, b)},
+    "upstream in int8": {"backward": lambda r, x, w, dy: r.backward(x, w, int8(dy))},
+}
+
+
+def _plus(gradients, more):
+    return gradients[0], gradients[1] + more, gradients[2]
+
+
+@pytest.mark.parametrize("defect", NOT_LINEAR.values(), ids=NOT_LINEAR)
+def test_a_proof_tries_other_values_than_zero_and_one(defect):
+    layer = Conv((1, 3, 3), 1, kernel=2)
+    assert certify(layer, Defect(layer)).method == "exhaustive"
+    assert certify(layer, Defect(layer))
+    assert not certify(layer, Defect(layer, **defect))
 
 
 def test_a_layer_too_large_for_a_proof_is_refused_before_anything_is_run():

@@ -197,7 +197,7 @@ def test_a_report_says():
     layer = Conv((1, 3), 1, kernel=2)
     report = check(layer, x, w, None, dy, implementation=mine(layer, dw=-1))
     assert str(report).splitlines() == [
-        "Conv((1, 3), out_channels=1, kernel=2): tuple against direct convolution",
+        "Conv((1, 3), out_channels=1, kernel=2): implementation against direct convolution",
         "  y   equal",
         "  dx  equal",
         "  dw  wrong, worst at (0, 0, 0): got -6, expected 6 ± 0",
@@ -218,14 +218,16 @@ def test_a_certificate_says_how_sure_it_is():
     assert str(proof).splitlines() == [
         "Conv((1, 3), out_channels=1, kernel=2): tied dense layer against direct convolution",
         *("  y   equal", "  dx  equal", "  dw  equal", "  db  equal"),
-        "every pair of basis vectors, 28 calls in float32: a proof for all inputs of this shape, if all are bilinear",
+        "every pair of basis vectors, 28 calls in float32, batch 2: a proof for all real inputs of this shape, "
+        "if y is bilinear in x and w plus linear in b, dx bilinear in w and dy, dw in x and dy, db linear in dy, "
+        "all evaluated exactly",
     ]
     drawn = certify(LAYERS[1], method="random", seed=7, batch=3)
     assert drawn.how == (
         f"{drawn.trials} random trials on integers in float64, batch 3: error probability at most "
         f"2^{int(np.ceil(np.log2(drawn.error)))}, if the outputs are polynomials of degree at most 2 in the drawn "
         f"integers, evaluated exactly; a relative error below 2^{int(np.ceil(np.log2(drawn.resolution)))} in one "
-        "product can pass; seed 7"
+        "product can pass; over seeds drawn at random, here 7"
     )
 
 

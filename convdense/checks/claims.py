@@ -4,9 +4,9 @@ It feeds the demo, the command line, the README's table and the tests.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import inf
+from math import ceil, inf, log2
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from convdense.arguments import Array
 from convdense.checks import question
 from convdense.checks.exact import Certificate, certify
 from convdense.checks.floats import Report, check
-from convdense.checks.report import EQUAL
+from convdense.checks.report import EQUAL, QUANTITIES
 from convdense.checks.toeplitz import block_circulant, block_toeplitz
 from convdense.geometry import Conv, ConvTranspose, LocallyConnected
 from convdense.layers import Dense, TiedDense
@@ -85,10 +85,12 @@ class Verdict:
     @property
     def sure(self) -> str:
         """How sure it is: on how many layers a proof, on how many an error probability."""
-        proofs = sum(e.error == 0 for e in self.evidence)
-        drawn = len(self.evidence) - proofs
+        errors = [e.error for e in self.evidence if e.held]
+        proofs, drawn = errors.count(0.0), [e for e in errors if e > 0]
         parts = [f"proof on {_layers(proofs)}"] if proofs else []
-        return "; ".join(parts + ([f"error at most 2^-64 on {_layers(drawn)}"] if drawn else []))
+        parts += [f"error at most 2^{ceil(log2(max(drawn)))} on {_layers(len(drawn))}"] if drawn else []
+        wrong = len(self.evidence) - len(errors)
+        return "; ".join(parts + ([f"WRONG on {_layers(wrong)}"] if wrong else []))
 
 
 def _layers(n: int) -> str:
@@ -150,6 +152,16 @@ def _steps(layer: Any) -> Evidence:
         dw = tied.backward(x.reshape(1, *layer.in_shape), dy.reshape(1, *layer.out_shape)).dw
         exact &= np.array_equal(summed, dw)
     return Evidence(layer, bool(exact))
+
+
+def _untied(layer: Any) -> Evidence:
+    """Judge a locally connected layer: mask and size of its convolution, every weight in one place at most."""
+    values = {name: getattr(layer, name) for name in ("kernel", "stride", "padding", "dilation", "groups", "flip")}
+    conv = Conv(layer.in_shape, layer.out_channels, **values, padding_mode=layer.padding_mode)
+    alike = np.array_equal(tie(layer).mask().toarray(), tie(conv).mask().toarray())
+    alone = int(tie(layer).counts().weights.max()) == 1
+    evidence = _quantities(*QUANTITIES)(layer)
+    return replace(evidence, exact=evidence.exact and alike and alone)
 
 
 def _question(layer: Any) -> Evidence:
@@ -228,25 +240,25 @@ CLAIMS = (
         "A locally connected layer has the same mask and no ties.",
         _ROADS,
         LOCAL,
-        _quantities("y", "dx", "dw", "db"),
+        _untied,
     ),
     Claim(
         "toeplitz",
-        "With stride 1 and zero padding the matrix is doubly block Toeplitz.",
+        "With stride 1 and zero padding every channel block of the matrix is (doubly) block Toeplitz.",
         "tie map with scipy.linalg.toeplitz",
         TOEPLITZ,
         _matrices(block_toeplitz),
     ),
     Claim(
         "circulant",
-        "With stride 1 and circular padding it is block circulant.",
+        "With stride 1 and circular padding to the same size it is block circulant.",
         "tie map with scipy.linalg.circulant",
         CIRCULANT,
         _matrices(block_circulant),
     ),
     Claim(
         "question",
-        "In the student's case dC/dw is a sum of 4 products each, not of 16.",
+        "In the question's two layers dC/dw1 is a sum of 4 products, not of 16.",
         "backpropagation with central differences",
         (question.FIRST,),
         _question,

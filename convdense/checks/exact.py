@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import choice, complain, integer
+from convdense.arguments import choice, complain, integer, is_integer
 from convdense.checks.ranges import PRECISION, Ranges, exact_ranges
 from convdense.checks.report import Finding, Judgement
 from convdense.checks.roads import needs_implementation, two_roads
@@ -15,7 +15,7 @@ from convdense.checks.trials import exhaustive, exhaustive_calls, random
 from convdense.plain import layer_to_plain, plain_to_layer
 from convdense.ties import tie
 
-AUTO_CALLS = 1_000  # up to here every basis pair costs less than a second, and proves more than random trials
+AUTO_CALLS = 1_000  # up to here every basis pair costs less than a second, and leaves nothing to chance
 EXHAUSTIVE_CALLS = 100_000
 
 
@@ -73,20 +73,23 @@ class Certificate(Judgement):
         """How sure it is, with the assumption it rests on."""
         if self.method == "exhaustive":
             return (
-                f"every pair of basis vectors, {self.trials} calls in {self.dtype}: "
-                "a proof for all inputs of this shape, if all are bilinear"
+                f"every pair of basis vectors, {self.trials} calls in {self.dtype}, batch {self.batch}: a proof for "
+                "all real inputs of this shape, if y is bilinear in x and w plus linear in b, dx bilinear in w and dy, "
+                "dw in x and dy, db linear in dy, all evaluated exactly"
             )
         return (
             f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}: error probability at most "
             f"2^{ceil(log2(self.error))}, if the outputs are polynomials of degree at most 2 in the drawn integers, "
             f"evaluated exactly; a relative error below 2^{ceil(log2(self.resolution))} in one product can pass; "
-            f"seed {self.seed}"
+            f"over seeds drawn at random, here {self.seed}"
         )
 
     def rerun(self, implementation: Any = None) -> "Certificate":
         """Repeat the very same trials; a verdict on an implementation needs the implementation."""
         needs_implementation(self.road, implementation)
-        return certify(
+        if self.method == "random" and self.seed is None:
+            raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
+        again = certify(
             self.layer,
             implementation,
             dtype=self.dtype,
@@ -95,6 +98,12 @@ class Certificate(Judgement):
             method=self.method,
             seed=self.seed,
         )
+        if (again.trials, again.ranges, again.error) != (self.trials, self.ranges, self.error):
+            got = f"{self.trials} trials, {self.ranges}, error {self.error}"
+            raise ValueError(
+                complain("certificate", got, f"{again.trials}, {again.ranges}, {again.error}", "was it edited?")
+            )
+        return again
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
@@ -164,13 +173,13 @@ def certify(
     Examples
     --------
     >>> from convdense import Conv
-    >>> print(certify(Conv((1, 3, 3), out_channels=1, kernel=2)))
+    >>> print(certify(Conv((1, 3, 3), out_channels=1, kernel=2)))  # doctest: +ELLIPSIS
     Conv((1, 3, 3), out_channels=1, kernel=2): tied dense layer against direct convolution
       y   equal
       dx  equal
       dw  equal
       db  equal
-    every pair of basis vectors, 150 calls in float64: a proof for all inputs of this shape, if all are bilinear
+    every pair of basis vectors, 150 calls in float64, batch 2: a proof for all real inputs ...
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
@@ -179,14 +188,14 @@ def certify(
     ties, ranges = tie(layer), exact_ranges(layer, dtype, batch)
     run: dict[str, Any] = {"road": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": float(error)}
     calls = exhaustive_calls(ties, batch)
-    if method == "exhaustive" and calls > EXHAUSTIVE_CALLS:
+    if method == "exhaustive" and max(calls, 20 * batch * max(ties.shape)) > EXHAUSTIVE_CALLS:  # all basis vectors
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, 'use method="random"'))
     if method == "exhaustive" or (method == "auto" and calls <= AUTO_CALLS):
-        proof: dict[str, Any] = {"trials": calls, "ranges": Ranges(1, 1, 1, 1), "error": 0.0, "seed": None}
-        findings = exhaustive(ties, mine, by, dtype, batch=batch)
+        proof: dict[str, Any] = {"trials": calls, "ranges": ranges, "error": 0.0, "seed": None}
+        findings = exhaustive(ties, mine, by, dtype, batch=batch, ranges=ranges)
         return Certificate(layer, findings, method="exhaustive", **run, **proof)
-    seed = randbits(64) if seed is None else integer(seed, "seed", 0)
+    seed = randbits(64 + ceil(-log2(error))) if seed is None else integer(seed, "seed", 0)
     bits = log2((2 * min(ranges) + 1) / 2)  # per trial: degree 2, at least 2 m + 1 values of every variable
     trials = ceil(-log2(error) / bits)
     findings = random(ties, mine, by, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
@@ -203,5 +212,7 @@ def _arguments(dtype: Any, batch: Any, error: Any, method: Any) -> tuple[str, in
         raise TypeError(complain("error", repr(error), needs))
     if not 0 < error < 1:
         raise ValueError(complain("error", error, needs))
+    if is_integer(batch) and batch > 2**31:
+        raise ValueError(complain("batch", batch, "at most 2**31"))
     name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(PRECISION))
     return name, integer(batch, "batch", 1)

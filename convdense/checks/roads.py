@@ -73,7 +73,9 @@ def implementation_road(implementation: Any) -> Road:
             raise TypeError(complain("backward", type(gradients).__name__, "three results: dx, dw and db (or None)"))
         return (y, *gradients)
 
-    return Road(getattr(implementation, "__name__", type(implementation).__name__), run)
+    named = forward if isinstance(implementation, (tuple, list)) else implementation
+    name = getattr(named, "__name__", type(named).__name__)
+    return Road("implementation" if name == "<lambda>" else name, run)
 
 
 def two_roads(layer: Any, implementation: Any) -> tuple[Road, Road]:

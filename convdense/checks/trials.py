@@ -19,24 +19,36 @@ def exhaustive_calls(ties: TieMap, batch: int = 1) -> int:
     return ties.n_weights + prod(ties.bias_shape) + 1 + batch**2 * prod(ties.shape)
 
 
-def exhaustive(ties: TieMap, mine: Road, by: Road, dtype: Any, *, batch: int) -> tuple[Finding, ...]:
-    """Judge on every pair of basis vectors: (input, weight) for y, (output, weight) for dx, (input, output) for dw."""
+def exhaustive(ties: TieMap, mine: Road, by: Road, dtype: Any, *, batch: int, ranges: Ranges) -> tuple[Finding, ...]:
+    """Judge on every pair of basis vectors: (input, weight) for y, (output, weight) for dx, (input, output) for dw.
+
+    The basis vectors are scaled by integers of both signs, and what a quantity must not read is drawn at random.
+    """
     rows, cols = ties.shape
+    rng = np.random.default_rng(0)
+    sizes = ((cols, ties.in_shape), (rows, ties.out_shape))
     samples = max(rows, cols)
-    inputs = np.eye(samples, cols, dtype=dtype).reshape(samples, *ties.in_shape)  # every basis vector, then zeros
-    upstream = np.eye(samples, rows, dtype=dtype).reshape(samples, *ties.out_shape)
-    xs = np.eye(batch * cols, dtype=dtype).reshape(-1, batch, *ties.in_shape)  # every basis vector of a batch
-    dys = np.eye(batch * rows, dtype=dtype).reshape(-1, batch, *ties.out_shape)
+    # every basis vector of one sample, (samples, *shape), and of a whole batch, (batch * size, batch, *shape)
+    inputs, upstream = (
+        _basis(rng, m, samples, n, dtype).reshape(samples, *shape)
+        for (n, shape), m in zip(sizes, (ranges.x, ranges.dy), strict=True)
+    )
+    xs, dys = (
+        _basis(rng, m, batch * n, batch * n, dtype).reshape(-1, batch, *shape)
+        for (n, shape), m in zip(sizes, (ranges.x, ranges.dy), strict=True)
+    )
+    ws = _basis(rng, ranges.w, ties.n_weights, ties.n_weights, dtype).reshape(-1, *ties.weight_shape)
+    bs = _basis(rng, ranges.b, prod(ties.bias_shape), prod(ties.bias_shape), dtype).reshape(-1, *ties.bias_shape)
+    b = _draw(rng, ranges.b, ties.bias_shape, dtype)
 
     def calls() -> Iterator[tuple[Operands, tuple[str, ...]]]:
-        w, b = np.zeros(ties.weight_shape, dtype), np.zeros(ties.bias_shape, dtype)
-        for k in np.ndindex(ties.weight_shape):
-            yield (inputs, _unit(w, k), b, upstream), ("y", "dx")
-        yield (inputs[:1] * 0, w, b, upstream[:1] * 0), QUANTITIES
-        for k in np.ndindex(ties.bias_shape):
-            yield (inputs[:1] * 0, w, _unit(b, k), upstream[:1] * 0), ("y",)
+        for w in ws:
+            yield (inputs, w, b, upstream), ("y", "dx")
+        yield (inputs[:1] * 0, ws[0] * 0, b * 0, upstream[:1] * 0), QUANTITIES
+        for unit in bs:
+            yield (inputs[:1] * 0, _draw(rng, ranges.w, ties.weight_shape, dtype), unit, upstream[:1] * 0), ("y",)
         for x, dy in product(xs, dys):
-            yield (x, w, b, dy), ("dw", "db")
+            yield (x, _draw(rng, ranges.w, ties.weight_shape, dtype), b, dy), ("dw", "db")
 
     return _first_differences(mine, by, calls())
 
@@ -47,11 +59,8 @@ def random(
     """Judge on integers drawn from the ranges, all four quantities in every trial."""
     rng = np.random.default_rng(seed)
     shapes = ((batch, *ties.in_shape), ties.weight_shape, ties.bias_shape, (batch, *ties.out_shape))
-
-    def draw(shape: tuple[int, ...], m: int) -> Array:
-        return rng.integers(-m, m, shape, endpoint=True).astype(dtype)
-
-    calls = ((tuple(map(draw, shapes, ranges)), QUANTITIES) for _ in range(trials))
+    drawn = (tuple(_draw(rng, m, shape, dtype) for shape, m in zip(shapes, ranges, strict=True)) for _ in range(trials))
+    calls = ((operands, QUANTITIES) for operands in drawn)
     return _first_differences(mine, by, calls)
 
 
@@ -65,7 +74,13 @@ def _first_differences(mine: Road, by: Road, calls: Iterable[tuple[Any, tuple[st
     return tuple(found[name] for name in QUANTITIES if name in found)
 
 
-def _unit(zeros: Array, at: tuple[int, ...]) -> Array:
-    unit = zeros.copy()
-    unit[at] = 1
-    return unit
+def _draw(rng: np.random.Generator, m: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    return rng.integers(-m, m, shape, endpoint=True).astype(dtype)
+
+
+def _basis(rng: np.random.Generator, m: int, rows: int, size: int, dtype: Any) -> Array:
+    """Return (rows, size): every basis vector times an integer up to m, signs in turn, never 0; then rows of zeros."""
+    scale = rng.integers(1, m, size, endpoint=True) * (-1) ** np.arange(size)
+    basis = np.zeros((rows, size), dtype)
+    basis[np.arange(size), np.arange(size)] = scale
+    return basis

@@ -98,7 +98,9 @@ class Conv(Windowed):
 
 @dataclass(frozen=True, init=False, repr=False)
 class LocallyConnected(Windowed):
-    """The numbers of a convolution whose weights are not tied: the same mask, every edge its own weight.
+    """The numbers of a convolution whose weights are not tied: the same mask, every window its own kernel.
+
+    With zero padding, weights that would meet padded cells have no edge.
 
     Parameters
     ----------

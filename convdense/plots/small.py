@@ -96,7 +96,12 @@ def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
     ax = _axes(ax, "tied: the sum over each letter")
     table, colours = values.reshape(rows, -1), _diverging(values.reshape(rows, -1))
     for k, cell in enumerate(np.ndindex(*table.shape)):
-        _write(ax, cell, f"{letter(k)}\n{_number(table[cell])}\n({copies[k]} copies)", colours[cell])
+        _write(
+            ax,
+            cell,
+            f"{letter(k)}\n{_number(table[cell])}\n({copies[k]} {'copy' if copies[k] == 1 else 'copies'})",
+            colours[cell],
+        )
     ax.imshow(colours, aspect="equal")
     ax.set_xticks([])
     ax.set_yticks([])
