@@ -63,12 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_layer(prove, required=False)
     prove.add_argument("--claims", action="store_true", help="judge the table of claims instead of one layer")
     prove.add_argument("--rerun", type=Path, metavar="FILE", help="repeat a certificate that --json wrote")
-    prove.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    prove.add_argument("--batch", type=int, default=2)
-    prove.add_argument("--error", type=float, default=2**-64, help="error probability, at most")
-    prove.add_argument("--method", choices=("auto", "random", "exhaustive"), default="auto")
-    prove.add_argument("--seed", type=int, help="default: fresh entropy, recorded")
     prove.add_argument("--json", action="store_true", help="print JSON")
+    how = prove.add_argument_group("how sure", "with --input", argument_default=argparse.SUPPRESS)
+    how.add_argument("--dtype", choices=("float64", "float32"), help="default: float64")
+    how.add_argument("--batch", type=int, metavar="N", help="default: 2")
+    how.add_argument("--error", type=float, metavar="P", help="error probability, at most; default: 2**-64")
+    how.add_argument("--method", choices=("auto", "random", "exhaustive"), help="default: auto")
+    how.add_argument("--seed", type=int, metavar="N", help="default: fresh entropy, recorded")
     prove.set_defaults(run=_certify)
     return parser
 
@@ -171,19 +172,12 @@ def _certify(arguments: argparse.Namespace) -> int:
     chosen = [name for name in ("claims", "rerun", "input") if getattr(arguments, name)]
     if len(chosen) > 1:
         raise ValueError(complain("certify", " and ".join(f"--{name}" for name in chosen), "one of them"))
+    options = {n: getattr(arguments, n) for n in ("dtype", "batch", "error", "method", "seed") if n in arguments}
+    if options and (arguments.claims or arguments.rerun):
+        raise ValueError(complain("certify", f"--{chosen[0]} and --{next(iter(options))}", "--input beside it"))
     if arguments.claims:
         return _claims(arguments.json)
-    if arguments.rerun is not None:
-        certificate = _rerun(arguments.rerun)
-    else:
-        certificate = certify(
-            _layer(arguments),
-            dtype=arguments.dtype,
-            batch=arguments.batch,
-            error=arguments.error,
-            method=arguments.method,
-            seed=arguments.seed,
-        )
+    certificate = _rerun(arguments.rerun) if arguments.rerun is not None else certify(_layer(arguments), **options)
     print(json.dumps(certificate.to_dict()) if arguments.json else certificate)
     return HELD if certificate else FAILED
 

@@ -427,3 +427,19 @@ def test_a_closed_stdout_gives_no_traceback():
     )
     assert "Traceback" not in process.stderr
     assert process.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "got"),
+    [
+        ("certify --claims --input 1x3x3", "--claims and --input"),
+        ("certify --claims --rerun proof.json", "--claims and --rerun"),
+        ("certify --rerun proof.json --seed 1", "--rerun and --seed"),
+        ("certify --rerun proof.json --error 0.5", "--rerun and --error"),
+        ("certify --claims --dtype float32", "--claims and --dtype"),
+    ],
+)
+def test_options_that_would_not_be_read_are_refused(run, line, got):
+    status, out, err = run(line)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"convdense: certify: got {got}; needs ")
