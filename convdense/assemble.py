@@ -19,7 +19,8 @@ from convdense.runs import Run, runs
 
 PLAIN_BELOW = 4_000  # entries: below this, listing them is faster than looking for runs
 PIECES_LIMIT = 20_000  # products of runs: above this, so is one assignment each
-SLAB = 1 << 20  # entries written by one assignment
+SLAB = 1 << 22  # entries written by one assignment
+TILE = 1 << 16  # entries of a pattern that is copied whole: what the cache close to a core holds
 THREADS_FROM = 1 << 25  # bytes of the result
 
 
@@ -123,7 +124,7 @@ def fast(plan: Plan, weights: Array, threads: int | None = None) -> sp.csr_array
     Along each axis the rows fall into a few runs with one pattern; over a product of runs all rows share one pattern up
     to an offset, and `data` and `indices` of all of them are one broadcast assignment each into a strided view.
     """
-    grid, shape = mixed(plan, weights), _shape(plan.axes)
+    grid, shape = np.ascontiguousarray(mixed(plan, weights)), _shape(plan.axes)
     width = index_dtype(plan.n_entries, shape[1])
     data, indices = np.empty(plan.n_entries, grid.dtype), np.empty(plan.n_entries, width)
     sizes = outer([np.bincount(a.rows, minlength=a.n_rows) for a in plan.merged])
@@ -203,9 +204,14 @@ def _write(plan: Plan, piece: tuple[Run, ...], grid: Array, data: Array, indices
         size = array.itemsize
         return np.ndarray((*counts, *n), array.dtype, array, start * size, [k * size for k in (*steps, *inner)])
 
-    view(data)[...] = grid[taps_index(piece)]
-    first, pattern = _columns(plan, piece, indices.dtype)
-    np.add(first.reshape(*counts, *[1] * len(n)), pattern.reshape(n), out=view(indices))
+    # Rows of the last axis that follow each other are written as one where that is cheap: long inner loops.
+    last = counts[-1] if steps[-1] == prod(n) and counts[-1] * prod(n) <= TILE else 1
+    values = _values(grid, piece)
+    if last > 1 and values.shape[len(n) - 1] == 1 and last * values.size <= 4 * TILE:
+        values = np.repeat(values, last, axis=len(n) - 1)
+    view(data)[...] = values
+    first, pattern = _columns(plan, piece, indices.dtype, last)
+    np.add(first, pattern, out=view(indices))
 
 
 def taps_index(piece: tuple[Run, ...]) -> tuple[Array, ...]:
@@ -220,11 +226,35 @@ def taps_index(piece: tuple[Run, ...]) -> tuple[Array, ...]:
     return tuple(index)
 
 
-def _columns(plan: Plan, piece: tuple[Run, ...], width: Any) -> tuple[Array, Array]:
-    """Return the first column of every row, less that of the first row, and the columns of the first row."""
-    sizes = [a.n_cols for a in plan.axes]
-    rows = kron([(np.arange(run.count) * run.col_step).astype(width) for run in piece], sizes)
-    return rows, kron([run.cols.astype(width) for run in piece], sizes)
+def _values(grid: Array, piece: tuple[Run, ...]) -> Array:
+    """Return the weights of a piece, (*rows or 1 where they share them, *entries): ``grid[taps_index(piece)]``, faster.
+
+    The taps of a convolution are evenly spaced along each axis, so that a strided view finds them.
+    """
+    spacings = [np.diff(run.taps) for run in piece]
+    if not all((s == s[0]).all() for s in spacings if len(s)):
+        return np.asarray(grid[taps_index(piece)])
+    rows, entries = [run.count if run.tap_step else 1 for run in piece], [len(run.taps) for run in piece]
+    down = [run.tap_step * s for run, s in zip(piece, grid.strides, strict=True)]
+    along = [int(k[0]) * s if len(k) else 0 for k, s in zip(spacings, grid.strides, strict=True)]
+    start = sum(int(run.taps[0]) * s for run, s in zip(piece, grid.strides, strict=True))
+    values = np.ndarray((*rows, *entries), grid.dtype, grid, start, (*down, *along))
+    return values if max(rows[1:], default=1) > 1 else np.ascontiguousarray(values)
+
+
+def _columns(plan: Plan, piece: tuple[Run, ...], width: Any, last: int) -> tuple[Array, Array]:
+    """Return two arrays whose broadcast sum is the columns, (*rows, *entries): where each row starts, and its pattern.
+
+    The pattern has `last` rows of the last axis in it: all of them, or one.
+    """
+    sizes, n = [a.n_cols for a in plan.axes], [len(run.cols) for run in piece]
+    steps = [(np.arange(run.count) * run.col_step).astype(width) for run in piece]
+    pattern = kron([run.cols.astype(width) for run in piece], sizes).reshape(n)
+    if last > 1:
+        pattern = steps[-1].reshape(-1, *[1] * len(n)) + pattern  # (last, *entries)
+        steps[-1] = steps[-1][:1]
+    first = kron(steps, sizes).reshape(*map(len, steps), *[1] * len(n))
+    return first, pattern
 
 
 def _parts(piece: tuple[Run, ...]) -> Iterator[tuple[Run, ...]]:

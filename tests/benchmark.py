@@ -1,0 +1,323 @@
+"""How fast, run by hand: ``python tests/benchmark.py [--json] [PART ...]``. Medians, and ratios within one run.
+
+Every figure has its limit beside it; the exit status is 1 if one is missed. What is compared with other packages
+(torch, sparse_convolution) is skipped with one line where they are not installed.
+"""
+
+import argparse
+import gc
+import importlib.util
+import json
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from statistics import median
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from tqdm import tqdm
+
+import convdense as cd
+from convdense.tables import aligned
+
+REPEATS = 7
+SHORTEST = 5e-3  # seconds: what is shorter is repeated within one measurement
+MB = 1e6
+
+
+class Figure(NamedTuple):
+    """One line of the table: a value, its limit, and the times behind a ratio."""
+
+    part: str
+    what: str
+    against: str
+    value: float
+    unit: str
+    limit: float
+    sense: str = "at most"
+    ours: float | None = None  # seconds
+    theirs: float | None = None
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit if self.sense == "at most" else self.value >= self.limit
+
+
+class Skipped(NamedTuple):
+    """What was not measured, and why."""
+
+    part: str
+    reason: str
+
+
+class Times(NamedTuple):
+    """Median seconds of two functions timed in turn, and the median of their ratios pair by pair."""
+
+    ours: float
+    theirs: float
+    ratio: float
+
+
+def seconds(function: Callable[[], Any], loops: int) -> float:
+    """Return the seconds of one call, over `loops` calls."""
+    start = perf_counter()
+    for _ in range(loops):
+        function()
+    return (perf_counter() - start) / loops
+
+
+def loops_for(function: Callable[[], Any]) -> int:
+    function()  # the first call plans, allocates and warms up
+    return max(1, round(SHORTEST / max(seconds(function, 1), 1e-9)))
+
+
+def paired(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int = REPEATS) -> Times:
+    """Time two functions in turn, A B A B ..., so that a drift of the machine's speed meets both."""
+    n, m = loops_for(ours), loops_for(theirs)
+    gc.collect()
+    gc.disable()
+    try:
+        pairs = [(seconds(ours, n), seconds(theirs, m)) for _ in range(repeats)]
+    finally:
+        gc.enable()
+    return Times(median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs))
+
+
+def peak_mb(function: Callable[[], Any]) -> float:
+    """Return the most memory (MB) that NumPy and Python held during one call, its result included."""
+    function()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        kept = function()
+        del kept
+        return tracemalloc.get_traced_memory()[1] / MB
+    finally:
+        tracemalloc.stop()
+
+
+def ratio(part: str, what: str, against: str, times: Times, limit: float) -> Figure:
+    return Figure(part, what, against, times.ratio, "x", limit, "at most", times.ours, times.theirs)
+
+
+def speedup(part: str, what: str, against: str, times: Times, limit: float) -> Figure:
+    """Return how many times faster ours is than theirs; the two were timed as (theirs, ours)."""
+    return Figure(part, what, against, times.ratio, "x", limit, "at least", times.theirs, times.ours)
+
+
+def weights(layer: Any, dtype: str) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=layer.weight_shape).astype(dtype)
+
+
+def size_of(matrix: sp.csr_array) -> int:
+    return int(matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)
+
+
+def filler(matrix: sp.csr_array) -> Callable[[], Any]:
+    """Return what assembly is measured against: filling fresh memory of the result's bytes."""
+    arrays = [(a.shape, a.dtype) for a in (matrix.data, matrix.indices, matrix.indptr)]
+    return lambda: [np.full(shape, 1, dtype) for shape, dtype in arrays]
+
+
+def builder(layer: Any, dtype: str) -> tuple[Callable[[], sp.csr_array], int, int]:
+    """Return a function that builds the matrix, its number of entries and its bytes."""
+    ties, w = cd.tie(layer), weights(layer, dtype)
+    matrix = ties.matrix(w)
+    return lambda: ties.matrix(w), matrix.nnz, size_of(matrix)
+
+
+BASE = cd.Conv((64, 56, 56), 64, 3, padding=1)
+OTHERS = {
+    "stride 2": (cd.Conv((64, 112, 112), 64, 3, padding=1, stride=2), 2),
+    "dilation 2": (cd.Conv((64, 56, 56), 64, 3, padding=2, dilation=2), 2),
+    "groups 4": (cd.Conv((128, 56, 56), 128, 3, padding=1, groups=4), 2),
+    "circular": (cd.Conv((64, 56, 56), 64, 3, padding=1, padding_mode="circular"), 2),
+    "reflect": (cd.Conv((64, 56, 56), 64, 3, padding=1, padding_mode="reflect"), 2),
+    "1-D": (cd.Conv((128, 2048), 128, 3, padding=1), 2),
+    "3-D": (cd.Conv((24, 14, 14, 14), 24, 3, padding=1), 2),
+    "transposed, stride 2": (cd.ConvTranspose((64, 56, 56), 64, 3, stride=2, padding=1, output_padding=1), 3),
+}
+
+
+def assembly() -> Iterator[Figure]:
+    """The matrix at the speed of memory."""
+    part = "assembly"
+    build, entries, size = builder(BASE, "float32")
+    fill = filler(build())
+    yield ratio(part, "64 -> 64, 3x3, 56x56, float32", "filling fresh memory", paired(build, fill), 1.2)
+    over = peak_mb(build) - 1.1 * size / MB
+    yield Figure(part, "64 -> 64: peak memory above 1.1 times the result", "", over, "MB", 64)
+    for name, (layer, limit) in OTHERS.items():
+        other, n, _ = builder(layer, "float32")
+        times = paired(other, build)
+        per_entry = Times(times.ours, times.theirs, times.ratio * entries / n)
+        yield ratio(part, f"{name}: per entry", "64 -> 64, 3x3, 56x56", per_entry, limit)
+    image, _, _ = builder(cd.Conv((1, 1024, 1024), 1, 5), "float64")
+    yield ratio(part, "1 -> 1, 1024x1024, 5x5, float64", "filling fresh memory", paired(image, filler(image())), 3)
+    tiny = paired(builder(cd.Conv((1, 16, 16), 1, 3), "float64")[0], lambda: None)
+    yield Figure(part, "1 -> 1, 16x16, 3x3", "", tiny.ours * 1e3, "ms", 0.3)
+    short, few, _ = builder(cd.Conv((64, 56, 56), 6, 3, padding=1), "float32")
+    times = paired(build, short)
+    growth = Times(times.ours, times.theirs, times.ratio * few / entries)
+    what = f"64 -> 64: per entry at {entries:,} entries"
+    yield ratio(part, what, f"64 -> 6, {few:,} entries", growth, 1.3)
+    yield ratio(part, f"64 -> 6, {few:,} entries", "filling fresh memory", paired(short, filler(short())), 1.2 * 1.3)
+
+
+def by_scipy_kron(layer: cd.Conv, w: np.ndarray) -> sp.csr_array:
+    """The sum over taps of ``scipy.sparse.kron``: what people write today."""
+    taps = []
+    for tap in np.ndindex(*layer.kernel):
+        axes = zip(layer.out_spatial, layer.in_spatial, tap, layer.padding, strict=True)
+        shifts = [sp.eye_array(n, m, k=t - begin, format="csr", dtype=w.dtype) for n, m, t, (begin, _) in axes]
+        pixels = sp.kron(*shifts, format="csr")
+        taps.append(sp.kron(sp.csr_array(w[(..., *tap)]), pixels, format="csr"))
+    return sum(taps[1:], taps[0])
+
+
+def today() -> Iterator[Figure | Skipped]:
+    """Beside what people do today."""
+    part = "today"
+    layer = cd.Conv((32, 56, 56), 32, 3, padding=1)
+    ties, w = cd.tie(layer), weights(layer, "float32")
+    times = paired(lambda: by_scipy_kron(layer, w), lambda: ties.matrix(w), 5)
+    yield speedup(part, "32 -> 32, 3x3, 56x56", "scipy.sparse.kron, summed over taps", times, 10)
+    yield _beside_sparse_convolution(part)
+    yield _beside_one_hot(part)
+
+
+def _beside_sparse_convolution(part: str) -> Figure | Skipped:
+    if importlib.util.find_spec("sparse_convolution") is None:
+        return Skipped(part, "sparse_convolution is not installed: pip install sparse_convolution")
+    from sparse_convolution import Toeplitz_convolution2d
+
+    w, x = (np.random.default_rng(0).normal(size=shape) for shape in ((5, 5), (512, 512)))
+    ties = cd.tie(cd.Conv((1, 512, 512), 1, 5, padding=2, flip=True))
+
+    def theirs() -> Any:
+        return Toeplitz_convolution2d(x_shape=(512, 512), k=w, mode="same", method="precomputed")
+
+    assert np.allclose(theirs()(x, batching=False).ravel(), ties.matrix(w[None, None]) @ x.ravel())
+    times = paired(theirs, lambda: ties.matrix(w[None, None]), 5)
+    return speedup(part, "1 -> 1, 5x5, 512x512", "sparse_convolution", times, 5)
+
+
+def _beside_one_hot(part: str) -> Figure | Skipped:
+    if importlib.util.find_spec("torch") is None:
+        return Skipped(part, "torch is not installed: pip install torch")
+    import torch
+
+    layer = cd.Conv((3, 32, 32), 16, 3, padding=1)
+    ties, w = cd.tie(layer), weights(layer, "float32")
+    kernel = torch.from_numpy(w)
+    inputs = int(np.prod(layer.in_shape))
+
+    def theirs() -> Any:
+        one_hot = torch.eye(inputs).reshape(inputs, *layer.in_shape)
+        return torch.nn.functional.conv2d(one_hot, kernel, padding=1).reshape(inputs, -1).T
+
+    assert np.allclose(theirs().numpy(), ties.matrix(w).toarray())
+    times = paired(theirs, lambda: ties.matrix(w), 5)
+    return speedup(part, "3 -> 16, 3x3, 32x32", "one-hot inputs through torch (dense)", times, 50)
+
+
+def products() -> Iterator[Figure | Skipped]:
+    """The matrix without storing it, at batch 8."""
+    for dtype, limit in (("float32", 8), ("float64", 5)):
+        yield from _without_matrix(dtype, limit, batch=8)
+    yield _beside_torch(batch=8)
+    for channels in (1, 3):
+        yield _few_channels(channels, batch=8)
+
+
+def _without_matrix(dtype: str, limit: float, batch: int) -> Iterator[Figure]:
+    A, operator, x = _both(BASE, dtype, batch)
+    forward = paired(lambda: A @ x, lambda: operator @ x)
+    yield speedup("operator", f"64 -> 64, 56x56, {dtype}", "the CSR product", forward, limit)
+    dy = np.random.default_rng(2).normal(size=(batch, *BASE.out_shape)).astype(dtype)
+    ties, samples = cd.tie(BASE), np.ascontiguousarray(x.T).reshape(batch, *BASE.in_shape)
+    gradient = paired(lambda: ties.gradient(samples, dy), lambda: operator @ x)
+    yield ratio("operator", f"gradient, {dtype}", "the operator's forward", gradient, 3)
+    extra = peak_mb(lambda: operator @ x) - A.shape[0] * batch * x.itemsize / MB
+    yield Figure("operator", f"forward, {dtype}: temporaries", "", extra, "MB", 64)
+    extra = peak_mb(lambda: ties.gradient(samples, dy))
+    yield Figure("operator", f"gradient, {dtype}: temporaries and result", "", extra, "MB", 64)
+
+
+def _few_channels(channels: int, batch: int) -> Figure:
+    A, operator, x = _both(cd.Conv((channels, 224, 224), channels, 3, padding=1), "float32", batch)
+    times = paired(lambda: operator @ x, lambda: A @ x)
+    return ratio("operator", f"{channels} -> {channels}, 224x224, float32", "the CSR product", times, 2)
+
+
+def _both(layer: Any, dtype: str, batch: int) -> tuple[sp.csr_array, Any, np.ndarray]:
+    """Return the stored matrix, the operator, and columns for both, on which they agree."""
+    ties, w = cd.tie(layer), weights(layer, dtype)
+    A, operator = ties.matrix(w), ties.operator(w)
+    x = np.random.default_rng(1).normal(size=(A.shape[1], batch)).astype(dtype)
+    assert np.allclose(A @ x, operator @ x, atol=1e-3)
+    return A, operator, x
+
+
+def _beside_torch(batch: int) -> Figure | Skipped:
+    if importlib.util.find_spec("torch") is None:
+        return Skipped("operator", "torch is not installed: pip install torch")
+    import torch
+
+    operator = cd.tie(BASE).operator(weights(BASE, "float32"))
+    x = np.random.default_rng(1).normal(size=(operator.shape[1], batch)).astype("float32")
+    samples = torch.from_numpy(np.ascontiguousarray(x.T).reshape(batch, *BASE.in_shape))
+    kernel = torch.from_numpy(weights(BASE, "float32"))
+    times = paired(lambda: operator @ x, lambda: torch.nn.functional.conv2d(samples, kernel, padding=1))
+    return ratio("operator", "64 -> 64, 56x56, float32", f"torch.conv2d, {torch.get_num_threads()} threads", times, 4)
+
+
+def importing() -> Iterator[Figure]:
+    """The price of ``import convdense``."""
+    code = "from time import perf_counter as t; import scipy.sparse; start = t(); import convdense; print(t() - start)"
+    times = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(REPEATS + 1)][1:]
+    yield Figure("import", "import convdense", "after import scipy.sparse", median(times) * 1e3, "ms", 100)
+
+
+PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
+    "assembly": assembly,
+    "today": today,
+    "operator": products,
+    "import": importing,
+}
+
+
+def line(figure: Figure) -> list[str]:
+    """Return the cells of one line of the table."""
+    times = [f"{1e3 * s:.3g} ms" if s is not None else "" for s in (figure.ours, figure.theirs)]
+    value, limit = f"{figure.value:.3g} {figure.unit}", f"{figure.sense} {figure.limit:g}"
+    return [figure.part, figure.what, figure.against, *times, value, limit, "yes" if figure.met else "NO"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"PART: got {', '.join(sorted(unknown))}; needs some of {', '.join(PARTS)}")
+    found: list[Figure | Skipped] = []
+    for part in tqdm(arguments.parts or list(PARTS), disable=None, leave=False):
+        found += PARTS[part]()
+    figures = [f for f in found if isinstance(f, Figure)]
+    for skipped in found:
+        if isinstance(skipped, Skipped):
+            print(f"{skipped.part}: skipped, {skipped.reason}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps([f._asdict() | {"met": f.met} for f in figures]))
+    else:
+        header = ["part", "what", "against", "ours", "theirs", "value", "limit", "met"]
+        print(aligned(header, [line(f) for f in figures]))
+    return 0 if all(f.met for f in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
