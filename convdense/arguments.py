@@ -84,7 +84,7 @@ def numeric(value: Any, name: str) -> Array:
     if array.dtype.kind not in "iufc" or array.dtype == np.float16:
         needs = "an array of integers, float32, float64, complex64 or complex128"
         raise TypeError(complain(name, f"dtype {array.dtype}", needs, "convert it first, e.g. with .astype(float)"))
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))  # SciPy wants native bytes
 
 
 def finite(array: Array, name: str) -> Array:

@@ -8,6 +8,8 @@ import numpy as np
 
 from convdense.arguments import Array, as_array, complain, shaped
 
+WEIGHTS_LIMIT = 2**31  # weights of a tie map that is listed entry by entry
+
 
 @dataclass(frozen=True, eq=False)
 class Axis:
@@ -32,6 +34,11 @@ class Axis:
     n_cols: int
     tap_shape: tuple[int, ...]
     coefficients: Array | None = None
+
+    def __post_init__(self) -> None:
+        for array in (self.rows, self.cols, self.taps, self.coefficients):
+            if array is not None:
+                array.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -136,6 +143,18 @@ def spread(n_out: int, shared: bool) -> Axis:
     return Axis(rows, zeros, zeros if shared else rows, n_out, 1, () if shared else (n_out,))
 
 
+def _check_exact(coefficients: Array) -> None:
+    """Refuse coefficients that are not small multiples of 1/16: all others would be rounded somewhere."""
+    needs = "small exact numbers, such as 1, -1 or 0.5: multiples of 1/16 up to 16"
+    if coefficients.dtype.kind == "c":
+        raise TypeError(complain("coefficient", f"dtype {coefficients.dtype}", needs))
+    with np.errstate(invalid="ignore"):
+        exact = np.isfinite(coefficients) & (np.abs(coefficients) <= 16) & (np.asarray(coefficients * 16.0) % 1 == 0)
+    if not exact.all():
+        do = "let a weight carry any other number"
+        raise ValueError(complain("coefficient", coefficients[~exact][0], needs, do))
+
+
 def listed(index: Any, coefficient: Any = None) -> Axis:
     """Return the entries of a small matrix of weight numbers, -1 for none, as one axis."""
     array = as_array(index, "index")
@@ -146,10 +165,13 @@ def listed(index: Any, coefficient: Any = None) -> Axis:
     if array.min() < -1 or array.max() < 0:
         needs = "numbers from -1 (held at zero) up, at least one of them a weight"
         raise ValueError(complain("index", f"{array.min()} to {array.max()}", needs))
+    if array.max() >= WEIGHTS_LIMIT:
+        needs = f"numbers below {WEIGHTS_LIMIT:,}, for there are as many weights"
+        raise ValueError(complain("index", array.max(), needs, "number the weights from 0 without gaps"))
     rows, cols = np.nonzero(array >= 0)
     taps = array[rows, cols].astype(np.intp)
     numbers = None if coefficient is None else shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
-    if numbers is not None and numbers.dtype.kind == "c":
-        raise TypeError(complain("coefficient", f"dtype {numbers.dtype}", "real numbers, such as 1, -1 or 0.5"))
+    if numbers is not None:
+        _check_exact(numbers)
     n_rows, n_cols = array.shape
     return Axis(rows, cols, taps, n_rows, n_cols, (int(taps.max()) + 1,), numbers)

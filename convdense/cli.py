@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_LAYER_DEFAULTS = {
+    "kernel": None,
+    "out_channels": 1,
+    "stride": 1,
+    "dilation": 1,
+    "padding": 0,
+    "padding_mode": "zeros",
+    "groups": 1,
+    "flip": False,
+    "output_padding": 0,
+    "transposed": False,
+    "locally_connected": False,
+}
+
+
 def _add_layer(parser: argparse.ArgumentParser, required: bool = True) -> None:
     group = parser.add_argument_group("layer", "one number for all axes, or one per axis joined by x")
     group.add_argument("--input", type=_sizes, required=required, metavar="CxHxW", help="one sample, such as 3x32x32")
@@ -120,9 +136,9 @@ def _padding(text: str) -> Any:
 
 
 def _layer(arguments: argparse.Namespace) -> Geometry:
-    for name in ("input", "kernel"):
+    for name, example in (("input", "3x32x32"), ("kernel", "3x3")):
         if getattr(arguments, name) is None:
-            raise ValueError(complain(f"--{name}", "nothing", f"a size, such as --{name} 3x3", "or use --claims"))
+            raise ValueError(complain(f"--{name}", "nothing", f"a size, such as --{name} {example}", "or use --claims"))
     sample = arguments.input
     options = {name: getattr(arguments, name) for name in ("kernel", "stride", "padding", "dilation", "groups", "flip")}
     shape = (sample,) if isinstance(sample, int) else sample
@@ -173,8 +189,10 @@ def _certify(arguments: argparse.Namespace) -> int:
     if len(chosen) > 1:
         raise ValueError(complain("certify", " and ".join(f"--{name}" for name in chosen), "one of them"))
     options = {n: getattr(arguments, n) for n in ("dtype", "batch", "error", "method", "seed") if n in arguments}
-    if options and (arguments.claims or arguments.rerun):
-        raise ValueError(complain("certify", f"--{chosen[0]} and --{next(iter(options))}", "--input beside it"))
+    unread = [*options, *(n for n, default in _LAYER_DEFAULTS.items() if getattr(arguments, n) != default)]
+    if unread and (arguments.claims or arguments.rerun):
+        other = unread[0].replace("_", "-")
+        raise ValueError(complain("certify", f"--{chosen[0]} and --{other}", f"--input beside --{other}"))
     if arguments.claims:
         return _claims(arguments.json)
     certificate = _rerun(arguments.rerun) if arguments.rerun is not None else certify(_layer(arguments), **options)
@@ -186,9 +204,16 @@ def _rerun(path: Path) -> Certificate:
     """Read a certificate and repeat it; whatever else the file holds is refused in one line."""
     needs = "a certificate as `convdense certify --json` writes it"
     try:
-        return Certificate.from_dict(json.loads(path.read_text(encoding="utf-8"))).rerun()
+        data = json.loads(path.read_text(encoding="utf-8"))
+        recorded = Certificate.from_dict(data)
+        again = recorded.rerun()
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(complain("--rerun", f"{path} ({type(error).__name__}: {error})", needs)) from None
+    if data.get("kind") != "certificate" or (recorded.road, recorded.by) != (again.road, again.by):
+        raise ValueError(complain("--rerun", f"{path} of kind {data.get('kind')!r}, {recorded.compared}", needs))
+    if recorded.findings != again.findings or data.get("holds") != bool(again):
+        print("convdense: note: the file records another result than its own trials give now", file=sys.stderr)
+    return again
 
 
 def _claims(as_json: bool) -> int:
@@ -206,7 +231,12 @@ def _claims(as_json: bool) -> int:
 def _plain(verdict: Verdict) -> dict[str, Any]:
     claim = verdict.claim
     evidence = [
-        {"layer": repr(e.layer), "exact": e.exact, "error": e.error, "difference": e.difference, "bound": e.bound}
+        {
+            "layer": repr(e.layer),
+            "exact": e.exact,
+            "error": e.error,
+            **{n: v if isfinite(v) else repr(v) for n, v in (("difference", e.difference), ("bound", e.bound))},
+        }
         for e in verdict.evidence
     ]
     facts = {"id": claim.id, "sentence": claim.sentence, "compared": claim.compared, "held": verdict.held}

@@ -24,6 +24,7 @@ FILTERS = (  # blur, vertical edges, horizontal edges (Sobel)
 
 def demo(folder: Path, say: Callable[[str], None] = print) -> bool:
     """Run all three parts, write the pictures into the folder, and return whether every claim held."""
+    folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is refused before any work
     settled = the_question(say)
     held = the_photograph(say)
     the_pictures(folder, say)
@@ -125,7 +126,6 @@ def the_pictures(folder: Path, say: Callable[[str], None]) -> None:
         "masked_gradient": lambda ax: plots.gradient(question.FIRST, steps.masked, masked=True, ax=ax),
         "tied_gradient": lambda ax: plots.tied(question.FIRST, steps.tied, ax),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     for name, draw in pictures.items():
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")
         draw(figure.subplots())

@@ -152,7 +152,8 @@ class TiedDense:
         weights = _frozen(shaped(w, "w", ties.weight_shape, layer))
         bias = None if b is None else _frozen(shaped(b, "b", ties.bias_shape, layer))
         matrix = ties.matrix(weights)
-        matrix.data.setflags(write=False)
+        for part in (matrix.data, matrix.indices, matrix.indptr):
+            part.setflags(write=False)
         values = {"layer": layer, "ties": ties, "w": weights, "b": bias, "matrix": matrix}
         for name, value in values.items():
             object.__setattr__(self, name, value)

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense import assemble, operator
-from convdense.arguments import Array, complain, position, shaped
+from convdense.arguments import Array, complain, is_sequence, position, shaped
 from convdense.axis import Axis, listed, spread
 from convdense.entries import Counts, Entries, add_edges, count, expand, ordered, outer, slabs
 from convdense.geometry import paired_operands
@@ -160,7 +160,7 @@ class TieMap:
         ``block((0, 2), (1, 3))`` is the block of output row 2 of channel 0 and input row 3 of channel 1. The block
         takes the same weight array as the whole.
         """
-        depth, other = (len(k) if isinstance(k, Sequence | np.ndarray) else 1 for k in (i, j))
+        depth, other = (len(k) if is_sequence(k) else 1 for k in (i, j))  # type: ignore[arg-type]
         if not 1 <= depth == other <= len(self.axes):
             needs = f"two positions of equal length, at most {len(self.axes)}"
             raise ValueError(complain("i, j", f"{i!r}, {j!r}", needs))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ from convdense import (
     TieMap,
     certify,
     check,
+    cli,
     convolve,
     convolve_backward,
     equations,
     tie,
 )
 from convdense.checks import question
-from convdense.checks.claims import CLAIMS, judge_claims
+from convdense.checks.claims import CLAIMS, Evidence, Verdict, judge_claims
 from convdense.cli import main
 from convdense.demo import claims_table
 
@@ -183,6 +185,33 @@ def test_a_certificate_is_run_again_from_its_file(run, tmp_path):
         assert run("certify --rerun", path)[1] == f"{Certificate.from_dict(json.loads(out))}\n"
 
 
+def test_a_result_that_was_edited_is_noted_and_another_kind_of_file_refused(run, tmp_path):
+    path, whole = tmp_path / "proof.json", json.loads(run(f"certify {SMALL} --json")[1])
+    path.write_text(json.dumps({**whole, "holds": False}), encoding="utf-8")
+    status, _, err = run("certify --rerun", path)
+    assert (status, err) == (0, "convdense: note: the file records another result than its own trials give now\n")
+    for other in ({"kind": "report"}, {"by": "somebody"}):
+        path.write_text(json.dumps({**whole, **other}), encoding="utf-8")
+        status, out, err = run("certify --rerun", path)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_every_layer_option_is_known_to_the_check_of_options_not_read():
+    given = vars(cli._parser().parse_args(["certify"]))
+    assert given | cli._LAYER_DEFAULTS == given
+    assert set(given) - set(cli._LAYER_DEFAULTS) == {"input", "claims", "rerun", "json", "run"}
+
+
+def test_a_claim_that_fails_without_a_bound_is_still_json(run, monkeypatch):
+    failed = Verdict(CLAIMS[0], (Evidence("layer", True, 0.0, inf, 0.0),))
+    monkeypatch.setattr(cli, "judge_claims", lambda bar: [failed])
+    status, out, _ = run("certify --claims --json")
+    assert status == 1
+    constants = []
+    assert json.loads(out, parse_constant=constants.append)[0]["layers"][0]["difference"] == "inf"
+    assert constants == []
+
+
 def test_a_defect_gives_status_1(run, monkeypatch, tmp_path):
     path = tmp_path / "certificate.json"
     path.write_text(run(f"certify {SMALL} --json --method random")[1], encoding="utf-8")
@@ -285,7 +314,7 @@ REFUSED = {  # line -> how the one line on stderr begins, after "convdense: "
     f"certify {SMALL} --error nan": "error: got nan; needs a probability between 0 and 1",
     f"certify {SMALL} --batch 0": "batch: got 0; needs an integer of at least 1",
     f"certify {SMALL} --method random --seed -1": "seed: got -1; needs an integer of at least 0",
-    "certify --input 1x318 --kernel 2 --method exhaustive --batch 1": "layer: got 100,810 basis pairs; ",
+    "certify --input 1x318 --kernel 2 --method exhaustive --batch 1": "layer: got 100,830 basis pairs; ",
 }
 
 
@@ -437,6 +466,10 @@ def test_a_closed_stdout_gives_no_traceback():
         ("certify --rerun proof.json --seed 1", "--rerun and --seed"),
         ("certify --rerun proof.json --error 0.5", "--rerun and --error"),
         ("certify --claims --dtype float32", "--claims and --dtype"),
+        ("certify --claims --kernel 3", "--claims and --kernel"),
+        ("certify --claims --stride 2", "--claims and --stride"),
+        ("certify --claims --locally-connected", "--claims and --locally-connected"),
+        ("certify --rerun proof.json --padding-mode reflect", "--rerun and --padding-mode"),
     ],
 )
 def test_options_that_would_not_be_read_are_refused(run, line, got):

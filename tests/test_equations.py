@@ -279,3 +279,9 @@ def test_a_bar_in_a_cell_does_not_break_a_markdown_table():
     head, _, row = markdown(["|W| |x|", "b"], [["a | b", "c"]]).splitlines()
     for line in (head, row):
         assert line.replace(r"\|", "").count("|") == 3
+
+
+def test_many_weights_are_refused_as_many_entries_are():
+    with pytest.raises(ValueError, match=r"layer: got 2,001 terms; needs at most 2,000"):
+        equations(TieMap.from_index([[2000]]))
+    assert equations(TieMap.from_index([[1999]])).count("\n") > 1999

@@ -1,6 +1,7 @@
 """certify: right implementations of several kinds pass bit for bit, planted mistakes are refused and named."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -21,9 +22,10 @@ from convdense import (
     convolve_backward,
     tie,
 )
+from convdense.checks.bounds import terms
 from convdense.checks.exact import AUTO_CALLS, EXHAUSTIVE_CALLS
-from convdense.checks.ranges import exact_ranges
-from convdense.checks.trials import exhaustive_calls
+from convdense.checks.ranges import exact_ranges, longest_sums
+from convdense.checks.trials import DRAWS, exhaustive_calls
 from tests.test_bounds import AT_THE_LIMIT, LAYERS, SIGNED
 
 SMALL = Conv((2, 2, 3), 2, kernel=(2, 3), padding=((0, 0), (1, 0)))
@@ -498,7 +500,7 @@ def test_small_layers_are_proven_and_larger_ones_drawn():
     larger = Conv((1, 5, 5), 1, kernel=2)
     forced, calls = certify(larger, PerTap(larger), method="exhaustive"), exhaustive_calls(tie(larger), 2)
     assert (forced.method, forced.trials, forced.ranges) == ("exhaustive", calls, exact_ranges(larger, "float64", 2))
-    assert AUTO_CALLS < calls == 4 + 1 + 1 + 4 * 16 * 25
+    assert AUTO_CALLS < calls == 4 + 1 + 1 + 4 * 16 * 25 + 5 * DRAWS
     assert certify(larger).method == "random"
     assert certify(SMALL, method="random").error > 0
 
@@ -509,7 +511,7 @@ def test_a_proof_meets_every_pair_of_basis_vectors():
     ties = tie(SMALL)
     rows, cols = ties.shape
     pairs = {"xw": set(), "wdy": set(), "xdy": set(), "b": set()}
-    for call in spy.calls:
+    for call in spy.calls[: -5 * DRAWS]:  # what is drawn beside them comes last
         x, w, b, dy = (a.reshape(-1, size) for a, size in zip(call, (cols, ties.n_weights, 2, rows), strict=True))
         one = [bool((np.count_nonzero(a, axis=1) <= 1).all()) for a in (x, w, b, dy)]  # basis vectors, not drawn
         inputs, weights, biases, upstream = (np.argwhere(a)[:, 1].tolist() for a in (x, w, b, dy))
@@ -533,6 +535,13 @@ def int8(a):
 NOT_LINEAR = {
     "dw plus a little of w": {"backward": lambda r, x, w, dy: _plus(r.backward(x, w, dy), 0.01 * w)},
     "negative inputs cut off": {"forward": lambda r, x, w, b: r.forward(np.maximum(x, 0), w, b)},
+    "a ReLU too many": {"forward": lambda r, x, w, b: np.maximum(r.forward(x, w, b), 0)},
+    "the size of y": {"forward": lambda r, x, w, b: np.abs(r.forward(x, w, b))},
+    "the size of b": {"forward": lambda r, x, w, b: r.forward(x, w, np.abs(b))},
+    "the size of w": {"forward": lambda r, x, w, b: r.forward(x, np.abs(w), b)},
+    "a square": {"forward": lambda r, x, w, b: r.forward(x, w, b) + (x[..., :1, :1] * x[..., -1:, -1:])},
+    "dw from the size of x": {"backward": lambda r, x, w, dy: r.backward(np.abs(x), w, dy)},
+    "dx from the size of dy": {"backward": lambda r, x, w, dy: r.backward(x, w, np.abs(dy))},
     "weights in int8": {"forward": lambda r, x, w, b: r.forward(x, int8(w), b)},
     "inputs in int8": {"forward": lambda r, x, w, b: r.forward(int8(x), w, b)},
     "upstream in int8": {"backward": lambda r, x, w, dy: r.backward(x, w, int8(dy))},
@@ -544,8 +553,8 @@ def _plus(gradients, more):
 
 
 @pytest.mark.parametrize("defect", NOT_LINEAR.values(), ids=NOT_LINEAR)
-def test_a_proof_tries_other_values_than_zero_and_one(defect):
-    layer = Conv((1, 3, 3), 1, kernel=2)
+@pytest.mark.parametrize("layer", [Conv((1, 3, 3), 1, kernel=2), Conv((1, 3, 1), 1, kernel=1)], ids=repr)
+def test_a_proof_tries_other_values_than_zero_and_one(layer, defect):
     assert certify(layer, Defect(layer)).method == "exhaustive"
     assert certify(layer, Defect(layer))
     assert not certify(layer, Defect(layer, **defect))
@@ -556,11 +565,12 @@ def test_a_layer_too_large_for_a_proof_is_refused_before_anything_is_run():
         raise RuntimeError("it runs")
 
     large, allowed = Conv((1, 318), 1, kernel=2), Conv((1, 316), 1, kernel=2)
-    assert exhaustive_calls(tie(large)) == 2 + 1 + 1 + 317 * 318 > EXHAUSTIVE_CALLS > exhaustive_calls(tie(allowed))
+    calls = 2 + 1 + 1 + 317 * 318 + 5 * DRAWS
+    assert exhaustive_calls(tie(large)) == calls > EXHAUSTIVE_CALLS > exhaustive_calls(tie(allowed))
     with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
         certify(large, (never, never), method="exhaustive", batch=1)
     assert str(error.value) == (
-        'layer: got 100,810 basis pairs; needs at most 100,000 calls for method="exhaustive"; use method="random"'
+        'layer: got 100,830 basis pairs; needs at most 100,000 calls for method="exhaustive"; use method="random"'
     )
     with pytest.raises(RuntimeError, match="it runs"):
         certify(allowed, (never, never), method="exhaustive", batch=1)
@@ -575,6 +585,7 @@ REFUSED = [
     *(({"batch": n}, ValueError, "batch: got ") for n in (0, -1)),
     *(({"batch": n}, TypeError, "batch: got ") for n in (1.5, True, "2")),
     ({"method": "random", "seed": -1}, ValueError, "seed: got -1"),
+    ({"seed": -1}, ValueError, "seed: got -1"),  # a proof draws with no seed, but is not given nonsense either
     ({"method": "random", "seed": 1.5}, TypeError, "seed: got 1.5"),
 ]
 
@@ -608,3 +619,55 @@ def test_other_kinds_of_layer_are_judged_too(layer):
     wrong = (lambda x, w, b: convolve(layer, x, w[..., ::-1], b)), right[1]
     assert certify(layer, right)
     assert certify(layer, wrong)["y"].verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda y: y.astype(object), lambda y: y.astype(str), lambda y: [[1], [2, 3]]],
+    ids=["objects", "text", "ragged"],
+)
+def test_an_answer_that_is_no_array_of_numbers_is_wrong_and_says_why(answer):
+    certificate = certify(SMALL, Defect(SMALL, forward=lambda r, x, w, b: answer(r.forward(x, w, b))))
+    assert certificate["y"].verdict == "wrong"
+    assert certificate["y"].note.startswith("y: got ")
+    assert certificate["dx"].verdict == "equal"
+
+
+@pytest.mark.parametrize("field", ["trials", "ranges", "error"])
+def test_an_edited_certificate_is_not_run_again(field):
+    certificate = certify(SMALL, method="random", seed=3)
+    assert certificate.rerun() == certificate
+    edited = {"trials": 1, "ranges": certificate.ranges._replace(x=1), "error": 1e-300}
+    with pytest.raises(ValueError, match="was it edited"):
+        replace(certificate, **{field: edited[field]}).rerun()
+
+
+def test_a_random_certificate_without_its_seed_is_not_run_again():
+    with pytest.raises(ValueError, match="seed: got None; needs the seed"):
+        replace(certify(SMALL, method="random"), seed=None).rerun()
+
+
+@pytest.mark.parametrize("operand", ["x", "w", "dy"])
+@on_runs
+def test_an_operand_that_is_overwritten_is_seen(layer, options, operand):
+    """Right values, and afterwards zeros where the operand was."""
+
+    def forgetful(r, x, w, dy):
+        right = r.backward(x, w, dy)
+        {"x": x, "w": w, "dy": dy}[operand][...] = 0
+        return right
+
+    certificate = certify(layer, Defect(layer, backward=forgetful), **options)
+    wrong = {f.name for f in certificate.findings if f.verdict == "wrong"}
+    assert wrong == {"x": {"y", "dw"}, "w": {"y", "dx"}, "dy": {"dx", "dw", "db"}}[operand]
+    assert "an operand was changed in place" in str(certificate)
+
+
+@pytest.mark.parametrize("layer", [WIDE, SMALL, Conv((2, 1), 3, 3, padding=10, padding_mode="replicate")], ids=repr)
+def test_the_longest_sums_are_those_of_the_tie_map(layer):
+    assert longest_sums(tie(layer), 3) == {name: int(n.max()) for name, n in terms(layer, 3).items()}
+
+
+def test_a_layer_too_long_to_be_exact_is_refused_before_anything_large_is_counted():
+    with pytest.raises(ValueError, match=r"sums of 5,000,000,000 terms; needs at most 16,777,216"):
+        certify(Conv((1, 50_000, 50_000), 1, kernel=1), dtype="float32")

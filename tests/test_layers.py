@@ -345,3 +345,24 @@ def test_gradient_steps_write_out_up_to_the_limit(monkeypatch):
     monkeypatch.setattr(layers, "GRADIENT_STEPS_LIMIT", 11)
     with pytest.raises(ValueError, match=r"^layer: got 3 x 4 edges; needs at most 11 to write the dense"):
         layer.gradient_steps(x, dy)
+
+
+@pytest.mark.parametrize("part", ["data", "indices", "indptr"])
+def test_nothing_of_the_stored_matrix_can_be_overwritten(part):
+    matrix = TiedDense(Conv((1, 3), 1, 2), [[[1, 2]]]).matrix
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(matrix, part)[0] = 1
+
+
+def test_a_tie_map_cannot_be_overwritten():
+    for axis in tie(Conv((2, 4), 2, 3, padding=1)).axes:
+        for part in (axis.rows, axis.cols, axis.taps):
+            with pytest.raises(ValueError, match="read-only"):
+                part[0] = 1
+
+
+def test_weights_stored_with_the_other_byte_order_are_as_good():
+    conv, w = Conv((1, 3), 1, 2), np.array([[[1.5, -2]]])
+    other = TiedDense(conv, w.astype(w.dtype.newbyteorder("S")))
+    assert other.matrix.dtype == np.float64
+    assert np.array_equal(other.matrix.toarray(), TiedDense(conv, w).matrix.toarray())

@@ -383,10 +383,31 @@ RAGGED = [
 ]
 
 NUMBER_OF = "needs integers: the number of each edge's weight"
-REAL = "needs real numbers, such as 1, -1 or 0.5"
+EXACT = "needs small exact numbers, such as 1, -1 or 0.5: multiples of 1/16 up to 16"
 FROM_MINUS_1 = "needs numbers from -1 (held at zero) up, at least one of them a weight"
 INDICES = [
-    (from_index, {"coefficient": np.full((2, 2), 1j)}, TypeError, f"coefficient: got dtype complex128; {REAL}", {}),
+    (from_index, {"coefficient": np.full((2, 2), 1j)}, TypeError, f"coefficient: got dtype complex128; {EXACT}", {}),
+    *(
+        (
+            from_index,
+            {"coefficient": [[1, bad], [1, 1]]},
+            ValueError,
+            f"coefficient: got {float(bad)}; {EXACT}; let a weight carry any other number",
+            {"coefficient": [[1, good], [1, 1]]},
+        )
+        for bad, good in ((np.nan, 0.0), (np.inf, 16.0), (16.5, -16.0), (1 / 3, 1 / 16), (1 / 32, 0.3125))
+    ),
+    *(
+        (
+            from_index,
+            {"index": np.array([[0, bad]], np.uint64)},
+            ValueError,
+            f"index: got {bad}; needs numbers below 2,147,483,648, for there are as many weights; "
+            "number the weights from 0 without gaps",
+            {"index": [[0, 1]]},
+        )
+        for bad in (2**31, 2**63)
+    ),
     (from_index, {"coefficient": [1, 2]}, ValueError, "coefficient: got shape (2,); needs (2, 2), for 'index'", {}),
 ] + [
     (from_index, {"index": bad}, error, f"index: got {got}; {needs}", {"index": good})

@@ -61,7 +61,37 @@ def ready(layer, seed=0):
 def test_every_cell_of_the_matrix_shows_the_letters_of_its_weights(layer):
     expected = {cell: "+".join(letter(k) for k in weights) for cell, weights in holding(layer).items()}
     assert texts(matrix(layer)) == expected
-    assert held_by(tie(layer)) == holding(layer)
+    assert {cell: [k for k, _ in entries] for cell, entries in held_by(tie(layer)).items()} == holding(layer)
+
+
+def test_coefficients_stand_before_their_letters():
+    ties = TieMap.from_index([[0, 0, 1], [1, -1, 0]], [[1, -1, 0.5], [-0.5, 1, 0]])
+    assert texts(matrix(ties)) == {(0, 0): "a", (0, 1): "-a", (0, 2): "1/2 b", (1, 0): "-1/2 b", (1, 2): "0 a"}
+    shown = texts(gradient(ties, np.array([[3, 5, 0], [0, 0, 1]]), masked=True))
+    assert shown[0, 1] == "-a\n5"
+
+
+@pytest.mark.parametrize(
+    ("draw", "values", "error", "text"),
+    [
+        (tied, np.ones(5), ValueError, "values: got shape (5,); needs (2,), for"),
+        (lambda layer, v: gradient(layer, v, masked=True), np.ones((3, 3)), ValueError, "values: got shape (3, 3)"),
+        (tied, ["a", "b"], TypeError, "values: got dtype <U1"),
+        (tied, [1j, 0], TypeError, "values: got dtype complex128; needs real numbers; draw .real or .imag"),
+    ],
+)
+def test_numbers_that_do_not_fit_the_layer_are_not_drawn(draw, values, error, text):
+    with pytest.raises(error) as refusal:
+        draw(TieMap.from_index([[0, 1, -1], [1, 0, 0]]), values)
+    assert str(refusal.value).startswith(text)
+
+
+def test_the_tied_gradient_is_coloured_by_its_values():
+    shown = colours(tied(TieMap.from_index([[0, 1, 2]]), np.array([-4.0, 0.0, 4.0]))).reshape(-1, 3)
+    least, none, most = shown
+    assert least[0] > least[2]  # orange
+    assert most[2] > most[0]  # purple
+    assert none[0] == pytest.approx(none[2], abs=0.02)
 
 
 def test_the_letters_of_the_question():

@@ -73,7 +73,8 @@ class Certificate(Judgement):
         """How sure it is, with the assumption it rests on."""
         if self.method == "exhaustive":
             return (
-                f"every pair of basis vectors, {self.trials} calls in {self.dtype}, batch {self.batch}: a proof for "
+                f"every pair of basis vectors, and random integers of both signs, {self.trials} calls in {self.dtype}, "
+                f"batch {self.batch}: a proof for "
                 "all real inputs of this shape, if y is bilinear in x and w plus linear in b, dx bilinear in w and dy, "
                 "dw in x and dy, db linear in dy, all evaluated exactly"
             )
@@ -145,6 +146,7 @@ def certify(
     ----------
     layer : Conv, ConvTranspose or LocallyConnected
     implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
+        ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not judged.
     dtype : {"float64", "float32"}
         The integers are drawn so small that every sum is exact in it, in any order.
     batch : int
@@ -179,12 +181,12 @@ def certify(
       dx  equal
       dw  equal
       db  equal
-    every pair of basis vectors, 150 calls in float64, batch 2: a proof for all real inputs ...
+    every pair of basis vectors, and random integers of both signs, 170 calls in float64, batch 2: a proof for all ...
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
     mine, by = two_roads(layer, implementation)
-    dtype, batch = _arguments(dtype, batch, error, method)
+    dtype, batch = _arguments(dtype, batch, error, method, seed)
     ties, ranges = tie(layer), exact_ranges(layer, dtype, batch)
     run: dict[str, Any] = {"road": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": float(error)}
     calls = exhaustive_calls(ties, batch)
@@ -195,7 +197,7 @@ def certify(
         proof: dict[str, Any] = {"trials": calls, "ranges": ranges, "error": 0.0, "seed": None}
         findings = exhaustive(ties, mine, by, dtype, batch=batch, ranges=ranges)
         return Certificate(layer, findings, method="exhaustive", **run, **proof)
-    seed = randbits(64 + ceil(-log2(error))) if seed is None else integer(seed, "seed", 0)
+    seed = randbits(64 + ceil(-log2(error))) if seed is None else int(seed)
     bits = log2((2 * min(ranges) + 1) / 2)  # per trial: degree 2, at least 2 m + 1 values of every variable
     trials = ceil(-log2(error) / bits)
     findings = random(ties, mine, by, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
@@ -204,8 +206,10 @@ def certify(
     return Certificate(layer, findings, method="random", **run, **odds)
 
 
-def _arguments(dtype: Any, batch: Any, error: Any, method: Any) -> tuple[str, int]:
-    """Return dtype and batch as plain data, all four checked."""
+def _arguments(dtype: Any, batch: Any, error: Any, method: Any, seed: Any) -> tuple[str, int]:
+    """Return dtype and batch as plain data, all five checked."""
+    if seed is not None:
+        integer(seed, "seed", 0)
     choice(method, "method", ("auto", "random", "exhaustive"))
     needs = "a probability between 0 and 1, such as 2**-64"
     if not isinstance(error, (int, float)):

@@ -1,13 +1,12 @@
 """How large the integers of an exact check may be, counted on the tie map."""
 
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from convdense.arguments import complain
-from convdense.checks.bounds import terms
 from convdense.checks.report import QUANTITIES
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -40,7 +39,7 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
     >>> exact_ranges(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1), "float32", batch=1)
     Ranges(x=73, w=398, b=29054, dy=73)
     """
-    longest = {name: int(n.max()) for name, n in terms(layer, batch).items()}
+    longest = longest_sums(tie(layer), batch)
     exact = 2 ** PRECISION[dtype] // _scale(tie(layer))
     xw, wdy, xdy, dy = (exact // max(1, longest[name]) for name in QUANTITIES)  # bounds on the products drawn
     least = min(isqrt(min(xw, wdy, xdy)), dy)
@@ -53,6 +52,23 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
     x = min(xw // w, xdy // upstream)
     upstream = min(wdy // w, xdy // x, dy)
     return Ranges(x, w, x * w, upstream)
+
+
+def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
+    """Return the most products one entry of y (with its bias), dx, dw and db sums: a product of the axes' own counts.
+
+    Examples
+    --------
+    >>> from convdense import Conv
+    >>> longest_sums(tie(Conv((2, 1), out_channels=1, kernel=3, padding=10, padding_mode="replicate")), batch=2)
+    {'y': 7, 'dx': 57, 'dw': 38, 'db': 38}
+    """
+    most = {part: prod(int(np.bincount(getattr(a, part)).max(initial=0)) for a in ties.axes) for part in _COUNTED}
+    db = prod(int(np.bincount(a.taps).max(initial=0)) for a in ties.bias.axes)
+    return {"y": most["rows"] + 1, "dx": most["cols"], "dw": most["taps"] * batch, "db": db * batch}
+
+
+_COUNTED = ("rows", "cols", "taps")
 
 
 def _scale(ties: TieMap) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, complain, numeric
 
 EQUAL, WITHIN, UNDECIDED, WRONG = "equal", "within rounding", "undecided", "wrong"
 QUANTITIES = ("y", "dx", "dw", "db")
@@ -127,7 +127,10 @@ def compare(name: str, got: Any, expected: Array, bound: Array | None = None) ->
     """Return the verdict on one quantity: equality, or each entry within its own bound if bounds are given."""
     if got is None:
         return Finding(name, WRONG, note="None where an array is needed")
-    got, expected = np.asarray(got), np.asarray(expected)
+    try:
+        got, expected = numeric(got, name), np.asarray(expected)
+    except (TypeError, ValueError) as error:  # objects, text, rows of different lengths
+        return Finding(name, WRONG, note=str(error))
     if got.shape != expected.shape:
         return Finding(name, WRONG, note=f"shape {got.shape} where {expected.shape} is needed")
     allowed = np.zeros(got.shape) if bound is None else bound

@@ -13,16 +13,20 @@ from convdense.checks.report import EQUAL, QUANTITIES, Finding
 from convdense.checks.roads import Operands, Road, compare_roads
 from convdense.tiemap import TieMap
 
+DRAWS = 4  # integers drawn beside the basis vectors, each once more with every operand's sign turned
+
 
 def exhaustive_calls(ties: TieMap, batch: int = 1) -> int:
-    """Return how many calls evaluate every pair of basis vectors, for dw those of whole batches."""
-    return ties.n_weights + prod(ties.bias_shape) + 1 + batch**2 * prod(ties.shape)
+    """Return how many calls evaluate every pair of basis vectors, for dw those of whole batches, and the draws."""
+    return ties.n_weights + prod(ties.bias_shape) + 1 + batch**2 * prod(ties.shape) + DRAWS * (1 + len(Ranges._fields))
 
 
 def exhaustive(ties: TieMap, mine: Road, by: Road, dtype: Any, *, batch: int, ranges: Ranges) -> tuple[Finding, ...]:
     """Judge on every pair of basis vectors: (input, weight) for y, (output, weight) for dx, (input, output) for dw.
 
-    The basis vectors are scaled by integers of both signs, and what a quantity must not read is drawn at random.
+    The basis vectors are scaled by integers of both signs, and what a quantity must not read is drawn at random. What
+    is not bilinear (a ReLU too many, a sign lost, a square) can agree on all of them: random integers, each operand
+    once with its sign turned, are there to refute it.
     """
     rows, cols = ties.shape
     rng = np.random.default_rng(0)
@@ -49,6 +53,11 @@ def exhaustive(ties: TieMap, mine: Road, by: Road, dtype: Any, *, batch: int, ra
             yield (inputs[:1] * 0, _draw(rng, ranges.w, ties.weight_shape, dtype), unit, upstream[:1] * 0), ("y",)
         for x, dy in product(xs, dys):
             yield (x, _draw(rng, ranges.w, ties.weight_shape, dtype), b, dy), ("dw", "db")
+        for _ in range(DRAWS):
+            drawn = _operands(rng, ties, batch, ranges, dtype)
+            yield drawn, QUANTITIES
+            for i, operand in enumerate(drawn):
+                yield (*drawn[:i], -operand, *drawn[i + 1 :]), QUANTITIES
 
     return _first_differences(mine, by, calls())
 
@@ -58,9 +67,7 @@ def random(
 ) -> tuple[Finding, ...]:
     """Judge on integers drawn from the ranges, all four quantities in every trial."""
     rng = np.random.default_rng(seed)
-    shapes = ((batch, *ties.in_shape), ties.weight_shape, ties.bias_shape, (batch, *ties.out_shape))
-    drawn = (tuple(_draw(rng, m, shape, dtype) for shape, m in zip(shapes, ranges, strict=True)) for _ in range(trials))
-    calls = ((operands, QUANTITIES) for operands in drawn)
+    calls = ((_operands(rng, ties, batch, ranges, dtype), QUANTITIES) for _ in range(trials))
     return _first_differences(mine, by, calls)
 
 
@@ -72,6 +79,11 @@ def _first_differences(mine: Road, by: Road, calls: Iterable[tuple[Any, tuple[st
             if name not in found or found[name].verdict == EQUAL:
                 found[name] = finding
     return tuple(found[name] for name in QUANTITIES if name in found)
+
+
+def _operands(rng: np.random.Generator, ties: TieMap, batch: int, ranges: Ranges, dtype: Any) -> Any:
+    shapes = ((batch, *ties.in_shape), ties.weight_shape, ties.bias_shape, (batch, *ties.out_shape))
+    return tuple(_draw(rng, m, shape, dtype) for shape, m in zip(shapes, ranges, strict=True))
 
 
 def _draw(rng: np.random.Generator, m: int, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from convdense.arguments import Array, complain, finite
-from convdense.labels import letter, numbered
+from convdense.arguments import Array, complain, finite, shaped
+from convdense.labels import letter, numbered, term, total
 from convdense.layers import TiedDense
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -49,9 +49,9 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     ax = _grid(ties, ax, "matrix: one letter, one weight")
     held = held_by(ties)
     colours = np.full((*ties.shape, 3), to_rgb(MASKED))
-    for (row, col), weights in held.items():
-        colours[row, col] = np.mean([to_rgb(COLOURS[k % len(COLOURS)]) for k in weights], axis=0)
-        _write(ax, (row, col), "+".join(map(letter, weights)), colours[row, col])
+    for (row, col), entries in held.items():
+        colours[row, col] = np.mean([to_rgb(COLOURS[k % len(COLOURS)]) for k, _ in entries], axis=0)
+        _write(ax, (row, col), _letters(entries), colours[row, col])
     ax.imshow(colours, aspect="equal")
     return ax
 
@@ -69,7 +69,8 @@ def mask(layer: Any, ax: Axes | None = None) -> Axes:
 
 def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) -> Axes:
     """Draw a dense gradient, (outputs, inputs), as numbers; with `masked`, edges that do not exist are grey."""
-    ties, values = tie(layer), finite(np.asarray(values), "values")
+    ties = tie(layer)
+    values = _real(values, ties.shape, layer)
     title = "masked: edges that exist" if masked else "dense gradient: every edge"
     ax = _grid(ties, ax, title)
     colours, held = _diverging(values), held_by(ties)
@@ -77,7 +78,7 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
         if masked and cell not in held:
             colours[cell] = to_rgb(MASKED)
         else:
-            mark = "+".join(map(letter, held.get(cell, ()))) if masked else ""
+            mark = _letters(held[cell]) if masked else ""
             _write(ax, cell, f"{mark}\n{_number(values[cell])}".strip(), colours[cell])
     ax.imshow(colours, aspect="equal")
     return ax
@@ -85,7 +86,8 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
 
 def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
     """Draw the tied gradient: for each weight its letter, the sum over its copies, and how many copies it has."""
-    ties, values = tie(layer), finite(np.asarray(values), "values")
+    ties = tie(layer)
+    values = _real(values, ties.weight_shape, layer)
     if ties.n_weights > CELLS_LIMIT:
         needs = f"at most {CELLS_LIMIT:,} to be drawn one by one"
         raise ValueError(
@@ -132,13 +134,28 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
     return figure
 
 
-def held_by(ties: TieMap) -> dict[tuple[int, int], list[int]]:
-    """Return the weights of every cell that holds any: several where taps meet."""
-    cells: dict[tuple[int, int], list[int]] = {}
+def held_by(ties: TieMap) -> dict[tuple[int, int], list[tuple[int, Any]]]:
+    """Return (weight, coefficient) of every entry of every cell that holds any: several where taps meet."""
+    cells: dict[tuple[int, int], list[tuple[int, Any]]] = {}
     entries = ties.entries()
-    for row, col, k in zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), strict=True):
-        cells.setdefault((row, col), []).append(k)
+    numbers = [1] * len(entries.row) if entries.coefficient is None else entries.coefficient.tolist()
+    parts = zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), numbers, strict=True)
+    for row, col, k, number in parts:
+        cells.setdefault((row, col), []).append((k, number))
     return cells
+
+
+def _letters(entries: list[tuple[int, Any]]) -> str:
+    """Return what a cell holds: a, a+b, -a, or 1/2 a."""
+    return total([term(number, letter(k)) for k, number in entries]).replace(" + ", "+").replace("- ", "-")
+
+
+def _real(values: Any, shape: tuple[int, ...], layer: Any) -> Array:
+    """Return the numbers to draw, real and finite, of this shape."""
+    array = finite(shaped(values, "values", shape, layer), "values")
+    if array.dtype.kind == "c":
+        raise TypeError(complain("values", f"dtype {array.dtype}", "real numbers", "draw .real or .imag"))
+    return array
 
 
 def _axes(ax: Axes | None, title: str) -> Axes:
