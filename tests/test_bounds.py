@@ -380,3 +380,14 @@ def test_with_negative_coefficients_right_is_right_and_wrong_is_wrong():
     wrong = lambda x, w, b: forward(x, w, b) * 1.5  # noqa: E731
     assert check(SIGNED, x, w, b, dy, implementation=(nearly, backward))["y"].verdict == "within rounding"
     assert check(SIGNED, x, w, b, dy, implementation=(wrong, backward))["y"].verdict == "wrong"
+
+
+def test_float32_is_judged_by_float64_even_against_its_own_kind():
+    """Direct convolution in float32 equals itself to the bit; judged by float64, its rounding shows."""
+    conv, rng = Conv((3, 6, 5), 4, kernel=3, padding=1), np.random.default_rng(0)
+    shapes = ((2, 3, 6, 5), conv.weight_shape, conv.bias_shape, (2, *conv.out_shape))
+    x, w, b, dy = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    itself = (lambda *a: convolve(conv, *a)), (lambda *a: convolve_backward(conv, *a))
+    report = check(conv, x, w, b, dy, implementation=itself)
+    assert [f.verdict for f in report.findings] == ["within rounding"] * 4
+    assert all(0 < f.share <= 1 for f in report.findings)

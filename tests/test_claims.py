@@ -414,3 +414,23 @@ def test_the_mask_of_an_untied_layer_is_that_of_its_convolution():
         assert isinstance(layer, LocallyConnected)
         assert np.array_equal(tie(layer).mask().toarray(), tie(conv).mask().toarray())
         assert set(tie(layer).counts().weights.ravel().tolist()) <= {0, 1}
+
+
+@pytest.mark.parametrize("lost", ["mask", "ties"])
+def test_an_untied_layer_must_have_the_mask_and_no_ties(lost, monkeypatch):
+    """Right gradients are not enough: of a layer with another mask, or with a weight in two places, nothing is claimed."""
+    layer, real = LocallyConnected((1, 3), 1, kernel=2), claims.tie
+
+    class Other:
+        def __init__(self, ties):
+            self.ties = ties
+
+        def mask(self):
+            return self.ties.mask() if lost != "mask" else self.ties.T.mask().T * 0
+
+        def counts(self):
+            return self.ties.counts() if lost != "ties" else real(Conv((1, 3), 1, kernel=2)).counts()
+
+    assert claims._untied(layer).exact
+    monkeypatch.setattr(claims, "tie", lambda one: Other(real(one)) if one is layer else real(one))
+    assert not claims._untied(layer).exact
