@@ -418,7 +418,7 @@ def test_the_mask_of_an_untied_layer_is_that_of_its_convolution():
 
 @pytest.mark.parametrize("lost", ["mask", "ties"])
 def test_an_untied_layer_must_have_the_mask_and_no_ties(lost, monkeypatch):
-    """Right gradients are not enough: of a layer with another mask, or with a weight in two places, nothing is claimed."""
+    """Right gradients are not enough where the mask is another, or a weight sits in two places."""
     layer, real = LocallyConnected((1, 3), 1, kernel=2), claims.tie
 
     class Other:
