@@ -87,11 +87,11 @@ def numeric(value: Any, name: str) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))  # SciPy wants native bytes
 
 
-def finite(array: Array, name: str) -> Array:
+def finite(array: Array, name: str, do: str = "remove NaN and infinity first") -> Array:
     """Return array if no entry is NaN or infinite; a check of sums means nothing otherwise."""
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(complain(name, f"{array[at]} at {at}", "finite numbers", "remove NaN and infinity first"))
+        raise ValueError(complain(name, f"{array[at]} at {at}", "finite numbers", do))
     return array
 
 

@@ -129,6 +129,40 @@ def channels(n_out: int, n_in: int, groups: int) -> Axis:
     return Axis(rows, cols, rows * per_group + within, n_out, n_in, (n_out, per_group))
 
 
+def parts(n_in: int, n_out: int) -> Axis:
+    """Return the entries of adaptive pooling: output o meets cells ``floor(o n / m)`` up to ``ceil((o+1) n / m)``.
+
+    Examples
+    --------
+    >>> axis = parts(5, 2)
+    >>> list(zip(axis.rows.tolist(), axis.cols.tolist()))
+    [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (1, 4)]
+    """
+    outs = np.arange(n_out)
+    first, stop = outs * n_in // n_out, -(-(outs + 1) * n_in // n_out)
+    rows = np.repeat(outs, stop - first)
+    cols = np.concatenate([np.arange(a, b) for a, b in zip(first, stop, strict=True)])
+    return Axis(rows, cols, np.zeros_like(rows), n_out, n_in, ())
+
+
+def diagonal(n: int, shared: bool = True) -> Axis:
+    """Return the entries of an axis left as it is: one weight for all positions, or one for each.
+
+    Examples
+    --------
+    >>> axis = diagonal(2, shared=False)
+    >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
+    [(0, 0, 0), (1, 1, 1)]
+    """
+    each = np.arange(n)
+    return Axis(each, each, np.zeros_like(each) if shared else each, n, n, () if shared else (n,))
+
+
+def all_tied(axis: Axis) -> Axis:
+    """Return the same entries with one weight for all of them: a window that sums."""
+    return Axis(axis.rows, axis.cols, np.zeros_like(axis.taps), axis.n_rows, axis.n_cols, (), axis.coefficients)
+
+
 def untied(axis: Axis) -> Axis:
     """Return the same entries with a weight of its own for every output position: the tap becomes (row, tap)."""
     taps = axis.rows * axis.n_taps + axis.taps

@@ -3,9 +3,11 @@
 from functools import singledispatch
 from typing import Any
 
-from convdense.arguments import complain
-from convdense.axis import Axis, channels, untied, window
-from convdense.geometry import Conv, ConvTranspose, LocallyConnected, Windowed
+import numpy as np
+
+from convdense.arguments import Array, complain
+from convdense.axis import Axis, all_tied, channels, diagonal, parts, untied, window
+from convdense.geometry import Conv, ConvTranspose, LocallyConnected, Pool, SumPool, Windowed
 from convdense.tiemap import TieMap
 
 
@@ -15,7 +17,7 @@ def tie(layer: Any) -> TieMap:
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected or TieMap
+    layer : Conv, ConvTranspose, LocallyConnected, SumPool or TieMap
         A layer of your own joins with ``@tie.register``.
 
     Raises
@@ -29,7 +31,10 @@ def tie(layer: Any) -> TieMap:
     >>> tie(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1))
     TieMap(in=(64, 56, 56), out=(64, 56, 56), weights=(64, 64, 3, 3), entries=112,869,376)
     """
-    needs = "a Conv, ConvTranspose, LocallyConnected or TieMap"
+    needs = "a Conv, ConvTranspose, LocallyConnected, SumPool or TieMap"
+    if isinstance(layer, Pool):
+        do = "look at cd.dense_pool(layer), which lists its layers"
+        raise TypeError(complain("layer", repr(layer), f"{needs}: this one is several layers, not one", do))
     raise TypeError(complain("layer", repr(layer), needs, "register your own kind with @convdense.tie.register"))
 
 
@@ -61,6 +66,39 @@ def _(layer: ConvTranspose) -> TieMap:
         for n_in, n_out, k, s, d, (begin, _) in sizes
     ]
     return TieMap((channels(layer.in_channels, layer.out_channels, layer.groups), *windows)).T
+
+
+@tie.register
+def _(layer: SumPool) -> TieMap:
+    return sums(layer)
+
+
+def sums(pool: Pool) -> TieMap:
+    """Return the tie map of the sums over a pool's windows: one weight, and channels that do not see each other."""
+    return TieMap((diagonal(pool.in_shape[0]), *pool_axes(pool)))
+
+
+def pool_axes(pool: Pool) -> list[Axis]:
+    """Return the windows of a pool along each axis, absent cells dropped."""
+    if pool.kernel is None:
+        return [parts(n_in, n_out) for n_in, n_out in zip(pool.in_spatial, pool.out_spatial, strict=True)]
+    sizes = zip(pool.in_spatial, pool.out_spatial, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
+    return [
+        all_tied(window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False))
+        for n_in, n_out, k, s, d, (begin, _) in sizes
+    ]
+
+
+def padded_counts(pool: Pool) -> list[Array]:
+    """Return how many cells each window has along each axis, those of the padding counted, those beyond it not."""
+    if pool.kernel is None:
+        return [np.bincount(axis.rows) for axis in pool_axes(pool)]
+    sizes = zip(pool.in_spatial, pool.out_spatial, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
+    wide = [
+        window(n_in + sum(pair), n_out, k, stride=s, dilation=d, begin=0, flip=False)
+        for n_in, n_out, k, s, d, pair in sizes
+    ]
+    return [np.bincount(axis.rows) for axis in wide]
 
 
 def _windows(layer: Windowed) -> list[Axis]:

@@ -28,10 +28,14 @@ FLOORS = {
     "ties": (1, 4),
     "direct": (1, 0),
     "direct_fast": (1, 0),
+    "direct_pool": (1, 0),
+    "activations": (2, 0),
+    "fixed": (2, 0),
     "layers": (2, 0),
     "equations": (2, 0),
     "matrices": (2, 0),
     "plain": (2, 0),
+    "tournament": (3, 0),
     "pooling": (3, 0),
     "networks": (4, 0),
     "losses": (4, 0),
@@ -176,7 +180,7 @@ def test_no_module_imports_itself_by_way_of_others():
     assert cycle(SOURCES, PACKAGES) == []
 
 
-@pytest.mark.parametrize("module", ["direct", "direct_fast"])
+@pytest.mark.parametrize("module", ["direct", "direct_fast", "direct_pool"])
 def test_the_independent_road_shares_only_the_geometry(module):
     assert set(targets(module, SOURCES[module], SOURCES)) == {"geometry"}
 

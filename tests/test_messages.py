@@ -122,7 +122,7 @@ SMALLER = "use a smaller kernel or more padding"
 IN_SHAPE = "needs a tuple (channels, *axes), such as (3, 32, 32)"
 AN_AXIS = "needs (channels, *axes) with at least one axis, such as (3, 32, 32)"
 POSITION = "needs an integer, or 3 integers within (2, 2, 3)"
-KINDS = "needs one of 'Conv', 'LocallyConnected', 'ConvTranspose'"
+KINDS = "needs one of 'Conv', 'LocallyConnected', 'ConvTranspose', 'AvgPool', 'LpPool', 'MaxPool', 'MinPool', 'SumPool'"
 
 SIZES = [  # of kernel, stride and dilation alike: bad value, error, what is needed, nearest right value
     (0, ValueError, ONE_UP, 1),
@@ -293,7 +293,7 @@ REACH = [  # padding no mode can fill, kernels no input can hold, outputs withou
     (transpose, {"output_padding": -1}, ValueError, f"output_padding: got -1; {ZERO_UP}", {"output_padding": 0}),
     (transpose, {"output_padding": 0.0}, TypeError, f"output_padding: got 0.0; {PER_AXIS}", {"output_padding": 0}),
     (transpose, {"output_padding": ()}, ValueError, f"output_padding: got (); {BESIDE}", {"output_padding": (0, 0)}),
-    (from_dict, {"type": "MaxPool"}, ValueError, f"type: got 'MaxPool'; {KINDS}", {"type": "LocallyConnected"}),
+    (from_dict, {"type": "Max"}, ValueError, f"type: got 'Max'; {KINDS}", {"type": "LocallyConnected"}),
     (from_dict, {"type": None}, ValueError, f"type: got None; {KINDS}", {"type": "Conv"}),
     (from_dict, {"type": ["Conv"]}, ValueError, f"type: got ['Conv']; {KINDS}", {"type": "Conv"}),
     (from_dict, {"type": "conv"}, ValueError, f"type: got 'conv'; {KINDS}", {"type": "Conv"}),
@@ -472,7 +472,10 @@ BLOCKS = [
 ]  # fmt: skip
 
 A_GEOMETRY = "needs a Conv, LocallyConnected or ConvTranspose"
-A_LAYER = "needs a Conv, ConvTranspose, LocallyConnected or TieMap; register your own kind with @convdense.tie.register"
+A_LAYER = (
+    "needs a Conv, ConvTranspose, LocallyConnected, SumPool or TieMap; "
+    "register your own kind with @convdense.tie.register"
+)
 LAYERS = [
     (call, {"layer": bad}, TypeError, f"layer: got {bad!r}; {A_LAYER}", {"layer": good})
     for call in (tie_map, tied)

@@ -10,12 +10,17 @@ import pytest
 import convdense
 
 EXPECTED = [
+    "AvgPool",
     "Certificate",
     "Conv",
     "ConvTranspose",
     "Dense",
     "LocallyConnected",
+    "LpPool",
+    "MaxPool",
+    "MinPool",
     "Report",
+    "SumPool",
     "TieMap",
     "TiedDense",
     "certify",
@@ -23,6 +28,7 @@ EXPECTED = [
     "conv_matrix",
     "convolve",
     "convolve_backward",
+    "dense_pool",
     "equations",
     "tie",
 ]

@@ -11,7 +11,7 @@ import pytest
 from scipy.linalg import convolution_matrix
 
 import convdense as cd
-from convdense import Conv, ConvTranspose, direct
+from convdense import Conv, ConvTranspose, direct, direct_pool
 
 
 class Published(NamedTuple):
@@ -126,7 +126,8 @@ def test_scipys_convolution_matrix(mode, padding, kernel):
 
 FOLDER = os.environ.get("CONVDENSE_CASES")
 WITHOUT_FOLDER = "CONVDENSE_CASES is not set to a folder of published cases with a load.py"
-OPERATIONS = {"conv", "conv_transpose", "shape"}
+POOLS = {"avg_pool": cd.AvgPool, "max_pool": cd.MaxPool, "lp_pool": cd.LpPool}
+OPERATIONS = {"conv", "conv_transpose", "shape", *POOLS}
 
 
 def published_cases():
@@ -161,6 +162,23 @@ def case_layer(case):
     return Conv(in_shape, out_channels, params["kernel"], **options, padding_mode=params["padding_mode"])
 
 
+def pool_layer(case):
+    """Return the pool that a case describes."""
+    params = {name: value for name, value in case.params.items() if not name.startswith("pad_")}
+    padding = tuple(zip(case.params["pad_begin"], case.params["pad_end"], strict=True))
+    return POOLS[case.op](case.x.shape[1:], padding=padding, **params)
+
+
+def pool_results(pool, case):
+    """Yield the name of every array a case can publish and what each road makes of it."""
+    layer = cd.dense_pool(pool)
+    yield "y", layer.forward(case.x)
+    yield "y", direct_pool.forward(pool, case.x)
+    if case.gy is not None:
+        yield "dx", layer.backward(case.x, case.gy)
+        yield "dx", direct_pool.backward(pool, case.x, case.gy)
+
+
 def results(layer, case):
     """Yield the name of every array a case can publish and what each road makes of it."""
     tied = cd.TiedDense(layer, case.w, case.b)
@@ -180,11 +198,12 @@ def results(layer, case):
 
 @pytest.mark.parametrize("case", published_cases())
 def test_folder_of_published_cases(case):
-    layer = case_layer(case)
+    layer = pool_layer(case) if case.op in POOLS else case_layer(case)
     if case.op == "shape":
         assert list(layer.out_spatial) == list(case.params["output"])
         return
-    published = [(name, got) for name, got in results(layer, case) if getattr(case, name) is not None]
+    roads = pool_results(layer, case) if case.op in POOLS else results(layer, case)
+    published = [(name, got) for name, got in roads if getattr(case, name) is not None]
     assert published
     for name, got in published:
         case.check(name, got)

@@ -10,19 +10,37 @@ connected layer ``(out, in / groups, *out_axes, *kernel)``; ``"same"`` puts the 
 from convdense.geometry.base import Geometry
 from convdense.geometry.conv import Conv, LocallyConnected, Windowed
 from convdense.geometry.kinds import known, layer_from_dict
-from convdense.geometry.operands import Shapes, backward_operands, forward_operands, paired_operands
+from convdense.geometry.operands import (
+    Samples,
+    Shapes,
+    backward_operands,
+    forward_operands,
+    paired_operands,
+    paired_samples,
+    samples,
+)
+from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool
 from convdense.geometry.transpose import ConvTranspose
 
 __all__ = [
+    "AvgPool",
     "Conv",
     "ConvTranspose",
     "Geometry",
     "LocallyConnected",
+    "LpPool",
+    "MaxPool",
+    "MinPool",
+    "Pool",
+    "Samples",
     "Shapes",
+    "SumPool",
     "Windowed",
     "backward_operands",
     "forward_operands",
     "known",
     "layer_from_dict",
     "paired_operands",
+    "paired_samples",
+    "samples",
 ]

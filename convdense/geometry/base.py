@@ -18,8 +18,32 @@ _DEFAULTS = {
 }
 
 
+class Numbers:
+    """Frozen numbers of a layer: as plain data, and as the call that makes it."""
+
+    in_shape: Any  # a field, or a property, of every kind
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layer as plain data; `layer_from_dict` reads it back."""
+        return {"type": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]  # dataclasses all
+
+    def __repr__(self) -> str:
+        """Return the call that makes this layer; options at their defaults are left out."""
+        values = {f.name: _shortest(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        shown = [repr(self.in_shape)]
+        shown += [f"{k}={v!r}" for k, v in values.items() if k != "in_shape" and v != self._default(k, values)]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _default(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ARG002  (a pool's stride is its kernel)
+        return _DEFAULTS.get(name)
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # the one moment a frozen dataclass is written
+
+
 @dataclass(frozen=True, init=False, repr=False)
-class Geometry(ABC):
+class Geometry(Numbers, ABC):
     """What every layer with a sliding window has; the concrete classes say how sizes and weights follow."""
 
     in_shape: tuple[int, ...]
@@ -61,24 +85,9 @@ class Geometry(ABC):
         """Shape of one output sample: (out_channels, *out_spatial)."""
         return (self.out_channels, *self.out_spatial)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the layer as plain data; `layer_from_dict` reads it back."""
-        return {"type": type(self).__name__, **asdict(self)}
-
-    def __repr__(self) -> str:
-        """Return the call that makes this layer; options at their defaults are left out."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        shown = [repr(values.pop("in_shape"))]
-        shown += [f"{name}={_shortest(v)!r}" for name, v in values.items() if _shortest(v) != _DEFAULTS.get(name)]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)  # the one moment a frozen dataclass is written
-
     def _set_common(self, in_shape: Any, out_channels: Any, groups: Any, flip: Any, **per_position: Any) -> None:
         """Check and set what every kind has; `per_position` holds kernel, stride and dilation."""
-        shape = _in_shape(in_shape)
+        shape = sample_shape(in_shape)
         if not isinstance(flip, bool):
             raise TypeError(complain("flip", repr(flip), "True or False"))
         self._set(in_shape=shape, out_channels=integer(out_channels, "out_channels", 1), flip=flip)
@@ -89,7 +98,8 @@ class Geometry(ABC):
                 raise ValueError(complain("groups", self.groups, f"a divisor of the {channels} channels of {name}"))
 
 
-def _in_shape(value: Any) -> tuple[int, ...]:
+def sample_shape(value: Any) -> tuple[int, ...]:
+    """Return the shape of one sample, (channels, *axes) with at least one axis."""
     if not is_sequence(value):
         raise TypeError(complain("in_shape", repr(value), "a tuple (channels, *axes), such as (3, 32, 32)"))
     if len(value) < 2:

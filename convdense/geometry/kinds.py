@@ -3,14 +3,17 @@
 from typing import Any
 
 from convdense.arguments import complain
-from convdense.geometry.base import Geometry
+from convdense.geometry.base import Geometry, Numbers
 from convdense.geometry.conv import Conv, LocallyConnected
+from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, SumPool
 from convdense.geometry.transpose import ConvTranspose
 
-_KINDS: dict[str, type[Geometry]] = {kind.__name__: kind for kind in (Conv, LocallyConnected, ConvTranspose)}
+_CONVOLUTIONS: tuple[type[Geometry], ...] = (Conv, LocallyConnected, ConvTranspose)
+_OTHERS: tuple[type[Numbers], ...] = (AvgPool, LpPool, MaxPool, MinPool, SumPool)
+_KINDS: dict[str, type[Numbers]] = {kind.__name__: kind for kind in (*_CONVOLUTIONS, *_OTHERS)}
 
 
-def layer_from_dict(data: dict[str, Any]) -> Geometry:
+def layer_from_dict(data: dict[str, Any]) -> Any:
     """Return the layer that `Geometry.to_dict` wrote; only the kinds of this module are known, nothing is imported.
 
     Examples
@@ -26,6 +29,7 @@ def layer_from_dict(data: dict[str, Any]) -> Geometry:
 
 
 def known(layer: Any) -> None:
-    """Refuse anything that is not a layer of this module."""
-    if not isinstance(layer, tuple(_KINDS.values())):
-        raise TypeError(complain("layer", repr(layer), "a " + ", ".join(list(_KINDS)[:-1]) + " or " + list(_KINDS)[-1]))
+    """Refuse anything that is not a convolution of this module."""
+    if not isinstance(layer, _CONVOLUTIONS):
+        *names, last = (kind.__name__ for kind in _CONVOLUTIONS)
+        raise TypeError(complain("layer", repr(layer), f"a {', '.join(names)} or {last}"))

@@ -7,8 +7,8 @@ import numpy as np
 from convdense.arguments import Array, batched, complain, shaped
 
 
-class Shapes(Protocol):
-    """Anything that says what its arrays look like: a geometry or a tie map."""
+class Samples(Protocol):
+    """Anything that says what its input and output look like: a pool, a geometry or a tie map."""
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -17,6 +17,10 @@ class Shapes(Protocol):
     @property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of one output sample."""
+
+
+class Shapes(Samples, Protocol):
+    """Anything that says what all its arrays look like: a geometry or a tie map."""
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -40,7 +44,7 @@ def backward_operands(layer: Shapes, x: Any, w: Any, dy: Any) -> tuple[Array, Ar
     return x, shaped(w, "w", layer.weight_shape, layer), dy, had_batch
 
 
-def paired_operands(layer: Shapes, x: Any, dy: Any) -> tuple[Array, Array, bool]:
+def paired_operands(layer: Samples, x: Any, dy: Any) -> tuple[Array, Array, bool]:
     """Return x and dy with a batch axis, checked against the layer and each other, and whether x came with one."""
     batch, had_batch = batched(x, "x", layer.in_shape, layer)
     upstream, dy_had_batch = batched(dy, "dy", layer.out_shape, layer)
@@ -48,3 +52,17 @@ def paired_operands(layer: Shapes, x: Any, dy: Any) -> tuple[Array, Array, bool]
         need = (*((len(batch),) if had_batch else ()), *layer.out_shape)
         raise ValueError(complain("dy", f"shape {np.shape(dy)}", f"{need}, the batch of x", "give both the same batch"))
     return batch, upstream, had_batch
+
+
+def samples(pool: Samples, x: Any) -> tuple[Array, bool]:
+    """Return the real x with a batch axis, checked against a pool, and whether it came with one."""
+    batch, had_batch = batched(x, "x", pool.in_shape, pool)
+    if batch.dtype.kind == "c":
+        raise TypeError(complain("x", f"dtype {batch.dtype}", "real numbers, which can be compared"))
+    return batch, had_batch
+
+
+def paired_samples(pool: Samples, x: Any, dy: Any) -> tuple[Array, Array, bool]:
+    """Return the real x and dy with a batch axis, checked against a pool, and whether x came with one."""
+    samples(pool, x)
+    return paired_operands(pool, x, dy)

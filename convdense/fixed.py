@@ -1,0 +1,66 @@
+"""A dense layer that learns nothing: a tie map whose one weight is 1, for sums, selections and halves."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from convdense.arguments import Array
+from convdense.tiemap import TieMap
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """The dense layer of a tie map whose one weight is 1; its matrix is stored once per dtype.
+
+    Parameters
+    ----------
+    ties : TieMap
+        With one weight, of shape ().
+
+    Examples
+    --------
+    >>> from convdense import SumPool, tie
+    >>> layer = Fixed(tie(SumPool((1, 4), kernel=2)))
+    >>> layer.forward(np.array([[1, 2, 3, 4]])), layer.backward(None, np.array([[10, 20]]))
+    (array([[3, 7]]), array([[10, 10, 20, 20]]))
+    """
+
+    ties: TieMap
+
+    @cached_property
+    def _matrices(self) -> dict[Any, sp.csr_array]:
+        return {}
+
+    def matrix(self, dtype: Any) -> sp.csr_array:
+        """Return the stored matrix in this dtype."""
+        dtype = np.dtype(dtype)
+        if dtype not in self._matrices:
+            self._matrices[dtype] = self.ties.matrix(np.ones((), dtype))
+        return self._matrices[dtype]
+
+    def forward(self, x: Array) -> Array:
+        """Return W x, (batch, outputs), for x of shape (batch, inputs)."""
+        return _times(self.matrix(x.dtype), x)
+
+    def backward(self, x: Array | None, dy: Array) -> Array:  # noqa: ARG002  (every layer's backward takes both)
+        """Return W^T dy, (batch, inputs)."""
+        return _times(self.matrix(dy.dtype).T, dy)
+
+
+def _times(matrix: sp.csr_array, rows: Array) -> Array:
+    """Return the product for each sample, (batch, outputs) of (batch, inputs)."""
+    return np.ascontiguousarray((matrix @ rows.reshape(len(rows), matrix.shape[1]).T).T)
+
+
+def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:
+    """Return (batch, features) as (batch, *shape), or as one sample if it came as one."""
+    y = rows.reshape(len(rows), *shape)
+    return y if had_batch else y[0]
+
+
+def floating(x: Array) -> Array:
+    """Return integers as float64, floats as they are."""
+    return x.astype(np.float64) if x.dtype.kind in "iu" else x

@@ -1,0 +1,252 @@
+"""Pooling: the numbers of a window that sums, averages or takes the largest; it holds no weights."""
+
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from convdense.arguments import Sizes, complain, integer, per_axis
+from convdense.geometry import padding as pad
+from convdense.geometry.base import Numbers, sample_shape
+from convdense.geometry.padding import Padding, Pairs
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Pool(Numbers, ABC):
+    """What every pool has: a window per output that slides, or that divides each axis into `output` parts.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        One sample: ``(channels, *axes)``; channels do not see each other.
+    kernel : int, one int per axis, or None with `output`
+        Size of the window.
+    stride : int, one int per axis, or None
+        Step of the window; None: the kernel, so that windows tile the input.
+    padding : int, one per axis, a (begin, end) pair per axis, or "valid", "same", "same_lower", "full"
+        Absent cells around the input; fewer on each side than the window has.
+    dilation : int or one int per axis
+        Distance between the window's taps.
+    ceil_mode : bool
+        Add a last window that runs over the end, if it starts inside the input or the padding before it.
+    output : int or one int per axis
+        Instead of a kernel: the number of outputs (adaptive pooling; 1 is global). Window i of an axis of n cells goes
+        from ``floor(i n / output)`` to ``ceil((i + 1) n / output)``, as in PyTorch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what came and what is needed.
+    """
+
+    in_shape: tuple[int, ...]
+    kernel: tuple[int, ...] | None
+    stride: tuple[int, ...]
+    padding: Pairs
+    dilation: tuple[int, ...]
+    ceil_mode: bool
+    output: tuple[int, ...] | None
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        kernel: Sizes | None = None,
+        *,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
+        output: Sizes | None = None,
+    ) -> None:
+        shape = sample_shape(in_shape)
+        axes = len(shape) - 1
+        self._set(in_shape=shape, ceil_mode=_flag(ceil_mode, "ceil_mode"), kernel=None, output=None)
+        if (kernel is None) == (output is None):
+            got = "neither" if kernel is None else f"{kernel!r} and output={output!r}"
+            raise ValueError(complain("kernel", got, "a kernel, or output=n for n windows an axis", "give one"))
+        if output is not None:
+            self._set_parts(output, axes, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+            return
+        self._set(kernel=per_axis(kernel, "kernel", axes, 1), dilation=per_axis(dilation, "dilation", axes, 1))
+        self._set(stride=self.kernel if stride is None else per_axis(stride, "stride", axes, 1))
+        self._set(padding=pad.resolve(padding, shape[1:], self._kernel, self.stride, self.dilation))
+        self._check_windows()
+
+    def _set_parts(self, output: Any, axes: int, **options: Any) -> None:
+        """Set adaptive windows, which leave nothing else to choose."""
+        defaults = {"stride": (None,), "padding": (0, "valid"), "dilation": (1,), "ceil_mode": (False,)}
+        for name, value in options.items():
+            if value not in defaults[name]:
+                needs = "to be left out with output=, where the windows follow from the sizes"
+                raise ValueError(complain(name, repr(value), needs))
+        self._set(output=per_axis(output, "output", axes, 1))
+        self._set(stride=(1,) * axes, padding=((0, 0),) * axes, dilation=(1,) * axes)
+
+    def _check_windows(self) -> None:
+        """Refuse padding that a whole window fits into, no output at all, and windows without a cell of the input."""
+        for axis, (n, pair, k, s, d) in enumerate(self._numbers()):
+            window = pad.effective(k, d)
+            if max(pair) >= window:
+                needs = f"less than the window's {window} cells on axis {axis}"
+                raise ValueError(complain("padding", pair, needs, "such a window would hold nothing but padding"))
+            if (outs := self.out_spatial[axis]) < 1:
+                needs = f"a window of at most {n + sum(pair)} cells on axis {axis}: {n} and padding {pair}"
+                raise ValueError(complain("kernel", f"{k} with dilation {d}", needs, "use a smaller kernel"))
+            for i in range(outs):
+                first = i * s - pair[0]  # cells first + t d for t = 0 ... k - 1; those from 0 to n - 1 exist
+                if max(0, -(first // d)) > min(k - 1, (n - 1 - first) // d):
+                    got = f"{k} with dilation {d}, whose window {i} on axis {axis} meets no cell of the input"
+                    raise ValueError(complain("kernel", got, "windows with a cell in each", "pad or dilate less"))
+
+    @property
+    def _kernel(self) -> tuple[int, ...]:
+        return self.kernel or ()
+
+    def _numbers(self) -> Any:
+        return zip(self.in_spatial, self.padding, self._kernel, self.stride, self.dilation, strict=True)
+
+    @property
+    def in_spatial(self) -> tuple[int, ...]:
+        """Input positions along each axis."""
+        return self.in_shape[1:]
+
+    @property
+    def out_spatial(self) -> tuple[int, ...]:
+        """Output positions along each axis: ``floor((size + begin + end - window) / stride) + 1``, or ceil.
+
+        With `ceil_mode`, one less where the last window would start behind the input (PyTorch, ONNX).
+        """
+        if self.output is not None:
+            return self.output
+        return tuple(self._outputs(n, pair, pad.effective(k, d), s) for n, pair, k, s, d in self._numbers())
+
+    def _outputs(self, n: int, pair: tuple[int, int], window: int, stride: int) -> int:
+        room = n + sum(pair) - window
+        if not self.ceil_mode:
+            return room // stride + 1
+        outputs = -(-room // stride) + 1
+        return outputs - 1 if (outputs - 1) * stride >= n + pair[0] else outputs
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample: (channels, *out_spatial)."""
+        return (self.in_shape[0], *self.out_spatial)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the pool as plain data; with `output`, nothing else is chosen and nothing else is written."""
+        data = super().to_dict()
+        follows = ("kernel", "stride", "padding", "dilation", "ceil_mode") if self.output is not None else ("output",)
+        return {name: value for name, value in data.items() if name not in follows}
+
+    def _default(self, name: str, values: dict[str, Any]) -> Any:
+        if name == "stride":
+            return 1 if values["kernel"] is None else values["kernel"]
+        return {"ceil_mode": False, "count_include_pad": True}.get(name, super()._default(name, values))
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class SumPool(Pool):
+    """The numbers of sum pooling: a convolution of each channel with a kernel of ones.
+
+    Examples
+    --------
+    >>> SumPool((8, 16, 16), kernel=2).out_shape
+    (8, 8, 8)
+    """
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class MaxPool(Pool):
+    """The numbers of max pooling; absent cells never win.
+
+    Examples
+    --------
+    >>> MaxPool((8, 15, 15), kernel=3, stride=2, padding=1)
+    MaxPool((8, 15, 15), kernel=3, stride=2, padding=1)
+    >>> MaxPool((8, 15, 15), output=1).out_shape  # global
+    (8, 1, 1)
+    """
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class MinPool(Pool):
+    """The numbers of min pooling; absent cells never win.
+
+    Examples
+    --------
+    >>> MinPool((8, 16, 16), kernel=2).out_shape
+    (8, 8, 8)
+    """
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class AvgPool(Pool):
+    """The numbers of average pooling: sum pooling, then one division per output.
+
+    Parameters
+    ----------
+    in_shape, kernel, stride, padding, dilation, ceil_mode, output
+        As for `Pool`.
+    count_include_pad : bool
+        Count padded cells in the divisor; cells beyond the padding, under a window that runs over, never count.
+    divisor_override : int or None
+        Divide by this number instead.
+
+    Examples
+    --------
+    >>> AvgPool((8, 15, 15), kernel=3, stride=2, padding=1, count_include_pad=False).out_shape
+    (8, 8, 8)
+    """
+
+    count_include_pad: bool
+    divisor_override: int | None
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        kernel: Sizes | None = None,
+        *,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+        **options: Any,
+    ) -> None:
+        self._set(count_include_pad=_flag(count_include_pad, "count_include_pad"))
+        override = None if divisor_override is None else integer(divisor_override, "divisor_override", 1)
+        self._set(divisor_override=override)
+        Pool.__init__(self, in_shape, kernel, **options)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class LpPool(Pool):
+    """The numbers of power-average pooling, ``(sum |x|^p)^(1/p)``; absent cells count 0.
+
+    Parameters
+    ----------
+    in_shape, kernel, stride, padding, dilation, ceil_mode, output
+        As for `Pool`.
+    p : float
+        The power, at least 1 and finite.
+
+    Examples
+    --------
+    >>> LpPool((8, 16, 16), kernel=2, p=2)
+    LpPool((8, 16, 16), kernel=2, p=2)
+    """
+
+    p: float
+
+    def __init__(self, in_shape: Sequence[int], kernel: Sizes | None = None, *, p: float, **options: Any) -> None:
+        needs = "a finite number of at least 1"
+        if isinstance(p, bool) or not isinstance(p, (int, float)):
+            raise TypeError(complain("p", repr(p), needs))
+        if not (isfinite(p) and p >= 1):
+            raise ValueError(complain("p", p, needs, "use MaxPool for the limit p = inf"))
+        self._set(p=p)
+        Pool.__init__(self, in_shape, kernel, **options)
+
+
+def _flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(complain(name, repr(value), "True or False"))
+    return value

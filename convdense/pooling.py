@@ -1,0 +1,176 @@
+"""A pool as dense layers: sum and divide; |.|, a power, a sum and a root; or a tournament."""
+
+from dataclasses import dataclass
+from functools import singledispatch
+from math import prod
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from convdense.arguments import Array, complain
+from convdense.entries import outer
+from convdense.fixed import Fixed, as_samples, floating
+from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool, paired_samples, samples
+from convdense.ties import padded_counts, pool_axes, sums
+from convdense.tournament import Tournament, tournament
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SumDivide:
+    """Sum and average pooling: a dense layer with one weight, which is 1, then one division per output.
+
+    ``49 * (1/49) != 1`` in floats, so that the sum comes first and is divided once, as frameworks do.
+
+    Parameters
+    ----------
+    pool : SumPool or AvgPool
+    total : Fixed
+        The sums.
+    divisors : (outputs,) array of int, or None
+        What each output is divided by.
+    """
+
+    pool: Pool
+    total: Fixed
+    divisors: Array | None
+
+    def __repr__(self) -> str:
+        """Return the pool it is."""
+        return f"SumDivide({self.pool!r})"
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.pool.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return self.pool.out_shape
+
+    def matrix(self, dtype: Any = "float64") -> sp.csr_array:
+        """Return the matrix of the whole layer, with its entries 1/d, rounded to the dtype."""
+        matrix = self.total.matrix(dtype).copy()
+        if self.divisors is not None:
+            matrix.data /= np.repeat(self.divisors, np.diff(matrix.indptr)).astype(dtype)
+        return matrix
+
+    def forward(self, x: Any) -> Array:
+        """Return y = S x / d, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
+        x, had_batch = samples(self, x)
+        y = self.total.forward(x.reshape(len(x), prod(self.in_shape)))  # (batch, outputs)
+        return as_samples(y if self.divisors is None else _divided(y, self.divisors), self.out_shape, had_batch)
+
+    def backward(self, x: Any, dy: Any) -> Array:
+        """Return dx = S^T (dy / d)."""
+        x, dy, had_batch = paired_samples(self, x, dy)
+        dtype = np.result_type(x, dy)
+        upstream = dy.reshape(len(dy), prod(self.out_shape)).astype(dtype)
+        shares = upstream if self.divisors is None else _divided(upstream, self.divisors)
+        return as_samples(self.total.backward(x, shares), self.in_shape, had_batch)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PowerAverage:
+    """Power-average pooling, ``(sum |x|^p)^(1/p)``: |.|, a power, the sum as a dense layer, a root.
+
+    Parameters
+    ----------
+    pool : LpPool
+    total : SumDivide
+        The sum of the powers.
+    """
+
+    pool: LpPool
+    total: SumDivide
+
+    def __repr__(self) -> str:
+        """Return the pool it is."""
+        return f"PowerAverage({self.pool!r})"
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.pool.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return self.pool.out_shape
+
+    def forward(self, x: Any) -> Array:
+        """Return y, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
+        x, had_batch = samples(self, x)
+        y = self.total.forward(np.abs(floating(x)) ** self.pool.p) ** (1 / self.pool.p)
+        return np.asarray(y if had_batch else y[0])
+
+    def backward(self, x: Any, dy: Any) -> Array:
+        """Return ``dx = |x|^(p-1) sign(x) S^T (dy y^(1-p))``, and 0, a subgradient, in a window of zeros."""
+        x, dy, had_batch = paired_samples(self, x, dy)
+        x, y = floating(x), self.forward(x)
+        with np.errstate(divide="ignore"):
+            shares = np.where(y == 0, 0, dy * y ** (1 - self.pool.p)).astype(np.result_type(x, dy))
+        dx = np.sign(x) * np.abs(x) ** (self.pool.p - 1) * self.total.backward(x, shares)
+        return np.asarray(dx if had_batch else dx[0])
+
+
+@singledispatch
+def dense_pool(pool: Any, ties: str = "first") -> SumDivide | Tournament | PowerAverage:  # noqa: ARG001
+    """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
+
+    Parameters
+    ----------
+    pool : SumPool, AvgPool, MaxPool, MinPool or LpPool
+    ties : {"first", "split"}
+        For MaxPool and MinPool; see `Tournament`.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+
+    Examples
+    --------
+    >>> layer = dense_pool(MaxPool((1, 2, 4), kernel=2))
+    >>> x = [[[3, 1, -2, -2], [0, 3, -5, -2]]]
+    >>> layer.forward(x)
+    array([[[ 3, -2]]])
+    >>> layer.backward(x, dy=[[[10, 20]]])  # the first of several largest
+    array([[[10,  0, 20,  0],
+            [ 0,  0,  0,  0]]])
+    >>> dense_pool(AvgPool((1, 3), kernel=2, stride=1)).matrix().toarray()
+    array([[0.5, 0.5, 0. ],
+           [0. , 0.5, 0.5]])
+    """
+    raise TypeError(complain("pool", repr(pool), "a SumPool, AvgPool, MaxPool, MinPool or LpPool"))
+
+
+@dense_pool.register
+def _(pool: SumPool, ties: str = "first") -> SumDivide:  # noqa: ARG001
+    return SumDivide(pool, Fixed(sums(pool)), None)
+
+
+@dense_pool.register
+def _(pool: LpPool, ties: str = "first") -> PowerAverage:  # noqa: ARG001
+    return PowerAverage(pool, SumDivide(pool, Fixed(sums(pool)), None))
+
+
+@dense_pool.register
+def _(pool: AvgPool, ties: str = "first") -> SumDivide:  # noqa: ARG001
+    total, channels = sums(pool), pool.in_shape[0]
+    if pool.divisor_override is not None:
+        return SumDivide(pool, Fixed(total), np.full(total.shape[0], pool.divisor_override))
+    counts = padded_counts(pool) if pool.count_include_pad else [np.bincount(a.rows) for a in pool_axes(pool)]
+    return SumDivide(pool, Fixed(total), outer([np.ones(channels, np.intp), *counts]))
+
+
+@dense_pool.register(MaxPool)
+@dense_pool.register(MinPool)
+def _(pool: MaxPool | MinPool, ties: str = "first") -> Tournament:
+    return tournament(pool, ties)
+
+
+def _divided(y: Array, divisors: Array) -> Array:
+    """Return y / divisors in the dtype of y, or float64 for integers."""
+    return np.asarray(y / divisors.astype(y.dtype if y.dtype.kind == "f" else np.float64))
