@@ -47,22 +47,27 @@ class Abs:
     @property
     def mask(self) -> Array:
         """Which coordinates of a flattened sample are made positive, (inputs,) bool."""
-        return np.broadcast_to(self._along(), self.in_shape).ravel()
+        mask = np.zeros((1, *self.in_shape), bool)
+        mask[self._where] = True
+        return mask.ravel()
 
     def forward(self, x: Any) -> Array:
         """Return |x| on the coordinates of the mask, x elsewhere."""
         x, had_batch = samples(self, x)
-        y = np.where(self._along(), np.abs(x), x)
+        y = x.copy()
+        np.abs(y[self._where], out=y[self._where])
         return np.asarray(y if had_batch else y[0])
 
     def backward(self, x: Any, dy: Any) -> Array:
         """Return dx: dy times the sign of x on the coordinates of the mask, dy elsewhere."""
         x, dy, had_batch = paired_samples(self, x, dy)
-        slope = np.where(x == 0, self.slope_at_zero, np.sign(x)).astype(dy.dtype)
-        dx = np.where(self._along(), slope * dy, dy)
+        slope = np.sign(x[self._where]).astype(dy.dtype)
+        slope[slope == 0] = self.slope_at_zero
+        dx = dy.copy()
+        dx[self._where] *= slope
         return np.asarray(dx if had_batch else dx[0])
 
-    def _along(self) -> Array:
-        places = np.arange(self.in_shape[self.axis])
-        inside = (places >= self.start) & (places < self.stop)
-        return inside.reshape([-1 if i == self.axis else 1 for i in range(len(self.in_shape))])
+    @property
+    def _where(self) -> tuple[slice, ...]:
+        """The index of these coordinates in every sample of a batch."""
+        return (*[slice(None)] * (1 + self.axis), slice(self.start, self.stop))

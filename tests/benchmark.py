@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 import convdense as cd
+from convdense.fixed import Fixed
 from convdense.tables import aligned
 
 REPEATS = 7
@@ -275,6 +276,35 @@ def _beside_torch(batch: int) -> Figure | Skipped:
     return ratio("operator", "64 -> 64, 56x56, float32", f"torch.conv2d, {torch.get_num_threads()} threads", times, 4)
 
 
+def argmax_pool(x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Max pooling 2x2, stride 2, forward and backward, as people write it in NumPy; x (batch, channels, rows, cols)."""
+    n, c, h, w = x.shape
+    tiles = x.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h // 2, w // 2, 4)
+    winner = tiles.argmax(axis=-1)[..., None]
+    y = np.take_along_axis(tiles, winner, axis=-1)[..., 0]
+    dtiles = np.zeros_like(tiles)
+    np.put_along_axis(dtiles, winner, dy[..., None], axis=-1)
+    return y, dtiles.reshape(n, c, h // 2, w // 2, 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(x.shape)
+
+
+def pooling() -> Iterator[Figure]:
+    """Max pooling as a network of dense layers and |x|."""
+    pool, rng = cd.MaxPool((64, 112, 112), kernel=2), np.random.default_rng(0)
+    x = rng.integers(-9, 9, (1, *pool.in_shape)).astype(float)
+    dy = rng.integers(-9, 9, (1, *pool.out_shape)).astype(float)
+    layer = cd.dense_pool(pool)
+
+    def network() -> tuple[np.ndarray, np.ndarray]:
+        return layer.forward(x), layer.backward(x, dy)
+
+    assert all(np.array_equal(a, b) for a, b in zip(network(), argmax_pool(x, dy), strict=True))
+    times = paired(network, lambda: argmax_pool(x, dy))
+    yield ratio("pooling", "max 2x2, 64x112x112, forward and backward", "argmax in NumPy", times, 3)
+    stored = sum(size_of(step.matrix("float64")) for step in layer.layers if isinstance(step, Fixed))
+    yield Figure("pooling", "its matrices", "the input", stored / x.nbytes, "x", 8)
+    yield Figure("pooling", "its other memory", "the input", peak_mb(network) * MB / x.nbytes, "x", 12)
+
+
 def importing() -> Iterator[Figure]:
     """The price of ``import convdense``."""
     code = "from time import perf_counter as t; import scipy.sparse; start = t(); import convdense; print(t() - start)"
@@ -286,6 +316,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "assembly": assembly,
     "today": today,
     "operator": products,
+    "pooling": pooling,
     "import": importing,
 }
 
