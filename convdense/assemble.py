@@ -161,6 +161,12 @@ def nbytes(axes: Sequence[Axis], dtype: Any) -> int:
     return entries * (int(np.dtype(dtype).itemsize) + width) + (rows + 1) * width
 
 
+def result_dtype(axes: Sequence[Axis], weights: Array) -> Any:
+    """Return the dtype of the matrix: that of the weights, but of floats where an integer is multiplied by 1/2."""
+    fractions = [a.coefficients.dtype for a in axes if a.coefficients is not None and a.coefficients.dtype.kind == "f"]
+    return np.result_type(weights, *fractions) if weights.dtype.kind in "iu" else weights.dtype
+
+
 def check_size(axes: Sequence[Axis], dtype: Any, max_bytes: int | None) -> None:
     """Refuse a matrix larger than max_bytes, or than the physical memory, before anything is allocated."""
     limit = physical_memory() if max_bytes is None else integer(max_bytes, "max_bytes", 0)
@@ -171,19 +177,30 @@ def check_size(axes: Sequence[Axis], dtype: Any, max_bytes: int | None) -> None:
 
 
 def blocks(axes: Sequence[Axis], weights: Array, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
-    """Yield (rows, matrix of these rows), each of at most max_bytes, by halving the first axis that has rows."""
+    """Yield (rows, matrix of these rows), each of at most max_bytes, by halving the first axis that has rows.
+
+    What cannot be done is refused at the call, before the first block; later changes of the weights change nothing.
+    """
     integer(max_bytes, "max_bytes", 0)
-    yield from _halves(tuple(axes), weights, max_bytes, 0)
+    needed = _longest_row(axes, result_dtype(axes, weights))
+    if needed > max_bytes:
+        raise ValueError(complain("max_bytes", f"{max_bytes:,}", f"at least {needed:,}, the size of one row"))
+    return _halves(tuple(axes), weights.copy(), max_bytes, 0)
+
+
+def _longest_row(axes: Sequence[Axis], dtype: Any) -> int:
+    """Return the bytes of the longest row as a block of its own."""
+    entries = prod(int(np.bincount(a.rows, minlength=1).max()) for a in axes)
+    width = int(np.dtype(index_dtype(entries, _shape(axes)[1])).itemsize)
+    return entries * (int(np.dtype(dtype).itemsize) + width) + 2 * width
 
 
 def _halves(axes: tuple[Axis, ...], weights: Array, max_bytes: int, start: int) -> Iterator[tuple[slice, sp.csr_array]]:
-    needed, rows = nbytes(axes, weights.dtype), _shape(axes)[0]
+    needed, rows = nbytes(axes, result_dtype(axes, weights)), _shape(axes)[0]
     if needed <= max_bytes:
         yield slice(start, start + rows), assemble(axes, make_plan(axes), weights)
         return
-    cut = next((i for i, a in enumerate(axes) if a.n_rows > 1), None)
-    if cut is None:
-        raise ValueError(complain("max_bytes", f"{max_bytes:,}", f"at least {needed:,}, the size of one row"))
+    cut = next(i for i, a in enumerate(axes) if a.n_rows > 1)  # one row is small enough, as `blocks` has made sure
     n, each = axes[cut].n_rows, rows // axes[cut].n_rows
     for first, stop in ((0, n // 2), (n // 2, n)):
         part = axes[cut].between(first, stop)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.assemble import Plan, along, assemble, make_plan, mixed, nbytes, taps_index
+from convdense.assemble import Plan, along, assemble, make_plan, mixed, nbytes, result_dtype, taps_index
 from convdense.axis import Axis
 from convdense.runs import Run
 
@@ -24,7 +24,7 @@ def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "Linear
     from scipy.sparse.linalg import LinearOperator, aslinearoperator  # noqa: PLC0415  (0.1 s, only here)
 
     back = make_plan([a.T for a in axes])
-    small = nbytes(axes, weights.dtype) < STORED_BELOW
+    small = nbytes(axes, result_dtype(axes, weights)) < STORED_BELOW
     if small or plan is None or back is None or not (is_regular(plan) and is_regular(back)):
         return aslinearoperator(assemble(axes, plan, weights))
     forward, adjoint = mixed(plan, weights), mixed(back, weights.conj())
@@ -62,7 +62,7 @@ def multiply(plan: Plan, grid: Array, x: Array) -> Array:
         weights = grid[taps_index(piece)].reshape(-1, prod(len(run.cols) for run in piece))  # (outputs or 1, entries)
         own = gathered.ndim == 3  # every output of axis 0 has inputs of its own
         values = weights[:, None, :] @ gathered if own else weights @ gathered  # (outputs, ..., positions and batch)
-        y[rows] = values.reshape(y[rows].shape)
+        y[rows] = values.reshape(len(values), *y[rows].shape[1:])  # rows of axis 0 that are all alike share one result
     return y
 
 
@@ -83,7 +83,11 @@ def gradient(plan: Plan, x: Array, dy: Array) -> Array:
         if piece[0].tap_step == 0:
             sums = sums.sum(axis=0, keepdims=True, dtype=grid.dtype)  # all outputs of axis 0 share these weights
         index = taps_index(piece)
-        grid[index] += sums.reshape(np.broadcast_shapes(*(i.shape for i in index)))
+        sums = sums.reshape(np.broadcast_shapes(*(i.shape for i in index)))
+        if all(len(np.unique(i)) == i.size for i in index):
+            grid[index] += sums
+        else:  # a weight occurs twice, where += would keep one of its sums
+            np.add.at(grid, index, sums)
     for i, mixing in enumerate(plan.mixing):
         if mixing is not None:
             grid = along(i, mixing.T, grid)  # the adjoint of `mixed`
@@ -139,7 +143,8 @@ def _chunks(piece: tuple[Run, ...], size: int) -> Iterator[tuple[Run, ...]]:
     if not entries or not prod(run.count for run in piece):
         return
     own = piece[0].col_step != 0
-    cost = entries * size * prod(run.count for run in (piece if own else piece[1:]))
+    rows = 1 if own else piece[0].count  # what the product makes of the gathered inputs counts too
+    cost = max(entries, rows) * size * prod(run.count for run in (piece if own else piece[1:]))
     cut = next((i for i in ((0,) if own else ()) + tuple(range(1, len(piece))) if piece[i].count > 1), None)
     if cost <= BUFFER or cut is None:
         yield piece

@@ -180,7 +180,8 @@ class TieMap:
         Returns
         -------
         scipy.sparse.csr_array of `shape`
-            dtype of w; sorted, no duplicates; a weight of 0 is stored, so the pattern depends on the layer alone.
+            dtype of w (of floats where integers meet the coefficient 1/2);
+            sorted, no duplicates; a weight of 0 is stored, so the pattern depends on the layer alone.
 
         Raises
         ------
@@ -188,7 +189,7 @@ class TieMap:
             If it would be larger than `max_bytes`, naming the size and the alternatives.
         """
         weights = self._by_tap(shaped(w, "w", self.weight_shape, self))
-        assemble.check_size(self.axes, weights.dtype, max_bytes)
+        assemble.check_size(self.axes, assemble.result_dtype(self.axes, weights), max_bytes)
         return assemble.assemble(self.axes, self._plan, weights)
 
     def blocks(self, w: Any, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
@@ -217,7 +218,8 @@ class TieMap:
         >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
-        return operator.operator(self.axes, self._plan, self._by_tap(shaped(w, "w", self.weight_shape, self)))
+        weights = self._by_tap(shaped(w, "w", self.weight_shape, self)).copy()  # later changes of w change nothing
+        return operator.operator(self.axes, self._plan, weights)
 
     def gradient(self, x: Any, dy: Any) -> Array:
         """Return the tied gradient, of `weight_shape` and summed over the batch, by small matrix products.

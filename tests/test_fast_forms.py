@@ -1,5 +1,6 @@
 """Every fast form equals its slow one, exactly: assembly, blocks, operator, adjoint and gradient; random layers."""
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -273,3 +274,75 @@ def test_wide_indices_reach_the_matrix(monkeypatch):
     matrix = forced(layer, w)
     assert (matrix.indices.dtype, matrix.indptr.dtype) == (np.int64, np.int64)
     assert same(matrix, listed(layer, w))
+
+
+# Maps where one weight, or one row, occurs again and again
+
+REPEATING = (
+    cd.TieMap.from_index([[0, 0]]),
+    cd.TieMap.from_index([[0, 1, 0], [1, 0, 1]]),
+    cd.TieMap.from_index(np.zeros((4, 5), int)),
+    cd.TieMap.from_index(np.tile(np.arange(5), (4, 1))),
+    cd.TieMap.from_index(np.tile(np.arange(4)[:, None], (1, 5))),
+    cd.TieMap.from_index([[0, 0, 1], [1, -1, 0]], [[1, -1, 0.5], [-0.5, 1, 2]]),
+    cd.tie(cd.Conv((1, 3), 1, 1, padding=1, padding_mode="replicate")).T,
+    cd.tie(cd.Conv((2, 3, 4), 2, 2, padding=1, padding_mode="symmetric")).T,
+    cd.tie(cd.ConvTranspose((2, 3), 2, 3, stride=2)).T,
+    cd.tie(cd.SumPool((2, 5, 4), kernel=2, stride=1)),
+)
+
+
+@pytest.mark.parametrize("ties", REPEATING, ids=repr)
+def test_a_weight_or_row_that_occurs_again_is_counted_each_time(ties, monkeypatch):
+    monkeypatch.setattr(operator, "STORED_BELOW", 0)
+    rng = np.random.default_rng(0)
+    x, dy, w = (
+        rng.integers(-9, 9, s).astype(float) for s in ((3, *ties.in_shape), (3, *ties.out_shape), ties.weight_shape)
+    )
+    A, stored = ties.operator(w), ties.matrix(w)
+    columns, rows = x.reshape(3, -1).T, dy.reshape(3, -1).T
+    assert np.array_equal(A @ columns, stored @ columns)
+    assert np.array_equal(A @ columns[:, 0], stored @ columns[:, 0])
+    assert np.array_equal(A.H @ rows, stored.T @ rows)
+    assert np.array_equal(ties.gradient(x, dy), ties.add_edges(x, dy))
+
+
+def test_operators_and_blocks_keep_the_weights_they_were_given():
+    ties = cd.tie(cd.Conv((2, 300, 300), 2, 3, padding=1))
+    w = np.ones(ties.weight_shape) + 1j
+    A, blocks = ties.operator(w), ties.blocks(w, 10**7)
+    x = np.ones(ties.shape[1])
+    y, back = A @ x, A.H @ np.ones(ties.shape[0])
+    w *= 2
+    assert np.array_equal(A @ x, y)
+    assert np.array_equal(A.H @ np.ones(ties.shape[0]), back)
+    assert np.array_equal(np.concatenate([block @ x for _, block in blocks]), y)
+
+
+def test_halves_of_integers_are_counted_as_the_floats_they_become():
+    ties, w = cd.TieMap.from_index(np.zeros((7, 5), int), np.full((7, 5), 0.5)), np.array([1], np.int8)
+    size = sum(getattr(ties.matrix(w), part).nbytes for part in ("data", "indices", "indptr"))
+    with pytest.raises(MemoryError):
+        ties.matrix(w, max_bytes=size - 1)
+    assert ties.matrix(w, max_bytes=size).dtype == np.float64
+    blocks = [block for _, block in ties.blocks(w, 68)]
+    assert max(b.data.nbytes + b.indices.nbytes + b.indptr.nbytes for b in blocks) <= 68
+
+
+def test_blocks_that_cannot_be_made_are_refused_at_the_call():
+    ties = cd.TieMap.from_index([[0, -1, -1, -1], [0, -1, -1, -1], [0, 1, 0, 1]])
+    for limit, error in ((30, ValueError), (-5, ValueError), (None, TypeError)):
+        with pytest.raises(error, match="max_bytes: got"):
+            ties.blocks(np.array([1.0, 2.0]), limit)
+    assert len(list(ties.blocks(np.array([1.0, 2.0]), 56))) == 3
+
+
+def test_temporaries_stay_small_where_one_input_has_many_outputs():
+    conv = cd.Conv((1, 256, 256), 64, 3, padding=1)
+    ties, rng = cd.tie(conv), np.random.default_rng(0)
+    A, x = ties.operator(rng.normal(size=conv.weight_shape)), rng.normal(size=(ties.shape[1], 4))
+    tracemalloc.start()
+    y = A @ x
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - y.nbytes < 64e6
