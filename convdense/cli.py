@@ -3,8 +3,11 @@
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has left, as `| head` does: nothing more to say, and no traceback at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except KeyboardInterrupt:
+        print("convdense: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except (ValueError, TypeError, OSError, MemoryError, OverflowError) as error:
         print(f"convdense: {error}", file=sys.stderr)
         return UNUSABLE
@@ -179,9 +185,25 @@ def _matrix(arguments: argparse.Namespace) -> int:
     check_output(arguments.output)
     layer, weights = _layer(arguments), read_weights(arguments.weights)
     matrix = tie(layer).matrix(shaped(weights, "--weights", layer.weight_shape, layer), max_bytes=arguments.max_bytes)
-    save_matrix(arguments.output, matrix)
+    with _unwinding():
+        save_matrix(arguments.output, matrix)
     print(f"{arguments.output}: {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} entries, {matrix.dtype}")
     return HELD
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program like an exception, so that what is half written is removed."""
+    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, lambda n, _: sys.exit(128 + n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _certify(arguments: argparse.Namespace) -> int:

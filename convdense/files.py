@@ -22,6 +22,8 @@ def read_weights(path: Path) -> Array:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError):
         array = None  # pickled objects, or no array at all
+    except OSError as error:
+        raise ValueError(complain("weights", f"{path} ({error.strerror})", "an .npy file that can be read")) from None
     if not isinstance(array, np.ndarray):
         raise ValueError(complain("weights", str(path), "an .npy file of numbers, as numpy.save writes it"))
     return array
@@ -31,6 +33,8 @@ def check_output(path: Path) -> None:
     """Refuse a file name that says no known format, or lies in no folder."""
     if path.suffix not in FORMATS:
         raise ValueError(complain("output", str(path), "a name that ends in " + " or ".join(FORMATS)))
+    if path.is_dir():
+        raise ValueError(complain("output", f"{path}, which is a folder", "the name of a file"))
     if not path.parent.is_dir():
         raise ValueError(complain("output", str(path), f"a folder that exists, which {path.parent} does not"))
 

@@ -1,5 +1,9 @@
 """convdense matrix: what is written comes back bit for bit, and a failure leaves the old file and nothing else."""
 
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 import scipy.io
@@ -107,3 +111,37 @@ def test_an_ordinary_file_with_ordinary_permissions(tmp_path):
 def test_check_output_accepts_both_formats(tmp_path):
     for name in ("W.npz", "W.mtx"):
         files.check_output(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_in_the_middle_of_writing_leaves_nothing_behind(tmp_path, monkeypatch, capsys, name):
+    if not hasattr(signal, name):
+        pytest.skip(f"no {name} on this system")
+    np.save(tmp_path / "w.npy", np.ones(LAYER.weight_shape))
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+
+    def interrupted(file, *_, **__):
+        file.write(b"half")
+        os.kill(os.getpid(), number)
+        time.sleep(5)  # never slept to its end
+
+    monkeypatch.setattr(sp, "save_npz", interrupted)
+    try:
+        status = run(tmp_path, "W.npz")
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 128 + number
+    assert [p.name for p in tmp_path.iterdir()] == ["w.npy"]
+    assert signal.getsignal(number) == before
+    assert capsys.readouterr().err.splitlines() == (["convdense: interrupted"] if name == "SIGINT" else [])
+
+
+def test_files_that_cannot_be_read_or_written_are_named_with_their_option(tmp_path, capsys):
+    assert run(tmp_path, "W.npz") == 2
+    assert "weights: got " in (said := capsys.readouterr().err)
+    assert "(No such file or directory); needs an .npy file that can be read" in said
+    np.save(tmp_path / "w.npy", np.ones(LAYER.weight_shape))
+    (tmp_path / "folder.npz").mkdir()
+    assert run(tmp_path, "folder.npz") == 2
+    assert "folder.npz, which is a folder; needs the name of a file" in capsys.readouterr().err
