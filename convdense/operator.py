@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.assemble import Plan, along, assemble, make_plan, mixed, nbytes, result_dtype, taps_index
+from convdense.assemble import Plan, along, assemble, check_size, make_plan, mixed, nbytes, result_dtype, taps_index
 from convdense.axis import Axis
 from convdense.runs import Run
 
@@ -19,13 +19,21 @@ BUFFER = 1 << 24  # bytes of gathered inputs per product: few products, each lar
 STORED_BELOW = 1 << 23  # bytes of a matrix so small that products with it beat the overhead of many small ones
 
 
+STORED_UP_TO = 1 << 30  # bytes of a matrix that is stored because products with it are faster
+PIECE, COPY = 30.0, 1.0  # microseconds, roughly: of one product of a piece, of gathering one of its entries
+
+
 def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "LinearOperator":
-    """Return the matrix as a LinearOperator; small, irregular and untied ones, where nothing is gained, are stored."""
+    """Return the matrix as a LinearOperator; small, irregular and untied ones, where nothing is gained, are stored.
+
+    So are those in so many pieces (a large kernel on one channel, many groups) that the stored product is faster.
+    """
     from scipy.sparse.linalg import LinearOperator, aslinearoperator  # noqa: PLC0415  (0.1 s, only here)
 
     back = make_plan([a.T for a in axes])
-    small = nbytes(axes, result_dtype(axes, weights)) < STORED_BELOW
-    if small or plan is None or back is None or not (is_regular(plan) and is_regular(back)):
+    dtype = result_dtype(axes, weights)
+    if plan is None or back is None or _better_stored(plan, back, nbytes(axes, dtype)):
+        check_size(axes, dtype, None)
         return aslinearoperator(assemble(axes, plan, weights))
     forward, adjoint = mixed(plan, weights), mixed(back, weights.conj())
     return LinearOperator(
@@ -36,6 +44,20 @@ def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "Linear
         rmatmat=lambda y: _times(back, adjoint, y),
         dtype=forward.dtype,
     )
+
+
+def _better_stored(plan: Plan, back: Plan, size: int) -> bool:
+    """Tell whether products with the stored matrix, of this many bytes, are the faster ones, or the only ones."""
+    if size < STORED_BELOW or not (is_regular(plan) and is_regular(back)):
+        return True
+    return size <= STORED_UP_TO and max(_microseconds(plan), _microseconds(back)) > 2e-3 * plan.n_entries
+
+
+def _microseconds(plan: Plan) -> float:
+    """Return what a product costs beside its arithmetic; the stored product takes some 1e-3 for each entry."""
+    pieces = prod(len(runs) for runs in plan.runs)
+    copies = len(plan.runs[0]) * prod(sum(len(run.cols) for run in runs) for runs in plan.runs[1:])
+    return PIECE * pieces + COPY * copies
 
 
 def _times(plan: Plan, grid: Array, columns: Array) -> Array:

@@ -209,7 +209,9 @@ class TieMap:
     def operator(self, w: Any) -> "LinearOperator":
         """Return the matrix as a `scipy.sparse.linalg.LinearOperator` that stores no matrix, for svds, lsqr, eigsh.
 
-        It multiplies vectors and matrices, as does its adjoint. Irregular and untied maps do store their matrix.
+        It multiplies vectors and matrices, as does its adjoint. Small, irregular and
+        untied maps do store their matrix, and so do those in many pieces (a large kernel on one channel, many groups),
+        up to 1 GiB, where products with it are faster.
 
         Examples
         --------

@@ -229,7 +229,9 @@ def products() -> Iterator[Figure | Skipped]:
     for dtype, limit in (("float32", 8), ("float64", 5)):
         yield from _without_matrix(dtype, limit, batch=8)
     for channels in (1, 3):
-        yield _few_channels(channels, batch=8)
+        yield _few_channels(cd.Conv((channels, 224, 224), channels, 3, padding=1), batch=8)
+    yield _few_channels(cd.Conv((1, 224, 224), 1, 31, padding=15), batch=8)
+    yield _few_channels(cd.Conv((128, 56, 56), 128, 3, padding=1, groups=64), batch=8)
     yield _beside_torch(batch=8)
 
 
@@ -247,10 +249,10 @@ def _without_matrix(dtype: str, limit: float, batch: int) -> Iterator[Figure]:
     yield Figure("operator", f"gradient, {dtype}: temporaries and result", "", extra, "MB", 64)
 
 
-def _few_channels(channels: int, batch: int) -> Figure:
-    A, operator, x = _both(cd.Conv((channels, 224, 224), channels, 3, padding=1), "float32", batch)
+def _few_channels(layer: cd.Conv, batch: int) -> Figure:
+    A, operator, x = _both(layer, "float32", batch)
     times = paired(lambda: operator @ x, lambda: A @ x)
-    return ratio("operator", f"{channels} -> {channels}, 224x224, float32", "the CSR product", times, 2)
+    return ratio("operator", f"{layer!r}", "the CSR product", times, 2)
 
 
 def _both(layer: Any, dtype: str, batch: int) -> tuple[sp.csr_array, Any, np.ndarray]:

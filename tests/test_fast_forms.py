@@ -139,6 +139,7 @@ def test_an_irregular_axis_has_no_runs():
 @pytest.fixture
 def never_stored(monkeypatch):
     monkeypatch.setattr(operator, "STORED_BELOW", 0)
+    monkeypatch.setattr(operator, "STORED_UP_TO", 0)
 
 
 @pytest.mark.usefixtures("never_stored")
@@ -295,6 +296,7 @@ REPEATING = (
 @pytest.mark.parametrize("ties", REPEATING, ids=repr)
 def test_a_weight_or_row_that_occurs_again_is_counted_each_time(ties, monkeypatch):
     monkeypatch.setattr(operator, "STORED_BELOW", 0)
+    monkeypatch.setattr(operator, "STORED_UP_TO", 0)
     rng = np.random.default_rng(0)
     x, dy, w = (
         rng.integers(-9, 9, s).astype(float) for s in ((3, *ties.in_shape), (3, *ties.out_shape), ties.weight_shape)
@@ -346,3 +348,28 @@ def test_temporaries_stay_small_where_one_input_has_many_outputs():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak - y.nbytes < 64e6
+
+
+@pytest.mark.parametrize(
+    ("layer", "stored"),
+    [
+        (cd.Conv((64, 56, 56), 64, 3, padding=1), False),
+        (cd.Conv((3, 224, 224), 3, 3, padding=1), False),
+        (cd.Conv((1, 128, 128), 1, 31, padding=15), True),  # 61 x 61 pieces, one product each
+        (cd.Conv((128, 56, 56), 128, 3, padding=1, groups=64), True),
+        (cd.Conv((1, 8, 8), 1, 3), True),  # small
+    ],
+    ids=repr,
+)
+def test_the_operator_stores_its_matrix_only_where_that_is_faster(layer, stored, monkeypatch):
+    asked = []
+    monkeypatch.setattr(operator, "assemble", lambda axes, plan, w: asked.append(1) or sp.csr_array((1, 1)))
+    cd.tie(layer).operator(np.ones(layer.weight_shape, np.float32))
+    assert bool(asked) == stored
+
+
+def test_a_matrix_the_operator_must_store_is_refused_if_it_cannot_be_held(monkeypatch):
+    monkeypatch.setattr(assemble, "physical_memory", lambda: 10**6)
+    layer = cd.LocallyConnected((2, 100, 100), 3, 3)
+    with pytest.raises(MemoryError, match=r"matrix: got about .* bytes; needs at most max_bytes=1,000,000"):
+        cd.tie(layer).operator(np.ones(layer.weight_shape))
