@@ -18,6 +18,7 @@ from convdense.merge import merge
 from convdense.runs import Run, runs
 
 PLAIN_BELOW = 4_000  # entries: below this, listing them is faster than looking for runs
+PLAIN_MEMORY = 9  # times the bytes of the result: what listing, sorting and summing its entries takes, measured
 PIECES_LIMIT = 20_000  # products of runs: above this, so is one assignment each
 SLAB = 1 << 22  # entries written by one assignment
 TILE = 1 << 16  # entries of a pattern that is copied whole: what the cache close to a core holds
@@ -167,10 +168,13 @@ def result_dtype(axes: Sequence[Axis], weights: Array) -> Any:
     return np.result_type(weights, *fractions) if weights.dtype.kind in "iu" else weights.dtype
 
 
-def check_size(axes: Sequence[Axis], dtype: Any, max_bytes: int | None) -> None:
-    """Refuse a matrix larger than max_bytes, or than the physical memory, before anything is allocated."""
+def check_size(axes: Sequence[Axis], dtype: Any, max_bytes: int | None, plan: "Plan | None") -> None:
+    """Refuse a matrix larger than max_bytes, or than the physical memory, before anything is allocated.
+
+    Without a plan every entry is listed and sorted on the way, which the physical memory must hold as well.
+    """
     limit = physical_memory() if max_bytes is None else integer(max_bytes, "max_bytes", 0)
-    needed = nbytes(axes, dtype)
+    needed = nbytes(axes, dtype) * (PLAIN_MEMORY if plan is None and max_bytes is None else 1)
     if limit is not None and needed > limit:
         do = "use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
         raise MemoryError(complain("matrix", f"about {needed:,} bytes", f"at most max_bytes={limit:,}", do))

@@ -25,6 +25,8 @@ def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
     >>> taps.toarray()[3].tolist()
     [1, 1, 0]
     """
+    if axis.coefficients is None and (np.diff(axis.rows * axis.n_cols + axis.cols) > 0).all():
+        return axis, None  # sorted already, as most are, and nothing meets
     order = np.lexsort((axis.taps, axis.cols, axis.rows))
     axis = axis.take(order)
     first = np.ones(len(axis), bool)  # whether an entry is the first of its cell

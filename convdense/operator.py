@@ -33,7 +33,7 @@ def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "Linear
     back = make_plan([a.T for a in axes])
     dtype = result_dtype(axes, weights)
     if plan is None or back is None or _better_stored(plan, back, nbytes(axes, dtype)):
-        check_size(axes, dtype, None)
+        check_size(axes, dtype, None, plan)
         return aslinearoperator(assemble(axes, plan, weights))
     forward, adjoint = mixed(plan, weights), mixed(back, weights.conj())
     return LinearOperator(

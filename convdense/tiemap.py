@@ -189,7 +189,7 @@ class TieMap:
             If it would be larger than `max_bytes`, naming the size and the alternatives.
         """
         weights = self._by_tap(shaped(w, "w", self.weight_shape, self))
-        assemble.check_size(self.axes, assemble.result_dtype(self.axes, weights), max_bytes)
+        assemble.check_size(self.axes, assemble.result_dtype(self.axes, weights), max_bytes, self._plan)
         return assemble.assemble(self.axes, self._plan, weights)
 
     def blocks(self, w: Any, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:

@@ -373,3 +373,15 @@ def test_a_matrix_the_operator_must_store_is_refused_if_it_cannot_be_held(monkey
     layer = cd.LocallyConnected((2, 100, 100), 3, 3)
     with pytest.raises(MemoryError, match=r"matrix: got about .* bytes; needs at most max_bytes=1,000,000"):
         cd.tie(layer).operator(np.ones(layer.weight_shape))
+
+
+def test_a_matrix_that_must_be_listed_needs_the_memory_of_the_list_too(monkeypatch):
+    irregular = cd.TieMap.from_index(np.random.default_rng(0).integers(-1, 50, (5000, 8)))
+    w = np.ones(irregular.n_weights)
+    size = assemble.nbytes(irregular.axes, w.dtype)
+    monkeypatch.setattr(assemble, "physical_memory", lambda: 2 * size)
+    with pytest.raises(MemoryError):
+        irregular.matrix(w)
+    assert irregular.matrix(w, max_bytes=2 * size).nnz > 0  # whoever names a limit means the matrix
+    monkeypatch.setattr(assemble, "physical_memory", lambda: assemble.PLAIN_MEMORY * size)
+    assert irregular.matrix(w).nnz > 0
