@@ -11,6 +11,26 @@ from convdense.arguments import Array
 from convdense.tiemap import TieMap
 
 
+class OfPool:
+    """What every pool as dense layers has: the pool, its shapes, and a repr that names it."""
+
+    pool: Any
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return tuple(self.pool.in_shape)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return tuple(self.pool.out_shape)
+
+    def __repr__(self) -> str:
+        """Return the pool it is."""
+        return f"{type(self).__name__}({self.pool!r})"
+
+
 @dataclass(frozen=True, eq=False)
 class Fixed:
     """The dense layer of a tie map whose one weight is 1; its matrix is stored once per dtype.

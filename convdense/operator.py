@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 BUFFER = 1 << 24  # bytes of gathered inputs per product: few products, each large enough for its threads
 STORED_BELOW = 1 << 23  # bytes of a matrix so small that products with it beat the overhead of many small ones
-
-
 STORED_UP_TO = 1 << 30  # bytes of a matrix that is stored because products with it are faster
 PIECE, COPY = 30.0, 1.0  # microseconds, roughly: of one product of a piece, of gathering one of its entries
 

@@ -1,23 +1,22 @@
 """A pool as dense layers: sum and divide; |.|, a power, a sum and a root; or a tournament."""
 
 from dataclasses import dataclass
-from functools import singledispatch
 from math import prod
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, choice, complain
 from convdense.entries import outer
-from convdense.fixed import Fixed, as_samples, floating
+from convdense.fixed import Fixed, OfPool, as_samples, floating
 from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool, paired_samples, samples
 from convdense.ties import padded_counts, pool_axes, sums
 from convdense.tournament import Tournament, tournament
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SumDivide:
+class SumDivide(OfPool):
     """Sum and average pooling: a dense layer with one weight, which is 1, then one division per output.
 
     ``49 * (1/49) != 1`` in floats, so that the sum comes first and is divided once, as frameworks do.
@@ -34,20 +33,6 @@ class SumDivide:
     pool: Pool
     total: Fixed
     divisors: Array | None
-
-    def __repr__(self) -> str:
-        """Return the pool it is."""
-        return f"SumDivide({self.pool!r})"
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return self.pool.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample."""
-        return self.pool.out_shape
 
     def matrix(self, dtype: Any = "float64") -> sp.csr_array:
         """Return the matrix of the whole layer, with its entries 1/d, rounded to the dtype."""
@@ -72,7 +57,7 @@ class SumDivide:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PowerAverage:
+class PowerAverage(OfPool):
     """Power-average pooling, ``(sum |x|^p)^(1/p)``: |.|, a power, the sum as a dense layer, a root.
 
     Parameters
@@ -85,20 +70,6 @@ class PowerAverage:
     pool: LpPool
     total: SumDivide
 
-    def __repr__(self) -> str:
-        """Return the pool it is."""
-        return f"PowerAverage({self.pool!r})"
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return self.pool.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample."""
-        return self.pool.out_shape
-
     def forward(self, x: Any) -> Array:
         """Return y, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = samples(self, x)
@@ -109,14 +80,13 @@ class PowerAverage:
         """Return ``dx = |x|^(p-1) sign(x) S^T (dy y^(1-p))``, and 0, a subgradient, in a window of zeros."""
         x, dy, had_batch = paired_samples(self, x, dy)
         x, y = floating(x), self.forward(x)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             shares = np.where(y == 0, 0, dy * y ** (1 - self.pool.p)).astype(np.result_type(x, dy))
         dx = np.sign(x) * np.abs(x) ** (self.pool.p - 1) * self.total.backward(x, shares)
         return np.asarray(dx if had_batch else dx[0])
 
 
-@singledispatch
-def dense_pool(pool: Any, ties: str = "first") -> SumDivide | Tournament | PowerAverage:  # noqa: ARG001
+def dense_pool(pool: Any, ties: str = "first") -> SumDivide | Tournament | PowerAverage:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
 
     Parameters
@@ -143,32 +113,24 @@ def dense_pool(pool: Any, ties: str = "first") -> SumDivide | Tournament | Power
     array([[0.5, 0.5, 0. ],
            [0. , 0.5, 0.5]])
     """
+    choice(ties, "ties", ("first", "split"))
+    if isinstance(pool, (MaxPool, MinPool)):
+        return tournament(pool, ties)
+    if isinstance(pool, SumPool):
+        return SumDivide(pool, Fixed(sums(pool)), None)
+    if isinstance(pool, AvgPool):
+        return SumDivide(pool, Fixed(sums(pool)), _divisors(pool))
+    if isinstance(pool, LpPool):
+        return PowerAverage(pool, SumDivide(pool, Fixed(sums(pool)), None))
     raise TypeError(complain("pool", repr(pool), "a SumPool, AvgPool, MaxPool, MinPool or LpPool"))
 
 
-@dense_pool.register
-def _(pool: SumPool, ties: str = "first") -> SumDivide:  # noqa: ARG001
-    return SumDivide(pool, Fixed(sums(pool)), None)
-
-
-@dense_pool.register
-def _(pool: LpPool, ties: str = "first") -> PowerAverage:  # noqa: ARG001
-    return PowerAverage(pool, SumDivide(pool, Fixed(sums(pool)), None))
-
-
-@dense_pool.register
-def _(pool: AvgPool, ties: str = "first") -> SumDivide:  # noqa: ARG001
-    total, channels = sums(pool), pool.in_shape[0]
+def _divisors(pool: AvgPool) -> Array:
+    """Return what each flattened output is divided by: a product of the axes' own counts."""
     if pool.divisor_override is not None:
-        return SumDivide(pool, Fixed(total), np.full(total.shape[0], pool.divisor_override))
+        return np.full(prod(pool.out_shape), pool.divisor_override)
     counts = padded_counts(pool) if pool.count_include_pad else [np.bincount(a.rows) for a in pool_axes(pool)]
-    return SumDivide(pool, Fixed(total), outer([np.ones(channels, np.intp), *counts]))
-
-
-@dense_pool.register(MaxPool)
-@dense_pool.register(MinPool)
-def _(pool: MaxPool | MinPool, ties: str = "first") -> Tournament:
-    return tournament(pool, ties)
+    return outer([np.ones(pool.in_shape[0], np.intp), *counts])
 
 
 def _divided(y: Array, divisors: Array) -> Array:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from convdense.activations import Abs
-from convdense.arguments import Array, choice, complain, finite
+from convdense.arguments import Array, complain, finite
 from convdense.axis import Axis, diagonal
-from convdense.fixed import Fixed, as_samples, floating
+from convdense.fixed import Fixed, OfPool, as_samples, floating
 from convdense.geometry import MaxPool, MinPool, Pool, paired_samples, samples
 from convdense.tiemap import TieMap
 from convdense.ties import pool_axes
@@ -18,7 +18,7 @@ LARGEST_INTEGER = 2**52  # up to here halves, sums and differences of two intege
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tournament:
+class Tournament(OfPool):
     """Max or min pooling as a network: levels of a dense layer, |.| on some coordinates, and a dense layer.
 
     A level pairs neighbours in each window: half their sum and half their difference, then ``sum + |difference|`` (for
@@ -37,20 +37,6 @@ class Tournament:
     pool: Pool
     ties: str
     layers: tuple[Fixed | Abs, ...]
-
-    def __repr__(self) -> str:
-        """Return the pool it is."""
-        return f"Tournament({self.pool!r})"
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return self.pool.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample."""
-        return self.pool.out_shape
 
     @property
     def depth(self) -> int:
@@ -98,7 +84,6 @@ class Tournament:
 
 def tournament(pool: MaxPool | MinPool, ties: str = "first") -> Tournament:
     """Return the tournament of a pool, axis by axis, the last axis first."""
-    choice(ties, "ties", ("first", "split"))
     sign = 1 if isinstance(pool, MaxPool) else -1
     axes = [diagonal(n) for n in pool.in_shape]
     layers: list[Fixed | Abs] = []

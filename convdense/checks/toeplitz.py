@@ -87,7 +87,7 @@ def _toeplitz(kernel: Array, ins: Sequence[int], outs: Sequence[int], begins: Se
 
 def _circulant(kernel: Array, sizes: Sequence[int], begins: Sequence[int]) -> Array:
     """Return the matrix of one channel pair: block (r, c) depends on (r - c) mod n alone; taps may meet there."""
-    from scipy.linalg import circulant  # noqa: PLC0415
+    from scipy.linalg import circulant  # noqa: PLC0415  (0.1 s, only here)
 
     n = sizes[0]
     inner = kernel if kernel.ndim == 1 else [_circulant(part, sizes[1:], begins[1:]) for part in kernel]
