@@ -1,11 +1,26 @@
 """Convolution layers as dense layers: built, run, seen and proven."""
 
+from convdense.activations import LeakyReLU, ReLU
+from convdense.batch_norm import batch_norm
+from convdense.build import Residual, network
 from convdense.checks import Certificate, Report, certify, check
 from convdense.direct_fast import convolve, convolve_backward
 from convdense.equations import equations
-from convdense.geometry import AvgPool, Conv, ConvTranspose, LocallyConnected, LpPool, MaxPool, MinPool, SumPool
+from convdense.flatten import Flatten
+from convdense.geometry import (
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    Linear,
+    LocallyConnected,
+    LpPool,
+    MaxPool,
+    MinPool,
+    SumPool,
+)
 from convdense.layers import Dense, TiedDense
 from convdense.matrices import conv_matrix
+from convdense.networks import Network
 from convdense.pooling import dense_pool
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -17,14 +32,21 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Dense",
+    "Flatten",
+    "LeakyReLU",
+    "Linear",
     "LocallyConnected",
     "LpPool",
     "MaxPool",
     "MinPool",
+    "Network",
+    "ReLU",
     "Report",
+    "Residual",
     "SumPool",
     "TieMap",
     "TiedDense",
+    "batch_norm",
     "certify",
     "check",
     "conv_matrix",
@@ -32,5 +54,6 @@ __all__ = [
     "convolve_backward",
     "dense_pool",
     "equations",
+    "network",
     "tie",
 ]

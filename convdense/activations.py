@@ -1,11 +1,12 @@
-"""The one kink everything else is made of: the absolute value of some coordinates, forward and backward."""
+"""Kinks, forward and backward: the absolute value of some coordinates, and what is made of it elementwise."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, integer
+from convdense.arguments import Array, complain, integer, numeric
+from convdense.fixed import floating
 from convdense.geometry import paired_samples, samples
 
 
@@ -71,3 +72,98 @@ class Abs:
     def _where(self) -> tuple[slice, ...]:
         """The index of these coordinates in every sample of a batch."""
         return (*[slice(None)] * (1 + self.axis), slice(self.start, self.stop))
+
+
+@dataclass(frozen=True, repr=False)
+class LeakyReLU:
+    """The larger of x and slope * x, as ``(1 + slope)/2 x + (1 - slope)/2 |x|``; at 0 its slope is `slope`.
+
+    Parameters
+    ----------
+    slope : float
+        From 0 to 1: what negative x are multiplied with.
+    in_shape : tuple of int or None
+        Shape of one sample; None takes any array, and a network fills it in.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a slope that is no number from 0 to 1, outside of which this is not the larger of the two.
+
+    Examples
+    --------
+    >>> layer = LeakyReLU(0.25)
+    >>> layer.forward([4.0, -4.0, 0.0]), layer.backward([4.0, -4.0, 0.0], dy=[1.0, 1.0, 1.0])
+    (array([ 4., -1.,  0.]), array([1.  , 0.25, 0.25]))
+    """
+
+    slope: float = 0.01
+    in_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        needs = "a number from 0 to 1"
+        if isinstance(self.slope, bool) or not isinstance(self.slope, (int, float)):
+            raise TypeError(complain("slope", repr(self.slope), needs))
+        if not 0 <= self.slope <= 1:
+            raise ValueError(complain("slope", self.slope, needs))
+
+    @property
+    def out_shape(self) -> tuple[int, ...] | None:
+        """Shape of one output sample: that of the input."""
+        return self.in_shape
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """What x and |x| are multiplied with: ``(1 + slope)/2`` and ``(1 - slope)/2``."""
+        return (1 + self.slope) / 2, (1 - self.slope) / 2
+
+    def forward(self, x: Any) -> Array:
+        """Return y, of the shape of x."""
+        x = self._array(x, "x")
+        straight, bent = self.shares
+        return np.asarray(straight * floating(x) + np.abs(bent * floating(x)))
+
+    def backward(self, x: Any, dy: Any) -> Array:
+        """Return dx: dy through x, plus or minus dy through |x|, whose slope at 0 is -1."""
+        x, dy = self._array(x, "x"), self._array(dy, "dy")
+        if x.shape != dy.shape:
+            raise ValueError(complain("dy", f"shape {dy.shape}", f"{x.shape}, the shape of x"))
+        straight, bent = self.shares
+        sign = np.where(x > 0, 1, -1).astype(dy.dtype)
+        return np.asarray(straight * floating(dy) + sign * (bent * floating(dy)))
+
+    def _array(self, value: Any, name: str) -> Array:
+        array = numeric(value, name)
+        if array.dtype.kind == "c":
+            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers, which have a sign"))
+        if self.in_shape is not None:
+            samples(self, array)  # type: ignore[arg-type]  # its shapes are known here
+        return array
+
+    def __repr__(self) -> str:
+        """Return the call that makes this layer."""
+        known = () if self.in_shape is None else (f"in_shape={self.in_shape}",)
+        return f"LeakyReLU({', '.join((str(self.slope), *known))})"
+
+
+class ReLU(LeakyReLU):
+    """The larger of x and 0, as ``(x + |x|) / 2``; exact in floats, and ``ReLU'(0) = 0`` as the frameworks have it.
+
+    Parameters
+    ----------
+    in_shape : tuple of int or None
+        Shape of one sample; None takes any array, and a network fills it in.
+
+    Examples
+    --------
+    >>> layer = ReLU()
+    >>> layer.forward([4.0, -4.0, 0.0]), layer.backward([4.0, -4.0, 0.0], dy=[1.0, 1.0, 1.0])
+    (array([4., 0., 0.]), array([1., 0., 0.]))
+    """
+
+    def __init__(self, in_shape: tuple[int, ...] | None = None) -> None:
+        super().__init__(0.0, in_shape)
+
+    def __repr__(self) -> str:
+        """Return the call that makes this layer."""
+        return f"ReLU({'' if self.in_shape is None else self.in_shape})"

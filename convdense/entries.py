@@ -11,6 +11,9 @@ import numpy as np
 from convdense.arguments import Array
 from convdense.axis import Axis
 
+ALL_EDGES = 1 << 22  # 32 MB of float64
+EDGES_PER_ENTRY = 32
+
 
 class Entries(NamedTuple):
     """Edges of the dense layer: ``W[row, col]`` is the sum of ``coefficient * w[index]`` over its entries.
@@ -106,6 +109,18 @@ def slabs(axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20
         head = [a.take(slice(i, i + 1)) for a, i in zip(axes, start, strict=False)]
         for first in range(0, sizes[cut], step):
             yield expand([*head, axes[cut].take(slice(first, first + step)), *axes[cut + 1 :]], table)
+
+
+def few_edges(shape: tuple[int, int], n_entries: int) -> bool:
+    """Tell whether a dense layer is so small and so full that the gradient of every edge is the fastest way."""
+    return shape[0] * shape[1] <= min(ALL_EDGES, EDGES_PER_ENTRY * n_entries)
+
+
+def add_all_edges(kept: Entries, x: Array, dy: Array, total: Array) -> None:
+    """Add to `total` what `add_edges` does, the textbook way: every edge's gradient, masked, summed over the ties."""
+    dense = dy.T @ x  # (outputs, inputs), summed over the batch
+    each = dense.ravel()[kept.row * dense.shape[1] + kept.col]  # (edges,)
+    np.add.at(total, kept.index, scaled(each, kept.coefficient))
 
 
 def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:

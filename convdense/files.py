@@ -1,12 +1,13 @@
-"""Files: weights in, matrices out; a file appears whole or not at all."""
+"""Files: weights in and out, matrices out; a file appears whole or not at all."""
 
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,14 +30,45 @@ def read_weights(path: Path) -> Array:
     return array
 
 
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays in an .npz file by name; anything that would need pickle is refused."""
+    needs = "an .npz file of arrays, as numpy.savez writes it"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError
+            return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise ValueError(complain("path", f"{path} ({error.strerror})", "an .npz file that can be read")) from None
+    except (
+        ValueError,
+        EOFError,
+        BadZipFile,
+        AttributeError,
+        TypeError,
+    ):  # pickled objects, one array, or no file of arrays
+        raise ValueError(complain("path", str(path), needs)) from None
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays to an .npz file by name; an older file stays as it was until this one is whole."""
+    _check_path("path", path, (".npz",))
+    with _beside(path) as file:
+        np.savez(file, **arrays)
+
+
 def check_output(path: Path) -> None:
     """Refuse a file name that says no known format, or lies in no folder."""
-    if path.suffix not in FORMATS:
-        raise ValueError(complain("output", str(path), "a name that ends in " + " or ".join(FORMATS)))
+    _check_path("output", path, FORMATS)
+
+
+def _check_path(name: str, path: Path, formats: Sequence[str]) -> None:
+    if path.suffix not in formats:
+        raise ValueError(complain(name, str(path), "a name that ends in " + " or ".join(formats)))
     if path.is_dir():
-        raise ValueError(complain("output", f"{path}, which is a folder", "the name of a file"))
+        raise ValueError(complain(name, f"{path}, which is a folder", "the name of a file"))
     if not path.parent.is_dir():
-        raise ValueError(complain("output", str(path), f"a folder that exists, which {path.parent} does not"))
+        raise ValueError(complain(name, str(path), f"a folder that exists, which {path.parent} does not"))
 
 
 def save_matrix(path: Path, matrix: sp.csr_array) -> None:

@@ -99,6 +99,10 @@ class Dense:
         dw = dy.T @ x.conj()  # (outputs, inputs), summed over the batch
         return Gradients(dx if had_batch else dx[0], dw, None if self.b is None else dy.sum(axis=0, dtype=dy.dtype))
 
+    def with_weights(self, w: Any, b: Any = None) -> "Dense":
+        """Return the same layer with other weights, of the same shapes."""
+        return Dense(shaped(w, "w", self.weight_shape, self), b)
+
     def __repr__(self) -> str:
         """Return sizes."""
         return f"Dense({self.w.shape[0]} outputs, {self.w.shape[1]} inputs)"
@@ -148,7 +152,9 @@ class TiedDense:
     matrix: sp.csr_array
 
     def __init__(self, layer: Any, w: Any, b: Any = None) -> None:
-        ties = tie(layer)
+        self._set(layer, tie(layer), w, b)
+
+    def _set(self, layer: Any, ties: TieMap, w: Any, b: Any) -> None:
         weights = _frozen(shaped(w, "w", ties.weight_shape, layer))
         bias = None if b is None else _frozen(shaped(b, "b", ties.bias_shape, layer))
         matrix = ties.matrix(weights)
@@ -177,6 +183,12 @@ class TiedDense:
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias array."""
         return self.ties.bias_shape
+
+    def with_weights(self, w: Any, b: Any = None) -> "TiedDense":
+        """Return the same layer with other weights, its tie map used again."""
+        new = object.__new__(TiedDense)
+        new._set(self.layer, self.ties, w, b)
+        return new
 
     def forward(self, x: Any) -> Array:
         """Return ``y = W x + b``, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from convdense import assemble, operator
 from convdense.arguments import Array, complain, is_sequence, position, shaped
 from convdense.axis import Axis, listed, spread
-from convdense.entries import Counts, Entries, add_edges, count, expand, ordered, outer, slabs
+from convdense.entries import Counts, Entries, add_all_edges, add_edges, count, expand, few_edges, ordered, outer, slabs
 from convdense.geometry import paired_operands
 
 if TYPE_CHECKING:
@@ -209,9 +209,8 @@ class TieMap:
     def operator(self, w: Any) -> "LinearOperator":
         """Return the matrix as a `scipy.sparse.linalg.LinearOperator` that stores no matrix, for svds, lsqr, eigsh.
 
-        It multiplies vectors and matrices, as does its adjoint. Small, irregular and
-        untied maps do store their matrix, and so do those in many pieces (a large kernel on one channel, many groups),
-        up to 1 GiB, where products with it are faster.
+        It multiplies vectors and matrices, as does its adjoint. Small, irregular and untied maps do store their matrix;
+        so do those in many pieces (a large kernel on one channel, many groups), up to 1 GiB, where that is faster.
 
         Examples
         --------
@@ -244,9 +243,11 @@ class TieMap:
         floats = [a.coefficients.dtype for a in self.axes if a.coefficients is not None]
         dtype = np.result_type(x, dy)  # integers times 1/2 are floats, floats stay as they are
         total = np.zeros(self.n_weights, np.result_type(dtype, *floats) if dtype.kind in "iu" else dtype)
-        slabs = self.slabs(limit=max(1, (1 << 20) // max(1, len(x))))
         flat = x.reshape(len(x), prod(self.in_shape)).conj(), dy.reshape(len(dy), prod(self.out_shape))
-        add_edges(slabs, *flat, total)
+        if dtype.kind in "fc" and few_edges(self.shape, self.n_entries):
+            add_all_edges(self._kept, *flat, total)
+        else:
+            add_edges(self.slabs(limit=max(1, (1 << 20) // max(1, len(x)))), *flat, total)
         return total.reshape(self.weight_shape)
 
     def mask(self) -> sp.csr_array:
@@ -271,6 +272,10 @@ class TieMap:
     @cached_property
     def _plan(self) -> assemble.Plan | None:
         return assemble.make_plan(self.axes)
+
+    @cached_property
+    def _kept(self) -> Entries:
+        return expand(self.axes, self._table())
 
     @property
     def _order(self) -> tuple[int, ...]:

@@ -7,7 +7,16 @@ import numpy as np
 
 from convdense.arguments import Array, complain
 from convdense.axis import Axis, all_tied, channels, diagonal, parts, untied, window
-from convdense.geometry import Conv, ConvTranspose, LocallyConnected, Pool, SumPool, Windowed
+from convdense.geometry import (
+    ChannelScale,
+    Conv,
+    ConvTranspose,
+    Linear,
+    LocallyConnected,
+    Pool,
+    SumPool,
+    Windowed,
+)
 from convdense.tiemap import TieMap
 
 
@@ -17,7 +26,7 @@ def tie(layer: Any) -> TieMap:
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, SumPool or TieMap
+    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool or TieMap
         A layer of your own joins with ``@tie.register``.
 
     Raises
@@ -66,6 +75,17 @@ def _(layer: ConvTranspose) -> TieMap:
         for n_in, n_out, k, s, d, (begin, _) in sizes
     ]
     return TieMap((channels(layer.in_channels, layer.out_channels, layer.groups), *windows)).T
+
+
+@tie.register
+def _(layer: Linear) -> TieMap:
+    return TieMap((channels(layer.out_features, layer.in_features, groups=1),))
+
+
+@tie.register
+def _(layer: ChannelScale) -> TieMap:
+    first, *rest = layer.in_shape
+    return TieMap((diagonal(first, shared=False), *map(diagonal, rest)))
 
 
 @tie.register

@@ -9,6 +9,7 @@ connected layer ``(out, in / groups, *out_axes, *kernel)``; ``"same"`` puts the 
 
 from convdense.geometry.base import Geometry
 from convdense.geometry.conv import Conv, LocallyConnected, Windowed
+from convdense.geometry.features import ChannelScale, Linear
 from convdense.geometry.kinds import known, layer_from_dict
 from convdense.geometry.operands import (
     Samples,
@@ -24,9 +25,11 @@ from convdense.geometry.transpose import ConvTranspose
 
 __all__ = [
     "AvgPool",
+    "ChannelScale",
     "Conv",
     "ConvTranspose",
     "Geometry",
+    "Linear",
     "LocallyConnected",
     "LpPool",
     "MaxPool",

@@ -5,11 +5,12 @@ from typing import Any
 from convdense.arguments import complain
 from convdense.geometry.base import Geometry, Numbers
 from convdense.geometry.conv import Conv, LocallyConnected
+from convdense.geometry.features import ChannelScale, Linear
 from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, SumPool
 from convdense.geometry.transpose import ConvTranspose
 
 _CONVOLUTIONS: tuple[type[Geometry], ...] = (Conv, LocallyConnected, ConvTranspose)
-_OTHERS: tuple[type[Numbers], ...] = (AvgPool, LpPool, MaxPool, MinPool, SumPool)
+_OTHERS: tuple[type[Numbers], ...] = (AvgPool, LpPool, MaxPool, MinPool, SumPool, Linear, ChannelScale)
 _KINDS: dict[str, type[Numbers]] = {kind.__name__: kind for kind in (*_CONVOLUTIONS, *_OTHERS)}
 
 

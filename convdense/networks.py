@@ -1,0 +1,299 @@
+"""A network: layers one after the other, forward and backward, and the same network seen two other ways."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from convdense.arguments import Array, batched, complain
+from convdense.dense_steps import Affine, Step, beside, dense_steps, sums, twice
+from convdense.files import read_arrays, save_arrays
+from convdense.geometry import paired_operands
+from convdense.tables import aligned
+from convdense.twins import direct_twin
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Network:
+    """Layers one after the other; made by `network`, and frozen: new parameters make a new network.
+
+    Parameters
+    ----------
+    layers : tuple
+        Ready layers, each with ``in_shape``, ``out_shape``, ``forward(x)`` and ``backward(x, dy)``.
+
+    Raises
+    ------
+    ValueError
+        For no layers, and for layers that do not fit together, named by position.
+
+    Examples
+    --------
+    >>> from convdense import Conv, MaxPool, ReLU, network
+    >>> net = network(Conv((1, 4), out_channels=2, kernel=3, padding=1), ReLU(), MaxPool((2, 4), kernel=2), seed=0)
+    >>> sorted(net.parameters), net.in_shape, net.out_shape
+    (['0.b', '0.w'], (1, 4), (2, 2))
+    >>> x = np.array([[[1.0, 2, 3, 4]]])
+    >>> dx, gradients = net.backward(x, dy=np.ones((1, 2, 2)))
+    >>> dx.shape, gradients["0.w"].shape
+    ((1, 1, 4), (2, 1, 3))
+    >>> np.array_equal(net.direct().forward(x), net.forward(x))
+    True
+    """
+
+    layers: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ValueError(complain("layers", "none", "at least one layer"))
+        for i, (before, layer) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            _fit(i, before, layer)
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return tuple(self.layers[0].in_shape)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return tuple(self.layers[-1].out_shape)
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Weights and biases by name: "0.w" is the weight array of layer 0, "2.1.b" the bias of layer 1 in layer 2."""
+        named = {f"{i}.{name}": a for i, layer in enumerate(self.layers) for name, a in _parameters(layer).items()}
+        return MappingProxyType(named)
+
+    def with_parameters(self, parameters: Mapping[str, Any]) -> "Network":
+        """Return the same network with other parameters: all of them, by the same names, of the same shapes.
+
+        Raises
+        ------
+        ValueError
+            For names that are missing or unknown, and for other shapes.
+        """
+        _match(parameters, self.parameters)
+        parts: list[dict[str, Any]] = [{} for _ in self.layers]
+        for key, value in parameters.items():
+            i, _, name = key.partition(".")
+            parts[int(i)][name] = value
+        return Network(tuple(_with(layer, part) for layer, part in zip(self.layers, parts, strict=True)))
+
+    def trace(self, x: Any) -> Iterator[Array]:
+        """Yield x, with its batch axis, and then what leaves each layer."""
+        x, _ = batched(x, "x", self.in_shape, self)
+        yield x
+        for layer in self.layers:
+            x = layer.forward(x)
+            yield x
+
+    def forward(self, x: Any) -> Array:
+        """Return y, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
+        had_batch = batched(x, "x", self.in_shape, self)[1]
+        *_, y = self.trace(x)
+        return y if had_batch else np.asarray(y[0])
+
+    def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
+        """Return dx and the gradients by the names of the parameters, summed over the batch."""
+        x, dy, had_batch = paired_operands(self, x, dy)
+        dx, gradients = self.pull_back(list(self.trace(x)), dy)
+        return dx if had_batch else dx[0], gradients
+
+    def pull_back(self, values: list[Array], dy: Array) -> tuple[Array, dict[str, Array]]:
+        """Return what `backward` does, for what `trace` yielded: plain backpropagation, one layer after the other."""
+        gradients: dict[str, Array] = {}
+        for i, x in reversed(list(enumerate(values[:-1]))):
+            dy, own = _pulled(self.layers[i], x, dy)
+            gradients = {**{f"{i}.{name}": g for name, g in own.items()}, **gradients}
+        return dy, gradients
+
+    def dense_layers(self) -> list[Step]:
+        """Return the dense layers ``Affine(W, b)``, absolute values and divisions that this network is, in order.
+
+        They take flattened samples, (batch, features), one step after the other.
+
+        Raises
+        ------
+        TypeError
+            For a layer that is not made of these, such as an LpPool with p = 2.
+        """
+        return dense_steps(self, self._dtype)
+
+    def direct(self) -> "Network":
+        """Return the same parameters run by direct convolution and argmax pooling, without a matrix."""
+        return Network(tuple(map(direct_twin, self.layers)))
+
+    def save(self, path: Path | str) -> None:
+        """Write the parameters to an .npz file, without pickle; one that cannot be finished leaves the old file."""
+        save_arrays(Path(path), self.parameters)
+
+    def load(self, path: Path | str) -> "Network":
+        """Return the same network with the parameters of a file that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            For a file that is none, and for names, shapes or dtypes that do not fit.
+        """
+        arrays, own = read_arrays(Path(path)), self.parameters
+        _match(arrays, own)
+        for name, array in arrays.items():
+            if array.dtype != own[name].dtype:
+                do = f'make the network with dtype="{array.dtype}"'
+                raise ValueError(complain(name, f"dtype {array.dtype}", f"{own[name].dtype}, as here", do))
+        return self.with_parameters(arrays)
+
+    @property
+    def _dtype(self) -> Any:
+        return np.result_type(*(a.dtype for a in self.parameters.values())) if self.parameters else np.dtype("float64")
+
+    def __str__(self) -> str:
+        """Return a table: per layer its dense layers, their edges and zeros, and the free weights."""
+        header = ["", "layer", "output", "dense layers", "free weights", "edges", "held at zero"]
+        rows = [[str(i), repr(layer), *_summary(layer, self._dtype)] for i, layer in enumerate(self.layers)]
+        return aligned(header, rows)
+
+    def __repr__(self) -> str:
+        """Return the number of layers and the shapes."""
+        return f"Network({len(self.layers)} layers, {self.in_shape} -> {self.out_shape})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ResidualSum:
+    """x plus what a network makes of it: ``[I; I]``, the network beside the identity, ``[I I]``.
+
+    Made by `network` from a `Residual`.
+
+    Parameters
+    ----------
+    inner : Network
+        Of equal input and output shape.
+    """
+
+    inner: Network
+
+    def __post_init__(self) -> None:
+        if self.inner.in_shape != self.inner.out_shape:
+            got = f"{self.inner.in_shape} -> {self.inner.out_shape}"
+            raise ValueError(complain("layers", got, "equal shapes, for both are added", "use padding='same'"))
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.inner.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample: that of the input."""
+        return self.inner.in_shape
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Those of the inner network."""
+        return self.inner.parameters
+
+    def with_parameters(self, parameters: Mapping[str, Any]) -> "ResidualSum":
+        """Return the same layer with other parameters."""
+        return ResidualSum(self.inner.with_parameters(parameters))
+
+    def forward(self, x: Any) -> Array:
+        """Return x + inner(x)."""
+        return np.asarray(np.asarray(x) + self.inner.forward(x))
+
+    def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
+        """Return dx, dy plus what the inner network hands back, and the inner gradients."""
+        dx, gradients = self.inner.backward(x, dy)
+        return np.asarray(np.asarray(dy) + dx), gradients
+
+    def __repr__(self) -> str:
+        """Return the layers inside."""
+        return f"ResidualSum({', '.join(map(repr, self.inner.layers))})"
+
+
+@dense_steps.register
+def _(layer: Network, dtype: Any = "float64") -> list[Step]:
+    return [step for part in layer.layers for step in dense_steps(part, dtype)]
+
+
+@dense_steps.register
+def _(layer: ResidualSum, dtype: Any = "float64") -> list[Step]:
+    n = prod(layer.in_shape)
+    inner = [beside(step, n, dtype) for step in dense_steps(layer.inner, dtype)]
+    return [Affine(twice(n, dtype)), *inner, Affine(sums(n, dtype))]
+
+
+@direct_twin.register
+def _(layer: Network) -> Network:
+    return layer.direct()
+
+
+@direct_twin.register
+def _(layer: ResidualSum) -> ResidualSum:
+    return ResidualSum(layer.inner.direct())
+
+
+def _fit(i: int, before: Any, layer: Any) -> None:
+    """Refuse a layer i + 1 that does not take what layer i gives, naming both."""
+    gives, takes = tuple(before.out_shape), tuple(layer.in_shape)
+    if gives != takes:
+        do = "put a Flatten() between them" if prod(gives) == prod(takes) and len(takes) == 1 else ""
+        needs = f"{gives}, which layer {i}, {before!r}, gives"
+        raise ValueError(complain(f"layer {i + 1}, {layer!r}", f"an input of shape {takes}", needs, do))
+
+
+def _parameters(layer: Any) -> Mapping[str, Array]:
+    """Return a layer's own parameters by name: none, w and b, or those of a network."""
+    own = getattr(layer, "parameters", None)
+    if own is not None:
+        return dict(own)
+    return {name: getattr(layer, name) for name in ("w", "b") if getattr(layer, name, None) is not None}
+
+
+def _with(layer: Any, parameters: dict[str, Any]) -> Any:
+    if not parameters:
+        return layer
+    if hasattr(layer, "with_parameters"):
+        return layer.with_parameters(parameters)
+    return layer.with_weights(**parameters)
+
+
+def _pulled(layer: Any, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
+    """Return dx and the gradients by name, in whichever form the layer gives them."""
+    result = layer.backward(x, dy)
+    if not isinstance(result, tuple):
+        return result, {}
+    dx, *rest = result
+    if len(rest) == 1:  # a network's
+        return dx, rest[0]
+    return dx, {name: g for name, g in zip(("w", "b"), rest, strict=True) if g is not None}
+
+
+def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
+    """Refuse parameters whose names or shapes are not those of a network."""
+    missing, unknown = sorted(set(own) - set(new)), sorted(set(new) - set(own))
+    if missing or unknown:
+        got = ", ".join([*(f"no {name!r}" for name in missing), *(f"{name!r}, which is unknown" for name in unknown)])
+        raise ValueError(complain("parameters", got, ", ".join(map(repr, own)) or "none"))
+    for name, array in own.items():
+        if np.shape(new[name]) != array.shape:
+            raise ValueError(complain(name, f"shape {np.shape(new[name])}", f"{array.shape}, as here"))
+
+
+def _summary(layer: Any, dtype: Any) -> list[str]:
+    matrices = [step.W for step in dense_steps(layer, dtype) if isinstance(step, Affine)]
+    cells, edges = sum(prod(W.shape) for W in matrices), sum(W.nnz for W in matrices)
+    shapes = ", ".join("{} x {}".format(*W.shape) for W in matrices[:2]) + (", ..." if len(matrices) > 2 else "")
+    free = sum(a.size for a in _parameters(layer).values())
+    zeros = f"{1 - edges / cells:.2%}" if cells else ""
+    return [
+        str(tuple(layer.out_shape)),
+        f"{len(matrices)}: {shapes}" if matrices else "0",
+        f"{free:,}",
+        f"{edges:,}",
+        zeros,
+    ]
