@@ -11,8 +11,9 @@ from convdense.arguments import Array, choice, complain, integer
 from convdense.flatten import Flatten
 from convdense.geometry import ChannelScale, Geometry, Linear, Pool
 from convdense.layers import Dense, TiedDense
-from convdense.networks import Network, ResidualSum
+from convdense.networks import Network
 from convdense.pooling import dense_pool
+from convdense.residual import ResidualSum
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 

@@ -52,11 +52,11 @@ def _taps(axes: list[Sliding]) -> Iterator[tuple[Index, Index]]:
         outs, ins = [], []
         for t, (n, m, _, s, d, begin) in zip(tap, axes, strict=True):
             offset = t * d - begin  # output o meets cell o s + offset
-            first, stop = max(0, -(offset // s)), min(m, (n - 1 - offset) // s + 1)
-            outs.append(slice(first, max(first, stop)))
-            ins.append(
-                slice(first * s + offset, max(first, stop - 1) * s + offset + 1, s) if stop > first else slice(0)
-            )
+            first = max(0, -(offset // s))
+            count = max(0, min(m, (n - 1 - offset) // s + 1) - first)
+            start = first * s + offset
+            outs.append(slice(first, first + count))
+            ins.append(slice(start, start + (count - 1) * s + 1, s) if count else slice(0))
         yield (..., *outs), (..., *ins)
 
 

@@ -116,11 +116,12 @@ def few_edges(shape: tuple[int, int], n_entries: int) -> bool:
     return shape[0] * shape[1] <= min(ALL_EDGES, EDGES_PER_ENTRY * n_entries)
 
 
-def add_all_edges(kept: Entries, x: Array, dy: Array, total: Array) -> None:
+def add_all_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:
     """Add to `total` what `add_edges` does, the textbook way: every edge's gradient, masked, summed over the ties."""
     dense = dy.T @ x  # (outputs, inputs), summed over the batch
-    each = dense.ravel()[kept.row * dense.shape[1] + kept.col]  # (edges,)
-    np.add.at(total, kept.index, scaled(each, kept.coefficient))
+    for slab in edges:
+        each = dense.ravel()[slab.row * dense.shape[1] + slab.col]  # (edges,)
+        np.add.at(total, slab.index, scaled(each, slab.coefficient))
 
 
 def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:

@@ -54,7 +54,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays to an .npz file by name; an older file stays as it was until this one is whole."""
     _check_path("path", path, (".npz",))
     with _beside(path) as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes a name for allow_pickle
 
 
 def check_output(path: Path) -> None:

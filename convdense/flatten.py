@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from convdense.arguments import Array, batched
 from convdense.geometry import paired_operands
 
@@ -35,13 +37,13 @@ class Flatten:
         """Return y, shape (batch, features), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = batched(x, "x", self.in_shape or (), self)
         y = x.reshape(len(x), prod(x.shape[1:]))
-        return y if had_batch else y[0]
+        return np.asarray(y if had_batch else y[0])
 
     def backward(self, x: Any, dy: Any) -> Array:
         """Return dx: dy in the shape of x."""
         x, dy, had_batch = paired_operands(self, x, dy)  # type: ignore[arg-type]  # its shapes are known here
         dx = dy.reshape(len(dy), *x.shape[1:])
-        return dx if had_batch else dx[0]
+        return np.asarray(dx if had_batch else dx[0])
 
     def __repr__(self) -> str:
         """Return the call that makes this layer."""

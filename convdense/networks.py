@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array, batched, complain
-from convdense.dense_steps import Affine, Step, beside, dense_steps, sums, twice
+from convdense.dense_steps import Affine, Step, dense_steps
 from convdense.files import read_arrays, save_arrays
 from convdense.geometry import paired_operands
 from convdense.tables import aligned
@@ -163,78 +163,14 @@ class Network:
         return f"Network({len(self.layers)} layers, {self.in_shape} -> {self.out_shape})"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ResidualSum:
-    """x plus what a network makes of it: ``[I; I]``, the network beside the identity, ``[I I]``.
-
-    Made by `network` from a `Residual`.
-
-    Parameters
-    ----------
-    inner : Network
-        Of equal input and output shape.
-    """
-
-    inner: Network
-
-    def __post_init__(self) -> None:
-        if self.inner.in_shape != self.inner.out_shape:
-            got = f"{self.inner.in_shape} -> {self.inner.out_shape}"
-            raise ValueError(complain("layers", got, "equal shapes, for both are added", "use padding='same'"))
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return self.inner.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample: that of the input."""
-        return self.inner.in_shape
-
-    @property
-    def parameters(self) -> Mapping[str, Array]:
-        """Those of the inner network."""
-        return self.inner.parameters
-
-    def with_parameters(self, parameters: Mapping[str, Any]) -> "ResidualSum":
-        """Return the same layer with other parameters."""
-        return ResidualSum(self.inner.with_parameters(parameters))
-
-    def forward(self, x: Any) -> Array:
-        """Return x + inner(x)."""
-        return np.asarray(np.asarray(x) + self.inner.forward(x))
-
-    def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
-        """Return dx, dy plus what the inner network hands back, and the inner gradients."""
-        dx, gradients = self.inner.backward(x, dy)
-        return np.asarray(np.asarray(dy) + dx), gradients
-
-    def __repr__(self) -> str:
-        """Return the layers inside."""
-        return f"ResidualSum({', '.join(map(repr, self.inner.layers))})"
-
-
 @dense_steps.register
 def _(layer: Network, dtype: Any = "float64") -> list[Step]:
     return [step for part in layer.layers for step in dense_steps(part, dtype)]
 
 
-@dense_steps.register
-def _(layer: ResidualSum, dtype: Any = "float64") -> list[Step]:
-    n = prod(layer.in_shape)
-    inner = [beside(step, n, dtype) for step in dense_steps(layer.inner, dtype)]
-    return [Affine(twice(n, dtype)), *inner, Affine(sums(n, dtype))]
-
-
 @direct_twin.register
 def _(layer: Network) -> Network:
     return layer.direct()
-
-
-@direct_twin.register
-def _(layer: ResidualSum) -> ResidualSum:
-    return ResidualSum(layer.inner.direct())
 
 
 def _fit(i: int, before: Any, layer: Any) -> None:

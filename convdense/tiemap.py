@@ -180,8 +180,7 @@ class TieMap:
         Returns
         -------
         scipy.sparse.csr_array of `shape`
-            dtype of w (of floats where integers meet the coefficient 1/2);
-            sorted, no duplicates; a weight of 0 is stored, so the pattern depends on the layer alone.
+            dtype of w (floats where integers meet 1/2); sorted, no duplicates; a weight of 0 is stored as well.
 
         Raises
         ------
@@ -193,9 +192,7 @@ class TieMap:
         return assemble.assemble(self.axes, self._plan, weights)
 
     def blocks(self, w: Any, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
-        """Yield the matrix in blocks of rows, for matrices larger than memory: (rows, CSR array of these rows).
-
-        A block takes at most `max_bytes`; ValueError if a single row is larger.
+        """Yield (rows, CSR array of these rows), each of at most `max_bytes`, for matrices larger than memory.
 
         Examples
         --------
@@ -214,8 +211,7 @@ class TieMap:
 
         Examples
         --------
-        >>> from convdense import Conv, tie
-        >>> A = tie(Conv((1, 4), out_channels=1, kernel=2)).operator([[[1, 2]]])
+        >>> A = TieMap.from_index([[0, 1, -1, -1], [-1, 0, 1, -1], [-1, -1, 0, 1]]).operator([1, 2])
         >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
@@ -229,9 +225,8 @@ class TieMap:
 
         Examples
         --------
-        >>> from convdense import Conv, tie
-        >>> tie(Conv((1, 4), out_channels=1, kernel=2)).gradient([[1, 2, 3, 4]], [[1, 0, -1]])
-        array([[[-2, -2]]])
+        >>> TieMap.from_index([[0, 1, -1, -1], [-1, 0, 1, -1], [-1, -1, 0, 1]]).gradient([1, 2, 3, 4], [1, 0, -1])
+        array([-2, -2])
         """
         x, dy, _ = paired_operands(self, x, dy)
         if self._plan is not None and operator.is_regular(self._plan):
@@ -244,16 +239,15 @@ class TieMap:
         dtype = np.result_type(x, dy)  # integers times 1/2 are floats, floats stay as they are
         total = np.zeros(self.n_weights, np.result_type(dtype, *floats) if dtype.kind in "iu" else dtype)
         flat = x.reshape(len(x), prod(self.in_shape)).conj(), dy.reshape(len(dy), prod(self.out_shape))
-        if dtype.kind in "fc" and few_edges(self.shape, self.n_entries):
-            add_all_edges(self._kept, *flat, total)
-        else:
-            add_edges(self.slabs(limit=max(1, (1 << 20) // max(1, len(x)))), *flat, total)
+        few = dtype.kind in "fc" and few_edges(self.shape, self.n_entries)
+        edges = [self._kept] if few else self.slabs(limit=max(1, (1 << 20) // max(1, len(x))))
+        (add_all_edges if few else add_edges)(edges, *flat, total)
         return total.reshape(self.weight_shape)
 
     def mask(self) -> sp.csr_array:
         """Return the pattern: True where the matrix may be non-zero."""
-        pattern = self.matrix(np.ones(self.weight_shape, np.int8))
-        return sp.csr_array((np.ones(pattern.nnz, bool), pattern.indices, pattern.indptr), shape=pattern.shape)
+        ones = self.matrix(np.ones(self.weight_shape, np.int8))
+        return sp.csr_array((np.ones(ones.nnz, bool), ones.indices, ones.indptr), shape=ones.shape)
 
     def counts(self) -> Counts:
         """Return how many entries each output, input and weight takes part in."""
@@ -266,8 +260,9 @@ class TieMap:
 
     def __repr__(self) -> str:
         """Return shapes and number of entries."""
-        shapes = f"in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}"
-        return f"TieMap({shapes}, entries={self.n_entries:,})"
+        return (
+            f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, entries={self.n_entries:,})"
+        )
 
     @cached_property
     def _plan(self) -> assemble.Plan | None:
@@ -291,14 +286,15 @@ class TieMap:
         return taps.reshape([n for a in self.axes for n in a.tap_shape]).transpose(self._order)
 
     def _table(self) -> Array | None:
-        if self.weight_order is None:
-            return None
-        return self._by_tap(np.arange(self.n_weights).reshape(self.weight_shape))
+        numbers = np.arange(self.n_weights).reshape(self.weight_shape)
+        return None if self.weight_order is None else self._by_tap(numbers)
 
     def _taps_of(self, k: int) -> tuple[np.intp, ...]:
         """Return the flattened tap on each axis of one flattened weight."""
-        flat = k if self.weight_order is None else int(np.flatnonzero(self._table() == k)[0])
-        return np.unravel_index(flat, [a.n_taps for a in self.axes])
+        table = self._table()
+        return np.unravel_index(
+            k if table is None else int(np.flatnonzero(table == k)[0]), [a.n_taps for a in self.axes]
+        )
 
     def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
         return ordered(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._table()))

@@ -83,7 +83,7 @@ class DirectScale(_Weighted):
         x, w, b, had_batch = forward_operands(self.layer, x, self.w, self.b)
         y = x * self._along_channels(w)
         y = y if b is None else y + self._along_channels(b)
-        return y if had_batch else y[0]
+        return np.asarray(y if had_batch else y[0])
 
     def backward(self, x: Any, dy: Any) -> Gradients:
         """Return dx, dw, db, the last two summed over the batch and the positions."""
@@ -109,7 +109,7 @@ class DirectDense(_Weighted):
         x, w, b, had_batch = forward_operands(self.layer, x, self.w, self.b)
         y = np.einsum("oi,ni->no", w, x)
         y = y if b is None else y + b
-        return y if had_batch else y[0]
+        return np.asarray(y if had_batch else y[0])
 
     def backward(self, x: Any, dy: Any) -> Gradients:
         """Return dx, dw, db, the last two summed over the batch."""

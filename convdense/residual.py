@@ -1,0 +1,77 @@
+"""Residual addition, ready to run: x plus what a network makes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from convdense.arguments import Array, complain
+from convdense.dense_steps import Affine, Step, beside, dense_steps, sums, twice
+from convdense.networks import Network
+from convdense.twins import direct_twin
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ResidualSum:
+    """x plus what a network makes of it: ``[I; I]``, the network beside the identity, ``[I I]``.
+
+    Made by `network` from a `Residual`.
+
+    Parameters
+    ----------
+    inner : Network
+        Of equal input and output shape.
+    """
+
+    inner: Network
+
+    def __post_init__(self) -> None:
+        if self.inner.in_shape != self.inner.out_shape:
+            got = f"{self.inner.in_shape} -> {self.inner.out_shape}"
+            raise ValueError(complain("layers", got, "equal shapes, for both are added", "use padding='same'"))
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.inner.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample: that of the input."""
+        return self.inner.in_shape
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Those of the inner network."""
+        return self.inner.parameters
+
+    def with_parameters(self, parameters: Mapping[str, Any]) -> "ResidualSum":
+        """Return the same layer with other parameters."""
+        return ResidualSum(self.inner.with_parameters(parameters))
+
+    def forward(self, x: Any) -> Array:
+        """Return x + inner(x)."""
+        return np.asarray(np.asarray(x) + self.inner.forward(x))
+
+    def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
+        """Return dx, dy plus what the inner network hands back, and the inner gradients."""
+        dx, gradients = self.inner.backward(x, dy)
+        return np.asarray(np.asarray(dy) + dx), gradients
+
+    def __repr__(self) -> str:
+        """Return the layers inside."""
+        return f"ResidualSum({', '.join(map(repr, self.inner.layers))})"
+
+
+@dense_steps.register
+def _(layer: ResidualSum, dtype: Any = "float64") -> list[Step]:
+    n = prod(layer.in_shape)
+    inner = [beside(step, n, dtype) for step in dense_steps(layer.inner, dtype)]
+    return [Affine(twice(n, dtype)), *inner, Affine(sums(n, dtype))]
+
+
+@direct_twin.register
+def _(layer: ResidualSum) -> ResidualSum:
+    return ResidualSum(layer.inner.direct())
