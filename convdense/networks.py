@@ -108,7 +108,7 @@ class Network:
         """Return what `backward` does, for what `trace` yielded: plain backpropagation, one layer after the other."""
         gradients: dict[str, Array] = {}
         for i, x in reversed(list(enumerate(values[:-1]))):
-            dy, own = _pulled(self.layers[i], x, dy)
+            dy, own = pulled(self.layers[i], x, dy)
             gradients = {**{f"{i}.{name}": g for name, g in own.items()}, **gradients}
         return dy, gradients
 
@@ -198,7 +198,7 @@ def _with(layer: Any, parameters: dict[str, Any]) -> Any:
     return layer.with_weights(**parameters)
 
 
-def _pulled(layer: Any, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
+def pulled(layer: Any, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
     """Return dx and the gradients by name, in whichever form the layer gives them."""
     result = layer.backward(x, dy)
     if not isinstance(result, tuple):

@@ -159,7 +159,7 @@ b.semilogy(numbers, differences, "o-", color="#117733")
 b.set(title="largest difference between parameters", xlabel="epoch", ylim=(1e-17, 1e-10))
 b.axhline(np.finfo(float).eps, color="0.5", linestyle=":")
 b.text(len(differences), 1.2 * np.finfo(float).eps, "spacing of floats at 1", ha="right", va="bottom", fontsize=8)
-for i, (name, pairs) in enumerate(found.items()):
+for i, pairs in enumerate(found.values()):
     for j, (values, colour) in enumerate(zip(zip(*pairs, strict=True), ("#332288", "#CC6677"), strict=True)):
         c.plot([i + 0.2 * j - 0.1] * len(values), values, "o", color=colour, alpha=0.6)
         c.text(i + 0.2 * j - 0.05, np.mean(values), f"{np.mean(values):.0%}", fontsize=8, va="center")

@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from math import ceil, log2
 from secrets import randbits
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from convdense.arguments import choice, complain, integer, is_integer
+from convdense.checks.exact_network import NetworkCertificate, certify_network
 from convdense.checks.ranges import PRECISION, Ranges, exact_ranges
 from convdense.checks.report import Finding, Judgement
 from convdense.checks.roads import needs_implementation, two_roads
 from convdense.checks.trials import exhaustive, exhaustive_calls, random
+from convdense.geometry import Pool
+from convdense.networks import Network
 from convdense.plain import layer_to_plain, plain_to_layer
 from convdense.ties import tie
 
@@ -90,7 +93,7 @@ class Certificate(Judgement):
         needs_implementation(self.road, implementation)
         if self.method == "random" and self.seed is None:
             raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
-        again = certify(
+        again = certify_bilinear(
             self.layer,
             implementation,
             dtype=self.dtype,
@@ -130,6 +133,32 @@ class Certificate(Judgement):
 _PLAIN = ("road", "by", "method", "dtype", "batch", "trials", "error", "asked", "seed")
 
 
+@overload
+def certify(
+    layer: Pool | Network,
+    implementation: Any = None,
+    *,
+    dtype: str = ...,
+    batch: int = ...,
+    error: float = ...,
+    method: str = ...,
+    seed: int | None = ...,
+) -> NetworkCertificate: ...
+
+
+@overload
+def certify(
+    layer: Any,
+    implementation: Any = None,
+    *,
+    dtype: str = ...,
+    batch: int = ...,
+    error: float = ...,
+    method: str = ...,
+    seed: int | None = ...,
+) -> Certificate: ...
+
+
 def certify(
     layer: Any,
     implementation: Any = None,
@@ -139,14 +168,15 @@ def certify(
     error: float = 2**-64,
     method: str = "auto",
     seed: int | None = None,
-) -> Certificate:
+) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer (or an implementation) and direct convolution are the same.
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose or LocallyConnected
+    layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
     implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
-        ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not judged.
+        ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not judged. For a pool
+        ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged itself.
     dtype : {"float64", "float32"}
         The integers are drawn so small that every sum is exact in it, in any order.
     batch : int
@@ -160,7 +190,8 @@ def certify(
 
     Returns
     -------
-    Certificate
+    Certificate, or NetworkCertificate for a pool or a network
+        The latter with a bit budget and what the kinks met instead of a probability.
 
     Raises
     ------
@@ -185,6 +216,17 @@ def certify(
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
+    if isinstance(layer, (Pool, Network)):
+        _no_probability(error, method)
+        return certify_network(layer, implementation, dtype=dtype, batch=batch, seed=seed)
+    chosen: dict[str, Any] = {"dtype": dtype, "batch": batch, "error": error, "method": method, "seed": seed}
+    return certify_bilinear(layer, implementation, **chosen)
+
+
+def certify_bilinear(
+    layer: Any, implementation: Any = None, *, dtype: Any, batch: Any, error: Any, method: Any, seed: Any
+) -> Certificate:
+    """Do what `certify` does for one layer with weights, whose outputs are bilinear."""
     mine, by = two_roads(layer, implementation)
     dtype, batch = _arguments(dtype, batch, error, method, seed)
     ties, ranges = tie(layer), exact_ranges(layer, dtype, batch)
@@ -204,6 +246,14 @@ def certify(
     reached = max(2 ** (-bits * trials), 5e-324)
     odds: dict[str, Any] = {"trials": trials, "ranges": ranges, "error": reached, "seed": seed}
     return Certificate(layer, findings, method="random", **run, **odds)
+
+
+def _no_probability(error: Any, method: Any) -> None:
+    """Refuse what pools and networks have no answer to: they are only piecewise polynomial."""
+    for name, value, default in (("error", error, 2**-64), ("method", method, "auto")):
+        if value != default:
+            needs = f"{default!r} for a pool or a network, whose certificate reports what was met and no probability"
+            raise ValueError(complain(name, repr(value), needs))
 
 
 def _arguments(dtype: Any, batch: Any, error: Any, method: Any, seed: Any) -> tuple[str, int]:

@@ -1,0 +1,208 @@
+"""certify for pools and networks: dense layers and |x| against the direct twin, on integers, bit for bit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from secrets import randbits
+from typing import Any
+
+import numpy as np
+
+from convdense.arguments import Array, choice, complain, integer
+from convdense.build import network
+from convdense.checks.ranges import PRECISION
+from convdense.checks.report import EQUAL, Finding, Judgement, compare
+from convdense.checks.sizes import bit_budget, whole
+from convdense.dense_steps import Absolute, Step
+from convdense.geometry import Pool
+from convdense.networks import Network
+from convdense.plain import layer_to_plain, plain_to_layer
+
+LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
+DRAWS = 3  # of each
+
+
+@dataclass(frozen=True)
+class NetworkCertificate(Judgement):
+    """What `certify` found on a pool or a network; true if everything is equal bit for bit in every trial.
+
+    Attributes
+    ----------
+    layer, findings
+        What was judged; one `Finding` for y, dx, and each parameter's gradient, the first difference seen.
+    dtype, batch, trials, seed
+        What to repeat.
+    bits : int
+        The bit budget: integers of the longest sum of sizes, at most 24 or 53.
+    coverage : tuple of float, or None where there is no |x|
+        The shares of the coordinates of |x| that were seen positive, zero and negative.
+
+    Examples
+    --------
+    >>> from convdense import MaxPool, certify
+    >>> certificate = certify(MaxPool((1, 4), kernel=2), seed=0)
+    >>> bool(certificate), certificate.bits, certificate.coverage
+    (True, 5, (1.0, 1.0, 1.0))
+    >>> NetworkCertificate.from_dict(certificate.to_dict()) == certificate
+    True
+    """
+
+    road: str
+    dtype: str
+    batch: int
+    trials: int
+    seed: int
+    bits: int
+    coverage: tuple[float, float, float] | None
+
+    @property
+    def compared(self) -> str:
+        """What was compared with what."""
+        return f"{self.road} against its direct twin"
+
+    @property
+    def how(self) -> str:
+        """How sure it is: what was met, for a piecewise polynomial allows no probability."""
+        met = "no |x|"
+        if self.coverage is not None:
+            met = "|x| met {:.0%} positive, {:.0%} zero and {:.0%} negative of its coordinates".format(*self.coverage)
+        return (
+            f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}, {self.bits} bits of "
+            f"{PRECISION[self.dtype]}: every sum exact in any order; {met}; seed {self.seed}"
+        )
+
+    def rerun(self, implementation: Any = None) -> "NetworkCertificate":
+        """Repeat the very same trials; a verdict on an implementation needs the implementation."""
+        if self.road != DENSE and implementation is None:
+            do = "call rerun(implementation)"
+            raise TypeError(complain("implementation", "None", f"{self.road}, which this is a verdict on", do))
+        return certify_network(self.layer, implementation, dtype=self.dtype, batch=self.batch, seed=self.seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the certificate as plain data (JSON)."""
+        data = {name: getattr(self, name) for name in _PLAIN}
+        findings = [f.to_dict() for f in self.findings]
+        layer = layer_to_plain(self.layer)
+        return {"kind": "network certificate", "layer": layer, "holds": bool(self), **data, "findings": findings}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "NetworkCertificate":
+        """Read back what `to_dict` wrote."""
+        findings = tuple(Finding.from_dict(f) for f in data["findings"])
+        plain = {name: data[name] for name in _PLAIN}
+        met = plain.pop("coverage")
+        return cls(plain_to_layer(data["layer"]), findings, coverage=None if met is None else tuple(met), **plain)
+
+
+_PLAIN = ("road", "dtype", "batch", "trials", "seed", "bits", "coverage")
+DENSE = "dense layers and |x|"
+
+
+def certify_network(
+    layer: Pool | Network, implementation: Any = None, *, dtype: Any, batch: Any, seed: int | None
+) -> NetworkCertificate:
+    """Decide on integers whether dense layers and |x| (or somebody's pool) are the direct network, ties included."""
+    name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(PRECISION))
+    batch, seed = integer(batch, "batch", 1), randbits(64) if seed is None else integer(seed, "seed", 0)
+    net = network(layer) if isinstance(layer, Pool) else layer
+    mine, road = _judged(layer, net, implementation)
+    drawn = list(_trials(net, name, batch, seed))
+    if not drawn:
+        bits = min(bit_budget(*trial) for trial in _drawn(net, name, batch, seed, LARGEST[:1]))
+        needs = f"at most {PRECISION[name]}, up to where {name} counts exactly"
+        do = 'use dtype="float64", a smaller batch or a shorter network; or check, for floats'
+        raise ValueError(complain("layer", f"sums of {bits} bits", needs, do))
+    findings: dict[str, Finding] = {}
+    seen: list[Array] | None = None
+    for trial, x, dy in drawn:
+        steps = trial.dense_layers()
+        met = _met(steps, x)
+        seen = met if seen is None else [a | b for a, b in zip(seen, met, strict=True)]
+        for finding in _compared(trial, mine, steps, x, dy):
+            if finding.name not in findings or findings[finding.name].verdict == EQUAL:
+                findings[finding.name] = finding
+    coverage = None if not seen or not seen[0].size else tuple(float(part.mean()) for part in seen)
+    bits = max(bit_budget(*trial) for trial in drawn)
+    run: dict[str, Any] = {"dtype": name, "batch": batch, "trials": len(drawn), "seed": seed, "bits": bits}
+    return NetworkCertificate(layer, tuple(findings.values()), road=road, coverage=coverage, **run)  # type: ignore[arg-type]
+
+
+def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
+    """Return what is judged, None for the network itself, and its name."""
+    net.direct()  # a layer without a direct form is refused here
+    if implementation is None:
+        return None, DENSE
+    if not isinstance(layer, Pool):
+        raise TypeError(complain("implementation", repr(implementation), "none for a network", "certify its layers"))
+    if not all(callable(getattr(implementation, name, None)) for name in ("forward", "backward")):
+        needs = "an object with forward(x) -> y and backward(x, dy) -> dx, for a pool"
+        raise TypeError(complain("implementation", repr(implementation), needs))
+    named = implementation if isinstance(implementation, type) else type(implementation)
+    return implementation, str(getattr(implementation, "__name__", named.__name__))
+
+
+def _drawn(
+    net: Network, dtype: str, batch: int, seed: int, largest: tuple[int, ...]
+) -> Iterator[tuple[Network, Array, Array]]:
+    """Yield networks with whole parameters, x and dy: whole multiples, where divisions are to leave whole numbers."""
+    unit = whole(net)
+    for m in largest:
+        for draw in range(DRAWS):
+            rng = np.random.default_rng((seed, m, draw))
+
+            def whole_numbers(shape: tuple[int, ...], times: int, rng: Any = rng, m: int = m) -> Array:
+                return np.asarray((times * rng.integers(-m, m, shape, endpoint=True)).astype(dtype))
+
+            parameters = {
+                name: whole_numbers(a.shape, unit if name.endswith("b") else 1) for name, a in net.parameters.items()
+            }
+            shapes = ((batch, *net.in_shape), (batch, *net.out_shape))
+            yield net.with_parameters(parameters), *(whole_numbers(shape, unit) for shape in shapes)  # type: ignore[misc]
+
+
+def _trials(net: Network, dtype: str, batch: int, seed: int) -> Iterator[tuple[Network, Array, Array]]:
+    """Yield those draws whose sums are exact."""
+    for trial in _drawn(net, dtype, batch, seed, LARGEST):
+        if bit_budget(*trial) <= PRECISION[dtype]:
+            yield trial
+
+
+def _met(steps: list[Step], x: Array) -> list[Array]:
+    """Return which coordinates of |x| were positive, zero and negative, each (coordinates,) bool."""
+    met: list[list[Array]] = [[np.zeros(0, bool)] for _ in range(3)]
+    values = x.reshape(len(x), -1)
+    for step in steps:
+        if isinstance(step, Absolute):
+            bent = values[:, step.mask]
+            for part, where in zip(met, (bent > 0, bent == 0, bent < 0), strict=True):
+                part.append(where.any(axis=0))
+        values = step.forward(values)
+    return [np.concatenate(part) for part in met]
+
+
+def _compared(net: Network, mine: Any, steps: list[Step], x: Array, dy: Array) -> Iterator[Finding]:
+    """Yield the verdicts of one trial: the layers, and for the network itself also the list it takes apart into."""
+    direct = net.direct()
+    y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
+    if mine is not None:
+        yield compare("y", mine.forward(x.copy()), y)
+        yield compare("dx", mine.backward(x.copy(), dy.copy()), dx)
+        return
+    listed_y, listed_dx = _listed(steps, x, dy)
+    own_dx, own = net.backward(x, dy)
+    for name, got, listed, expected in (("y", net.forward(x), listed_y, y), ("dx", own_dx, listed_dx, dx)):
+        finding = compare(name, got, expected)
+        yield finding if finding.verdict != EQUAL else compare(name, listed.reshape(expected.shape), expected)
+    for name, gradient in gradients.items():
+        yield compare(name, own[name], gradient)
+
+
+def _listed(steps: list[Step], x: Array, dy: Array) -> tuple[Array, Array]:
+    """Return y and dx, flattened, by plain dense backpropagation through the list."""
+    values = [x.reshape(len(x), -1)]
+    for step in steps:
+        values.append(step.forward(values[-1]))
+    upstream = dy.reshape(len(dy), prod(dy.shape[1:]))
+    for step, before in zip(reversed(steps), reversed(values[:-1]), strict=True):
+        upstream = step.backward(before, upstream)
+    return values[-1], upstream

@@ -1,0 +1,180 @@
+"""Sizes: the sums of absolute products behind every number of a network, by its direct twin run on |w| and |x|."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import singledispatch
+from math import ceil, lcm, log2
+from typing import Any
+
+import numpy as np
+
+from convdense.activations import Abs, LeakyReLU
+from convdense.arguments import Array, complain
+from convdense.fixed import OfPool
+from convdense.flatten import Flatten
+from convdense.geometry import LpPool, MaxPool, MinPool, Pool, SumPool
+from convdense.layers import Dense, TiedDense
+from convdense.networks import Network, pulled
+from convdense.pooling import SumDivide
+from convdense.residual import ResidualSum
+from convdense.twins import DirectPool, direct_twin
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Sizes that pass as they are, through |.| and whatever is made of halves."""
+
+    in_shape: tuple[int, ...]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample: that of the input."""
+        return self.in_shape
+
+    def forward(self, x: Array) -> Array:
+        """Return x."""
+        return x
+
+    def backward(self, x: Array, dy: Array) -> Array:  # noqa: ARG002  (every layer's backward takes both)
+        """Return dy."""
+        return dy
+
+
+@dataclass(frozen=True)
+class Largest:
+    """Sizes through max and min pooling: forward the largest of a window; backward every cell may get everything."""
+
+    pool: Pool
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.pool.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return self.pool.out_shape
+
+    def forward(self, x: Array) -> Array:
+        """Return the largest size of every window."""
+        return DirectPool(same_windows(MaxPool, self.pool)).forward(x)
+
+    def backward(self, x: Array, dy: Array) -> Array:
+        """Return the sums of dy over the windows each cell is in."""
+        return DirectPool(same_windows(SumPool, self.pool)).backward(x, dy)
+
+
+def same_windows(kind: type[Pool], pool: Pool) -> Pool:
+    """Return the pool of another kind with the windows of this one."""
+    if pool.kernel is None:
+        return kind(pool.in_shape, output=pool.output)
+    names = ("kernel", "stride", "padding", "dilation", "ceil_mode")
+    return kind(pool.in_shape, **{name: getattr(pool, name) for name in names})
+
+
+@singledispatch
+def sizes(layer: Any) -> Any:
+    """Return the layer that adds up sizes where this one adds up numbers.
+
+    Raises
+    ------
+    TypeError
+        For a layer whose sums nobody said.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convdense import Dense
+    >>> sizes(Dense([[1.0, -2.0]], b=[-3.0])).forward(np.array([[1.0, 1.0]]))
+    array([[6.]])
+    """
+    raise TypeError(complain("layer", repr(layer), "a layer whose sums are known, made of matrices and |x|"))
+
+
+@sizes.register(TiedDense)
+@sizes.register(Dense)
+def _(layer: Any) -> Any:
+    return direct_twin(layer).with_weights(size(layer.w), None if layer.b is None else size(layer.b))
+
+
+@sizes.register
+def _(layer: OfPool) -> Any:
+    pool = layer.pool
+    if isinstance(pool, (MaxPool, MinPool)):
+        return Largest(pool)
+    if isinstance(pool, LpPool):
+        if pool.p != 1:
+            raise TypeError(complain("layer", repr(layer), "p=1: powers are no sums of products"))
+        return DirectPool(same_windows(SumPool, pool))
+    return DirectPool(pool)
+
+
+@sizes.register
+def _(layer: LeakyReLU) -> Passes:
+    return Passes(layer.in_shape or ())
+
+
+@sizes.register
+def _(layer: Abs) -> Passes:
+    return Passes(layer.in_shape)
+
+
+@sizes.register
+def _(layer: Flatten) -> Flatten:
+    return layer
+
+
+@sizes.register
+def _(layer: ResidualSum) -> ResidualSum:
+    return ResidualSum(sizes(layer.inner))
+
+
+@sizes.register
+def _(layer: Network) -> Network:
+    return Network(tuple(map(sizes, layer.layers)))
+
+
+def size(array: Array) -> Array:
+    """Return the absolute values, in float64 at least."""
+    return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
+
+
+def bit_budget(net: Network, x: Array, dy: Array) -> int:
+    """Return how many bits integers need for every sum in both directions to be exact in any order, halves included."""
+    adding = sizes(net)
+    values = list(adding.trace(size(x)))
+    largest, upstream = [float(v.max(initial=1)) for v in values], size(dy)
+    for layer, before in zip(reversed(adding.layers), reversed(values[:-1]), strict=True):
+        upstream, own = pulled(layer, before, upstream)
+        largest += [float(g.max(initial=1)) for g in (upstream, *own.values())]
+    return ceil(log2(max(largest))) + 1  # |.| meets halves: one bit below the integers
+
+
+@singledispatch
+def whole(layer: Any) -> int:  # noqa: ARG001  (the kinds below use it)
+    """Return what the numbers that enter a layer must be multiples of, for whole numbers to leave it."""
+    return 1
+
+
+@whole.register
+def _(layer: SumDivide) -> int:
+    return 1 if layer.divisors is None else lcm(*map(int, np.unique(layer.divisors)))
+
+
+@whole.register
+def _(layer: LeakyReLU) -> int:
+    return max(Fraction(share).denominator for share in layer.shares) if layer.slope else 1
+
+
+@whole.register
+def _(layer: Network) -> int:
+    unit = 1
+    for part in layer.layers:
+        unit *= whole(part)
+    return unit
+
+
+@whole.register
+def _(layer: ResidualSum) -> int:
+    return whole(layer.inner)
