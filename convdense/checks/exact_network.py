@@ -12,6 +12,7 @@ from convdense.arguments import Array, choice, complain, integer
 from convdense.build import network
 from convdense.checks.ranges import PRECISION
 from convdense.checks.report import EQUAL, Finding, Judgement, compare
+from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation
 from convdense.checks.sizes import bit_budget, whole
 from convdense.dense_steps import Absolute, Step
 from convdense.geometry import Pool
@@ -58,7 +59,7 @@ class NetworkCertificate(Judgement):
     @property
     def compared(self) -> str:
         """What was compared with what."""
-        return f"{self.road} against its direct twin"
+        return f"{self.road} against {DIRECT_TWIN}"
 
     @property
     def how(self) -> str:
@@ -73,9 +74,7 @@ class NetworkCertificate(Judgement):
 
     def rerun(self, implementation: Any = None) -> "NetworkCertificate":
         """Repeat the very same trials; a verdict on an implementation needs the implementation."""
-        if self.road != DENSE and implementation is None:
-            do = "call rerun(implementation)"
-            raise TypeError(complain("implementation", "None", f"{self.road}, which this is a verdict on", do))
+        needs_implementation(self.road, implementation)
         return certify_network(self.layer, implementation, dtype=self.dtype, batch=self.batch, seed=self.seed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +94,6 @@ class NetworkCertificate(Judgement):
 
 
 _PLAIN = ("road", "dtype", "batch", "trials", "seed", "bits", "coverage")
-DENSE = "dense layers and |x|"
 
 
 def certify_network(
@@ -131,7 +129,7 @@ def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
     """Return what is judged, None for the network itself, and its name."""
     net.direct()  # a layer without a direct form is refused here
     if implementation is None:
-        return None, DENSE
+        return None, DENSE_NETWORK
     if not isinstance(layer, Pool):
         raise TypeError(complain("implementation", repr(implementation), "none for a network", "certify its layers"))
     if not all(callable(getattr(implementation, name, None)) for name in ("forward", "backward")):

@@ -5,11 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, finite, numeric
+from convdense.arguments import Array, complain, finite, numeric
 from convdense.checks.bounds import rounding_bounds
+from convdense.checks.float_network import judge_network
 from convdense.checks.report import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict
-from convdense.checks.roads import Operands, Road, compare_roads, needs_implementation, two_roads
-from convdense.geometry import Geometry, backward_operands, forward_operands
+from convdense.checks.roads import (
+    DENSE_NETWORK,
+    DIRECT_TWIN,
+    Operands,
+    Road,
+    compare_roads,
+    needs_implementation,
+    two_roads,
+)
+from convdense.geometry import Geometry, Pool, backward_operands, forward_operands
+from convdense.networks import Network
 from convdense.plain import layer_to_plain, plain_to_layer
 from convdense.ties import tie
 
@@ -51,7 +61,12 @@ class Report(Judgement):
     def how(self) -> str:
         """How it was judged, in a sentence."""
         dtype = np.result_type(*(a for a in self.operands.values() if a is not None))
-        rule = "equality" if dtype.kind in "iu" else "at most gamma_N (|W| |x| + |b|), for any order of summation"
+        if self.road == DENSE_NETWORK:
+            return (
+                f"this data, in {dtype}: bounds carried through the layers; none behind a kink that rounding may turn"
+            )
+        floats = "at most gamma_N (|W| |x| + |b|), for any order of summation"
+        rule = "equality" if dtype.kind in "iu" else floats
         return f"this data, in {dtype}: {rule}"
 
     def rerun(self, implementation: Any = None) -> "Report":
@@ -79,14 +94,14 @@ class Report(Judgement):
         return cls(plain_to_layer(data["layer"]), findings, data["road"], data["by"], arrays)
 
 
-def check(layer: Any, x: Any, w: Any, b: Any = None, dy: Any = None, *, implementation: Any = None) -> Report:
+def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, implementation: Any = None) -> Report:
     """Compare the tied dense layer (or an implementation) with direct convolution on this data.
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose or LocallyConnected
+    layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
     x : (batch, *in_shape) array, or one sample
-    w : array of ``layer.weight_shape``
+    w : array of ``layer.weight_shape``; None for a pool, or a network, which has its own
     b : array of ``layer.bias_shape``, or None: then db is not judged
     dy : (batch, *out_shape) array, or one sample
         Upstream gradient; None judges y alone.
@@ -111,6 +126,8 @@ def check(layer: Any, x: Any, w: Any, b: Any = None, dy: Any = None, *, implemen
     >>> bool(report), report["y"].share <= 1
     (True, True)
     """
+    if isinstance(layer, (Pool, Network)):
+        return _check_network(layer, x, dy, w=w, b=b, implementation=implementation)
     mine, by = two_roads(layer, implementation)
     shapes = layer if isinstance(layer, Geometry) else tie(layer)
     operands = {"x": x, "w": w, "b": b, "dy": dy}
@@ -123,6 +140,18 @@ def check(layer: Any, x: Any, w: Any, b: Any = None, dy: Any = None, *, implemen
     findings = _judge(layer, mine, by, (x, w, b, dy))
     asked = [f for f in findings if f.name == "y" or arrays["dy"] is not None]
     return Report(layer, tuple(asked), mine.name, by.name, arrays)
+
+
+def _check_network(layer: Pool | Network, x: Any, dy: Any, **others: Any) -> Report:
+    """Do what `check` does for a pool or a network: bounds carried through the layers, kinks in mind."""
+    for name, value in others.items():
+        if value is not None:
+            needs = "None for a pool, or a network, which has parameters of its own"
+            raise TypeError(complain(name, type(value).__name__, needs))
+    operands = {"x": x, "dy": dy}
+    arrays = {name: None if a is None else finite(numeric(a, name).copy(), name) for name, a in operands.items()}
+    findings = judge_network(layer, arrays["x"], arrays["dy"])  # type: ignore[arg-type]  # x is an array
+    return Report(layer, tuple(findings), DENSE_NETWORK, DIRECT_TWIN, arrays)
 
 
 def _judge(layer: Any, mine: Road, by: Road, operands: Operands) -> list[Finding]:

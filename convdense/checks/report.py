@@ -123,8 +123,14 @@ class Judgement(ABC):
         return "\n".join((f"{self.layer!r}: {self.compared}", *lines, self.how))
 
 
-def compare(name: str, got: Any, expected: Array, bound: Array | None = None) -> Finding:
-    """Return the verdict on one quantity: equality, or each entry within its own bound if bounds are given."""
+TOO_LONG = "entries are too long or may overflow"
+
+
+def compare(name: str, got: Any, expected: Array, bound: Array | None = None, *, why: str = TOO_LONG) -> Finding:
+    """Return the verdict on one quantity: equality, or each entry within its own bound if bounds are given.
+
+    `why` says what an infinite bound, where nothing is decided, comes from.
+    """
     if got is None:
         return Finding(name, WRONG, note="None where an array is needed")
     try:
@@ -140,10 +146,10 @@ def compare(name: str, got: Any, expected: Array, bound: Array | None = None) ->
     with np.errstate(all="ignore"):
         difference = np.abs(got.astype(wide) - expected.astype(wide))
     difference = np.where(np.isnan(difference), np.inf, np.maximum(difference, np.finfo(np.float64).smallest_subnormal))
-    return _worst(name, got, expected, np.where(got == expected, 0.0, difference), allowed)
+    return _worst(name, got, expected, np.where(got == expected, 0.0, difference), allowed, why=why)
 
 
-def _worst(name: str, got: Array, expected: Array, difference: Array, allowed: Array) -> Finding:
+def _worst(name: str, got: Array, expected: Array, difference: Array, allowed: Array, *, why: str) -> Finding:
     """Name the entry with the largest share of its bound; a bound that is not finite decides nothing."""
     with np.errstate(all="ignore"):
         share = np.where(difference == 0, 0.0, difference / allowed)  # x / 0 is inf: any difference is too much
@@ -152,7 +158,7 @@ def _worst(name: str, got: Array, expected: Array, difference: Array, allowed: A
     verdict, note, flat = (WITHIN if share.max() <= 1 else WRONG), "", int(np.argmax(share))
     if verdict == WITHIN and not known.all():
         verdict, flat = UNDECIDED, int(np.argmin(known))
-        note = f"{int((~known).sum())} entries are too long or may overflow"
+        note = f"{int((~known).sum())} {why}"
     at = tuple(int(i) for i in np.unravel_index(flat, share.shape))
     values = repr(got[at].item()), repr(expected[at].item())
     return Finding(name, verdict, at, *values, float(difference[at]), float(allowed[at]), note)

@@ -16,6 +16,7 @@ from convdense.ties import tie
 Operands = tuple[Array, Array, Array | None, Array]
 Results = tuple[Any, ...]
 DENSE, DIRECT = "tied dense layer", "direct convolution"
+DENSE_NETWORK, DIRECT_TWIN = "dense layers and |x|", "direct twin"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def two_roads(layer: Any, implementation: Any) -> tuple[Road, Road]:
 
 def needs_implementation(road: str, implementation: Any) -> None:
     """Refuse to run a verdict on an implementation again without it."""
-    if road != DENSE and implementation is None:
+    if road not in (DENSE, DENSE_NETWORK) and implementation is None:
         do = "call rerun(implementation)"
         raise TypeError(complain("implementation", "None", f"{road}, which this is a verdict on", do))
 

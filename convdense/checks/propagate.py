@@ -1,0 +1,276 @@
+"""Rounding bounds through a network, layer by layer; behind a kink whose side rounding may change, none is known.
+
+Forward, every value comes with an error: what any road may be off by, whatever its order of summation. Backward, a
+gradient also says which of its entries hang on an undecided kink. Products and sums as in Higham, *Accuracy and
+Stability of Numerical Algorithms*, ch. 3; everything is carried through each layer by its own sums of sizes.
+"""
+
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convdense.activations import Abs, LeakyReLU
+from convdense.arguments import Array, complain
+from convdense.checks.bounds import gamma
+from convdense.checks.sizes import same_windows, size, sizes
+from convdense.entries import Counts
+from convdense.fixed import OfPool
+from convdense.flatten import Flatten
+from convdense.geometry import MaxPool, SumPool
+from convdense.layers import Dense, TiedDense
+from convdense.networks import Network
+from convdense.pooling import PowerAverage
+from convdense.residual import ResidualSum
+from convdense.ties import sums
+from convdense.tournament import Tournament
+from convdense.twins import DirectPool, direct_twin
+
+SLACK = 1 + 1e-6  # the bounds are rounded sums as well, of less than 10**9 sizes
+
+
+class Value(NamedTuple):
+    """A road's value, and what any road may be off the exact one by; so two roads differ by twice that at most."""
+
+    value: Array
+    error: Array
+
+    @property
+    def size(self) -> Array:
+        """The largest any road may have."""
+        return np.asarray(size(self.value) + 2 * self.error)
+
+
+class Slope(NamedTuple):
+    """A gradient with its error, and which entries hang on an undecided kink, (batch, ...) bool."""
+
+    value: Array
+    error: Array
+    undecided: Array
+
+    @property
+    def size(self) -> Array:
+        """The largest any road may have."""
+        return np.asarray(size(self.value) + 2 * self.error)
+
+
+class Rounding(NamedTuple):
+    """What the arithmetic of one dtype does: its unit roundoff and its smallest number."""
+
+    unit: float
+    tiny: float
+
+    def of(self, terms: Any, sums: Array) -> Array:
+        """Return the error of sums of that many products, given the sums of their sizes; exact zeros stay exact."""
+        return np.asarray(SLACK * gamma(terms, self.unit) * sums + np.where(sums > 0, terms * self.tiny, 0.0))
+
+    def of_halves(self, numbers: Array) -> Array:
+        """Return the error of halving and adding up again, given the sizes: none but below the normal numbers."""
+        normal = self.tiny / (2 * self.unit)
+        return np.where((numbers > 0) & (numbers < 4 * normal), 4 * self.tiny, 0.0)
+
+
+Gradients = dict[str, Array]
+
+
+def forward_errors(layers: Any, x: Value, rounding: Rounding) -> list[Value]:
+    """Return what enters each layer and what leaves the last, each with its error."""
+    values = [x]
+    for layer in layers:
+        values.append(ahead(layer, values[-1], rounding))
+    return values
+
+
+def backward_errors(layers: Any, values: list[Value], dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:
+    """Return dx with its error, and the bound on every parameter's gradient, infinite where it is undecided."""
+    bounds: Gradients = {}
+    for i, x in reversed(list(enumerate(values[:-1]))):
+        dy, own = back(layers[i], x, dy, rounding)
+        bounds.update({f"{i}.{name}": bound for name, bound in own.items()})
+    return dy, bounds
+
+
+@singledispatch
+def ahead(layer: Any, x: Value, rounding: Rounding) -> Value:  # noqa: ARG001  (the kinds below use them)
+    """Return what leaves a layer, with its error."""
+    raise TypeError(complain("layer", repr(layer), "a layer whose rounding is known, made of matrices and |x|"))
+
+
+@singledispatch
+def back(layer: Any, x: Value, dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:  # noqa: ARG001  (as above)
+    """Return dx with its error, and the bounds on the layer's own gradients."""
+    raise TypeError(complain("layer", repr(layer), "a layer whose rounding is known, made of matrices and |x|"))
+
+
+@ahead.register(TiedDense)
+@ahead.register(Dense)
+def _(layer: Any, x: Value, rounding: Rounding) -> Value:
+    adding = sizes(layer)
+    carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same on all roads
+    return Value(
+        direct_twin(layer).forward(x.value),
+        SLACK * carried + rounding.of(_counts(layer).outputs + 1, adding.forward(x.size)),
+    )
+
+
+@back.register(TiedDense)
+@back.register(Dense)
+def _(layer: Any, x: Value, dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:
+    adding, counts, batch = sizes(layer), _counts(layer), len(x.value)
+    carried, longest = adding.backward(x.size, dy.error), adding.backward(x.size, dy.size)
+    pattern = adding.with_weights(np.ones_like(adding.w), adding.b)
+    hanging = pattern.backward(np.sign(x.size), dy.undecided.astype(float))
+    off = adding.backward(x.error, dy.size).dw  # dw = x dy: both may be off
+    dx = Slope(
+        direct_twin(layer).backward(x.value, dy.value).dx,
+        SLACK * carried.dx + rounding.of(counts.inputs, longest.dx),
+        hanging.dx > 0,
+    )
+    bounds = {"w": SLACK * (off + carried.dw) + rounding.of(counts.weights * batch, longest.dw)}
+    hangs = {"w": hanging.dw > 0}
+    if layer.b is not None:
+        copies = _bias_counts(layer)
+        bounds["b"] = SLACK * carried.db + rounding.of(copies * batch, longest.db)
+        hangs["b"] = hanging.db > 0
+    return dx, {name: np.where(hangs[name], np.inf, 2 * bound) for name, bound in bounds.items()}
+
+
+@ahead.register
+def _(layer: OfPool, x: Value, rounding: Rounding) -> Value:
+    y = direct_twin(layer).forward(x.value)
+    if isinstance(layer, PowerAverage) and layer.pool.p != 1:
+        return Value(y, np.full(y.shape, np.inf))  # nothing is promised of a power
+    adding = sizes(layer)
+    return Value(y, SLACK * adding.forward(x.error) + rounding.of(_steps(layer), adding.forward(x.size)))
+
+
+@back.register
+def _(layer: OfPool, x: Value, dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:
+    value = direct_twin(layer).backward(x.value, dy.value)
+    if isinstance(layer, PowerAverage) and layer.pool.p != 1:
+        return Slope(value, np.zeros(value.shape), np.ones(value.shape, bool)), {}
+    cells = int(sums(layer.pool).counts().inputs.max(initial=0))  # windows that share a cell, at most
+    everywhere = DirectPool(same_windows(SumPool, layer.pool))
+    hanging = dy.undecided
+    if isinstance(layer, Tournament):
+        hanging = hanging | ~_decided(layer, x, rounding)
+        # Halves of one gradient cancel exactly; only those of several windows that share a cell are rounded.
+        longest = (2 * cells + 1) * layer.depth if cells > 1 else 0
+        # one cell of the window has it all: the errors go where the direct road sends them
+        carried = direct_twin(layer).backward(x.value.astype(float), dy.error)
+        passed = everywhere.backward(x.size, dy.size)
+        error = SLACK * carried + rounding.of(longest, passed) + rounding.of_halves(passed)
+    else:
+        adding = sizes(layer)
+        error = SLACK * adding.backward(x.size, dy.error) + rounding.of(cells + 1, adding.backward(x.size, dy.size))
+    undecided = everywhere.backward(x.size, hanging.astype(float)) > 0
+    if isinstance(layer, PowerAverage):
+        undecided |= (size(x.value) <= 2 * x.error) & (x.error > 0)
+    return Slope(value, error, undecided), {}
+
+
+def _decided(layer: Tournament, x: Value, rounding: Rounding) -> Array:
+    """Return which windows every road finds the same winner in: one that leads by more than errors, or exact equals."""
+    pool = same_windows(SumPool, layer.pool)
+    edges = sums(pool).entries()
+    sign = 1 if isinstance(layer.pool, MaxPool) else -1
+    values = sign * x.value.reshape(len(x.value), -1).astype(float)
+    error = sizes(layer).forward(x.error).reshape(len(values), -1)  # the largest of the window
+    adrift = rounding.of(2 * layer.depth, sizes(layer).forward(x.size)).reshape(error.shape)
+    top = sign * direct_twin(layer).forward(x.value).reshape(error.shape).astype(float)
+    near = values[:, edges.col] >= (top - 4 * error - 2 * adrift)[:, edges.row]
+    equal = values[:, edges.col] == top[:, edges.row]
+    rivals, alike = np.zeros(error.shape, int), np.zeros(error.shape, int)
+    for n in range(len(values)):
+        rivals[n] = np.bincount(edges.row, near[n], minlength=error.shape[1])
+        alike[n] = np.bincount(edges.row, equal[n], minlength=error.shape[1])
+    cells = np.bincount(edges.row, minlength=error.shape[1])
+    decided = (rivals == 1) | ((alike == cells) & (error == 0))
+    return np.asarray(decided.reshape(len(values), *layer.out_shape))
+
+
+@ahead.register
+def _(layer: LeakyReLU, x: Value, rounding: Rounding) -> Value:
+    y = direct_twin(layer).forward(x.value)
+    below = x.value < -2 * x.error
+    error = np.where(below, layer.slope * x.error, x.error)
+    return Value(y, error + rounding.of(4 if layer.slope else 0, x.size) + rounding.of_halves(x.size))
+
+
+@back.register
+def _(layer: LeakyReLU, x: Value, dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:
+    undecided = dy.undecided | _bent(x)
+    slope = np.where(x.value > 0, 1.0, layer.slope)
+    rounded = rounding.of(4 if layer.slope else 0, dy.size) + rounding.of_halves(dy.size)
+    error = SLACK * slope * dy.error + rounded
+    return Slope(direct_twin(layer).backward(x.value, dy.value), error, undecided), {}
+
+
+@ahead.register
+def _(layer: Abs, x: Value, rounding: Rounding) -> Value:  # noqa: ARG001  (|.| rounds nothing)
+    return Value(layer.forward(x.value), x.error)
+
+
+@back.register
+def _(layer: Abs, x: Value, dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:  # noqa: ARG001  (as above)
+    bent = _bent(x) & layer.mask.reshape(layer.in_shape)
+    return Slope(layer.backward(x.value, dy.value), dy.error, dy.undecided | bent), {}
+
+
+def _bent(x: Value) -> Array:
+    """Return where rounding may change the side of 0."""
+    return (size(x.value) <= 2 * x.error) & (x.error > 0)
+
+
+@ahead.register
+def _(layer: Flatten, x: Value, rounding: Rounding) -> Value:  # noqa: ARG001  (nothing is rounded)
+    return Value(*map(layer.forward, x))
+
+
+@back.register
+def _(layer: Flatten, x: Value, dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:  # noqa: ARG001  (as above)
+    return Slope(*(part.reshape(x.value.shape) for part in dy)), {}
+
+
+@ahead.register
+def _(layer: ResidualSum, x: Value, rounding: Rounding) -> Value:
+    inner = ahead(layer.inner, x, rounding)
+    error = x.error + inner.error + rounding.of(1, x.size + inner.size)
+    return Value(np.asarray(x.value + inner.value), error)
+
+
+@back.register
+def _(layer: ResidualSum, x: Value, dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:
+    dx, bounds = back(layer.inner, x, dy, rounding)
+    error = dy.error + dx.error + rounding.of(1, dy.size + dx.size)
+    return Slope(np.asarray(dy.value + dx.value), error, dy.undecided | dx.undecided), bounds
+
+
+@ahead.register
+def _(layer: Network, x: Value, rounding: Rounding) -> Value:
+    return forward_errors(layer.layers, x, rounding)[-1]
+
+
+@back.register
+def _(layer: Network, x: Value, dy: Slope, rounding: Rounding) -> tuple[Slope, Gradients]:
+    return backward_errors(layer.layers, forward_errors(layer.layers, x, rounding), dy, rounding)
+
+
+def _steps(layer: OfPool) -> Any:
+    """Return how many roundings an output takes: its sum and its division, or two for each comparison."""
+    if isinstance(layer, Tournament):
+        return 2 * layer.depth
+    return sums(layer.pool).counts().outputs + 1
+
+
+def _counts(layer: Any) -> Counts:
+    """Return how many products the outputs, inputs and weights of a layer take part in."""
+    if isinstance(layer, TiedDense):
+        return layer.ties.counts()
+    outputs, inputs = layer.w.shape
+    return Counts(np.full(outputs, inputs), np.full(inputs, outputs), np.ones(layer.w.shape, int))
+
+
+def _bias_counts(layer: Any) -> Array:
+    """Return how many outputs share each bias."""
+    return layer.ties.bias.counts().weights if isinstance(layer, TiedDense) else np.ones(layer.bias_shape, int)
