@@ -6,47 +6,25 @@ It feeds the demo, the command line, the README's table and the tests.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil, inf, log2
+from math import ceil, log2
 from typing import Any
 
 import numpy as np
 
+from convdense.activations import LeakyReLU, ReLU
 from convdense.arguments import Array
+from convdense.batch_norm import batch_norm
+from convdense.build import Residual, network
 from convdense.checks import question
+from convdense.checks.evidence import Evidence, of_activation, of_network, of_pool, on_floats
 from convdense.checks.exact import Certificate, certify
 from convdense.checks.floats import Report, check
 from convdense.checks.report import EQUAL, QUANTITIES
 from convdense.checks.toeplitz import block_circulant, block_toeplitz
-from convdense.geometry import Conv, ConvTranspose, LocallyConnected
+from convdense.flatten import Flatten
+from convdense.geometry import AvgPool, Conv, ConvTranspose, Linear, LocallyConnected, MaxPool, MinPool
 from convdense.layers import Dense, TiedDense
 from convdense.ties import tie
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What one layer has to say about one claim.
-
-    Parameters
-    ----------
-    layer : geometry
-    exact : bool
-        Equal on integers, bit for bit.
-    error : float
-        Probability that the exact check was fooled; 0 where every case was evaluated.
-    difference, bound : float
-        On floats: the worst difference, and the rounding bound that applies to it.
-    """
-
-    layer: Any
-    exact: bool
-    error: float = 0.0
-    difference: float = 0.0
-    bound: float = 0.0
-
-    @property
-    def held(self) -> bool:
-        """Whether the claim held here."""
-        return self.exact and self.difference <= self.bound
 
 
 @dataclass(frozen=True)
@@ -85,11 +63,13 @@ class Verdict:
     @property
     def sure(self) -> str:
         """How sure it is: on how many layers a proof, on how many an error probability."""
-        errors = [e.error for e in self.evidence if e.held]
+        errors = [e.error for e in self.evidence if e.held and not e.trials]
         proofs, drawn = errors.count(0.0), [e for e in errors if e > 0]
+        tried = [e.trials for e in self.evidence if e.held and e.trials]
         parts = [f"proof on {_layers(proofs)}"] if proofs else []
         parts += [f"error at most 2^{ceil(log2(max(drawn)))} on {_layers(len(drawn))}"] if drawn else []
-        wrong = len(self.evidence) - len(errors)
+        parts += [f"{min(tried)} exact trials each on {_layers(len(tried))}"] if tried else []
+        wrong = len(self.evidence) - len(errors) - len(tried)
         return "; ".join(parts + ([f"WRONG on {_layers(wrong)}"] if wrong else []))
 
 
@@ -107,11 +87,8 @@ def judge_claims(claims: Iterable[Claim] | None = None) -> Iterable[Verdict]:
 def of_quantities(names: Iterable[str], certificate: Certificate, report: Report) -> Evidence:
     """Return the evidence that a certificate and a report on real data give on some of y, dx, dw and db."""
     names = list(names)
-    worst = max((report[name] for name in names), key=lambda finding: (not finding.holds, finding.share))
     exact = all(certificate[name].verdict == EQUAL for name in names)
-    if not worst.holds:  # a wrong shape, or undecided, has no difference to speak of
-        return Evidence(certificate.layer, exact, certificate.error, inf, 0.0)
-    return Evidence(certificate.layer, exact, certificate.error, worst.difference, worst.bound)
+    return Evidence(certificate.layer, exact, certificate.error, *on_floats(report, names))
 
 
 @lru_cache(maxsize=64)
@@ -203,6 +180,36 @@ CIRCULANT = (
     Conv((1, 3, 4), out_channels=2, kernel=3, dilation=(1, 2), padding="same", padding_mode="circular", flip=True),
 )
 
+AVERAGES = (
+    AvgPool((2, 6), kernel=3),
+    AvgPool((1, 4, 5), kernel=(3, 2), stride=(2, 1), padding=1, ceil_mode=True),
+    AvgPool((2, 5, 5), kernel=5, stride=1, padding=2, count_include_pad=False),
+    AvgPool((1, 7, 5), output=(3, 2)),
+)
+LARGEST = (
+    MaxPool((1, 4), kernel=4),
+    MaxPool((1, 5), kernel=3, stride=2, padding=1),
+    MinPool((1, 2, 2), kernel=2),
+    MaxPool((2, 5, 4), kernel=(3, 2), stride=(2, 1), padding=1, ceil_mode=True),
+    MaxPool((1, 7, 5), output=(3, 2)),
+)
+_SAME = Conv((2, 5, 4), out_channels=2, kernel=3, padding="same")
+NETWORKS = (
+    network(
+        *(Conv((1, 6, 7), out_channels=3, kernel=(3, 2)), ReLU(), MaxPool((3, 4, 6), kernel=2)),
+        *(Conv((3, 2, 3), out_channels=4, kernel=2), ReLU(), AvgPool((4, 1, 2), kernel=(1, 2)), Flatten()),
+        Linear(4, out_features=3),
+        seed=0,
+    ),
+    network(
+        Residual(_SAME, LeakyReLU(0.25), _SAME),
+        batch_norm((2, 5, 4), mean=[1.0, -2.0], var=[1.0, 4.0]),
+        MinPool((2, 5, 4), kernel=(2, 3), stride=1),
+        ConvTranspose((2, 4, 2), out_channels=1, kernel=2, stride=2),
+        seed=0,
+    ),
+)
+
 _ROADS = "stored matrix with direct convolution"
 CLAIMS = (
     Claim("forward", "A convolution is a sparse dense layer: y = W x + b.", _ROADS, CONVOLUTIONS, _quantities("y")),
@@ -255,6 +262,34 @@ CLAIMS = (
         "tie map with scipy.linalg.circulant",
         CIRCULANT,
         _matrices(block_circulant),
+    ),
+    Claim(
+        "average",
+        "Average pooling is a fixed dense layer and one division per output.",
+        "fixed dense layer with direct pooling",
+        AVERAGES,
+        of_pool,
+    ),
+    Claim(
+        "max",
+        "Max pooling is dense layers and |x|: max(x, y) = (x + y + |x - y|) / 2, ties included.",
+        "tournament with argmax pooling",
+        LARGEST,
+        of_pool,
+    ),
+    Claim(
+        "relu",
+        "ReLU is (x + |x|) / 2, with slope 0 at 0.",
+        "dense layers and |x| with max(x, 0)",
+        (ReLU((2, 3)), LeakyReLU(0.25, (4,))),
+        of_activation,
+    ),
+    Claim(
+        "network",
+        "A whole network is dense layers and |x|: output, input gradient and every parameter's gradient.",
+        "dense layers and |x| with direct convolution and argmax pooling",
+        NETWORKS,
+        of_network,
     ),
     Claim(
         "question",

@@ -1,0 +1,107 @@
+"""Evidence: what one layer has to say about one claim, and what pools and networks have to say about theirs."""
+
+from dataclasses import dataclass
+from itertools import product
+from math import inf, prod
+from typing import Any
+
+import numpy as np
+
+from convdense.arguments import Array
+from convdense.build import network
+from convdense.checks.exact import certify
+from convdense.checks.floats import check
+from convdense.checks.report import Judgement
+from convdense.checks.sizes import whole
+from convdense.geometry import AvgPool, Pool
+from convdense.networks import Network
+
+ORDERS = 5_000  # inputs of a max pool so small that every order of its cells, ties included, is tried
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one layer has to say about one claim.
+
+    Parameters
+    ----------
+    layer : geometry, pool or Network
+    exact : bool
+        Equal on integers, bit for bit.
+    error : float
+        Probability that the exact check was fooled; 0 where every case was evaluated.
+    difference, bound : float
+        On floats: the worst difference, and the rounding bound that applies to it.
+    trials : int
+        Where there is no such probability: how many exact trials there were.
+    """
+
+    layer: Any
+    exact: bool
+    error: float = 0.0
+    difference: float = 0.0
+    bound: float = 0.0
+    trials: int = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether the claim held here."""
+        return self.exact and self.difference <= self.bound
+
+
+def on_floats(report: Judgement, names: Any) -> tuple[float, float]:
+    """Return the difference and the bound of the quantity that takes the largest share of its bound."""
+    worst = max((report[name] for name in names), key=lambda finding: (not finding.holds, finding.share))
+    return (worst.difference, worst.bound) if worst.holds else (inf, 0.0)  # a wrong shape has no difference to speak of
+
+
+def of_network(layer: Pool | Network) -> Evidence:
+    """Return the evidence of exact trials, and of random reals."""
+    certificate, rng = certify(layer), np.random.default_rng(0)
+    report = check(layer, rng.normal(size=(2, *layer.in_shape)), dy=rng.normal(size=(2, *layer.out_shape)))
+    names = [finding.name for finding in report.findings]
+    return Evidence(layer, certificate.exact, 0.0, *on_floats(report, names), trials=certificate.trials)
+
+
+def of_pool(pool: Pool) -> Evidence:
+    """Return the same, and of a pool so small that all its cases can be tried, that it is equal on every one."""
+    evidence = of_network(pool)
+    cases = _basis(pool) if isinstance(pool, AvgPool) else _orders(pool)
+    if cases is None:
+        return evidence
+    net = network(pool)
+    exact = evidence.exact and _agree(net, *cases)
+    return Evidence(pool, exact, 0.0, evidence.difference, evidence.bound)
+
+
+def of_activation(layer: Any) -> Evidence:
+    """Return the evidence of an activation on every coordinate negative, zero and positive, and of random reals."""
+    net, n = network(layer), prod(layer.in_shape)
+    evidence = of_network(net)
+    x = whole(net) * np.repeat(np.arange(-8.0, 9), n).reshape(17, *layer.in_shape)
+    exact = evidence.exact and _agree(net, x, x[::-1] + whole(net))
+    return Evidence(net, exact, 0.0, evidence.difference, evidence.bound)
+
+
+def _basis(pool: Pool) -> tuple[Array, Array]:
+    """Return every basis vector, of inputs and of outputs, as multiples that divide evenly."""
+    rows, cols, unit = prod(pool.out_shape), prod(pool.in_shape), whole(network(pool))
+    x, dy = (np.eye(max(rows, cols), n).reshape(-1, *s) for n, s in ((cols, pool.in_shape), (rows, pool.out_shape)))
+    return unit * x, unit * dy
+
+
+def _orders(pool: Pool) -> tuple[Array, Array] | None:
+    """Return inputs in every order their cells can have, ties included: a max depends on nothing else."""
+    n = prod(pool.in_shape)
+    if n**n > ORDERS:
+        return None
+    x = np.array(list(product(range(n), repeat=n)), float) - n // 2  # of both signs
+    rng = np.random.default_rng(0)
+    return x.reshape(-1, *pool.in_shape), rng.integers(-9, 10, (len(x), *pool.out_shape)).astype(float)
+
+
+def _agree(net: Network, x: Array, dy: Array) -> bool:
+    """Tell whether dense layers and |x| and the direct twin agree to the last bit, forward and backward."""
+    direct = net.direct()
+    same = np.array_equal(net.forward(x), direct.forward(x))
+    return same and np.array_equal(net.backward(x, dy)[0], direct.backward(x, dy)[0])
