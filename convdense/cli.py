@@ -14,7 +14,7 @@ from typing import Any
 
 from convdense import __version__
 from convdense.arguments import complain, shaped
-from convdense.checks import Certificate, certify
+from convdense.checks import Certificate, NetworkCertificate, certify
 from convdense.checks.claims import CLAIMS, Verdict, judge_claims
 from convdense.demo import claims_table, demo
 from convdense.equations import equations
@@ -222,16 +222,19 @@ def _certify(arguments: argparse.Namespace) -> int:
     return HELD if certificate else FAILED
 
 
-def _rerun(path: Path) -> Certificate:
+_KINDS: dict[Any, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
+
+
+def _rerun(path: Path) -> Certificate | NetworkCertificate:
     """Read a certificate and repeat it; whatever else the file holds is refused in one line."""
     needs = "a certificate as `convdense certify --json` writes it"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        recorded = Certificate.from_dict(data)
-        again = recorded.rerun()
+        recorded = _KINDS.get(data.get("kind"), Certificate).from_dict(data)
+        again: Certificate | NetworkCertificate = recorded.rerun()
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(complain("--rerun", f"{path} ({type(error).__name__}: {error})", needs)) from None
-    if data.get("kind") != "certificate" or (recorded.road, recorded.by) != (again.road, again.by):
+    if data.get("kind") not in _KINDS or recorded.compared != again.compared:
         raise ValueError(complain("--rerun", f"{path} of kind {data.get('kind')!r}, {recorded.compared}", needs))
     if recorded.findings != again.findings or data.get("holds") != bool(again):
         print("convdense: note: the file records another result than its own trials give now", file=sys.stderr)
@@ -257,6 +260,7 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
             "layer": repr(e.layer),
             "exact": e.exact,
             "error": e.error,
+            "trials": e.trials,
             **{n: v if isfinite(v) else repr(v) for n, v in (("difference", e.difference), ("bound", e.bound))},
         }
         for e in verdict.evidence

@@ -225,7 +225,7 @@ def _summary(layer: Any, dtype: Any) -> list[str]:
     cells, edges = sum(prod(W.shape) for W in matrices), sum(W.nnz for W in matrices)
     shapes = ", ".join("{} x {}".format(*W.shape) for W in matrices[:2]) + (", ..." if len(matrices) > 2 else "")
     free = sum(a.size for a in _parameters(layer).values())
-    zeros = f"{1 - edges / cells:.2%}" if cells else ""
+    zeros = f"{1 - edges / cells:.4%}" if cells else ""
     return [
         str(tuple(layer.out_shape)),
         f"{len(matrices)}: {shapes}" if matrices else "0",

@@ -1,7 +1,8 @@
 """Verdicts: check (this data, in floats), certify (exactly), and the table of claims."""
 
 from convdense.checks.exact import Certificate, certify
+from convdense.checks.exact_network import NetworkCertificate
 from convdense.checks.floats import Report, check
 from convdense.checks.report import Finding
 
-__all__ = ["Certificate", "Finding", "Report", "certify", "check"]
+__all__ = ["Certificate", "Finding", "NetworkCertificate", "Report", "certify", "check"]

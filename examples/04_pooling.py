@@ -1,0 +1,85 @@
+# %% [markdown]
+# # Pooling is dense layers and |x|
+#
+# Average pooling is a dense layer whose weights are fixed. Max pooling is not linear, but
+# `max(x, y) = (x + y + |x - y|) / 2`: a dense layer, absolute values, and a dense layer. Here are their matrices.
+
+# %%
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import convdense as cd
+from convdense import plots
+from convdense.dense_steps import Absolute, Affine, dense_steps
+from convdense.fixed import Fixed
+
+average = cd.dense_pool(cd.AvgPool((1, 4), kernel=2, stride=1, padding=1, count_include_pad=False))
+print(average.matrix().toarray())  # a window over the edge has fewer cells, and another divisor
+
+# %% [markdown]
+# A tournament: each pair of neighbours gives half its sum and half its difference; |.| is taken of the differences;
+# sum plus |difference| is the larger one. Levels repeat until every window has one cell left.
+
+# %%
+pool = cd.MaxPool((1, 2, 4), kernel=2)
+layer = cd.dense_pool(pool)
+x = np.array([[[3, 1, -2, -2], [0, 3, -5, -2]]])
+value = x.reshape(1, -1).astype(float)
+print("x", value[0])
+for step in dense_steps(layer):
+    value = step.forward(value)
+    if isinstance(step, Affine):
+        print(f"\nW =\n{step.W.toarray()}\nW x = {value[0]}")
+    elif isinstance(step, Absolute):
+        print(f"\n|x| on {np.flatnonzero(step.mask)}: {value[0]}")
+assert np.array_equal(value.ravel(), layer.forward(x).ravel())
+assert layer.forward(x).ravel().tolist() == [3, -2]
+
+# %% [markdown]
+# Backward is plain backpropagation through these layers: transposed matrices, and signs where |.| was taken. With
+# slope +1 at |0| the first of several largest cells takes the gradient, as in the frameworks; with slope 0 they share.
+
+# %%
+dy = np.array([[[10.0, 20.0]]])
+first, split = layer.backward(x, dy), cd.dense_pool(pool, ties="split").backward(x, dy)
+print(first)
+print(split)
+assert first.tolist() == [[[10, 0, 20, 0], [0, 0, 0, 0]]]
+assert split.sum() == first.sum()
+
+# %% [markdown]
+# Absent cells are dropped, never filled with 0 or -inf: windows at the edge are simply smaller, and a cell without a
+# partner goes on to the next level.
+
+# %%
+ragged = cd.dense_pool(cd.MaxPool((1, 5), kernel=3, stride=2, padding=1))
+print(ragged.forward(-1.0 - np.arange(5)[None]))
+assert cd.certify(ragged.pool).exact
+
+# %%
+shown = {
+    "max, 2x2 over 2x4": cd.dense_pool(cd.MaxPool((1, 2, 4), kernel=2)),
+    "max, 3 over 5, stride 2, padding 1": ragged,
+}
+figure = Figure(figsize=(15, 7.5), layout="constrained")
+for row, (title, tournament) in enumerate(shown.items()):
+    parts = [part for part in tournament.layers if isinstance(part, Fixed)]
+    kinks = [part for part in tournament.layers if not isinstance(part, Fixed)]
+    for k, part in enumerate(parts):
+        ax = figure.add_subplot(2, len(parts), row * len(parts) + k + 1)
+        plots.matrix(part.ties, ax)
+        if k % 2 == 0:
+            places = np.flatnonzero(kinks[k // 2].mask) + 1
+            ax.set_title(f"{title}\nhalf sums and half differences" if k == 0 else "half sums and half differences")
+            ax.set_xlabel(f"a = 1; then |.| of outputs {places[0]} to {places[-1]}", fontsize=9)
+        else:
+            ax.set_title("sum + |difference|")
+            ax.set_xlabel("a = 1", fontsize=9)
+pictures = Path(__file__).parent / "pictures"
+pictures.mkdir(exist_ok=True)
+figure.savefig(pictures / "pooling.png", dpi=110)
+
+# %%
+assert cd.certify(pool).require().exact
