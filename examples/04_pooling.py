@@ -71,9 +71,9 @@ for row, (title, tournament) in enumerate(shown.items()):
         ax = figure.add_subplot(2, len(parts), row * len(parts) + k + 1)
         plots.matrix(part.ties, ax)
         if k % 2 == 0:
-            places = np.flatnonzero(kinks[k // 2].mask) + 1
+            places = ", ".join(str(i + 1) for i in np.flatnonzero(kinks[k // 2].mask))
             ax.set_title(f"{title}\nhalf sums and half differences" if k == 0 else "half sums and half differences")
-            ax.set_xlabel(f"a = 1; then |.| of outputs {places[0]} to {places[-1]}", fontsize=9)
+            ax.set_xlabel(f"a = 1; then |.| of {places}", fontsize=9)
         else:
             ax.set_title("sum + |difference|")
             ax.set_xlabel("a = 1", fontsize=9)
