@@ -11,16 +11,25 @@ from convdense.activations import Abs, LeakyReLU
 from convdense.arguments import Array, complain
 from convdense.fixed import Fixed
 from convdense.flatten import Flatten
+from convdense.geometry import Linear
 from convdense.layers import Dense, TiedDense
 from convdense.pooling import PowerAverage, SumDivide
+from convdense.tiemap import TieMap
+from convdense.ties import tie
 from convdense.tournament import Tournament
 
 
 class Affine(NamedTuple):
-    """A dense layer, ``W x + b``; b is None where there is no bias."""
+    """A dense layer, ``W x + b``; b is None where there is no bias.
+
+    Where it has free weights, `ties` says which edges share them, and `name` whose they are, such as "0" for "0.w".
+    In a residual the identity stands before them, for which there are more rows and columns than `ties` has.
+    """
 
     W: Any  # scipy.sparse.csr_array, (outputs, inputs)
     b: Array | None = None
+    name: str = ""
+    ties: TieMap | None = None
 
     def forward(self, x: Array) -> Array:
         """Return (batch, outputs) for x of shape (batch, inputs)."""
@@ -30,6 +39,19 @@ class Affine(NamedTuple):
     def backward(self, x: Array, dy: Array) -> Array:  # noqa: ARG002  (every step's backward takes both)
         """Return dx, (batch, inputs)."""
         return np.asarray((self.W.conj().T @ dy.T).T)
+
+    def gradients(self, x: Array, dy: Array) -> dict[str, Array]:
+        """Return the gradients of its free parameters: those of its edges, ``dy x^T``, masked and summed over ties."""
+        if self.ties is None:
+            return {}
+        rows, cols = self.ties.shape
+        samples = x[:, x.shape[1] - cols :].reshape(len(x), *self.ties.in_shape)
+        upstream = dy[:, dy.shape[1] - rows :].reshape(len(dy), *self.ties.out_shape)
+        found = {_joined(self.name, "w"): self.ties.add_edges(samples, upstream)}
+        if self.b is not None:
+            ones = np.ones((len(x), 1), dy.dtype)
+            found[_joined(self.name, "b")] = self.ties.bias.add_edges(ones, upstream).reshape(self.ties.bias_shape)
+        return found
 
 
 class Absolute(NamedTuple):
@@ -97,12 +119,12 @@ def dense_steps(layer: Any, dtype: Any = "float64") -> list[Step]:  # noqa: ARG0
 @dense_steps.register
 def _(layer: TiedDense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
     bias = None if layer.b is None else layer.ties.bias.matrix(layer.b).toarray()[:, 0]
-    return [Affine(layer.matrix, bias)]
+    return [Affine(layer.matrix, bias, ties=layer.ties)]
 
 
 @dense_steps.register
 def _(layer: Dense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
-    return [Affine(sp.csr_array(layer.w), layer.b)]
+    return [Affine(sp.csr_array(layer.w), layer.b, ties=tie(Linear(layer.w.shape[1], layer.w.shape[0])))]
 
 
 @dense_steps.register
@@ -151,11 +173,33 @@ def _(layer: PowerAverage, dtype: Any = "float64") -> list[Step]:
     return [Absolute(np.ones(prod(layer.in_shape), bool), slope_at_zero=0), *dense_steps(layer.total, dtype)]
 
 
+def named(steps: list[Step], place: str) -> list[Step]:
+    """Return the steps with a place before the names of their parameters."""
+    return [step._replace(name=_joined(place, step.name)) if isinstance(step, Affine) else step for step in steps]
+
+
+def back_through(steps: list[Step], x: Array, dy: Array) -> tuple[Array, Array, dict[str, Array]]:
+    """Return y, dx and the gradients by plain dense backpropagation through a list, on flattened samples."""
+    values: list[Array] = [x]
+    gradients: dict[str, Array] = {}
+    for step in steps:
+        values.append(step.forward(values[-1]))
+    for step, before in zip(reversed(steps), reversed(values[:-1]), strict=True):
+        if isinstance(step, Affine):
+            gradients |= step.gradients(before, dy)
+        dy = step.backward(before, dy)
+    return values[-1], dy, gradients
+
+
+def _joined(*parts: str) -> str:
+    return ".".join(filter(None, parts))
+
+
 def beside(step: Step, n: int, dtype: Any) -> Step:
     """Return the step with n more coordinates in front that pass unchanged."""
     if isinstance(step, Affine):
         W = sp.csr_array(sp.block_diag([sp.eye_array(n, dtype=dtype), step.W], format="csr"))
-        return Affine(W, None if step.b is None else np.concatenate([np.zeros(n, step.b.dtype), step.b]))
+        return step._replace(W=W, b=None if step.b is None else np.concatenate([np.zeros(n, step.b.dtype), step.b]))
     if isinstance(step, Absolute):
         return Absolute(np.concatenate([np.zeros(n, bool), step.mask]), step.slope_at_zero)
     return Divide(np.concatenate([np.ones(n, step.divisors.dtype), step.divisors]))

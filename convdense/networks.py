@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array, batched, complain
-from convdense.dense_steps import Affine, Step, dense_steps
+from convdense.dense_steps import Affine, Step, dense_steps, named
 from convdense.files import read_arrays, save_arrays
 from convdense.geometry import paired_operands
 from convdense.tables import aligned
@@ -165,7 +165,7 @@ class Network:
 
 @dense_steps.register
 def _(layer: Network, dtype: Any = "float64") -> list[Step]:
-    return [step for part in layer.layers for step in dense_steps(part, dtype)]
+    return [step for i, part in enumerate(layer.layers) for step in named(dense_steps(part, dtype), str(i))]
 
 
 @direct_twin.register

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from secrets import randbits
 from typing import Any
 
@@ -14,7 +13,7 @@ from convdense.checks.ranges import PRECISION
 from convdense.checks.report import EQUAL, Finding, Judgement, compare
 from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation
 from convdense.checks.sizes import bit_budget, whole
-from convdense.dense_steps import Absolute, Step
+from convdense.dense_steps import Absolute, Step, back_through
 from convdense.geometry import Pool
 from convdense.networks import Network
 from convdense.plain import layer_to_plain, plain_to_layer
@@ -179,28 +178,19 @@ def _met(steps: list[Step], x: Array) -> list[Array]:
 
 
 def _compared(net: Network, mine: Any, steps: list[Step], x: Array, dy: Array) -> Iterator[Finding]:
-    """Yield the verdicts of one trial: the layers, and for the network itself also the list it takes apart into."""
+    """Yield the verdicts of one trial: the layers one by one, and the list of dense layers they come apart into."""
     direct = net.direct()
     y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
     if mine is not None:
         yield compare("y", mine.forward(x.copy()), y)
         yield compare("dx", mine.backward(x.copy(), dy.copy()), dx)
         return
-    listed_y, listed_dx = _listed(steps, x, dy)
+    listed_y, listed_dx, listed = back_through(steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1))
     own_dx, own = net.backward(x, dy)
-    for name, got, listed, expected in (("y", net.forward(x), listed_y, y), ("dx", own_dx, listed_dx, dx)):
+    roads = {"y": (net.forward(x), listed_y, y), "dx": (own_dx, listed_dx, dx)}
+    roads |= {name: (own[name], listed[name], gradient) for name, gradient in gradients.items()}
+    for name, (got, taken_apart, expected) in roads.items():
         finding = compare(name, got, expected)
-        yield finding if finding.verdict != EQUAL else compare(name, listed.reshape(expected.shape), expected)
-    for name, gradient in gradients.items():
-        yield compare(name, own[name], gradient)
-
-
-def _listed(steps: list[Step], x: Array, dy: Array) -> tuple[Array, Array]:
-    """Return y and dx, flattened, by plain dense backpropagation through the list."""
-    values = [x.reshape(len(x), -1)]
-    for step in steps:
-        values.append(step.forward(values[-1]))
-    upstream = dy.reshape(len(dy), prod(dy.shape[1:]))
-    for step, before in zip(reversed(steps), reversed(values[:-1]), strict=True):
-        upstream = step.backward(before, upstream)
-    return values[-1], upstream
+        if finding.verdict == EQUAL:
+            finding = compare(name, taken_apart.reshape(expected.shape), expected)
+        yield finding
