@@ -125,7 +125,7 @@ class TieMap:
         """The tie map with the sizes of its coefficients."""
         return replace(self, axes=tuple(a.absolute for a in self.axes))
 
-    @property
+    @cached_property
     def bias(self) -> "TieMap":
         """The tie map of the bias: a layer whose one input is 1."""
         return TieMap(tuple(spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes)))

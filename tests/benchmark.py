@@ -23,6 +23,7 @@ from tqdm import tqdm
 import convdense as cd
 from convdense.fixed import Fixed
 from convdense.tables import aligned
+from convdense.training import train
 
 REPEATS = 7
 SHORTEST = 5e-3  # seconds: what is shorter is repeated within one measurement
@@ -306,6 +307,33 @@ def pooling() -> Iterator[Figure]:
     yield Figure("pooling", "its other memory", "the input", peak_mb(network) * MB / x.nbytes, "x", 12)
 
 
+def lenet() -> cd.Network:
+    """The network of examples/05_training.py."""
+    return cd.network(
+        *(cd.Conv((1, 8, 8), 16, 3, padding=1), cd.ReLU(), cd.MaxPool((16, 8, 8), kernel=2)),
+        *(cd.Conv((16, 4, 4), 32, 3, padding=1), cd.ReLU(), cd.AvgPool((32, 4, 4), kernel=2), cd.Flatten()),
+        cd.Linear(128, 10),
+        seed=0,
+    )
+
+
+def training() -> Iterator[Figure]:
+    """One training step of a LeNet, batch 64: forward, loss, backward, a step of SGD, and the new matrices."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.uniform(size=(64, 1, 8, 8)), rng.integers(0, 10, 64)
+
+    def step(net: cd.Network) -> cd.Network:
+        *_, last = train(net, x, labels, epochs=1, batch=64)
+        return last.network
+
+    net = lenet()
+    direct = net.direct()
+    ours, theirs = step(net).parameters, step(direct).parameters
+    assert all(np.abs(p - theirs[name]).max() < 1e-12 for name, p in ours.items())
+    times = paired(lambda: step(net), lambda: step(direct))
+    yield ratio("training", "LeNet, a step of 64 digits, as dense layers", "the direct road", times, 4)
+
+
 def importing() -> Iterator[Figure]:
     """The price of ``import convdense``."""
     code = "from time import perf_counter as t; import scipy.sparse; start = t(); import convdense; print(t() - start)"
@@ -316,6 +344,7 @@ def importing() -> Iterator[Figure]:
 PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "assembly": assembly,
     "pooling": pooling,
+    "training": training,
     "operator": products,
     "today": today,  # and whatever imports torch last: its threads and those of NumPy's BLAS slow each other
     "import": importing,

@@ -7,6 +7,7 @@ else changes, so every check is seen to fail on the smallest mistake, and to acc
 import inspect
 import textwrap
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -28,6 +29,12 @@ class Defect(NamedTuple):
 
 def certified(layer) -> bool:
     return bool(cd.certify(layer, seed=1))
+
+
+def edge_by_edge(layer):
+    """Whether it is certified when every edge's gradient is computed by itself."""
+    with mock.patch.object(tiemap, "few_edges", return_value=False):
+        return certified(layer)
 
 
 def as_the_loops(layer) -> bool:
@@ -115,8 +122,11 @@ DEFECTS = [
     Defect("not transposed", layers.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.conj() @", "self.matrix.T.conj() @", SQUARE, certified),
     Defect("not conjugated", layers.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.T @", "self.matrix.T.conj() @", SKEW, checked_complex),
     Defect("x not conjugated", tiemap.TieMap.add_edges, ".conj(), dy.reshape", ", dy.reshape", ".conjugate(), dy.reshape", SKEW, checked_complex),
-    Defect("= for +=", entries.add_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, certified),
-    Defect("first sample only", entries.add_edges, "x[:, slab.col], dy[:, slab.row]", "x[:1, slab.col], dy[:1, slab.row]", "x[::1, slab.col], dy[::1, slab.row]", SKEW, certified),
+    Defect("= for +=", entries.add_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, edge_by_edge),
+    Defect("first sample only", entries.add_edges, "x[:, slab.col], dy[:, slab.row]", "x[:1, slab.col], dy[:1, slab.row]", "x[::1, slab.col], dy[::1, slab.row]", SKEW, edge_by_edge),
+    Defect("all edges: = for +=", entries.add_all_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, certified),
+    Defect("all edges: first sample only", entries.add_all_edges, "dy.T @ x", "dy[:1].T @ x[:1]", "dy[:].T @ x", SKEW, certified),
+    Defect("all edges: rows and columns exchanged", entries.add_all_edges, "slab.row * dense.shape[1] + slab.col", "(slab.col * dense.shape[0] + slab.row)", "slab.col + dense.shape[1] * slab.row", SKEW, certified),
     Defect("mean for sum over copies", tiemap.TieMap.add_edges, "return total.reshape", "return (total / self.counts().weights.ravel()).reshape", "return (+total).reshape", SKEW, certified),
     Defect("bias gradient averaged", layers.TiedDense.backward, "np.ones((len(x), 1), dy.dtype)", "np.ones((len(x), 1), dy.dtype) / len(x)", "np.full((len(x), 1), 1, dy.dtype)", SKEW, certified),
     Defect("steps with = for +=", layers.TiedDense.gradient_steps, "np.add.at(tied, entries.index, each)", "tied[entries.index] = each", "np.add.at(tied, entries.index, +each)", SKEW, steps_add_up),

@@ -122,7 +122,10 @@ SMALLER = "use a smaller kernel or more padding"
 IN_SHAPE = "needs a tuple (channels, *axes), such as (3, 32, 32)"
 AN_AXIS = "needs (channels, *axes) with at least one axis, such as (3, 32, 32)"
 POSITION = "needs an integer, or 3 integers within (2, 2, 3)"
-KINDS = "needs one of 'Conv', 'LocallyConnected', 'ConvTranspose', 'AvgPool', 'LpPool', 'MaxPool', 'MinPool', 'SumPool'"
+KINDS = (
+    "needs one of 'Conv', 'LocallyConnected', 'ConvTranspose', 'AvgPool', 'LpPool', 'MaxPool', 'MinPool', 'SumPool', "
+    "'Linear', 'ChannelScale'"
+)
 
 SIZES = [  # of kernel, stride and dilation alike: bad value, error, what is needed, nearest right value
     (0, ValueError, ONE_UP, 1),

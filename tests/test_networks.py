@@ -116,7 +116,7 @@ def networks(draw):
     return network(*layers, seed=draw(st.integers(0, 9)))
 
 
-@settings(max_examples=240, deadline=None, derandomize=True)
+@settings(max_examples=160, deadline=None, derandomize=True)
 @given(networks(), st.integers(0, 99), st.sampled_from(["float64", "float64", "float32"]))
 def random_networks(net, seed, dtype):
     try:
@@ -133,7 +133,7 @@ def random_networks(net, seed, dtype):
 def test_random_small_networks_are_exact_on_integers_and_every_kind_of_layer_was_drawn():
     SEEN.clear()
     random_networks()
-    assert {name: SEEN[name] for name in (*CHOICES, "linear") if SEEN[name] < 10} == {}
+    assert {name: SEEN[name] for name in (*CHOICES, "linear") if SEEN[name] < 8} == {}
     assert SEEN["exact"] > 5 * SEEN["refused"]
 
 

@@ -80,7 +80,7 @@ def of_activation(layer: Any) -> Evidence:
     evidence = of_network(net)
     x = whole(net) * np.repeat(np.arange(-8.0, 9), n).reshape(17, *layer.in_shape)
     exact = evidence.exact and _agree(net, x, x[::-1] + whole(net))
-    return Evidence(net, exact, 0.0, evidence.difference, evidence.bound)
+    return Evidence(layer, exact, 0.0, evidence.difference, evidence.bound)
 
 
 def _basis(pool: Pool) -> tuple[Array, Array]:

@@ -111,7 +111,7 @@ def certify_network(
         raise ValueError(complain("layer", f"sums of {bits} bits", needs, do))
     findings: dict[str, Finding] = {}
     seen: list[Array] | None = None
-    for trial, x, dy in drawn:
+    for trial, x, dy, _ in drawn:
         steps = trial.dense_layers()
         met = _met(steps, x)
         seen = met if seen is None else [a | b for a, b in zip(seen, met, strict=True)]
@@ -119,7 +119,7 @@ def certify_network(
             if finding.name not in findings or findings[finding.name].verdict == EQUAL:
                 findings[finding.name] = finding
     coverage = None if not seen or not seen[0].size else tuple(float(part.mean()) for part in seen)
-    bits = max(bit_budget(*trial) for trial in drawn)
+    bits = max(budget for *_, budget in drawn)
     run: dict[str, Any] = {"dtype": name, "batch": batch, "trials": len(drawn), "seed": seed, "bits": bits}
     return NetworkCertificate(layer, tuple(findings.values()), road=road, coverage=coverage, **run)  # type: ignore[arg-type]
 
@@ -157,11 +157,11 @@ def _drawn(
             yield net.with_parameters(parameters), *(whole_numbers(shape, unit) for shape in shapes)  # type: ignore[misc]
 
 
-def _trials(net: Network, dtype: str, batch: int, seed: int) -> Iterator[tuple[Network, Array, Array]]:
-    """Yield those draws whose sums are exact."""
+def _trials(net: Network, dtype: str, batch: int, seed: int) -> Iterator[tuple[Network, Array, Array, int]]:
+    """Yield those draws whose sums are exact, each with its bit budget."""
     for trial in _drawn(net, dtype, batch, seed, LARGEST):
-        if bit_budget(*trial) <= PRECISION[dtype]:
-            yield trial
+        if (bits := bit_budget(*trial)) <= PRECISION[dtype]:
+            yield *trial, bits
 
 
 def _met(steps: list[Step], x: Array) -> list[Array]:

@@ -1,0 +1,1159 @@
+"""Networks, pools and training refuse word for word what makes no sense; the nearest right input passes."""
+
+import ast
+import importlib
+import re
+import sys
+from collections import Counter
+from dataclasses import replace
+from math import nan
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convdense import (
+    Conv,
+    Dense,
+    Flatten,
+    LeakyReLU,
+    LpPool,
+    MaxPool,
+    Network,
+    ReLU,
+    Residual,
+    SumPool,
+    TiedDense,
+    TieMap,
+    batch_norm,
+    certify,
+    check,
+    dense_pool,
+    network,
+)
+from convdense.activations import Abs
+from convdense.checks.propagate import ahead, back
+from convdense.checks.sizes import sizes
+from convdense.dense_steps import dense_steps
+from convdense.files import read_arrays
+from convdense.geometry import AvgPool, ChannelScale, Linear
+from convdense.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
+from convdense.optimize import sgd
+from convdense.training import train
+from convdense.twins import direct_twin
+
+CONV = Conv((1, 4), 2, kernel=3)
+NET = network(CONV, ReLU(), Flatten(), Linear(4, 3), seed=0)
+LINE = Dense([[1.0]], [0.0])
+POOL = MaxPool((1, 4), kernel=2)
+HALVES = dense_pool(POOL, ties="split")
+POWER = dense_pool(LpPool((1, 4), kernel=2, p=2))
+TIES = TieMap.from_index([[0, 1], [1, 0]])
+SCALE = TiedDense(ChannelScale((2, 3)), np.ones(2), np.ones(2))
+ONES = {"0.w": np.ones((2, 1, 3)), "0.b": np.ones(2), "3.w": np.ones((3, 4)), "3.b": np.ones(3)}
+
+
+class Unknown:
+    """A layer that runs, and of which nothing else is known."""
+
+    in_shape = out_shape = (1, 4)
+
+    def forward(self, x):
+        return x
+
+    def backward(self, x, dy):
+        return dy
+
+    def __repr__(self):
+        return "Unknown()"
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Run where relative paths are the same in every run, and a message can be compared whole."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder.npz").mkdir()
+
+
+# Every call below is right as it stands: a row of a table changes one argument.
+
+
+def half(**changed):
+    return half_squared_error(**{"o": np.ones((2, 3)), "y": np.ones((2, 3)), **changed})
+
+
+def square(**changed):
+    return squared_error(**{"o": np.ones((2, 3)), "y": np.ones((2, 3)), **changed})
+
+
+def entropy(**changed):
+    return softmax_cross_entropy(**{"o": np.ones((2, 3)), "labels": [0, 2], **changed})
+
+
+def step(**changed):
+    given = {name: {"w": np.ones(2), "b": np.ones(1)} for name in ("parameters", "gradients", "velocity")}
+    return sgd(**{**given, "rate": 0.1, "momentum": 0.9, **changed})
+
+
+def trained(**changed):
+    right = {"net": NET, "x": np.ones((4, 1, 4)), "target": [0, 1, 2, 0], "epochs": 1, "batch": 3}
+    return list(train(**{**right, **changed}))
+
+
+def line(**changed):
+    right = {"net": network(LINE), "x": [[1.0]], "target": [[0.0]], "loss": half_squared_error, "epochs": 2}
+    return list(train(**{**right, "rate": 0.5, "momentum": 0.0, **changed}))
+
+
+def built(**changed):
+    return network(*changed.pop("layers", (CONV, ReLU())), **changed)
+
+
+def frozen(**changed):
+    return Network(**{"layers": NET.layers, **changed})
+
+
+def forward(layer, x):
+    return layer.forward(x)
+
+
+def backward(**changed):
+    right = {"layer": NET, "x": np.ones((3, 1, 4)), "dy": np.ones((3, 3)), **changed}
+    return right.pop("layer").backward(**right)
+
+
+def replaced(**changed):
+    return NET.with_parameters(changed.get("parameters", ONES))
+
+
+def saved(path="net.npz"):
+    NET.save(path)
+    return NET.load(path)
+
+
+def loaded(arrays=None, net=NET):
+    np.savez("net.npz", **(ONES if arrays is None else arrays))
+    return net.load("net.npz")
+
+
+def read(path="net.npz"):
+    np.savez("net.npz", **ONES)
+    np.save("one.npy", np.ones(3))
+    Path("one.npy").rename("one.npz")
+    np.savez("objects.npz", w=np.array([{}], object))
+    Path("cut.npz").write_bytes(Path("net.npz").read_bytes()[:-30])
+    Path("text.npz").write_text("no arrays")
+    Path("empty.npz").touch()
+    return read_arrays(Path(path))
+
+
+def taken_apart(layer=NET):
+    return dense_steps(layer)
+
+
+def listed(layer=POOL):
+    return network(layer).dense_layers()
+
+
+def twin(layer=NET):
+    return direct_twin(layer)
+
+
+def leaky(**changed):
+    return LeakyReLU(**{"slope": 0.25, **changed})
+
+
+def bent(**changed):
+    right = {"layer": ReLU((2,)), "x": [[1.0, 2.0]], **changed}
+    return right["layer"].forward(right["x"])
+
+
+def bent_back(**changed):
+    right = {"layer": ReLU((2,)), "x": [[1.0, 2.0]], "dy": [[1.0, 1.0]], **changed}
+    return right.pop("layer").backward(**right)
+
+
+def some_abs(**changed):
+    return Abs(**{"in_shape": (4,), "axis": 0, "start": 2, "stop": 4, **changed})
+
+
+def flat(**changed):
+    return forward(**{"layer": Flatten((2, 3)), "x": np.ones((4, 2, 3)), **changed})
+
+
+def flat_back(**changed):
+    return backward(**{"layer": Flatten((2, 3)), "x": np.ones((4, 2, 3)), "dy": np.ones((4, 6)), **changed})
+
+
+def norm(**changed):
+    return batch_norm(**{"in_shape": (2, 3), "mean": np.ones(2), "var": np.ones(2), "eps": 0.5, **changed})
+
+
+def linear(**changed):
+    return Linear(**{"in_features": 3, "out_features": 2, **changed})
+
+
+def scale(**changed):
+    return ChannelScale(**{"in_shape": (3, 4), **changed})
+
+
+def certified(**changed):
+    return certify(**{"layer": POOL, "seed": 0, **changed})
+
+
+def proven(**changed):
+    """Certify a layer with weights: what it may be asked beside, a pool or a network may not."""
+    return certify(**{"layer": Conv((1, 3), 1, kernel=2), "seed": 0, **changed})
+
+
+def again(certificate, **changed):
+    return replace(certificate, **changed).rerun()
+
+
+def drawn_again(**changed):
+    return again(proven(method="random"), **changed)
+
+
+def judged_again(implementation=HALVES):
+    return certified(implementation=HALVES).rerun(implementation)
+
+
+def checked(**changed):
+    return check(**{"layer": NET, "x": np.ones((3, 1, 4)), "dy": np.ones((3, 3)), **changed})
+
+
+def pooled(**changed):
+    return check(**{"layer": POOL, "x": np.ones((3, 1, 4)), "dy": np.ones((3, 1, 2)), **changed})
+
+
+def checked_conv(**changed):
+    right = {"layer": CONV, "x": np.ones((3, 1, 4)), "w": np.ones((2, 1, 3)), "dy": np.ones((3, 2, 2))}
+    return check(**{**right, **changed})
+
+
+def sized(layer=NET):
+    return sizes(layer)
+
+
+def rounded(layer=LINE):
+    return ahead.dispatch(type(layer))(layer, None, None) if isinstance(layer, Unknown) else forward(layer, [1.0])
+
+
+def rounded_back(layer=LINE):
+    if isinstance(layer, Unknown):
+        return back.dispatch(type(layer))(layer, None, None, None)
+    return backward(layer=layer, x=[1.0], dy=[1.0])
+
+
+NUMBERS = "needs an array of integers, float32, float64, complex64 or complex128"
+CONVERT = "convert it first, e.g. with .astype(float)"
+ONE_LENGTH = "needs an array, all rows of one length"
+ONE_UP, ZERO_UP = "needs an integer of at least 1", "needs an integer of at least 0"
+SAME_BATCH = "the batch of x; give both the same batch"
+WITHOUT_KIND = "labels: got dtype {}; needs integers: the number of each sample's class"
+FLOATS = np.ones(2, np.float32)
+FRACTION = "needs a number from 0 to 1"
+DTYPES = "needs one of 'float64', 'float32'"
+PRECISIONS = "needs one of 'float32', 'float64'"
+
+LOSSES = (
+    [
+        (call, {"o": bad}, error, f"o: got {message}", {})
+        for call in (half, square, entropy)
+        for bad, error, message in [
+            (np.ones((2, 3), complex), TypeError, "dtype complex128; needs real numbers"),
+            (np.ones((2, 3), bool), TypeError, f"dtype bool; {NUMBERS}; {CONVERT}"),
+            (np.ones((2, 3), np.float16), TypeError, f"dtype float16; {NUMBERS}; {CONVERT}"),
+            ([[1, 2], [3]], ValueError, f"rows of different lengths; {ONE_LENGTH}"),
+            (1.0, ValueError, "shape (); needs (batch, ...), at least one sample"),
+            (np.ones((0, 3)), ValueError, "shape (0, 3); needs (batch, ...), at least one sample"),
+            (np.ones((2, 0)), ValueError, "shape (2, 0); needs (batch, ...), at least one sample"),
+        ]
+    ]
+    + [
+        (call, {"y": bad}, error, f"y: got {message}", {"y": good})
+        for call in (half, square)
+        for bad, error, message, good in [
+            (np.ones((2, 3), complex), TypeError, "dtype complex128; needs real numbers", np.ones((2, 3), int)),
+            ([["a", "b", "c"]] * 2, TypeError, f"dtype <U1; {NUMBERS}; {CONVERT}", [[1, 2, 3]] * 2),
+            ([[1, 2, 3], [3]], ValueError, f"rows of different lengths; {ONE_LENGTH}", [[1, 2, 3], [3, 2, 1]]),
+            (np.ones(3), ValueError, "shape (3,); needs (2, 3), the shape of o", np.ones((2, 3))),
+            (np.ones((3, 2)), ValueError, "shape (3, 2); needs (2, 3), the shape of o", np.ones((2, 3))),
+            (1, ValueError, "shape (); needs (2, 3), the shape of o", np.ones((2, 3))),
+        ]
+    ]
+    + [
+        (entropy, {"o": np.ones(3)}, ValueError, "o: got shape (3,); needs (batch, classes)", {"o": np.ones((2, 3))}),
+        (entropy, {"o": np.ones((2, 3, 1))}, ValueError, "o: got shape (2, 3, 1); needs (batch, classes)", {}),
+        (entropy, {"labels": [0.0, 2.0]}, TypeError, WITHOUT_KIND.format("float64"), {"labels": [0, 2]}),
+        (entropy, {"labels": [0j, 2]}, TypeError, WITHOUT_KIND.format("complex128"), {"labels": np.uint8([0, 2])}),
+        (entropy, {"labels": [True, False]}, TypeError, f"labels: got dtype bool; {NUMBERS}; {CONVERT}", {}),
+        (
+            entropy,
+            {"labels": ["0", "2"]},
+            TypeError,
+            f"labels: got dtype <U1; {NUMBERS}; {CONVERT}",
+            {"labels": [0, 2]},
+        ),
+        (entropy, {"labels": [0]}, ValueError, "labels: got shape (1,); needs (2,), one label for each sample", {}),
+        (entropy, {"labels": 0}, ValueError, "labels: got shape (); needs (2,), one label for each sample", {}),
+        (
+            entropy,
+            {"labels": [[1, 0, 0], [0, 0, 1]]},
+            ValueError,
+            "labels: got shape (2, 3); needs (2,), one label for each sample",
+            {"labels": [0, 2]},
+        ),
+        (
+            entropy,
+            {"labels": [0, 3]},
+            ValueError,
+            "labels: got 3 at 1; needs 0 to 2, for 3 classes",
+            {"labels": [0, 2]},
+        ),
+        (
+            entropy,
+            {"labels": [-1, 3]},
+            ValueError,
+            "labels: got -1 at 0; needs 0 to 2, for 3 classes",
+            {"labels": [0, 2]},
+        ),
+    ]
+)
+
+FINITE, BELOW_ONE = "needs a finite number of at least 0", "needs a number from 0 up to, not including, 1"
+STEPS = [
+    (step, {"rate": bad}, ValueError, f"rate: got {bad}; {FINITE}", {"rate": good})
+    for bad, good in ((-0.1, 0.0), (nan, 0), (float("inf"), 1e300))
+] + [
+    (step, {"momentum": bad}, ValueError, f"momentum: got {bad}; {BELOW_ONE}", {"momentum": good})
+    for bad, good in ((-0.1, 0.0), (1, 0.999), (1.0, 0), (nan, 0.5))
+] + [
+    (step, {name: bad}, ValueError, f"{name}: got {got}; needs 'w', 'b', the names of the parameters", {name: good})
+    for name in ("gradients", "velocity")
+    for good in [{"b": np.ones(1), "w": np.ones(2)}]  # the order is no matter
+    for bad, got in [
+        ({"w": np.ones(2)}, "'w'"),
+        ({**good, "c": 1}, "'b', 'w', 'c'"),
+        ({}, "none"),
+    ]
+] + [
+    (
+        step,
+        {"parameters": {}, "velocity": None},
+        ValueError,
+        "gradients: got 'w', 'b'; needs none, the names of the parameters",
+        {"parameters": {}, "gradients": {}, "velocity": None},
+    ),
+]  # fmt: skip
+
+DOWN = "use a smaller rate, or look at the data"
+IN_LINE = "layer 0, Dense(1 outputs, 1 inputs)"
+ONE_OF = "one for each sample"
+TRAINING = [
+    (trained, {name: bad}, error, f"{name}: got {bad!r}; {ONE_UP}", {name: 1})
+    for name in ("batch", "epochs")
+    for bad, error in ((0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError), ("1", TypeError))
+] + [
+    (
+        trained,
+        {"x": np.ones((4, 4))},
+        ValueError,
+        f"x: got shape (4, 4); needs (1, 4) or (batch, 1, 4), for {NET!r}",
+        {"x": np.ones((4, 1, 4))},
+    ),
+    (trained, {"x": np.ones((4, 1, 4), bool)}, TypeError, f"x: got dtype bool; {NUMBERS}; {CONVERT}", {}),
+    (
+        trained,
+        {"x": np.ones((1, 4)), "target": [0]},
+        ValueError,
+        "x: got shape (1, 4); needs (samples, *in_shape), at least one sample",
+        {"x": np.ones((1, 1, 4)), "target": [0]},
+    ),
+    (
+        trained,
+        {"x": np.ones((0, 1, 4)), "target": []},
+        ValueError,
+        "x: got shape (0, 1, 4); needs (samples, *in_shape), at least one sample",
+        {"x": np.ones((1, 1, 4)), "target": [0]},
+    ),
+    (trained, {"target": [0, 1, 2]}, ValueError, f"target: got shape (3,); needs (4, ...), {ONE_OF}", {}),
+    (trained, {"target": 0}, ValueError, f"target: got shape (); needs (4, ...), {ONE_OF}", {}),
+    (trained, {"target": [[0, 1, 2, 0]]}, ValueError, f"target: got shape (1, 4); needs (4, ...), {ONE_OF}", {}),
+    (trained, {"rate": -1.0}, ValueError, f"rate: got -1.0; {FINITE}", {"rate": 0.0}),
+    (trained, {"momentum": 1.0}, ValueError, f"momentum: got 1.0; {BELOW_ONE}", {"momentum": 0.0}),
+    (
+        line,
+        {"x": [[nan]]},
+        FloatingPointError,
+        f"training: got nan in the input at step 0; needs finite numbers; {DOWN}",
+        {"x": [[0.0]]},
+    ),
+    (
+        line,  # w = 1 and b = 0 give 1; one step down w is 1 - rate, b is -rate, and -3e308 there is not
+        {"rate": 1.5e308},
+        FloatingPointError,
+        f"training: got -inf in the output of {IN_LINE}, at step 1; needs finite numbers; {DOWN}",
+        {"rate": 1.0},
+    ),
+    (
+        line,  # -2e200 there is, but not its square
+        {"rate": 1e200},
+        FloatingPointError,
+        f"training: got a loss of inf at step 1, after {IN_LINE}; needs a finite loss; {DOWN}",
+        {"rate": 1e100},
+    ),
+    (
+        line,
+        {"loss": lambda o, y: Loss(nan, o)},
+        FloatingPointError,
+        f"training: got a loss of nan at step 0, after {IN_LINE}; needs a finite loss; {DOWN}",
+        {"loss": lambda o, y: Loss(0.0, o)},
+    ),
+    (
+        line,
+        {"net": network(LINE, Dense([[1.0]]), ReLU()), "loss": lambda o, y: Loss(nan, o)},
+        FloatingPointError,
+        f"training: got a loss of nan at step 0, after layer 2, ReLU((1,)); needs a finite loss; {DOWN}",
+        {"net": network(LINE, Dense([[1.0]]), ReLU())},
+    ),
+    (
+        line,
+        {"net": network(LINE, Dense([[2e308 / 2], [1.0]])), "target": [[0.0, 0.0]], "x": [[4.0]]},
+        FloatingPointError,
+        "training: got inf in the output of layer 1, Dense(2 outputs, 1 inputs), at step 0; "
+        f"needs finite numbers; {DOWN}",
+        {"net": network(LINE, Dense([[2.0], [1.0]])), "target": [[0.0, 0.0]], "x": [[4.0]]},
+    ),
+]
+
+A_READY_LAYER = "needs a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
+FLATTEN = "put a Flatten() between them"
+BUILT = [
+    (built, {"layers": ()}, ValueError, "layers: got none; needs at least one layer", {"layers": (CONV,)}),
+    (frozen, {"layers": ()}, ValueError, "layers: got none; needs at least one layer", {}),
+    (built, {"layers": (Residual(),)}, ValueError, "layers: got none; needs at least one layer", {}),
+    *(
+        (built, {"layers": (CONV, bad)}, TypeError, f"layer 1: got {bad!r}; {A_READY_LAYER}", {"layers": (CONV, good)})
+        for bad, good in ((3, ReLU()), ("relu", ReLU()), (None, ReLU()), (ReLU, ReLU()), ({}, ReLU()), ((), ReLU()))
+    ),
+    (built, {"layers": (Conv,)}, TypeError, f"layer 0: got {Conv!r}; {A_READY_LAYER}", {"layers": (CONV,)}),
+    (
+        built,
+        {"layers": (CONV, Residual(ReLU(), "relu"))},
+        TypeError,
+        f"layer 1.1: got 'relu'; {A_READY_LAYER}",
+        {"layers": (CONV, Residual(ReLU(), ReLU()))},
+    ),
+    *(
+        (
+            built,
+            {"layers": (bad,)},
+            ValueError,
+            f"layer {place}: got {shown}; needs {name}(in_shape=...), or a layer before it that says its shape",
+            {"layers": (good,)},
+        )
+        for place, bad, shown, name, good in [
+            ("0", ReLU(), "ReLU()", "ReLU", ReLU((2,))),
+            ("0", LeakyReLU(0.25), "LeakyReLU(0.25)", "LeakyReLU", LeakyReLU(0.25, (2,))),
+            ("0", Flatten(), "Flatten()", "Flatten", Flatten((2,))),
+            ("0.0", Residual(ReLU()), "ReLU()", "ReLU", Residual(ReLU((2,)))),
+        ]
+    ),
+    (
+        built,
+        {"layers": (CONV, Linear(5, 1))},
+        ValueError,
+        "layer 1, Dense(1 outputs, 5 inputs): got an input of shape (5,); "
+        f"needs (2, 2), which layer 0, TiedDense({CONV!r}), gives",
+        {"layers": (CONV, Flatten(), Linear(4, 1))},
+    ),
+    (
+        built,
+        {"layers": (CONV, Linear(4, 1))},
+        ValueError,
+        "layer 1, Dense(1 outputs, 4 inputs): got an input of shape (4,); "
+        f"needs (2, 2), which layer 0, TiedDense({CONV!r}), gives; {FLATTEN}",
+        {"layers": (CONV, Flatten(), Linear(4, 1))},
+    ),
+    (
+        built,
+        {"layers": (CONV, ReLU(), MaxPool((2, 3), kernel=2))},
+        ValueError,
+        "layer 2, Tournament(MaxPool((2, 3), kernel=2)): got an input of shape (2, 3); "
+        "needs (2, 2), which layer 1, ReLU((2, 2)), gives",
+        {"layers": (CONV, ReLU(), MaxPool((2, 2), kernel=2))},
+    ),
+    (
+        built,
+        {"layers": (CONV, ReLU((4, 1)))},
+        ValueError,
+        f"layer 1, ReLU((4, 1)): got an input of shape (4, 1); needs (2, 2), which layer 0, TiedDense({CONV!r}), gives",
+        {"layers": (CONV, ReLU((2, 2)))},
+    ),
+    (
+        frozen,
+        {"layers": (LINE, Dense([[1.0, 2.0]]))},
+        ValueError,
+        "layer 1, Dense(1 outputs, 2 inputs): got an input of shape (2,); "
+        "needs (1,), which layer 0, Dense(1 outputs, 1 inputs), gives",
+        {"layers": (LINE, LINE)},
+    ),
+    (
+        built,
+        {"layers": (Residual(CONV),)},
+        ValueError,
+        "layers: got (1, 4) -> (2, 2); needs equal shapes, for both are added; use padding='same'",
+        {"layers": (Residual(Conv((1, 4), 1, kernel=3, padding="same")),)},
+    ),
+    *(
+        (built, {"dtype": bad}, ValueError, f"dtype: got {bad!r}; {DTYPES}", {"dtype": good})
+        for bad, good in (("float16", "float32"), ("int64", "float64"), (np.float32, "float32"), (None, "float64"))
+    ),
+    *(
+        (built, {"seed": bad}, error, f"seed: got {bad!r}; {ZERO_UP}", {"seed": good})
+        for bad, error, good in ((-1, ValueError, 0), (1.0, TypeError, 1), (True, TypeError, None), ("1", TypeError, 1))
+    ),
+]
+
+FOR_NET = "for Network(4 layers, (1, 4) -> (3,))"
+PAIRS = [  # x and dy: the layer, its shapes and what its messages name, which for a twin is what it has the shapes of
+    (NET, (1, 4), (3,), f"{NET!r}"),
+    (network(Residual(LINE)).layers[0], (1,), (1,), "Network(1 layers, (1,) -> (1,))"),
+    (Flatten((2, 3)), (2, 3), (6,), "Flatten((2, 3))"),
+    (LINE, (1,), (1,), "Dense(1 outputs, 1 inputs)"),
+    (SCALE, (2, 3), (2, 3), "TiedDense(ChannelScale((2, 3)))"),
+    (direct_twin(network(CONV).layers[0]), (1, 4), (2, 2), f"{CONV!r}"),
+    (direct_twin(SCALE), (2, 3), (2, 3), "ChannelScale((2, 3))"),
+    (direct_twin(LINE), (1,), (1,), "Dense(1 outputs, 1 inputs)"),
+    (direct_twin(dense_pool(POOL)), (1, 4), (1, 2), f"{POOL!r}"),
+    (direct_twin(ReLU((2,))), (2,), (2,), "DirectReLU(0, (2,))"),
+    (direct_twin(LeakyReLU(0.25, (2,))), (2,), (2,), "DirectReLU(0.25, (2,))"),
+]
+RUN = (
+    [
+        row
+        for layer, in_shape, out_shape, name in PAIRS
+        for right in [{"layer": layer, "x": np.ones((3, *in_shape)), "dy": np.ones((3, *out_shape))}]
+        for alone in [{"layer": layer, "x": right["x"]}]
+        for wide_in, wide_out in [[f"(batch, {str(shape)[1:-1].rstrip(',')})" for shape in (in_shape, out_shape)]]
+        for long, short in [((3, 7, *out_shape), (2, *out_shape))]
+        for x_needs in [f"needs {in_shape} or {wide_in}, for {name}"]
+        for row in [
+            (forward, {**alone, "x": np.ones(7)}, ValueError, f"x: got shape (7,); {x_needs}", alone),
+            (forward, {**alone, "x": np.ones((3, 7))}, ValueError, f"x: got shape (3, 7); {x_needs}", alone),
+            (forward, {**alone, "x": right["x"] > 0}, TypeError, f"x: got dtype bool; {NUMBERS}; {CONVERT}", alone),
+            (backward, {**right, "x": np.ones(7)}, ValueError, f"x: got shape (7,); {x_needs}", right),
+            (
+                backward,
+                {**right, "dy": np.ones(long)},
+                ValueError,
+                f"dy: got shape {long}; needs {out_shape} or {wide_out}, for {name}",
+                right,
+            ),
+            (
+                backward,
+                {**right, "dy": np.ones(short)},
+                ValueError,
+                f"dy: got shape {short}; needs {(3, *out_shape)}, {SAME_BATCH}",
+                right,
+            ),
+            (
+                backward,
+                {**right, "dy": np.ones(out_shape)},
+                ValueError,
+                f"dy: got shape {out_shape}; needs {(3, *out_shape)}, {SAME_BATCH}",
+                right,
+            ),
+            (backward, {**right, "dy": right["dy"] > 0}, TypeError, f"dy: got dtype bool; {NUMBERS}; {CONVERT}", right),
+        ]
+    ]
+    + [
+        (
+            forward,
+            {"layer": layer, "x": [[1], [1, 2]]},
+            ValueError,
+            f"x: got rows of different lengths; {ONE_LENGTH}",
+            {"layer": layer, "x": np.ones(layer.in_shape)},
+        )
+        for layer in (NET, Flatten((2, 3)), LINE, direct_twin(LINE), direct_twin(ReLU((2,))))
+    ]
+    + [
+        (
+            forward,
+            {"layer": direct_twin(ReLU((2,))), "x": np.ones((3, 2), complex)},
+            TypeError,
+            "x: got dtype complex128; needs real numbers, which can be compared",
+            {"layer": direct_twin(ReLU((2,))), "x": np.ones((3, 2))},
+        ),
+        (
+            backward,
+            {"layer": direct_twin(ReLU((2,))), "x": np.ones((3, 2), complex), "dy": np.ones((3, 2))},
+            TypeError,
+            "x: got dtype complex128; needs real numbers, which can be compared",
+            {"layer": direct_twin(ReLU((2,))), "x": np.ones((3, 2)), "dy": np.ones((3, 2))},
+        ),
+        *(
+            (
+                forward,
+                {"layer": direct_twin(layer).with_weights(**weights), "x": np.ones(layer.in_shape)},
+                ValueError,
+                f"{message}, for {name}",
+                {"layer": direct_twin(layer).with_weights(layer.w, layer.b), "x": np.ones(layer.in_shape)},
+            )
+            for layer, name in ((SCALE, "ChannelScale((2, 3))"), (LINE, "Dense(1 outputs, 1 inputs)"))
+            for weights, message in [
+                ({"w": np.ones(3)}, f"w: got shape (3,); needs {layer.weight_shape}"),
+                ({"w": layer.w, "b": np.ones(3)}, f"b: got shape (3,); needs {layer.bias_shape}"),
+            ]
+        ),
+    ]
+)
+
+NAMES = "'0.w', '0.b', '3.w', '3.b'"
+FEWER = {name: a for name, a in ONES.items() if name != "0.b"}
+TURNED = {**ONES, "3.w": np.ones((4, 3))}
+PARAMETERS = [
+    (call, {argument: bad}, ValueError, message, {argument: ONES})
+    for call, argument in ((replaced, "parameters"), (loaded, "arrays"))
+    for bad, message in [
+        (FEWER, f"parameters: got no '0.b'; needs {NAMES}"),
+        ({**ONES, "1.w": np.ones(2)}, f"parameters: got '1.w', which is unknown; needs {NAMES}"),
+        ({**FEWER, "0.B": np.ones(2)}, f"parameters: got no '0.b', '0.B', which is unknown; needs {NAMES}"),
+        ({}, f"parameters: got no '0.b', no '0.w', no '3.b', no '3.w'; needs {NAMES}"),
+        (TURNED, "3.w: got shape (4, 3); needs (3, 4), as here"),
+        ({**ONES, "0.b": np.ones((1, 2))}, "0.b: got shape (1, 2); needs (2,), as here"),
+        ({**ONES, "0.b": np.ones(())}, "0.b: got shape (); needs (2,), as here"),
+    ]
+] + [
+    (
+        loaded,
+        {"net": network(ReLU((2,)))},
+        ValueError,
+        "parameters: got '0.b', which is unknown, '0.w', which is unknown, '3.b', which is unknown, "
+        "'3.w', which is unknown; needs none",
+        {"net": network(ReLU((2,))), "arrays": {}},
+    ),
+    (
+        loaded,
+        {"arrays": {**ONES, "3.b": np.ones(3, np.float32)}},
+        ValueError,
+        '3.b: got dtype float32; needs float64, as here; make the network with dtype="float32"',
+        {"arrays": {**ONES, "3.b": np.ones(3)}},
+    ),
+    (
+        loaded,
+        {"net": network(CONV, ReLU(), Flatten(), Linear(4, 3), dtype="float32")},
+        ValueError,
+        '0.w: got dtype float64; needs float32, as here; make the network with dtype="float64"',
+        {},
+    ),
+]
+
+NPZ = "needs an .npz file of arrays, as numpy.savez writes it"
+FILES = [
+    (saved, {"path": "net"}, ValueError, "path: got net; needs a name that ends in .npz", {"path": "net.npz"}),
+    (saved, {"path": "net.npy"}, ValueError, "path: got net.npy; needs a name that ends in .npz", {}),
+    (saved, {"path": "net.NPZ"}, ValueError, "path: got net.NPZ; needs a name that ends in .npz", {}),
+    (saved, {"path": Path("net.mtx")}, ValueError, "path: got net.mtx; needs a name that ends in .npz", {}),
+    (saved, {"path": ".npz"}, ValueError, "path: got .npz; needs a name that ends in .npz", {"path": "a.npz"}),
+    (
+        saved,
+        {"path": "folder.npz"},
+        ValueError,
+        "path: got folder.npz, which is a folder; needs the name of a file",
+        {"path": "folder.npz/a.npz"},
+    ),
+    (
+        saved,
+        {"path": "nowhere/net.npz"},
+        ValueError,
+        f"path: got {Path('nowhere/net.npz')}; needs a folder that exists, which nowhere does not",
+        {"path": "folder.npz/net.npz"},
+    ),
+    (
+        read,
+        {"path": "no.npz"},
+        ValueError,
+        "path: got no.npz (No such file or directory); needs an .npz file that can be read",
+        {"path": "net.npz"},
+    ),
+    *(
+        (read, {"path": f"{name}.npz"}, ValueError, f"path: got {name}.npz; {NPZ}", {"path": "net.npz"})
+        for name in ("one", "objects", "cut", "text", "empty")
+    ),
+]
+
+OWN_STEPS, OWN_TWIN = "register your own with @dense_steps.register", "register its twin with @direct_twin.register"
+DIRECTLY = "needs a TiedDense of a convolution or a ChannelScale, which can be run directly"
+FIRST = 'needs ties="first": the direct pool hands everything to the first of several largest'
+TAKEN_APART = [
+    (call, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
+    for call, needs in (
+        (taken_apart, f"needs a layer made of matrices and |x|; {OWN_STEPS}"),
+        (twin, f"needs a layer that has a direct form; {OWN_TWIN}"),
+        (sized, "needs a layer whose sums are known, made of matrices and |x|"),
+    )
+    for bad, good in ((3, LINE), (CONV, network(CONV).layers[0]), (POOL, dense_pool(POOL)), (Unknown(), LINE))
+] + [
+    (
+        taken_apart,
+        {"layer": bad},
+        ValueError,
+        f"layer: got {shown}; needs one that knows its in_shape; write {name}(in_shape=...)",
+        {"layer": good},
+    )
+    for bad, shown, name, good in [
+        (ReLU(), "ReLU()", "ReLU", ReLU((2,))),
+        (LeakyReLU(0.25), "LeakyReLU(0.25)", "LeakyReLU", LeakyReLU(0.25, (2,))),
+        (Flatten(), "Flatten()", "Flatten", Flatten((2,))),
+    ]
+] + [
+    (
+        call,
+        {"layer": bad},
+        TypeError,
+        f"layer: got {POWER!r}; needs p=1: other powers are neither matrices nor |x|; use an AvgPool or a MaxPool",
+        {"layer": good},
+    )
+    for call, bad, good in (
+        (taken_apart, POWER, dense_pool(LpPool((1, 4), kernel=2, p=1))),
+        (listed, POWER.pool, LpPool((1, 4), kernel=2, p=1)),
+    )
+] + [
+    (twin, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
+    for bad, needs, good in [
+        (TiedDense(TIES, np.ones(2)), DIRECTLY, TiedDense(CONV, np.ones((2, 1, 3)))),
+        (TiedDense(SumPool((1, 4), kernel=2), np.ones(())), DIRECTLY, dense_pool(SumPool((1, 4), kernel=2))),
+        (HALVES, FIRST, dense_pool(POOL, ties="first")),
+    ]
+]  # fmt: skip
+
+ELEMENTWISE = (
+    [
+        (leaky, {"slope": bad}, error, f"slope: got {shown}; {FRACTION}", {"slope": good})
+        for bad, error, shown, good in [
+            (-0.1, ValueError, "-0.1", 0.0),
+            (1.5, ValueError, "1.5", 1.0),
+            (2, ValueError, "2", 1),
+            (nan, ValueError, "nan", 0.5),
+            (True, TypeError, "True", 1),
+            ("0.1", TypeError, "'0.1'", 0.1),
+            (None, TypeError, "None", 0),
+            (0.5j, TypeError, "0.5j", 0.5),
+        ]
+    ]
+    + [
+        (call, {"x": bad}, error, f"x: got {message}", {"x": [[1.0, 2.0]]})
+        for call in (bent, bent_back)
+        for bad, error, message in [
+            ([[1j, 2]], TypeError, "dtype complex128; needs real numbers, which have a sign"),
+            ([[True, False]], TypeError, f"dtype bool; {NUMBERS}; {CONVERT}"),
+            ([[1, 2], [3]], ValueError, f"rows of different lengths; {ONE_LENGTH}"),
+            ([[1, 2, 3]], ValueError, "shape (1, 3); needs (2,) or (batch, 2), for ReLU((2,))"),
+            (1.0, ValueError, "shape (); needs (2,) or (batch, 2), for ReLU((2,))"),
+        ]
+    ]
+    + [
+        (
+            bent,
+            {"layer": LeakyReLU(0.25, (2,)), "x": [1.0]},
+            ValueError,
+            "x: got shape (1,); needs (2,) or (batch, 2), for LeakyReLU(0.25, in_shape=(2,))",
+            {"layer": LeakyReLU(0.25, (2,)), "x": [1.0, 2.0]},
+        ),
+        (
+            bent_back,
+            {"dy": [[1j, 2]]},
+            TypeError,
+            "dy: got dtype complex128; needs real numbers, which have a sign",
+            {},
+        ),
+        (bent_back, {"dy": [["1", "2"]]}, TypeError, f"dy: got dtype <U1; {NUMBERS}; {CONVERT}", {}),
+        (bent_back, {"dy": [1.0, 2.0]}, ValueError, "dy: got shape (2,); needs (1, 2), the shape of x", {}),
+        (
+            bent_back,  # where the layer knows no shape, x says it
+            {"layer": ReLU(), "dy": np.ones((1, 3))},
+            ValueError,
+            "dy: got shape (1, 3); needs (1, 2), the shape of x",
+            {"layer": ReLU()},
+        ),
+        (some_abs, {"axis": -1}, ValueError, f"axis: got -1; {ZERO_UP}", {"axis": 0}),
+        (some_abs, {"axis": 0.0}, TypeError, f"axis: got 0.0; {ZERO_UP}", {"axis": 0}),
+    ]
+)
+
+REAL_FLOATS = "needs real floats; use .astype(float)"
+VARIANCE = "needs a variance of at least 0 and a positive sum with eps"
+CHANNELS = "needs a tuple (channels, *axes) or (features,), such as (3, 32, 32)"
+AN_AXIS = "needs (channels, *axes) or (features,)"
+NORMS = [
+    (norm, {name: bad}, error, f"{name}: got {message}", {name: np.ones(2)})
+    for name in ("mean", "var", "weight", "bias")
+    for bad, error, message in [
+        (np.ones(3), ValueError, "shape (3,); needs (2,), for ChannelScale((2, 3))"),
+        (np.ones((2, 3)), ValueError, "shape (2, 3); needs (2,), for ChannelScale((2, 3))"),
+        (1.0, ValueError, "shape (); needs (2,), for ChannelScale((2, 3))"),
+        ([1, 1], TypeError, f"dtype int64; {REAL_FLOATS}"),
+        ([1j, 1], TypeError, f"dtype complex128; {REAL_FLOATS}"),
+        ([True, True], TypeError, f"dtype bool; {NUMBERS}; {CONVERT}"),
+        ([1.0, nan], ValueError, "nan at (1,); needs finite numbers; remove NaN and infinity first"),
+        ([-float("inf"), 1.0], ValueError, "-inf at (0,); needs finite numbers; remove NaN and infinity first"),
+    ]
+] + [
+    (norm, {"eps": bad}, TypeError, f"eps: got {bad!r}; needs a number of at least 0", {"eps": good})
+    for bad, good in ((True, 1), ("0", 0), (None, 1e-5), (1j, 1.0))
+] + [
+    (norm, {"var": [1.0, -0.5]}, ValueError, f"var: got -0.5 with eps=0.5; {VARIANCE}", {"var": [1.0, 0.0]}),
+    (norm, {"eps": -0.5}, ValueError, f"var: got 1.0 with eps=-0.5; {VARIANCE}", {"eps": 0}),
+    (norm, {"eps": nan}, ValueError, f"var: got 1.0 with eps=nan; {VARIANCE}", {"eps": 0.0}),
+    (
+        norm,
+        {"var": [1.0, 0.0], "eps": 0.0},
+        ValueError,
+        f"var: got 0.0 with eps=0.0; {VARIANCE}",
+        {"var": [1.0, 0.25], "eps": 0.0},
+    ),
+    (norm, {"in_shape": 2}, TypeError, f"in_shape: got 2; {CHANNELS}", {"in_shape": (2,)}),
+]  # fmt: skip
+
+FEATURES = [
+    (linear, {name: bad}, error, f"{name}: got {bad!r}; {ONE_UP}", {name: 1})
+    for name in ("in_features", "out_features")
+    for bad, error in ((0, ValueError), (-2, ValueError), (2.0, TypeError), (True, TypeError), ((2,), TypeError))
+] + [
+    (
+        scale,
+        {"in_shape": bad},
+        TypeError,
+        f"in_shape: got {bad!r}; {CHANNELS}",
+        {"in_shape": good},
+    )
+    for bad, good in ((3, (3,)), ("34", [3, 4]), (None, (3, 4)), (np.array(3), np.array([3])))
+] + [
+    (scale, {"in_shape": ()}, ValueError, f"in_shape: got (); {AN_AXIS}", {"in_shape": (3,)}),
+    (scale, {"in_shape": (0,)}, ValueError, f"in_shape: got 0; {ONE_UP}", {"in_shape": (1,)}),
+    (scale, {"in_shape": (3, -4)}, ValueError, f"in_shape: got -4; {ONE_UP}", {"in_shape": (3, 4)}),
+    (scale, {"in_shape": (3, 4.0)}, TypeError, f"in_shape: got 4.0; {ONE_UP}", {"in_shape": (3, 4)}),
+    (scale, {"in_shape": (True, 4)}, TypeError, f"in_shape: got True; {ONE_UP}", {"in_shape": (1, 4)}),
+]  # fmt: skip
+
+NO_PROBABILITY = "for a pool or a network, whose certificate reports what was met and no probability"
+A_PROBABILITY = "needs a probability between 0 and 1, such as 2**-64"
+SHORTER = 'use dtype="float64", a smaller batch or a shorter network; or check, for floats'
+BY_A_HUGE_NUMBER = AvgPool(
+    (1, 2), kernel=2, divisor_override=2**25
+)  # what enters is a multiple of it, and one bit is for halves
+CERTIFIED = [
+    (call, {"dtype": bad}, ValueError, f"dtype: got {bad!r}; {PRECISIONS}", {"dtype": good})
+    for call in (certified, proven)
+    for bad, good in (
+        ("float16", "float32"),
+        ("int64", "float64"),
+        (np.float32, np.dtype("float32")),
+        (np.dtype("int8"), np.dtype("float64")),
+        (None, "float64"),
+    )
+    for bad in [bad.name if isinstance(bad, np.dtype) else bad]
+] + [
+    (call, {name: bad}, error, f"{name}: got {bad!r}; {needs}", {name: good})
+    for call in (certified, proven)
+    for name, needs, bad, error, good in [
+        ("batch", ONE_UP, 0, ValueError, 1),
+        ("batch", ONE_UP, 1.0, TypeError, 1),
+        ("batch", ONE_UP, True, TypeError, 1),
+        ("seed", ZERO_UP, -1, ValueError, 0),
+        ("seed", ZERO_UP, 1.0, TypeError, 1),
+        ("seed", ZERO_UP, "1", TypeError, None),
+    ]
+] + [
+    (certified, {"layer": layer, "error": 0.5}, ValueError, f"error: got 0.5; needs {2**-64!r} {NO_PROBABILITY}", {})
+    for layer in (POOL, NET)
+] + [
+    (certified, {"layer": layer, "method": bad}, ValueError, f"method: got {bad!r}; needs 'auto' {NO_PROBABILITY}", {})
+    for layer in (POOL, NET)
+    for bad in ("random", "exhaustive", "fast", None)
+] + [
+    (
+        certified,
+        {"layer": NET, "implementation": Unknown()},
+        TypeError,
+        "implementation: got Unknown(); needs none for a network; certify its layers",
+        {"layer": NET},
+    ),
+    (
+        certified,
+        {"implementation": 3},
+        TypeError,
+        "implementation: got 3; needs an object with forward(x) -> y and backward(x, dy) -> dx, for a pool",
+        {"implementation": dense_pool(POOL)},
+    ),
+    (
+        judged_again,
+        {"implementation": None},
+        TypeError,
+        "implementation: got None; needs Tournament, which this is a verdict on; call rerun(implementation)",
+        {},
+    ),
+    (
+        certified,
+        {"layer": BY_A_HUGE_NUMBER, "dtype": "float32"},
+        ValueError,
+        f"layer: got sums of 26 bits; needs at most 24, up to where float32 counts exactly; {SHORTER}",
+        {"layer": BY_A_HUGE_NUMBER, "dtype": "float64"},
+    ),
+    (
+        certified,
+        {"layer": POWER.pool},
+        TypeError,
+        f"layer: got {POWER!r}; needs p=1: powers are no sums of products",
+        {"layer": LpPool((1, 4), kernel=2, p=1)},
+    ),
+    *(
+        (certified, {"layer": network(bad)}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": network(good)})
+        for bad, needs, good in [
+            (Unknown(), f"needs a layer that has a direct form; {OWN_TWIN}", ReLU((1, 4))),
+            (TiedDense(TIES, np.ones(2)), DIRECTLY, Dense(np.ones((2, 2)))),
+            (HALVES, FIRST, POOL),
+        ]
+    ),
+    *(
+        (proven, {"error": bad}, error, f"error: got {bad!r}; {A_PROBABILITY}", {"error": 0.5})
+        for bad, error in ((0, ValueError), (1, ValueError), (nan, ValueError), ("0.5", TypeError), (None, TypeError))
+    ),
+    (
+        proven,
+        {"method": "fast"},
+        ValueError,
+        "method: got 'fast'; needs one of 'auto', 'random', 'exhaustive'",
+        {"method": "random"},
+    ),
+    (proven, {"batch": 2**32}, ValueError, f"batch: got {2**32}; needs at most 2**31", {"batch": 2}),
+    (
+        proven,
+        {"layer": Conv((1, 400), 1, kernel=1), "method": "exhaustive"},
+        ValueError,
+        'layer: got 640,023 basis pairs; needs at most 100,000 calls for method="exhaustive"; use method="random"',
+        {"layer": Conv((1, 400), 1, kernel=1), "method": "random"},
+    ),
+    (drawn_again, {"seed": None}, ValueError, "seed: got None; needs the seed the trials were drawn with", {"seed": 1}),
+    (
+        drawn_again,
+        {"trials": 99},
+        ValueError,
+        "certificate: got 99 trials, {0}, error {1}; needs {2}, {0}, {1}; was it edited?".format(
+            (random := proven(method="random")).ranges, random.error, random.trials
+        ),
+        {},
+    ),
+]  # fmt: skip
+
+ITS_OWN = "needs None for a pool, or a network, which has parameters of its own"
+REMOVE = "needs finite numbers; remove NaN and infinity first"
+CHECKED = [
+    (call, {name: bad}, TypeError, f"{name}: got {type(bad).__name__}; {ITS_OWN}", {name: None})
+    for call in (checked, pooled)
+    for name, bad in (("w", np.ones(3)), ("b", [1.0]), ("implementation", Unknown()))
+] + [
+    (call, {name: bad}, ValueError, f"{name}: got {message}", {})
+    for call, name, shape, needs in [
+        (checked, "x", (3, 1, 4), f"needs (1, 4) or (batch, 1, 4), {FOR_NET}"),
+        (checked, "dy", (3, 3), f"needs (3,) or (batch, 3), {FOR_NET}"),
+        (pooled, "x", (3, 1, 4), "needs (1, 4) or (batch, 1, 4), for Network(1 layers, (1, 4) -> (1, 2))"),
+        (pooled, "dy", (3, 1, 2), "needs (1, 2) or (batch, 1, 2), for Network(1 layers, (1, 4) -> (1, 2))"),
+        (checked_conv, "x", (3, 1, 4), f"needs (1, 4) or (batch, 1, 4), for {CONV!r}"),
+        (checked_conv, "dy", (3, 2, 2), f"needs (2, 2) or (batch, 2, 2), for {CONV!r}"),
+    ]
+    for place in [tuple(n - 1 for n in shape)]
+    for last in [np.arange(np.prod(shape)).reshape(shape) == np.prod(shape) - 1]
+    for bad, message in [
+        (np.where(last, -np.inf, 1), f"-inf at {place}; {REMOVE}"),
+        (np.where(last, nan, 1), f"nan at {place}; {REMOVE}"),
+        (np.ones((9, 9, 9, 9)), f"shape (9, 9, 9, 9); {needs}"),
+        ([[1], [1, 2]], f"rows of different lengths; {ONE_LENGTH}"),
+    ]
+] + [
+    (checked, {"dy": np.ones((2, 3))}, ValueError, f"dy: got shape (2, 3); needs (3, 3), {SAME_BATCH}", {}),
+    (pooled, {"dy": np.ones((1, 2))}, ValueError, f"dy: got shape (1, 2); needs (3, 1, 2), {SAME_BATCH}", {}),
+    (checked, {"x": np.ones((3, 1, 4), bool)}, TypeError, f"x: got dtype bool; {NUMBERS}; {CONVERT}", {}),
+    *(
+        (call, {name: np.full(shape, 1j)}, TypeError, f"layer: got {layer!r}; {REAL}", {})
+        for REAL in ["needs real numbers, through a network with kinks"]
+        for call, layer, name, shape in [
+            (checked, NET, "x", (3, 1, 4)),
+            (checked, NET, "dy", (3, 3)),
+            (pooled, POOL, "x", (3, 1, 4)),
+            (pooled, POOL, "dy", (3, 1, 2)),
+        ]
+    ),
+    *(
+        (
+            checked,
+            {"layer": network(bad), "x": np.ones(good.in_shape), "dy": None},
+            TypeError,
+            f"layer: got {bad!r}; {needs}",
+            {"layer": network(good), "x": np.ones(good.in_shape), "dy": None},
+        )
+        for bad, needs, good in [
+            (Unknown(), f"needs a layer that has a direct form; {OWN_TWIN}", ReLU((1, 4))),
+            (TiedDense(TIES, np.ones(2)), DIRECTLY, Dense(np.ones((2, 2)))),
+            (HALVES, FIRST, POOL),
+        ]
+    ),
+    *(
+        (
+            call,
+            {"layer": Unknown()},
+            TypeError,
+            "layer: got Unknown(); needs a layer whose rounding is known, made of matrices and |x|",
+            {"layer": LINE},
+        )
+        for call in (rounded, rounded_back)
+    ),
+]  # fmt: skip
+
+REFUSED = [
+    *LOSSES,
+    *STEPS,
+    *TRAINING,
+    *BUILT,
+    *RUN,
+    *PARAMETERS,
+    *FILES,
+    *TAKEN_APART,
+    *ELEMENTWISE,
+    *NORMS,
+    *FEATURES,
+    *CERTIFIED,
+    *CHECKED,
+]
+
+
+def label(row):
+    """Return an id: the call and how its message begins."""
+    call, _, _, message, _ = row
+    return f"{call.__name__}-{message.split(';')[0]}"[:70]
+
+
+def refusal(call, bad):
+    """Return the error and its message, whole."""
+    with pytest.raises((TypeError, ValueError, FloatingPointError)) as refused:
+        call(**bad)
+    return refused.type, str(refused.value)
+
+
+@pytest.mark.parametrize(("call", "bad", "error", "message", "good"), REFUSED, ids=map(label, REFUSED))
+def test_refused_word_for_word_and_the_nearest_right_accepted(call, bad, error, message, good):
+    assert refusal(call, bad) == (error, message)
+    call(**good)
+
+
+def is_clear(message):
+    """Tell whether a message names something, what came and what is needed."""
+    return bool(re.fullmatch(r"[^:]+: got .+; needs .+", message))
+
+
+def test_every_message_names_something_what_came_and_what_is_needed():
+    assert [message for _, _, _, message, _ in REFUSED if not is_clear(message)] == []
+
+
+@pytest.mark.parametrize("message", ["rate: got -1", "rate: needs 0", "got -1; needs 0", "rate must be at least 0"])
+def test_an_unclear_message_is_seen(message):
+    assert is_clear("rate: got -1; needs 0")
+    assert not is_clear(message)
+
+
+# Every place where these modules complain is met by a row above
+
+MODULES = {  # each with the functions that have no word here: they are the command line's, or another layer's
+    "losses": (),
+    "optimize": (),
+    "training": (),
+    "networks": (),
+    "build": (),
+    "residual": (),
+    "dense_steps": (),
+    "twins": (),
+    "activations": (),
+    "flatten": (),
+    "batch_norm": (),
+    "geometry.features": (),
+    "files": ("read_weights",),
+    "checks.exact": (),
+    "checks.exact_network": (),
+    "checks.floats": (),
+    "checks.float_network": (),
+    "checks.propagate": (),
+    "checks.sizes": (),
+}
+
+
+def complaints(source, without=()):
+    """Return the first and last line of every call of `complain`."""
+    tree = ast.parse(source)
+    left = [f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name in without]
+    skipped = {id(node) for function in left for node in ast.walk(function)}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and id(node) not in skipped]
+    return [(c.lineno, c.end_lineno) for c in calls if isinstance(c.func, ast.Name) and c.func.id == "complain"]
+
+
+def unmet(rows, monkeypatch):
+    """Return where a module complains and no row makes it, as module:line."""
+    met = Counter()
+    modules = {name: importlib.import_module(f"convdense.{name}") for name in MODULES}
+    for name, module in modules.items():
+        if not hasattr(module, "complain"):
+            continue
+
+        def listening(*arguments, name=name, right=module.complain):
+            met[name, sys._getframe(1).f_lineno] += 1
+            return right(*arguments)
+
+        monkeypatch.setattr(module, "complain", listening)
+    for call, bad, *_ in rows:
+        refusal(call, bad)
+    sources = {name: Path(module.__file__).read_text(encoding="utf-8") for name, module in modules.items()}
+    return [
+        f"{name}:{first}"
+        for name, source in sources.items()
+        for first, last in complaints(source, MODULES[name])
+        if not any(met[name, line] for line in range(first, last + 1))
+    ]
+
+
+def test_every_complaint_is_in_the_tables(monkeypatch):
+    assert unmet(REFUSED, monkeypatch) == []
+
+
+def test_a_complaint_that_is_in_no_table_is_seen(monkeypatch):
+    rows = [row for row in REFUSED if row[0] is not step]
+    missing = unmet(rows, monkeypatch)
+    assert {place.partition(":")[0] for place in missing} == {"optimize"}
+
+
+@pytest.mark.parametrize(
+    ("module", "row"),
+    [
+        ("losses", LOSSES[-1]),
+        ("optimize", STEPS[-1]),
+        ("networks", PARAMETERS[-1]),
+        ("checks.exact_network", CERTIFIED[0]),
+    ],
+    ids=["losses", "optimize", "networks", "exact_network"],
+)
+def test_a_message_with_another_word_is_seen(module, row, monkeypatch):
+    call, bad, error, message, _ = row
+    assert refusal(call, bad) == (error, message)
+    loaded_module = importlib.import_module(f"convdense.{module}")
+    name = "choice" if module == "checks.exact_network" else "complain"
+    right = getattr(loaded_module, name)
+
+    def other(*arguments):
+        try:
+            said = right(*arguments)
+        except ValueError as refused:
+            raise ValueError(f"{refused} ") from None
+        return f"{said} " if name == "complain" else said
+
+    monkeypatch.setattr(loaded_module, name, other)
+    assert refusal(call, bad) != (error, message)
