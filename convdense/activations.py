@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, complain, integer, numeric
+from convdense.arguments import Array, batched, complain, integer, number, numeric, shape_or_none
 from convdense.fixed import floating
 from convdense.geometry import paired_samples, samples
 
@@ -102,10 +102,10 @@ class LeakyReLU:
 
     def __post_init__(self) -> None:
         needs = "a number from 0 to 1"
-        if isinstance(self.slope, bool) or not isinstance(self.slope, (int, float)):
-            raise TypeError(complain("slope", repr(self.slope), needs))
-        if not 0 <= self.slope <= 1:
+        if not 0 <= number(self.slope, "slope", needs) <= 1:
             raise ValueError(complain("slope", self.slope, needs))
+        object.__setattr__(self, "slope", float(self.slope))
+        object.__setattr__(self, "in_shape", shape_or_none(self.in_shape, "in_shape"))
 
     @property
     def out_shape(self) -> tuple[int, ...] | None:
@@ -137,13 +137,13 @@ class LeakyReLU:
         if array.dtype.kind == "c":
             raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers, which have a sign"))
         if self.in_shape is not None:
-            samples(self, array)  # type: ignore[arg-type]  # its shapes are known here
+            batched(array, name, self.in_shape, self)
         return array
 
     def __repr__(self) -> str:
         """Return the call that makes this layer."""
         known = () if self.in_shape is None else (f"in_shape={self.in_shape}",)
-        return f"LeakyReLU({', '.join((str(self.slope), *known))})"
+        return f"LeakyReLU({', '.join((f'{self.slope:g}', *known))})"
 
 
 class ReLU(LeakyReLU):

@@ -4,6 +4,7 @@ import operator
 import os
 from collections.abc import Sequence
 from math import prod
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,31 @@ def per_axis(value: Any, name: str, axes: int, least: int) -> tuple[int, ...]:
         needs = f"an integer, or a sequence of {axes} (one per axis)"
         raise ValueError(complain(name, repr(value), needs, f"the layer has {axes} axes beside the channels"))
     return tuple(integer(v, name, least) for v in value)
+
+
+def number(value: Any, name: str, needs: str) -> float:
+    """Return value as a float if it is a real number; True and False are not."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(complain(name, repr(value), needs))
+    return float(value)
+
+
+def shape_or_none(value: Any, name: str) -> tuple[int, ...] | None:
+    """Return the shape of one sample, or None where it is not known yet."""
+    if value is None:
+        return None
+    if not is_sequence(value) or len(value) < 1:
+        raise TypeError(complain(name, repr(value), "a tuple of sizes, such as (3, 32, 32), or None"))
+    return tuple(integer(n, name, 1) for n in value)
+
+
+def known_shape(layer: Any) -> tuple[int, ...]:
+    """Return the shape of a layer that takes any, once a network or the caller has said it."""
+    if layer.in_shape is None:
+        needs = "one that knows its in_shape"
+        do = f"write {type(layer).__name__}(in_shape=...), or let network fill it in"
+        raise ValueError(complain("layer", repr(layer), needs, do))
+    return tuple(layer.in_shape)
 
 
 def choice(value: Any, name: str, allowed: Sequence[str]) -> str:

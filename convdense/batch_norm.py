@@ -1,11 +1,12 @@
 """Batch normalisation at inference: a diagonal dense layer, for mean and variance no longer depend on the batch."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from convdense.arguments import complain, finite, shaped
+from convdense.arguments import complain, finite, number, shaped
 from convdense.geometry import ChannelScale
 from convdense.layers import TiedDense
 
@@ -49,13 +50,14 @@ def batch_norm(
     """
     layer = ChannelScale(in_shape)
     given = {"mean": mean, "var": var, "weight": weight, "bias": bias}
-    arrays = {k: finite(shaped(v, k, layer.weight_shape, layer), k) for k, v in given.items() if v is not None}
+    present = {k: v for k, v in given.items() if v is not None or k in ("mean", "var")}
+    arrays = {k: finite(shaped(v, k, layer.weight_shape, layer), k) for k, v in present.items()}
     for name, array in arrays.items():
         if array.dtype.kind != "f":
             raise TypeError(complain(name, f"dtype {array.dtype}", "real floats", "use .astype(float)"))
-    if isinstance(eps, bool) or not isinstance(eps, (int, float)):
-        raise TypeError(complain("eps", repr(eps), "a number of at least 0"))
-    if not eps >= 0 or arrays["var"].min() < 0 or not (arrays["var"] + eps).min() > 0:
+    if not (isfinite(number(eps, "eps", "a finite number of at least 0")) and eps >= 0):
+        raise ValueError(complain("eps", eps, "a finite number of at least 0"))
+    if arrays["var"].min() < 0 or not (arrays["var"] + eps).min() > 0:
         got = f"{arrays['var'].min()} with eps={eps}"
         raise ValueError(complain("var", got, "a variance of at least 0 and a positive sum with eps"))
     scale = arrays.get("weight", np.ones_like(arrays["var"])) / np.sqrt(arrays["var"] + eps)

@@ -95,17 +95,17 @@ def network(*layers: Any, seed: int | None = None, dtype: str = "float64") -> Ne
     choice(dtype, "dtype", ("float64", "float32"))
     if seed is not None:
         integer(seed, "seed", 0)
-    return _built(layers, Context("", None, np.random.default_rng(seed), dtype))
+    return Network(_made(layers, Context("", None, np.random.default_rng(seed), dtype)))
 
 
-def _built(layers: tuple[Any, ...], context: Context) -> Network:
+def _made(layers: tuple[Any, ...], context: Context) -> tuple[Any, ...]:
     made: list[Any] = []
     shape = context.in_shape
     for i, layer in enumerate(layers):
         place = f"{context.place}{'.' if context.place else 'layer '}{i}"
         made.append(ready(layer, context._replace(place=place, in_shape=shape)))
         shape = tuple(made[-1].out_shape)
-    return Network(tuple(made))
+    return tuple(made)
 
 
 @singledispatch
@@ -153,7 +153,11 @@ def _(layer: Any, context: Context) -> Any:
 
 @ready.register
 def _(layer: Residual, context: Context) -> ResidualSum:
-    return ResidualSum(_built(layer.layers, context))
+    made = _made(layer.layers, context)
+    try:
+        return ResidualSum(Network(made))
+    except ValueError as error:  # none, or some that do not fit together: say where
+        raise ValueError(f"{context.place}, Residual: {error}") from None
 
 
 def _he(layer: Any, context: Context) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense.activations import Abs, LeakyReLU
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, complain, known_shape
 from convdense.fixed import Fixed
 from convdense.flatten import Flatten
 from convdense.geometry import Linear
@@ -134,7 +134,7 @@ def _(layer: Abs, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (it ha
 
 @dense_steps.register
 def _(layer: LeakyReLU, dtype: Any = "float64") -> list[Step]:
-    n = prod(_known(layer))
+    n = prod(known_shape(layer))
     straight, bent = (share * sp.eye_array(n, dtype=dtype, format="csr") for share in layer.shares)
     return [
         Affine(sp.csr_array(sp.vstack([straight, bent], format="csr"))),
@@ -145,7 +145,7 @@ def _(layer: LeakyReLU, dtype: Any = "float64") -> list[Step]:
 
 @dense_steps.register
 def _(layer: Flatten, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (flattened samples are as they are)
-    _known(layer)
+    known_shape(layer)
     return []
 
 
@@ -213,11 +213,3 @@ def twice(n: int, dtype: Any) -> sp.csr_array:
 def sums(n: int, dtype: Any) -> sp.csr_array:
     """Return ``[I I]``: coordinate i of the first half plus that of the second."""
     return sp.csr_array(sp.hstack([sp.eye_array(n, dtype=dtype)] * 2, format="csr"))
-
-
-def _known(layer: Any) -> tuple[int, ...]:
-    """Return the shape of a layer that takes any, once a network or the caller has said it."""
-    if layer.in_shape is None:
-        needs = "one that knows its in_shape"
-        raise ValueError(complain("layer", repr(layer), needs, f"write {type(layer).__name__}(in_shape=...)"))
-    return tuple(layer.in_shape)

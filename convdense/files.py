@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ import scipy.sparse as sp
 from convdense.arguments import Array, complain
 
 FORMATS = (".npz", ".mtx")
+# pickled objects, one array, no arrays at all, or bytes that were changed: what NumPy and zipfile then raise
+_DAMAGED = (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError, AttributeError, TypeError)
 
 
 def read_weights(path: Path) -> Array:
@@ -34,19 +37,13 @@ def read_arrays(path: Path) -> dict[str, Array]:
     """Return the arrays in an .npz file by name; anything that would need pickle is refused."""
     needs = "an .npz file of arrays, as numpy.savez writes it"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError
             return {name: file[name] for name in file.files}
     except OSError as error:
         raise ValueError(complain("path", f"{path} ({error.strerror})", "an .npz file that can be read")) from None
-    except (
-        ValueError,
-        EOFError,
-        BadZipFile,
-        AttributeError,
-        TypeError,
-    ):  # pickled objects, one array, or no file of arrays
+    except _DAMAGED:
         raise ValueError(complain("path", str(path), needs)) from None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, batched
+from convdense.arguments import Array, batched, known_shape, shape_or_none
 from convdense.geometry import paired_operands
 
 
@@ -28,6 +28,9 @@ class Flatten:
 
     in_shape: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_shape", shape_or_none(self.in_shape, "in_shape"))
+
     @property
     def out_shape(self) -> tuple[int, ...] | None:
         """Shape of one output sample."""
@@ -35,12 +38,13 @@ class Flatten:
 
     def forward(self, x: Any) -> Array:
         """Return y, shape (batch, features), for x of shape (batch, *in_shape) or of one sample."""
-        x, had_batch = batched(x, "x", self.in_shape or (), self)
+        x, had_batch = batched(x, "x", known_shape(self), self)
         y = x.reshape(len(x), prod(x.shape[1:]))
         return np.asarray(y if had_batch else y[0])
 
     def backward(self, x: Any, dy: Any) -> Array:
         """Return dx: dy in the shape of x."""
+        known_shape(self)
         x, dy, had_batch = paired_operands(self, x, dy)  # type: ignore[arg-type]  # its shapes are known here
         dx = dy.reshape(len(dy), *x.shape[1:])
         return np.asarray(dx if had_batch else dx[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, batched, complain
+from convdense.arguments import Array, as_array, batched, complain
 from convdense.dense_steps import Affine, Step, dense_steps, named
 from convdense.files import read_arrays, save_arrays
 from convdense.geometry import paired_operands
@@ -50,6 +50,10 @@ class Network:
     def __post_init__(self) -> None:
         if not self.layers:
             raise ValueError(complain("layers", "none", "at least one layer"))
+        for i, layer in enumerate(self.layers):
+            if getattr(layer, "in_shape", None) is None or getattr(layer, "out_shape", None) is None:
+                needs = "a ready layer, which knows its in_shape and out_shape"
+                raise ValueError(complain(f"layer {i}", repr(layer), needs, "use network(...), which makes it ready"))
         for i, (before, layer) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             _fit(i, before, layer)
 
@@ -144,7 +148,8 @@ class Network:
         _match(arrays, own)
         for name, array in arrays.items():
             if array.dtype != own[name].dtype:
-                do = f'make the network with dtype="{array.dtype}"'
+                fits = array.dtype.name in ("float64", "float32") and array.dtype.isnative
+                do = f'make the network with dtype="{array.dtype}"' if fits else "save the parameters of a network"
                 raise ValueError(complain(name, f"dtype {array.dtype}", f"{own[name].dtype}, as here", do))
         return self.with_parameters(arrays)
 
@@ -216,8 +221,9 @@ def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
         got = ", ".join([*(f"no {name!r}" for name in missing), *(f"{name!r}, which is unknown" for name in unknown)])
         raise ValueError(complain("parameters", got, ", ".join(map(repr, own)) or "none"))
     for name, array in own.items():
-        if np.shape(new[name]) != array.shape:
-            raise ValueError(complain(name, f"shape {np.shape(new[name])}", f"{array.shape}, as here"))
+        shape = as_array(new[name], name).shape
+        if shape != array.shape:
+            raise ValueError(complain(name, f"shape {shape}", f"{array.shape}, as here"))
 
 
 def _summary(layer: Any, dtype: Any) -> list[str]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, complain, number
 
 Arrays = Mapping[str, Array]
+_RATE, _MOMENTUM = "a finite number of at least 0", "a number from 0 up to, not including, 1"
 
 
 def sgd(
@@ -27,8 +28,8 @@ def sgd(
 
     Raises
     ------
-    ValueError
-        For names that do not agree, and numbers out of range.
+    TypeError, ValueError
+        For names, shapes and dtypes that do not agree, and numbers out of range.
 
     Examples
     --------
@@ -38,16 +39,25 @@ def sgd(
     >>> sgd(p, {"w": np.array([2.0])}, v, rate=0.25, momentum=0.5)
     ({'w': array([-0.25])}, {'w': array([3.])})
     """
-    if not (isfinite(rate) and rate >= 0):
-        raise ValueError(complain("rate", rate, "a finite number of at least 0"))
-    if not 0 <= momentum < 1:
-        raise ValueError(complain("momentum", momentum, "a number from 0 up to, not including, 1"))
+    if not (isfinite(number(rate, "rate", _RATE)) and rate >= 0):
+        raise ValueError(complain("rate", rate, _RATE))
+    if not 0 <= number(momentum, "momentum", _MOMENTUM) < 1:
+        raise ValueError(complain("momentum", momentum, _MOMENTUM))
     given: dict[str, Any] = {"gradients": gradients, "velocity": parameters if velocity is None else velocity}
     for name, arrays in given.items():
         if set(arrays) != set(parameters):
             got, needs = (", ".join(map(repr, keys)) for keys in (arrays, parameters))
             raise ValueError(complain(name, got or "none", f"{needs or 'none'}, the names of the parameters"))
-    moved = {k: g if velocity is None else _of(g, momentum * velocity[k] + g) for k, g in gradients.items()}
+        for key, p in parameters.items():
+            if np.shape(arrays[key]) != np.shape(p):
+                got, wants = f"{key!r} of shape {np.shape(arrays[key])}", f"{np.shape(p)}, the shape of the parameter"
+                raise ValueError(complain(name, got, wants))
+    for key, p in parameters.items():
+        if np.asarray(p).dtype.kind not in "fc":
+            raise TypeError(
+                complain(f"parameters, {key!r}", f"dtype {np.asarray(p).dtype}", "floats, to move in small steps")
+            )
+    moved = {k: np.array(g) if velocity is None else _of(g, momentum * velocity[k] + g) for k, g in gradients.items()}
     return {k: _of(p, p - rate * moved[k]) for k, p in parameters.items()}, moved
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, batched, complain
 from convdense.dense_steps import Affine, Step, beside, dense_steps, sums, twice
+from convdense.geometry import paired_operands
 from convdense.networks import Network
 from convdense.twins import direct_twin
 
@@ -30,7 +31,9 @@ class ResidualSum:
     def __post_init__(self) -> None:
         if self.inner.in_shape != self.inner.out_shape:
             got = f"{self.inner.in_shape} -> {self.inner.out_shape}"
-            raise ValueError(complain("layers", got, "equal shapes, for both are added", "use padding='same'"))
+            raise ValueError(
+                complain("layers", got, "equal shapes, for both are added", "pad convolutions with 'same'")
+            )
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -53,12 +56,16 @@ class ResidualSum:
 
     def forward(self, x: Any) -> Array:
         """Return x + inner(x)."""
-        return np.asarray(np.asarray(x) + self.inner.forward(x))
+        x, had_batch = batched(x, "x", self.in_shape, self)
+        y = x + self.inner.forward(x)
+        return np.asarray(y if had_batch else y[0])
 
     def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
         """Return dx, dy plus what the inner network hands back, and the inner gradients."""
-        dx, gradients = self.inner.backward(x, dy)
-        return np.asarray(np.asarray(dy) + dx), gradients
+        x, dy, had_batch = paired_operands(self, x, dy)
+        inner, gradients = self.inner.backward(x, dy)
+        dx = dy + inner
+        return np.asarray(dx if had_batch else dx[0]), gradients
 
     def __repr__(self) -> str:
         """Return the layers inside."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, batched, complain, integer
+from convdense.arguments import Array, as_array, batched, complain, integer
 from convdense.losses import LossFunction, softmax_cross_entropy
 from convdense.networks import Network
 from convdense.optimize import Arrays, sgd
@@ -32,7 +32,7 @@ def train(
     momentum: float = 0.9,
     seed: int = 0,
 ) -> Iterator[Epoch]:
-    """Yield the network after each epoch; one run as dense layers and one run directly take the same steps.
+    """Return an iterator over the network after each epoch; dense layers and direct ones take the same steps.
 
     Parameters
     ----------
@@ -48,12 +48,16 @@ def train(
     seed : int
         Of the order of the samples, drawn anew for each epoch.
 
+    Returns
+    -------
+    iterator of Epoch
+
     Raises
     ------
-    ValueError
-        For samples and targets that do not fit.
+    TypeError, ValueError
+        Naming the argument, what came and what is needed.
     FloatingPointError
-        If a layer's output or the loss is no longer finite, naming the step and the layer.
+        If a layer's output, the loss or a parameter is no longer finite, naming the step and the layer.
 
     Examples
     --------
@@ -66,36 +70,53 @@ def train(
     array([[3., 1.]])
     """
     samples, had_batch = batched(x, "x", net.in_shape, net)
-    targets, batch, epochs = np.asarray(target), integer(batch, "batch", 1), integer(epochs, "epochs", 1)
+    batch, epochs = integer(batch, "batch", 1), integer(epochs, "epochs", 1)
     if not had_batch or not len(samples):
         raise ValueError(complain("x", f"shape {np.shape(x)}", "(samples, *in_shape), at least one sample"))
+    targets = as_array(target, "target")
     if targets.shape[:1] != samples.shape[:1]:
         raise ValueError(complain("target", f"shape {targets.shape}", f"({len(samples)}, ...), one for each sample"))
-    rng, velocity, step = np.random.default_rng(seed), None, 0
-    for _ in range(epochs):
-        order, total = rng.permutation(len(samples)), 0.0
-        for first in range(0, len(order), batch):
-            chosen = order[first : first + batch]
-            value, gradients = _descent(net, samples[chosen], targets[chosen], loss, step)
-            parameters, velocity = sgd(net.parameters, gradients, velocity, rate=rate, momentum=momentum)
-            net, step, total = net.with_parameters(parameters), step + 1, total + value * len(chosen)
-        yield Epoch(net, total / len(order))
+    sgd({}, {}, rate=rate, momentum=momentum)  # refused before the first step
+    integer(seed, "seed", 0)
+
+    def run() -> Iterator[Epoch]:
+        rng, velocity, step, now = np.random.default_rng(seed), None, 0, net
+        for _ in range(epochs):
+            order, total = rng.permutation(len(samples)), 0.0
+            for first in range(0, len(order), batch):
+                chosen = order[first : first + batch]
+                value, gradients = _descent(now, samples[chosen], targets[chosen], loss, step)
+                with np.errstate(over="ignore", invalid="ignore"):  # said below, with the parameter
+                    parameters, velocity = sgd(now.parameters, gradients, velocity, rate=rate, momentum=momentum)
+                for name, array in parameters.items():
+                    _check(array, f"in parameter {name!r}, layer {name.split('.')[0]}, after step {step}")
+                now, step, total = now.with_parameters(parameters), step + 1, total + value * len(chosen)
+            yield Epoch(now, total / len(order))
+
+    return run()
 
 
 def _descent(net: Network, x: Array, target: Array, loss: LossFunction, step: int) -> tuple[float, Arrays]:
     """Return the loss and the gradients; refuse to go on with NaN or infinity."""
-    do = "use a smaller rate, or look at the data"
     values: list[Array] = []
-    with np.errstate(over="ignore", invalid="ignore"):  # said below, with step and layer
-        for value in net.trace(x):
-            values.append(value)
-            if not np.isfinite(value).all():
-                i = len(values) - 2
-                where = f"the output of layer {i}, {net.layers[i]!r}," if i >= 0 else "the input"
-                got = f"{value[~np.isfinite(value)][0]} in {where} at step {step}"
-                raise FloatingPointError(complain("training", got, "finite numbers", do))
+    with np.errstate(over="ignore", invalid="ignore"):  # said at once, with step and layer
+        for entering in net.trace(x):
+            i = len(values) - 1
+            where = f"in the output of layer {i}, {net.layers[i]!r}," if i >= 0 else "in the input"
+            _check(entering, f"{where} at step {step}")
+            values.append(entering)
         result = loss(values[-1], target)
-    if not np.isfinite(result.value):
-        got = f"a loss of {result.value} at step {step}, after layer {len(net.layers) - 1}, {net.layers[-1]!r}"
-        raise FloatingPointError(complain("training", got, "a finite loss", do))
-    return result.value, net.pull_back(values, result.gradient)[1]
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(complain("loss", f"a {type(result).__name__}", "a Loss(value, gradient) from the function"))
+    value, gradient = result
+    last = f"at step {step}, after layer {len(net.layers) - 1}, {net.layers[-1]!r}"
+    _check(np.asarray(value), f"as the loss {last}")
+    _check(np.asarray(gradient), f"as the gradient of the loss {last}")
+    return float(value), net.pull_back(values, gradient)[1]
+
+
+def _check(array: Array, where: str) -> None:
+    """Refuse NaN and infinity, saying where."""
+    if not np.isfinite(array).all():
+        got = f"{array[~np.isfinite(array)].flat[0]} {where}"
+        raise FloatingPointError(complain("training", got, "finite numbers", "use a smaller rate, or look at the data"))

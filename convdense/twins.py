@@ -8,7 +8,7 @@ import numpy as np
 
 from convdense import direct_pool_fast
 from convdense.activations import Abs, LeakyReLU
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, complain, known_shape
 from convdense.direct_fast import convolve, convolve_backward
 from convdense.fixed import OfPool
 from convdense.flatten import Flatten
@@ -211,7 +211,7 @@ def _(layer: OfPool) -> DirectPool:
 
 @direct_twin.register
 def _(layer: LeakyReLU) -> DirectReLU:
-    return DirectReLU(layer.slope, layer.in_shape or ())
+    return DirectReLU(layer.slope, known_shape(layer))
 
 
 @direct_twin.register(Abs)

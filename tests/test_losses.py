@@ -279,16 +279,19 @@ def test_naive_exponentials_are_seen_on_large_scores_only(monkeypatch):
     assert not entropy_holds(*large)
 
 
-def torch_or_skip():
+@pytest.fixture
+def torch():
+    """Arrays this small are slower on several threads."""
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    return torch
+    yield torch
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("largest", [1.0, 30.0, 1e4])
-def test_pytorch_has_the_same_cross_entropy(largest):
+def test_pytorch_has_the_same_cross_entropy(largest, torch):
     """Both are within the bound of the exact one, so within twice of each other."""
-    torch = torch_or_skip()
     for seed in range(5):
         o, labels = scores(4, 7, seed, largest)
         tensor = torch.from_numpy(o.copy()).requires_grad_()
@@ -444,8 +447,7 @@ def against_pytorch(torch, dtype, steps=12, rate=0.1, momentum=0.9):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_pytorch_takes_the_same_steps(dtype, monkeypatch):
-    torch = torch_or_skip()
+def test_pytorch_takes_the_same_steps(dtype, torch, monkeypatch):
     assert against_pytorch(torch, dtype) <= 1
     for defect in SGD_DEFECTS:
         if defect is not rate_in_the_velocity:  # the same steps, as long as the rate stays

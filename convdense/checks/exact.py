@@ -7,9 +7,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from convdense.arguments import choice, complain, integer, is_integer
+from convdense.arguments import choice, complain, integer
 from convdense.checks.exact_network import NetworkCertificate, certify_network
-from convdense.checks.ranges import PRECISION, Ranges, exact_ranges
+from convdense.checks.ranges import PRECISION, Ranges, exact_ranges, limited
 from convdense.checks.report import Finding, Judgement
 from convdense.checks.roads import needs_implementation, two_roads
 from convdense.checks.trials import exhaustive, exhaustive_calls, random
@@ -266,7 +266,5 @@ def _arguments(dtype: Any, batch: Any, error: Any, method: Any, seed: Any) -> tu
         raise TypeError(complain("error", repr(error), needs))
     if not 0 < error < 1:
         raise ValueError(complain("error", error, needs))
-    if is_integer(batch) and batch > 2**31:
-        raise ValueError(complain("batch", batch, "at most 2**31"))
     name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(PRECISION))
-    return name, integer(batch, "batch", 1)
+    return name, limited(batch)

@@ -9,7 +9,7 @@ import numpy as np
 
 from convdense.arguments import Array, choice, complain, integer
 from convdense.build import network
-from convdense.checks.ranges import PRECISION
+from convdense.checks.ranges import PRECISION, limited
 from convdense.checks.report import EQUAL, Finding, Judgement, compare
 from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation
 from convdense.checks.sizes import bit_budget, whole
@@ -100,18 +100,20 @@ def certify_network(
 ) -> NetworkCertificate:
     """Decide on integers whether dense layers and |x| (or somebody's pool) are the direct network, ties included."""
     name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(PRECISION))
-    batch, seed = integer(batch, "batch", 1), randbits(64) if seed is None else integer(seed, "seed", 0)
+    batch, seed = limited(batch), randbits(64) if seed is None else integer(seed, "seed", 0)
     net = network(layer) if isinstance(layer, Pool) else layer
     mine, road = _judged(layer, net, implementation)
-    drawn = list(_trials(net, name, batch, seed))
-    if not drawn:
-        bits = min(bit_budget(*trial) for trial in _drawn(net, name, batch, seed, LARGEST[:1]))
+    unit = whole(net)
+    budgets = {m: _budget(net, unit, m, batch) for m in LARGEST}
+    fitting = [m for m, bits in budgets.items() if bits <= PRECISION[name]]
+    if not fitting:
         needs = f"at most {PRECISION[name]}, up to where {name} counts exactly"
-        do = 'use dtype="float64", a smaller batch or a shorter network; or check, for floats'
-        raise ValueError(complain("layer", f"sums of {bits} bits", needs, do))
+        do = "use a smaller batch, a shorter network, or divisors and slopes of few bits; or check, for floats"
+        raise ValueError(complain("layer", f"sums of {min(budgets.values())} bits", needs, do))
+    trials = [trial for m in fitting for trial in _drawn(net, unit, m, (name, batch, seed))]
     findings: dict[str, Finding] = {}
     seen: list[Array] | None = None
-    for trial, x, dy, _ in drawn:
+    for trial, x, dy in trials:
         steps = trial.dense_layers()
         met = _met(steps, x)
         seen = met if seen is None else [a | b for a, b in zip(seen, met, strict=True)]
@@ -119,9 +121,9 @@ def certify_network(
             if finding.name not in findings or findings[finding.name].verdict == EQUAL:
                 findings[finding.name] = finding
     coverage = None if not seen or not seen[0].size else tuple(float(part.mean()) for part in seen)
-    bits = max(budget for *_, budget in drawn)
-    run: dict[str, Any] = {"dtype": name, "batch": batch, "trials": len(drawn), "seed": seed, "bits": bits}
-    return NetworkCertificate(layer, tuple(findings.values()), road=road, coverage=coverage, **run)  # type: ignore[arg-type]
+    run: dict[str, Any] = {"dtype": name, "batch": batch, "trials": len(trials), "seed": seed}
+    run |= {"bits": max(budgets[m] for m in fitting), "coverage": coverage, "road": road}
+    return NetworkCertificate(layer, tuple(findings.values()), **run)
 
 
 def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
@@ -138,30 +140,29 @@ def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
     return implementation, str(getattr(implementation, "__name__", named.__name__))
 
 
-def _drawn(
-    net: Network, dtype: str, batch: int, seed: int, largest: tuple[int, ...]
-) -> Iterator[tuple[Network, Array, Array]]:
-    """Yield networks with whole parameters, x and dy: whole multiples, where divisions are to leave whole numbers."""
-    unit = whole(net)
-    for m in largest:
-        for draw in range(DRAWS):
-            rng = np.random.default_rng((seed, m, draw))
-
-            def whole_numbers(shape: tuple[int, ...], times: int, rng: Any = rng, m: int = m) -> Array:
-                return np.asarray((times * rng.integers(-m, m, shape, endpoint=True)).astype(dtype))
-
-            parameters = {
-                name: whole_numbers(a.shape, unit if name.endswith("b") else 1) for name, a in net.parameters.items()
-            }
-            shapes = ((batch, *net.in_shape), (batch, *net.out_shape))
-            yield net.with_parameters(parameters), *(whole_numbers(shape, unit) for shape in shapes)  # type: ignore[misc]
+def _budget(net: Network, unit: int, m: int, batch: int) -> int:
+    """Return the bits that integers up to m may need, whatever is drawn: those of all of them at their largest."""
+    parameters = {k: np.full(a.shape, float(m * (unit if _is_bias(k) else 1))) for k, a in net.parameters.items()}
+    x, dy = (np.full((batch, *shape), float(m * unit)) for shape in (net.in_shape, net.out_shape))
+    return bit_budget(net.with_parameters(parameters), x, dy)
 
 
-def _trials(net: Network, dtype: str, batch: int, seed: int) -> Iterator[tuple[Network, Array, Array, int]]:
-    """Yield those draws whose sums are exact, each with its bit budget."""
-    for trial in _drawn(net, dtype, batch, seed, LARGEST):
-        if (bits := bit_budget(*trial)) <= PRECISION[dtype]:
-            yield *trial, bits
+def _drawn(net: Network, unit: int, m: int, run: tuple[str, int, int]) -> Iterator[tuple[Network, Array, Array]]:
+    """Yield networks with whole parameters, x and dy: multiples of the unit, so that divisions leave whole numbers."""
+    dtype, batch, seed = run
+    for draw in range(DRAWS):
+        rng = np.random.default_rng((seed, m, draw))
+
+        def whole_numbers(shape: tuple[int, ...], times: int, rng: np.random.Generator = rng) -> Array:
+            return np.asarray((times * rng.integers(-m, m, shape, endpoint=True)).astype(dtype))
+
+        parameters = {k: whole_numbers(a.shape, unit if _is_bias(k) else 1) for k, a in net.parameters.items()}
+        x, dy = (whole_numbers((batch, *shape), unit) for shape in (net.in_shape, net.out_shape))
+        yield net.with_parameters(parameters), x, dy
+
+
+def _is_bias(name: str) -> bool:
+    return name.rpartition(".")[2] == "b"
 
 
 def _met(steps: list[Step], x: Array) -> list[Array]:

@@ -20,10 +20,12 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
     if dy is None:
         dy = np.zeros((*x.shape[: x.ndim - len(net.in_shape)], *net.out_shape), x.dtype)
     x, dy, _ = paired_operands(net, x, dy)
-    dtypes = [a.dtype for a in (x, dy, *net.parameters.values())]
+    arrays = {"x": x, "dy": dy, **net.parameters}
+    for name, array in arrays.items():
+        if array.dtype.kind == "c":
+            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "check complex layers one by one"))
+    dtypes = [array.dtype for array in arrays.values()]
     floats = [d for d in dtypes if d.kind == "f"] or [np.dtype("float64")]
-    if any(d.kind == "c" for d in dtypes):
-        raise TypeError(complain("layer", repr(layer), "real numbers, through a network with kinks"))
     coarsest = max(floats, key=unit_roundoff)
     rounding = Rounding(unit_roundoff(coarsest), float(np.finfo(coarsest).smallest_subnormal))
     direct = net.direct()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convdense.arguments import complain
+from convdense.arguments import complain, integer
 from convdense.checks.report import QUANTITIES
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -66,6 +66,14 @@ def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
     most = {part: prod(int(np.bincount(getattr(a, part)).max(initial=0)) for a in ties.axes) for part in _COUNTED}
     db = prod(int(np.bincount(a.taps).max(initial=0)) for a in ties.bias.axes)
     return {"y": most["rows"] + 1, "dx": most["cols"], "dw": most["taps"] * batch, "db": db * batch}
+
+
+def limited(batch: Any) -> int:
+    """Return a batch of at least 1 and at most 2**31."""
+    number = integer(batch, "batch", 1)
+    if number > 2**31:
+        raise ValueError(complain("batch", number, "at most 2**31"))
+    return number
 
 
 _COUNTED = ("rows", "cols", "taps")

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import singledispatch
-from math import ceil, lcm, log2
+from math import ceil, isfinite, lcm, log2
 from typing import Any
 
 import numpy as np
 
 from convdense.activations import Abs, LeakyReLU
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, complain, known_shape
 from convdense.fixed import OfPool
 from convdense.flatten import Flatten
 from convdense.geometry import LpPool, MaxPool, MinPool, Pool, SumPool
@@ -112,7 +112,7 @@ def _(layer: OfPool) -> Any:
 
 @sizes.register
 def _(layer: LeakyReLU) -> Passes:
-    return Passes(layer.in_shape or ())
+    return Passes(known_shape(layer))
 
 
 @sizes.register
@@ -148,6 +148,8 @@ def bit_budget(net: Network, x: Array, dy: Array) -> int:
     for layer, before in zip(reversed(adding.layers), reversed(values[:-1]), strict=True):
         upstream, own = pulled(layer, before, upstream)
         largest += [float(g.max(initial=1)) for g in (upstream, *own.values())]
+    if not isfinite(max(largest)):
+        return 1025  # more than floats have
     return ceil(log2(max(largest))) + 1  # |.| meets halves: one bit below the integers
 
 
