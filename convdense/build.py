@@ -157,7 +157,7 @@ def _(layer: Residual, context: Context) -> ResidualSum:
     try:
         return ResidualSum(Network(made))
     except ValueError as error:  # none, or some that do not fit together: say where
-        raise ValueError(f"{context.place}, Residual: {error}") from None
+        raise ValueError(f"{context.place}, Residual, {error}") from None
 
 
 def _he(layer: Any, context: Context) -> Array:

@@ -53,10 +53,8 @@ def sgd(
                 got, wants = f"{key!r} of shape {np.shape(arrays[key])}", f"{np.shape(p)}, the shape of the parameter"
                 raise ValueError(complain(name, got, wants))
     for key, p in parameters.items():
-        if np.asarray(p).dtype.kind not in "fc":
-            raise TypeError(
-                complain(f"parameters, {key!r}", f"dtype {np.asarray(p).dtype}", "floats, to move in small steps")
-            )
+        if (dtype := np.asarray(p).dtype).kind not in "fc":
+            raise TypeError(complain("parameters", f"{key!r} of dtype {dtype}", "floats, which can move a little"))
     moved = {k: np.array(g) if velocity is None else _of(g, momentum * velocity[k] + g) for k, g in gradients.items()}
     return {k: _of(p, p - rate * moved[k]) for k, p in parameters.items()}, moved
 

@@ -687,7 +687,7 @@ def test_a_rate_far_too_large_names_the_step_and_the_layer():
         list(train(tiny(), x, labels, rate=1e6, epochs=500, batch=BATCH))
     assert re.match(
         rf"^training: got -?(inf|nan) in the output of {LAYER}, at step \d+; needs finite numbers; "
-        rf"|^training: got a loss of (inf|nan) at step \d+, after {LAYER}; needs a finite loss; ",
+        rf"|^training: got (inf|nan) as the loss at step \d+, after {LAYER}; needs finite numbers; ",
         str(refused.value),
     ), str(refused.value)
     list(train(tiny(), x, labels, rate=1e-2, epochs=20, batch=BATCH))
@@ -714,6 +714,8 @@ def test_a_loss_that_is_not_finite_is_named_at_its_step(bad):
         value, gradient = softmax_cross_entropy(o, y)
         return Loss(bad if len(calls) == 5 else value, gradient)
 
-    with pytest.raises(FloatingPointError, match=rf"^training: got a loss of {bad} at step 4, after layer 4, Dense\("):
+    with pytest.raises(
+        FloatingPointError, match=rf"^training: got {bad} as the loss at step 4, after layer 4, Dense\("
+    ):
         list(train(tiny(), x, labels, loss=loss, epochs=2, batch=BATCH))
     list(train(tiny(), x, labels, loss=loss, epochs=2, batch=BATCH))

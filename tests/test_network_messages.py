@@ -345,6 +345,22 @@ STEPS = [
         "gradients: got 'w', 'b'; needs none, the names of the parameters",
         {"parameters": {}, "gradients": {}, "velocity": None},
     ),
+    (
+        step,
+        {"gradients": {"w": np.ones((3, 2)), "b": np.ones(1)}},
+        ValueError,
+        "gradients: got 'w' of shape (3, 2); needs (2,), the shape of the parameter",
+        {"gradients": {"w": np.ones(2), "b": np.ones(1)}},
+    ),
+    (
+        step,
+        {"parameters": {"w": np.ones(2, int), "b": np.ones(1)}},
+        TypeError,
+        "parameters: got 'w' of dtype int64; needs floats, which can move a little",
+        {"parameters": {"w": np.ones(2, np.float32), "b": np.ones(1)}},
+    ),
+    (step, {"rate": "a"}, TypeError, f"rate: got 'a'; {FINITE}", {"rate": np.float32(0.5)}),
+    (step, {"momentum": True}, TypeError, f"momentum: got True; {BELOW_ONE}", {"momentum": 0}),
 ]  # fmt: skip
 
 DOWN = "use a smaller rate, or look at the data"
@@ -400,21 +416,42 @@ TRAINING = [
         line,  # -2e200 there is, but not its square
         {"rate": 1e200},
         FloatingPointError,
-        f"training: got a loss of inf at step 1, after {IN_LINE}; needs a finite loss; {DOWN}",
+        f"training: got inf as the loss at step 1, after {IN_LINE}; needs finite numbers; {DOWN}",
         {"rate": 1e100},
+    ),
+    (
+        line,
+        {"loss": lambda o, y: 1.0},
+        TypeError,
+        "loss: got a float; needs a Loss(value, gradient) from the function",
+        {"loss": lambda o, y: (1.0, o)},
+    ),
+    (
+        line,
+        {"loss": lambda o, y: Loss(1.0, nan * o)},
+        FloatingPointError,
+        f"training: got nan as the gradient of the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
+        {"loss": lambda o, y: Loss(1.0, o)},
+    ),
+    (
+        line,
+        {"rate": 1.5e308, "target": [[-2.0]], "epochs": 1},
+        FloatingPointError,
+        f"training: got -inf in parameter '0.w', layer 0, after step 0; needs finite numbers; {DOWN}",
+        {"rate": 1e300, "target": [[-2.0]], "epochs": 1},
     ),
     (
         line,
         {"loss": lambda o, y: Loss(nan, o)},
         FloatingPointError,
-        f"training: got a loss of nan at step 0, after {IN_LINE}; needs a finite loss; {DOWN}",
+        f"training: got nan as the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
         {"loss": lambda o, y: Loss(0.0, o)},
     ),
     (
         line,
         {"net": network(LINE, Dense([[1.0]]), ReLU()), "loss": lambda o, y: Loss(nan, o)},
         FloatingPointError,
-        f"training: got a loss of nan at step 0, after layer 2, ReLU((1,)); needs a finite loss; {DOWN}",
+        f"training: got nan as the loss at step 0, after layer 2, ReLU((1,)); needs finite numbers; {DOWN}",
         {"net": network(LINE, Dense([[1.0]]), ReLU())},
     ),
     (
@@ -432,7 +469,15 @@ FLATTEN = "put a Flatten() between them"
 BUILT = [
     (built, {"layers": ()}, ValueError, "layers: got none; needs at least one layer", {"layers": (CONV,)}),
     (frozen, {"layers": ()}, ValueError, "layers: got none; needs at least one layer", {}),
-    (built, {"layers": (Residual(),)}, ValueError, "layers: got none; needs at least one layer", {}),
+    (
+        frozen,
+        {"layers": (ReLU(),)},
+        ValueError,
+        "layer 0: got ReLU(); needs a ready layer, which knows its in_shape and out_shape; "
+        "use network(...), which makes it ready",
+        {"layers": (ReLU((2,)),)},
+    ),
+    (built, {"layers": (Residual(),)}, ValueError, "layer 0, Residual, layers: got none; needs at least one layer", {}),
     *(
         (built, {"layers": (CONV, bad)}, TypeError, f"layer 1: got {bad!r}; {A_READY_LAYER}", {"layers": (CONV, good)})
         for bad, good in ((3, ReLU()), ("relu", ReLU()), (None, ReLU()), (ReLU, ReLU()), ({}, ReLU()), ((), ReLU()))
@@ -503,7 +548,8 @@ BUILT = [
         built,
         {"layers": (Residual(CONV),)},
         ValueError,
-        "layers: got (1, 4) -> (2, 2); needs equal shapes, for both are added; use padding='same'",
+        "layer 0, Residual, layers: got (1, 4) -> (2, 2); needs equal shapes, for both are added; "
+        "pad convolutions with 'same'",
         {"layers": (Residual(Conv((1, 4), 1, kernel=3, padding="same")),)},
     ),
     *(
@@ -519,7 +565,7 @@ BUILT = [
 FOR_NET = "for Network(4 layers, (1, 4) -> (3,))"
 PAIRS = [  # x and dy: the layer, its shapes and what its messages name, which for a twin is what it has the shapes of
     (NET, (1, 4), (3,), f"{NET!r}"),
-    (network(Residual(LINE)).layers[0], (1,), (1,), "Network(1 layers, (1,) -> (1,))"),
+    (network(Residual(LINE)).layers[0], (1,), (1,), "ResidualSum(Dense(1 outputs, 1 inputs))"),
     (Flatten((2, 3)), (2, 3), (6,), "Flatten((2, 3))"),
     (LINE, (1,), (1,), "Dense(1 outputs, 1 inputs)"),
     (SCALE, (2, 3), (2, 3), "TiedDense(ChannelScale((2, 3)))"),
@@ -700,7 +746,8 @@ TAKEN_APART = [
         taken_apart,
         {"layer": bad},
         ValueError,
-        f"layer: got {shown}; needs one that knows its in_shape; write {name}(in_shape=...)",
+        f"layer: got {shown}; needs one that knows its in_shape; write {name}(in_shape=...), "
+        "or let network fill it in",
         {"layer": good},
     )
     for bad, shown, name, good in [
@@ -801,12 +848,12 @@ NORMS = [
         ([-float("inf"), 1.0], ValueError, "-inf at (0,); needs finite numbers; remove NaN and infinity first"),
     ]
 ] + [
-    (norm, {"eps": bad}, TypeError, f"eps: got {bad!r}; needs a number of at least 0", {"eps": good})
+    (norm, {"eps": bad}, TypeError, f"eps: got {bad!r}; needs a finite number of at least 0", {"eps": good})
     for bad, good in ((True, 1), ("0", 0), (None, 1e-5), (1j, 1.0))
 ] + [
     (norm, {"var": [1.0, -0.5]}, ValueError, f"var: got -0.5 with eps=0.5; {VARIANCE}", {"var": [1.0, 0.0]}),
-    (norm, {"eps": -0.5}, ValueError, f"var: got 1.0 with eps=-0.5; {VARIANCE}", {"eps": 0}),
-    (norm, {"eps": nan}, ValueError, f"var: got 1.0 with eps=nan; {VARIANCE}", {"eps": 0.0}),
+    (norm, {"eps": -0.5}, ValueError, "eps: got -0.5; needs a finite number of at least 0", {"eps": 0}),
+    (norm, {"eps": nan}, ValueError, "eps: got nan; needs a finite number of at least 0", {"eps": 0.0}),
     (
         norm,
         {"var": [1.0, 0.0], "eps": 0.0},
@@ -840,7 +887,9 @@ FEATURES = [
 
 NO_PROBABILITY = "for a pool or a network, whose certificate reports what was met and no probability"
 A_PROBABILITY = "needs a probability between 0 and 1, such as 2**-64"
-SHORTER = 'use dtype="float64", a smaller batch or a shorter network; or check, for floats'
+SHORTER = (
+    'use dtype="float64", a smaller batch, a shorter network, or divisors and slopes of few bits; or check, for floats'
+)
 BY_A_HUGE_NUMBER = AvgPool(
     (1, 2), kernel=2, divisor_override=2**25
 )  # what enters is a multiple of it, and one bit is for halves
@@ -977,9 +1026,9 @@ CHECKED = [
     (pooled, {"dy": np.ones((1, 2))}, ValueError, f"dy: got shape (1, 2); needs (3, 1, 2), {SAME_BATCH}", {}),
     (checked, {"x": np.ones((3, 1, 4), bool)}, TypeError, f"x: got dtype bool; {NUMBERS}; {CONVERT}", {}),
     *(
-        (call, {name: np.full(shape, 1j)}, TypeError, f"layer: got {layer!r}; {REAL}", {})
-        for REAL in ["needs real numbers, through a network with kinks"]
-        for call, layer, name, shape in [
+        (call, {name: np.full(shape, 1j)}, TypeError, f"{name}: got dtype complex128; {REAL}", {})
+        for REAL in ["needs real numbers; check complex layers one by one"]
+        for call, _, name, shape in [
             (checked, NET, "x", (3, 1, 4)),
             (checked, NET, "dy", (3, 3)),
             (pooled, POOL, "x", (3, 1, 4)),
@@ -1135,7 +1184,7 @@ def test_a_complaint_that_is_in_no_table_is_seen(monkeypatch):
     ("module", "row"),
     [
         ("losses", LOSSES[-1]),
-        ("optimize", STEPS[-1]),
+        ("optimize", STEPS[0]),
         ("networks", PARAMETERS[-1]),
         ("checks.exact_network", CERTIFIED[0]),
     ],

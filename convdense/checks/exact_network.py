@@ -108,7 +108,8 @@ def certify_network(
     fitting = [m for m, bits in budgets.items() if bits <= PRECISION[name]]
     if not fitting:
         needs = f"at most {PRECISION[name]}, up to where {name} counts exactly"
-        do = "use a smaller batch, a shorter network, or divisors and slopes of few bits; or check, for floats"
+        wider = 'dtype="float64", ' if name == "float32" else ""
+        do = f"use {wider}a smaller batch, a shorter network, or divisors and slopes of few bits; or check, for floats"
         raise ValueError(complain("layer", f"sums of {min(budgets.values())} bits", needs, do))
     trials = [trial for m in fitting for trial in _drawn(net, unit, m, (name, batch, seed))]
     findings: dict[str, Finding] = {}
