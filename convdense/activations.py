@@ -38,7 +38,19 @@ class Abs:
     slope_at_zero: int = 1
 
     def __post_init__(self) -> None:
-        integer(self.axis, "axis", 0)
+        shape = shape_or_none(self.in_shape, "in_shape")
+        if shape is None:
+            raise TypeError(complain("in_shape", "None", "a tuple of sizes, such as (3, 32, 32)"))
+        if integer(self.axis, "axis", 0) >= len(shape):
+            raise ValueError(complain("axis", self.axis, f"0 to {len(shape) - 1}, an axis of {shape}"))
+        for name, value in (("start", self.start), ("stop", self.stop)):
+            if integer(value, name, 0) > shape[self.axis]:
+                raise ValueError(complain(name, value, f"at most {shape[self.axis]}, the size of axis {self.axis}"))
+        if self.slope_at_zero not in (-1, 0, 1):
+            raise ValueError(complain("slope_at_zero", repr(self.slope_at_zero), "1, -1 or 0"))
+        object.__setattr__(self, "in_shape", shape)
+        for name in ("axis", "start", "stop", "slope_at_zero"):
+            object.__setattr__(self, name, int(getattr(self, name)))  # plain numbers, also of NumPy's
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -62,9 +74,9 @@ class Abs:
     def backward(self, x: Any, dy: Any) -> Array:
         """Return dx: dy times the sign of x on the coordinates of the mask, dy elsewhere."""
         x, dy, had_batch = paired_samples(self, x, dy)
-        slope = np.sign(x[self._where]).astype(dy.dtype)
+        dx = dy.astype(np.result_type(dy, np.int8))  # signed, and a copy
+        slope = np.sign(x[self._where].astype(np.result_type(x, np.int8))).astype(dx.dtype)
         slope[slope == 0] = self.slope_at_zero
-        dx = dy.copy()
         dx[self._where] *= slope
         return np.asarray(dx if had_batch else dx[0])
 
@@ -129,8 +141,9 @@ class LeakyReLU:
         if x.shape != dy.shape:
             raise ValueError(complain("dy", f"shape {dy.shape}", f"{x.shape}, the shape of x"))
         straight, bent = self.shares
+        dy = floating(dy)
         sign = np.where(x > 0, 1, -1).astype(dy.dtype)
-        return np.asarray(straight * floating(dy) + sign * (bent * floating(dy)))
+        return np.asarray(straight * dy + sign * (bent * dy))
 
     def _array(self, value: Any, name: str) -> Array:
         array = numeric(value, name)

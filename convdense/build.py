@@ -11,7 +11,7 @@ from convdense.arguments import Array, choice, complain, integer
 from convdense.flatten import Flatten
 from convdense.geometry import ChannelScale, Geometry, Linear, Pool
 from convdense.layers import Dense, TiedDense
-from convdense.networks import Network
+from convdense.networks import Network, is_ready
 from convdense.pooling import dense_pool
 from convdense.residual import ResidualSum
 from convdense.tiemap import TieMap
@@ -61,8 +61,7 @@ def network(*layers: Any, seed: int | None = None, dtype: str = "float64") -> Ne
     ----------
     *layers
         Numbers: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, ReLU, LeakyReLU, Flatten,
-        Residual; or ready layers: TiedDense, Dense, Abs, a Network, or anything with ``in_shape``, ``out_shape``,
-        ``forward(x)`` and ``backward(x, dy)``.
+        Residual; or ready layers: TiedDense, Dense, Abs, a Network, or a layer of your own (see `Network`).
     seed : int or None
         Of the weights; None draws fresh entropy.
     dtype : {"float64", "float32"}
@@ -111,8 +110,7 @@ def _made(layers: tuple[Any, ...], context: Context) -> tuple[Any, ...]:
 @singledispatch
 def ready(layer: Any, context: Context) -> Any:
     """Return a layer that runs, from its numbers; one that runs is returned as it is."""
-    runs = all(callable(getattr(layer, name, None)) for name in ("forward", "backward"))
-    if isinstance(layer, type) or not runs or not all(hasattr(layer, name) for name in ("in_shape", "out_shape")):
+    if not is_ready(layer):
         needs = "a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
         raise TypeError(complain(context.place, repr(layer), needs))
     return layer

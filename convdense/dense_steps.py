@@ -66,7 +66,7 @@ class Absolute(NamedTuple):
 
     def backward(self, x: Array, dy: Array) -> Array:
         """Return dx, (batch, features)."""
-        slope = np.where(x == 0, self.slope_at_zero, np.sign(x)).astype(dy.dtype)
+        slope = np.where(x == 0, self.slope_at_zero, np.sign(x)).astype(np.result_type(dy, np.int8))
         return np.where(self.mask, slope * dy, dy)
 
 
@@ -124,7 +124,8 @@ def _(layer: TiedDense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  
 
 @dense_steps.register
 def _(layer: Dense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
-    return [Affine(sp.csr_array(layer.w), layer.b, ties=tie(Linear(layer.w.shape[1], layer.w.shape[0])))]
+    ties = tie(Linear(layer.w.shape[1], layer.w.shape[0]))
+    return [Affine(ties.matrix(layer.w), layer.b, ties=ties)]
 
 
 @dense_steps.register

@@ -68,7 +68,7 @@ def _reduce(pool: Pool, values: Array, padded: int) -> Array:
         return np.asarray(values.min(axis=-1))
     if isinstance(pool, LpPool):
         return np.asarray((np.abs(values) ** pool.p).sum(axis=-1) ** (1 / pool.p))
-    total = np.asarray(values.sum(axis=-1, dtype=values.dtype))
+    total = np.asarray(values.sum(axis=-1, dtype=_dtype(pool, values)))
     return total / divisor(pool, values.shape[-1], padded) if isinstance(pool, AvgPool) else total
 
 

@@ -76,6 +76,8 @@ def _forward(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
 
 def _total(pool: Pool, axes: list[Sliding], x: Array, shape: tuple[int, ...]) -> Array:
     values = np.abs(x) ** pool.p if isinstance(pool, LpPool) else x
+    if isinstance(pool, AvgPool) and x.dtype.kind in "iu":
+        values = x.astype(np.float64)  # small integers would wrap before they are divided
     total = np.zeros(shape, values.dtype)
     for outs, ins in _taps(axes):
         total[outs] += values[ins]

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -31,6 +31,13 @@ def read_weights(path: Path) -> Array:
     if not isinstance(array, np.ndarray):
         raise ValueError(complain("weights", str(path), "an .npy file of numbers, as numpy.save writes it"))
     return array
+
+
+def as_path(path: Any) -> Path:
+    """Return the path that a text or a path names."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(complain("path", repr(path), "the name of an .npz file"))
+    return Path(path)
 
 
 def read_arrays(path: Path) -> dict[str, Array]:

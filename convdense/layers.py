@@ -101,7 +101,9 @@ class Dense:
 
     def with_weights(self, w: Any, b: Any = None) -> "Dense":
         """Return the same layer with other weights, of the same shapes."""
-        return Dense(shaped(w, "w", self.weight_shape, self), b)
+        new = object.__new__(type(self))
+        Dense.__init__(new, shaped(w, "w", self.weight_shape, self), b)
+        return new
 
     def __repr__(self) -> str:
         """Return sizes."""
@@ -186,7 +188,7 @@ class TiedDense:
 
     def with_weights(self, w: Any, b: Any = None) -> "TiedDense":
         """Return the same layer with other weights, its tie map used again."""
-        new = object.__new__(TiedDense)
+        new = object.__new__(type(self))
         new._set(self.layer, self.ties, w, b)
         return new
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import Array, as_array, batched, complain
+from convdense.arguments import Array, batched, complain, numeric
 from convdense.dense_steps import Affine, Step, dense_steps, named
-from convdense.files import read_arrays, save_arrays
+from convdense.files import as_path, read_arrays, save_arrays
+from convdense.fixed import floating
 from convdense.geometry import paired_operands
 from convdense.tables import aligned
 from convdense.twins import direct_twin
@@ -24,7 +25,8 @@ class Network:
     Parameters
     ----------
     layers : tuple
-        Ready layers, each with ``in_shape``, ``out_shape``, ``forward(x)`` and ``backward(x, dy)``.
+        Ready layers. A layer of your own has ``in_shape`` and ``out_shape``, ``forward(x)`` for a batch of samples, and
+        ``backward(x, dy)``, which returns dx, or (dx, dw, db) if it has ``w``, ``b`` and ``with_weights(w, b)``.
 
     Raises
     ------
@@ -48,11 +50,12 @@ class Network:
     layers: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise ValueError(complain("layers", "none", "at least one layer"))
         for i, layer in enumerate(self.layers):
-            if getattr(layer, "in_shape", None) is None or getattr(layer, "out_shape", None) is None:
-                needs = "a ready layer, which knows its in_shape and out_shape"
+            if not is_ready(layer):
+                needs = "a ready layer: forward(x), backward(x, dy), and the shapes in_shape and out_shape, known"
                 raise ValueError(complain(f"layer {i}", repr(layer), needs, "use network(...), which makes it ready"))
         for i, (before, layer) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             _fit(i, before, layer)
@@ -81,6 +84,8 @@ class Network:
         ValueError
             For names that are missing or unknown, and for other shapes.
         """
+        if not isinstance(parameters, Mapping):
+            raise TypeError(complain("parameters", type(parameters).__name__, "a mapping, such as {'0.w': ...}"))
         _match(parameters, self.parameters)
         parts: list[dict[str, Any]] = [{} for _ in self.layers]
         for key, value in parameters.items():
@@ -89,18 +94,24 @@ class Network:
         return Network(tuple(_with(layer, part) for layer, part in zip(self.layers, parts, strict=True)))
 
     def trace(self, x: Any) -> Iterator[Array]:
-        """Yield x, with its batch axis, and then what leaves each layer."""
-        x, _ = batched(x, "x", self.in_shape, self)
+        """Yield x, with its batch axis and as floats, and then what leaves each layer."""
+        x = floating(batched(x, "x", self.in_shape, self)[0])
         yield x
-        for layer in self.layers:
-            x = layer.forward(x)
+        for i, layer in enumerate(self.layers):
+            y = layer.forward(x)
+            if np.shape(y) != (len(x), *layer.out_shape):
+                needs = f"{(len(x), *layer.out_shape)}, its batch and out_shape"
+                raise ValueError(complain(f"layer {i}, {layer!r}", f"an output of shape {np.shape(y)}", needs))
+            x = y
             yield x
 
     def forward(self, x: Any) -> Array:
         """Return y, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
         had_batch = batched(x, "x", self.in_shape, self)[1]
-        *_, y = self.trace(x)
-        return y if had_batch else np.asarray(y[0])
+        y = x
+        for y in self.trace(x):  # noqa: B007  (the last one is wanted, the others are forgotten)
+            pass
+        return np.asarray(y if had_batch else y[0])
 
     def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
         """Return dx and the gradients by the names of the parameters, summed over the batch."""
@@ -111,6 +122,7 @@ class Network:
     def pull_back(self, values: list[Array], dy: Array) -> tuple[Array, dict[str, Array]]:
         """Return what `backward` does, for what `trace` yielded: plain backpropagation, one layer after the other."""
         gradients: dict[str, Array] = {}
+        dy = floating(dy)
         for i, x in reversed(list(enumerate(values[:-1]))):
             dy, own = pulled(self.layers[i], x, dy)
             gradients = {**{f"{i}.{name}": g for name, g in own.items()}, **gradients}
@@ -134,7 +146,7 @@ class Network:
 
     def save(self, path: Path | str) -> None:
         """Write the parameters to an .npz file, without pickle; one that cannot be finished leaves the old file."""
-        save_arrays(Path(path), self.parameters)
+        save_arrays(as_path(path), self.parameters)
 
     def load(self, path: Path | str) -> "Network":
         """Return the same network with the parameters of a file that `save` wrote.
@@ -144,7 +156,7 @@ class Network:
         ValueError
             For a file that is none, and for names, shapes or dtypes that do not fit.
         """
-        arrays, own = read_arrays(Path(path)), self.parameters
+        arrays, own = read_arrays(as_path(path)), self.parameters
         _match(arrays, own)
         for name, array in arrays.items():
             if array.dtype != own[name].dtype:
@@ -200,18 +212,23 @@ def _with(layer: Any, parameters: dict[str, Any]) -> Any:
         return layer
     if hasattr(layer, "with_parameters"):
         return layer.with_parameters(parameters)
+    if not hasattr(layer, "with_weights"):
+        needs = "a layer with with_weights(w, b), to be given new ones"
+        raise TypeError(complain("layer", repr(layer), needs))
     return layer.with_weights(**parameters)
 
 
 def pulled(layer: Any, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
     """Return dx and the gradients by name, in whichever form the layer gives them."""
     result = layer.backward(x, dy)
-    if not isinstance(result, tuple):
-        return result, {}
-    dx, *rest = result
+    dx, *rest = result if isinstance(result, tuple) else (result,)
+    if np.shape(dx) != x.shape or not (len(rest) in (0, 2) or (len(rest) == 1 and isinstance(rest[0], Mapping))):
+        got = f"{len(rest) + 1} results, the first of shape {np.shape(dx)}, from backward"
+        needs = f"dx of shape {x.shape}, or (dx, dw, db), or (dx, gradients by name)"
+        raise ValueError(complain(f"layer {layer!r}", got, needs))
     if len(rest) == 1:  # a network's
         return dx, rest[0]
-    return dx, {name: g for name, g in zip(("w", "b"), rest, strict=True) if g is not None}
+    return dx, {name: g for name, g in zip(("w", "b"), rest, strict=False) if g is not None}
 
 
 def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
@@ -221,21 +238,26 @@ def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
         got = ", ".join([*(f"no {name!r}" for name in missing), *(f"{name!r}, which is unknown" for name in unknown)])
         raise ValueError(complain("parameters", got, ", ".join(map(repr, own)) or "none"))
     for name, array in own.items():
-        shape = as_array(new[name], name).shape
+        shape = numeric(new[name], name).shape
         if shape != array.shape:
             raise ValueError(complain(name, f"shape {shape}", f"{array.shape}, as here"))
 
 
+def is_ready(layer: Any) -> bool:
+    """Tell whether a layer runs: it has forward and backward, and knows its shapes."""
+    runs = all(callable(getattr(layer, name, None)) for name in ("forward", "backward"))
+    shapes = (getattr(layer, name, None) for name in ("in_shape", "out_shape"))
+    return runs and not isinstance(layer, type) and all(isinstance(shape, tuple) for shape in shapes)
+
+
 def _summary(layer: Any, dtype: Any) -> list[str]:
-    matrices = [step.W for step in dense_steps(layer, dtype) if isinstance(step, Affine)]
+    """Return the cells of one line of the table; a layer that is not made of matrices and |x| has none to show."""
+    shape, free = str(tuple(layer.out_shape)), f"{sum(a.size for a in _parameters(layer).values()):,}"
+    try:
+        matrices = [step.W for step in dense_steps(layer, dtype) if isinstance(step, Affine)]
+    except TypeError:
+        return [shape, "-", free, "-", "-"]
     cells, edges = sum(prod(W.shape) for W in matrices), sum(W.nnz for W in matrices)
     shapes = ", ".join("{} x {}".format(*W.shape) for W in matrices[:2]) + (", ..." if len(matrices) > 2 else "")
-    free = sum(a.size for a in _parameters(layer).values())
-    zeros = f"{1 - edges / cells:.4%}" if cells else ""
-    return [
-        str(tuple(layer.out_shape)),
-        f"{len(matrices)}: {shapes}" if matrices else "0",
-        f"{free:,}",
-        f"{edges:,}",
-        zeros,
-    ]
+    counted = f"{len(matrices)}: {shapes}" if matrices else "0"
+    return [shape, counted, free, f"{edges:,}", f"{1 - edges / cells:.4%}" if cells else ""]

@@ -44,6 +44,7 @@ class SumDivide(OfPool):
     def forward(self, x: Any) -> Array:
         """Return y = S x / d, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = samples(self, x)
+        x = x if self.divisors is None else floating(x)  # small integers would wrap before they are divided
         y = self.total.forward(x.reshape(len(x), prod(self.in_shape)))  # (batch, outputs)
         return as_samples(y if self.divisors is None else _divided(y, self.divisors), self.out_shape, had_batch)
 

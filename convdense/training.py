@@ -69,13 +69,8 @@ def train(
     >>> np.round(last.network.parameters["0.w"], 3)
     array([[3., 1.]])
     """
-    samples, had_batch = batched(x, "x", net.in_shape, net)
-    batch, epochs = integer(batch, "batch", 1), integer(epochs, "epochs", 1)
-    if not had_batch or not len(samples):
-        raise ValueError(complain("x", f"shape {np.shape(x)}", "(samples, *in_shape), at least one sample"))
-    targets = as_array(target, "target")
-    if targets.shape[:1] != samples.shape[:1]:
-        raise ValueError(complain("target", f"shape {targets.shape}", f"({len(samples)}, ...), one for each sample"))
+    samples, targets = _data(net, x, target, loss)
+    epochs, batch = integer(epochs, "epochs", 1), integer(batch, "batch", 1)
     sgd({}, {}, rate=rate, momentum=momentum)  # refused before the first step
     integer(seed, "seed", 0)
 
@@ -94,6 +89,21 @@ def train(
             yield Epoch(now, total / len(order))
 
     return run()
+
+
+def _data(net: Any, x: Any, target: Any, loss: Any) -> tuple[Array, Array]:
+    """Return samples and targets, one for each, for a network and a loss that are such."""
+    if not isinstance(net, Network):
+        raise TypeError(complain("net", repr(net), "a Network", "make one with network(...)"))
+    if not callable(loss):
+        raise TypeError(complain("loss", repr(loss), "a function of (o, target)"))
+    samples, had_batch = batched(x, "x", net.in_shape, net)
+    if not had_batch or not len(samples):
+        raise ValueError(complain("x", f"shape {np.shape(x)}", "(samples, *in_shape), at least one sample"))
+    targets = as_array(target, "target")
+    if targets.shape[:1] != samples.shape[:1]:
+        raise ValueError(complain("target", f"shape {targets.shape}", f"({len(samples)}, ...), one for each sample"))
+    return samples, targets
 
 
 def _descent(net: Network, x: Array, target: Array, loss: LossFunction, step: int) -> tuple[float, Arrays]:

@@ -8,13 +8,14 @@ import numpy as np
 
 from convdense import direct_pool_fast
 from convdense.activations import Abs, LeakyReLU
-from convdense.arguments import Array, complain, known_shape
+from convdense.arguments import Array, complain, known_shape, shaped
 from convdense.direct_fast import convolve, convolve_backward
 from convdense.fixed import OfPool
 from convdense.flatten import Flatten
 from convdense.geometry import (
     ChannelScale,
     ConvTranspose,
+    Linear,
     Shapes,
     Windowed,
     backward_operands,
@@ -32,6 +33,14 @@ class _Weighted:
     layer: Any
     w: Array
     b: Array | None
+
+    def __post_init__(self) -> None:
+        for name, shape in (("w", self.layer.weight_shape), ("b", self.layer.bias_shape)):
+            value = getattr(self, name)
+            if value is not None:
+                array = np.array(shaped(value, name, tuple(shape), self.layer))
+                array.setflags(write=False)
+                object.__setattr__(self, name, array)
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -188,11 +197,13 @@ def direct_twin(layer: Any) -> Any:
 
 @direct_twin.register
 def _(layer: TiedDense) -> Any:
+    if isinstance(layer.layer, Linear):
+        return DirectDense(layer.layer, layer.w, layer.b)
     if isinstance(layer.layer, ChannelScale):
         return DirectScale(layer.layer, layer.w, layer.b)
     if isinstance(layer.layer, (Windowed, ConvTranspose)):
         return DirectConv(layer.layer, layer.w, layer.b)
-    needs = "a TiedDense of a convolution or a ChannelScale, which can be run directly"
+    needs = "a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
     raise TypeError(complain("layer", repr(layer), needs))
 
 
@@ -203,6 +214,8 @@ def _(layer: Dense) -> DirectDense:
 
 @direct_twin.register
 def _(layer: OfPool) -> DirectPool:
+    if isinstance(layer, DirectPool):
+        raise TypeError(complain("layer", repr(layer), "a pool as dense layers: this one is run directly already"))
     if isinstance(layer, Tournament) and layer.ties != "first":
         needs = 'ties="first": the direct pool hands everything to the first of several largest'
         raise TypeError(complain("layer", repr(layer), needs))
@@ -216,6 +229,5 @@ def _(layer: LeakyReLU) -> DirectReLU:
 
 @direct_twin.register(Abs)
 @direct_twin.register(Flatten)
-@direct_twin.register(DirectPool)
 def _(layer: Any) -> Any:
     return layer  # their own definition

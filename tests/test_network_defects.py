@@ -297,16 +297,14 @@ def thirds():
 
 def test_a_kink_within_rounding_is_undecided_and_beside_it_decided():
     net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
-    values = propagate.forward_errors(net.layers, propagate.Value(x, 0 * x), propagate.Rounding(2**-53, 5e-324))
+    values = propagate.forward_errors(net.layers, propagate.Value(x, 0 * x))
     start = propagate.Slope(dy, 0 * dy, np.zeros(dy.shape, bool))
-    dx, bounds = propagate.backward_errors(net.layers, values, start, propagate.Rounding(2**-53, 5e-324))
+    dx, bounds = propagate.backward_errors(net.layers, values, start)
     assert dx.undecided.ravel().tolist() == [True, True, True, False]  # o1 = .1 + .2 - .3; o2 = .1 + .2 - .6 is < 0
     assert np.isinf(bounds["0.w"]).all()
     assert np.isinf(bounds["0.b"]).all()
     assert abs(values[1].value[0, 0, 0]) <= 2 * values[1].error[0, 0, 0] < 1e-15
-    decided = propagate.forward_errors(
-        net.layers, propagate.Value(2.0 * (x > 1), 0 * x), propagate.Rounding(2**-53, 0.0)
-    )
+    decided = propagate.forward_errors(net.layers, propagate.Value(2.0 * (x > 1), 0 * x))
     assert not propagate._bent(decided[1]).any()  # exact zeros have no error: both roads give the slope at 0
 
 
@@ -336,8 +334,8 @@ def test_a_gradient_that_hangs_on_a_kink_is_reported_undecided_unless_equal(monk
 )
 def test_a_winner_is_decided_if_it_leads_by_more_than_rounding(pool, x, decided):
     x = np.array([x])
-    value, rounding = propagate.Value(x, 0 * x), propagate.Rounding(2**-53, 5e-324)
-    assert propagate._decided(cd.dense_pool(pool), value, rounding).item() is decided
+    value = propagate.Value(x, 0 * x)
+    assert propagate._decided(cd.dense_pool(pool), value).item() is decided
 
 
 FLOATS = [

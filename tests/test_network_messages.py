@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from math import nan
 from pathlib import Path
@@ -111,6 +112,10 @@ def built(**changed):
 
 def frozen(**changed):
     return Network(**{"layers": NET.layers, **changed})
+
+
+def direct_weights(layer, **weights):
+    return direct_twin(layer).with_weights(**weights)
 
 
 def forward(layer, x):
@@ -236,12 +241,12 @@ def sized(layer=NET):
 
 
 def rounded(layer=LINE):
-    return ahead.dispatch(type(layer))(layer, None, None) if isinstance(layer, Unknown) else forward(layer, [1.0])
+    return ahead.dispatch(type(layer))(layer, None) if isinstance(layer, Unknown) else forward(layer, [1.0])
 
 
 def rounded_back(layer=LINE):
     if isinstance(layer, Unknown):
-        return back.dispatch(type(layer))(layer, None, None, None)
+        return back.dispatch(type(layer))(layer, None, None)
     return backward(layer=layer, x=[1.0], dy=[1.0])
 
 
@@ -473,7 +478,8 @@ BUILT = [
         frozen,
         {"layers": (ReLU(),)},
         ValueError,
-        "layer 0: got ReLU(); needs a ready layer, which knows its in_shape and out_shape; "
+        "layer 0: got ReLU(); needs a ready layer: forward(x), backward(x, dy), and the shapes in_shape and out_shape, "
+        "known; "
         "use network(...), which makes it ready",
         {"layers": (ReLU((2,)),)},
     ),
@@ -641,11 +647,11 @@ RUN = (
         ),
         *(
             (
-                forward,
-                {"layer": direct_twin(layer).with_weights(**weights), "x": np.ones(layer.in_shape)},
+                direct_weights,
+                {"layer": layer, **weights},
                 ValueError,
                 f"{message}, for {name}",
-                {"layer": direct_twin(layer).with_weights(layer.w, layer.b), "x": np.ones(layer.in_shape)},
+                {"layer": layer, "w": layer.w, "b": layer.b},
             )
             for layer, name in ((SCALE, "ChannelScale((2, 3))"), (LINE, "Dense(1 outputs, 1 inputs)"))
             for weights, message in [
@@ -731,14 +737,14 @@ FILES = [
 ]
 
 OWN_STEPS, OWN_TWIN = "register your own with @dense_steps.register", "register its twin with @direct_twin.register"
-DIRECTLY = "needs a TiedDense of a convolution or a ChannelScale, which can be run directly"
+DIRECTLY = "needs a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
 FIRST = 'needs ties="first": the direct pool hands everything to the first of several largest'
 TAKEN_APART = [
     (call, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
     for call, needs in (
         (taken_apart, f"needs a layer made of matrices and |x|; {OWN_STEPS}"),
         (twin, f"needs a layer that has a direct form; {OWN_TWIN}"),
-        (sized, "needs a layer whose sums are known, made of matrices and |x|"),
+        (sized, "needs a layer whose sums are known, made of matrices and |x|; register your own with @sizes.register"),
     )
     for bad, good in ((3, LINE), (CONV, network(CONV).layers[0]), (POOL, dense_pool(POOL)), (Unknown(), LINE))
 ] + [
@@ -948,7 +954,7 @@ CERTIFIED = [
         certified,
         {"layer": BY_A_HUGE_NUMBER, "dtype": "float32"},
         ValueError,
-        f"layer: got sums of 26 bits; needs at most 24, up to where float32 counts exactly; {SHORTER}",
+        f"layer: got sums of 27 bits; needs at most 24, up to where float32 counts exactly; {SHORTER}",
         {"layer": BY_A_HUGE_NUMBER, "dtype": "float64"},
     ),
     (
@@ -1054,14 +1060,153 @@ CHECKED = [
             call,
             {"layer": Unknown()},
             TypeError,
-            "layer: got Unknown(); needs a layer whose rounding is known, made of matrices and |x|",
+            "layer: got Unknown(); needs a layer whose rounding is known, made of matrices and |x|; "
+            "register your own with @ahead.register and @back.register",
             {"layer": LINE},
         )
         for call in (rounded, rounded_back)
     ),
 ]  # fmt: skip
 
+
+class Ready:
+    """A layer of one's own, of which one part is changed."""
+
+    in_shape = out_shape = (2,)
+
+    def __init__(self, y=lambda x: x, dx=lambda x, dy: dy, w=None):
+        self.forward, self.backward = y, dx
+        if w is not None:
+            self.w = w
+
+    def __repr__(self):
+        return "Ready()"
+
+
+class Scaled(Ready):
+    """One that can be given other weights."""
+
+    w = np.ones(1)
+
+    def with_weights(self, w):
+        return self
+
+
+def forward_of(**changed):
+    return network(Ready(**changed)).forward(np.ones((3, 2)))
+
+
+def backward_of(**changed):
+    return network(Ready(**changed)).backward(np.ones((3, 2)), np.ones((3, 2)))
+
+
+def given(parameters):
+    return network(LINE).with_parameters(parameters)
+
+
+def given_own(layer):
+    return network(layer).with_parameters({"0.w": [1.0]})
+
+
+def absolute(**changed):
+    return Abs(**{"in_shape": (2, 3), "axis": 1, "start": 0, "stop": 3, "slope_at_zero": 1, **changed})
+
+
+def saved_to(path):
+    with suppress(ValueError):  # a right kind of name, though not a right name
+        network(LINE).save(path)
+
+
+def run_again(**changed):
+    return replace(certify(POOL, seed=0), **changed).rerun()
+
+
+LAYERS = "a tuple of sizes, such as (3, 32, 32)"
+OWN = "layer Ready(): got"
+EDITED = "needs 12 trials, 5 bits; was it edited?"
+OWN_LAYERS = [
+    (
+        forward_of,
+        {"y": lambda x: x[0]},
+        ValueError,
+        "layer 0, Ready(): got an output of shape (2,); needs (3, 2), its batch and out_shape",
+        {},
+    ),
+    *(
+        (
+            backward_of,
+            {"dx": lambda x, dy, results=results: results(dy)},
+            ValueError,
+            f"{OWN} {got}, from backward; needs dx of shape (3, 2), or (dx, dw, db), or (dx, gradients by name)",
+            {"dx": lambda x, dy: (dy, None, None)},
+        )
+        for results, got in [
+            (lambda dy: dy[0], "1 results, the first of shape (2,)"),
+            (lambda dy: (dy, dy), "2 results, the first of shape (3, 2)"),
+            (lambda dy: (dy, dy, dy, dy), "4 results, the first of shape (3, 2)"),
+        ]
+    ),
+    (
+        given_own,
+        {"layer": Ready(w=np.ones(1))},
+        TypeError,
+        "layer: got Ready(); needs a layer with with_weights(w, b), to be given new ones",
+        {"layer": Scaled()},
+    ),
+    *(
+        (
+            given,
+            {"parameters": bad},
+            TypeError,
+            f"parameters: got {type(bad).__name__}; needs a mapping, such as {{'0.w': ...}}",
+            {"parameters": {"0.w": [[1.0]], "0.b": [0.0]}},
+        )
+        for bad in (None, ["0.w", "0.b"])
+    ),
+    (
+        twin,
+        {"layer": direct_twin(dense_pool(POOL))},
+        TypeError,
+        "layer: got DirectPool(MaxPool((1, 4), kernel=2)); "
+        "needs a pool as dense layers: this one is run directly already",
+        {"layer": dense_pool(POOL)},
+    ),
+    (trained, {"net": 3}, TypeError, "net: got 3; needs a Network; make one with network(...)", {}),
+    (trained, {"loss": 3}, TypeError, "loss: got 3; needs a function of (o, target)", {}),
+    (absolute, {"in_shape": None}, TypeError, f"in_shape: got None; needs {LAYERS}", {}),
+    (absolute, {"in_shape": 5}, TypeError, f"in_shape: got 5; needs {LAYERS}, or None", {}),
+    (absolute, {"axis": 2}, ValueError, "axis: got 2; needs 0 to 1, an axis of (2, 3)", {"axis": 1}),
+    (absolute, {"start": 4}, ValueError, "start: got 4; needs at most 3, the size of axis 1", {"start": 3}),
+    (absolute, {"stop": 4}, ValueError, "stop: got 4; needs at most 3, the size of axis 1", {"stop": 2}),
+    (absolute, {"slope_at_zero": 5}, ValueError, "slope_at_zero: got 5; needs 1, -1 or 0", {"slope_at_zero": -1}),
+    (saved_to, {"path": 3}, TypeError, "path: got 3; needs the name of an .npz file", {"path": Path("no/where.npz")}),
+    (run_again, {"seed": None}, ValueError, "seed: got None; needs the seed the trials were drawn with", {"seed": 1}),
+    (run_again, {"bits": 7}, ValueError, f"certificate: got 12 trials, 7 bits; {EDITED}", {"bits": 5}),
+    (run_again, {"trials": 1}, ValueError, f"certificate: got 1 trials, 5 bits; {EDITED}", {"trials": 12}),
+    (
+        certified,
+        {"layer": network(Dense([[1j, 2.0]]))},
+        TypeError,
+        "0.w: got dtype complex128; needs real numbers; certify complex layers one by one",
+        {"layer": network(Dense([[1.0, 2.0]]))},
+    ),
+    (checked, {"x": None}, TypeError, "x: got None; needs an array of samples", {}),
+    (
+        checked,
+        {
+            "layer": network(Dense(np.array([[1, 1, -1]], np.float32)), ReLU()),
+            "x": np.full((2, 3), 3e38, np.float32),
+            "dy": np.ones((2, 1), np.float32),
+        },
+        ValueError,
+        "x: got inf in the output of layer 0, DirectDense(Dense(1 outputs, 3 inputs)); "
+        "needs numbers that stay finite in float32; scale the data down, or use float64",
+        {},
+    ),
+]
+
 REFUSED = [
+    *OWN_LAYERS,
     *LOSSES,
     *STEPS,
     *TRAINING,

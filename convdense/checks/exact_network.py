@@ -74,7 +74,13 @@ class NetworkCertificate(Judgement):
     def rerun(self, implementation: Any = None) -> "NetworkCertificate":
         """Repeat the very same trials; a verdict on an implementation needs the implementation."""
         needs_implementation(self.road, implementation)
-        return certify_network(self.layer, implementation, dtype=self.dtype, batch=self.batch, seed=self.seed)
+        if self.seed is None:
+            raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
+        again = certify_network(self.layer, implementation, dtype=self.dtype, batch=self.batch, seed=self.seed)
+        if (again.trials, again.bits) != (self.trials, self.bits):
+            got, needs = f"{self.trials} trials, {self.bits} bits", f"{again.trials} trials, {again.bits} bits"
+            raise ValueError(complain("certificate", got, needs, "was it edited?"))
+        return again
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
@@ -130,6 +136,9 @@ def certify_network(
 def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
     """Return what is judged, None for the network itself, and its name."""
     net.direct()  # a layer without a direct form is refused here
+    for name, array in net.parameters.items():
+        if array.dtype.kind == "c":
+            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "certify complex layers one by one"))
     if implementation is None:
         return None, DENSE_NETWORK
     if not isinstance(layer, Pool):

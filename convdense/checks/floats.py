@@ -60,11 +60,12 @@ class Report(Judgement):
     @property
     def how(self) -> str:
         """How it was judged, in a sentence."""
-        dtype = np.result_type(*(a for a in self.operands.values() if a is not None))
+        arrays = [a for a in self.operands.values() if a is not None]
         if self.road == DENSE_NETWORK:
-            return (
-                f"this data, in {dtype}: bounds carried through the layers; none behind a kink that rounding may turn"
-            )
+            arrays += getattr(self.layer, "parameters", {}).values()
+        dtype = np.result_type(*arrays)
+        if self.road == DENSE_NETWORK:
+            return f"this data, in {dtype}: the whole by bounds carried through, and every layer on the same input"
         floats = "at most gamma_N (|W| |x| + |b|), for any order of summation"
         rule = "equality" if dtype.kind in "iu" else floats
         return f"this data, in {dtype}: {rule}"
@@ -150,7 +151,9 @@ def _check_network(layer: Pool | Network, x: Any, dy: Any, **others: Any) -> Rep
             raise TypeError(complain(name, type(value).__name__, needs))
     operands = {"x": x, "dy": dy}
     arrays = {name: None if a is None else finite(numeric(a, name).copy(), name) for name, a in operands.items()}
-    findings = judge_network(layer, arrays["x"], arrays["dy"])  # type: ignore[arg-type]  # x is an array
+    if arrays["x"] is None:
+        raise TypeError(complain("x", "None", "an array of samples"))
+    findings = judge_network(layer, arrays["x"], arrays["dy"])
     return Report(layer, tuple(findings), DENSE_NETWORK, DIRECT_TWIN, arrays)
 
 

@@ -89,7 +89,8 @@ def sizes(layer: Any) -> Any:
     >>> sizes(Dense([[1.0, -2.0]], b=[-3.0])).forward(np.array([[1.0, 1.0]]))
     array([[6.]])
     """
-    raise TypeError(complain("layer", repr(layer), "a layer whose sums are known, made of matrices and |x|"))
+    do = "register your own with @sizes.register"
+    raise TypeError(complain("layer", repr(layer), "a layer whose sums are known, made of matrices and |x|", do))
 
 
 @sizes.register(TiedDense)
@@ -142,15 +143,45 @@ def size(array: Array) -> Array:
 
 def bit_budget(net: Network, x: Array, dy: Array) -> int:
     """Return how many bits integers need for every sum in both directions to be exact in any order, halves included."""
-    adding = sizes(net)
-    values = list(adding.trace(size(x)))
-    largest, upstream = [float(v.max(initial=1)) for v in values], size(dy)
-    for layer, before in zip(reversed(adding.layers), reversed(values[:-1]), strict=True):
-        upstream, own = pulled(layer, before, upstream)
-        largest += [float(g.max(initial=1)) for g in (upstream, *own.values())]
-    if not isfinite(max(largest)):
+    _, ahead = _through(net, size(x))
+    _, back = _back_through(net, size(x), size(dy))
+    largest = max(1.0, float(np.max(size(x), initial=0)), float(np.max(size(dy), initial=0)), ahead, back)
+    if not isfinite(largest):
         return 1025  # more than floats have
-    return ceil(log2(max(largest))) + 1  # |.| meets halves: one bit below the integers
+    return ceil(log2(largest)) + 1  # |.| meets halves: one bit below the integers
+
+
+def _through(layer: Any, x: Array) -> tuple[Array, float]:
+    """Return the sizes that leave a layer, and the largest sum on the way, those inside it too."""
+    if isinstance(layer, Network):
+        peaks = [0.0]
+        for part in layer.layers:
+            x, peak = _through(part, x)
+            peaks.append(peak)
+        return x, max(peaks)
+    if isinstance(layer, ResidualSum):
+        y, peak = _through(layer.inner, x)
+        return x + y, max(peak, float((x + y).max(initial=0)))
+    y = sizes(layer).forward(x)
+    sums = DirectPool(same_windows(SumPool, layer.pool)).forward(x) if isinstance(layer, SumDivide) else y
+    return y, max(float(y.max(initial=0)), float(sums.max(initial=0)))  # an average is a sum before it is divided
+
+
+def _back_through(layer: Any, x: Array, dy: Array) -> tuple[Array, float]:
+    """Return the sizes that are handed back, and the largest sum on the way, parameters' gradients too."""
+    if isinstance(layer, Network):
+        values, peaks = [x], [0.0]
+        for part in layer.layers:
+            values.append(_through(part, values[-1])[0])
+        for part, before in zip(reversed(layer.layers), reversed(values[:-1]), strict=True):
+            dy, peak = _back_through(part, before, dy)
+            peaks.append(peak)
+        return dy, max(peaks)
+    if isinstance(layer, ResidualSum):
+        dx, peak = _back_through(layer.inner, x, dy)
+        return dx + dy, max(peak, float((dx + dy).max(initial=0)))
+    dx, own = pulled(sizes(layer), x, dy)
+    return dx, max(float(g.max(initial=0)) for g in (dx, *own.values()))
 
 
 @singledispatch
