@@ -940,7 +940,8 @@ CERTIFIED = [
         certified,
         {"implementation": 3},
         TypeError,
-        "implementation: got 3; needs an object with forward(x) -> y and backward(x, dy) -> dx, for a pool",
+        "implementation: got 3; needs an object with forward(x) -> y and backward(x, dy) -> dx, "
+        "or a pair of such functions, for a pool",
         {"implementation": dense_pool(POOL)},
     ),
     (

@@ -1,7 +1,7 @@
 """certify for pools and networks: dense layers and |x| against the direct twin, on integers, bit for bit."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import randbits
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from convdense.arguments import Array, choice, complain, integer
 from convdense.build import network
 from convdense.checks.ranges import PRECISION, limited
-from convdense.checks.report import EQUAL, Finding, Judgement, compare
+from convdense.checks.report import EQUAL, WRONG, Finding, Judgement, compare
 from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation
 from convdense.checks.sizes import bit_budget, whole
 from convdense.dense_steps import Absolute, Step, back_through
@@ -143,11 +143,14 @@ def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
         return None, DENSE_NETWORK
     if not isinstance(layer, Pool):
         raise TypeError(complain("implementation", repr(implementation), "none for a network", "certify its layers"))
-    if not all(callable(getattr(implementation, name, None)) for name in ("forward", "backward")):
-        needs = "an object with forward(x) -> y and backward(x, dy) -> dx, for a pool"
+    pair = isinstance(implementation, (tuple, list)) and len(implementation) == 2
+    forward, backward = implementation if pair else (getattr(implementation, n, None) for n in ("forward", "backward"))
+    if not callable(forward) or not callable(backward):
+        needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions, for a pool"
         raise TypeError(complain("implementation", repr(implementation), needs))
-    named = implementation if isinstance(implementation, type) else type(implementation)
-    return implementation, str(getattr(implementation, "__name__", named.__name__))
+    named = forward if pair else implementation
+    name = str(getattr(named, "__name__", type(named).__name__))
+    return (forward, backward), "implementation" if name == "<lambda>" else name
 
 
 def _budget(net: Network, unit: int, m: int, batch: int) -> int:
@@ -175,6 +178,13 @@ def _is_bias(name: str) -> bool:
     return name.rpartition(".")[2] == "b"
 
 
+def _unchanged(finding: Finding, *pairs: tuple[Array, Array]) -> Finding:
+    """Return the finding, or that somebody's code has written to what it was given."""
+    if all(np.array_equal(now, before) for now, before in pairs):
+        return finding
+    return replace(finding, verdict=WRONG, note="an operand was changed in place")
+
+
 def _met(steps: list[Step], x: Array) -> list[Array]:
     """Return which coordinates of |x| were positive, zero and negative, each (coordinates,) bool."""
     met: list[list[Array]] = [[np.zeros(0, bool)] for _ in range(3)]
@@ -193,8 +203,9 @@ def _compared(net: Network, mine: Any, steps: list[Step], x: Array, dy: Array) -
     direct = net.direct()
     y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
     if mine is not None:
-        yield compare("y", mine.forward(x.copy()), y)
-        yield compare("dx", mine.backward(x.copy(), dy.copy()), dx)
+        yield _unchanged(compare("y", mine[0](given := x.copy()), y), (given, x))
+        given, upstream = x.copy(), dy.copy()
+        yield _unchanged(compare("dx", mine[1](given, upstream), dx), (given, x), (upstream, dy))
         return
     listed_y, listed_dx, listed = back_through(steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1))
     own_dx, own = net.backward(x, dy)
