@@ -4,6 +4,7 @@ from convdense.activations import LeakyReLU, ReLU
 from convdense.batch_norm import batch_norm
 from convdense.build import Residual, network
 from convdense.checks import Certificate, Report, certify, check
+from convdense.checks.recover import recover
 from convdense.direct_fast import convolve, convolve_backward
 from convdense.equations import equations
 from convdense.flatten import Flatten
@@ -55,5 +56,6 @@ __all__ = [
     "dense_pool",
     "equations",
     "network",
+    "recover",
     "tie",
 ]

@@ -38,6 +38,7 @@ EXPECTED = [
     "dense_pool",
     "equations",
     "network",
+    "recover",
     "tie",
 ]
 SECTION = re.compile(r"^Examples\n-+$(.*)", re.MULTILINE | re.DOTALL)
