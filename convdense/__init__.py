@@ -4,6 +4,7 @@ from convdense.activations import LeakyReLU, ReLU
 from convdense.batch_norm import batch_norm
 from convdense.build import Residual, network
 from convdense.checks import Certificate, Report, certify, check
+from convdense.checks.diagnose import diagnose
 from convdense.checks.recover import recover
 from convdense.direct_fast import convolve, convolve_backward
 from convdense.equations import equations
@@ -54,6 +55,7 @@ __all__ = [
     "convolve",
     "convolve_backward",
     "dense_pool",
+    "diagnose",
     "equations",
     "network",
     "recover",

@@ -36,6 +36,7 @@ EXPECTED = [
     "convolve",
     "convolve_backward",
     "dense_pool",
+    "diagnose",
     "equations",
     "network",
     "recover",

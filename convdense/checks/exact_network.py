@@ -11,7 +11,7 @@ from convdense.arguments import Array, choice, complain, integer
 from convdense.build import network
 from convdense.checks.ranges import PRECISION, limited
 from convdense.checks.report import EQUAL, WRONG, Finding, Judgement, compare
-from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation
+from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation, pool_functions
 from convdense.checks.sizes import bit_budget, whole
 from convdense.dense_steps import Absolute, Step, back_through
 from convdense.geometry import Pool
@@ -143,12 +143,8 @@ def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
         return None, DENSE_NETWORK
     if not isinstance(layer, Pool):
         raise TypeError(complain("implementation", repr(implementation), "none for a network", "certify its layers"))
-    pair = isinstance(implementation, (tuple, list)) and len(implementation) == 2
-    forward, backward = implementation if pair else (getattr(implementation, n, None) for n in ("forward", "backward"))
-    if not callable(forward) or not callable(backward):
-        needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions, for a pool"
-        raise TypeError(complain("implementation", repr(implementation), needs))
-    named = forward if pair else implementation
+    forward, backward = pool_functions(implementation)
+    named = forward if isinstance(implementation, (tuple, list)) else implementation
     name = str(getattr(named, "__name__", type(named).__name__))
     return (forward, backward), "implementation" if name == "<lambda>" else name
 

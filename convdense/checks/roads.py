@@ -79,6 +79,16 @@ def implementation_road(implementation: Any) -> Road:
     return Road("implementation" if name == "<lambda>" else name, run)
 
 
+def pool_functions(implementation: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return forward(x) and backward(x, dy) of somebody's pool: an object's, or a pair of such functions."""
+    pair = isinstance(implementation, (tuple, list)) and len(implementation) == 2
+    forward, backward = implementation if pair else (getattr(implementation, n, None) for n in ("forward", "backward"))
+    if not callable(forward) or not callable(backward):
+        needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions, for a pool"
+        raise TypeError(complain("implementation", repr(implementation), needs))
+    return forward, backward
+
+
 def two_roads(layer: Any, implementation: Any) -> tuple[Road, Road]:
     """Return the road to judge and the road to judge it by."""
     by = direct_road(layer)
