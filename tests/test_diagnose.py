@@ -166,9 +166,7 @@ def test_assignment_for_addition_is_named():
         return wrong, dw, db
 
     assert "= where += is needed" in diagnose(single, (forward(single), alone))["dx"].sentence
-    assert (
-        diagnose(LINE, (forward(LINE), scattered))["dx"].sentence == ""
-    )  # summed over channels first: another mistake
+    assert diagnose(LINE, (forward(LINE), scattered))["dx"].sentence.endswith("(output by output)")
 
 
 def test_the_first_place_is_named_by_output_input_and_weight():
@@ -275,10 +273,15 @@ def test_every_mistake_of_a_max_pool_is_named(pool):
     right = pool_of(pool)
     for sentence, mistake in pool_mistakes(pool, "dx"):
         diagnosis = diagnose(pool, (right[0], mistake))
+        if diagnosis:  # a mistake that changes nothing here, such as leftover cells where there are none
+            assert any(word in sentence for word in ("leftover", "by columns"))
+            continue
         assert [e.name for e in diagnosis.explanations] == ["dx"]
         assert diagnosis["dx"].sentence == sentence
     for sentence, mistake in pool_mistakes(pool, "y"):
-        diagnosis = diagnose(pool, (lambda x, mistake=mistake: mistake(x, None), right[1]))
+        diagnosis = diagnose(
+            pool, (lambda x, mistake=mistake: mistake(x, np.zeros((len(x), *pool.out_shape))), right[1])
+        )
         assert diagnosis["y"].sentence == sentence
     assert diagnose(pool, right)
 

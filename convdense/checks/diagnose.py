@@ -1,7 +1,6 @@
 """diagnose: which mistake an implementation makes, found by exact equality with what that mistake would give."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from convdense import direct_pool
 from convdense.arguments import Array, complain, integer
 from convdense.build import network
+from convdense.checks.diagnosis import Diagnosis, Explanation
 from convdense.checks.mistakes import Call, Mistake, mistakes
 from convdense.checks.pool_mistakes import pool_mistakes
 from convdense.checks.ranges import exact_ranges
@@ -34,86 +34,6 @@ from convdense.ties import tie
 
 BATCH, DRAWS = 3, 3
 LARGEST = 50  # integers drawn; smaller where sums would not be exact
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What is wrong with one quantity, and where it shows first.
-
-    Parameters
-    ----------
-    name : str
-        "y", "dx", "dw" or "db".
-    sentence : str
-        The mistake; empty where none that is known fits.
-    finding : Finding
-        The entry that differs most.
-    place : str
-        The first edge, by output pixel, input pixel and weight, that the mistake moves; empty where it moves none.
-    recovered : str
-        Where no mistake fits: how the matrix behind it differs from the layer's.
-    """
-
-    name: str
-    sentence: str
-    finding: Finding
-    place: str = ""
-    recovered: str = ""
-
-    def __str__(self) -> str:
-        """Return the quantity, the sentence, and where it shows."""
-        lines = [f"{self.name}: {self.sentence or 'no mistake that is known here explains it'}"]
-        lines += [f"  first at {self.place}"] if self.place else []
-        lines += [f"  {self.finding}"] if not self.sentence else []
-        lines += [f"  {line}" for line in self.recovered.splitlines()]
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What `diagnose` found; true if nothing is wrong.
-
-    Attributes
-    ----------
-    layer : geometry
-    explanations : tuple of Explanation
-        One for each quantity that is wrong.
-
-    Examples
-    --------
-    >>> from convdense import Conv, convolve, convolve_backward
-    >>> conv = Conv((1, 5, 6), out_channels=2, kernel=(2, 3))
-    >>> def backward(x, w, dy):
-    ...     return convolve_backward(conv, x, w, -dy)
-    >>> print(diagnose(conv, (lambda x, w, b: convolve(conv, x, w, b), backward)))
-    dx: the sign is turned
-    dw: the sign is turned
-    db: the sign is turned
-    """
-
-    layer: Any
-    explanations: tuple[Explanation, ...]
-
-    def __bool__(self) -> bool:
-        """Return whether nothing is wrong."""
-        return not self.explanations
-
-    def __getitem__(self, name: str) -> Explanation:
-        """Return what is wrong with one quantity, such as "dw"."""
-        for explanation in self.explanations:
-            if explanation.name == name:
-                return explanation
-        raise KeyError(complain("name", repr(name), "one of " + ", ".join(e.name for e in self.explanations)))
-
-    def require(self) -> "Diagnosis":
-        """Return self if nothing is wrong; raise AssertionError with the whole text if something is."""
-        if not self:
-            raise AssertionError(str(self))
-        return self
-
-    def __str__(self) -> str:
-        """Return one sentence for each quantity that is wrong."""
-        return "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
 
 
 def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> Diagnosis:
@@ -203,10 +123,12 @@ def _pool_sentence(pool: Pool, name: str, calls: Any, seen: tuple[list[Any], lis
 
 
 def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
-    """Return integers of both signs, none of them 0, as floats."""
-    rng, most = np.random.default_rng(seed), min(LARGEST, *exact_ranges(layer, "float64", BATCH))
+    """Return integers of both signs, none of them 0; x and dy such that means over batch and positions are whole."""
+    rng, unit = np.random.default_rng(seed), 12 * BATCH * prod(layer.out_spatial)
+    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, "float64", BATCH))))
     shapes = (BATCH, *layer.in_shape), layer.weight_shape, layer.bias_shape, (BATCH, *layer.out_shape)
-    return Call(*(rng.integers(1, most, s, endpoint=True) * rng.choice((-1.0, 1.0), s) for s in shapes))
+    x, w, b, dy = (rng.integers(1, most, s, endpoint=True) * rng.choice((-1.0, 1.0), s) for s in shapes)
+    return Call(12 * BATCH * x, w, 12 * BATCH * b, unit * dy)
 
 
 def _explained(
@@ -220,7 +142,33 @@ def _explained(
         ):
             sentences = [sentence for sentence in (mistake.sentence, slip[0]) if sentence]
             return Explanation(name, ", and ".join(sentences), finding, _first_moved(layer, mistake))
+    sentence = _constant(layer, name, calls, values)
+    if sentence:
+        return Explanation(name, sentence, finding)
     return Explanation(name, "", finding, recovered=_behind(layer, implementation, name, calls[0]))
+
+
+def _constant(layer: Geometry, name: str, calls: list[Call], values: list[Any]) -> str:
+    """Return that a constant factor explains it, or a multiple of the weights that is added; up to their rounding."""
+    right = [_value(layer, Mistake("", tie(layer)), name, call) for call in calls]
+    got = [np.asarray(v) for v in values]
+    if any(g.shape != r.shape or g.dtype.kind not in "iuf" for g, r in zip(got, right, strict=True)):
+        return ""
+    if (factor := _ratio(got, right)) is not None:
+        return f"it is multiplied by {factor:.6g}"
+    if name == "dw" and (decay := _ratio([g - r for g, r in zip(got, right, strict=True)], [c.w for c in calls])):
+        return f"{decay:.6g} times the weights is added"
+    return ""
+
+
+def _ratio(numerators: list[Array], denominators: list[Array]) -> float | None:
+    """Return the one ratio of all entries, if there is one up to four roundings."""
+    a, b = (np.concatenate([part.ravel() for part in parts]) for parts in (numerators, denominators))
+    if (a[b == 0] != 0).any() or not (b != 0).any():
+        return None
+    ratios = a[b != 0] / b[b != 0]
+    middle = float(np.median(ratios))
+    return middle if middle and np.ptp(ratios) <= 8 * np.finfo(float).eps * abs(middle) else None
 
 
 def _pairs(layer: Geometry, name: str, call: Call, value: Any) -> Iterator[tuple[Mistake, Slip]]:
@@ -238,7 +186,7 @@ def _value(layer: Geometry, mistake: Mistake, name: str, call: Call) -> Array:
 
 def _same(value: Any, expected: Array) -> bool:
     got = np.asarray(value)
-    return got.dtype.kind in "iuf" and bool(np.array_equal(got, expected))
+    return got.dtype.kind in "iuf" and bool(np.array_equal(got, expected, equal_nan=True))
 
 
 def _first_moved(layer: Geometry, mistake: Mistake) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, combinations
+from itertools import chain, combinations, permutations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ from convdense.axis import Axis, channels, window
 from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.tiemap import TieMap
 from convdense.ties import tie
+
+Reordering = Callable[[Array], Array]
 
 
 class Call(NamedTuple):
@@ -81,6 +83,7 @@ def mistakes(layer: Geometry) -> Iterator[Mistake]:
         for sentence, axis in _groups(layer):
             yield Mistake(sentence, _map(layer, numbers, axis))
         yield from _borders(layer, numbers)
+        yield from _lost_taps(layer, numbers)
     yield from _weights(layer, right)
 
 
@@ -145,8 +148,9 @@ def _strides_and_padding(n: _Numbers) -> Iterator[tuple[str, _Numbers]]:
             if len(ones) > 1 and b + step >= 0:
                 begin = (*n.begin[:i], b + step, *n.begin[i + 1 :])
                 yield f"one cell of padding {word} at the begin of axis {i}", n._replace(begin=begin)
-    if n.mode != "zeros":
-        yield f"the padding is taken for zeros, not for {n.mode}", n._replace(mode="zeros")
+    for mode in ("zeros", "circular", "reflect", "replicate", "symmetric"):
+        if mode != n.mode and any((*n.begin, *n.end)):
+            yield f"the padding is taken for {mode}, not for {n.mode}", n._replace(mode=mode)
 
 
 def _groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
@@ -156,6 +160,9 @@ def _groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
     outs, ins = (layer.in_channels, layer.out_channels) if transposed else (layer.out_channels, layer.in_channels)
     whole = channels(outs, ins, g)
     per_in, per_out = ins // g, outs // g
+    if per_out > 1:
+        kept = whole.rows % per_out == per_out - 1
+        yield "within a group only the last output channel counts", whole.take(kept)
     if per_in < ins:
         yield (
             "the groups' offset is ignored: all groups meet the first one's channels",
@@ -167,6 +174,9 @@ def _groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
     if per_out > 1:
         mixed = np.arange(outs).reshape(per_out, g).T.ravel()
         yield "the output channels of the groups are interleaved", replace(whole, rows=mixed[whole.rows])
+        rows = mixed[whole.rows]
+        own = replace(whole, rows=rows, taps=rows * per_in + whole.taps % per_in)
+        yield "output channel o belongs to group o mod groups", own
 
 
 def _borders(layer: Geometry, n: _Numbers) -> Iterator[Mistake]:
@@ -185,6 +195,39 @@ def _borders(layer: Geometry, n: _Numbers) -> Iterator[Mistake]:
             yield Mistake(f"the last window along axis {i} is left out", _map(layer, n, axes=axes))
 
 
+def _lost_taps(layer: Geometry, n: _Numbers) -> Iterator[Mistake]:
+    """Yield all taps at one place of an axis left out, and padded cells before the input that wrap around."""
+    whole = _windows(n)
+    for i, axis in enumerate(whole):
+        for tap in range(n.kernel[i]) if n.kernel[i] > 1 and len(whole) > 1 else ():
+            axes = [*whole[:i], axis.take(axis.taps != tap), *whole[i + 1 :]]
+            yield Mistake(f"the taps at {tap} of the kernel's axis {i} are left out", _map(layer, n, axes=axes))
+    if n.mode == "zeros" and max(n.stride) > 1:
+        repeated = [_repeated(axis, s) for axis, s in zip(whole, n.stride, strict=True)]
+        yield Mistake(
+            "the stride is undone by repeating values, not by zeros between them", _map(layer, n, axes=repeated)
+        )
+    if n.mode == "zeros" and any(n.begin):
+        wrapped = [_wrapped(n, i) for i in range(len(whole))]
+        yield Mistake("cells before the input are taken from its end (a negative index)", _map(layer, n, axes=wrapped))
+
+
+def _repeated(axis: Axis, stride: int) -> Axis:
+    """Return the entries of windows that meet the next cells too, as many as the stride."""
+    cols = (axis.cols[:, None] + np.arange(stride)).ravel()
+    rows, taps = np.repeat(axis.rows, stride), np.repeat(axis.taps, stride)
+    whole = Axis(rows, cols, taps, axis.n_rows, axis.n_cols, axis.tap_shape)
+    return whole.take(cols < axis.n_cols)
+
+
+def _wrapped(n: _Numbers, i: int) -> Axis:
+    """Return the window along one axis if negative indices wrap, as NumPy's do, and those beyond the end do not."""
+    axis = _windows(n._replace(mode="circular"))[i]
+    taps = n.kernel[i] - 1 - axis.taps if n.flip[i] else axis.taps
+    cells = axis.rows * n.stride[i] + taps * n.dilation[i] - n.begin[i]
+    return axis.take(cells < n.ins[i])
+
+
 def _weights(layer: Geometry, right: TieMap) -> Iterator[Mistake]:
     """Yield weights put in another order, or one of them lost."""
     shape = right.weight_shape
@@ -197,6 +240,10 @@ def _weights(layer: Geometry, right: TieMap) -> Iterator[Mistake]:
     if shape[0] == shape[1] > 1:
         swap = _swapped(0, 1)
         yield Mistake("input and output channels of the kernel are swapped", right, swap, swap)
+    for order in permutations(range(len(shape))):
+        if order != tuple(range(len(shape))):
+            read, write = _stored(shape, order)
+            yield Mistake(f"the weights are read as if their axes were stored in the order {order}", right, read, write)
     for tap in np.ndindex(*shape[-n:]):
         lost = _lost((..., *tap))
         yield Mistake(f"tap {tap} of the kernel is lost", right, lost, lost)
@@ -208,6 +255,17 @@ def _weights(layer: Geometry, right: TieMap) -> Iterator[Mistake]:
 
 def _swapped(i: int, j: int) -> Callable[[Array], Array]:
     return lambda w: np.swapaxes(w, i, j)
+
+
+def _stored(
+    shape: tuple[int, ...], order: tuple[int, ...]
+) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """Return a weight array read with its axes in another order, and the gradient written so."""
+    stored, back = tuple(shape[i] for i in order), tuple(int(i) for i in np.argsort(order))
+    return (
+        lambda w: np.ascontiguousarray(w).reshape(stored).transpose(back),
+        lambda g: np.ascontiguousarray(g.transpose(order)).reshape(shape),
+    )
 
 
 def _lost(where: Any) -> Callable[[Array], Array]:

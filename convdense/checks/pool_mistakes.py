@@ -29,12 +29,20 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
             opposite = MinPool if sign > 0 else MaxPool
             yield f"the {'smallest' if sign > 0 else 'largest'} is taken", _run(same_windows(opposite, pool), name)
             yield "the average is taken", _run(same_windows(AvgPool, pool), name)
+            yield "windows that reach over the border are not a number", lambda x, _: _not_numbers(pool, x)
         else:
+            yield "where several are largest, the first by columns gets the gradient", _by_columns(pool, sign)
             for sentence, share in _SHARES.items():
                 yield sentence, _sharing(pool, sign, share)
     if name == "dx":
         yield "= where += is needed: cells in several windows keep the last one's share", _overwritten(pool)
-    yield "the last row of windows is left out", _without_last(pool, name)
+    for axis in range(len(pool.in_spatial)):
+        yield f"the last windows along axis {axis} are left out", _without_last(pool, name, axis)
+        yield f"the last cells of the windows along axis {axis} are left out", _of_cells(pool, name, axis, last=True)
+        yield f"the first cells of the windows along axis {axis} are left out", _of_cells(pool, name, axis, last=False)
+    yield "the largest in size is taken, whatever its sign", _of_sizes(pool, name)
+    if name == "dx":
+        yield "dx is cut off where the last window ends: leftover cells are missing", _cut(pool)
 
 
 def _averages(pool: AvgPool) -> Iterator[tuple[str, Pool]]:
@@ -62,6 +70,14 @@ def _over_zeros(pool: Pool, sign: int, x: Array) -> Array:
     for at, cells, padded in windows(pool):
         if len(cells) < padded:
             y[(..., *at)] = sign * np.maximum(sign * y[(..., *at)], 0)
+    return y
+
+
+def _not_numbers(pool: Pool, x: Array) -> Array:
+    y = np.array(direct_pool.forward(pool, x))
+    for at, cells, padded in windows(pool):
+        if len(cells) < padded:
+            y[(..., *at)] = np.nan  # inf - inf, where absent cells are -inf
     return y
 
 
@@ -106,6 +122,21 @@ def _sharing(pool: Pool, sign: int, share: Callable[[Array], Array]) -> Callable
     return dx
 
 
+def _by_columns(pool: Pool, sign: int) -> Callable[[Array, Array], Array]:
+    """Return dx if ties go to the first cell in Fortran order."""
+
+    def dx(x: Array, dy: Array) -> Array:
+        total = np.zeros(x.shape)
+        for at, cells, _ in windows(pool):
+            order = sorted(cells, key=lambda cell: cell[::-1])
+            winner = np.stack([sign * x[(..., *cell)] for cell in order], axis=-1).argmax(axis=-1)
+            for k, cell in enumerate(order):
+                total[(..., *cell)] += np.where(winner == k, dy[(..., *at)], 0)
+        return total
+
+    return dx
+
+
 def _overwritten(pool: Pool) -> Callable[[Array, Array], Array]:
     """Return dx if every window writes its cells anew."""
 
@@ -127,14 +158,57 @@ def _overwritten(pool: Pool) -> Callable[[Array, Array], Array]:
     return dx
 
 
-def _without_last(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
+def _without_last(pool: Pool, name: str, axis: int) -> Callable[[Array, Array], Array]:
+    last: Any = (..., -1, *[slice(None)] * (len(pool.in_spatial) - 1 - axis))
+
     def value(x: Array, dy: Array) -> Array:
         if name == "y":
-            y: Any = direct_pool.forward(pool, x)
-            y[..., -1] = 0
-            return np.asarray(y)
+            y = np.array(direct_pool.forward(pool, x))
+            y[last] = 0
+            return y
         less = np.array(dy)
-        less[..., -1] = 0
+        less[last] = 0
         return direct_pool.backward(pool, x, less)
 
     return value
+
+
+def _of_cells(pool: Pool, name: str, axis: int, last: bool) -> Callable[[Array, Array], Array]:
+    """Return y or dx if each window lacks its last, or first, cells along an axis; a divisor stays as it is."""
+
+    def value(x: Array, dy: Array) -> Array:
+        y, dx = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(x.shape)
+        for at, cells, padded in windows(pool):
+            edge = (max if last else min)(cell[axis] for cell in cells)
+            kept = [cell for cell in cells if cell[axis] != edge]
+            if not kept:
+                continue
+            values = np.stack([x[(..., *cell)] for cell in kept], axis=-1)
+            scale = direct_pool.divisor(pool, len(cells), padded) if isinstance(pool, AvgPool) else 1
+            if isinstance(pool, (MaxPool, MinPool)):
+                sign = 1 if isinstance(pool, MaxPool) else -1
+                y[(..., *at)] = sign * (sign * values).max(axis=-1)
+                shares = np.arange(len(kept)) == (sign * values).argmax(axis=-1)[..., None]
+            else:
+                y[(..., *at)] = values.sum(axis=-1) / scale
+                shares = np.ones(values.shape) / scale
+            for k, cell in enumerate(kept):
+                dx[(..., *cell)] += shares[..., k] * dy[(..., *at)]
+        return y if name == "y" else dx
+
+    return value
+
+
+def _of_sizes(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
+    if name == "y":
+        return lambda x, _: direct_pool.forward(pool, np.abs(x))
+    return lambda x, dy: direct_pool.backward(pool, np.abs(x), dy)
+
+
+def _cut(pool: Pool) -> Callable[[Array, Array], Array]:
+    """Return dx without the cells that no window reaches at the end."""
+    reach = np.zeros(len(pool.in_spatial), int)
+    for _, cells, _ in windows(pool):
+        reach = np.maximum(reach, np.max(cells, axis=0) + 1)
+    inside: Any = (..., *(slice(0, int(n)) for n in reach))
+    return lambda x, dy: direct_pool.backward(pool, x, dy)[inside]

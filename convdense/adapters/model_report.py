@@ -1,0 +1,109 @@
+"""What was found on a whole model of another framework: one certificate per layer, and a reason for each without."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, log2
+from typing import Any, Self
+
+from convdense.checks import Certificate, NetworkCertificate
+from convdense.checks.report import QUANTITIES
+from convdense.tables import aligned
+
+_READERS: dict[str, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
+_HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """One certificate per layer and shape; true if there are any, all of them hold and no layer failed.
+
+    Attributes
+    ----------
+    certificates : dict of str to Certificate or NetworkCertificate
+        By the name of the layer in the model, and its shapes where it was called at several.
+    failed : dict of str to str
+        Layers that raise when they are judged, or whose outputs have another size than their own numbers say.
+    skipped : dict of str to str
+        Layers that were not judged, each with its class and the reason.
+    not_called : tuple of str
+        Layers that the model did not call on its example.
+
+    Examples
+    --------
+    >>> from convdense import Conv, certify
+    >>> report = ModelReport({"stem": certify(Conv((1, 3, 3), 1, kernel=2))}, {}, {"act": "ReLU: no window"}, ())
+    >>> print(report)  # doctest: +NORMALIZE_WHITESPACE
+    name  layer                                      dtype    y      dx     dw     db     error probability
+    ----  -----------------------------------------  -------  -----  -----  -----  -----  -----------------
+    stem  Conv((1, 3, 3), out_channels=1, kernel=2)  float64  equal  equal  equal  equal  0
+    <BLANKLINE>
+    1 of 1 judged hold, 1 not judged, 0 never called
+    <BLANKLINE>
+    not judged  why
+    ----------  ---------------
+    act         ReLU: no window
+    """
+
+    certificates: Mapping[str, Certificate | NetworkCertificate]
+    failed: Mapping[str, str]
+    skipped: Mapping[str, str]
+    not_called: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        """Return whether layers were judged, and every one of them is right."""
+        return bool(self.certificates) and not self.failed and all(self.certificates.values())
+
+    def require(self) -> Self:
+        """Return self if it is true; raise AssertionError with the whole text if not."""
+        if not self:
+            raise AssertionError(str(self))
+        return self
+
+    def __str__(self) -> str:
+        """Return a table of what was judged, the worst entries of what is wrong, and all that was not judged."""
+        parts = [self._count()]
+        if self.certificates:
+            parts.insert(0, aligned(_HEADER, [_row(name, c) for name, c in self.certificates.items()]))
+        wrong = [f"{name}: {f}" for name, c in self.certificates.items() for f in c.findings if not f.holds]
+        if wrong:
+            parts.append("\n".join(wrong))
+        for title, reasons in (("failed", self.failed), ("not judged", self.skipped)):
+            if reasons:
+                parts.append(aligned((title, "why"), list(reasons.items())))
+        if self.not_called:
+            parts.append("never called: " + ", ".join(self.not_called))
+        return "\n\n".join(parts)
+
+    def _count(self) -> str:
+        held, judged = sum(map(bool, self.certificates.values())), len(self.certificates) + len(self.failed)
+        return f"{held} of {judged} judged hold, {len(self.skipped)} not judged, {len(self.not_called)} never called"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data (JSON)."""
+        return {
+            "kind": "model report",
+            "holds": bool(self),
+            "certificates": {name: c.to_dict() for name, c in self.certificates.items()},
+            "failed": dict(self.failed),
+            "skipped": dict(self.skipped),
+            "not_called": list(self.not_called),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "ModelReport":
+        """Read back what `to_dict` wrote."""
+        certificates = {name: _READERS[c["kind"]].from_dict(c) for name, c in data["certificates"].items()}
+        return cls(certificates, dict(data["failed"]), dict(data["skipped"]), tuple(data["not_called"]))
+
+
+def _row(name: str, certificate: Certificate | NetworkCertificate) -> tuple[str, ...]:
+    verdicts = {f.name: f.verdict for f in certificate.findings}
+    shown = (verdicts.get(quantity, "-") for quantity in QUANTITIES)
+    return (name, repr(certificate.layer), certificate.dtype, *shown, _odds(certificate))
+
+
+def _odds(certificate: Certificate | NetworkCertificate) -> str:
+    """Return the bound on the error probability; pools are only piecewise polynomial and have none."""
+    if isinstance(certificate, NetworkCertificate):
+        return f"none ({certificate.trials} trials)"
+    return f"2^{ceil(log2(certificate.error))}" if certificate.error else "0"
