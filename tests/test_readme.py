@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import shlex
+from functools import lru_cache
 from pathlib import Path
 
 from convdense.checks.claims import judge_claims
@@ -23,6 +24,7 @@ def printed(run, *arguments) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
+@lru_cache  # three tests read it, and nothing changes it between them
 def claims_table() -> str:
     header = ["claim", "what is compared", "exact on integers", "how sure"]
     rows = [[v.claim.sentence, v.claim.compared, "yes" if v.exact else "NO", v.sure] for v in judge_claims()]
