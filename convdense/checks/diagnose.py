@@ -154,21 +154,21 @@ def _constant(layer: Geometry, name: str, calls: list[Call], values: list[Any]) 
     got = [np.asarray(v) for v in values]
     if any(g.shape != r.shape or g.dtype.kind not in "iuf" for g, r in zip(got, right, strict=True)):
         return ""
-    if (factor := _ratio(got, right)) is not None:
+    if (factor := _multiple(got, right, [0 * r for r in right])) is not None:
         return f"it is multiplied by {factor:.6g}"
-    if name == "dw" and (decay := _ratio([g - r for g, r in zip(got, right, strict=True)], [c.w for c in calls])):
+    if name == "dw" and (decay := _multiple(got, [call.w for call in calls], right)) is not None:
         return f"{decay:.6g} times the weights is added"
     return ""
 
 
-def _ratio(numerators: list[Array], denominators: list[Array]) -> float | None:
-    """Return the one ratio of all entries, if there is one up to four roundings."""
-    a, b = (np.concatenate([part.ravel() for part in parts]) for parts in (numerators, denominators))
-    if (a[b == 0] != 0).any() or not (b != 0).any():
+def _multiple(got: list[Array], of: list[Array], beside: list[Array]) -> float | None:
+    """Return c if ``got = beside + c of`` in every entry, up to the rounding of a few operations; None if not."""
+    a, b, c = (np.concatenate([part.ravel() for part in parts]) for parts in (got, of, beside))
+    if not (b != 0).any():
         return None
-    ratios = a[b != 0] / b[b != 0]
-    middle = float(np.median(ratios))
-    return middle if middle and np.ptp(ratios) <= 8 * np.finfo(float).eps * abs(middle) else None
+    factor = float(np.median((a - c)[b != 0] / b[b != 0]))
+    allowed = 8 * np.finfo(float).eps * (np.abs(c) + np.abs(factor * b))
+    return factor if factor and (np.abs(a - c - factor * b) <= allowed).all() else None
 
 
 def _pairs(layer: Geometry, name: str, call: Call, value: Any) -> Iterator[tuple[Mistake, Slip]]:

@@ -203,21 +203,22 @@ def _lost_taps(layer: Geometry, n: _Numbers) -> Iterator[Mistake]:
             axes = [*whole[:i], axis.take(axis.taps != tap), *whole[i + 1 :]]
             yield Mistake(f"the taps at {tap} of the kernel's axis {i} are left out", _map(layer, n, axes=axes))
     if n.mode == "zeros" and max(n.stride) > 1:
-        repeated = [_repeated(axis, s) for axis, s in zip(whole, n.stride, strict=True)]
-        yield Mistake(
-            "the stride is undone by repeating values, not by zeros between them", _map(layer, n, axes=repeated)
-        )
+        repeated = [_repeated(n, i, isinstance(layer, ConvTranspose)) for i in range(len(whole))]
+        sentence = "the stride is undone by repeating values, not by zeros between them"
+        yield Mistake(sentence, _map(layer, n, axes=repeated))
     if n.mode == "zeros" and any(n.begin):
         wrapped = [_wrapped(n, i) for i in range(len(whole))]
         yield Mistake("cells before the input are taken from its end (a negative index)", _map(layer, n, axes=wrapped))
 
 
-def _repeated(axis: Axis, stride: int) -> Axis:
-    """Return the entries of windows that meet the next cells too, as many as the stride."""
-    cols = (axis.cols[:, None] + np.arange(stride)).ravel()
-    rows, taps = np.repeat(axis.rows, stride), np.repeat(axis.taps, stride)
-    whole = Axis(rows, cols, taps, axis.n_rows, axis.n_cols, axis.tap_shape)
-    return whole.take(cols < axis.n_cols)
+def _repeated(n: _Numbers, i: int, transposed: bool) -> Axis:
+    """Return the window along one axis at every step between two strides, each with the value of the last stride."""
+    s, d, k, reach = n.stride[i], n.dilation[i], n.kernel[i], n.ins[i] + n.begin[i] + n.end[i]
+    dense = (n.outs[i] - 1) * s + 1 if transposed else reach - (k - 1) * d  # windows of stride 1
+    steps, taps = (a.ravel() for a in np.meshgrid(np.arange(min(dense, n.outs[i] * s)), np.arange(k), indexing="ij"))
+    cells = steps + taps * d - n.begin[i]
+    whole = Axis(steps // s, cells, k - 1 - taps if n.flip[i] else taps, n.outs[i], n.ins[i], (k,))
+    return whole.take((cells >= 0) & (cells < n.ins[i]))
 
 
 def _wrapped(n: _Numbers, i: int) -> Axis:

@@ -8,6 +8,7 @@ import numpy as np
 
 from convdense import direct_pool
 from convdense.arguments import Array
+from convdense.checks.other_windows import Choose, choices
 from convdense.checks.sizes import same_windows
 from convdense.direct_pool import windows
 from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
@@ -38,8 +39,8 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
         yield "= where += is needed: cells in several windows keep the last one's share", _overwritten(pool)
     for axis in range(len(pool.in_spatial)):
         yield f"the last windows along axis {axis} are left out", _without_last(pool, name, axis)
-        yield f"the last cells of the windows along axis {axis} are left out", _of_cells(pool, name, axis, last=True)
-        yield f"the first cells of the windows along axis {axis} are left out", _of_cells(pool, name, axis, last=False)
+    for sentence, choose in choices(pool):
+        yield sentence, _of_cells(pool, name, choose)
     yield "the largest in size is taken, whatever its sign", _of_sizes(pool, name)
     if name == "dx":
         yield "dx is cut off where the last window ends: leftover cells are missing", _cut(pool)
@@ -173,18 +174,18 @@ def _without_last(pool: Pool, name: str, axis: int) -> Callable[[Array, Array], 
     return value
 
 
-def _of_cells(pool: Pool, name: str, axis: int, last: bool) -> Callable[[Array, Array], Array]:
-    """Return y or dx if each window lacks its last, or first, cells along an axis; a divisor stays as it is."""
+def _of_cells(pool: Pool, name: str, choose: Choose) -> Callable[[Array, Array], Array]:
+    """Return y or dx if each window has other cells; a divisor stays as it is, but for parts, whose own it is."""
 
     def value(x: Array, dy: Array) -> Array:
         y, dx = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(x.shape)
         for at, cells, padded in windows(pool):
-            edge = (max if last else min)(cell[axis] for cell in cells)
-            kept = [cell for cell in cells if cell[axis] != edge]
+            kept = choose(at, cells)
             if not kept:
                 continue
             values = np.stack([x[(..., *cell)] for cell in kept], axis=-1)
-            scale = direct_pool.divisor(pool, len(cells), padded) if isinstance(pool, AvgPool) else 1
+            counts = (len(kept), len(kept)) if pool.kernel is None else (len(cells), padded)
+            scale = direct_pool.divisor(pool, *counts) if isinstance(pool, AvgPool) else 1
             if isinstance(pool, (MaxPool, MinPool)):
                 sign = 1 if isinstance(pool, MaxPool) else -1
                 y[(..., *at)] = sign * (sign * values).max(axis=-1)
