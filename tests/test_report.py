@@ -62,7 +62,7 @@ FINDINGS = {
     ),
     "wrong shape": (
         compare("y", np.zeros((2, 3)), np.zeros((2, 4)), np.ones((2, 4))),
-        "y   wrong; shape (2, 3) where (2, 4) is needed",
+        "y   wrong shape; (2, 3) where (2, 4) is needed",
     ),
     "NaN is wrong": (
         compare("y", np.array([1.0, NAN]), np.array([1.0, 2.0]), np.ones(2)),

@@ -17,6 +17,7 @@ from convdense.adapters.torch_calls import implementation
 from convdense.adapters.torch_layers import kind_of, layer_of, promised, read
 from convdense.arguments import complain
 from convdense.checks import Certificate, NetworkCertificate, certify
+from convdense.checks.report import RAISED
 from convdense.geometry import Conv, Pool
 
 __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "layer_of"]
@@ -186,7 +187,9 @@ def _judged(
     if isinstance(layer, Pool):
         options = {name: value for name, value in options.items() if name not in ("error", "method")}
     try:
-        return "certificates", certify(layer, mine, **options)
+        certificate = certify(layer, mine, **options)
+        raised = [finding.note for finding in certificate.findings if finding.verdict == RAISED]
+        return ("failed", f"{kind}: raises {raised[0]}") if raised else ("certificates", certificate)
     except Exception as error:
         if mine.calls:
             return "failed", f"{kind}: raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"

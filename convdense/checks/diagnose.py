@@ -15,7 +15,7 @@ from convdense.checks.pool_mistakes import pool_mistakes
 from convdense.checks.ranges import exact_ranges
 from convdense.checks.recover import recover
 from convdense.checks.report import EQUAL, Finding, compare
-from convdense.checks.roads import direct_road, implementation_road, pool_functions
+from convdense.checks.roads import caught, direct_road, implementation_road, pool_functions
 from convdense.checks.sizes import whole
 from convdense.checks.slips import Slip, bias_gradient, plain_slips, slips
 from convdense.geometry import (
@@ -102,7 +102,9 @@ def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
         calls.append((unit * x.astype(float), unit * dy.astype(float)))
     explanations = []
     for name in ("y", "dx"):
-        values = [forward(x.copy()) if name == "y" else backward(x.copy(), dy.copy()) for x, dy in calls]
+        values = [
+            caught(forward, x.copy()) if name == "y" else caught(backward, x.copy(), dy.copy()) for x, dy in calls
+        ]
         right = [direct_pool.forward(pool, x) if name == "y" else direct_pool.backward(pool, x, dy) for x, dy in calls]
         wrong = [f for f in map(compare, [name] * len(calls), values, right) if f.verdict != EQUAL]
         if wrong:

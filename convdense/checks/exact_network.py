@@ -10,8 +10,8 @@ import numpy as np
 from convdense.arguments import Array, choice, complain, integer
 from convdense.build import network
 from convdense.checks.ranges import PRECISION, limited
-from convdense.checks.report import EQUAL, WRONG, Finding, Judgement, compare
-from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation, pool_functions
+from convdense.checks.report import CHANGED, EQUAL, Finding, Judgement, compare
+from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, caught, needs_implementation, pool_functions
 from convdense.checks.sizes import bit_budget, whole
 from convdense.dense_steps import Absolute, Step, back_through
 from convdense.geometry import Pool
@@ -178,7 +178,7 @@ def _unchanged(finding: Finding, *pairs: tuple[Array, Array]) -> Finding:
     """Return the finding, or that somebody's code has written to what it was given."""
     if all(np.array_equal(now, before) for now, before in pairs):
         return finding
-    return replace(finding, verdict=WRONG, note="an operand was changed in place")
+    return replace(finding, verdict=CHANGED, note="an operand was written to in place")
 
 
 def _met(steps: list[Step], x: Array) -> list[Array]:
@@ -199,9 +199,9 @@ def _compared(net: Network, mine: Any, steps: list[Step], x: Array, dy: Array) -
     direct = net.direct()
     y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
     if mine is not None:
-        yield _unchanged(compare("y", mine[0](given := x.copy()), y), (given, x))
+        yield _unchanged(compare("y", caught(mine[0], given := x.copy()), y), (given, x))
         given, upstream = x.copy(), dy.copy()
-        yield _unchanged(compare("dx", mine[1](given, upstream), dx), (given, x), (upstream, dy))
+        yield _unchanged(compare("dx", caught(mine[1], given, upstream), dx), (given, x), (upstream, dy))
         return
     listed_y, listed_dx, listed = back_through(steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1))
     own_dx, own = net.backward(x, dy)

@@ -9,7 +9,7 @@ import numpy as np
 from convdense.arguments import Array, complain
 from convdense.build import network
 from convdense.checks.propagate import Slope, Value, ahead, back, backward_errors, forward_errors
-from convdense.checks.report import EQUAL, UNDECIDED, WRONG, Finding, compare
+from convdense.checks.report import EQUAL, UNDECIDED, Finding, compare
 from convdense.fixed import floating
 from convdense.geometry import Pool, paired_operands
 from convdense.networks import Network, pulled
@@ -45,7 +45,13 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
             findings.append(_whole("dx", dx, expected, allowed, KINK))
             findings += [_whole(name, own[name], g, bounds[name], KINK) for name, g in gradients.items()]
         each = [found for part in _parts(net, x, dy, "") for found in _one(*part, asked)]
-    return [*findings, max(each, key=lambda f: (f.verdict == WRONG, f.verdict == UNDECIDED, f.share))]
+    return [*findings, max(each, key=_badness)]
+
+
+def _badness(finding: Finding) -> tuple[bool, bool, float]:
+    """Return what tells the worst finding: wrong before undecided before the largest share of a bound."""
+    undecided = finding.verdict == UNDECIDED
+    return not (finding.holds or undecided), undecided, finding.share
 
 
 def _whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Finding:

@@ -11,6 +11,7 @@ import numpy as np
 from convdense.arguments import Array, complain, numeric
 
 EQUAL, WITHIN, UNDECIDED, WRONG = "equal", "within rounding", "undecided", "wrong"
+RAISED, SHAPE, DTYPE, CHANGED = "raised", "wrong shape", "wrong dtype", "changed its input"  # wrong as well, and how
 QUANTITIES = ("y", "dx", "dw", "db")
 
 
@@ -23,7 +24,8 @@ class Finding:
     name : str
         "y", "dx", "dw" or "db".
     verdict : str
-        "equal", "within rounding", "undecided" or "wrong".
+        "equal", "within rounding", "undecided", "wrong", or what kind of wrong: "raised", "wrong shape",
+        "wrong dtype", "changed its input".
     at : tuple of int or None
         Position of the worst entry; None where all are equal.
     got, expected : str
@@ -123,6 +125,17 @@ class Judgement(ABC):
         return "\n".join((f"{self.layer!r}: {self.compared}", *lines, self.how))
 
 
+@dataclass(frozen=True)
+class Raised:
+    """What an implementation raised in place of a result."""
+
+    error: Exception
+
+    def __str__(self) -> str:
+        """Return the kind of error and the first line of its text."""
+        return f"{type(self.error).__name__}: {str(self.error).partition(chr(10))[0]}"
+
+
 TOO_LONG = "entries are too long or may overflow"
 
 
@@ -132,13 +145,15 @@ def compare(name: str, got: Any, expected: Array, bound: Array | None = None, *,
     `why` says what an infinite bound, where nothing is decided, comes from.
     """
     if got is None:
-        return Finding(name, WRONG, note="None where an array is needed")
+        return Finding(name, SHAPE, note="None where an array is needed")
+    if isinstance(got, Raised):
+        return Finding(name, RAISED, note=str(got))
     try:
         got, expected = numeric(got, name), np.asarray(expected)
     except (TypeError, ValueError) as error:  # objects, text, rows of different lengths
-        return Finding(name, WRONG, note=str(error))
+        return Finding(name, DTYPE, note=str(error))
     if got.shape != expected.shape:
-        return Finding(name, WRONG, note=f"shape {got.shape} where {expected.shape} is needed")
+        return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed")
     allowed = np.zeros(got.shape) if bound is None else bound
     if np.array_equal(got, expected) and (np.isfinite(got) | np.isfinite(allowed)).all():
         return Finding(name, EQUAL)

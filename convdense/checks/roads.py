@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array, complain
-from convdense.checks.report import QUANTITIES, WRONG, Finding, compare
+from convdense.checks.report import CHANGED, QUANTITIES, Finding, Raised, compare
 from convdense.direct_fast import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers import TiedDense
@@ -69,7 +69,9 @@ def implementation_road(implementation: Any) -> Road:
         raise TypeError(complain("implementation", repr(implementation), needs))
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
-        y, gradients = forward(x, w, b), backward(x, w, dy)
+        y, gradients = caught(forward, x, w, b), caught(backward, x, w, dy)
+        if isinstance(gradients, Raised):
+            return (y, *[gradients] * 3)
         if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
             raise TypeError(complain("backward", type(gradients).__name__, "three results: dx, dw and db (or None)"))
         return (y, *gradients)
@@ -77,6 +79,14 @@ def implementation_road(implementation: Any) -> Road:
     named = forward if isinstance(implementation, (tuple, list)) else implementation
     name = getattr(named, "__name__", type(named).__name__)
     return Road("implementation" if name == "<lambda>" else name, run)
+
+
+def caught(function: Callable[..., Any], *operands: Any) -> Any:
+    """Return what somebody's function returns, or what it raised: that is a verdict as well."""
+    try:
+        return function(*operands)
+    except Exception as error:
+        return Raised(error)
 
 
 def pool_functions(implementation: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -129,6 +139,6 @@ def compare_roads(
             continue
         finding = compare(name, got[name], expected[name], bounds.get(name))
         if not all(same for same, operand in zip(kept, "xwbd", strict=True) if operand in _READS[name]):
-            finding = replace(finding, verdict=WRONG, note="an operand was changed in place")
+            finding = replace(finding, verdict=CHANGED, note="an operand was written to in place")
         findings[name] = finding
     return findings

@@ -9,7 +9,7 @@ import numpy as np
 
 from convdense.arguments import Array
 from convdense.checks.ranges import Ranges
-from convdense.checks.report import EQUAL, QUANTITIES, Finding
+from convdense.checks.report import EQUAL, QUANTITIES, RAISED, Finding
 from convdense.checks.roads import Operands, Road, compare_roads
 from convdense.tiemap import TieMap
 
@@ -72,12 +72,14 @@ def random(
 
 
 def _first_differences(mine: Road, by: Road, calls: Iterable[tuple[Any, tuple[str, ...]]]) -> tuple[Finding, ...]:
-    """Return one finding per quantity, the first that is not equal; a quantity that is None is not judged."""
+    """Return one finding per quantity, the first that is not equal, up to what is raised; None is not judged."""
     found: dict[str, Finding] = {}
     for operands, judged in calls:
         for name, finding in compare_roads((mine, operands), (by, operands), judged, {}).items():
             if name not in found or found[name].verdict == EQUAL:
                 found[name] = finding
+        if any(finding.verdict == RAISED for finding in found.values()):
+            break  # it would raise again and again
     return tuple(found[name] for name in QUANTITIES if name in found)
 
 
