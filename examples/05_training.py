@@ -173,5 +173,6 @@ pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "training.png", dpi=110)
 
 # %%
+# No bound is derived through 400 steps: this says that what was seen, 1e-15, is not just one machine's.
 assert max(differences) < 1e-10
 assert min(scores) >= 0.97

@@ -1,5 +1,7 @@
 """What certify and check of pools and networks must not be fooled by, and must not call wrong."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,7 @@ from convdense import (
 )
 from convdense.activations import Abs
 from convdense.checks.sizes import bit_budget
+from convdense.cli import main
 from convdense.dense_steps import Absolute
 
 # The bit budget sees every sum
@@ -235,3 +238,25 @@ def test_a_network_forgets_what_it_need_not_remember():
 def test_a_tied_linear_has_a_direct_twin():
     net = network(TiedDense(Linear(3, 2), np.array([[1.0, 2, 3], [4, 5, 6]])), ReLU())
     assert cd.certify(net, seed=0).exact
+
+
+def test_a_pool_that_raises_is_a_verdict():
+    pool = MaxPool((1, 4), kernel=2)
+
+    def broken(x):
+        raise IndexError("out of range")
+
+    certificate = cd.certify(pool, (broken, cd.dense_pool(pool).backward), seed=0)
+    assert (certificate["y"].verdict, certificate["y"].note) == ("raised", "IndexError: out of range")
+    assert certificate["dx"].verdict == "equal"
+
+
+def test_a_certificate_of_a_network_is_run_again_from_its_file(tmp_path, capsys):
+    net, path = network(Conv((1, 4), 2, 3), ReLU(), seed=0), tmp_path / "net.json"
+    path.write_text(json.dumps(cd.certify(net, seed=3).to_dict()))
+    assert main(["certify", "--rerun", str(path)]) == 0
+    assert "12 random trials" in capsys.readouterr().out
+    edited = {**json.loads(path.read_text()), "trials": 1}
+    path.write_text(json.dumps(edited))
+    assert main(["certify", "--rerun", str(path)]) == 2
+    assert "was it edited?" in capsys.readouterr().err

@@ -32,6 +32,7 @@ from convdense import (
     network,
 )
 from convdense.activations import Abs
+from convdense.checks.bounds import gamma
 from convdense.checks.exact_network import NetworkCertificate
 from convdense.checks.sizes import bit_budget, sizes
 from convdense.dense_steps import Absolute, Affine, Divide, dense_steps
@@ -273,9 +274,12 @@ def test_pytorch_has_the_same_batch_norm_at_inference():
         x = rng.normal(size=(2, 3, *axes))
         theirs = torch.nn.functional.batch_norm(*map(torch.from_numpy, (x, mean, var, weight, bias)), eps=1e-3)
         layer = batch_norm((3, *axes), mean, var, weight, bias, eps=1e-3)
-        # five roundings of a scale, two of a product and sum, against as many of theirs
-        allowed = 16 * np.finfo(float).eps * (np.abs(x) + np.abs(mean.reshape(3, *[1] * len(axes))) + 1) * 4
-        assert (np.abs(layer.forward(x) - theirs.numpy()) <= allowed).all()
+        # a road rounds a scale (sum, root, quotient), a shift and a product with a sum: at most seven times, on sizes
+        # |w| (|x| + |mean|) + |bias|; theirs in another order as often
+        along = (3, *[1] * len(axes))
+        w = np.abs(layer.w.reshape(along))
+        sizes = w * (np.abs(x) + np.abs(mean.reshape(along))) + np.abs(bias.reshape(along))
+        assert (np.abs(layer.forward(x) - theirs.numpy()) <= gamma(14, 2**-53) * sizes).all()
 
 
 # ReLU
@@ -413,10 +417,15 @@ def test_fast_direct_pooling_is_the_loops(pool, dtype):
 def test_fast_direct_power_averages_are_the_loops_up_to_the_order_of_a_sum(p):
     pool = LpPool((2, 5, 4), (3, 2), stride=1, padding=1, p=p)
     x, dy = (np.random.default_rng(0).normal(size=(2, *s)) for s in (pool.in_shape, pool.out_shape))
-    for name in ("forward", "backward"):
-        given_ = (pool, x) if name == "forward" else (pool, x, dy)
-        a, b = (np.asarray(getattr(module, name)(*given_)) for module in (direct_pool_fast, direct_pool))
-        assert np.allclose(a, b, rtol=1e-13, atol=1e-14)  # powers: correct rounding is promised by nobody
+    # two powers, a sum of at most six terms and a root, as in test_pooling: each road rounds a few times as often
+    terms = 4 * (6 + 8)
+    y, loops = direct_pool_fast.forward(pool, x), direct_pool.forward(pool, x)
+    assert (np.abs(y - loops) <= gamma(terms, 2**-53) * loops).all()
+    dx, by_loops = direct_pool_fast.backward(pool, x, dy), direct_pool.backward(pool, x, dy)
+    shares = direct_pool.backward(
+        SumPool((2, 5, 4), (3, 2), stride=1, padding=1), x, np.abs(dy)
+    )  # |slope| is at most 1
+    assert (np.abs(dx - by_loops) <= gamma(terms + 6, 2**-53) * shares).all()
 
 
 @pytest.mark.parametrize(

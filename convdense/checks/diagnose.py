@@ -94,7 +94,7 @@ def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> D
 
 def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
     """Do what `diagnose` does for somebody's pool, on integers small enough to tie."""
-    forward, backward = pool_functions(implementation)
+    forward, backward, _ = pool_functions(implementation)
     unit, calls = whole(network(pool)), []
     for k in range(2 * DRAWS):  # ties in some, none in others
         rng, most = np.random.default_rng((seed, k)), 3 if k % 2 else 10_000

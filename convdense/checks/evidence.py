@@ -70,7 +70,7 @@ def of_pool(pool: Pool) -> Evidence:
     if cases is None:
         return evidence
     net = network(pool)
-    exact = evidence.exact and _agree(net, *cases)
+    exact = evidence.exact and agree(net, *cases)
     return Evidence(pool, exact, 0.0, evidence.difference, evidence.bound)
 
 
@@ -79,7 +79,7 @@ def of_activation(layer: Any) -> Evidence:
     net, n = network(layer), prod(layer.in_shape)
     evidence = of_network(net)
     x = whole(net) * np.repeat(np.arange(-8.0, 9), n).reshape(17, *layer.in_shape)
-    exact = evidence.exact and _agree(net, x, x[::-1] + whole(net))
+    exact = evidence.exact and agree(net, x, x[::-1] + whole(net))
     return Evidence(layer, exact, 0.0, evidence.difference, evidence.bound)
 
 
@@ -100,8 +100,9 @@ def _orders(pool: Pool) -> tuple[Array, Array] | None:
     return x.reshape(-1, *pool.in_shape), rng.integers(-9, 10, (len(x), *pool.out_shape)).astype(float)
 
 
-def _agree(net: Network, x: Array, dy: Array) -> bool:
-    """Tell whether dense layers and |x| and the direct twin agree to the last bit, forward and backward."""
+def agree(net: Network, x: Array, dy: Array) -> bool:
+    """Tell whether dense layers and |x| and the direct twin agree to the last bit: output, dx, every gradient."""
     direct = net.direct()
-    same = np.array_equal(net.forward(x), direct.forward(x))
-    return same and np.array_equal(net.backward(x, dy)[0], direct.backward(x, dy)[0])
+    (dx, own), (expected, gradients) = net.backward(x, dy), direct.backward(x, dy)
+    pairs = [(net.forward(x), direct.forward(x)), (dx, expected), *((own[name], g) for name, g in gradients.items())]
+    return all(np.array_equal(a, b) for a, b in pairs)

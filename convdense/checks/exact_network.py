@@ -143,10 +143,8 @@ def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
         return None, DENSE_NETWORK
     if not isinstance(layer, Pool):
         raise TypeError(complain("implementation", repr(implementation), "none for a network", "certify its layers"))
-    forward, backward = pool_functions(implementation)
-    named = forward if isinstance(implementation, (tuple, list)) else implementation
-    name = str(getattr(named, "__name__", type(named).__name__))
-    return (forward, backward), "implementation" if name == "<lambda>" else name
+    forward, backward, name = pool_functions(implementation)
+    return (forward, backward), name
 
 
 def _budget(net: Network, unit: int, m: int, batch: int) -> int:

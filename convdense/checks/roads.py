@@ -59,14 +59,8 @@ def implementation_road(implementation: Any) -> Road:
 
     ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not judged.
     """
-    if isinstance(implementation, (tuple, list)) and len(implementation) == 2:
-        forward, backward = implementation
-    else:
-        forward = getattr(implementation, "forward", None)
-        backward = getattr(implementation, "backward", None)
-    if not callable(forward) or not callable(backward):
-        needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
-        raise TypeError(complain("implementation", repr(implementation), needs))
+    needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
+    forward, backward, name = functions(implementation, needs)
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
         y, gradients = caught(forward, x, w, b), caught(backward, x, w, dy)
@@ -76,9 +70,7 @@ def implementation_road(implementation: Any) -> Road:
             raise TypeError(complain("backward", type(gradients).__name__, "three results: dx, dw and db (or None)"))
         return (y, *gradients)
 
-    named = forward if isinstance(implementation, (tuple, list)) else implementation
-    name = getattr(named, "__name__", type(named).__name__)
-    return Road("implementation" if name == "<lambda>" else name, run)
+    return Road(name, run)
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
@@ -89,14 +81,21 @@ def caught(function: Callable[..., Any], *operands: Any) -> Any:
         return Raised(error)
 
 
-def pool_functions(implementation: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return forward(x) and backward(x, dy) of somebody's pool: an object's, or a pair of such functions."""
+def pool_functions(implementation: Any) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+    """Return forward(x) and backward(x, dy) of somebody's pool, and its name."""
+    needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions, for a pool"
+    return functions(implementation, needs)
+
+
+def functions(implementation: Any, needs: str) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+    """Return forward and backward of an implementation, an object or a pair of functions, and its name."""
     pair = isinstance(implementation, (tuple, list)) and len(implementation) == 2
     forward, backward = implementation if pair else (getattr(implementation, n, None) for n in ("forward", "backward"))
     if not callable(forward) or not callable(backward):
-        needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions, for a pool"
         raise TypeError(complain("implementation", repr(implementation), needs))
-    return forward, backward
+    named = forward if pair else implementation
+    name = str(getattr(named, "__name__", type(named).__name__))
+    return forward, backward, "implementation" if name == "<lambda>" else name
 
 
 def two_roads(layer: Any, implementation: Any) -> tuple[Road, Road]:

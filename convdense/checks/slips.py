@@ -21,9 +21,13 @@ Slip = tuple[str, Callable[[Array, Mistake, Call], Array]]  # a sentence, and wh
 def slips(layer: Geometry, name: str) -> Iterator[Slip]:
     """Yield none first, then each slip that a quantity can suffer."""
     yield "", lambda v, _, __: v
-    yield "the sign is turned", lambda v, _, __: -v
-    yield from _factors(layer, name)
-    yield from _of_samples(name)
+    if name in ("dw", "db"):  # before the plain factors: a mean over a batch of 3 is also a division by 3
+        yield from _means(layer)
+    for sentence, change in plain_slips(name):
+        yield sentence, partial(_changed, change)
+    if name == "dw":
+        yield "only the first sample of the batch counts", partial(_of_one_sample, slice(0, 1))
+        yield "only the last sample of the batch counts", partial(_of_one_sample, slice(-1, None))
     if name == "y":
         for sentence, times in (("not added", 0), ("added twice", 2), ("subtracted", -1)):
             yield f"the bias is {sentence}", partial(_with_bias, times)
@@ -46,17 +50,26 @@ def slips(layer: Geometry, name: str) -> Iterator[Slip]:
 
 
 def plain_slips(name: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
-    """Yield the slips that need nothing but the value itself, for layers without weights."""
-    yield "the sign is turned", lambda v: -v
-    yield "it is divided by the batch size", lambda v: v / len(v)
+    """Yield the slips that need nothing but the value itself, in layers without weights too."""
+    yield "the sign is turned", np.negative
+    if name in ("y", "dx"):
+        yield "it is divided by the batch size", lambda v: v / len(v)
+        yield "every sample is given the first one's result", lambda v: np.repeat(v[:1], len(v), axis=0)
+        yield "only the first sample of the batch is computed", lambda v: np.concatenate([v[:1], 0 * v[1:]])
+        yield "the samples of the batch are in reverse order", lambda v: v[::-1]
     for n in (2.0, 3.0, 4.0):
-        yield f"it is multiplied by {n:g}", lambda v, n=n: n * v  # type: ignore[misc]
-        yield f"it is divided by {n:g}", lambda v, n=n: v / n  # type: ignore[misc]
-    yield "every sample is given the first one's result", lambda v: np.repeat(v[:1], len(v), axis=0)
-    yield "only the first sample of the batch is computed", lambda v: np.concatenate([v[:1], 0 * v[1:]])
-    yield "the samples of the batch are in reverse order", lambda v: v[::-1]
-    if name == "dx":
-        yield "it is zero", lambda v: 0 * v
+        yield f"it is multiplied by {n:g}", partial(np.multiply, n)
+        yield f"it is divided by {n:g}", partial(_divided, n)
+    if name != "y":
+        yield "it is zero", np.zeros_like
+
+
+def _divided(n: float, value: Array) -> Array:
+    return np.asarray(value / n)
+
+
+def _changed(change: Callable[[Array], Array], value: Array, _: Mistake, __: Call) -> Array:
+    return change(value)
 
 
 def bias_gradient(layer: Geometry, dy: Array) -> Array:
@@ -68,47 +81,16 @@ def _each(layer: Geometry, dy: Array) -> Array:
     return np.asarray(dy.sum(axis=tuple(range(1 + len(layer.bias_shape), dy.ndim))))
 
 
-def _factors(layer: Geometry, name: str) -> Iterator[Slip]:
-    """Yield means for sums, and other constant factors."""
+def _means(layer: Geometry) -> Iterator[Slip]:
+    """Yield means for sums."""
     pixels = prod(layer.out_spatial)
-    if name in ("dw", "db"):
-        yield "the mean over the batch is taken for the sum", lambda v, _, c: v / len(c.x)
-        yield "the mean over the positions is taken for the sum", lambda v, _, __: v / pixels
-        yield "the mean over batch and positions is taken for the sum", lambda v, _, c: v / (len(c.x) * pixels)
-    else:
-        yield "it is divided by the batch size", lambda v, _, c: v / len(c.x)
-    for n in (2, 3, 4):
-        yield f"it is multiplied by {n}", partial(_times, float(n))
-        yield f"it is divided by {n}", partial(_divided, float(n))
-
-
-def _times(factor: float, value: Array, _: Mistake, __: Call) -> Array:
-    return np.asarray(factor * value)
-
-
-def _divided(factor: float, value: Array, _: Mistake, __: Call) -> Array:
-    return np.asarray(value / factor)
-
-
-def _of_samples(name: str) -> Iterator[Slip]:
-    """Yield what goes wrong from the second sample on."""
-    if name == "dw":
-        yield "only the first sample of the batch counts", partial(_of_one_sample, slice(0, 1))
-        yield "only the last sample of the batch counts", partial(_of_one_sample, slice(-1, None))
-    elif name in ("y", "dx"):
-        yield "every sample is given the first one's result", lambda v, _, __: np.repeat(v[:1], len(v), axis=0)
-        yield "only the first sample of the batch is computed", _first_alone
-        yield "the samples of the batch are in reverse order", lambda v, _, __: v[::-1]
+    yield "the mean over the batch is taken for the sum", lambda v, _, c: v / len(c.x)
+    yield "the mean over the positions is taken for the sum", lambda v, _, __: v / pixels
+    yield "the mean over batch and positions is taken for the sum", lambda v, _, c: v / (len(c.x) * pixels)
 
 
 def _of_one_sample(which: slice, _: Array, mistake: Mistake, call: Call) -> Array:
     return mistake.run(call._replace(x=call.x[which], dy=call.dy[which]), "dw")
-
-
-def _first_alone(value: Array, _: Mistake, __: Call) -> Array:
-    result = np.array(value)
-    result[1:] = 0
-    return result
 
 
 def _with_bias(times: float, _: Array, mistake: Mistake, call: Call) -> Array:
@@ -228,4 +210,3 @@ def _of_the_bias(layer: Geometry) -> Iterator[Slip]:
     yield "it is that of one position", lambda _, __, c: c.dy.reshape(*c.dy.shape[:2], -1)[..., 0].sum(axis=0)
     yield "it is that of the first sample", lambda _, __, c: _each(layer, c.dy)[0]
     yield "it is that of the last sample", lambda _, __, c: _each(layer, c.dy)[-1]
-    yield "it is zero", lambda v, _, __: 0 * v
