@@ -151,14 +151,13 @@ def _grouped(layer: Layer, cells: Array) -> Array:
 
 def _correlate(layer: Layer, padded: Array, w: Array) -> Array:
     """Return (batch, out, *small): every tap multiplies its view of the padded cells."""
-    y = np.zeros((len(padded), w.shape[0], *_small(layer)), np.result_type(padded, w))
+    y: Array | None = None  # the first tap's product, to which the others are added
     for tap, view in _taps(layer):
         cells, kernel = _grouped(layer, padded[view]), _kernel(layer, w, tap)
-        if kernel.ndim == 3:
-            y += (kernel @ cells).reshape(y.shape)  # (groups, out, in) @ (batch, groups, in, positions)
-        else:
-            y += np.einsum("goip,ngip->ngop", kernel, cells).reshape(y.shape)
-    return y
+        # (groups, out, in) @ (batch, groups, in, positions)
+        part = kernel @ cells if kernel.ndim == 3 else np.einsum("goip,ngip->ngop", kernel, cells)
+        y = part if y is None else np.add(y, part, out=y)
+    return np.reshape(y, (len(padded), w.shape[0], *_small(layer)))  # type: ignore[arg-type]  # a kernel has a tap
 
 
 def _stamp(layer: Layer, small: Array, w: Array) -> Array:
@@ -196,6 +195,8 @@ def _large(layer: Layer) -> tuple[int, ...]:
 
 
 def _pad(layer: Layer, cells: Array) -> Array:
+    if not any(map(any, layer.padding)):
+        return cells
     return np.pad(cells, [(0, 0), (0, 0), *layer.padding], mode=_NUMPY_MODE[layer.padding_mode])
 
 

@@ -23,7 +23,7 @@ from convdense import (
     tie,
 )
 from convdense.checks.bounds import terms
-from convdense.checks.exact import AUTO_CALLS, EXHAUSTIVE_CALLS
+from convdense.checks.exact_layer import AUTO_CALLS, EXHAUSTIVE_CALLS
 from convdense.checks.ranges import exact_ranges, longest_sums
 from convdense.checks.trials import DRAWS, exhaustive_calls
 from tests.test_bounds import AT_THE_LIMIT, LAYERS, SIGNED
@@ -455,10 +455,12 @@ class Spy(PerTap):
 def test_random_trials_draw_integers_of_both_signs_within_the_ranges(dtype):
     spy = Spy(WIDE)
     certificate = certify(WIDE, spy, dtype=dtype, batch=7, method="random", seed=1)
-    assert len(spy.calls) == certificate.trials > 1
+    assert len(spy.calls) > certificate.trials > 1
     assert certificate.ranges == exact_ranges(WIDE, dtype, 7)
     shapes = (7, *WIDE.in_shape), WIDE.weight_shape, WIDE.bias_shape, (7, *WIDE.out_shape)
-    for drawn, m, shape in zip(zip(*spy.calls, strict=True), certificate.ranges, shapes, strict=True):
+    for drawn, m, shape in zip(
+        zip(*spy.calls[: certificate.trials], strict=True), certificate.ranges, shapes, strict=True
+    ):
         assert {(a.dtype, a.shape) for a in drawn} == {(np.dtype(dtype), shape)}
         values = np.concatenate([a.ravel() for a in drawn])
         assert np.array_equal(values, np.round(values))
@@ -511,7 +513,7 @@ def test_a_proof_meets_every_pair_of_basis_vectors():
     ties = tie(SMALL)
     rows, cols = ties.shape
     pairs = {"xw": set(), "wdy": set(), "xdy": set(), "b": set()}
-    for call in spy.calls[: -5 * DRAWS]:  # what is drawn beside them comes last
+    for call in spy.calls[: certificate.trials - 5 * DRAWS]:  # what is drawn beside them comes last
         x, w, b, dy = (a.reshape(-1, size) for a, size in zip(call, (cols, ties.n_weights, 2, rows), strict=True))
         one = [bool((np.count_nonzero(a, axis=1) <= 1).all()) for a in (x, w, b, dy)]  # basis vectors, not drawn
         inputs, weights, biases, upstream = (np.argwhere(a)[:, 1].tolist() for a in (x, w, b, dy))
@@ -525,7 +527,7 @@ def test_a_proof_meets_every_pair_of_basis_vectors():
     assert pairs["wdy"] == set(np.ndindex(ties.n_weights, rows))
     assert pairs["xdy"] == set(np.ndindex(cols, rows))
     assert pairs["b"] == {0, 1}
-    assert len(spy.calls) == certificate.trials
+    assert len(spy.calls) > certificate.trials  # behaviour and precision come after
 
 
 def int8(a):

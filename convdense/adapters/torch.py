@@ -47,7 +47,8 @@ def certify_module(
       dx  equal
       dw  equal
       db  equal
-    every pair of basis vectors, ...
+      right as well: batch 1, read-only, non-contiguous, negative strides, zero x, zero dy, batch 3, batch 0, repeatable
+    ...
     """
     mine, layer = implementation(module, device=device), layer_of(module, in_shape)
     certificate: Certificate | NetworkCertificate = certify(layer, mine, **options)

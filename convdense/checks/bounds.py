@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array
+from convdense.checks.formats import format_of
 from convdense.checks.roads import Operands, size_road
 from convdense.ties import tie
 
@@ -31,10 +32,10 @@ def unit_roundoff(dtype: Any) -> float:
 
     Examples
     --------
-    >>> unit_roundoff("float64") == 2**-53
-    True
+    >>> unit_roundoff("float64") == 2**-53, unit_roundoff("bfloat16") == 2**-8
+    (True, True)
     """
-    return float(np.finfo(dtype).eps) / 2
+    return format_of(dtype).unit_roundoff
 
 
 def terms(layer: Any, batch: int) -> dict[str, Array]:
@@ -52,7 +53,8 @@ def terms(layer: Any, batch: int) -> dict[str, Array]:
 def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> dict[str, Array]:
     """Return the bound on every entry of the quantities in `dtypes`, between one road and a float64 reference.
 
-    `dtypes` gives the float dtype, or all a quantity may be rounded in on its way: then the coarsest counts.
+    `dtypes` gives the float dtype (or "bfloat16"), or all a quantity may be rounded in on its way: then the coarsest
+    counts.
 
     ``(gamma_N + gamma_ref) (|W| |x| + |b|)`` with N from the tie map, plus N smallest subnormals for underflow;
     infinite where N is too long or the sum may overflow. A complex product costs at most
@@ -69,21 +71,16 @@ def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> d
 def _bound(n: Array, size: Array, dtypes: Any) -> Array:
     dtypes = dtypes if isinstance(dtypes, tuple) else (dtypes,)
     coarsest = max(dtypes, key=unit_roundoff)
-    is_complex = any(np.dtype(d).kind == "c" for d in dtypes)
+    is_complex = any(np.dtype(d).kind == "c" for d in dtypes if not isinstance(d, str))
     steps = n + 2 if is_complex else n
-    reference = gamma(steps, unit_roundoff(_wide(coarsest)))
-    info = np.finfo(coarsest)
-    tiny = (4 if is_complex else 1) * float(info.smallest_subnormal)  # underflow in each of a product's real products
+    form = format_of(coarsest)
+    reference = gamma(steps, unit_roundoff(np.result_type(form.holder, np.float64)))
+    tiny = (4 if is_complex else 1) * form.smallest_subnormal  # underflow in each of a product's real products
     with np.errstate(over="ignore", invalid="ignore"):
         exact = size / (1 - reference)  # the size is a rounded sum as well: the exact one is at most this
         bound = (gamma(steps, unit_roundoff(coarsest)) + reference) * exact + n * tiny
-    return np.where(np.isfinite(bound) & (exact <= info.max / 2), bound, np.inf)
+    return np.where(np.isfinite(bound) & (exact <= form.largest / 2), bound, np.inf)
 
 
 def _size(array: Array) -> Array:
     return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
-
-
-def _wide(dtype: Any) -> Any:
-    """Return the real dtype of sizes and references: float64, or longdouble for what is wider."""
-    return np.result_type(np.empty(0, dtype).real, np.float64)

@@ -15,7 +15,8 @@ from convdense.activations import LeakyReLU, ReLU
 from convdense.arguments import Array
 from convdense.checks import question
 from convdense.checks.evidence import Evidence, of_activation, of_network, of_pool, on_floats
-from convdense.checks.exact import Certificate, certify
+from convdense.checks.exact import certify
+from convdense.checks.exact_layer import Certificate
 from convdense.checks.floats import Report, check
 from convdense.checks.judged import (
     AVERAGES,

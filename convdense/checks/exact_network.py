@@ -1,7 +1,7 @@
 """certify for pools and networks: dense layers and |x| against the direct twin, on integers, bit for bit."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from secrets import randbits
 from typing import Any
 
@@ -9,9 +9,12 @@ import numpy as np
 
 from convdense.arguments import Array, choice, complain, integer
 from convdense.build import network
+from convdense.checks.exact_pool import judge_pool
+from convdense.checks.formats import EXACT, FORMATS
+from convdense.checks.precision import Precision, lines, misbehaves, sound
 from convdense.checks.ranges import PRECISION, limited
-from convdense.checks.report import CHANGED, EQUAL, Finding, Judgement, compare
-from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, caught, needs_implementation, pool_functions
+from convdense.checks.report import EQUAL, Finding, Judgement, compare
+from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation, pool_functions
 from convdense.checks.sizes import bit_budget, whole
 from convdense.dense_steps import Absolute, Step, back_through
 from convdense.geometry import Pool
@@ -36,6 +39,10 @@ class NetworkCertificate(Judgement):
         The bit budget: integers of the longest sum of sizes, at most 24 or 53.
     coverage : tuple of float, or None where there is no |x|
         The shares of the coordinates of |x| that were seen positive, zero and negative.
+    met : tuple of float, or None
+        Of somebody's max or min pool: the shares of a window's cells that won alone, and of their pairs that tied.
+    behaviour, precision
+        Of somebody's pool, as for `Certificate`.
 
     Examples
     --------
@@ -54,6 +61,18 @@ class NetworkCertificate(Judgement):
     seed: int
     bits: int
     coverage: tuple[float, float, float] | None
+    met: tuple[float, float] | None = None
+    behaviour: tuple[Finding, ...] = ()
+    precision: tuple[Precision, ...] = ()
+
+    @property
+    def refuted(self) -> bool:
+        """Whether some quantity, or behaviour that is required, is wrong; precision apart."""
+        return super().refuted or misbehaves(self.behaviour)
+
+    def __bool__(self) -> bool:
+        """Return whether everything is equal or within rounding, behaviour and precision too."""
+        return super().__bool__() and sound(self.behaviour, self.precision)
 
     @property
     def compared(self) -> str:
@@ -63,12 +82,17 @@ class NetworkCertificate(Judgement):
     @property
     def how(self) -> str:
         """How sure it is: what was met, for a piecewise polynomial allows no probability."""
-        met = "no |x|"
+        met = "no kink"
         if self.coverage is not None:
             met = "|x| met {:.0%} positive, {:.0%} zero and {:.0%} negative of its coordinates".format(*self.coverage)
+        elif self.met is not None:
+            met = "{:.0%} of the windows' cells won, {:.0%} of their pairs tied".format(*self.met)
+        return "\n".join((*lines(self.behaviour, self.precision), self._trials(met)))
+
+    def _trials(self, met: str) -> str:
         return (
             f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}, {self.bits} bits of "
-            f"{PRECISION[self.dtype]}: every sum exact in any order; {met}; seed {self.seed}"
+            f"{FORMATS[self.dtype].bits}: every sum exact in any order; {met}; seed {self.seed}"
         )
 
     def rerun(self, implementation: Any = None) -> "NetworkCertificate":
@@ -87,28 +111,42 @@ class NetworkCertificate(Judgement):
         data = {name: getattr(self, name) for name in _PLAIN}
         findings = [f.to_dict() for f in self.findings]
         layer = layer_to_plain(self.layer)
-        return {"kind": "network certificate", "layer": layer, "holds": bool(self), **data, "findings": findings}
+        more = {name: [part.to_dict() for part in getattr(self, name)] for name in ("behaviour", "precision")}
+        return {
+            "kind": "network certificate",
+            "layer": layer,
+            "holds": bool(self),
+            **data,
+            "findings": findings,
+            **more,
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "NetworkCertificate":
         """Read back what `to_dict` wrote."""
-        findings = tuple(Finding.from_dict(f) for f in data["findings"])
-        plain = {name: data[name] for name in _PLAIN}
-        met = plain.pop("coverage")
-        return cls(plain_to_layer(data["layer"]), findings, coverage=None if met is None else tuple(met), **plain)
+        findings, behaviour = (tuple(map(Finding.from_dict, data.get(n, ()))) for n in ("findings", "behaviour"))
+        plain: dict[str, Any] = {name: data.get(name) for name in _PLAIN}
+        plain |= {name: plain[name] and tuple(plain[name]) for name in ("coverage", "met")}
+        plain["precision"] = tuple(Precision(**p) for p in data.get("precision", ()))
+        return cls(plain_to_layer(data["layer"]), findings, behaviour=behaviour, **plain)
 
 
-_PLAIN = ("road", "dtype", "batch", "trials", "seed", "bits", "coverage")
+_PLAIN = ("road", "dtype", "batch", "trials", "seed", "bits", "coverage", "met")
 
 
 def certify_network(
     layer: Pool | Network, implementation: Any = None, *, dtype: Any, batch: Any, seed: int | None
 ) -> NetworkCertificate:
     """Decide on integers whether dense layers and |x| (or somebody's pool) are the direct network, ties included."""
-    name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(PRECISION))
+    theirs = isinstance(layer, Pool) and implementation is not None
+    name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(FORMATS) if theirs else EXACT)
     batch, seed = limited(batch), randbits(64) if seed is None else integer(seed, "seed", 0)
+    if isinstance(layer, Pool) and theirs:
+        judged = judge_pool(layer, implementation, dtype=name, batch=batch, seed=seed)._asdict()
+        named: dict[str, Any] = {"road": pool_functions(implementation)[2], "dtype": name, "batch": batch, "seed": seed}
+        return NetworkCertificate(layer, coverage=None, **judged, **named)
     net = network(layer) if isinstance(layer, Pool) else layer
-    mine, road = _judged(layer, net, implementation)
+    _judgeable(net, implementation)
     unit = whole(net)
     budgets = {m: _budget(net, unit, m, batch) for m in LARGEST}
     fitting = [m for m, bits in budgets.items() if bits <= PRECISION[name]]
@@ -124,27 +162,23 @@ def certify_network(
         steps = trial.dense_layers()
         met = _met(steps, x)
         seen = met if seen is None else [a | b for a, b in zip(seen, met, strict=True)]
-        for finding in _compared(trial, mine, steps, x, dy):
+        for finding in _compared(trial, steps, x, dy):
             if finding.name not in findings or findings[finding.name].verdict == EQUAL:
                 findings[finding.name] = finding
     coverage = None if not seen or not seen[0].size else tuple(float(part.mean()) for part in seen)
     run: dict[str, Any] = {"dtype": name, "batch": batch, "trials": len(trials), "seed": seed}
-    run |= {"bits": max(budgets[m] for m in fitting), "coverage": coverage, "road": road}
+    run |= {"bits": max(budgets[m] for m in fitting), "coverage": coverage, "road": DENSE_NETWORK}
     return NetworkCertificate(layer, tuple(findings.values()), **run)
 
 
-def _judged(layer: Any, net: Network, implementation: Any) -> tuple[Any, str]:
-    """Return what is judged, None for the network itself, and its name."""
+def _judgeable(net: Network, implementation: Any) -> None:
+    """Refuse what has no exact answer, and implementations of whole networks."""
     net.direct()  # a layer without a direct form is refused here
     for name, array in net.parameters.items():
         if array.dtype.kind == "c":
             raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "certify complex layers one by one"))
-    if implementation is None:
-        return None, DENSE_NETWORK
-    if not isinstance(layer, Pool):
+    if implementation is not None:
         raise TypeError(complain("implementation", repr(implementation), "none for a network", "certify its layers"))
-    forward, backward, name = pool_functions(implementation)
-    return (forward, backward), name
 
 
 def _budget(net: Network, unit: int, m: int, batch: int) -> int:
@@ -172,13 +206,6 @@ def _is_bias(name: str) -> bool:
     return name.rpartition(".")[2] == "b"
 
 
-def _unchanged(finding: Finding, *pairs: tuple[Array, Array]) -> Finding:
-    """Return the finding, or that somebody's code has written to what it was given."""
-    if all(np.array_equal(now, before) for now, before in pairs):
-        return finding
-    return replace(finding, verdict=CHANGED, note="an operand was written to in place")
-
-
 def _met(steps: list[Step], x: Array) -> list[Array]:
     """Return which coordinates of |x| were positive, zero and negative, each (coordinates,) bool."""
     met: list[list[Array]] = [[np.zeros(0, bool)] for _ in range(3)]
@@ -192,15 +219,10 @@ def _met(steps: list[Step], x: Array) -> list[Array]:
     return [np.concatenate(part) for part in met]
 
 
-def _compared(net: Network, mine: Any, steps: list[Step], x: Array, dy: Array) -> Iterator[Finding]:
+def _compared(net: Network, steps: list[Step], x: Array, dy: Array) -> Iterator[Finding]:
     """Yield the verdicts of one trial: the layers one by one, and the list of dense layers they come apart into."""
     direct = net.direct()
     y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
-    if mine is not None:
-        yield _unchanged(compare("y", caught(mine[0], given := x.copy()), y), (given, x))
-        given, upstream = x.copy(), dy.copy()
-        yield _unchanged(compare("dx", caught(mine[1], given, upstream), dx), (given, x), (upstream, dy))
-        return
     listed_y, listed_dx, listed = back_through(steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1))
     own_dx, own = net.backward(x, dy)
     roads = {"y": (net.forward(x), listed_y, y), "dx": (own_dx, listed_dx, dx)}

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense.arguments import complain, integer
+from convdense.checks.formats import EXACT, FORMATS
 from convdense.checks.report import QUANTITIES
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
-PRECISION = {"float32": 24, "float64": 53}  # bits of the significand: integers up to 2**bits are exact
+PRECISION = {name: FORMATS[name].bits for name in EXACT}  # integers up to 2**bits are exact
 
 
 class Ranges(NamedTuple):
@@ -27,6 +28,7 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
     """Return the largest integers whose sums of products stay exact in any order: within 2**24 or 2**53.
 
     The number of terms is counted on the tie map: per output (with bias), per input, per weight and bias times batch.
+    In float16 and bfloat16 the integers are exact, and their sums finite.
 
     Raises
     ------
@@ -39,19 +41,36 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
     >>> exact_ranges(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1), "float32", batch=1)
     Ranges(x=73, w=398, b=29054, dy=73)
     """
-    longest = longest_sums(tie(layer), batch)
-    exact = 2 ** PRECISION[dtype] // _scale(tie(layer))
-    xw, wdy, xdy, dy = (exact // max(1, longest[name]) for name in QUANTITIES)  # bounds on the products drawn
-    least = min(isqrt(min(xw, wdy, xdy)), dy)
-    if least < 1:
-        got = f"sums of {max(longest.values()):,} terms"
-        needs = f"at most {exact:,}, up to where {dtype} counts exactly"
+    bits = FORMATS[dtype].bits
+    exact, most = _LIMITS.get(dtype, (2**bits, 2**bits))
+    found = _ranges(layer, batch, exact, most)
+    if found is None:
+        got = f"sums of {max(longest_sums(tie(layer), batch).values()):,} terms"
+        needs = f"at most {exact // _scale(tie(layer)):,}, up to where {dtype} counts exactly"
         raise ValueError(complain("layer", got, needs, 'use dtype="float64", a smaller batch or a smaller layer'))
+    return found
+
+
+def narrow_ranges(layer: Any, batch: int) -> Ranges | None:
+    """Return integers of 8 bits whose sums stay within 24: exact for float32 sums of TF32 or bfloat16 operands, too.
+
+    None if there are none.
+    """
+    return _ranges(layer, batch, 2 ** PRECISION["float32"], 2 ** FORMATS["bfloat16"].bits)
+
+
+def _ranges(layer: Any, batch: int, exact: int, most: int) -> Ranges | None:
+    """Return the largest integers up to `most` whose sums of sizes stay within `exact`; None if there are none."""
+    longest, limit = longest_sums(tie(layer), batch), exact // _scale(tie(layer))
+    xw, wdy, xdy, dy = (limit // max(1, longest[name]) for name in QUANTITIES)  # bounds on the products drawn
+    least = min(isqrt(min(xw, wdy, xdy)), dy, most)
+    if least < 1:
+        return None
     x = upstream = least
-    w = min(xw // x, wdy // upstream)
-    x = min(xw // w, xdy // upstream)
-    upstream = min(wdy // w, xdy // x, dy)
-    return Ranges(x, w, x * w, upstream)
+    w = min(xw // x, wdy // upstream, most)
+    x = min(xw // w, xdy // upstream, most)
+    upstream = min(wdy // w, xdy // x, dy, most)
+    return Ranges(x, w, min(x * w, most), upstream)
 
 
 def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
@@ -76,6 +95,7 @@ def limited(batch: Any) -> int:
     return number
 
 
+_LIMITS = {"float16": (2**14, 2**11), "bfloat16": (2**53, 2**8)}  # sums far from overflow; integers exact
 _COUNTED = ("rows", "cols", "taps")
 
 

@@ -8,10 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from convdense.arguments import Array, complain, numeric
+from convdense.arguments import Array, as_array, complain, numeric
 
-EQUAL, WITHIN, UNDECIDED, WRONG = "equal", "within rounding", "undecided", "wrong"
+EQUAL, WITHIN, NORMWISE, UNDECIDED = "equal", "within rounding", "right normwise", "undecided"
+WRONG, BILINEAR, REPEATABLE = "wrong", "not bilinear", "not repeatable"
 RAISED, SHAPE, DTYPE, CHANGED = "raised", "wrong shape", "wrong dtype", "changed its input"  # wrong as well, and how
+GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)  # from the best; any other verdict is below all of these
 QUANTITIES = ("y", "dx", "dw", "db")
 
 
@@ -24,8 +26,9 @@ class Finding:
     name : str
         "y", "dx", "dw" or "db".
     verdict : str
-        "equal", "within rounding", "undecided", "wrong", or what kind of wrong: "raised", "wrong shape",
-        "wrong dtype", "changed its input".
+        "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an FFT), "undecided",
+        "wrong", or what kind of wrong: "not bilinear", "not repeatable", "raised", "wrong shape", "wrong dtype",
+        "changed its input".
     at : tuple of int or None
         Position of the worst entry; None where all are equal.
     got, expected : str
@@ -49,6 +52,16 @@ class Finding:
     def holds(self) -> bool:
         """Whether it is equal or within rounding."""
         return self.verdict in (EQUAL, WITHIN)
+
+    @property
+    def grade(self) -> int:
+        """0 for equal, 1 within rounding, 2 right normwise, 3 undecided, 4 for anything wrong."""
+        return GRADES.index(self.verdict) if self.verdict in GRADES else len(GRADES)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether it is wrong, in whichever way."""
+        return self.grade == len(GRADES)
 
     @property
     def share(self) -> float:
@@ -91,6 +104,11 @@ class Judgement(ABC):
     def exact(self) -> bool:
         """Whether every quantity is equal, bit for bit."""
         return all(f.verdict == EQUAL for f in self.findings)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether some quantity is wrong; what is undecided, or right normwise, is neither true nor refuted."""
+        return any(f.refuted for f in self.findings)
 
     def __bool__(self) -> bool:
         """Return whether every quantity is equal or within rounding."""
@@ -139,29 +157,39 @@ class Raised:
 TOO_LONG = "entries are too long or may overflow"
 
 
-def compare(name: str, got: Any, expected: Array, bound: Array | None = None, *, why: str = TOO_LONG) -> Finding:
+def compare(
+    name: str, got: Any, expected: Array, bound: Array | None = None, *, why: str = TOO_LONG, dtype: Any = None
+) -> Finding:
     """Return the verdict on one quantity: equality, or each entry within its own bound if bounds are given.
 
-    `why` says what an infinite bound, where nothing is decided, comes from.
+    `why` says what an infinite bound, where nothing is decided, comes from; a `dtype` is the narrowest float allowed.
     """
     if got is None:
         return Finding(name, SHAPE, note="None where an array is needed")
     if isinstance(got, Raised):
         return Finding(name, RAISED, note=str(got))
     try:
-        got, expected = numeric(got, name), np.asarray(expected)
+        got, expected = _numbers(got, name, dtype), np.asarray(expected)
     except (TypeError, ValueError) as error:  # objects, text, rows of different lengths
         return Finding(name, DTYPE, note=str(error))
     if got.shape != expected.shape:
         return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed")
-    allowed = np.zeros(got.shape) if bound is None else bound
-    if np.array_equal(got, expected) and (np.isfinite(got) | np.isfinite(allowed)).all():
+    if np.array_equal(got, expected) and (bound is None or (np.isfinite(got) | np.isfinite(bound)).all()):
         return Finding(name, EQUAL)
+    allowed = np.zeros(got.shape) if bound is None else bound
     wide = np.result_type(got, expected, np.float64)
     with np.errstate(all="ignore"):
         difference = np.abs(got.astype(wide) - expected.astype(wide))
     difference = np.where(np.isnan(difference), np.inf, np.maximum(difference, np.finfo(np.float64).smallest_subnormal))
     return _worst(name, got, expected, np.where(got == expected, 0.0, difference), allowed, why=why)
+
+
+def _numbers(value: Any, name: str, dtype: Any) -> Array:
+    """Return an array of numbers, no narrower than the dtype that is needed."""
+    array = as_array(value, name)
+    if dtype is not None and not np.can_cast(dtype, array.dtype):
+        raise TypeError(f"{array.dtype} where {np.dtype(dtype)} is needed")
+    return array.astype(np.float32) if array.dtype == np.float16 else numeric(array, name)
 
 
 def _worst(name: str, got: Array, expected: Array, difference: Array, allowed: Array, *, why: str) -> Finding:

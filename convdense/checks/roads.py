@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array, complain
-from convdense.checks.report import CHANGED, QUANTITIES, Finding, Raised, compare
+from convdense.checks.report import CHANGED, QUANTITIES, WRONG, Finding, Raised, compare
 from convdense.direct_fast import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers import TiedDense
@@ -116,15 +116,25 @@ def needs_implementation(road: str, implementation: Any) -> None:
         raise TypeError(complain("implementation", "None", f"{road}, which this is a verdict on", do))
 
 
-_READS = {"y": "xwb", "dx": "wd", "dw": "xd", "db": "d"}  # d for dy
+READS = {"y": "xwb", "dx": "wd", "dw": "xd", "db": "d"}  # d for dy
+
+
+Explain = Callable[[Finding, Any, Array], Finding]  # a difference, both values -> what becomes of it
 
 
 def compare_roads(
-    mine: tuple[Road, Operands], by: tuple[Road, Operands], judged: Sequence[str], bounds: dict[str, Array]
+    mine: tuple[Road, Operands],
+    by: tuple[Road, Operands],
+    judged: Sequence[str],
+    bounds: dict[str, Array],
+    *,
+    explain: Explain | None = None,
+    dtype: Any = None,
 ) -> dict[str, Finding]:
     """Run both roads, each on its operands, and compare what is judged; one that writes to its operands is wrong.
 
-    Only a db may be None: then it is not judged.
+    Only a db may be None: then it is not judged. `explain` may find rounding behind a difference; a `dtype` is the
+    narrowest that results may have.
     """
     road, operands = mine
     expected = dict(zip(QUANTITIES, by[0].run(*by[1]), strict=True))
@@ -136,8 +146,10 @@ def compare_roads(
     for name in judged:
         if name == "db" and got[name] is None:
             continue
-        finding = compare(name, got[name], expected[name], bounds.get(name))
-        if not all(same for same, operand in zip(kept, "xwbd", strict=True) if operand in _READS[name]):
+        finding = compare(name, got[name], expected[name], bounds.get(name), dtype=dtype)
+        if finding.verdict == WRONG and explain is not None:
+            finding = explain(finding, got[name], expected[name])
+        if not all(same for same, operand in zip(kept, "xwbd", strict=True) if operand in READS[name]):
             finding = replace(finding, verdict=CHANGED, note="an operand was written to in place")
         findings[name] = finding
     return findings

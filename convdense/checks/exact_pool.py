@@ -1,0 +1,162 @@
+"""certify for somebody's pool: integers on which sums are exact, every cell of the windows made to win and to tie."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convdense import direct_pool_fast
+from convdense.arguments import Array, complain
+from convdense.checks.behaviour import behaviour, repeatable
+from convdense.checks.bounds import gamma
+from convdense.checks.formats import EXACT, FORMATS, rounded_to
+from convdense.checks.pool_windows import Met, planted, table
+from convdense.checks.precision import Precision
+from convdense.checks.report import CHANGED, NORMWISE, RAISED, UNDECIDED, WITHIN, WRONG, Finding, compare
+from convdense.checks.roads import Operands, Results, Road, caught, pool_functions
+from convdense.geometry import LpPool, MaxPool, MinPool, Pool
+
+LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
+DRAWS = 3  # of each
+NONE = np.zeros(0)
+
+
+class PoolJudged(NamedTuple):
+    """What there is to say about somebody's pool.
+
+    `met` has the shares of a window's cells that won alone, and of their pairs that tied; None for sums and averages.
+    """
+
+    findings: tuple[Finding, ...]
+    behaviour: tuple[Finding, ...]
+    precision: tuple[Precision, ...]
+    trials: int
+    bits: int
+    met: tuple[float, float] | None
+
+
+def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed: int) -> PoolJudged:
+    """Judge an implementation's y and dx on integers, its behaviour, and its precision on random reals."""
+    if isinstance(pool, LpPool):
+        raise TypeError(complain("layer", repr(pool), "a pool without powers and roots", "use check, for floats"))
+    mine, by = pool_roads(pool, implementation)
+    bits = {m: table(pool).bits(m) for m in LARGEST}
+    fitting = [m for m in LARGEST if bits[m] <= FORMATS[dtype].bits]
+    if not fitting:
+        needs = f"at most {FORMATS[dtype].bits}, up to where {dtype} counts exactly"
+        raise ValueError(complain("layer", f"sums of {bits[LARGEST[0]]} bits", needs, 'use dtype="float64"'))
+    found: dict[str, Finding] = {}
+    trials, met = 0, Met(pool) if isinstance(pool, (MaxPool, MinPool)) else None
+    for operands in _trials(pool, fitting, (dtype, batch, seed)):
+        trials += 1
+        for finding in _compared(pool, implementation, operands, dtype):
+            if finding.name not in found or found[finding.name].grade < finding.grade:
+                found[finding.name] = finding
+        if met is not None and operands[0].size:
+            met.see(operands[0][:1])
+        if all(finding.refuted for finding in found.values()):
+            break
+    findings, most = tuple(found.values()), max(fitting)
+    run: dict[str, Any] = {"trials": trials, "bits": bits[most], "met": None if met is None else met.shares}
+    if any(finding.refuted for finding in findings):  # whatever else is tried, it would only be wrong again
+        return PoolJudged(findings, (), (), **run)
+    results, repeats = repeatable(mine, reals := _reals(pool, dtype, seed))
+    three = _drawn(pool, np.random.default_rng((seed, 3)), (3, most), dtype)
+    tried = behaviour(mine, by, three, dtype, judge=lambda operands: _judge(pool, operands, dtype))
+    return PoolJudged(findings, (*tried, repeats), _precision(pool, by, (reals, results), dtype), **run)
+
+
+def pool_roads(pool: Pool, implementation: Any) -> tuple[Road, Road]:
+    """Return somebody's pool and the direct one as roads: w and b are not read, dw and db are None."""
+    forward, backward, name = pool_functions(implementation)
+
+    def mine(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (a road takes all four)
+        return caught(forward, x), caught(backward, x, dy), None, None
+
+    def direct(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (a road takes all four)
+        return direct_pool_fast.forward(pool, x), direct_pool_fast.backward(pool, x, dy), None, None
+
+    return Road(name, mine), Road("direct pooling", direct)
+
+
+def _trials(pool: Pool, fitting: list[int], run: tuple[str, int, int]) -> Iterator[Operands]:
+    """Yield operands of random integers, then, for max and min, those in which chosen cells win or tie."""
+    dtype, batch, seed = run
+    for m in fitting:
+        for draw in range(DRAWS):
+            yield _drawn(pool, np.random.default_rng((seed, m, draw)), (batch, m), dtype)
+    rng = np.random.default_rng((seed, 5))
+    drawn = (_drawn(pool, rng, (batch, max(fitting)), dtype) for _ in iter(int, 1))
+    for x in planted(pool, (operands[0] for operands in drawn), rng):
+        yield x, NONE, NONE, _drawn(pool, rng, (len(x), max(fitting)), dtype)[3]
+
+
+def _drawn(pool: Pool, rng: np.random.Generator, size: tuple[int, int], dtype: str) -> Operands:
+    """Return x and dy of a batch of integers up to m, times what makes averages whole."""
+    (batch, m), unit = size, table(pool).unit
+    shapes = (batch, *pool.in_shape), (batch, *pool.out_shape)
+    x, dy = ((unit * rng.integers(-m, m, s, endpoint=True)).astype(FORMATS[dtype].holder) for s in shapes)
+    return x, NONE, NONE, dy
+
+
+def _reals(pool: Pool, dtype: str, seed: int) -> Operands:
+    rng = np.random.default_rng((seed, 1))
+    x, dy = (rounded_to(rng.standard_normal((2, *shape)), dtype) for shape in (pool.in_shape, pool.out_shape))
+    return x, NONE, NONE, dy
+
+
+def _compared(pool: Pool, implementation: Any, operands: Operands, dtype: str) -> Iterator[Finding]:
+    """Yield the verdicts of one trial; what writes to its operands is wrong."""
+    forward, backward, _ = pool_functions(implementation)
+    (x, _, _, dy), (wide_x, _, _, wide_dy) = operands, _wide(operands)
+    judge = _judge(pool, operands, dtype)
+    right = direct_pool_fast.forward(pool, wide_x), direct_pool_fast.backward(pool, wide_x, wide_dy)
+    for name, function, given, expected in zip(("y", "dx"), (forward, backward), ((x,), (x, dy)), right, strict=True):
+        copies = [array.copy() for array in given]
+        finding = judge(name, caught(function, *copies), expected)
+        if finding.verdict != RAISED and not all(map(np.array_equal, copies, given)):
+            finding = Finding(name, CHANGED, note="an operand was written to in place")
+        yield finding
+
+
+def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
+    """Return what judges y or dx on these operands: equal, or within the rounding of sums and divisions."""
+
+    def judge(name: str, got: Any, expected: Array) -> Finding:
+        finding = compare(name, got, expected, dtype=FORMATS[dtype].holder)
+        if finding.verdict != WRONG:
+            return finding
+        within = compare(name, got, expected, _bound(pool, operands, name, dtype))
+        return within if within.verdict in (WITHIN, UNDECIDED) else finding
+
+    return judge
+
+
+def _bound(pool: Pool, operands: Operands, name: str, dtype: str) -> Array:
+    """Return ``gamma_n`` times the sum of sizes, n its terms and two for a division; 0 for what max and min pick."""
+    x, _, _, dy = _wide(operands)
+    factor = gamma(table(pool).longest + 2, FORMATS[dtype].unit_roundoff)
+    picks = isinstance(pool, (MaxPool, MinPool))
+    if name == "y":
+        size = direct_pool_fast.forward(pool, np.abs(x))
+        return np.asarray(0 * size if picks else factor * size)
+    return np.asarray(factor * direct_pool_fast.backward(pool, x if picks else np.abs(x), np.abs(dy)))
+
+
+def _precision(pool: Pool, by: Road, seen: tuple[Operands, Results], dtype: str) -> tuple[Precision, ...]:
+    """Return how far y and dx of random reals are from the direct ones in float64, in units of their sizes."""
+    reals, results = seen
+    found, allowed = [], float(2 * gamma(table(pool).longest + 2, FORMATS[dtype].unit_roundoff))  # both sides round
+    for name, got, right in zip(("y", "dx"), results, by.run(*_wide(reals)), strict=False):
+        bound = 2 * _bound(pool, reals, name, dtype)
+        finding = compare(name, got, right, bound)
+        error = finding.difference and np.sqrt(np.mean((np.asarray(got, np.float64) - right) ** 2))
+        size = np.sqrt(np.mean((bound / allowed) ** 2)) if bound.any() else 1.0
+        verdict = NORMWISE if finding.verdict == WRONG and error <= allowed * size else finding.verdict
+        found.append(Precision(name, WITHIN if finding.holds else verdict, float(error / size), allowed))
+    return tuple(found)
+
+
+def _wide(operands: Operands) -> Any:
+    """Return operands in float64, in which float16 and bfloat16 are exact, or as they are."""
+    return tuple(a if a is None or a.dtype.name in EXACT else a.astype(np.float64) for a in operands)
