@@ -23,7 +23,8 @@ class FromCache:
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        return str(getattr(self.functions[0], "__name__", type(self.functions[0]).__name__))
+        named = getattr(self.functions[0], "func", self.functions[0])  # of a functools.partial its function
+        return str(getattr(named, "__name__", type(named).__name__))
 
     def forward(self, x: Array, *weights: Any) -> Any:
         """Return y of x, w and b; for a pool of x."""
