@@ -72,6 +72,9 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
             close = ", ".join(map(repr, get_close_matches(part, dir(found))))
             needs, do = f"a name in {where}, which has no {part!r}", f"did you mean {close}" if close else ""
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
+        except Exception as error:  # a property of theirs, or a module's __getattr__
+            got = f"{reference!r}, whose {part!r} raised {raised(error)}"
+            raise ValueError(complain(OPTION, got, f"a name in {where} that can be read")) from None
         where = part
     return found
 

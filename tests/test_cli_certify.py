@@ -209,6 +209,7 @@ UNUSABLE = {  # module:object -> the line on stderr, after "convdense: --impleme
     "change to its directory; this is {folder}",
     "mylayers:mine": "'mylayers:mine'; needs a name in module mylayers, which has no 'mine'; did you mean 'Mine'",
     "mylayers:Space.Outer": "'mylayers:Space.Outer'; needs a name in Space, which has no 'Outer'",
+    "lazy:x": "'lazy:x', whose 'x' raised KeyError: 'x' (lazy.py:2); needs a name in module lazy that can be read",
     "mylayers:qqqq": "'mylayers:qqqq'; needs a name in module mylayers, which has no 'qqqq'",
     "mylayers:number": f"'mylayers:number', of type int; needs {NEEDS}",
     "mylayers:nothing": f"'mylayers:nothing', which returned one of type NoneType; needs {NEEDS}",
@@ -233,6 +234,7 @@ FILES = {
     "cannot": "x = 1\ndef f(:\n",
     "lacks": "import no_such_thing\n",
     "leaves": "raise SystemExit(3)\n",
+    "lazy": "def __getattr__(name):\n    return {}[name]\n",
     "folds": "raise ValueError('one\\ntwo')\n",
 }
 

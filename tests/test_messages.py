@@ -595,6 +595,10 @@ TESTING = [
         {"make": own},
     ),
     (
+        checked, {"dtype": "float16"}, ValueError,
+        "dtype: got 'float16'; needs one of 'float64', 'float32'", {"dtype": "float32"},
+    ),
+    (
         parametrized, {"expected_failed_checks": {"conv-stride-dx": "r"}}, ValueError,
         f"expected_failed_checks: got 'conv-stride-dx'; needs {OF_A_KIND}; "
         "did you mean 'conv-strided-dx', 'conv-strided-dw', 'conv-strided-db'",

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 from unittest import SkipTest
 
-from convdense.arguments import complain
+from convdense.arguments import choice, complain
 from convdense.checks.report import Finding, Judgement
 from convdense.geometry import Pool
 from convdense.testing.assertions import diagnosis, judged
@@ -101,6 +101,7 @@ def conv_checks(
         ``make(layer)`` returns the implementation of this geometry (an object with forward and backward, or two such
         functions), or raises NotImplementedError for an option it does not have: then its checks are skipped.
     kinds : {"conv", "transposed", "local", "sum", "avg", "max", "min"}, or several of them
+        Convolutions alone, unless others are asked for.
     dtype : {"float64", "float32"}
         What it computes in.
 
@@ -136,6 +137,7 @@ def conv_checks(
     """
     if not callable(make):
         raise TypeError(complain("make", repr(make), "a function of a layer that returns its implementation"))
+    choice(dtype, "dtype", ("float64", "float32"))
     return (
         Check(f"{case.name}-{quantity}", case, quantity, evidence)
         for case in cases(kinds)
