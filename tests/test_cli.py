@@ -29,6 +29,7 @@ from convdense import (
 from convdense.checks import question
 from convdense.checks.claims import CLAIMS, Evidence, Verdict, judge_claims
 from convdense.cli import main
+from convdense.cli_layer import LAYER_DEFAULTS
 from convdense.demo import claims_table
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1]), "PYTHONWARNINGS": "default"}
@@ -198,8 +199,9 @@ def test_a_result_that_was_edited_is_noted_and_another_kind_of_file_refused(run,
 
 def test_every_layer_option_is_known_to_the_check_of_options_not_read():
     given = vars(cli._parser().parse_args(["certify"]))
-    assert given | cli._LAYER_DEFAULTS == given
-    assert set(given) - set(cli._LAYER_DEFAULTS) == {"input", "claims", "rerun", "json", "run"}
+    assert given | LAYER_DEFAULTS == given
+    others = {"input", "claims", "rerun", "json", "run", "implementation", "layout"}
+    assert set(given) - set(LAYER_DEFAULTS) == others
 
 
 def test_a_claim_that_fails_without_a_bound_is_still_json(run, monkeypatch):

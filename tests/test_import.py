@@ -8,7 +8,7 @@ import pytest
 
 import convdense
 
-HEAVY = ("matplotlib", "tqdm", "scipy.sparse.linalg", "torch", "jax", "onnx", "sklearn")
+HEAVY = ("matplotlib", "tqdm", "scipy.sparse.linalg", "torch", "jax", "onnx", "sklearn", "pytest")
 
 
 def require_light(statement):
@@ -23,6 +23,10 @@ def require_light(statement):
 
 def test_importing_convdense_is_light():
     require_light("import convdense")
+
+
+def test_importing_what_others_test_with_is_light():
+    require_light("import convdense.testing")
 
 
 @pytest.mark.parametrize("name", ["matplotlib", "tqdm", "scipy.sparse.linalg"])

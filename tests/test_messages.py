@@ -6,14 +6,36 @@ import re
 import numpy as np
 import pytest
 
-from convdense import Conv, ConvTranspose, Dense, LocallyConnected, TiedDense, TieMap, convolve, convolve_backward, tie
+from convdense import (
+    Conv,
+    ConvTranspose,
+    Dense,
+    LocallyConnected,
+    MaxPool,
+    TiedDense,
+    TieMap,
+    convolve,
+    convolve_backward,
+    direct_pool,
+    tie,
+)
 from convdense.direct import backward, forward
 from convdense.geometry import layer_from_dict
 from convdense.matrices import conv_matrix
+from convdense.testing import (
+    assert_backward_matches_dense,
+    cases,
+    channels_last,
+    conv_checks,
+    from_cache,
+    parametrize_with_conv_checks,
+    without_bias,
+)
 
 CONV = Conv((1, 3, 4), 2, kernel=2)
 TIES = tie(CONV)
 MAP = "TieMap(in=(1, 3, 4), out=(2, 2, 3), weights=(2, 1, 2, 2), entries=48)"
+POOL = MaxPool((1, 3, 4), kernel=2)
 X, W, B, DY = np.ones((3, 1, 3, 4)), np.ones((2, 1, 2, 2)), np.ones(2), np.ones((3, 2, 2, 3))
 
 
@@ -54,6 +76,45 @@ def looped_back(**changed):
 
 def tied(**changed):
     return TiedDense(**{"layer": CONV, "w": W, "b": B, **changed})
+
+
+def own(layer):
+    """Somebody's code: the library's own."""
+    return (lambda x, w, b: convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
+
+
+def asserted(**changed):
+    given = {"layer": CONV, "implementation": own(CONV), "x": X, "w": W, "b": B, "dy": DY, **changed}
+    return assert_backward_matches_dense(**given)
+
+
+def asserted_pool(**changed):
+    mine = (lambda x: direct_pool.forward(POOL, x)), (lambda x, dy: direct_pool.backward(POOL, x, dy))
+    return assert_backward_matches_dense(**{"layer": POOL, "implementation": mine, **changed})
+
+
+def checked(**changed):
+    return next(conv_checks(**{"make": own, "kinds": "conv", **changed}))()
+
+
+def parametrized(**changed):
+    return parametrize_with_conv_checks(**{"make": own, **changed})
+
+
+def cached(**changed):
+    return from_cache(**{"layer": CONV, "forward": own(CONV)[0], "backward": own(CONV)[1], **changed})
+
+
+def turned(**changed):
+    return channels_last(**{"implementation": own(CONV), "weights": "HWIO", **changed})
+
+
+def unbiased(implementation):
+    return without_bias(implementation)
+
+
+def kinds_of(kind):
+    return cases(kind)
 
 
 def tied_forward(x=X):
@@ -496,8 +557,83 @@ LAYERS = [
     ),
 ]  # fmt: skip
 
+IN_TURN = "an object with forward and backward, or a pair of such functions"
+KINDS = "one of 'conv', 'transposed', 'local', 'sum', 'avg', 'max', 'min'"
+OF_A_KIND = "the name of a check of these kinds"
+TESTING = [
+    (
+        asserted, {"implementation": None}, TypeError,
+        f"implementation: got None; needs {IN_TURN}",
+        {"implementation": own(CONV)},
+    ),
+    (
+        asserted, {"x": None}, TypeError,
+        "x: got None with w; needs an array beside the others; give x, w and dy, or no data at all", {"x": X},
+    ),
+    (
+        asserted, {"w": None}, TypeError,
+        "w: got None with x; needs an array beside the others; give x, w and dy, or no data at all", {"b": None},
+    ),
+    (
+        asserted, {"batch": 3}, TypeError,
+        "batch: got 3 beside x; needs no data; leave batch out",
+        {"batch": 3, "x": None, "w": None, "b": None, "dy": None},
+    ),
+    (
+        asserted_pool, {"x": X}, TypeError,
+        "x: got data; needs none for a pool; leave it out: a pool is certified on integers", {"x": None},
+    ),
+    (kinds_of, {"kind": "pool"}, ValueError, f"kind: got 'pool'; needs {KINDS}", {"kind": "max"}),
+    (kinds_of, {"kind": ("conv", 3)}, ValueError, f"kind: got 3; needs {KINDS}", {"kind": ("conv", "max")}),
+    (
+        checked, {"make": 3}, TypeError, "make: got 3; needs a function of a layer that returns its implementation",
+        {"make": own},
+    ),
+    (
+        checked, {"make": lambda layer: None}, TypeError,
+        "make: got None from make(Conv((2, 5, 6), out_channels=3, kernel=(2, 3))); needs an implementation; return it",
+        {"make": own},
+    ),
+    (
+        checked, {"dtype": "float16"}, ValueError,
+        "dtype: got 'float16'; needs one of 'float64', 'float32'", {"dtype": "float32"},
+    ),
+    (
+        parametrized, {"expected_failed_checks": {"conv-stride-dx": "r"}}, ValueError,
+        f"expected_failed_checks: got 'conv-stride-dx'; needs {OF_A_KIND}; "
+        "did you mean 'conv-strided-dx', 'conv-strided-dw', 'conv-strided-db'",
+        {"expected_failed_checks": {"conv-strided-dx": "r"}},
+    ),
+    (
+        parametrized, {"expected_failed_checks": {"?": "r"}}, ValueError,
+        f"expected_failed_checks: got '?'; needs {OF_A_KIND}; print those of conv_checks",
+        {"expected_failed_checks": {}},
+    ),
+    (
+        parametrized, {"expected_failed_checks": {"conv-plain-dx": ""}}, TypeError,
+        "expected_failed_checks: got '' for 'conv-plain-dx'; needs a reason, as text",
+        {"expected_failed_checks": {"conv-plain-dx": "a mean, not a sum"}},
+    ),
+    (cached, {"forward": 3}, TypeError, "forward: got 3; needs a function", {"forward": own}),
+    (cached, {"backward": None}, TypeError, "backward: got None; needs a function", {"backward": own}),
+    (
+        turned, {"weights": "HWOI"}, ValueError, "weights: got 'HWOI'; needs one of 'OIHW', 'HWIO'",
+        {"weights": "OIHW"},
+    ),
+    (
+        turned, {"implementation": 3}, TypeError,
+        f"implementation: got 3; needs {IN_TURN}, on arrays with the channels last", {"implementation": own(CONV)},
+    ),
+    (
+        unbiased, {"implementation": 3}, TypeError,
+        "implementation: got 3; needs an object with forward(x, w) and backward(x, w, dy) -> (dx, dw), or a pair of "
+        "such functions",
+        {"implementation": own(CONV)},
+    ),
+]  # fmt: skip
+
 GEOMETRY = PER_POSITION + ONE_ENTRY + CHANNELS + PADDINGS + ARRAYS + REACH
-REFUSED = GEOMETRY + SHAPES + BATCHES + DTYPES + RAGGED + INDICES + POSITIONS + BLOCKS + LAYERS
+REFUSED = GEOMETRY + SHAPES + BATCHES + DTYPES + RAGGED + INDICES + POSITIONS + BLOCKS + LAYERS + TESTING
 
 
 def label(row):

@@ -1,0 +1,92 @@
+"""The certify command: a layer, somebody's implementation of it, or a certificate read from a file and run again."""
+
+import argparse
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from convdense.arguments import complain
+from convdense.checks import Certificate, NetworkCertificate, certify
+from convdense.checks.roads import DENSE, DENSE_NETWORK
+from convdense.cli_import import implementation, somebodys_code
+from convdense.cli_layer import pool_or_layer
+
+Verdict = Certificate | NetworkCertificate
+_KINDS: dict[Any, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
+
+
+def add_implementation(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name somebody's implementation."""
+    group = parser.add_argument_group("your own code")
+    text = "an object with forward and backward, two functions, or a class or function of the layer that makes one"
+    group.add_argument("--implementation", metavar="MODULE:OBJECT", help=f"judge this: {text}")
+    group.add_argument("--layout", choices=("NCHW", "NHWC"), help="NHWC: hand x, y, dx and dy over channels last")
+
+
+def certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[Verdict, str]:
+    """Return the certificate that is asked for, and for an implementation that it refuses the diagnosis."""
+    reference, layout = arguments.implementation, arguments.layout
+    if layout is not None and reference is None:
+        raise ValueError(complain("--layout", layout, "--implementation module:object beside it"))
+    with nullcontext() if reference is None else somebodys_code():
+        if arguments.rerun is not None:
+            certificate, mine = _rerun(arguments.rerun, reference, layout)
+        else:
+            layer = pool_or_layer(arguments)
+            mine = None if reference is None else implementation(reference, layer, layout)
+            certificate = certify(layer, mine, **options)
+        if mine is None or certificate:
+            return certificate, ""
+        from convdense.testing.assertions import diagnosis  # noqa: PLC0415  (only here is there something to name)
+
+        return certificate, diagnosis(certificate.layer, mine)
+
+
+def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[Verdict, Any]:
+    """Read a certificate and repeat it; nothing that the file names is imported."""
+    recorded, data = _read(path)
+    own, of = recorded.road in (DENSE, DENSE_NETWORK), f"{path}, a certificate of {recorded.road!r}"
+    if own and reference is not None:
+        do = "leave --implementation out, or the file, and describe the layer"
+        raise ValueError(complain("--rerun", of, "a certificate of an implementation, with --implementation", do))
+    if not own and reference is None:
+        do = "add --implementation module:object"
+        raise ValueError(complain("--rerun", of, "the implementation, which no file can hold", do))
+    if reference is None:
+        try:
+            mine, again = None, recorded.rerun()
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(_no_certificate(path, error)) from None
+    else:
+        mine = implementation(reference, recorded.layer, layout)
+        again = recorded.rerun(mine)
+        if recorded.road != again.road:
+            _note(f"the file is a certificate of {recorded.road!r}, this is one of {again.road!r}")
+    if getattr(recorded, "by", None) != getattr(again, "by", None):
+        raise ValueError(_no_certificate(path, f"{recorded.compared}, not {again.compared}"))
+    if recorded.findings != again.findings or data.get("holds") != bool(again):
+        _note("the file records another result than its own trials give now")
+    return again, mine
+
+
+def _read(path: Path) -> tuple[Verdict, dict[str, Any]]:
+    """Return the certificate of a file; whatever else the file holds is refused in one line."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        recorded: Verdict = _KINDS.get(data.get("kind"), Certificate).from_dict(data)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(_no_certificate(path, error)) from None
+    if data.get("kind") not in _KINDS:
+        raise ValueError(_no_certificate(path, f"kind {data.get('kind')!r}"))
+    return recorded, data
+
+
+def _no_certificate(path: Path, why: object) -> str:
+    said = f"{type(why).__name__}: {why}" if isinstance(why, Exception) else why
+    return complain("--rerun", f"{path} ({said})", "a certificate as `convdense certify --json` writes it")
+
+
+def _note(text: str) -> None:
+    print(f"convdense: note: {text}", file=sys.stderr)

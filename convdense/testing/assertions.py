@@ -1,0 +1,98 @@
+"""assert_backward_matches_dense: an implementation judged, and the mistake named in what the assertion says."""
+
+from typing import Any
+
+from convdense.arguments import complain
+from convdense.checks import certify, check
+from convdense.checks.diagnose import diagnose
+from convdense.checks.report import Judgement
+from convdense.geometry import Pool
+
+NARROW = "nothing is wrong on small integers: it rounds more than its arrays do, or errs on some inputs only"
+
+
+def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole library has)
+    layer: Any, implementation: Any, x: Any = None, w: Any = None, b: Any = None, dy: Any = None, **options: Any
+) -> None:
+    """Raise AssertionError unless forward and backward of an implementation are those of the tied dense layer.
+
+    Parameters
+    ----------
+    layer : Conv, ConvTranspose, LocallyConnected, TieMap, or any pool
+    implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
+        ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not judged. For a pool
+        ``forward(x) -> y`` and ``backward(x, dy) -> dx``.
+    x, w, b, dy : arrays, or None
+        None of them: integers are drawn, and the two are equal bit for bit (`certify`). Data: every entry is within
+        its own derived rounding bound (`check`); b=None leaves db out, dy=None all but y. A pool takes no data.
+    **options
+        Those of `certify`, without data: dtype, batch, error, method, seed.
+
+    Raises
+    ------
+    AssertionError
+        With the whole verdict, and with the mistake by name where `diagnose` knows it.
+    TypeError, ValueError
+        For a layer, an implementation or data that cannot be judged.
+
+    Examples
+    --------
+    >>> from convdense import Conv, convolve, convolve_backward
+    >>> conv = Conv((2, 5, 6), out_channels=3, kernel=(2, 3), padding=1)
+    >>> def forward(x, w, b):
+    ...     return convolve(conv, x, w, b)
+    >>> assert_backward_matches_dense(conv, (forward, lambda x, w, dy: convolve_backward(conv, x, w, dy)))
+    >>> def reversed_dw(x, w, dy):
+    ...     dx, dw, db = convolve_backward(conv, x, w, dy)
+    ...     return dx, dw[:, :, ::-1, ::-1], db
+    >>> assert_backward_matches_dense(conv, (forward, reversed_dw))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    AssertionError: Conv((2, 5, 6), out_channels=3, kernel=(2, 3), padding=1): forward against direct convolution
+      y   equal
+      dx  equal
+      dw  wrong, worst at ...
+      db  equal
+    ...
+    dw: the kernel is reversed on all axes
+    ...
+    """
+    __tracebackhide__ = True  # pytest then shows the line of the test
+    verdict = judged(layer, implementation, {"x": x, "w": w, "b": b, "dy": dy}, options)
+    if not verdict:
+        raise AssertionError(explained(verdict, layer, implementation))
+
+
+def judged(layer: Any, implementation: Any, data: dict[str, Any], options: dict[str, Any]) -> Judgement:
+    """Return the certificate of an implementation, or with data the report on it."""
+    if implementation is None:  # the verbs would take this for the tied dense layer, which is right
+        needs = "an object with forward and backward, or a pair of such functions"
+        raise TypeError(complain("implementation", "None", needs))
+    given = [name for name, array in data.items() if array is not None]
+    if not given:
+        certificate: Judgement = certify(layer, implementation, **options)
+        return certificate
+    if isinstance(layer, Pool):
+        raise TypeError(complain(given[0], "data", "none for a pool", "leave it out: a pool is certified on integers"))
+    if options:
+        name = next(iter(options))
+        raise TypeError(complain(name, f"{options[name]!r} beside {given[0]}", "no data", f"leave {name} out"))
+    for name in ("x", "w"):
+        if data[name] is None:
+            needs = "an array beside the others"
+            raise TypeError(complain(name, f"None with {given[0]}", needs, "give x, w and dy, or no data at all"))
+    return check(layer, **data, implementation=implementation)
+
+
+def explained(verdict: Judgement, layer: Any, implementation: Any) -> str:
+    """Return a verdict that does not hold with the diagnosis below it."""
+    return f"{verdict}\n\n{diagnosis(layer, implementation)}"
+
+
+def diagnosis(layer: Any, implementation: Any) -> str:
+    """Return what `diagnose` says of an implementation that was refused, or why it says nothing."""
+    try:
+        found = diagnose(layer, implementation)
+    except Exception as error:  # whatever it is: the verdict must not be lost for want of a name
+        return f"not diagnosed: {str(error).partition(chr(10))[0]}"
+    return str(found) if not found else NARROW
