@@ -21,6 +21,7 @@ from convdense.tiemap import TieMap
 from convdense.ties import tie
 
 LEAST, ENTRIES, TERMS = 4, 12, 50_000  # positions looked at in each quantity: fewer where their sums are long
+DEVIATIONS = 6
 NAMES, NEAR = {"float32": 24, "TF32 or float16": 11, "bfloat16": 8}, 1.5  # bits, and how near to them is called so
 
 
@@ -38,7 +39,7 @@ class Precision:
     unit : float
         The effective unit roundoff: the root mean square of error / sqrt(sum of the squares of the products).
     allowed : float
-        What the dtype's own unit roundoff u explains: ``u sqrt(N + 3)`` for sums of N products of random reals.
+        What the dtype's own unit roundoff u explains in sums of N random products: ``6 u sqrt((N + 3) / 2)``.
     """
 
     name: str
@@ -109,8 +110,9 @@ def precision(layer: Any, operands: Operands, results: dict[str, Any], dtype: st
     -----
     Summed in any order, with independent roundings of mean 0 and size at most u, N products of random reals err by at
     most ``u sqrt((N + 3) / 2)`` times the root of the sum of their squares, in the mean square: a partial sum of k of
-    them has a mean square of k, and these add up to at most N (N + 1) / 2, one after the other. Allowed is sqrt(2) of
-    it.
+    them has a mean square of k, and these add up to at most N (N + 1) / 2, one after the other. Allowed is six times
+    that, for few entries are looked at: such sums of bounded terms exceed six deviations with a probability of at most
+    ``2 exp(-18)`` (Hoeffding; Higham and Mary, *A New Approach to Probabilistic Rounding Error Analysis*, 2019).
     """
     picked = {name: list(_entries(tie(layer), operands, name, seed)) for name in results}
     return tuple(_judged(layer, operands, (name, value, picked[name]), dtype) for name, value in results.items())
@@ -130,7 +132,7 @@ def _judged(layer: Any, operands: Operands, seen: tuple[str, Any, list[Any]], dt
     err, size, square = map(np.array, (errors, sizes, squares))
     some = square > 0
     unit = sqrt(float(np.mean(err[some] ** 2 / square[some]))) if some.any() else 0.0
-    allowed = u * sqrt(longest + 3)
+    allowed = DEVIATIONS * u * sqrt((longest + 3) / 2)
     bound = gamma(longest, u) * size + longest * FORMATS[dtype].smallest_subnormal
     if unit <= allowed and (err <= bound).all():
         return Precision(name, WITHIN if np.isfinite(bound).all() else UNDECIDED, unit, allowed)

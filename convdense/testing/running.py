@@ -8,7 +8,8 @@ from typing import Any
 from unittest import SkipTest
 
 from convdense.arguments import choice, complain
-from convdense.checks.report import Finding, Judgement
+from convdense.checks.precision import sound
+from convdense.checks.report import Finding
 from convdense.geometry import Pool
 from convdense.testing.assertions import diagnosis, judged
 from convdense.testing.table import Case, cases
@@ -34,7 +35,7 @@ class Evidence:
         return made
 
     @cached_property
-    def certificate(self) -> Judgement:
+    def certificate(self) -> Any:
         """The verdict on all its quantities."""
         options = {"dtype": self.dtype, "batch": self.case.batch}
         if not isinstance(self.case.layer, Pool):
@@ -56,7 +57,9 @@ class Check:
     name : str
         The case and the quantity, such as "conv-strided-unevenly-dx".
     case : Case
-    quantity : {"forward", "dx", "dw", "db"}
+    quantity : {"forward", "dx", "dw", "db", "behaviour"}
+        The last is all that a certificate tries beside the numbers: zeros, batches of 0, 1 and 3, strided and read-only
+        arrays, the same call twice.
 
     Examples
     --------
@@ -77,14 +80,21 @@ class Check:
     def __call__(self) -> None:
         """Raise AssertionError if this quantity is wrong, unittest.SkipTest if it is not implemented."""
         __tracebackhide__ = True  # pytest then shows the line of the test
-        finding = self._finding()
-        if not finding.holds:
-            said = f"{self.name}: {self.quantity} is not that of the tied dense layer"
+        certificate = self.evidence.certificate
+        if self.quantity == "behaviour":
+            passes, what = sound(certificate.behaviour, ()), "what it does with zeros, batches and strides"
+        else:
+            finding = self._finding()
+            precise = tuple(p for p in certificate.precision if p.name == finding.name)
+            passes, what = finding.holds and sound((), precise), self.quantity
+        if not passes:
+            said = f"{self.name}: {what} is not that of the tied dense layer"
             raise AssertionError(f"{said}\n\n{self.evidence.certificate}\n\n{self.evidence.diagnosis}")
 
     def _finding(self) -> Finding:
         wanted = "y" if self.quantity == "forward" else self.quantity
-        for finding in self.evidence.certificate.findings:
+        findings: tuple[Finding, ...] = self.evidence.certificate.findings
+        for finding in findings:
             if finding.name == wanted:
                 return finding
         raise SkipTest(f"{self.name}: db is None, so there is nothing to judge")

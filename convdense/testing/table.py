@@ -137,7 +137,7 @@ class Case:
     --------
     >>> case = cases("max")[0]
     >>> case.name, case.layer, case.quantities
-    ('max-tiles', MaxPool((2, 4, 6), kernel=(2, 3)), ('forward', 'dx'))
+    ('max-tiles', MaxPool((2, 4, 6), kernel=(2, 3)), ('forward', 'dx', 'behaviour'))
     """
 
     kind: str
@@ -147,8 +147,8 @@ class Case:
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What is checked on it: "forward", "dx", and where there are weights "dw" and "db"."""
-        return ("forward", "dx") if self.kind in _POOLS else ("forward", "dx", "dw", "db")
+        """What is checked on it: "forward", "dx", where there are weights "dw" and "db", and "behaviour"."""
+        return ("forward", "dx", "behaviour") if self.kind in _POOLS else ("forward", "dx", "dw", "db", "behaviour")
 
 
 def cases(kind: str | Sequence[str] = "conv") -> tuple[Case, ...]:
