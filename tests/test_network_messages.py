@@ -202,6 +202,10 @@ def scale(**changed):
     return ChannelScale(**{"in_shape": (3, 4), **changed})
 
 
+POWERS = LpPool((1, 4), kernel=2, p=2)
+MANY = AvgPool((1, 23), kernel=23)
+
+
 def certified(**changed):
     return certify(**{"layer": POOL, "seed": 0, **changed})
 
@@ -938,6 +942,21 @@ CERTIFIED = [
     ),
     (
         certified,
+        {"layer": POWERS, "implementation": dense_pool(POWERS)},
+        TypeError,
+        f"layer: got {POWERS!r}; needs a pool without powers and roots; use check, which decides what is equal",
+        {"layer": POOL, "implementation": dense_pool(POOL)},
+    ),
+    (
+        certified,
+        {"layer": MANY, "implementation": dense_pool(MANY), "dtype": "bfloat16"},
+        ValueError,
+        "layer: got sums of 10 bits; needs at most 8, up to where bfloat16 counts exactly; "
+        'use dtype="float64", a smaller batch or a smaller layer',
+        {"layer": MANY, "implementation": dense_pool(MANY), "dtype": "float32"},
+    ),
+    (
+        certified,
         {"implementation": 3},
         TypeError,
         "implementation: got 3; needs an object with forward(x) -> y and backward(x, dy) -> dx, "
@@ -1009,7 +1028,23 @@ REMOVE = "needs finite numbers; remove NaN and infinity first"
 CHECKED = [
     (call, {name: bad}, TypeError, f"{name}: got {type(bad).__name__}; {ITS_OWN}", {name: None})
     for call in (checked, pooled)
-    for name, bad in (("w", np.ones(3)), ("b", [1.0]), ("implementation", Unknown()))
+    for name, bad in (("w", np.ones(3)), ("b", [1.0]))
+] + [
+    (
+        checked,
+        {"implementation": Unknown()},
+        TypeError,
+        "implementation: got Unknown(); needs none for a network; check its layers",
+        {"implementation": None},
+    ),
+    (
+        pooled,
+        {"implementation": 3},
+        TypeError,
+        "implementation: got 3; needs an object with forward(x) -> y and backward(x, dy) -> dx, "
+        "or a pair of such functions, for a pool",
+        {"implementation": dense_pool(POOL)},
+    ),
 ] + [
     (call, {name: bad}, ValueError, f"{name}: got {message}", {})
     for call, name, shape, needs in [
@@ -1275,6 +1310,8 @@ MODULES = {  # each with the functions that have no word here: they are the comm
     "geometry.features": (),
     "files": ("read_weights",),
     "checks.exact": (),
+    "checks.exact_layer": (),
+    "checks.exact_pool": (),
     "checks.exact_network": (),
     "checks.floats": (),
     "checks.float_network": (),

@@ -580,6 +580,39 @@ def test_a_pool_of_powers_has_no_exact_answer():
         cd.certify(pool, Pool(pool))
 
 
+@on_pools
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_a_pool_is_checked_on_this_data_too(pool, dtype):
+    rng = np.random.default_rng(0)
+    x, dy = ((100 * rng.normal(size=(3, *shape))).astype(dtype) for shape in (pool.in_shape, pool.out_shape))
+    mine = Pool(pool)
+    report = cd.check(pool, x, dy=dy, implementation=mine).require()
+    assert report.compared == "Pool against direct pooling"
+    assert type(report).from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    assert report.rerun(mine) == report
+    assert cd.check(pool, x[0], dy=dy[0], implementation=mine)
+    assert [f.name for f in cd.check(pool, x[0], implementation=mine).findings] == ["y"]
+    for wrong, name in ((Pool(pool, y=lambda y: y * 1.001), "y"), (Pool(pool, dx=lambda dx: dx * 1.001), "dx")):
+        report = cd.check(pool, x, dy=dy, implementation=wrong)
+        assert [f.name for f in report.findings if not f.holds] == [name]
+        assert report[name].verdict == WRONG
+
+
+def test_a_pool_of_powers_is_equal_or_undecided():
+    pool = cd.LpPool((2, 5, 6), p=2, kernel=2)
+    x, dy = np.random.default_rng(0).normal(size=(2, *pool.in_shape)), np.ones((2, *pool.out_shape))
+    assert cd.check(pool, x, dy=dy, implementation=Pool(pool)).exact
+    report = cd.check(pool, x, dy=dy, implementation=Pool(pool, y=lambda y: y * (1 + 2**-52)))
+    assert report["y"].verdict == UNDECIDED
+    assert "roots of sums of powers" in report["y"].note
+
+
+def test_a_network_is_judged_itself():
+    net = cd.network(cd.Conv((1, 3, 3), 1, kernel=2), seed=0)
+    with pytest.raises(TypeError, match=r"implementation: got .* needs none for a network; check its layers"):
+        cd.check(net, np.ones((1, 3, 3)), implementation=Mine(CONV))
+
+
 # The parts themselves
 
 

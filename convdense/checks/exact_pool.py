@@ -5,15 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convdense import direct_pool_fast
 from convdense.arguments import Array, complain
 from convdense.checks.behaviour import behaviour, repeatable
 from convdense.checks.bounds import gamma
-from convdense.checks.formats import EXACT, FORMATS, rounded_to
+from convdense.checks.formats import FORMATS, rounded_to
+from convdense.checks.pool_roads import compare_pools, pool_bound, pool_roads, widened
 from convdense.checks.pool_windows import Met, planted, table
 from convdense.checks.precision import Precision
-from convdense.checks.report import CHANGED, NORMWISE, RAISED, UNDECIDED, WITHIN, WRONG, Finding, compare
-from convdense.checks.roads import Operands, Results, Road, caught, pool_functions
+from convdense.checks.report import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, compare
+from convdense.checks.roads import Operands, Results, Road
 from convdense.geometry import LpPool, MaxPool, MinPool, Pool
 
 LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
@@ -38,22 +38,26 @@ class PoolJudged(NamedTuple):
 def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed: int) -> PoolJudged:
     """Judge an implementation's y and dx on integers, its behaviour, and its precision on random reals."""
     if isinstance(pool, LpPool):
-        raise TypeError(complain("layer", repr(pool), "a pool without powers and roots", "use check, for floats"))
+        raise TypeError(
+            complain("layer", repr(pool), "a pool without powers and roots", "use check, which decides what is equal")
+        )
     mine, by = pool_roads(pool, implementation)
     bits = {m: table(pool).bits(m) for m in LARGEST}
     fitting = [m for m in LARGEST if bits[m] <= FORMATS[dtype].bits]
     if not fitting:
         needs = f"at most {FORMATS[dtype].bits}, up to where {dtype} counts exactly"
-        raise ValueError(complain("layer", f"sums of {bits[LARGEST[0]]} bits", needs, 'use dtype="float64"'))
+        do = 'use dtype="float64", a smaller batch or a smaller layer'
+        raise ValueError(complain("layer", f"sums of {bits[LARGEST[0]]} bits", needs, do))
     found: dict[str, Finding] = {}
     trials, met = 0, Met(pool) if isinstance(pool, (MaxPool, MinPool)) else None
     for operands in _trials(pool, fitting, (dtype, batch, seed)):
         trials += 1
-        for finding in _compared(pool, implementation, operands, dtype):
+        x, _, _, dy = operands
+        for finding in compare_pools(pool, implementation, x, dy, _judge(pool, operands, dtype)):
             if finding.name not in found or found[finding.name].grade < finding.grade:
                 found[finding.name] = finding
-        if met is not None and operands[0].size:
-            met.see(operands[0][:1])
+        if met is not None:
+            met.see(x[:1])
         if all(finding.refuted for finding in found.values()):
             break
     findings, most = tuple(found.values()), max(fitting)
@@ -64,19 +68,6 @@ def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed:
     three = _drawn(pool, np.random.default_rng((seed, 3)), (3, most), dtype)
     tried = behaviour(mine, by, three, dtype, judge=lambda operands: _judge(pool, operands, dtype))
     return PoolJudged(findings, (*tried, repeats), _precision(pool, by, (reals, results), dtype), **run)
-
-
-def pool_roads(pool: Pool, implementation: Any) -> tuple[Road, Road]:
-    """Return somebody's pool and the direct one as roads: w and b are not read, dw and db are None."""
-    forward, backward, name = pool_functions(implementation)
-
-    def mine(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (a road takes all four)
-        return caught(forward, x), caught(backward, x, dy), None, None
-
-    def direct(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (a road takes all four)
-        return direct_pool_fast.forward(pool, x), direct_pool_fast.backward(pool, x, dy), None, None
-
-    return Road(name, mine), Road("direct pooling", direct)
 
 
 def _trials(pool: Pool, fitting: list[int], run: tuple[str, int, int]) -> Iterator[Operands]:
@@ -105,20 +96,6 @@ def _reals(pool: Pool, dtype: str, seed: int) -> Operands:
     return x, NONE, NONE, dy
 
 
-def _compared(pool: Pool, implementation: Any, operands: Operands, dtype: str) -> Iterator[Finding]:
-    """Yield the verdicts of one trial; what writes to its operands is wrong."""
-    forward, backward, _ = pool_functions(implementation)
-    (x, _, _, dy), (wide_x, _, _, wide_dy) = operands, _wide(operands)
-    judge = _judge(pool, operands, dtype)
-    right = direct_pool_fast.forward(pool, wide_x), direct_pool_fast.backward(pool, wide_x, wide_dy)
-    for name, function, given, expected in zip(("y", "dx"), (forward, backward), ((x,), (x, dy)), right, strict=True):
-        copies = [array.copy() for array in given]
-        finding = judge(name, caught(function, *copies), expected)
-        if finding.verdict != RAISED and not all(map(np.array_equal, copies, given)):
-            finding = Finding(name, CHANGED, note="an operand was written to in place")
-        yield finding
-
-
 def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
     """Return what judges y or dx on these operands: equal, or within the rounding of sums and divisions."""
 
@@ -126,37 +103,21 @@ def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
         finding = compare(name, got, expected, dtype=FORMATS[dtype].holder)
         if finding.verdict != WRONG:
             return finding
-        within = compare(name, got, expected, _bound(pool, operands, name, dtype))
+        within = compare(name, got, expected, pool_bound(pool, operands, name, dtype))
         return within if within.verdict in (WITHIN, UNDECIDED) else finding
 
     return judge
-
-
-def _bound(pool: Pool, operands: Operands, name: str, dtype: str) -> Array:
-    """Return ``gamma_n`` times the sum of sizes, n its terms and two for a division; 0 for what max and min pick."""
-    x, _, _, dy = _wide(operands)
-    factor = gamma(table(pool).longest + 2, FORMATS[dtype].unit_roundoff)
-    picks = isinstance(pool, (MaxPool, MinPool))
-    if name == "y":
-        size = direct_pool_fast.forward(pool, np.abs(x))
-        return np.asarray(0 * size if picks else factor * size)
-    return np.asarray(factor * direct_pool_fast.backward(pool, x if picks else np.abs(x), np.abs(dy)))
 
 
 def _precision(pool: Pool, by: Road, seen: tuple[Operands, Results], dtype: str) -> tuple[Precision, ...]:
     """Return how far y and dx of random reals are from the direct ones in float64, in units of their sizes."""
     reals, results = seen
     found, allowed = [], float(2 * gamma(table(pool).longest + 2, FORMATS[dtype].unit_roundoff))  # both sides round
-    for name, got, right in zip(("y", "dx"), results, by.run(*_wide(reals)), strict=False):
-        bound = 2 * _bound(pool, reals, name, dtype)
+    for name, got, right in zip(("y", "dx"), results, by.run(*widened(*reals)), strict=False):
+        bound = 2 * pool_bound(pool, reals, name, dtype)
         finding = compare(name, got, right, bound)
         error = finding.difference and np.sqrt(np.mean((np.asarray(got, np.float64) - right) ** 2))
         size = np.sqrt(np.mean((bound / allowed) ** 2)) if bound.any() else 1.0
         verdict = NORMWISE if finding.verdict == WRONG and error <= allowed * size else finding.verdict
         found.append(Precision(name, WITHIN if finding.holds else verdict, float(error / size), allowed))
     return tuple(found)
-
-
-def _wide(operands: Operands) -> Any:
-    """Return operands in float64, in which float16 and bfloat16 are exact, or as they are."""
-    return tuple(a if a is None or a.dtype.name in EXACT else a.astype(np.float64) for a in operands)

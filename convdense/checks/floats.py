@@ -8,7 +8,8 @@ import numpy as np
 from convdense.arguments import Array, complain, finite, numeric
 from convdense.checks.bounds import rounding_bounds
 from convdense.checks.float_network import judge_network
-from convdense.checks.report import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict
+from convdense.checks.pool_roads import DIRECT_POOL, POWERS, compare_pools, pool_bound
+from convdense.checks.report import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict, compare
 from convdense.checks.roads import (
     DENSE_NETWORK,
     DIRECT_TWIN,
@@ -16,9 +17,11 @@ from convdense.checks.roads import (
     Road,
     compare_roads,
     needs_implementation,
+    pool_functions,
     two_roads,
 )
-from convdense.geometry import Geometry, Pool, backward_operands, forward_operands
+from convdense.fixed import floating
+from convdense.geometry import Geometry, Pool, backward_operands, forward_operands, paired_samples, samples
 from convdense.networks import Network
 from convdense.plain import layer_to_plain, plain_to_layer
 from convdense.ties import tie
@@ -107,6 +110,7 @@ def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, i
     dy : (batch, *out_shape) array, or one sample
         Upstream gradient; None judges y alone.
     implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
+        For a pool with forward(x) and backward(x, dy); a network is judged itself.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, i
     (True, True)
     """
     if isinstance(layer, (Pool, Network)):
-        return _check_network(layer, x, dy, w=w, b=b, implementation=implementation)
+        return _check_network(layer, x, dy, implementation, w=w, b=b)
     mine, by = two_roads(layer, implementation)
     shapes = layer if isinstance(layer, Geometry) else tie(layer)
     operands = {"x": x, "w": w, "b": b, "dy": dy}
@@ -143,7 +147,7 @@ def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, i
     return Report(layer, tuple(asked), mine.name, by.name, arrays)
 
 
-def _check_network(layer: Pool | Network, x: Any, dy: Any, **others: Any) -> Report:
+def _check_network(layer: Pool | Network, x: Any, dy: Any, implementation: Any, **others: Any) -> Report:
     """Do what `check` does for a pool or a network: bounds carried through the layers, kinks in mind."""
     for name, value in others.items():
         if value is not None:
@@ -153,8 +157,28 @@ def _check_network(layer: Pool | Network, x: Any, dy: Any, **others: Any) -> Rep
     arrays = {name: None if a is None else finite(numeric(a, name).copy(), name) for name, a in operands.items()}
     if arrays["x"] is None:
         raise TypeError(complain("x", "None", "an array of samples"))
+    if implementation is not None:
+        return _check_pool(layer, arrays, implementation)
     findings = judge_network(layer, arrays["x"], arrays["dy"])
     return Report(layer, tuple(findings), DENSE_NETWORK, DIRECT_TWIN, arrays)
+
+
+def _check_pool(pool: Pool | Network, arrays: dict[str, Any], implementation: Any) -> Report:
+    """Do what `check` does for somebody's pool."""
+    if not isinstance(pool, Pool):
+        raise TypeError(complain("implementation", repr(implementation), "none for a network", "check its layers"))
+    given = [name for name, array in arrays.items() if array is not None]
+    x, had_batch = samples(pool, floating(arrays["x"]))
+    dy = np.zeros((len(x), *pool.out_shape), x.dtype)
+    if arrays["dy"] is not None:
+        x, dy, _ = paired_samples(pool, x if had_batch else x[0], floating(arrays["dy"]))
+    dtype = np.result_type(x, dy)
+
+    def judge(name: str, got: Any, expected: Array) -> Finding:
+        return compare(name, got, expected, pool_bound(pool, (x, x, None, dy), name, dtype), why=POWERS)
+
+    found = compare_pools(pool, implementation, x, dy, judge)
+    return Report(pool, tuple(found[: len(given)]), pool_functions(implementation)[2], DIRECT_POOL, arrays)
 
 
 def _judge(layer: Any, mine: Road, by: Road, operands: Operands) -> list[Finding]:
