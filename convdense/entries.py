@@ -135,5 +135,6 @@ def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> No
     total : (weights,) array, written to
     """
     for slab in edges:
-        each = np.einsum("ne,ne->e", x[:, slab.col], dy[:, slab.row])  # (edges,), summed over the batch
+        cells, outputs = np.take(x, slab.col, axis=1), np.take(dy, slab.row, axis=1)  # (batch, edges)
+        each = np.einsum("ne,ne->e", cells, outputs)  # (edges,), summed over the batch
         np.add.at(total, slab.index, scaled(each, slab.coefficient))

@@ -71,6 +71,12 @@ def seconds(function: Callable[[], Any], loops: int) -> float:
     return (perf_counter() - start) / loops
 
 
+def typical(function: Callable[[], Any]) -> float:
+    """Return the median seconds of a call."""
+    n = loops_for(function)
+    return median(seconds(function, n) for _ in range(REPEATS))
+
+
 def loops_for(function: Callable[[], Any]) -> int:
     function()  # the first call plans, allocates and warms up
     return max(1, round(SHORTEST / max(seconds(function, 1), 1e-9)))
@@ -333,6 +339,82 @@ def training() -> Iterator[Figure]:
     yield ratio("training", "LeNet, a step of 64 digits, as dense layers", "the direct road", times, 4)
 
 
+# The distinct convolution layers of ResNet-50 at 224 x 224: channels, cells, output channels, kernel, stride, padding
+RESNET_50 = (
+    *((3, 224, 64, 7, 2, 3), (64, 56, 64, 1, 1, 0), (64, 56, 64, 3, 1, 1), (64, 56, 256, 1, 1, 0)),
+    *((256, 56, 64, 1, 1, 0), (256, 56, 128, 1, 1, 0), (128, 56, 128, 3, 2, 1), (256, 56, 512, 1, 2, 0)),
+    *((128, 28, 512, 1, 1, 0), (512, 28, 128, 1, 1, 0), (128, 28, 128, 3, 1, 1), (512, 28, 256, 1, 1, 0)),
+    *((256, 28, 256, 3, 2, 1), (512, 28, 1024, 1, 2, 0), (256, 14, 1024, 1, 1, 0), (1024, 14, 256, 1, 1, 0)),
+    *((256, 14, 256, 3, 1, 1), (1024, 14, 512, 1, 1, 0), (512, 14, 512, 3, 2, 1), (1024, 14, 2048, 1, 2, 0)),
+    *((512, 7, 2048, 1, 1, 0), (2048, 7, 512, 1, 1, 0), (512, 7, 512, 3, 1, 1)),
+)
+SMALL = cd.Conv((16, 32, 32), 16, kernel=3, padding=1)
+
+
+def certifying() -> Iterator[Figure | Skipped]:
+    """A certificate to 2**-64 in float64, and a diagnosis in which nothing fits."""
+    own = typical(lambda: cd.certify(SMALL))
+    yield Figure("certify", "3x3, 16 -> 16, 32x32: its own dense layer", "", own, "s", 0.3)
+    tiny, mine = cd.Conv((2, 7, 8), 3, kernel=3, stride=2, padding=1), Unlike()
+    assert not cd.diagnose(tiny, mine)["y"].sentence
+    took = typical(lambda: cd.diagnose(tiny, mine))
+    yield Figure("certify", "a diagnosis of 3x3, 2 -> 3, 7x8: nothing fits", "", took, "s", 2)
+    if importlib.util.find_spec("torch") is None:
+        yield Skipped("certify", "torch is not installed: pip install torch")
+        return
+    ours, theirs = [], []
+    for numbers in tqdm(RESNET_50, desc="ResNet-50", disable=None, leave=False):
+        times, trials = _beside_autograd(*numbers)
+        ours.append(times.ours)
+        theirs.append(trials * times.theirs)
+    what = f"to 2^-64, the {len(RESNET_50)} layers of ResNet-50 together"
+    yield Figure("certify", what, "trials x torch", sum(ours) / sum(theirs), "x", 8, "at most", sum(ours), sum(theirs))
+    each = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    yield Figure("certify", "the same, the median layer", "trials x torch", median(each), "x", 8)
+    yield Figure("certify", "the same, the worst layer", "trials x torch", each[-1], "x", 16)
+    mine = _functional(BASE)
+    yield Figure("certify", "64 -> 64, 56x56: memory", "", peak_mb(lambda: cd.certify(BASE, mine)), "MB", 150)
+
+
+class Unlike:
+    """What no known mistake explains: squares."""
+
+    def forward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
+        y = cd.convolve(cd.Conv(x.shape[1:], len(w), kernel=3, stride=2, padding=1), x, w, b)
+        return y + y**2
+
+    def backward(self, x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, ...]:
+        conv = cd.Conv(x.shape[1:], len(w), kernel=3, stride=2, padding=1)
+        return tuple(g + g**2 for g in cd.convolve_backward(conv, x, w, dy))
+
+
+def _functional(conv: cd.Conv) -> Any:
+    """Return torch's function for a convolution as an implementation."""
+    import torch
+
+    from convdense.adapters.torch import implementation
+
+    (stride, _), ((padding, _), _) = conv.stride, conv.padding
+    return implementation(lambda x, w, b: torch.nn.functional.conv2d(x, w, b, stride, padding))
+
+
+def _beside_autograd(c: int, n: int, o: int, kernel: int, stride: int, padding: int) -> tuple["Times", int]:
+    """Return a certificate's time beside torch's own forward and backward at its batch, and its trials."""
+    import torch
+
+    conv = cd.Conv((c, n, n), o, kernel=kernel, stride=stride, padding=padding)
+    mine, rng = _functional(conv), np.random.default_rng(0)
+    certificate = cd.certify(conv, mine, seed=0).require()
+    shapes = (2, *conv.in_shape), conv.weight_shape, conv.bias_shape, (2, *conv.out_shape)
+    *operands, dy = (torch.from_numpy(rng.normal(size=shape)) for shape in shapes)
+
+    def autograd() -> None:
+        leaves = [operand.clone().requires_grad_() for operand in operands]
+        torch.nn.functional.conv2d(*leaves, stride, padding).backward(dy)
+
+    return paired(lambda: cd.certify(conv, mine, seed=0), autograd), certificate.trials
+
+
 def importing() -> Iterator[Figure]:
     """The price of ``import convdense``."""
     code = "from time import perf_counter as t; import scipy.sparse; start = t(); import convdense; print(t() - start)"
@@ -346,6 +428,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "training": training,
     "operator": products,
     "today": today,  # and whatever imports torch last: its threads and those of NumPy's BLAS slow each other
+    "certify": certifying,
     "import": importing,
 }
 
