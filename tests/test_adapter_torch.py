@@ -394,6 +394,13 @@ def test_check_takes_an_implementation_too():
     assert not cd.check(LAYER, X, W, B, DY, implementation=implementation(SlightlyOff(**CONV)))
 
 
+def test_an_axis_of_one_cell_may_run_backwards():
+    """NumPy calls such an array contiguous; torch refuses it."""
+    layer = cd.Conv((2, 4, 5), 3, kernel=1)
+    certificate = cd.certify(layer, implementation(nn.Conv2d(2, 3, 1).double()), seed=0).require()
+    assert [f.name for f in certificate.behaviour if not f.holds] == []
+
+
 def test_gradients_do_not_need_a_mode():
     mine = implementation(conv())
     due = mine.backward(X, W, DY)

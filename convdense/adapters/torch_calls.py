@@ -90,7 +90,7 @@ class Implementation:
         arrays = {name: _real(value, name) for name, value in given.items() if value is not None}
         common = np.result_type(*arrays.values())
         dtype = common if common.kind == "f" else np.dtype(np.float64)
-        return {n: torch.from_numpy(np.require(a, dtype, ["C", "W"])).to(self.device) for n, a in arrays.items()}
+        return {n: torch.from_numpy(_plain(a.astype(dtype, copy=False))).to(self.device) for n, a in arrays.items()}
 
 
 def _bias(module: Any) -> Any:
@@ -102,6 +102,12 @@ def _real(value: Any, name: str) -> Array:
     if array.dtype.kind not in "iu" and array.dtype not in (np.float32, np.float64):
         raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers: integers, float32 or float64"))
     return array
+
+
+def _plain(array: Array) -> Array:
+    """Return an array as torch takes it: writable, in C order, no stride negative, along axes of one cell neither."""
+    forward = all(stride > 0 for stride in array.strides)
+    return np.require(array, None, ["C", "W"]) if forward else np.array(array, order="C").reshape(array.shape)
 
 
 def _array(tensor: Any) -> Array:

@@ -10,7 +10,7 @@ from convdense.arguments import Array
 from convdense.checks.behaviour import behaviour, bilinear, repeatable
 from convdense.checks.explain import Explainer, bits_per_trial
 from convdense.checks.formats import EXACT, FORMATS
-from convdense.checks.precision import Precision, precision, reals
+from convdense.checks.precision import Precision, misbehaves, precision, reals
 from convdense.checks.ranges import Ranges, exact_ranges, narrow_ranges
 from convdense.checks.report import EQUAL, REPEATABLE, WRONG, Finding, compare
 from convdense.checks.roads import Operands, Road, direct_road
@@ -74,7 +74,7 @@ def second_look(
         return SecondLook(findings, (), precise, odds)
     for layer in dict.fromkeys((shrunken(explainer.layer), explainer.layer)):  # a copy first, if it takes one
         tried = _tried(layer, mine, dtype, ranges if odds else None, seed)
-        if not any(f.refuted and f.name != "batch 0" for f in tried):
+        if not misbehaves(tried):
             break
     return SecondLook(findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer)
 
