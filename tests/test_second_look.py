@@ -10,7 +10,6 @@ import pytest
 import convdense as cd
 from convdense import direct_fast, direct_pool_fast
 from convdense.checks import Certificate, NetworkCertificate, normwise, precision, shrunken
-from convdense.checks.explain import Explainer, bits_per_trial
 from convdense.checks.formats import FORMATS, format_of, rounded_to
 from convdense.checks.pool_windows import Met, planted, table
 from convdense.checks.ranges import exact_ranges, narrow_ranges
@@ -27,6 +26,7 @@ from convdense.checks.report import (
     WITHIN,
     WRONG,
 )
+from convdense.checks.rounding import Explainer, bits_per_trial
 
 CONV = cd.Conv((2, 6, 7), 3, kernel=(3, 2), stride=(2, 1), padding=((1, 0), (0, 2)))
 LARGE = cd.Conv((8, 40, 40), 16, kernel=3, padding=1)

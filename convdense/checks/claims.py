@@ -14,7 +14,7 @@ import numpy as np
 from convdense.activations import LeakyReLU, ReLU
 from convdense.arguments import Array
 from convdense.checks import question
-from convdense.checks.evidence import Evidence, of_activation, of_network, of_pool, on_floats
+from convdense.checks.evidence import Evidence, of_activation, of_network, of_pool, of_second_derivative, on_floats
 from convdense.checks.exact import certify
 from convdense.checks.exact_layer import Certificate
 from convdense.checks.floats import Report, check
@@ -25,6 +25,7 @@ from convdense.checks.judged import (
     LARGEST,
     LOCAL,
     NETWORKS,
+    SECOND,
     TOEPLITZ,
     TRANSPOSED,
 )
@@ -179,6 +180,13 @@ CLAIMS = (
         "Dense, masked and summed, with TiedDense",
         (question.FIRST, CONVOLUTIONS[1], CONVOLUTIONS[2], TRANSPOSED[0], LOCAL[0]),
         _steps,
+    ),
+    Claim(
+        "second",
+        "The second derivative d2y/dw dx is the tie map itself.",
+        "tie map with mixed differences of direct convolution",
+        SECOND,
+        of_second_derivative,
     ),
     Claim(
         "transposed",

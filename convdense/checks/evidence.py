@@ -13,8 +13,10 @@ from convdense.checks.exact import certify
 from convdense.checks.floats import check
 from convdense.checks.report import Judgement
 from convdense.checks.sizes import whole
+from convdense.direct_fast import convolve
 from convdense.geometry import AvgPool, Pool
 from convdense.networks import Network
+from convdense.ties import tie
 
 ORDERS = 5_000  # inputs of a max pool so small that every order of its cells, ties included, is tried
 
@@ -81,6 +83,27 @@ def of_activation(layer: Any) -> Evidence:
     x = whole(net) * np.repeat(np.arange(-8.0, 9), n).reshape(17, *layer.in_shape)
     exact = evidence.exact and agree(net, x, x[::-1] + whole(net))
     return Evidence(layer, exact, 0.0, evidence.difference, evidence.bound)
+
+
+def of_second_derivative(layer: Any) -> Evidence:
+    """Return the evidence that ``d2y_r / dw_k dx_c`` is the number of entries (r, c, k) of the tie map, for every three.
+
+    y is bilinear in w and x, so a mixed difference with step 1 is exact: of direct convolution, at random integers.
+    """
+    rows, cols = tie(layer).shape
+    rng, entries, exact = np.random.default_rng(0), tie(layer).entries(), True
+    x, w = (rng.integers(-9, 10, shape) for shape in (layer.in_shape, layer.weight_shape))
+    steps = np.eye(cols, dtype=np.int64).reshape(-1, *layer.in_shape)  # e_c for every input, (inputs, *in_shape)
+    at, beside = convolve(layer, x, w), convolve(layer, x + steps, w)
+    for k in range(w.size):
+        step = np.zeros_like(w)
+        step.flat[k] = 1
+        mixed = convolve(layer, x + steps, w + step) - beside - convolve(layer, x, w + step) + at
+        own = entries.index == k
+        count = np.zeros((cols, rows), np.int64)
+        np.add.at(count, (entries.col[own], entries.row[own]), 1)
+        exact &= np.array_equal(mixed.reshape(cols, rows), count)
+    return Evidence(layer, bool(exact))
 
 
 def _basis(pool: Pool) -> tuple[Array, Array]:

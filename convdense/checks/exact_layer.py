@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import choice, complain, integer
-from convdense.checks.explain import Explainer, bits_per_trial
 from convdense.checks.formats import EXACT, HALF
 from convdense.checks.precision import Precision, lines, misbehaves, sound
 from convdense.checks.ranges import Ranges, exact_ranges, limited
 from convdense.checks.report import Finding, Judgement
 from convdense.checks.roads import needs_implementation, two_roads
+from convdense.checks.rounding import Explainer, bits_per_trial
 from convdense.checks.second_look import second_look
 from convdense.checks.trials import exhaustive, exhaustive_calls, random
 from convdense.plain import layer_to_plain, plain_to_layer

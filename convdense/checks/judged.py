@@ -29,6 +29,7 @@ LOCAL = (
     LocallyConnected((2, 5, 4), out_channels=3, kernel=(3, 2), stride=(2, 1), padding=1),
     LocallyConnected((4, 6), out_channels=2, kernel=3, dilation=2, padding=1, padding_mode="circular", groups=2),
 )
+SECOND = (*CONVOLUTIONS[:5], TRANSPOSED[1], TRANSPOSED[2], LOCAL[0])
 TOEPLITZ = (
     question.FIRST,
     Conv((2, 4, 5), out_channels=3, kernel=(3, 2), padding=((1, 2), (0, 1)), dilation=(1, 2)),

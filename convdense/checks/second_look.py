@@ -8,12 +8,12 @@ import numpy as np
 
 from convdense.arguments import Array
 from convdense.checks.behaviour import behaviour, bilinear, repeatable
-from convdense.checks.explain import Explainer, bits_per_trial
 from convdense.checks.formats import EXACT, FORMATS
 from convdense.checks.precision import Precision, misbehaves, precision, reals
 from convdense.checks.ranges import Ranges, exact_ranges, narrow_ranges
 from convdense.checks.report import EQUAL, REPEATABLE, WRONG, Finding, compare
 from convdense.checks.roads import Operands, Road, direct_road
+from convdense.checks.rounding import Explainer, bits_per_trial
 from convdense.checks.shrunken import shrunken
 from convdense.checks.trials import draw_operands, random
 from convdense.ties import tie
