@@ -63,6 +63,7 @@ def lone_slips(layer: Geometry, name: str) -> Iterator[Slip]:
 
 def plain_slips(name: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
     """Yield the slips that need nothing but the value itself, in layers without weights too."""
+    yield "it is zero", np.zeros_like
     yield "the sign is turned", np.negative
     if name in ("y", "dx"):
         yield "it is divided by the batch size", lambda v: v / len(v)
@@ -72,7 +73,6 @@ def plain_slips(name: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
     for n in (2.0, 3.0, 4.0):
         yield f"it is multiplied by {n:g}", partial(np.multiply, n)
         yield f"it is divided by {n:g}", partial(_divided, n)
-    yield "it is zero", np.zeros_like
 
 
 def _divided(n: float, value: Array) -> Array:

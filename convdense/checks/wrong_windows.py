@@ -151,7 +151,7 @@ def _reordered(axis: Axis, rows: Array, cols: Array) -> Axis:
 def _pitched(n: Numbers, outs: str) -> Iterator[Windows]:
     """Yield flat memory in which the next row is as far as in an array of another shape."""
     padded = tuple(i + b + e for i, b, e in zip(n.ins, n.begin, n.end, strict=True))
-    shapes = {f"of the {outs}": n.outs, "without its padding": n.ins, "turned (height for width)": padded[::-1]}
+    shapes = {"without its padding": n.ins, f"of the {outs}": n.outs, "turned (height for width)": padded[::-1]}
     for words, shape in shapes.items():
         axis = _flat(n, padded, shape) if shape[1:] != padded[1:] else None
         if axis is not None:
