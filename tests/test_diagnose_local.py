@@ -515,6 +515,42 @@ def test_pools_over_a_padded_copy_are_named():
     assert pool_said(override, lambda v, x: direct_pool.forward(plain, x), "y") == "divisor_override is ignored"
 
 
+def test_what_dw_pairs_is_told_where_no_mistake_is_known():
+    def crossed(v, x, w, dy):
+        v[0, 0, 0] += (x[:, 1, 0, :2].T * dy[:, 0, 1, 1]).sum(axis=1)
+        v[0, 0, 1] -= (x[:, 0, 4, :2].T * dy[:, 0, 1, 1]).sum(axis=1)
+        return v
+
+    explanation = diagnose(PADDED, implementation(PADDED, crossed, "dw"))["dw"]
+    first, *others = explanation.recovered.split("; ")
+    assert (
+        first == "output (0, 1, 1), weight (0, 0, 0, 0): meets input (0, 0, 1) and input (1, 0, 0) for input (0, 0, 1)"
+    )
+    assert others[1].endswith(
+        "weight (0, 0, 1, 0): meets input (0, 1, 1) and minus input (0, 4, 0) for input (0, 1, 1)"
+    )
+    assert len(others) == 2
+
+    def of_several(v, x, w, dy):
+        return v + (len(x) > 1) * w**2
+
+    explanation = diagnose(PADDED, implementation(PADDED, of_several, "dw"))["dw"]
+    assert explanation.recovered == "for one sample and one output at a time (64 of 72 asked) dw is right"
+    refused = diagnose(PADDED, implementation(PADDED, lambda v, *_: v[0], "dw"))["dw"]
+    assert str(refused).splitlines()[1:] == ["  dw  wrong shape; (2, 3, 2) where (3, 2, 3, 2) is needed"]
+
+
+@pytest.mark.parametrize("member", zoo.WRONG, ids=lambda member: member.name)
+def test_what_is_wrong_in_the_zoo_is_named_in_every_quantity(member):
+    named_in = set()
+    for layer in member.layers:
+        if zoo.differing(member, layer):
+            explanations = diagnose(layer, member.make(layer)).explanations
+            named_in |= {e.name for e in explanations if e.sentence}
+            assert all(e.sentence for e in explanations)
+    assert named_in == set(member.wrong_in)
+
+
 def test_wrong_implementations_are_not_blamed_where_they_are_right():
     """The nearest right neighbours: layers on which the mistakes of the zoo change nothing."""
     met = 0

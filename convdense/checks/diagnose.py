@@ -42,8 +42,9 @@ NONE = np.zeros(0)  # the weights of a pool
 def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> Diagnosis:
     """Name the mistake that an implementation makes, in y, dx, dw and db.
 
-    A mistake is named only if what it would give equals what came, exactly, on several draws of integers. Single
-    mistakes are tried first, then pairs: a wrong layer and a slip in the sums.
+    A mistake is named only if what it would give equals what came, exactly, on several draws of integers; a constant
+    that is solved for is the same in all of them. Single mistakes are tried first, in the whole and then in the samples
+    and channels that are wrong, then pairs: two in the layer's structure, or one and a slip in the sums.
 
     Parameters
     ----------
@@ -156,4 +157,4 @@ def _explained(layer: Geometry, implementation: Any, seen: Seen, finding: Findin
     sentence, place = explain(layer, seen) if finding.verdict != RAISED else ("", "")
     if sentence:
         return Explanation(seen.name, sentence, finding, place)
-    return Explanation(seen.name, "", finding, recovered=behind(layer, implementation, seen.name, seen.calls[0]))
+    return Explanation(seen.name, "", finding, recovered=behind(layer, implementation, seen))

@@ -56,7 +56,7 @@ def _cell(seen: Seen) -> float:
 
 def _at(seen: Seen) -> int:
     """Return the first cell that is wrong in the first draw; where none is, the first."""
-    return int(np.argmax((np.asarray(seen.values[0]) != seen.right[0]).ravel()))
+    return int(np.argmax(np.asarray(seen.values[0]) != seen.right[0]))
 
 
 def _terms(layer: Geometry, seen: Seen) -> Array:
