@@ -535,7 +535,7 @@ def test_what_dw_pairs_is_told_where_no_mistake_is_known():
         return v + (len(x) > 1) * w**2
 
     explanation = diagnose(PADDED, implementation(PADDED, of_several, "dw"))["dw"]
-    assert explanation.recovered == "for one sample and one output at a time (64 of 72 asked) dw is right"
+    assert explanation.recovered == "for one sample and one output at a time (72 of 72 asked) dw is right"
     refused = diagnose(PADDED, implementation(PADDED, lambda v, *_: v[0], "dw"))["dw"]
     assert str(refused).splitlines()[1:] == ["  dw  wrong shape; (2, 3, 2) where (3, 2, 3, 2) is needed"]
 

@@ -17,7 +17,7 @@ from convdense.layers import TiedDense
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
-ASKED = 64  # outputs whose dw is asked for one by one
+ASKED = 128  # outputs whose dw is asked for one by one
 
 
 def first_moved(layer: Geometry, mistake: Mistake, seen: Seen) -> str:
