@@ -426,6 +426,28 @@ def test_nothing_that_is_known_fits_within_two_seconds():
     assert all(e.recovered for e in diagnosis.explanations if e.name != "db")
 
 
+@given(layers(max_axes=2))
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_every_layer_can_be_asked_about_what_nobody_knows(layer):
+    """Noise, wrong shapes and errors are met on layers of every kind; what is right stays so."""
+
+    def noisy(v):
+        return v + np.arange(1.0, v.size + 1).reshape(v.shape) ** 2
+
+    def forward(x, w, b):
+        return noisy(cd.convolve(layer, x, w, b))
+
+    def backward(x, w, dy):
+        return tuple(map(noisy, cd.convolve_backward(layer, x, w, dy)))
+
+    diagnosis = diagnose(layer, (forward, backward))
+    assert {e.name for e in diagnosis.explanations} == {"y", "dx", "dw", "db"}
+    if min(cd.tie(layer).n_weights, *cd.tie(layer).shape) > 4:  # of a few numbers much is a multiple
+        assert [e.sentence for e in diagnosis.explanations if e.name != "db"] == [""] * 3
+    broken = diagnose(layer, (lambda x, w, b: x[:0], lambda x, w, dy: (x[0], 1 / 0, None)))
+    assert [e.sentence for e in broken.explanations] == [""] * len(broken.explanations)
+
+
 @given(layers((Conv, ConvTranspose)))
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_windows_got_wrong_exist_and_are_told_apart_by_their_sentences(layer):

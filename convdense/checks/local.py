@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.seen import Seen, multiple
+from convdense.checks.seen import RIGHT, Seen, multiple
 from convdense.entries import Entries
 from convdense.geometry import Geometry, Pool
 from convdense.ties import tie
@@ -44,7 +44,7 @@ def _changed(got: Array, right: Array) -> str:
     if np.array_equal(got, -right):
         return "the sign is turned"
     factor = multiple(got, right)
-    return "" if factor is None else f"it is multiplied by {factor:.8g}"
+    return "" if factor is None or abs(factor - 1) <= RIGHT else f"it is multiplied by {factor:.8g}"
 
 
 def named(name: str, cells: Array, shape: tuple[int, ...]) -> str:
@@ -95,7 +95,9 @@ def _biased(layer: Geometry, seen: Seen, values: tuple[Array, Array], cells: Arr
     if np.array_equal(more, -bias):
         return "the bias is missing"
     factor = multiple(got, right - bias, bias)
-    return "" if factor is None else f"it is multiplied, before the bias is added, by {factor:.8g}"
+    if factor is None or abs(factor - 1) <= RIGHT:
+        return ""
+    return f"it is multiplied, before the bias is added, by {factor:.8g}"
 
 
 def _product(layer: Geometry, seen: Seen, cell: int, more: Array) -> str:
