@@ -9,11 +9,10 @@ import numpy as np
 from convdense import direct_pool
 from convdense.arguments import Array
 from convdense.checks.other_windows import Choose, choices
+from convdense.checks.padded_pools import PoolMistake, padded_mistakes
 from convdense.checks.sizes import same_windows
 from convdense.direct_pool import windows
 from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
-
-PoolMistake = tuple[str, Callable[[Array, Array], Array]]  # a sentence, and what it makes of x and dy
 
 
 def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
@@ -21,37 +20,48 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
     if isinstance(pool, AvgPool):
         for sentence, other in _averages(pool):
             yield sentence, _run(other, name)
+        yield "the mean is over the cells that are not 0", _of_nonzero(pool, name)
     if isinstance(pool, SumPool):
-        yield "an average is taken for the sum", _run(same_windows(AvgPool, pool), name)
+        for include, words in ((True, ""), (False, ", over the cells inside,")):
+            average = AvgPool(pool.in_shape, **_options(pool), count_include_pad=include)
+            yield f"an average{words} is taken for the sum", _run(average, name)
     if isinstance(pool, (MaxPool, MinPool)):
-        sign = 1 if isinstance(pool, MaxPool) else -1
-        if name == "y":
-            yield "cells of the padding are 0 and can win", lambda x, _: _over_zeros(pool, sign, x)
-            opposite = MinPool if sign > 0 else MaxPool
-            yield f"the {'smallest' if sign > 0 else 'largest'} is taken", _run(same_windows(opposite, pool), name)
-            yield "the average is taken", _run(same_windows(AvgPool, pool), name)
-            yield "windows that reach over the border are not a number", lambda x, _: _not_numbers(pool, x)
-        else:
-            yield "where several are largest, the first by columns gets the gradient", _by_columns(pool, sign)
-            for sentence, share in _SHARES.items():
-                yield sentence, _sharing(pool, sign, share)
+        yield from _largest(pool, name)
+    yield from padded_mistakes(pool, name)
     if name == "dx":
         yield "= where += is needed: cells in several windows keep the last one's share", _overwritten(pool)
     for axis in range(len(pool.in_spatial)):
         yield f"the last windows along axis {axis} are left out", _without_last(pool, name, axis)
     for sentence, choose in choices(pool):
         yield sentence, _of_cells(pool, name, choose)
-    yield "the largest in size is taken, whatever its sign", _of_sizes(pool, name)
     if name == "dx":
         yield "dx is cut off where the last window ends: leftover cells are missing", _cut(pool)
+
+
+def _largest(pool: MaxPool | MinPool, name: str) -> Iterator[PoolMistake]:
+    """Yield something else taken for the largest, and its gradient given to other cells."""
+    sign = 1 if isinstance(pool, MaxPool) else -1
+    if name == "y":
+        opposite = MinPool if sign > 0 else MaxPool
+        yield f"the {'smallest' if sign > 0 else 'largest'} is taken", _run(same_windows(opposite, pool), name)
+        yield "the average is taken", _run(same_windows(AvgPool, pool), name)
+        yield "windows that reach over the border are not a number", lambda x, _: _not_numbers(pool, x)
+        yield "of the cell that is largest in size the value is taken, with its sign", lambda x, _: _signed(pool, x)
+    else:
+        yield "where several are largest, the first by columns gets the gradient", _by_columns(pool, sign)
+        for sentence, share in _SHARES.items():
+            yield sentence, _sharing(pool, sign, share)
+    yield "the largest in size is taken, whatever its sign", _of_sizes(pool, name)
 
 
 def _averages(pool: AvgPool) -> Iterator[tuple[str, Pool]]:
     """Yield averages with another divisor."""
     yield "the sum is not divided", same_windows(SumPool, pool)
     if pool.kernel is not None:
-        names = ("kernel", "stride", "padding", "dilation", "ceil_mode")
-        options = {name: getattr(pool, name) for name in names}
+        options = _options(pool)
+        if pool.divisor_override is not None:
+            kept = AvgPool(pool.in_shape, **options, count_include_pad=pool.count_include_pad)
+            yield "divisor_override is ignored", kept
         for include, word in ((True, "are counted"), (False, "are not counted")):
             other = AvgPool(pool.in_shape, **options, count_include_pad=include)
             yield f"cells of the padding {word} in the divisor", other
@@ -60,18 +70,14 @@ def _averages(pool: AvgPool) -> Iterator[tuple[str, Pool]]:
         yield sentence, AvgPool(pool.in_shape, **options, divisor_override=size)
 
 
+def _options(pool: Pool) -> dict[str, Any]:
+    return {name: getattr(pool, name) for name in ("kernel", "stride", "padding", "dilation", "ceil_mode")}
+
+
 def _run(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
     if name == "y":
         return lambda x, _: direct_pool.forward(pool, x)
     return lambda x, dy: direct_pool.backward(pool, x, dy)
-
-
-def _over_zeros(pool: Pool, sign: int, x: Array) -> Array:
-    y = direct_pool.forward(pool, x)
-    for at, cells, padded in windows(pool):
-        if len(cells) < padded:
-            y[(..., *at)] = sign * np.maximum(sign * y[(..., *at)], 0)
-    return y
 
 
 def _not_numbers(pool: Pool, x: Array) -> Array:
@@ -204,6 +210,31 @@ def _of_sizes(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
     if name == "y":
         return lambda x, _: direct_pool.forward(pool, np.abs(x))
     return lambda x, dy: direct_pool.backward(pool, np.abs(x), dy)
+
+
+def _signed(pool: Pool, x: Array) -> Array:
+    y = np.zeros((*x.shape[:2], *pool.out_spatial))
+    for at, cells, _ in windows(pool):
+        values = np.stack([x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
+        largest = np.abs(values).argmax(axis=-1)
+        y[(..., *at)] = np.take_along_axis(values, largest[..., None], -1)[..., 0]
+    return y
+
+
+def _of_nonzero(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
+    """Return y or dx if zeros are taken for padding, which does not count."""
+
+    def value(x: Array, dy: Array) -> Array:
+        y, dx = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(x.shape)
+        for at, cells, _ in windows(pool):
+            values = np.stack([x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
+            counts = np.maximum((values != 0).sum(axis=-1), 1)
+            y[(..., *at)] = values.sum(axis=-1) / counts
+            for k, cell in enumerate(cells):
+                dx[(..., *cell)] += np.where(values[..., k] != 0, dy[(..., *at)] / counts, 0)
+        return y if name == "y" else dx
+
+    return value
 
 
 def _cut(pool: Pool) -> Callable[[Array, Array], Array]:

@@ -1,0 +1,77 @@
+"""The order in which explanations are tried: single mistakes before pairs, the whole before a part of it."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from convdense.arguments import Array
+from convdense.checks.behind import first_moved
+from convdense.checks.fitted import fitted
+from convdense.checks.kernels import one_kernel
+from convdense.checks.left_out import left_out
+from convdense.checks.local import local
+from convdense.checks.mistake import Call, Mistake
+from convdense.checks.mistakes import mistakes
+from convdense.checks.pairs import two_mistakes
+from convdense.checks.partly import later_samples, parts
+from convdense.checks.seen import Seen
+from convdense.checks.slips import lone_slips, slips
+from convdense.checks.wrong_bias import Slip, bias_gradient
+from convdense.geometry import Geometry
+from convdense.ties import tie
+
+Told = tuple[str, str]  # a sentence, and the first edge that is moved; both may be empty
+
+
+def explain(layer: Geometry, seen: Seen) -> Told:
+    """Return the first explanation that gives exactly what came in every draw."""
+    known = [Mistake("", tie(layer))] if seen.name == "db" else list(mistakes(layer))
+    for words, view in (("", seen), *parts(seen)):
+        sentence, place = _single(layer, view, known)
+        if sentence:
+            return led(words, sentence), place
+    some = list(slips(layer, seen.name))[1:]
+    for mistake in known[1:]:
+        for slip in _fitting(layer, seen, mistake, some):
+            return f"{mistake.sentence}, and {slip[0]}", first_moved(layer, mistake, seen)
+    sentence, kernel = one_kernel(layer, seen)
+    if sentence:
+        return sentence, first_moved(layer, kernel, seen) if kernel else ""
+    if later := later_samples(layer, seen, known[1:]):
+        return led("from the second sample on", later.sentence), first_moved(layer, later, seen)
+    if sentence := left_out(layer, seen):
+        return sentence, ""
+    both = None if seen.name == "db" else two_mistakes(layer, seen)
+    return (both.sentence, first_moved(layer, both, seen)) if both else ("", "")
+
+
+def led(words: str, sentence: str) -> str:
+    """Return a sentence with what it is about in front."""
+    return f"{words}: {sentence}" if words else sentence
+
+
+def _single(layer: Geometry, seen: Seen, known: list[Mistake]) -> Told:
+    """Return one mistake that explains what came: of the sums, of the structure, of the layout, one with a constant."""
+    for slip in _fitting(layer, seen, known[0], list(slips(layer, seen.name))[1:]):
+        return slip[0], ""
+    for mistake in known[1:]:
+        if seen.fits(partial(_value, layer, mistake, seen.name)):
+            return mistake.sentence, first_moved(layer, mistake, seen)
+    for slip in _fitting(layer, seen, known[0], lone_slips(layer, seen.name)):
+        return slip[0], ""
+    return fitted(layer, seen) or local(layer, seen), ""
+
+
+def _fitting(layer: Geometry, seen: Seen, mistake: Mistake, some: Iterator[Slip] | list[Slip]) -> Iterator[Slip]:
+    """Yield the slips that, in a layer with one mistake or none, give what came."""
+    name, first = seen.name, _value(layer, mistake, seen.name, seen.calls[0])
+
+    def value(change: Callable[[Array, Mistake, Call], Array], call: Call) -> Array:
+        return change(first if call is seen.calls[0] else _value(layer, mistake, name, call), mistake, call)
+
+    for slip in some:
+        if seen.fits(partial(value, slip[1])):
+            yield slip
+
+
+def _value(layer: Geometry, mistake: Mistake, name: str, call: Call) -> Array:
+    return bias_gradient(layer, call.dy) if name == "db" else mistake.run(call, name)
