@@ -7,10 +7,10 @@ from math import prod
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call, Mistake, all_entries
-from convdense.checks.wrong_bias import Slip, bias_gradient, slips_of_db, slips_of_the_bias
-from convdense.checks.wrong_layout import layouts, moved
-from convdense.checks.wrong_sizes import sizes_of_dx, sizes_of_y
+from convdense.checks.mistakes.mistake import Call, Mistake, all_entries
+from convdense.checks.mistakes.wrong_bias import Slip, bias_gradient, slips_of_db, slips_of_the_bias
+from convdense.checks.mistakes.wrong_layout import layouts, moved
+from convdense.checks.mistakes.wrong_sizes import sizes_of_dx, sizes_of_y
 from convdense.entries import scaled
 from convdense.geometry import Conv, Geometry
 from convdense.tiemap import TieMap

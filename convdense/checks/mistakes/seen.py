@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call
+from convdense.checks.mistakes.mistake import Call
 
 Part = tuple[Any, ...]  # an index into one draw's value; (...,) is all of it
 WHOLE: Part = (...,)
