@@ -13,7 +13,7 @@ from convdense.checks.mistakes.mistake import Call, Mistake
 from convdense.checks.mistakes.pairs import two_mistakes
 from convdense.checks.mistakes.partly import later_samples, parts
 from convdense.checks.mistakes.seen import Seen
-from convdense.checks.mistakes.slips import lone_slips, slips
+from convdense.checks.mistakes.slips import Overwritten, lone_slips, slips
 from convdense.checks.mistakes.structure import mistakes
 from convdense.checks.mistakes.wrong_bias import Slip, bias_gradient
 from convdense.geometry import Geometry
@@ -69,7 +69,10 @@ def _fitting(layer: Geometry, seen: Seen, mistake: Mistake, some: Iterator[Slip]
         return change(first if call is seen.calls[0] else _value(layer, mistake, name, call), mistake, call)
 
     for slip in some:
-        if seen.fits(partial(value, slip[1])):
+        change = slip[1]  # where the whole takes far longer than a few cells, these are looked at first
+        if isinstance(change, Overwritten) and not seen.may_be(change.probe(mistake, seen.calls[0])):
+            continue
+        if seen.fits(partial(value, change)):
             yield slip
 
 

@@ -46,6 +46,13 @@ class Seen(NamedTuple):
         draws = zip(self.values, self.calls, strict=True)
         return all(same(got, value(call), self.part) for got, call in draws)
 
+    def may_be(self, probe: Array) -> bool:
+        """Tell whether what came in the first draw agrees with a probe: a quantity, NaN where it was not asked for."""
+        got, asked = np.asarray(self.values[0]), np.zeros(probe.shape, bool)
+        asked[self.part] = True
+        asked &= ~np.isnan(probe)
+        return got.shape == probe.shape and got.dtype.kind in "iuf" and bool((got[asked] == probe[asked]).all())
+
     def stacked(self, arrays: Sequence[Any]) -> Array:
         """Return (observations, cells): one row for each draw, and for each sample of it that belongs to the part."""
         cells = self.right[0][0].size if self.batched else self.right[0].size
