@@ -145,7 +145,7 @@ class Overwritten:
             each = scaled((x[:, col] * dy[:, row]).sum(axis=0), part)[None]
         else:
             each = scaled(weights, part) * (dy[:, row] if name == "dx" else x[:, col])
-        result = np.stack([np.bincount(place, one, len(asked)) for one in each])
+        result = np.stack([np.bincount(place, one, len(asked)) for one in each]).astype(float)  # even of none
         result[:, ~asked] = np.nan
         if name == "dw":
             return np.asarray(mistake.back(result.reshape(call.w.shape)))
