@@ -9,9 +9,9 @@ from hypothesis import given, settings
 import convdense as cd
 from convdense import AvgPool, Conv, ConvTranspose, LocallyConnected, MaxPool, MinPool, SumPool, diagnose, direct_pool
 from convdense.checks import diagnose as module
-from convdense.checks.mistakes import Call, mistakes
-from convdense.checks.pool_mistakes import pool_mistakes
-from convdense.checks.slips import slips
+from convdense.checks.mistakes.pools import pool_mistakes
+from convdense.checks.mistakes.slips import slips
+from convdense.checks.mistakes.structure import Call, mistakes
 from tests.strategies import layers
 
 SKEW = Conv((4, 7, 6), 6, (3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), groups=2)

@@ -9,16 +9,16 @@ from hypothesis import given, settings
 import convdense as cd
 from convdense import AvgPool, Conv, ConvTranspose, MaxPool, diagnose, direct_pool
 from convdense.checks import diagnose as module
-from convdense.checks.explain import explain
-from convdense.checks.fitted import clipped, multiplied
-from convdense.checks.local import named
-from convdense.checks.mistake import Mistake
-from convdense.checks.mistakes import mistakes
-from convdense.checks.seen import Seen, multiple
-from convdense.checks.winograd import TRANSFORMS, winograd_mistakes
-from convdense.checks.wrong_layout import layouts, moved
-from convdense.checks.wrong_numbers import numbers
-from convdense.checks.wrong_windows import window_mistakes
+from convdense.checks.mistakes.explain import explain
+from convdense.checks.mistakes.fitted import clipped, multiplied
+from convdense.checks.mistakes.local import named
+from convdense.checks.mistakes.mistake import Mistake
+from convdense.checks.mistakes.seen import Seen, multiple
+from convdense.checks.mistakes.structure import mistakes
+from convdense.checks.mistakes.winograd import TRANSFORMS, winograd_mistakes
+from convdense.checks.mistakes.wrong_layout import layouts, moved
+from convdense.checks.mistakes.wrong_numbers import numbers
+from convdense.checks.mistakes.wrong_windows import window_mistakes
 from tests import zoo_members as zoo
 from tests.strategies import layers
 

@@ -8,20 +8,20 @@ import numpy as np
 from convdense import direct_pool
 from convdense.arguments import complain, integer
 from convdense.build import network
-from convdense.checks.behind import behind
 from convdense.checks.diagnosis import Diagnosis, Explanation
-from convdense.checks.explain import explain, led
-from convdense.checks.fitted import clipped, multiplied
-from convdense.checks.local import local
-from convdense.checks.mistake import Call
-from convdense.checks.partly import parts
-from convdense.checks.pool_mistakes import pool_mistakes
+from convdense.checks.mistakes.behind import behind
+from convdense.checks.mistakes.explain import explain, led
+from convdense.checks.mistakes.fitted import clipped, multiplied
+from convdense.checks.mistakes.local import local
+from convdense.checks.mistakes.mistake import Call
+from convdense.checks.mistakes.partly import parts
+from convdense.checks.mistakes.pools import pool_mistakes
+from convdense.checks.mistakes.seen import Seen, same
+from convdense.checks.mistakes.slips import plain_slips
 from convdense.checks.ranges import exact_ranges
 from convdense.checks.report import EQUAL, QUANTITIES, RAISED, Finding, compare
 from convdense.checks.roads import caught, direct_road, implementation_road, pool_functions
-from convdense.checks.seen import Seen, same
 from convdense.checks.sizes import whole
-from convdense.checks.slips import plain_slips
 from convdense.geometry import (
     AvgPool,
     Conv,

@@ -86,7 +86,7 @@ def of_activation(layer: Any) -> Evidence:
 
 
 def of_second_derivative(layer: Any) -> Evidence:
-    """Return the evidence that ``d2y_r / dw_k dx_c`` is the number of entries (r, c, k) of the tie map, for every three.
+    """Return the evidence that ``d2y_r / dw_k dx_c`` is how many entries (r, c, k) the tie map has, for all r, k, c.
 
     y is bilinear in w and x, so a mixed difference with step 1 is exact: of direct convolution, at random integers.
     """

@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call, Mistake
-from convdense.checks.seen import Seen
+from convdense.checks.mistakes.mistake import Call, Mistake
+from convdense.checks.mistakes.seen import Seen
 from convdense.geometry import Geometry
 from convdense.ties import tie
 

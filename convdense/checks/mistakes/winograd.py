@@ -7,7 +7,7 @@ import numpy as np
 
 from convdense.arguments import Array
 from convdense.axis import Axis
-from convdense.checks.wrong_numbers import Numbers
+from convdense.checks.mistakes.wrong_numbers import Numbers
 
 TRANSFORMS = {
     "kernel": np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call, Mistake
-from convdense.checks.wrong_numbers import numbers
+from convdense.checks.mistakes.mistake import Call, Mistake
+from convdense.checks.mistakes.wrong_numbers import numbers
 from convdense.geometry import Conv
 from convdense.ties import tie
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from convdense.arguments import Array
 from convdense.checks.difference import SHOWN
-from convdense.checks.mistake import Mistake
+from convdense.checks.mistakes.mistake import Mistake
+from convdense.checks.mistakes.seen import WHOLE, Seen
 from convdense.checks.recover import recover
 from convdense.checks.roads import implementation_road
-from convdense.checks.seen import WHOLE, Seen
 from convdense.geometry import Geometry
 from convdense.layers import TiedDense
 from convdense.tiemap import TieMap

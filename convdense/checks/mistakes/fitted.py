@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call, Mistake
-from convdense.checks.seen import RIGHT, WHOLE, Seen, multiple
+from convdense.checks.mistakes.mistake import Call, Mistake
+from convdense.checks.mistakes.seen import RIGHT, WHOLE, Seen, multiple
 from convdense.geometry import Geometry
 from convdense.ties import tie
 

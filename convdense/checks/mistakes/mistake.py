@@ -49,7 +49,9 @@ class Mistake:
         """Return the quantity y, dx or dw that this mistake gives."""
         x, w, b, dy = call
         if name == "dw":
-            return np.asarray(self.back(self.ties.add_edges(x, dy).reshape(w.shape)))
+            sums = self.ties.gradient if self.ties.n_entries > FEW else self.ties.add_edges
+            cells, outputs = x.reshape(len(x), *self.ties.in_shape), dy.reshape(len(dy), *self.ties.out_shape)
+            return np.asarray(self.back(sums(cells, outputs).reshape(w.shape)))
         weights = np.ascontiguousarray(self.weights(w)).reshape(self.ties.weight_shape)
         if name == "dx":
             dx = _products(self.ties, weights, dy.reshape(len(dy), -1), back=True)  # (batch, inputs)

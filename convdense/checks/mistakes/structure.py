@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from convdense.axis import Axis, channels
-from convdense.checks.mistake import Call, Mistake
-from convdense.checks.winograd import winograd_mistakes
-from convdense.checks.wrong_numbers import changes, exists, numbers, tie_map, windows
-from convdense.checks.wrong_weights import weight_mistakes
-from convdense.checks.wrong_windows import window_mistakes
+from convdense.checks.mistakes.mistake import Call, Mistake
+from convdense.checks.mistakes.winograd import winograd_mistakes
+from convdense.checks.mistakes.wrong_numbers import changes, exists, numbers, tie_map, windows
+from convdense.checks.mistakes.wrong_weights import weight_mistakes
+from convdense.checks.mistakes.wrong_windows import window_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.ties import tie
 

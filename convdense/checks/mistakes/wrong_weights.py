@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Reordering
+from convdense.checks.mistakes.mistake import Reordering
 
 
 class Weights(NamedTuple):

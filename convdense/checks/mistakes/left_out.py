@@ -6,9 +6,9 @@ from math import prod
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call, Mistake
-from convdense.checks.seen import Seen
-from convdense.checks.wrong_bias import bias_gradient
+from convdense.checks.mistakes.mistake import Call, Mistake
+from convdense.checks.mistakes.seen import Seen
+from convdense.checks.mistakes.wrong_bias import bias_gradient
 from convdense.geometry import Geometry
 from convdense.ties import tie
 

@@ -7,12 +7,12 @@ from itertools import combinations
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Mistake
-from convdense.checks.mistakes import wrong_groups
-from convdense.checks.seen import Seen, same
-from convdense.checks.wrong_numbers import Change, Numbers, changes, exists, numbers, tie_map, windows
-from convdense.checks.wrong_weights import Weights, swaps, weight_mistakes
-from convdense.checks.wrong_windows import window_mistakes
+from convdense.checks.mistakes.mistake import Mistake
+from convdense.checks.mistakes.seen import Seen, same
+from convdense.checks.mistakes.structure import wrong_groups
+from convdense.checks.mistakes.wrong_numbers import Change, Numbers, changes, exists, numbers, tie_map, windows
+from convdense.checks.mistakes.wrong_weights import Weights, swaps, weight_mistakes
+from convdense.checks.mistakes.wrong_windows import window_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.tiemap import TieMap
 from convdense.ties import tie

@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from convdense.arguments import Array
-from convdense.checks.behind import first_moved
-from convdense.checks.fitted import fitted
-from convdense.checks.kernels import one_kernel
-from convdense.checks.left_out import left_out
-from convdense.checks.local import local
-from convdense.checks.mistake import Call, Mistake
-from convdense.checks.mistakes import mistakes
-from convdense.checks.pairs import two_mistakes
-from convdense.checks.partly import later_samples, parts
-from convdense.checks.seen import Seen
-from convdense.checks.slips import lone_slips, slips
-from convdense.checks.wrong_bias import Slip, bias_gradient
+from convdense.checks.mistakes.behind import first_moved
+from convdense.checks.mistakes.fitted import fitted
+from convdense.checks.mistakes.kernels import one_kernel
+from convdense.checks.mistakes.left_out import left_out
+from convdense.checks.mistakes.local import local
+from convdense.checks.mistakes.mistake import Call, Mistake
+from convdense.checks.mistakes.pairs import two_mistakes
+from convdense.checks.mistakes.partly import later_samples, parts
+from convdense.checks.mistakes.seen import Seen
+from convdense.checks.mistakes.slips import Overwritten, lone_slips, slips
+from convdense.checks.mistakes.structure import mistakes
+from convdense.checks.mistakes.wrong_bias import Slip, bias_gradient
 from convdense.geometry import Geometry
 from convdense.ties import tie
 
@@ -69,7 +69,10 @@ def _fitting(layer: Geometry, seen: Seen, mistake: Mistake, some: Iterator[Slip]
         return change(first if call is seen.calls[0] else _value(layer, mistake, name, call), mistake, call)
 
     for slip in some:
-        if seen.fits(partial(value, slip[1])):
+        change = slip[1]  # where the whole takes far longer than a few cells, these are looked at first
+        if isinstance(change, Overwritten) and not seen.may_be(change.probe(mistake, seen.calls[0])):
+            continue
+        if seen.fits(partial(value, change)):
             yield slip
 
 

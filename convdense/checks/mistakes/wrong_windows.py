@@ -7,7 +7,7 @@ import numpy as np
 
 from convdense.arguments import Array
 from convdense.axis import Axis, window
-from convdense.checks.wrong_numbers import Numbers, exists, subsets, windows
+from convdense.checks.mistakes.wrong_numbers import Numbers, exists, subsets, windows
 
 Windows = tuple[str, list[Axis]]  # a sentence, and the axes that it amounts to
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call
+from convdense.checks.mistakes.mistake import Call
 
 Part = tuple[Any, ...]  # an index into one draw's value; (...,) is all of it
 WHOLE: Part = (...,)
@@ -45,6 +45,13 @@ class Seen(NamedTuple):
         """Tell whether an explanation gives exactly what came, in every draw."""
         draws = zip(self.values, self.calls, strict=True)
         return all(same(got, value(call), self.part) for got, call in draws)
+
+    def may_be(self, probe: Array) -> bool:
+        """Tell whether what came in the first draw agrees with a probe: a quantity, NaN where it was not asked for."""
+        got, asked = np.asarray(self.values[0]), np.zeros(probe.shape, bool)
+        asked[self.part] = True
+        asked &= ~np.isnan(probe)
+        return got.shape == probe.shape and got.dtype.kind in "iuf" and bool((got[asked] == probe[asked]).all())
 
     def stacked(self, arrays: Sequence[Any]) -> Array:
         """Return (observations, cells): one row for each draw, and for each sample of it that belongs to the part."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call, Mistake
+from convdense.checks.mistakes.mistake import Call, Mistake
 from convdense.geometry import ConvTranspose, Geometry
 
 Slip = tuple[str, Callable[[Array, Mistake, Call], Array]]  # a sentence, and what it makes of the value of a call

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call, Mistake
-from convdense.checks.seen import WHOLE, Seen, multiple
-from convdense.checks.wrong_numbers import subsets
+from convdense.checks.mistakes.mistake import Call, Mistake
+from convdense.checks.mistakes.seen import WHOLE, Seen, multiple
+from convdense.checks.mistakes.wrong_numbers import subsets
 from convdense.geometry import Geometry, LocallyConnected
 from convdense.ties import tie
 

@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.seen import RIGHT, Seen, multiple
+from convdense.checks.mistakes.seen import RIGHT, Seen, multiple
 from convdense.entries import Entries
 from convdense.geometry import Geometry, Pool
 from convdense.ties import tie

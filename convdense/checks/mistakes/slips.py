@@ -1,20 +1,22 @@
 """Slips in the sums: a sign, a factor, a mean for a sum, = for +=; each says what it makes of a layer's quantity."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 
 import numpy as np
 
 from convdense.arguments import Array
-from convdense.checks.mistake import Call, Mistake, all_entries
-from convdense.checks.wrong_bias import Slip, bias_gradient, slips_of_db, slips_of_the_bias
-from convdense.checks.wrong_layout import layouts, moved
-from convdense.checks.wrong_sizes import sizes_of_dx, sizes_of_y
-from convdense.entries import scaled
+from convdense.checks.mistakes.mistake import Call, Mistake, all_entries
+from convdense.checks.mistakes.wrong_bias import Slip, bias_gradient, slips_of_db, slips_of_the_bias
+from convdense.checks.mistakes.wrong_layout import layouts, moved
+from convdense.checks.mistakes.wrong_sizes import sizes_of_dx, sizes_of_y
+from convdense.entries import Entries, scaled
 from convdense.geometry import Conv, Geometry
 from convdense.tiemap import TieMap
 
+PROBED = 16  # cells of a quantity that are looked at before all of them
 _READS = {"y": ("x",), "dx": ("dy",), "dw": ("x", "dy")}  # what lies in memory as (batch, channels, *pixels)
 
 
@@ -34,7 +36,7 @@ def slips(layer: Geometry, name: str) -> Iterator[Slip]:
         yield "negative inputs are set to 0", lambda _, m, c: m.run(c._replace(x=np.maximum(c.x, 0)), "y")
     if name in ("y", "dx", "dw"):
         for by, word in (("output", "output by output"), ("input", "input by input"), ("tap", "tap by tap")):
-            yield f"= where += is needed: what is added last stays ({word})", partial(_overwritten, name, by)
+            yield f"= where += is needed: what is added last stays ({word})", Overwritten(name, by)
     if name in ("dx", "dw", "db"):
         yield "dy is taken for ones", partial(_of_ones, layer, name)
     if name == "dw":
@@ -99,40 +101,57 @@ def _of_one_sample(which: slice, _: Array, mistake: Mistake, call: Call) -> Arra
     return mistake.run(call._replace(x=call.x[which], dy=call.dy[which]), "dw")
 
 
-def _overwritten(name: str, by: str, _: Array, mistake: Mistake, call: Call) -> Array:
-    """Return y, dx or dw if sums over channels (for dw: over the batch) are right and written one over the other.
+@dataclass(frozen=True)
+class Overwritten:
+    """y, dx or dw if sums over channels (for dw: over the batch) are right and written one over the other.
 
     `by` is the outer loop: what is added at one of its steps stays together, what comes later overwrites it.
     """
-    ties, entries = mistake.ties, all_entries(mistake.ties)
-    weights = np.ascontiguousarray(mistake.weights(call.w)).ravel()
-    shares = scaled(weights[entries.index], entries.coefficient)
-    x, dy = call.x.reshape(len(call.x), -1), call.dy.reshape(len(call.dy), -1)
-    outs, ins = prod(ties.out_shape[1:]), prod(ties.in_shape[1:])
-    steps = {"output": entries.row % outs, "input": entries.col % ins, "tap": entries.index % _taps(ties)}[by]
-    if name == "dw":
-        edges = (x[:, entries.col] * dy[:, entries.row]).sum(axis=0)[None]
-        place, each = entries.index, scaled(edges, entries.coefficient)
-    elif name == "dx":
-        place, each = entries.col, shares * dy[:, entries.row]
-    else:
-        place, each = entries.row, shares * x[:, entries.col]
-    size = {"y": prod(ties.out_shape), "dx": prod(ties.in_shape), "dw": weights.size}[name]
-    last = np.full(size, -1)
-    np.maximum.at(last, place, steps)
-    stays = steps == last[place]
-    result = np.stack([np.bincount(place[stays], part[stays], size) for part in each])
-    if name == "dw":
-        return np.asarray(mistake.back(result.reshape(call.w.shape)))
-    if name == "dx":
-        return np.asarray(result.reshape(call.x.shape))
-    bias = ties.bias.matrix(call.b).toarray()[:, 0]
-    return np.asarray((result + bias).reshape(call.dy.shape))
 
+    name: str
+    by: str
 
-def _taps(ties: TieMap) -> int:
-    """Return the number of taps of one pair of channels."""
-    return prod(ties.weight_shape[2:])
+    def __call__(self, _: Array, mistake: Mistake, call: Call) -> Array:
+        """Return the whole quantity."""
+        return self._at(np.ones(self._size(mistake.ties), bool), mistake, call)
+
+    def probe(self, mistake: Mistake, call: Call) -> Array:
+        """Return the quantity at a few cells, NaN elsewhere: enough to see that it is not what came."""
+        size = self._size(mistake.ties)
+        asked = np.zeros(size, bool)
+        asked[np.random.default_rng(0).integers(0, size, PROBED)] = True
+        return self._at(asked, mistake, call)
+
+    def _size(self, ties: TieMap) -> int:
+        return prod({"y": ties.out_shape, "dx": ties.in_shape, "dw": ties.weight_shape}[self.name])
+
+    def _at(self, asked: Array, mistake: Mistake, call: Call) -> Array:
+        ties, name, whole = mistake.ties, self.name, all_entries(mistake.ties)
+        place = {"y": whole.row, "dx": whole.col, "dw": whole.index}[name]
+        if not asked.all():
+            some = np.flatnonzero(asked[place])
+            part = None if whole.coefficient is None else whole.coefficient[some]
+            whole, place = Entries(whole.row[some], whole.col[some], whole.index[some], part), place[some]
+        outs, ins, taps = prod(ties.out_shape[1:]), prod(ties.in_shape[1:]), prod(ties.weight_shape[2:])
+        steps = {"output": whole.row % outs, "input": whole.col % ins, "tap": whole.index % taps}[self.by]
+        last = np.full(len(asked), -1)
+        np.maximum.at(last, place, steps)
+        stays = np.flatnonzero(steps == last[place])
+        place, row, col = place[stays], whole.row[stays], whole.col[stays]
+        part = None if whole.coefficient is None else whole.coefficient[stays]
+        x, dy = call.x.reshape(len(call.x), -1), call.dy.reshape(len(call.dy), -1)
+        weights = np.ascontiguousarray(mistake.weights(call.w)).ravel()[whole.index[stays]]
+        if name == "dw":
+            each = scaled((x[:, col] * dy[:, row]).sum(axis=0), part)[None]
+        else:
+            each = scaled(weights, part) * (dy[:, row] if name == "dx" else x[:, col])
+        result = np.stack([np.bincount(place, one, len(asked)) for one in each]).astype(float)  # even of none
+        result[:, ~asked] = np.nan
+        if name == "dw":
+            return np.asarray(mistake.back(result.reshape(call.w.shape)))
+        if name == "dx":
+            return np.asarray(result.reshape(call.x.shape))
+        return np.asarray((result + ties.bias.matrix(call.b).toarray()[:, 0]).reshape(call.dy.shape))
 
 
 def _of_ones(layer: Geometry, name: str, _: Array, mistake: Mistake, call: Call) -> Array:

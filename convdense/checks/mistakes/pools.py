@@ -8,8 +8,8 @@ import numpy as np
 
 from convdense import direct_pool
 from convdense.arguments import Array
-from convdense.checks.other_windows import Choose, choices
-from convdense.checks.padded_pools import PoolMistake, padded_mistakes
+from convdense.checks.mistakes.other_windows import Choose, choices
+from convdense.checks.mistakes.padded_pools import PoolMistake, padded_mistakes
 from convdense.checks.sizes import same_windows
 from convdense.direct_pool import windows
 from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool

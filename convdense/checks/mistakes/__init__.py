@@ -1,0 +1,1 @@
+"""Mistakes people make, one family to a file, and the order in which `diagnose` tries them."""
