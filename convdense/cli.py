@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     add_pool(prove)
     add_implementation(prove)
     prove.add_argument("--claims", action="store_true", help="judge the table of claims instead of one layer")
+    prove.add_argument(
+        "--all", action="store_true", help="with --claims: then every geometry of a small scope, minutes"
+    )
     prove.add_argument("--rerun", type=Path, metavar="FILE", help="repeat a certificate that --json wrote")
     prove.add_argument("--json", action="store_true", help="print JSON")
     how = prove.add_argument_group("how sure", "with --input", argument_default=argparse.SUPPRESS)
@@ -135,6 +138,8 @@ def _certify(arguments: argparse.Namespace) -> int:
     chosen = [name for name in ("claims", "rerun", "input") if getattr(arguments, name)]
     if len(chosen) > 1:
         raise ValueError(complain("certify", " and ".join(f"--{name}" for name in chosen), "one of them"))
+    if arguments.all and not arguments.claims:
+        raise ValueError(complain("certify", "--all", "--claims beside --all"))
     options = {n: getattr(arguments, n) for n in ("dtype", "batch", "error", "method", "seed") if n in arguments}
     unread = [*options, *(n for n, default in LAYER_DEFAULTS.items() if getattr(arguments, n) != default)]
     if arguments.claims:
@@ -143,7 +148,7 @@ def _certify(arguments: argparse.Namespace) -> int:
         other = unread[0].replace("_", "-")
         raise ValueError(complain("certify", f"--{chosen[0]} and --{other}", f"--input beside --{other}"))
     if arguments.claims:
-        return _claims(arguments.json)
+        return _claims(arguments.json, arguments.all)
     certificate, mistakes = certified(arguments, options)
     if arguments.json:
         print(json.dumps(certificate.to_dict() | ({"diagnosis": mistakes.splitlines()} if mistakes else {})))
@@ -152,16 +157,22 @@ def _certify(arguments: argparse.Namespace) -> int:
     return HELD if certificate else FAILED
 
 
-def _claims(as_json: bool) -> int:
+def _claims(as_json: bool, swept: bool) -> int:
     from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
+
+    from convdense.checks.sweep import sweep  # noqa: PLC0415  (it imports multiprocessing)
 
     bar = tqdm(CLAIMS, desc="claims", file=sys.stderr, disable=None, leave=False)
     verdicts = list(judge_claims(bar))
+    if not as_json:
+        print(claims_table(verdicts), flush=True)
+    small = sweep() if swept else None
+    plain = [_plain(v) for v in verdicts]
     if as_json:
-        print(json.dumps([_plain(v) for v in verdicts]))
-    else:
-        print(claims_table(verdicts))
-    return HELD if all(v.held for v in verdicts) else FAILED
+        print(json.dumps(plain if small is None else {"claims": plain, "sweep": small.to_dict()}))
+    elif small is not None:
+        print(f"\n{small}")
+    return HELD if all(v.held for v in verdicts) and (small is None or small) else FAILED
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:

@@ -109,13 +109,25 @@ def convolve_backward(layer: Layer, x: Any, w: Any, dy: Any) -> ConvolutionGradi
     known(layer)
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     if isinstance(layer, ConvTranspose):
-        padded = _pad(layer, dy)
-        dx, dw = _correlate(layer, padded, w.conj()), _pair(layer, padded, x.conj())
+        dx = _correlate(layer, _pad(layer, dy), w.conj())
     else:
-        padded = _pad(layer, x.conj())
-        dx, dw = _unpad(layer, _stamp(layer, dy, w.conj()), layer.in_spatial), _pair(layer, padded, dy)
-    shared = tuple(range(len(layer.bias_shape) + 1, dy.ndim))
+        dx = _unpad(layer, _stamp(layer, dy, w.conj()), layer.in_spatial)
+    dw, shared = weight_gradient(layer, x, dy), tuple(range(len(layer.bias_shape) + 1, dy.ndim))
     return ConvolutionGradients(dx if had_batch else dx[0], dw, dy.sum(axis=(0, *shared), dtype=dy.dtype))
+
+
+def weight_gradient(layer: Layer, x: Array, dy: Array) -> Array:
+    """Return the dw of `convolve_backward` alone; x and dy are arrays with a batch axis, and not checked again.
+
+    Examples
+    --------
+    >>> from convdense import Conv
+    >>> x, dy = np.arange(3).reshape(1, 1, 3), np.array([[[10, 1]]])
+    >>> weight_gradient(Conv((1, 3), out_channels=1, kernel=2), x, dy)
+    array([[[ 1, 12]]])
+    """
+    padded, small = (dy, x.conj()) if isinstance(layer, ConvTranspose) else (x.conj(), dy)
+    return _pair(layer, _pad(layer, padded), small)
 
 
 def _small(layer: Layer) -> tuple[int, ...]:
