@@ -269,7 +269,7 @@ pictures = Path(__file__).parent / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "your_own_layer.png", dpi=110)
 
-assert count["passed"] == 4 * len(shown)  # the right one passes wherever it has the options
+assert count["passed"] == 5 * len(shown)  # y, dx, dw, db and behaviour, wherever it has the options
 dx_right = [name for name, row in held.items() if row[1]]
 assert dx_right == ["kernel-1", "kernel-covers-input"]  # there no cell is in two windows
 assert not any(row[3] for name, row in held.items() if name != "one-sample")  # the mean of one is its sum

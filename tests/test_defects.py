@@ -123,7 +123,7 @@ DEFECTS = [
     Defect("not conjugated", layers.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.T @", "self.matrix.T.conj() @", SKEW, checked_complex),
     Defect("x not conjugated", tiemap.TieMap.add_edges, ".conj(), dy.reshape", ", dy.reshape", ".conjugate(), dy.reshape", SKEW, checked_complex),
     Defect("= for +=", entries.add_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, edge_by_edge),
-    Defect("first sample only", entries.add_edges, "x[:, slab.col], dy[:, slab.row]", "x[:1, slab.col], dy[:1, slab.row]", "x[::1, slab.col], dy[::1, slab.row]", SKEW, edge_by_edge),
+    Defect("first sample only", entries.add_edges, "np.take(x, slab.col, axis=1)", "np.take(x, slab.col, axis=1) * (np.arange(len(x)) == 0)[:, None]", "np.take(x, slab.col, axis=1) * (np.arange(len(x)) >= 0)[:, None]", SKEW, edge_by_edge),
     Defect("all edges: = for +=", entries.add_all_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, certified),
     Defect("all edges: first sample only", entries.add_all_edges, "dy.T @ x", "dy[:1].T @ x[:1]", "dy[:].T @ x", SKEW, certified),
     Defect("all edges: rows and columns exchanged", entries.add_all_edges, "slab.row * dense.shape[1] + slab.col", "(slab.col * dense.shape[0] + slab.row)", "slab.col + dense.shape[1] * slab.row", SKEW, certified),

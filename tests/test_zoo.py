@@ -4,18 +4,19 @@ import pytest
 
 from convdense import certify
 from convdense.checks import report
-from tests.zoo import is_refused
+from tests.zoo import is_refused, method
 from tests.zoo_members import LOOSE, RIGHT, WRONG, differing
 
 
-@pytest.mark.parametrize("member", RIGHT, ids=lambda m: m.name)
-def test_a_right_implementation_is_not_refused(member):
+@pytest.mark.parametrize("member", [m for m in RIGHT if m.name in LOOSE], ids=lambda m: m.name)
+def test_what_rounds_is_not_refused(member):
     assert not any(is_refused(member, layer) for layer in member.layers)
 
 
 @pytest.mark.parametrize("member", [m for m in RIGHT if m.name not in LOOSE], ids=lambda m: m.name)
 def test_a_right_implementation_is_certified(member):
-    assert all(certify(layer, member.make(layer)).require().exact for layer in member.layers)
+    for layer in member.layers:
+        assert certify(layer, member.make(layer), method=method(layer)).require().exact
 
 
 def test_a_fast_transform_is_right_normwise_at_least():
@@ -28,11 +29,11 @@ def test_a_fast_transform_is_right_normwise_at_least():
 def test_sums_in_single_precision_are_right_in_structure_and_wrong_in_precision():
     member = next(m for m in RIGHT if m.name == "single precision")
     for layer in member.layers:
-        certificate = certify(layer, member.make(layer), method="random")
+        certificate = certify(layer, member.make(layer), method="random", seed=1)
         assert not certificate
         assert certificate.exact
         assert {p.verdict for p in certificate.precision} == {report.WRONG}
-        assert all(21 < p.bits < 26 for p in certificate.precision)
+        assert all(21 < p.bits < 27 for p in certificate.precision)
         assert "as in float32" in str(certificate)
 
 
