@@ -200,7 +200,7 @@ def test_a_result_that_was_edited_is_noted_and_another_kind_of_file_refused(run,
 def test_every_layer_option_is_known_to_the_check_of_options_not_read():
     given = vars(cli._parser().parse_args(["certify"]))
     assert given | LAYER_DEFAULTS == given
-    others = {"input", "claims", "rerun", "json", "run", "implementation", "layout"}
+    others = {"input", "claims", "rerun", "json", "run", "implementation", "layout", "all"}
     assert set(given) - set(LAYER_DEFAULTS) == others
 
 
@@ -471,6 +471,7 @@ def test_a_closed_stdout_gives_no_traceback():
         ("certify --claims --kernel 3", "--claims and --kernel"),
         ("certify --claims --stride 2", "--claims and --stride"),
         ("certify --claims --locally-connected", "--claims and --locally-connected"),
+        ("certify --rerun proof.json --all", "--all"),
         ("certify --rerun proof.json --padding-mode reflect", "--rerun and --padding-mode"),
     ],
 )
