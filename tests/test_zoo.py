@@ -1,16 +1,16 @@
-"""Implementations by others: no right one is refused, every wrong one is; `python -m tests.zoo` prints the table."""
+"""Implementations by others: no right one is refused, every wrong one is; `python tests/zoo.py` prints the table."""
 
 import pytest
 
 from convdense import certify
 from convdense.checks import report
-from tests.zoo import refused
+from tests.zoo import is_refused
 from tests.zoo_members import LOOSE, RIGHT, WRONG, differing
 
 
 @pytest.mark.parametrize("member", RIGHT, ids=lambda m: m.name)
 def test_a_right_implementation_is_not_refused(member):
-    assert not any(refused(member, layer) for layer in member.layers)
+    assert not any(is_refused(member, layer) for layer in member.layers)
 
 
 @pytest.mark.parametrize("member", [m for m in RIGHT if m.name not in LOOSE], ids=lambda m: m.name)
@@ -38,4 +38,4 @@ def test_sums_in_single_precision_are_right_in_structure_and_wrong_in_precision(
 
 @pytest.mark.parametrize("member", WRONG, ids=lambda m: m.name)
 def test_a_wrong_implementation_is_refused(member):
-    assert all(refused(member, layer) for layer in member.layers if differing(member, layer))
+    assert all(is_refused(member, layer) for layer in member.layers if differing(member, layer))

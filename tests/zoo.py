@@ -1,14 +1,17 @@
-"""The zoo, judged: ``python -m tests.zoo`` certifies right and wrong implementations and diagnoses the wrong ones.
+"""The zoo, judged: ``python tests/zoo.py`` certifies right and wrong implementations and diagnoses the wrong ones.
 
 Beside it stands PyTorch's gradcheck, where torch is installed.
 """
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, too
 
 import convdense as cd
 from convdense.geometry import Pool
@@ -32,7 +35,7 @@ def judge(member: Member) -> Judged:
     sentences: dict[str, str] = {}
     for layer in member.layers:
         wrong = differing(member, layer)
-        held = not refused(member, layer)
+        held = not is_refused(member, layer)
         differs, refused, missed = differs + bool(wrong), refused + (not held), missed + (held and bool(wrong))
         if wrong and member.wrong_in:
             for explanation in cd.diagnose(layer, member.make(layer)).explanations:
@@ -40,7 +43,7 @@ def judge(member: Member) -> Judged:
     return Judged(member, differs, refused, missed, sentences)
 
 
-def refused(member: Member, layer: object) -> bool:
+def is_refused(member: Member, layer: object) -> bool:
     """Whether a member is refused on one layer; what raises is, what is right normwise or in fewer bits is not."""
     try:
         return cd.certify(layer, member.make(layer), method="auto" if isinstance(layer, Pool) else "random").refuted
