@@ -30,6 +30,7 @@ from convdense import (
 from convdense.checks import Finding, claims, question, toeplitz
 from convdense.checks.claims import CLAIMS, Claim, Evidence, Verdict, judge_claims
 from convdense.checks.toeplitz import block_circulant, block_toeplitz
+from tests.conftest import JUDGED
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 PAIRS = [(claim, layer) for claim in CLAIMS for layer in claim.layers]
@@ -52,9 +53,13 @@ def first_broken(name):
     return next((layer for layer in BY_ID[name].layers if not BY_ID[name].judge(layer).held), None)
 
 
-@pytest.mark.parametrize(("claim", "layer"), PAIRS, ids=[f"{c.id}-{layer!r}" for c, layer in PAIRS])
-def test_the_claim_holds(claim, layer):
+@pytest.mark.parametrize(
+    ("claim", "layer"),
+    [pytest.param(c, layer, id=f"{c.id}-{layer!r}", marks=pytest.mark.claim(c.id)) for c, layer in PAIRS],
+)
+def test_the_claim_holds(claim, layer, record_property):
     evidence = claim.judge(layer)
+    record_property(JUDGED, (claim.id, 1, evidence.error, evidence.trials))
     assert evidence.held
     assert evidence.layer == layer
     assert evidence.exact
@@ -280,7 +285,10 @@ DEFECTS = [  # the claim that must fail, one that must still hold, what is repla
 ]
 
 
-@pytest.mark.parametrize(("name", "other", "target", "defect"), DEFECTS, ids=[f"{d[0]} fails, {d[2]}" for d in DEFECTS])
+@pytest.mark.parametrize(
+    ("name", "other", "target", "defect"),
+    [pytest.param(*d, id=f"{d[0]} fails, {d[2]}", marks=pytest.mark.claim(d[0])) for d in DEFECTS],
+)
 def test_a_planted_defect_makes_its_claim_fail(monkeypatch, name, other, target, defect):
     monkeypatch.setattr(claims, "certify", partial(certify, method="random"))  # sooner done than proofs
     with monkeypatch.context() as planted:
@@ -306,6 +314,7 @@ def named(pairs):
 COPIES = [[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]]  # the inputs that w1, ..., w4 meet, one per output
 
 
+@pytest.mark.claim("question")
 @pytest.mark.parametrize("k", range(4))
 def test_of_sixteen_products_four_are_edges(k):
     right, crossed = question.products(k)
@@ -316,6 +325,7 @@ def test_of_sixteen_products_four_are_edges(k):
     assert len(crossed) == 12
 
 
+@pytest.mark.claim("question")
 def test_the_products_of_the_first_weight_are_the_ones_in_the_answer():
     right, crossed = question.products()
     assert right == ["i1 v1", "i2 v2", "i4 v3", "i5 v4"]
@@ -333,6 +343,7 @@ def loops(case):
     return back**2 // 4, [back * sum(v[j] * i[met[j][k]] for j in range(4)) for k in range(4)], [back * a for a in o]
 
 
+@pytest.mark.claim("question")
 @pytest.mark.parametrize(
     "case", [question.example(), *CASES], ids=["example", *(f"seed {s}" for s in range(len(CASES)))]
 )
@@ -345,6 +356,7 @@ def test_backpropagation_central_differences_and_plain_integers_agree(case):
         assert question.central_difference(case, name).ravel().tolist() == expected
 
 
+@pytest.mark.claim("question")
 @pytest.mark.parametrize(
     "case", [question.example(), *CASES], ids=["example", *(f"seed {s}" for s in range(len(CASES)))]
 )
@@ -392,17 +404,20 @@ D2L = [
 ]
 
 
+@pytest.mark.claim("toeplitz")
 def test_dive_into_deep_learning_writes_this_matrix():
     """Dive into Deep Learning, section "Transposed Convolution"."""
     assert block_toeplitz(question.FIRST, np.array([[[[1, 2], [3, 4]]]])).tolist() == D2L
 
 
+@pytest.mark.claim("toeplitz")
 def test_a_block_toeplitz_matrix_written_by_hand():
     layer = Conv((1, 3), 2, kernel=2, padding=((1, 2),), dilation=2)  # the padded input: 0 i1 i2 i3 0 0
     by_hand = [[0, 5, 0], [-3, 0, 5], [0, -3, 0], [0, 0, -3], [0, 7, 0], [4, 0, 7], [0, 4, 0], [0, 0, 4]]
     assert block_toeplitz(layer, np.array([[[-3, 5]], [[4, 7]]])).tolist() == by_hand
 
 
+@pytest.mark.claim("circulant")
 def test_a_block_circulant_matrix_written_by_hand():
     layer = Conv((1, 2, 3), 1, kernel=2, padding=((0, 1), (1, 0)), padding_mode="circular")
     by_hand = [
@@ -412,6 +427,7 @@ def test_a_block_circulant_matrix_written_by_hand():
     assert block_circulant(layer, np.array([[[[1, 2], [3, 4]]]])).tolist() == by_hand
 
 
+@pytest.mark.claim("circulant")
 def test_taps_that_meet_in_a_small_circle_are_added():
     layer = Conv((1, 2), 1, kernel=3, padding=1, padding_mode="circular")
     assert block_circulant(layer, np.array([[[1, 10, 100]]])).tolist() == [[10, 101], [101, 10]]
@@ -427,7 +443,13 @@ SECOND_WAY = [
 ]
 
 
-@pytest.mark.parametrize(("build", "layer"), SECOND_WAY, ids=[repr(layer) for _, layer in SECOND_WAY])
+@pytest.mark.parametrize(
+    ("build", "layer"),
+    [
+        pytest.param(build, layer, id=repr(layer), marks=pytest.mark.claim(build.__name__.removeprefix("block_")))
+        for build, layer in SECOND_WAY
+    ],
+)
 def test_the_second_way_gives_the_matrix_of_the_tie_map(build, layer):
     w = np.random.default_rng(0).integers(-1000, 1000, layer.weight_shape)
     assert np.array_equal(build(layer, w), tie(layer).matrix(w).toarray())
@@ -459,6 +481,7 @@ def test_a_matrix_that_is_not_of_this_form_is_refused(build, layer):
     assert str(error.value) == f"conv: got {layer!r}; needs {NEEDS[build]}"
 
 
+@pytest.mark.claim("local")
 def test_the_mask_of_an_untied_layer_is_that_of_its_convolution():
     for layer in claims.LOCAL:
         options = {name: getattr(layer, name) for name in ("kernel", "stride", "padding", "dilation", "groups")}

@@ -471,6 +471,7 @@ def test_a_closed_stdout_gives_no_traceback():
         ("certify --claims --kernel 3", "--claims and --kernel"),
         ("certify --claims --stride 2", "--claims and --stride"),
         ("certify --claims --locally-connected", "--claims and --locally-connected"),
+        ("certify --rerun proof.json --all", "--all"),
         ("certify --rerun proof.json --padding-mode reflect", "--rerun and --padding-mode"),
     ],
 )

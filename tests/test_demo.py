@@ -118,6 +118,7 @@ def test_the_formula_as_written_stands_beside_the_right_one(ran):
     assert terms.split(", ") == CROSS_TERMS
 
 
+@pytest.mark.claim("question")
 def test_integers_settle_it(ran):
     i, w, v, y = (np.ravel(part).tolist() for part in question.example())
     met = [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]]  # the inputs of each output; of each weight, too

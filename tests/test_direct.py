@@ -131,6 +131,7 @@ on_both_roads = pytest.mark.parametrize("road", ROADS)
 on_all_layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db")
 @on_both_roads
 @pytest.mark.parametrize("case", WORKED, ids=repr)
 def test_worked_by_hand(case, road):
@@ -140,6 +141,7 @@ def test_worked_by_hand(case, road):
         np.testing.assert_array_equal(got, expected, strict=True)
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db")
 @on_both_roads
 @pytest.mark.parametrize("case", WORKED, ids=repr)
 def test_worked_by_hand_twice_in_one_batch_with_bias(case, road):
@@ -156,6 +158,7 @@ def test_worked_by_hand_twice_in_one_batch_with_bias(case, road):
     np.testing.assert_array_equal(db, 3 * case.db, strict=True)
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db", "transposed", "local")
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, np.complex128], ids=lambda d: d.__name__)
 @on_all_layers
 def test_fast_is_the_loops(layer, dtype):
@@ -165,6 +168,7 @@ def test_fast_is_the_loops(layer, dtype):
     assert [name for name, f, slow in zip(fast._fields, fast, loops, strict=True) if not same(f, slow)] == []
 
 
+@pytest.mark.claim("dx", "dw")
 @on_both_roads
 @on_all_layers
 def test_backward_is_the_adjoint_of_forward(layer, road):
@@ -213,6 +217,7 @@ def test_dtypes_follow_numpy(kind, dtypes, road):
     assert tuple(r.dtype.name for r in results) == dtypes[3:]
 
 
+@pytest.mark.claim("dx")
 @on_both_roads
 def test_leftover_cells_get_gradient_zero(road):
     """Windows start at rows 0, 2 and columns 0, 3: row 5 and columns 2, 5, 6 meet no window; dx keeps its shape."""

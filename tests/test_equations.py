@@ -69,6 +69,7 @@ def values(symbol, array):
     return dict(zip(numbered(symbol, array.size), map(Fraction, array.ravel().tolist()), strict=True))
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db")
 @on_symbols
 @on_layers
 def test_the_text_evaluates_to_what_the_layer_computes(layer, symbols):
@@ -140,6 +141,7 @@ gradient of the inputs
   dC/di9 = w4 dC/do4"""
 
 
+@pytest.mark.claim("question")
 def test_the_question_is_answered_in_these_words():
     assert equations(FIRST, bias=None) == THE_QUESTION
     with_bias = equations(FIRST).splitlines()

@@ -317,6 +317,7 @@ def test_what_is_no_implementation_is_refused(implementation):
     assert str(error.value) == f"implementation: got {implementation!r}; {needs}"
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db")
 @pytest.mark.parametrize("layer", [*LAYERS, SMALL, WIDE], ids=repr)
 @on_dtypes
 def test_the_tied_dense_layer_is_the_direct_convolution(layer, dtype):

@@ -52,6 +52,7 @@ def listed(layer, w) -> sp.csr_array:
     return assemble.plain(ties.axes, ties._by_tap(w))
 
 
+@pytest.mark.claim("forward", "dx")
 @SETTINGS
 @given(layers(max_axes=4), st.sampled_from(["int64", "float32", "complex64"]))
 def test_fast_assembly_is_the_plain_one(layer, dtype):
@@ -59,6 +60,7 @@ def test_fast_assembly_is_the_plain_one(layer, dtype):
     assert same(forced(layer, w), listed(layer, w))
 
 
+@pytest.mark.claim("forward", "dx")
 @pytest.mark.parametrize("layer", AWKWARD, ids=repr)
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64", "complex64", "complex128"])
 def test_awkward_layers_are_assembled_alike(layer, dtype):

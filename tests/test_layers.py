@@ -45,6 +45,7 @@ def tied_sum(ties, G):
 # An ordinary dense layer
 
 
+@pytest.mark.claim("steps")
 def test_dense_by_hand():
     layer = Dense([[1, 2, 0], [0, -1, 3]], b=[10, -20])
     x, dy = [[1, 2, 3], [-4, 5, 0]], [[1, -1], [2, 4]]
@@ -63,6 +64,7 @@ def test_dense_by_hand_complex():
     assert (dx.tolist(), dw.tolist(), db.tolist()) == ([3 + 1j, 1 - 1j], [[1 - 1j, 3 + 3j]], [1 + 1j])
 
 
+@pytest.mark.claim("steps")
 @on_all_dtypes
 def test_dense_is_the_sum_of_products(dtype):
     """Against plain Python sums; the dtype is the operands' own, that of db included."""
@@ -86,6 +88,7 @@ def test_dense_says_its_sizes():
 # The tied layer is a dense layer whose gradient is masked and added up
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db", "steps")
 @pytest.mark.parametrize("dtype", ["int64", "float32", "complex128"])
 @on_all_layers
 def test_tied_is_dense_masked_and_tied(layer, dtype):
@@ -101,6 +104,7 @@ def test_tied_is_dense_masked_and_tied(layer, dtype):
     assert same(db, dy.sum(axis=(0, *range(1 + b.ndim, dy.ndim))))
 
 
+@pytest.mark.claim("steps")
 @pytest.mark.parametrize("dtype", ["int64", "float32", "complex128"])
 @on_all_layers
 def test_gradient_steps(layer, dtype):
@@ -121,6 +125,7 @@ def test_gradient_steps_of_one_sample():
         assert same(alone, batched)
 
 
+@pytest.mark.claim("steps")
 def test_gradient_steps_by_hand():
     """The thesis' own case, one row: i1 i2 i3 under w1 w2; the two edges that do not exist drop out."""
     dense, masked, tied = TiedDense(Conv((1, 3), 1, kernel=2), [[[1, 1]]]).gradient_steps([[2, 3, 5]], [[1, -10]])
@@ -129,6 +134,7 @@ def test_gradient_steps_by_hand():
     assert tied.tolist() == [[[2 - 30, 3 - 50]]]
 
 
+@pytest.mark.claim("dw")
 @on_all_layers
 def test_weights_stay_masked_and_tied(layer):
     """Three steps down the gradient, exactly: every cell is the weight it was given, no cell appears."""
@@ -146,6 +152,7 @@ def test_weights_stay_masked_and_tied(layer):
     assert (w != start).any()
 
 
+@pytest.mark.claim("dw")
 @pytest.mark.parametrize("layer", [x for x in TIED if plainly_tied(x)], ids=repr)
 def test_tied_gradient_is_multiplicity_times_the_projection(layer):
     """The chain rule sums, the projection takes the mean: dw / multiplicity is the tied matrix nearest to G.
@@ -173,6 +180,7 @@ def test_the_weight_of_an_edge_outside_the_input_has_gradient_zero():
 # Every basis vector: the layer is linear, so this is all of it
 
 
+@pytest.mark.claim("forward")
 @pytest.mark.parametrize("layer", [x for x in LAYERS if prod(tie(x).shape) < 1000], ids=repr)
 def test_every_basis_vector(layer):
     """The column of input i is the convolution of a picture whose one lit pixel is i."""

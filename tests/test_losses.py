@@ -507,6 +507,7 @@ def trains(**plan) -> bool:
     )
 
 
+@pytest.mark.claim("network")
 @pytest.mark.parametrize(
     "plan", [{}, {"epochs": 1}, {"batch": 1}, {"batch": SAMPLES}, {"batch": 99}, {"momentum": 0.0}]
 )
@@ -667,6 +668,7 @@ def apart(direct, epochs=3):
     return max(float(np.abs(one[k] - other[k]).max()) for k in one)
 
 
+@pytest.mark.claim("network")
 def test_dense_and_direct_networks_take_the_same_steps():
     assert apart(tiny().direct()) <= 1e-12
 

@@ -131,6 +131,7 @@ def random_networks(net, seed, dtype):
     SEEN["exact"] += 1
 
 
+@pytest.mark.claim("network", "relu", "max", "average")
 def test_random_small_networks_are_exact_on_integers_and_every_kind_of_layer_was_drawn():
     SEEN.clear()
     random_networks()
@@ -138,6 +139,7 @@ def test_random_small_networks_are_exact_on_integers_and_every_kind_of_layer_was
     assert SEEN["exact"] > 5 * SEEN["refused"]
 
 
+@pytest.mark.claim("network")
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(networks(), st.integers(0, 99), st.sampled_from(["float64", "float32"]))
 def test_random_small_networks_stay_within_their_bounds_on_floats(net, seed, dtype):
@@ -194,6 +196,7 @@ def whole(net, seed):
     return net, *(4 * rng.integers(-3, 4, shape).astype(float) for shape in shapes)
 
 
+@pytest.mark.claim("network")
 def test_plain_dense_backpropagation_through_the_list_gives_every_gradient_once_tied():
     net, x, dy = whole(lenet(), 3)
     steps = net.dense_layers()
@@ -212,6 +215,7 @@ def test_plain_dense_backpropagation_through_the_list_gives_every_gradient_once_
         assert np.array_equal(g.reshape(ties.bias_shape[0], -1).sum(axis=1), gradients[f"{i}.b"])
 
 
+@pytest.mark.claim("network")
 def test_the_list_holds_matrices_absolute_values_and_divisions_and_nothing_else():
     steps = lenet().dense_layers()
     assert Counter(type(step).__name__ for step in steps) == {"Affine": 12, "Absolute": 4, "Divide": 1}
@@ -236,6 +240,7 @@ def test_a_residual_is_two_copies_side_by_side():
 # PyTorch as a judge from outside
 
 
+@pytest.mark.claim("network")
 def test_pytorch_computes_the_same_network():
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
     net, x, dy = whole(lenet(), 5)
@@ -254,6 +259,7 @@ def test_pytorch_computes_the_same_network():
     )
 
 
+@pytest.mark.claim("relu")
 @pytest.mark.parametrize("slope", [0.0, 0.01, 0.25, 1.0])
 def test_pytorch_has_the_same_slopes_at_zero(slope):
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
@@ -285,6 +291,7 @@ def test_pytorch_has_the_same_batch_norm_at_inference():
 # ReLU
 
 
+@pytest.mark.claim("relu")
 def test_relu_is_exact_in_floats_and_keeps_integers():
     x = np.concatenate([np.random.default_rng(0).normal(size=1000) * 10.0 ** np.arange(-300, 300, 0.6), [0.0, -0.0]])
     for dtype in ("float64", "float32"):
@@ -401,6 +408,7 @@ def test_a_layer_of_ones_own_runs_in_a_network():
 # Fast direct pooling is the loops
 
 
+@pytest.mark.claim("average", "max")
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(pools(), st.sampled_from(["float64", "float32", "int64"]))
 def test_fast_direct_pooling_is_the_loops(pool, dtype):

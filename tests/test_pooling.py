@@ -89,6 +89,7 @@ def random_pools(pool, dtype):
         drawn.update(["include" if pool.count_include_pad else "exclude"])
 
 
+@pytest.mark.claim("average", "max")
 def test_dense_layers_and_loops_agree_exactly_and_every_option_was_drawn():
     drawn.clear()
     random_pools()
@@ -96,6 +97,7 @@ def test_dense_layers_and_loops_agree_exactly_and_every_option_was_drawn():
     assert {name: n for name in (*options, *(k.__name__ for k in KINDS)) if (n := drawn[name]) < 30} == {}
 
 
+@pytest.mark.claim("max")
 @pytest.mark.parametrize("kind", [MaxPool, MinPool])
 def test_all_negative_input_under_padding_and_ragged_windows(kind):
     pool = kind((1, 4, 5), kernel=3, stride=2, padding=1, ceil_mode=True)
@@ -122,12 +124,14 @@ def test_a_split_gradient_is_a_valid_subgradient(pool):
         assert {tuple(i[2:]) for i in np.argwhere(dx).tolist()} <= winners
 
 
+@pytest.mark.claim("max")
 def test_a_split_gradient_halves_a_tie_and_the_first_takes_it_whole():
     pool, x, dy = MaxPool((1, 4), kernel=4), [[2.0, 1, 2, 2]], [[1.0]]
     assert dense_pool(pool).backward(x, dy).tolist() == [[1, 0, 0, 0]]
     assert dense_pool(pool, ties="split").backward(x, dy).tolist() == [[0.5, 0, 0.25, 0.25]]
 
 
+@pytest.mark.claim("average", "max")
 @given(pools((MaxPool, MinPool)), st.sampled_from(["float32", "float64"]), st.integers(0, 99))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_floats_stay_within_the_derived_bound(pool, dtype, seed):
@@ -157,6 +161,7 @@ def test_huge_and_cancelling_floats():
 # Published disputes, and PyTorch as a judge
 
 
+@pytest.mark.claim("average")
 def test_the_divisors_under_ceil_mode():
     x = np.arange(1.0, 17).reshape(1, 4, 4)
     pool = AvgPool((1, 4, 4), kernel=3, stride=2, padding=1, ceil_mode=True)
@@ -169,11 +174,13 @@ def test_the_divisors_under_ceil_mode():
         assert np.round(layer(line).ravel(), 4).tolist() == [0.7381, 2.5656, 0.8032, -0.0999]
 
 
+@pytest.mark.claim("average")
 def test_excluded_padding_has_no_single_divisor():
     pool = AvgPool((1, 5, 5), kernel=5, stride=1, padding=2, count_include_pad=False)
     assert sorted(set(dense_pool(pool).divisors.tolist())) == [9, 12, 15, 16, 20, 25]
 
 
+@pytest.mark.claim("average")
 def test_the_matrix_of_an_average_holds_its_divisors():
     pool = AvgPool((1, 3), kernel=2, stride=1, padding=1, count_include_pad=False)
     layer = dense_pool(pool)
@@ -183,6 +190,7 @@ def test_the_matrix_of_an_average_holds_its_divisors():
     assert np.array_equal(layer.total.matrix("float64").data, np.ones(6))  # the stored sums are left as they were
 
 
+@pytest.mark.claim("average", "max")
 @pytest.mark.parametrize("seed", range(60))
 def test_pytorch_agrees(seed):
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")

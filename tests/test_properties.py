@@ -7,6 +7,7 @@ from itertools import product
 from math import prod
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as first_seed
 from hypothesis import strategies as st
@@ -123,6 +124,7 @@ def agree(kind, mode, number):
     loops_fast_road_and_tied_layer_agree()
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db", "transposed", "local")
 def test_loops_fast_road_and_tied_layer_agree_and_every_option_was_drawn():
     USED.clear()
     parts = [*product(WINDOWED, MODES), *[(ConvTranspose, "zeros")] * 3]
@@ -131,6 +133,7 @@ def test_loops_fast_road_and_tied_layer_agree_and_every_option_was_drawn():
     assert {option: USED[option] for option in OPTIONS if USED[option] < AT_LEAST} == {}
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db")
 @on_examples(60)
 @given(layers(), st.integers(1, 3), seeds)
 def test_complex_numbers_conjugate_x_and_w(layer, batch, seed):
@@ -141,6 +144,7 @@ def test_complex_numbers_conjugate_x_and_w(layer, batch, seed):
     assert np.vdot(dy, y) == np.vdot(dx, x) + np.vdot(db, b) == np.vdot(dw, w) + np.vdot(db, b)
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db")
 @on_examples(60)
 @given(layers(), st.integers(1, 3), seeds)
 def test_float32_stays_float32_and_is_as_exact(layer, batch, seed):
@@ -151,6 +155,7 @@ def test_float32_stays_float32_and_is_as_exact(layer, batch, seed):
     assert all(np.array_equal(s, d) for s, d in zip(single["loops"], double["loops"], strict=True))
 
 
+@pytest.mark.claim("dx")
 @on_examples(80)
 @given(layers(max_axes=4), seeds)
 def test_adjoint_of_every_road(layer, seed):
@@ -178,6 +183,7 @@ def test_written_and_read_back(call):
     assert [way for way, copy in copies.items() if hash(copy) != hash(layer) or repr(copy) != repr(layer)] == []
 
 
+@pytest.mark.claim("forward", "second")
 @on_examples(120)
 @given(layers(max_axes=4))
 def test_entries_are_the_edges_of_the_loops(layer):
@@ -270,6 +276,7 @@ def visits_every_input(layer):
     return all(extra < stride for extra, stride in zip(layer.output_padding, layer.stride, strict=True))
 
 
+@pytest.mark.claim("transposed")
 @on_examples(100)
 @given(layers(kinds=(ConvTranspose,), max_axes=4).filter(visits_every_input), seeds)
 def test_transposed_convolution_is_the_convolution_transposed(layer, seed):
@@ -280,6 +287,7 @@ def test_transposed_convolution_is_the_convolution_transposed(layer, seed):
     assert np.array_equal(cd.tie(layer).matrix(w).toarray(), cd.tie(conv).matrix(w).toarray().T)
 
 
+@pytest.mark.claim("local")
 @on_examples(80)
 @given(layers(kinds=(Conv,), max_axes=4), seeds)
 def test_locally_connected_layer_is_the_convolution_untied(layer, seed):
@@ -293,6 +301,7 @@ def test_locally_connected_layer_is_the_convolution_untied(layer, seed):
     assert np.array_equal(dw.sum(axis=positions), cd.TiedDense(layer, w).backward(x, dy).dw)
 
 
+@pytest.mark.claim("forward")
 @on_examples(100)
 @given(layers(kinds=WINDOWED), seeds)
 def test_padding_is_numpys_padding_of_the_input(layer, seed):

@@ -94,6 +94,7 @@ FORWARDS = {
 }
 
 
+@pytest.mark.claim("forward")
 @pytest.mark.parametrize("road", FORWARDS)
 @pytest.mark.parametrize("example", PUBLISHED, ids=lambda example: example.source)
 def test_printed_output(example, road):
@@ -104,6 +105,7 @@ def test_printed_output(example, road):
 WITH_MATRIX = [example for example in PUBLISHED if example.matrix is not None]
 
 
+@pytest.mark.claim("forward", "toeplitz")
 @pytest.mark.parametrize("example", WITH_MATRIX, ids=lambda example: example.source)
 def test_printed_matrix(example):
     _, w, _ = example.arrays()
@@ -116,6 +118,7 @@ def test_convmtx2_is_49_by_25_with_225_entries():
     assert (ties.shape, ties.n_entries, ties.mask().nnz) == ((49, 25), 225, 225)
 
 
+@pytest.mark.claim("toeplitz")
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize(("mode", "padding"), [("full", "full"), ("valid", "valid"), ("same", "same_lower")])
 def test_scipys_convolution_matrix(mode, padding, kernel):
@@ -196,6 +199,7 @@ def results(layer, case):
         yield "matrix", cd.tie(flipped).matrix(w).toarray()
 
 
+@pytest.mark.claim("forward")
 @pytest.mark.parametrize("case", published_cases())
 def test_folder_of_published_cases(case):
     layer = pool_layer(case) if case.op in POOLS else case_layer(case)

@@ -21,14 +21,19 @@ from convdense.checks.report import EQUAL
 from convdense.checks.scope import FAMILIES, Family, Scope, count, geometries
 from convdense.checks.sweep import Sweep
 from convdense.geometry.padding import MODES
+from tests.conftest import JUDGED
 
 THINNED = 701  # a prime: no number of the scope is skipped in step with it
 FEW = Family("a few", Scope(axes=1, input=4, kernel=2, stride=3, dilation=2, padding=1))
 FEW_TRANSPOSED = FEW._replace(name="a few, transposed", kind=ConvTranspose)
 
 
-def test_one_geometry_in_many_is_equal_on_every_pair():
+@pytest.mark.claim("forward", "dx", "dw", "db", "transposed")
+def test_one_geometry_in_many_is_equal_on_every_pair(record_property):
     result = sweep.sweep(every=THINNED, workers=1)
+    for id, transposed in (("forward", False), ("dx", False), ("dw", False), ("db", False), ("transposed", True)):
+        judged = sum(f.geometries for f in result.families if ("transposed" in f.family) == transposed)
+        record_property(JUDGED, (id, judged, 0.0, 0))  # every pair, no draws and no trials
     assert result, str(result)
     assert result.geometries == sum(-(-count(family) // THINNED) for family in FAMILIES)
     assert (result.failed, result.failures, result.every, result.processes) == (0, (), THINNED, 1)

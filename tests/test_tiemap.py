@@ -119,6 +119,7 @@ def test_slabs_hold_every_entry_once(ties, limit):
     assert Counter(entry for slab in slabs for entry in slab) == Counter(listed(ties.entries()))
 
 
+@pytest.mark.claim("forward")
 @on_all_maps
 def test_matrix_adds_up_the_entries(ties, at_any_size):
     w = integers(ties.weight_shape, 1).astype(float)
@@ -240,6 +241,7 @@ def test_block_by_hand(at_any_size):
     assert ties.block((0, 1), (1, 0)).matrix(w).toarray().tolist() == [[0]]
 
 
+@pytest.mark.claim("db")
 @pytest.mark.parametrize(
     ("layer", "b", "column"),
     [
@@ -275,6 +277,7 @@ def test_map_has_the_shapes_of_its_layer(layer):
     assert (ties.shape, ties.n_weights) == ((prod(layer.out_shape), prod(layer.in_shape)), prod(layer.weight_shape))
 
 
+@pytest.mark.claim("transposed")
 def test_transposed_convolution_is_the_transposed_map():
     up = ConvTranspose((3, 4), 2, kernel=3, stride=2, padding=1, output_padding=1)
     down = Conv((2, 8), 3, kernel=3, stride=2, padding=1)

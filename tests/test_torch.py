@@ -104,12 +104,14 @@ def judge(examples, number, axes, **options):
     return sum(padded)
 
 
+@pytest.mark.claim("forward", "dx", "dw", "db")
 @pytest.mark.parametrize("mode", THEIR_MODES)
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_convolution(axes, mode):
     assert judge(20, THEIR_MODES.index(mode), axes, kinds=(Conv,), modes=(mode,)) >= AT_LEAST
 
 
+@pytest.mark.claim("transposed")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_transposed_convolution(axes, form):
