@@ -9,7 +9,7 @@ import pytest
 
 import convdense as cd
 from convdense import direct_fast, direct_pool_fast
-from convdense.checks import Certificate, NetworkCertificate, normwise, precision, shrunken
+from convdense.checks import Certificate, NetworkCertificate, normwise, precision, second_look, shrunken
 from convdense.checks.formats import FORMATS, format_of, rounded_to
 from convdense.checks.pool_windows import Met, planted, table
 from convdense.checks.ranges import exact_ranges, narrow_ranges
@@ -328,6 +328,41 @@ def test_what_differs_from_call_to_call_is_called_so():
     certificate = cd.certify(CONV, quiet, method="random", seed=0)
     assert not certificate
     assert "repeated" in str(certificate)
+
+
+def test_a_buffer_that_is_written_again_hides_no_difference():
+    buffer, calls = np.zeros((1, *CONV.out_shape)), []
+
+    def forward(x, w, b):
+        calls.append(len(x))
+        y = cd.convolve(CONV, x, w, b)
+        if len(x) > 1:
+            return y
+        buffer[...] = y * (1 + 2**-52 * (len(calls) % 2))
+        return buffer
+
+    certificate = cd.certify(CONV, (forward, Mine(CONV).backward), method="random", seed=0)
+    assert not said(certificate, "repeatable").holds
+
+
+def test_the_sums_of_three_samples_may_be_too_long(monkeypatch):
+    def short(layer, dtype, batch):
+        if batch > 1:
+            raise ValueError("too long")
+        return exact_ranges(layer, dtype, batch)
+
+    monkeypatch.setattr(second_look, "exact_ranges", short)
+    certificate = cd.certify(CONV, Mine(CONV), batch=1, seed=0).require()
+    assert [f.name for f in certificate.behaviour].count("batch 1") == 2
+    assert "batch 3" not in str(certificate)
+
+
+def test_fewer_bits_are_told_from_a_batch_of_three_too():
+    """Sums over three samples are longer than those over two: they are drawn to fit."""
+    long = cd.Conv((4, 40, 40), 4, kernel=3, padding=1)
+    for seed in range(5):
+        certificate = cd.certify(long, Mine(long, before=narrowed(24)), seed=seed)
+        assert not certificate.refuted, str(certificate)
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,10 @@ Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is r
 
 
 def behaviour(
-    mine: Road, by: Road, three: Operands, dtype: str, *, judge: Callable[[Operands], Judge]
+    mine: Road, by: Road, several: Operands, dtype: str, *, judge: Callable[[Operands], Judge]
 ) -> tuple[Finding, ...]:
-    """Return one finding for each thing tried on up to three samples, of integers: there right ones are equal."""
-    none, one = ((three[0][:n], *three[1:3], three[3][:n]) for n in (0, 1))
+    """Return one finding for each thing tried on a few samples, or the first; on integers right ones are equal."""
+    none, one = ((several[0][:n], *several[1:3], several[3][:n]) for n in (0, 1))
     right = by.run(*_wide(one, dtype))
 
     def tried(name: str, operands: Operands, expected: Results) -> Finding:
@@ -37,17 +37,18 @@ def behaviour(
     if not found[0].refuted:  # else they would fail for the same reason
         found += [tried(name, _each(change, one), right) for name, change in zip(LAYOUTS, changes, strict=True)]
     found += _of_zeros(mine, one, right, judge)
-    found.append(tried("batch 3", three, by.run(*_wide(three, dtype))))
+    found.append(tried(f"batch {len(several[0])}", several, by.run(*_wide(several, dtype))))
     return (*found, tried("batch 0", none, by.run(*_wide(none, dtype))))
 
 
 def repeatable(mine: Road, operands: Operands) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    first, second = (mine.run(*_each(np.array, operands)) for _ in range(2))
+    first = [np.array(r) if isinstance(r, np.ndarray) else r for r in mine.run(*_each(np.array, operands))]
+    second = mine.run(*_each(np.array, operands))  # which may write to the arrays that came first
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
-            return first, Finding("repeatable", REPEATABLE, note=f"{name} is another when the call is repeated")
-    return first, Finding("repeatable", EQUAL)
+            return tuple(first), Finding("repeatable", REPEATABLE, note=f"{name} is another when the call is repeated")
+    return tuple(first), Finding("repeatable", EQUAL)
 
 
 def bilinear(ties: TieMap, mine: Road, finding: Finding, dtype: str, *, ranges: Ranges, seed: int) -> Finding:

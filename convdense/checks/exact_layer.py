@@ -104,7 +104,7 @@ class Certificate(Judgement):
             f"batch {self.batch}: a proof for "
             "all real inputs of this shape, if y is bilinear in x and w plus linear in b, dx bilinear in w and dy, "
             f"dw in x and dy, db linear in dy, all {exactly}"
-        )
+        ) + (f"; where larger integers are rounded, error at most 2^{ceil(log2(self.error))}" if self.error else "")
 
     def _odds(self) -> str:
         odds = f"at most 2^{ceil(log2(self.error))}" if self.error < 1 else "not bounded, so much can hide in rounding"

@@ -65,8 +65,8 @@ def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed:
     if any(finding.refuted for finding in findings):  # whatever else is tried, it would only be wrong again
         return PoolJudged(findings, (), (), **run)
     results, repeats = repeatable(mine, reals := _reals(pool, dtype, seed))
-    three = _drawn(pool, np.random.default_rng((seed, 3)), (3, most), dtype)
-    tried = behaviour(mine, by, three, dtype, judge=lambda operands: _judge(pool, operands, dtype))
+    several = _drawn(pool, np.random.default_rng((seed, 3)), (3, most), dtype)
+    tried = behaviour(mine, by, several, dtype, judge=lambda operands: _judge(pool, operands, dtype))
     return PoolJudged(findings, (*tried, repeats), _precision(pool, by, (reals, results), dtype), **run)
 
 

@@ -73,17 +73,23 @@ def second_look(
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
         return SecondLook(findings, (), precise, odds)
     for layer in dict.fromkeys((shrunken(explainer.layer), explainer.layer)):  # a copy first, if it takes one
-        tried = _tried(layer, mine, dtype, ranges if odds else None, seed)
+        tried = _tried(layer, mine, dtype, narrow=odds > 0, seed=seed)
         if not misbehaves(tried):
             break
     return SecondLook(findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer)
 
 
-def _tried(layer: Any, mine: Road, dtype: str, ranges: Ranges | None, seed: int) -> tuple[Finding, ...]:
+def _tried(layer: Any, mine: Road, dtype: str, *, narrow: bool, seed: int) -> tuple[Finding, ...]:
     """Return what an implementation does with zeros, strides and batches of 0, 1 and 3, on the layer or a copy."""
-    ties, rng = tie(layer), np.random.default_rng((seed, 3))
-    three = draw_operands(rng, ties, 3, ranges or exact_ranges(layer, dtype, 3), dtype)
-    return behaviour(mine, direct_road(layer), three, dtype, judge=_judge(Explainer(layer, dtype)))
+    for batch in (3, 2, 1):  # the sums of three may be too long where those of one are not
+        try:
+            ranges = narrow_ranges(layer, batch) if narrow else exact_ranges(layer, dtype, batch)
+        except ValueError:
+            continue
+        if ranges is not None:
+            break
+    several = draw_operands(np.random.default_rng((seed, 3)), tie(layer), batch, ranges or Ranges(1, 1, 1, 1), dtype)
+    return behaviour(mine, direct_road(layer), several, dtype, judge=_judge(Explainer(layer, dtype)))
 
 
 def _sum_like(finding: Finding, value: Any, ties: Any, name: str) -> bool:
