@@ -63,6 +63,13 @@ def test_every_geometry_is_counted_once(family, expected):
     assert count(family) == zeros**axes + others == expected
 
 
+def test_the_readme_says_how_many_there_are():
+    words = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split()
+    line, plane, *others = map(count, FAMILIES)
+    for n in (line, plane, sum(others), line + plane + sum(others)):
+        assert f"{n:,}" in words
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_holds_no_geometry_twice_and_reaches_its_limits(family):
     some = list(geometries(family, every=1 if count(family) < 5_000 else 7))
