@@ -15,6 +15,7 @@ from typing import Any
 from convdense import __version__
 from convdense.arguments import complain, shaped
 from convdense.checks.claims import CLAIMS, Verdict, judge_claims
+from convdense.checks.formats import FORMATS
 from convdense.cli_certify import add_implementation, certified
 from convdense.cli_layer import LAYER_DEFAULTS, add_layer, add_pool, convolution
 from convdense.demo import claims_table, demo
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     prove.add_argument("--rerun", type=Path, metavar="FILE", help="repeat a certificate that --json wrote")
     prove.add_argument("--json", action="store_true", help="print JSON")
     how = prove.add_argument_group("how sure", "with --input", argument_default=argparse.SUPPRESS)
-    how.add_argument("--dtype", choices=("float64", "float32"), help="default: float64")
+    how.add_argument("--dtype", choices=tuple(FORMATS), help="default: float64; halves with --implementation")
     how.add_argument("--batch", type=int, metavar="N", help="default: 2")
     how.add_argument("--error", type=float, metavar="P", help="error probability, at most; default: 2**-64")
     how.add_argument("--method", choices=("auto", "random", "exhaustive"), help="default: auto")

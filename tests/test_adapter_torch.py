@@ -401,6 +401,28 @@ def test_an_axis_of_one_cell_may_run_backwards():
     assert [f.name for f in certificate.behaviour if not f.holds] == []
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_within_rounding_and_a_wrong_module_is_not(dtype):
+    def module(kind):
+        return kind(3, 4, (3, 2), stride=(2, 1), padding=1)
+
+    certificate = certify_module(module(nn.Conv2d), (3, 9, 8), dtype=dtype, seed=0).require()
+    assert not certificate.exact
+    assert 6 < min(p.bits for p in certificate.precision) < 16
+    assert certify_module(module(Reversed), (3, 9, 8), dtype=dtype, seed=0).refuted
+    assert certify_module(nn.MaxPool2d(2), (3, 8, 8), dtype=dtype, seed=0).require().exact
+    report = certify_model(nn.Sequential(module(nn.Conv2d), nn.MaxPool2d(2)), torch.zeros(1, 3, 9, 8), dtype=dtype)
+    assert report
+    assert "not bounded" in str(report)
+    with pytest.raises(ValueError, match="dtype: got 'int8'; needs one of"):
+        implementation(module(nn.Conv2d), dtype="int8")
+
+
+class Reversed(nn.Conv2d):
+    def forward(self, x):
+        return self._conv_forward(x, self.weight.flip(2, 3), self.bias)
+
+
 def test_gradients_do_not_need_a_mode():
     mine = implementation(conv())
     due = mine.backward(X, W, DY)
@@ -828,14 +850,14 @@ REFUSED = [
      "x: got dtype bool; needs an array of integers, float32, float64, complex64 or complex128; convert it first, "
      "e.g. with .astype(float)"),
     (run, {"w": W.astype(complex)}, TypeError,
-     "w: got dtype complex128; needs real numbers: integers, float32 or float64"),
+     "w: got dtype complex128; needs real numbers: integers, float16, float32 or float64"),
     (run, {"w": None, "b": None}, ValueError, f"w: got None; needs weights, for {TEXT}"),
     (run, {"module": pair}, TypeError, "output: got tuple from pair; needs one tensor"),
     (back, {"dy": DY[:, :, :, 1:]}, ValueError, "dy: got shape (2, 6, 9, 6); needs (2, 6, 9, 7), that of y"),
     (model_of, {"model": len}, TypeError, "model: got <built-in function len>; needs a torch.nn.Module"),
     (model_of, {"example_input": X}, TypeError,
      "example_input: got a NumPy array; needs a tensor, or a tuple of what the model takes; use torch.from_numpy"),
-    (model_of, {"dtype": "float16"}, ValueError, "dtype: got 'float16'; needs one of 'float32', 'float64'"),
+    (model_of, {"dtype": "int8"}, ValueError, "dtype: got 'int8'; needs one of 'float32', 'float64', 'float16', 'bfloat16'"),
     (model_of, {"device": "meta"}, ValueError,
      "device: got 'meta' (Cannot copy out of meta tensor; no data!); needs a device that torch finds here; "
      'use device="cpu"'),

@@ -106,4 +106,6 @@ def _odds(certificate: Certificate | NetworkCertificate) -> str:
     """Return the bound on the error probability; pools are only piecewise polynomial and have none."""
     if isinstance(certificate, NetworkCertificate):
         return f"none ({certificate.trials} trials)"
+    if certificate.error >= 1:
+        return "not bounded"
     return f"2^{ceil(log2(certificate.error))}" if certificate.error else "0"

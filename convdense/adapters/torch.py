@@ -17,6 +17,7 @@ from convdense.adapters.torch_calls import implementation
 from convdense.adapters.torch_layers import kind_of, layer_of, promised, read
 from convdense.arguments import complain
 from convdense.checks import Certificate, NetworkCertificate, certify
+from convdense.checks.formats import HALF
 from convdense.checks.report import RAISED
 from convdense.geometry import Conv, Pool
 
@@ -50,7 +51,7 @@ def certify_module(
       right as well: batch 1, read-only, non-contiguous, negative strides, zero x, zero dy, batch 3, batch 0, repeatable
     ...
     """
-    mine, layer = implementation(module, device=device), layer_of(module, in_shape)
+    mine, layer = implementation(module, device=device, dtype=_half(options)), layer_of(module, in_shape)
     certificate: Certificate | NetworkCertificate = certify(layer, mine, **options)
     return certificate
 
@@ -87,8 +88,8 @@ def certify_model(model: Any, example_input: Any, *, device: str = "cpu", **opti
     if isinstance(example_input, np.ndarray):
         needs = "a tensor, or a tuple of what the model takes"
         raise TypeError(complain("example_input", "a NumPy array", needs, "use torch.from_numpy"))
-    certify(Conv((1, 1), 1, kernel=1), **options)  # wrong options are refused here, not once per layer
-    implementation(torch.nn.Identity(), device=device)
+    one = implementation(torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half(options))
+    certify(Conv((1, 1), 1, kernel=1), one, **options)  # wrong options are refused here, not once per layer
     leaves = {name or "model": m for name, m in model.named_modules() if _understood(m) or not list(m.children())}
     with _at_rest(model):
         called = _record(model, leaves, example_input if isinstance(example_input, tuple) else (example_input,))
@@ -156,6 +157,11 @@ def _sample(tensor: Any, axes: int) -> tuple[int, ...] | None:
     return tuple(tensor.shape[-axes - 1 :]) if isinstance(tensor, torch.Tensor) else None
 
 
+def _half(options: dict[str, Any]) -> str | None:
+    """Return the dtype that tensors are turned into, where arrays cannot tell."""
+    return options["dtype"] if options.get("dtype") in HALF else None
+
+
 class _Counted:
     """An implementation that counts its calls: what is refused before the first one is no fault of its own."""
 
@@ -178,7 +184,7 @@ def _judged(
     if not _understood(module):
         return "skipped", f"{kind}: neither a convolution nor a pool of torch.nn"
     try:
-        layer, mine = read(module, in_shape), _Counted(implementation(module, device=device))
+        layer, mine = read(module, in_shape), _Counted(implementation(module, device=device, dtype=_half(options)))
     except (TypeError, ValueError) as error:
         return "skipped", f"{kind}: {error}"
     try:

@@ -9,6 +9,7 @@ import numpy as np
 from convdense.adapters.found_torch import torch
 from convdense.adapters.torch_layers import buffers, not_lazy, one_tensor, said
 from convdense.arguments import Array, choice, complain, integer, is_sequence, numeric
+from convdense.checks.formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Implementation:
     bias: Any
     layout: str
     device: str
+    dtype: str | None = None
 
     @property
     def __name__(self) -> str:
@@ -90,7 +92,9 @@ class Implementation:
         arrays = {name: _real(value, name) for name, value in given.items() if value is not None}
         common = np.result_type(*arrays.values())
         dtype = common if common.kind == "f" else np.dtype(np.float64)
-        return {n: torch.from_numpy(_plain(a.astype(dtype, copy=False))).to(self.device) for n, a in arrays.items()}
+        own = None if self.dtype is None else getattr(torch, self.dtype)
+        tensors = {n: torch.from_numpy(_plain(a.astype(dtype, copy=False))) for n, a in arrays.items()}
+        return {name: tensor.to(device=self.device, dtype=own) for name, tensor in tensors.items()}
 
 
 def _bias(module: Any) -> Any:
@@ -98,9 +102,10 @@ def _bias(module: Any) -> Any:
 
 
 def _real(value: Any, name: str) -> Array:
-    array = numeric(value, name)
-    if array.dtype.kind not in "iu" and array.dtype not in (np.float32, np.float64):
-        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers: integers, float32 or float64"))
+    array = np.asarray(value)
+    array = array if array.dtype == np.float16 else numeric(array, name)
+    if array.dtype.kind not in "iu" and array.dtype not in (np.float16, np.float32, np.float64):
+        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers: integers, float16, float32 or float64"))
     return array
 
 
@@ -128,7 +133,12 @@ def _replaceable(module: Any) -> None:
 
 
 def implementation(
-    module_or_function: Any, *, bias: bool | Sequence[int] = True, layout: str = "NCHW", device: str = "cpu"
+    module_or_function: Any,
+    *,
+    bias: bool | Sequence[int] = True,
+    layout: str = "NCHW",
+    device: str = "cpu",
+    dtype: str | None = None,
 ) -> Implementation:
     """Return a module or a function as an implementation, which `certify` and `check` take.
 
@@ -144,6 +154,8 @@ def implementation(
         the arrays that come and go here, stay in this library's order.
     device : str
         Where to run it, such as "cuda".
+    dtype : {"bfloat16", "float16", "float32", "float64"}, or None for that of the arrays
+        What tensors are turned into; NumPy has no bfloat16, whose numbers come and go in float32 arrays.
 
     Returns
     -------
@@ -170,9 +182,11 @@ def implementation(
             raise TypeError(complain("bias", repr(bias), "True, False, or the shape of b"))
         bias = tuple(integer(n, "bias", 1) for n in bias)
     choice(layout, "layout", ("NCHW", "NHWC"))
+    if dtype is not None:
+        choice(dtype, "dtype", tuple(FORMATS))
     try:
         torch.zeros(1, device=device).cpu()
     except Exception as error:
         got = f"{device!r} ({str(error).partition(chr(10))[0]})"
         raise ValueError(complain("device", got, "a device that torch finds here", 'use device="cpu"')) from None
-    return Implementation(module_or_function, bias, layout, device)
+    return Implementation(module_or_function, bias, layout, device, dtype)
