@@ -857,7 +857,8 @@ REFUSED = [
     (model_of, {"model": len}, TypeError, "model: got <built-in function len>; needs a torch.nn.Module"),
     (model_of, {"example_input": X}, TypeError,
      "example_input: got a NumPy array; needs a tensor, or a tuple of what the model takes; use torch.from_numpy"),
-    (model_of, {"dtype": "int8"}, ValueError, "dtype: got 'int8'; needs one of 'float32', 'float64', 'float16', 'bfloat16'"),
+    (model_of, {"dtype": "int8"}, ValueError,
+     "dtype: got 'int8'; needs one of 'float32', 'float64', 'float16', 'bfloat16'"),
     (model_of, {"device": "meta"}, ValueError,
      "device: got 'meta' (Cannot copy out of meta tensor; no data!); needs a device that torch finds here; "
      'use device="cpu"'),
