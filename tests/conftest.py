@@ -1,6 +1,6 @@
 """The tests as a proof: ``@pytest.mark.claim(id, ...)`` says which claims of the table a test supports.
 
-A run ends with one row per claim it met. A full run, the configured folders and nothing deselected, has a row for every
+A run ends with one row per claim it met. A full run, the configured folders and nothing left out, has a row for every
 claim, and fails where a claim has no passing test or a failing one. What was judged, and how surely, comes from the
 evidence that tests record: ``record_property(JUDGED, (claim, geometries, error, trials))``.
 """
@@ -14,13 +14,12 @@ from convdense.arguments import complain
 from convdense.checks import claims
 from convdense.tables import aligned
 
-CARRIED, JUDGED = "claims", "judged"  # properties of a test: they travel with its report, from other processes too
-SELECTIONS = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "collectonly")
-HEADER = ["claim", "passed", "failed", "geometries", "how", "error at most", "verdict"]
+CARRIED, JUDGED = "claims", "judged"  # properties of a test: plain data that travels with its report
+LEFT_OUT = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "setuponly", "collectonly")
+HEADER = ["claim", "tests", "geometries", "exhaustive or random", "error at most", "verdict", "sentence"]
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "claim(*ids): the claims of convdense.checks.claims that a test supports")
     if not hasattr(config, "workerinput"):  # one table, not one per process
         config.pluginmanager.register(Table(config), "table-of-claims")
 
@@ -28,10 +27,11 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     known = [claim.id for claim in claims.CLAIMS]
     for item in items:
-        carried = {id: None for mark in item.iter_markers("claim") for id in mark.args or ("",)}
-        for id in carried:
-            if id not in known:
-                raise pytest.UsageError(f"{item.nodeid}: {complain('claim', repr(id), 'one of ' + ', '.join(known))}")
+        carried = {name: None for mark in item.iter_markers("claim") for name in mark.args or ("",)}
+        for name in carried:
+            if name not in known:
+                message = complain("claim", repr(name), "one of " + ", ".join(known))
+                raise pytest.UsageError(f"{item.nodeid}: {message}")
         if carried:
             item.user_properties.append((CARRIED, tuple(carried)))
 
@@ -40,26 +40,38 @@ def pytest_collection_modifyitems(items):
 class Support:
     """What one claim has: tests that carry it, and the evidence they recorded."""
 
-    passed: int = 0
-    failed: int = 0
-    judged: list = field(default_factory=list)  # (geometries, error probability, exact trials)
+    outcomes: dict[str, bool] = field(default_factory=dict)  # of every test: passed, in all its phases
+    judged: dict[tuple, bool] = field(default_factory=dict)  # (test, place, geometries, error, trials): in a passed one
 
     @property
-    def held(self):
-        return self.passed > 0 and not self.failed
+    def failed(self):
+        return sum(not passed for passed in self.outcomes.values())
 
-    def row(self, id):
-        verdict = "held" if self.held else "FAILED" if self.failed else "NO PASSING TEST"
-        errors = [error for _, error, _ in self.judged if error]
-        total = sum(n for n, _, _ in self.judged)
-        kinds = {
-            "exhaustive": sum(n for n, error, trials in self.judged if not error and not trials),
-            "random": sum(n for n, error, _ in self.judged if error),
-            "exact trials": sum(n for n, _, trials in self.judged if trials),
+    @property
+    def verdict(self):
+        return "WRONG" if self.failed else "holds" if self.outcomes else "no test"
+
+    @property
+    def tests(self):
+        n = len(self.outcomes)
+        return f"{self.failed} FAILED of {n}" if self.failed else f"{n} passed"
+
+    def row(self, claim):
+        good = [judged[2:] for judged, passed in self.judged.items() if passed]
+        numbers = {
+            "exhaustive": sum(n for n, error, trials in good if not error and not trials),
+            "random": sum(n for n, error, trials in good if error or trials),
+            "FAILED": sum(judged[2] for judged, passed in self.judged.items() if not passed),
         }
-        how = ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
-        largest = f"2^{ceil(log2(max(errors)))}" if errors else "0" if total == kinds["exhaustive"] > 0 else ""
-        return [id, str(self.passed), str(self.failed), str(total), how, largest, verdict]
+        how = ", ".join(f"{n} {name}" for name, n in numbers.items() if n)
+        judged = str(sum(numbers.values()) or "none")
+        return [claim.id, self.tests, judged, how, self.error(good), self.verdict, claim.sentence]
+
+    def error(self, good):
+        """Return the largest probability that a check was fooled; exact trials come without one, so count them."""
+        errors, trials = [error for _, error, trials in good if not trials], sum(trials for *_, trials in good)
+        parts = [f"2^{ceil(log2(max(errors)))}" if max(errors) else "0"] if errors else []
+        return ", ".join(parts + ([f"unknown for {trials} exact trials"] if trials else []))
 
 
 class Table:
@@ -69,37 +81,38 @@ class Table:
         self.config = config
         self.support = {claim.id: Support() for claim in claims.CLAIMS}
         self.full = config.args_source is config.ArgsSource.TESTPATHS
-        self.full &= not any(getattr(config.option, name, None) for name in SELECTIONS)
+        self.full &= not any(getattr(config.option, name, None) for name in LEFT_OUT)
 
     def pytest_deselected(self, items):
         self.full &= not items
 
     def pytest_runtest_logreport(self, report):
-        passed = report.passed and report.when == "call"
-        for name, value in report.user_properties:
+        passed = report.when == "call" and report.passed and not hasattr(report, "wasxfail")
+        if not passed and not report.failed:
+            return  # skipped, expected to fail, or a phase that says nothing by itself
+        for place, (name, value) in enumerate(report.user_properties):
             if name == CARRIED:
-                for id in value:
-                    self.support[id].passed += passed
-                    self.support[id].failed += report.failed
-            elif name == JUDGED and passed:
-                id, *evidence = value
-                self.support[id].judged.append(tuple(evidence))
+                for carried in value:
+                    self.support[carried].outcomes[report.nodeid] = passed  # a broken teardown comes after the call
+            elif name == JUDGED:
+                carried, *evidence = value
+                self.support[carried].judged[(report.nodeid, place, *evidence)] = passed
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session, exitstatus):
-        self.full &= not (session.shouldstop or session.shouldfail)
-        if self.full and exitstatus == pytest.ExitCode.OK and self.without_support():
+        whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        self.full &= whole and not session.shouldstop and not session.shouldfail
+        if self.full and self.unsupported():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter):
-        rows = [s.row(id) for id, s in self.support.items() if not self.config.option.collectonly]
-        rows = [row for row in rows if self.full or row[1:3] != ["0", "0"]]
+        rows = [self.support[c.id].row(c) for c in claims.CLAIMS if self.full or self.support[c.id].outcomes]
         if rows:
             terminalreporter.section("claims")
             terminalreporter.write_line(aligned(HEADER, rows))
-        if self.full and self.without_support():
-            needs = complain("claims", ", ".join(self.without_support()), "a passing test each, and no failing one")
+        if self.full and self.unsupported():
+            needs = complain("claims", ", ".join(self.unsupported()), "a passing test each, and no failing one")
             terminalreporter.write_line(needs, red=True)
 
-    def without_support(self):
-        return [id for id, s in self.support.items() if not s.held]
+    def unsupported(self):
+        return [name for name, support in self.support.items() if support.verdict != "holds"]

@@ -27,6 +27,7 @@ def convmtx2(H, m, n):
     return cd.conv_matrix(H.T[None, None], (1, n, m), padding="full", flip=True)
 
 
+@pytest.mark.claim("forward", "toeplitz")
 def test_matlab_prints_this():
     T = convmtx2(np.ones((3, 3), int), 5, 5)
     assert T.shape == (49, 25)
@@ -35,6 +36,7 @@ def test_matlab_prints_this():
     assert np.array_equal(Y, MAGIC_5_FULL)
 
 
+@pytest.mark.claim("forward", "toeplitz")
 def test_matlab_counts_down_the_columns():
     """An asymmetric kernel on an image that is not square, against the definition: a full true convolution."""
     H, X = np.array([[1, 2, -3], [4, 0, 5]]), np.arange(12).reshape(3, 4) - 5
@@ -46,6 +48,7 @@ def test_matlab_counts_down_the_columns():
     assert not np.array_equal((convmtx2(H[::-1], 3, 4) @ X.ravel(order="F")).reshape(4, 6, order="F"), full)
 
 
+@pytest.mark.claim("forward", "toeplitz")
 @pytest.mark.parametrize(("mode", "padding"), [("full", "full"), ("same", "same_lower"), ("valid", "valid")])
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
 def test_scipy_builds_the_same(mode, padding, length):
@@ -55,6 +58,7 @@ def test_scipy_builds_the_same(mode, padding, length):
         assert np.array_equal(ours.toarray(), convolution_matrix(a, n, mode))
 
 
+@pytest.mark.claim("forward", "toeplitz")
 def test_scipy_prints_this():
     """The example of scipy.linalg.convolution_matrix."""
     A = cd.conv_matrix([[[-1, 4, -2]]], (1, 5), padding="same_lower", flip=True)

@@ -21,6 +21,7 @@ def bias_of(layer, b):
     return cd.tie(layer).bias.matrix(b).toarray()[:, 0]
 
 
+@pytest.mark.claim("forward")
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(layers(), seeds)
 def test_any_convolution_is_recovered_to_the_last_bit(layer, seed):
@@ -36,6 +37,7 @@ def test_any_convolution_is_recovered_to_the_last_bit(layer, seed):
     assert not found.compare(TiedDense(layer, w, b))
 
 
+@pytest.mark.claim("dx")
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(layers(), seeds)
 def test_the_backward_pass_is_the_transposed_matrix(layer, seed):
