@@ -23,7 +23,7 @@ from convdense.checks.sweep import Sweep
 from convdense.geometry.padding import MODES
 from tests.conftest import JUDGED
 
-THINNED = 701  # a prime: no number of the scope is skipped in step with it
+THINNED = 1009  # a prime: no number of the scope is skipped in step with it
 FEW = Family("a few", Scope(axes=1, input=4, kernel=2, stride=3, dilation=2, padding=1))
 FEW_TRANSPOSED = FEW._replace(name="a few, transposed", kind=ConvTranspose)
 

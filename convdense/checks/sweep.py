@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from time import perf_counter
@@ -172,12 +172,26 @@ def _results(work: Iterable[_Chunk], processes: int) -> Generator[_Judged, None,
     begun: deque[Future[_Judged]] = deque()
     try:
         for chunk in work:
-            begun.append(pool.submit(_judge, chunk))
+            with _interrupts_wait():  # it may start a process
+                begun.append(pool.submit(_judge, chunk))
             if len(begun) > AHEAD * processes:
                 yield begun.popleft().result()
         yield from (future.result() for future in begun)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment; a process started meanwhile never sees it, not even while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave_interrupts_to_the_parent() -> None:
