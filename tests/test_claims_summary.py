@@ -6,6 +6,7 @@ from convdense.checks import claims
 from convdense.checks.claims import Claim
 from tests.conftest import HEADER, Support
 
+QUICK = ("-p", "no:hypothesispytest")  # it imports all of hypothesis at the end of every run, to say nothing
 EVEN = Claim("even", "Two is an even number.", "2 with 1 + 1", (), lambda layer: None)
 ODD = Claim("odd", "Three is an odd number.", "3 with 2 + 1", (), lambda layer: None)
 TINY = {
@@ -67,7 +68,7 @@ def run(pytester, monkeypatch):
 
     def run(*arguments, cache=False, **changed):
         pytester.makepyfile(**(TINY | changed))
-        result = pytester.runpytest_inprocess(*([] if cache else ["-p", "no:cacheprovider"]), *arguments)
+        result = pytester.runpytest_inprocess(*QUICK, *([] if cache else ["-p", "no:cacheprovider"]), *arguments)
         lines = [line.rstrip() for line in result.outlines]
         header = next((line for line in lines if line.split()[:3] == HEADER[:3]), None)
         starts = [header.index(name) for name in HEADER] if header else []
@@ -157,7 +158,7 @@ def test_a_run_of_what_failed_last_is_partial(run, again):
 def test_a_run_from_another_folder_is_partial(run, pytester, monkeypatch):
     pytester.mkdir("inner").joinpath("test_inner.py").write_text("def test_inner(): pass")
     monkeypatch.chdir("inner")
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--rootdir", "..", "-c", "../tox.ini")
+    result = pytester.runpytest_inprocess(*QUICK, "-p", "no:cacheprovider", "--rootdir", "..", "-c", "../tox.ini")
     assert result.ret == pytest.ExitCode.OK
     assert "claims: got" not in result.stdout.str()
 
