@@ -228,7 +228,7 @@ DEFECTS = {  # name -> what is replaced, by what, the quantity that is wrong, an
 def test_a_defect_that_few_geometries_meet_is_seen(monkeypatch, target, defect, quantity, common):
     monkeypatch.setattr(sweep, "FAMILIES", (FEW, FEW_TRANSPOSED))
     monkeypatch.setattr(f"convdense.{target}", defect)
-    result = sweep.sweep(every=11, workers=1)
+    result = sweep.sweep(every=23, workers=1)
     assert not result
     assert 0 < result.failed < result.geometries
     assert len(result.failures) == min(result.failed, sweep.SHOWN)
