@@ -407,13 +407,12 @@ def test_half_precision_is_within_rounding_and_a_wrong_module_is_not(dtype):
         return kind(3, 4, (3, 2), stride=(2, 1), padding=1)
 
     certificate = certify_module(module(nn.Conv2d), (3, 9, 8), dtype=dtype, seed=0).require()
-    assert not certificate.exact
+    assert certificate.exact  # on integers whose sums are exact in so few bits
+    assert certificate.error <= 2**-64
     assert 6 < min(p.bits for p in certificate.precision) < 16
     assert certify_module(module(Reversed), (3, 9, 8), dtype=dtype, seed=0).refuted
     assert certify_module(nn.MaxPool2d(2), (3, 8, 8), dtype=dtype, seed=0).require().exact
-    report = certify_model(nn.Sequential(module(nn.Conv2d), nn.MaxPool2d(2)), torch.zeros(1, 3, 9, 8), dtype=dtype)
-    assert report
-    assert "not bounded" in str(report)
+    assert certify_model(nn.Sequential(module(nn.Conv2d), nn.MaxPool2d(2)), torch.zeros(1, 3, 9, 8), dtype=dtype)
     with pytest.raises(ValueError, match="dtype: got 'int8'; needs one of"):
         implementation(module(nn.Conv2d), dtype="int8")
 

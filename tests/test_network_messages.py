@@ -1310,7 +1310,7 @@ MODULES = {  # each with the functions that have no word here: they are the comm
     "geometry.features": (),
     "files": ("read_weights",),
     "checks.exact": (),
-    "checks.exact_layer": (),
+    "checks.exact_layer": ("_fits_memory",),
     "checks.exact_pool": (),
     "checks.exact_network": (),
     "checks.floats": (),

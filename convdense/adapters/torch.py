@@ -48,7 +48,7 @@ def certify_module(
       dx  equal
       dw  equal
       db  equal
-      right as well: batch 1, read-only, non-contiguous, negative strides, zero x, zero dy, batch 3, batch 0, repeatable
+      right as well: batch 1, read-only, ...
     ...
     """
     mine, layer = implementation(module, device=device, dtype=_half(options)), layer_of(module, in_shape)

@@ -13,7 +13,7 @@ import numpy as np
 from convdense.arguments import Array
 from convdense.checks.formats import EXACT, FORMATS
 from convdense.checks.ranges import Ranges
-from convdense.checks.report import BILINEAR, EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding, Raised
+from convdense.checks.report import BILINEAR, CHANGED, EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding, Raised
 from convdense.checks.roads import READS, Operands, Results, Road
 from convdense.checks.trials import draw_operands
 from convdense.tiemap import TieMap
@@ -30,13 +30,20 @@ def behaviour(
     right = by.run(*_wide(one, dtype))
 
     def tried(name: str, operands: Operands, expected: Results) -> Finding:
-        return _first(name, _run(mine, operands), expected, judge(operands))
+        before = _each(np.array, operands)
+        finding = _first(name, _run(mine, operands), expected, judge(before))
+        unchanged = (np.array_equal(a, np.asarray(now)) for a, now in zip(before, operands, strict=True))
+        if not finding.refuted and not all(unchanged):
+            return Finding(name, CHANGED, note="an operand was written to in place")
+        return finding
 
-    found = [tried("batch 1", _each(np.array, one), right)]
+    found, kept = [tried("batch 1", _each(np.array, one), right)], _run(mine, _each(np.array, one))
     changes: tuple[Callable[[Array], Array], ...] = (_locked, np.asfortranarray, _negative)
     if not found[0].refuted:  # else they would fail for the same reason
         found += [tried(name, _each(change, one), right) for name, change in zip(LAYOUTS, changes, strict=True)]
     found += _of_zeros(mine, one, right, judge)
+    if not any(finding.refuted for finding in found):  # other calls have been made since
+        found.append(_first("results kept", kept, right, judge(one)))
     found.append(tried(f"batch {len(several[0])}", several, by.run(*_wide(several, dtype))))
     return (*found, tried("batch 0", none, by.run(*_wide(none, dtype))))
 
@@ -72,6 +79,8 @@ def bilinear(ties: TieMap, mine: Road, finding: Finding, dtype: str, *, ranges: 
 
         zero, p, q = f(0 * base[i]), f(base[i]), f(other[i])
         pairs = ((f(base[i] + other[i]) + zero, p + q, "f(p + q)"), (f(-base[i]) + p, 2 * zero, "f(-p)"))
+        if not all(np.isfinite(a).all() for pair in pairs for a in pair[:2]):
+            return finding
         for left, there, what in pairs:
             size = max(float(np.abs(a).max(initial=0)) for a in (zero, p, q))
             slack = 64 * ties.n_entries * FORMATS[dtype].unit_roundoff * size  # far above what rounding can do
@@ -90,6 +99,9 @@ def _of_zeros(mine: Road, one: Operands, right: Results, judge: Callable[[Operan
     yield _first("zero x", (y, dw), (nothing[0] + bias, nothing[2]), judge(empty), ("y", "dw"))
     _, *gradients = _run(mine, silent)
     yield _first("zero dy", gradients, nothing[1:], judge(silent), QUANTITIES[1:])
+    if w is not None and w.size:
+        y, dx, *_ = _run(mine, (x, 0 * w, b, dy))
+        yield _first("zero w", (y, dx), (nothing[0] + bias, nothing[1]), judge((x, 0 * w, b, dy)), ("y", "dx"))
 
 
 def _first(name: str, got: Any, expected: Any, judge: Judge, names: Any = QUANTITIES) -> Finding:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from convdense.arguments import Array
+from convdense.axis import Axis
 from convdense.checks.formats import format_of
 from convdense.checks.roads import Operands, size_road
 from convdense.ties import tie
@@ -39,15 +40,23 @@ def unit_roundoff(dtype: Any) -> float:
 
 
 def terms(layer: Any, batch: int) -> dict[str, Array]:
-    """Return how many products each entry of y, dx, dw and db sums, counted on the tie map (y: one more, the bias)."""
+    """Return how many products each entry of y, dx, dw and db sums, counted on the tie map (y: one more, the bias).
+
+    A coefficient that is no power of two is one more rounding in every product.
+    """
     ties = tie(layer)
-    counts = ties.counts()
+    counts, more = ties.counts(), int(any(map(_rounds, ties.axes)))
     return {
-        "y": counts.outputs + 1,
-        "dx": counts.inputs,
-        "dw": counts.weights * batch,
+        "y": counts.outputs + 1 + more,
+        "dx": counts.inputs + more,
+        "dw": counts.weights * batch + more,
         "db": ties.bias.counts().weights * batch,
     }
+
+
+def _rounds(axis: Axis) -> bool:
+    """Tell whether a product with one of the axis' coefficients may round."""
+    return axis.coefficients is not None and bool((np.frexp(axis.coefficients)[0] % 0.5 != 0).any())
 
 
 def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> dict[str, Array]:
@@ -65,7 +74,8 @@ def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> d
         sizes = size_road(layer).run(_size(x), _size(w), None if b is None else _size(b), _size(dy))
     counts = terms(layer, len(operands[0]))
     named = dict(zip(counts, sizes, strict=True))
-    return {name: _bound(counts[name], named[name], dtype) for name, dtype in dtypes.items()}
+    some = {name: dtype for name, dtype in dtypes.items() if named[name] is not None}  # without a b there is no db
+    return {name: _bound(counts[name], named[name], dtype) for name, dtype in some.items()}
 
 
 def _bound(n: Array, size: Array, dtypes: Any) -> Array:

@@ -99,10 +99,11 @@ def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> D
 def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
     """Do what `diagnose` does for somebody's pool, on integers small enough to tie."""
     forward, backward, _ = pool_functions(implementation)
-    unit, calls = whole(network(pool)), []
+    unit, calls, sign = whole(network(pool)), [], isinstance(pool, MaxPool) - isinstance(pool, MinPool)
     for k in range(2 * DRAWS):  # ties in some, none in others
         rng, most = np.random.default_rng((seed, k)), 3 if k % 2 else 10_000
         x, dy = (rng.integers(-most, most + 1, (BATCH, *s)) for s in (pool.in_shape, pool.out_shape))
+        x = x - (k % 3 == 2) * sign * 2**20  # where zeros would win, if something stood for absent cells
         calls.append(Call(unit * x.astype(float), NONE, NONE, unit * dy.astype(float)))
     explanations = []
     for name in ("y", "dx"):

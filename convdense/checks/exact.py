@@ -54,8 +54,8 @@ def certify(
         ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not judged. For a pool
         ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged itself.
     dtype : {"float64", "float32"}, of an implementation also {"float16", "bfloat16"}
-        The integers are drawn so small that every sum is exact in it, in any order; in the last two they are exact, and
-        sums are within rounding. NumPy has no bfloat16: its numbers are held in float32 arrays.
+        The integers are drawn so small that every sum is exact in it, in any order; in the last two, where that cannot
+        be, sums are within rounding. NumPy has no bfloat16: its numbers are held in float32 arrays.
     batch : int
         Samples per random trial.
     error : float

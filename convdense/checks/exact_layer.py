@@ -1,19 +1,19 @@
 """certify for one layer with weights: its certificate, how sure it is, and how to ask again."""
 
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, log2, prod
 from secrets import randbits
 from typing import Any
 
 import numpy as np
 
-from convdense.arguments import choice, complain, integer
+from convdense.arguments import choice, complain, integer, physical_memory
 from convdense.checks.formats import EXACT, HALF
 from convdense.checks.precision import Precision, lines, misbehaves, sound
 from convdense.checks.ranges import Ranges, exact_ranges, limited
 from convdense.checks.report import Finding, Judgement
 from convdense.checks.roads import needs_implementation, two_roads
-from convdense.checks.rounding import Explainer, bits_per_trial
+from convdense.checks.rounding import Explainer, bits_of_all, bits_per_trial
 from convdense.checks.second_look import second_look
 from convdense.checks.trials import exhaustive, exhaustive_calls, random
 from convdense.plain import layer_to_plain, plain_to_layer
@@ -34,11 +34,12 @@ class Certificate(Judgement):
     method : str
         "random" or "exhaustive" (every pair of basis vectors).
     dtype, batch, trials, seed
-        What to repeat; seed is None for "exhaustive". The last trial of an implementation has one sample more.
+        What to repeat; seed is None for "exhaustive".
     ranges : Ranges
         The largest integers drawn.
     error : float
-        Upper bound on the probability that a wrong implementation passes, over the seed; 0 for "exhaustive".
+        Upper bound on the probability that a wrong implementation passes, over the seed; 0 for "exhaustive", but where
+        larger integers are rounded and equality was seen on random narrow ones.
     behaviour : tuple of Finding
         Of an implementation: zeros, batches of 0, 1 and 3, strided and read-only arrays, the same call twice. To raise
         on an empty batch or on such arrays is reported, not held against it.
@@ -109,11 +110,13 @@ class Certificate(Judgement):
     def _odds(self) -> str:
         odds = f"at most 2^{ceil(log2(self.error))}" if self.error < 1 else "not bounded, so much can hide in rounding"
         exactly = "evaluated exactly" if self.exact or not self else "up to rounding, an edge lost or added"
+        rounds = any("larger ones are rounded" in finding.note for finding in self.findings)
+        narrow = "; what rounds was judged on integers of 8 bits" if rounds else ""
         return (
             f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}: error probability {odds}, "
             f"if the outputs are polynomials of degree at most 2 in the drawn integers, {exactly}; "
             f"a relative error below 2^{ceil(log2(self.resolution))} in one product can pass; "
-            f"over seeds drawn at random, here {self.seed}"
+            f"over seeds drawn at random, here {self.seed}{narrow}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -169,6 +172,7 @@ def certify_bilinear(
     dtype, batch = _arguments(dtype, batch, error, method, seed)
     choice(dtype, "dtype", (*EXACT, *HALF) if theirs else EXACT)
     ties, ranges = tie(layer), exact_ranges(layer, dtype, batch)
+    _fits_memory(ties, batch)
     calls = exhaustive_calls(ties, batch)
     if method == "exhaustive" and max(calls, 20 * batch * max(ties.shape)) > EXHAUSTIVE_CALLS:  # all basis vectors
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
@@ -182,8 +186,7 @@ def certify_bilinear(
         method, seed = "random", randbits(64 + ceil(-log2(error))) if seed is None else int(seed)
         trials = ceil(-log2(error) / bits_per_trial(min(ranges)))
         findings = random(ties, mine, by, dtype, trials=trials, seed=seed, **how)
-        allowed = max(explainer.allowed.values(), default=0.0) if explainer else 0.0
-        reached = max(2 ** (-bits_per_trial(min(ranges), allowed) * trials), 5e-324)
+        reached = max(2 ** (-bits_of_all(ranges, explainer.allowed if explainer else {}) * trials), 5e-324)
     run: dict[str, Any] = {"road": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": float(error)}
     run |= {"method": method, "seed": seed, "trials": trials, "ranges": ranges}
     if explainer is None:
@@ -192,6 +195,18 @@ def certify_bilinear(
     odds = max(reached, look.error)
     more = {"behaviour": look.behaviour, "precision": look.precision, "tried_on": look.tried_on}
     return Certificate(layer, look.findings, error=odds, **more, **run)
+
+
+def _fits_memory(ties: Any, batch: int) -> None:
+    """Refuse what does not fit: operands and results of one trial on both roads, in float64."""
+    sizes = prod(ties.in_shape) * batch, prod(ties.out_shape) * batch, ties.n_weights
+    size, memory = 4 * 8 * sum(sizes), physical_memory()
+    if memory is not None and size > memory:
+        got, needs = (
+            f"operands and results of {size / 1e9:,.1f} GB",
+            f"at most the physical memory, {memory / 1e9:,.1f} GB",
+        )
+        raise MemoryError(complain("layer", got, needs, "certify a smaller copy: fewer cells, the same numbers"))
 
 
 def _arguments(dtype: Any, batch: Any, error: Any, method: Any, seed: Any) -> tuple[str, int]:

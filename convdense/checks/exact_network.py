@@ -11,6 +11,7 @@ from convdense.arguments import Array, choice, complain, integer
 from convdense.build import network
 from convdense.checks.exact_pool import judge_pool
 from convdense.checks.formats import EXACT, FORMATS
+from convdense.checks.pool_roads import DIRECT_POOL
 from convdense.checks.precision import Precision, lines, misbehaves, sound
 from convdense.checks.ranges import PRECISION, limited
 from convdense.checks.report import EQUAL, Finding, Judgement, compare
@@ -77,7 +78,7 @@ class NetworkCertificate(Judgement):
     @property
     def compared(self) -> str:
         """What was compared with what."""
-        return f"{self.road} against {DIRECT_TWIN}"
+        return f"{self.road} against {DIRECT_TWIN if self.road == DENSE_NETWORK else DIRECT_POOL}"
 
     @property
     def how(self) -> str:

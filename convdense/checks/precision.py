@@ -57,7 +57,8 @@ class Precision:
         text = f"{self.name} 2^{-self.bits:.1f}" if self.unit else f"{self.name} exact"
         if self.verdict == WRONG:
             like = next((f", as in {name}" for name, bits in NAMES.items() if abs(self.bits - bits) < NEAR), "")
-            text += f", wrong: its dtype explains at most 2^{log2(self.allowed):.1f}{like}"
+            small = "an entry is off by more than its bound" if self.unit <= self.allowed else ""
+            text += f", wrong: {small or f'its dtype explains at most 2^{log2(self.allowed):.1f}'}{like}"
         return text if self.verdict in (WITHIN, WRONG) else f"{text} ({self.verdict})"
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,19 +159,25 @@ def _entries(ties: TieMap, operands: Operands, name: str, seed: int) -> Iterator
             e = ties.copies(position) if name == "dw" else ties.bias.copies(position)
             terms += len(x) * len(e.col)
             left = flat_x[:, e.col] if name == "dw" else np.ones((len(x), len(e.col)))
-            yield position, (left * _coefficients(e)).ravel(), flat_dy[:, e.row].ravel()
+            times = _exactly(e.coefficient, left)
+            yield position, times.ravel(), np.tile(flat_dy[:, e.row], times.shape[1] // max(1, len(e.col))).ravel()
             continue
         e = ties.row(position) if name == "y" else ties.column(position)
         terms += len(x) * len(e.col)
-        weights = flat_w[e.index] * _coefficients(e)
+        weights = _exactly(e.coefficient, flat_w[None, e.index])[0]
         bias = flat_b[ties.bias.row(position).index] if name == "y" and b is not None else flat_b[:0]  # times 1
         for n in range(len(x)):
             cells = flat_x[n, e.col] if name == "y" else flat_dy[n, e.row]
+            cells = np.tile(cells, len(weights) // len(cells)) if len(cells) else cells
             yield (n, *position), np.append(weights, bias), np.append(cells, np.ones(len(bias)))
 
 
-def _coefficients(entries: Any) -> Any:
-    return 1.0 if entries.coefficient is None else entries.coefficient
+def _exactly(coefficients: Array | None, values: Array) -> Array:
+    """Return (rows, entries) values times their coefficients; exactly, as two numbers each: (rows, 2 entries)."""
+    if coefficients is None:
+        return values
+    wide = np.broadcast_to(coefficients.astype(np.float64), values.shape)
+    return np.concatenate(_products(wide, values.astype(np.float64)), axis=1)
 
 
 def _products(a: Array, b: Array) -> tuple[Array, Array]:

@@ -28,7 +28,7 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
     """Return the largest integers whose sums of products stay exact in any order: within 2**24 or 2**53.
 
     The number of terms is counted on the tie map: per output (with bias), per input, per weight and bias times batch.
-    In float16 and bfloat16 the integers are exact, and their sums finite.
+    In float16 and bfloat16, if sums are too long for that, the integers are exact and their sums finite.
 
     Raises
     ------
@@ -42,8 +42,11 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
     Ranges(x=73, w=398, b=29054, dy=73)
     """
     bits = FORMATS[dtype].bits
-    exact, most = _LIMITS.get(dtype, (2**bits, 2**bits))
+    exact, most = 2**bits, 2**bits
     found = _ranges(layer, batch, exact, most)
+    if found is None and dtype in _LIMITS:
+        exact, most = _LIMITS[dtype]
+        found = _ranges(layer, batch, exact, most)
     if found is None:
         got = f"sums of {max(longest_sums(tie(layer), batch).values()):,} terms"
         needs = f"at most {exact // _scale(tie(layer)):,}, up to where {dtype} counts exactly"

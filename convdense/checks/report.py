@@ -170,7 +170,7 @@ def compare(
         return Finding(name, RAISED, note=str(got))
     try:
         got, expected = _numbers(got, name, dtype), np.asarray(expected)
-    except (TypeError, ValueError) as error:  # objects, text, rows of different lengths
+    except Exception as error:  # objects, text, rows of different lengths, what will not become an array
         return Finding(name, DTYPE, note=str(error))
     if got.shape != expected.shape:
         return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed")
@@ -187,7 +187,7 @@ def compare(
 def _numbers(value: Any, name: str, dtype: Any) -> Array:
     """Return an array of numbers, no narrower than the dtype that is needed."""
     array = as_array(value, name)
-    if dtype is not None and not np.can_cast(dtype, array.dtype):
+    if dtype is not None and (not np.can_cast(dtype, array.dtype) or array.dtype.kind == "c"):
         raise TypeError(f"{array.dtype} where {np.dtype(dtype)} is needed")
     return array.astype(np.float32) if array.dtype == np.float16 else numeric(array, name)
 

@@ -10,6 +10,7 @@ import numpy as np
 from convdense.arguments import Array
 from convdense.checks.bounds import rounding_bounds
 from convdense.checks.normwise import mean_square_unit, normwise_bound
+from convdense.checks.ranges import Ranges
 from convdense.checks.report import NORMWISE, QUANTITIES, UNDECIDED, WITHIN, Finding, compare
 from convdense.checks.roads import Explain, Operands, size_road
 
@@ -69,15 +70,34 @@ def bits_per_trial(m: float, allowed: float = 0.0) -> float:
     """Return -log2 of the probability that one trial on integers up to m lets an edge that is wrong pass.
 
     Two different polynomials of degree 2 agree at a random point of S = 2 m + 1 values per variable with probability at
-    most ``2 / S`` (Schwartz, Zippel). Where differences up to B are allowed, a difference ``a v + r`` in one operand v,
-    whose slope a is itself an integer form in the other, stays within B with probability at most ``(2 B / A + 1) / S``
-    once ``|a| >= A``, and ``|a| < A`` has at most ``(2 A + 1) / S``: for A = sqrt(B) together ``(4 sqrt(B) + 2) / S``.
+    most ``2 / S`` (Schwartz, Zippel). Where differences up to B are allowed, what was wrong before it was rounded by as
+    much stays within 2 B: a difference ``a v + r`` in one operand v, whose slope a is itself an integer form in the
+    other, does so with probability at most ``(4 B / A + 1) / S`` once ``|a| >= A``, and ``|a| < A`` has at most
+    ``(2 A + 1) / S``: for A = sqrt(2 B) together ``(4 sqrt(2 B) + 2) / S``.
 
     Examples
     --------
-    >>> bits_per_trial(32767.5), bits_per_trial(32767.5, allowed=0.25), bits_per_trial(1, allowed=4.0)
+    >>> bits_per_trial(32767.5), bits_per_trial(32767.5, allowed=0.125), bits_per_trial(1, allowed=4.0)
     (15.0, 14.0, 0.0)
     """
     if not isfinite(allowed):
         return 0.0
-    return max(0.0, log2((2 * m + 1) / (4 * sqrt(allowed) + 2)))
+    return max(0.0, log2((2 * m + 1) / (4 * sqrt(2 * allowed) + 2)))
+
+
+def bits_of_linear(m: float, allowed: float = 0.0) -> float:
+    """Return the same for a difference that is linear in one operand alone, as in a bias: ``(4 B + 1) / S``.
+
+    Examples
+    --------
+    >>> bits_of_linear(63.5), bits_of_linear(63.5, allowed=0.25)
+    (7.0, 6.0)
+    """
+    return max(0.0, log2((2 * m + 1) / (4 * allowed + 1))) if isfinite(allowed) else 0.0
+
+
+def bits_of_all(ranges: Ranges, allowed: dict[str, float]) -> float:
+    """Return what one trial is worth: the least over all quantities, each with what it had to be allowed."""
+    bits = [bits_per_trial(min(ranges), max(allowed.values(), default=0.0))]
+    bits += [bits_of_linear(m, allowed[name]) for name, m in (("y", ranges.b), ("db", ranges.dy)) if name in allowed]
+    return min(bits)

@@ -110,7 +110,8 @@ def _kind(finding: Finding, ties: Any, mine: Road, repeats: Finding, run: tuple[
         return replace(finding, verdict=REPEATABLE, note=repeats.note)
     dtype, ranges, seed = run
     try:
-        return bilinear(ties, mine, finding, dtype, ranges=ranges, seed=seed)
+        with np.errstate(all="ignore"):  # what is not finite is no evidence
+            return bilinear(ties, mine, finding, dtype, ranges=ranges, seed=seed)
     except Exception:  # it takes no zeros, or no batch of one: then it stays wrong
         return finding
 
