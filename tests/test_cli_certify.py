@@ -142,9 +142,9 @@ POOLS = {
 def test_a_pool_is_certified(run, options, layer):
     assert run(f"certify {options} --seed 3") == (0, f"{certify(layer, seed=3)}\n", "")
     status, out, _ = run(f"certify {options} --seed 3 --implementation mylayers:Mine")
-    assert (status, out.splitlines()[0]) == (0, f"{layer!r}: Mine against direct twin")
+    assert (status, out.splitlines()[0]) == (0, f"{layer!r}: Mine against direct pooling")
     status, out, _ = run(f"certify {options} --seed 3 --implementation mylayers:Last --layout NHWC")
-    assert (status, out.splitlines()[0]) == (0, f"{layer!r}: Last against direct twin")
+    assert (status, out.splitlines()[0]) == (0, f"{layer!r}: Last against direct pooling")
 
 
 # implementations
