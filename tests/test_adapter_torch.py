@@ -15,9 +15,9 @@ from convdense.checks.report import CHANGED, EQUAL, WRONG
 
 torch = pytest.importorskip("torch", reason="PyTorch, which this adapter is for, is not installed")
 
-from convdense.adapters import found_torch, model_report, torch_calls, torch_layers  # noqa: E402
-from convdense.adapters import torch as adapter  # noqa: E402
-from convdense.adapters.torch import (  # noqa: E402
+from convdense.adapters import found_torch, model_report, torch_calls, torch_layers  # noqa: E402  (after the skip)
+from convdense.adapters import torch as adapter  # noqa: E402  (after the skip)
+from convdense.adapters.torch import (  # noqa: E402  (after the skip)
     ModelReport,
     certify_model,
     certify_module,
@@ -539,7 +539,7 @@ act         ReLU: neither a convolution nor a pool of torch.nn
 flat        Flatten: neither a convolution nor a pool of torch.nn
 head        Linear: neither a convolution nor a pool of torch.nn
 
-never called: spare"""  # noqa: E501
+never called: spare"""  # noqa: E501  (a table as printed)
 
 
 @pytest.fixture(scope="module")

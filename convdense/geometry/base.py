@@ -29,7 +29,7 @@ class Numbers:
 
     def __repr__(self) -> str:
         """Return the call that makes this layer; options at their defaults are left out."""
-        values = {f.name: _shortest(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        values = {f.name: _shortest(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]  # every geometry is a dataclass
         shown = [repr(self.in_shape)]
         shown += [f"{k}={v!r}" for k, v in values.items() if k != "in_shape" and v != self._default(k, values)]
         return f"{type(self).__name__}({', '.join(shown)})"
