@@ -109,10 +109,12 @@ def convolve_backward(layer: Layer, x: Any, w: Any, dy: Any) -> ConvolutionGradi
     known(layer)
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     if isinstance(layer, ConvTranspose):
-        dx = _correlate(layer, _pad(layer, dy), w.conj())
+        padded, small = _pad(layer, dy), x.conj()
+        dx = _correlate(layer, padded, w.conj())
     else:
+        padded, small = _pad(layer, x.conj()), dy
         dx = _unpad(layer, _stamp(layer, dy, w.conj()), layer.in_spatial)
-    dw, shared = weight_gradient(layer, x, dy), tuple(range(len(layer.bias_shape) + 1, dy.ndim))
+    dw, shared = _pair(layer, padded, small), tuple(range(len(layer.bias_shape) + 1, dy.ndim))
     return ConvolutionGradients(dx if had_batch else dx[0], dw, dy.sum(axis=(0, *shared), dtype=dy.dtype))
 
 

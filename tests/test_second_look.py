@@ -765,8 +765,7 @@ def test_a_difference_that_is_linear_in_the_bias_is_counted_for_what_it_is():
     certificates = [
         cd.certify(small, (forward, backward), dtype="bfloat16", method="random", seed=s) for s in range(40)
     ]
-    passed = [c for c in certificates if c]
-    assert len(passed) <= max(1, sum(c.error for c in passed) * 2)
+    assert sum(map(bool, certificates)) <= sum(c.error for c in certificates)  # what is claimed, on average
 
 
 # The parts themselves

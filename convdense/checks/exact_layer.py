@@ -9,9 +9,9 @@ import numpy as np
 
 from convdense.arguments import choice, complain, integer, physical_memory
 from convdense.checks.formats import EXACT, HALF
-from convdense.checks.precision import Precision, lines, misbehaves, sound
+from convdense.checks.precision import Examined, Precision, lines
 from convdense.checks.ranges import Ranges, exact_ranges, limited
-from convdense.checks.report import Finding, Judgement
+from convdense.checks.report import Finding
 from convdense.checks.roads import needs_implementation, two_roads
 from convdense.checks.rounding import Explainer, bits_of_all, bits_per_trial
 from convdense.checks.second_look import second_look
@@ -24,7 +24,7 @@ EXHAUSTIVE_CALLS = 100_000
 
 
 @dataclass(frozen=True)
-class Certificate(Judgement):
+class Certificate(Examined):
     """What `certify` found; true if y, dx, dw and db are equal bit for bit, or within rounding, and all else holds.
 
     Attributes
@@ -71,15 +71,6 @@ class Certificate(Judgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: Any = None
-
-    @property
-    def refuted(self) -> bool:
-        """Whether some quantity, or behaviour that is required, is wrong; precision apart."""
-        return super().refuted or misbehaves(self.behaviour)
-
-    def __bool__(self) -> bool:
-        """Return whether every quantity holds, as precise as its dtype, and all required behaviour is right."""
-        return super().__bool__() and sound(self.behaviour, self.precision)
 
     @property
     def compared(self) -> str:

@@ -12,9 +12,9 @@ from convdense.build import network
 from convdense.checks.exact_pool import judge_pool
 from convdense.checks.formats import EXACT, FORMATS
 from convdense.checks.pool_roads import DIRECT_POOL
-from convdense.checks.precision import Precision, lines, misbehaves, sound
+from convdense.checks.precision import Examined, Precision, lines
 from convdense.checks.ranges import PRECISION, limited
-from convdense.checks.report import EQUAL, Finding, Judgement, compare
+from convdense.checks.report import EQUAL, Finding, compare
 from convdense.checks.roads import DENSE_NETWORK, DIRECT_TWIN, needs_implementation, pool_functions
 from convdense.checks.sizes import bit_budget, whole
 from convdense.dense_steps import Absolute, Step, back_through
@@ -27,7 +27,7 @@ DRAWS = 3  # of each
 
 
 @dataclass(frozen=True)
-class NetworkCertificate(Judgement):
+class NetworkCertificate(Examined):
     """What `certify` found on a pool or a network; true if everything is equal bit for bit in every trial.
 
     Attributes
@@ -65,15 +65,6 @@ class NetworkCertificate(Judgement):
     met: tuple[float, float] | None = None
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
-
-    @property
-    def refuted(self) -> bool:
-        """Whether some quantity, or behaviour that is required, is wrong; precision apart."""
-        return super().refuted or misbehaves(self.behaviour)
-
-    def __bool__(self) -> bool:
-        """Return whether everything is equal or within rounding, behaviour and precision too."""
-        return super().__bool__() and sound(self.behaviour, self.precision)
 
     @property
     def compared(self) -> str:

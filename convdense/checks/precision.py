@@ -15,7 +15,7 @@ from convdense.checks.behaviour import LAYOUTS
 from convdense.checks.bounds import gamma
 from convdense.checks.formats import FORMATS, rounded_to
 from convdense.checks.normwise import mean_square_unit, normwise_bound
-from convdense.checks.report import NORMWISE, RAISED, UNDECIDED, WITHIN, WRONG, Finding
+from convdense.checks.report import NORMWISE, RAISED, UNDECIDED, WITHIN, WRONG, Finding, Judgement
 from convdense.checks.roads import Operands
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -64,6 +64,22 @@ class Precision:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         return asdict(self)
+
+
+class Examined(Judgement):
+    """A judgement that also holds somebody's code to its behaviour and its precision."""
+
+    behaviour: tuple[Finding, ...]
+    precision: tuple[Precision, ...]
+
+    @property
+    def refuted(self) -> bool:
+        """Whether some quantity, or behaviour that is required, is wrong; precision apart."""
+        return super().refuted or misbehaves(self.behaviour)
+
+    def __bool__(self) -> bool:
+        """Return whether every quantity holds, as precise as its dtype, and all required behaviour is right."""
+        return super().__bool__() and sound(self.behaviour, self.precision)
 
 
 def sound(behaviour: tuple[Finding, ...], precise: tuple[Precision, ...]) -> bool:

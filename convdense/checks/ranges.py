@@ -49,7 +49,8 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
         found = _ranges(layer, batch, exact, most)
     if found is None:
         got = f"sums of {max(longest_sums(tie(layer), batch).values()):,} terms"
-        needs = f"at most {exact // _scale(tie(layer)):,}, up to where {dtype} counts exactly"
+        until = "counts exactly" if exact == 2**bits else "stays far from overflow"
+        needs = f"at most {exact // _scale(tie(layer)):,}, up to where {dtype} {until}"
         raise ValueError(complain("layer", got, needs, 'use dtype="float64", a smaller batch or a smaller layer'))
     return found
 

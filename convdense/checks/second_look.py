@@ -11,7 +11,7 @@ from convdense.checks.behaviour import behaviour, bilinear, repeatable
 from convdense.checks.formats import EXACT, FORMATS
 from convdense.checks.precision import Precision, misbehaves, precision, reals
 from convdense.checks.ranges import Ranges, exact_ranges, narrow_ranges
-from convdense.checks.report import EQUAL, REPEATABLE, WRONG, Finding, compare
+from convdense.checks.report import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding, compare
 from convdense.checks.roads import Operands, Road, direct_road
 from convdense.checks.rounding import Explainer, bits_per_trial
 from convdense.checks.shrunken import shrunken
@@ -54,7 +54,7 @@ def second_look(
     ties = tie(explainer.layer)
     operands = reals(ties, dtype, seed)
     results, repeats = repeatable(mine, operands)
-    named = {f.name: (f, results[("y", "dx", "dw", "db").index(f.name)]) for f in findings}
+    named = {f.name: (f, results[QUANTITIES.index(f.name)]) for f in findings}
     usable = {name: value for name, (f, value) in named.items() if _sum_like(f, value, ties, name)}
     precise = precision(explainer.layer, operands, usable, dtype, seed)
     coarse = {p.name for p in precise if p.verdict == WRONG and named[p.name][0].verdict == WRONG}
