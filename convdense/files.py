@@ -56,17 +56,18 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays to an .npz file by name; an older file stays as it was until this one is whole."""
-    _check_path("path", path, (".npz",))
-    with _beside(path) as file:
+    check_name("path", path, (".npz",))
+    with beside(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes a name for allow_pickle
 
 
 def check_output(path: Path) -> None:
     """Refuse a file name that says no known format, or lies in no folder."""
-    _check_path("output", path, FORMATS)
+    check_name("output", path, FORMATS)
 
 
-def _check_path(name: str, path: Path, formats: Sequence[str]) -> None:
+def check_name(name: str, path: Path, formats: Sequence[str]) -> None:
+    """Refuse a file name of another format, or one that lies in no folder or is one."""
     if path.suffix not in formats:
         raise ValueError(complain(name, str(path), "a name that ends in " + " or ".join(formats)))
     if path.is_dir():
@@ -82,7 +83,7 @@ def save_matrix(path: Path, matrix: sp.csr_array) -> None:
     """
     check_output(path)
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    with _beside(path) as file, _progress(file, size if path.suffix == ".npz" else None) as counted:
+    with beside(path) as file, _progress(file, size if path.suffix == ".npz" else None) as counted:
         if path.suffix == ".npz":
             sp.save_npz(counted, matrix, compressed=False)
         else:
@@ -93,8 +94,15 @@ def save_matrix(path: Path, matrix: sp.csr_array) -> None:
             mmwrite(counted, matrix, precision=digits)
 
 
+def save_bytes(path: Path, data: bytes, formats: Sequence[str]) -> None:
+    """Write a file whose name ends in one of the formats; an older file stays as it was until this one is whole."""
+    check_name("path", path, formats)
+    with beside(path) as file:
+        file.write(data)
+
+
 @contextmanager
-def _beside(path: Path) -> Iterator[BinaryIO]:
+def beside(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file in the same folder; rename it to path on success, remove it on failure."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -4,13 +4,15 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, tie
+from convdense.cells import cells
 from convdense.labels import letter, numbered
+from convdense.palette import COLOURS, MASKED, contrast, mixed
 from convdense.plots import gradient, gradient_steps, mask, matrix, tied
-from convdense.plots.small import CELLS_LIMIT, COLOURS, MASKED, held_by
+from convdense.plots.small import CELLS_LIMIT
 
 FIRST = Conv((1, 3, 3), 1, kernel=2)
 REFLECTED = Conv((1, 2), 1, kernel=3, padding=1, padding_mode="reflect")  # the padded input: i2 i1 i2 i1
@@ -61,7 +63,7 @@ def ready(layer, seed=0):
 def test_every_cell_of_the_matrix_shows_the_letters_of_its_weights(layer):
     expected = {cell: "+".join(letter(k) for k in weights) for cell, weights in holding(layer).items()}
     assert texts(matrix(layer)) == expected
-    assert {cell: [k for k, _ in entries] for cell, entries in held_by(tie(layer)).items()} == holding(layer)
+    assert {cell: [k for k, _ in entries] for cell, entries in cells(tie(layer).entries()).items()} == holding(layer)
 
 
 def test_coefficients_stand_before_their_letters():
@@ -142,8 +144,9 @@ def test_cells_held_at_zero_are_grey_and_no_others(layer):
 
 def test_a_cell_of_several_weights_mixes_their_colours():
     shown = colours(matrix(REFLECTED))
-    a, b, c = (np.array(to_rgb(colour)) for colour in COLOURS[:3])
-    assert np.array_equal(shown, [[b, (a + c) / 2], [(a + c) / 2, b]])
+    a, b, c = COLOURS[:3]
+    both = to_rgb(mixed([a, c]))
+    assert np.array_equal(shown, [[to_rgb(b), both], [both, to_rgb(b)]])
 
 
 @on_layers
@@ -347,6 +350,5 @@ def test_letters_stay_readable_on_their_colour(layer):
     shown = colours(ax)
     for text in ax.texts:
         column, row = text.get_position()
-        dark = float(np.dot(shown[row, column], (0.299, 0.587, 0.114))) < 0.5
-        assert text.get_color() == ("white" if dark else "black")
-    assert {text.get_color() for text in matrix(FIRST).texts} == {"white", "black"}
+        assert contrast(text.get_color(), to_hex(shown[row, column])) >= 4.5
+    assert {text.get_color() for text in matrix(FIRST).texts} == {"#FFFFFF", "#000000"}

@@ -4,18 +4,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from convdense.arguments import Array, complain, finite, shaped
-from convdense.labels import letter, numbered, term, total
+from convdense.cells import cells, fill, mark
+from convdense.labels import letter, numbered
 from convdense.layers import TiedDense
+from convdense.palette import MASKED, ink
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
-# Paul Tol's "muted": distinguishable with every common colour blindness; beyond nine, letters alone tell ties apart.
-COLOURS = ("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
-MASKED = "#DDDDDD"
 CELLS_LIMIT = 10_000
 
 
@@ -47,11 +46,10 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     """
     ties = tie(layer)
     ax = _grid(ties, ax, "matrix: one letter, one weight")
-    held = held_by(ties)
     colours = np.full((*ties.shape, 3), to_rgb(MASKED))
-    for (row, col), entries in held.items():
-        colours[row, col] = np.mean([to_rgb(COLOURS[k % len(COLOURS)]) for k, _ in entries], axis=0)
-        _write(ax, (row, col), _letters(entries), colours[row, col])
+    for (row, col), entries in cells(ties.entries()).items():
+        colours[row, col] = to_rgb(fill(entries))
+        _write(ax, (row, col), mark(entries), colours[row, col])
     ax.imshow(colours, aspect="equal")
     return ax
 
@@ -59,9 +57,9 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
 def mask(layer: Any, ax: Axes | None = None) -> Axes:
     """Draw the layer's mask: white where an edge may carry a weight, grey where it is held at zero."""
     ties = tie(layer)
-    ax = _grid(ties, ax, f"mask: {len(held_by(ties))} of {ties.shape[0] * ties.shape[1]} edges exist")
+    ax = _grid(ties, ax, f"mask: {len(cells(ties.entries()))} of {ties.shape[0] * ties.shape[1]} edges exist")
     colours = np.full((*ties.shape, 3), to_rgb(MASKED))
-    for cell in held_by(ties):
+    for cell in cells(ties.entries()):
         colours[cell] = 1.0
     ax.imshow(colours, aspect="equal")
     return ax
@@ -73,13 +71,13 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
     values = _real(values, ties.shape, layer)
     title = "masked: edges that exist" if masked else "dense gradient: every edge"
     ax = _grid(ties, ax, title)
-    colours, held = _diverging(values), held_by(ties)
+    colours, held = _diverging(values), cells(ties.entries())
     for cell in np.ndindex(*ties.shape):
         if masked and cell not in held:
             colours[cell] = to_rgb(MASKED)
         else:
-            mark = _letters(held[cell]) if masked else ""
-            _write(ax, cell, f"{mark}\n{_number(values[cell])}".strip(), colours[cell])
+            letters = mark(held[cell]) if masked else ""
+            _write(ax, cell, f"{letters}\n{_number(values[cell])}".strip(), colours[cell])
     ax.imshow(colours, aspect="equal")
     return ax
 
@@ -134,22 +132,6 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
     return figure
 
 
-def held_by(ties: TieMap) -> dict[tuple[int, int], list[tuple[int, Any]]]:
-    """Return (weight, coefficient) of every entry of every cell that holds any: several where taps meet."""
-    cells: dict[tuple[int, int], list[tuple[int, Any]]] = {}
-    entries = ties.entries()
-    numbers = [1] * len(entries.row) if entries.coefficient is None else entries.coefficient.tolist()
-    parts = zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), numbers, strict=True)
-    for row, col, k, number in parts:
-        cells.setdefault((row, col), []).append((k, number))
-    return cells
-
-
-def _letters(entries: list[tuple[int, Any]]) -> str:
-    """Return what a cell holds: a, a+b, -a, or 1/2 a."""
-    return total([term(number, letter(k)) for k, number in entries]).replace(" + ", "+").replace("- ", "-")
-
-
 def _real(values: Any, shape: tuple[int, ...], layer: Any) -> Array:
     """Return the numbers to draw, real and finite, of this shape."""
     array = finite(shaped(values, "values", shape, layer), "values")
@@ -196,8 +178,7 @@ def _diverging(values: Array) -> Array:
 
 def _write(ax: Axes, cell: tuple[int, ...], text: str, behind: Array) -> None:
     row, col = cell
-    dark = float(np.dot(behind, (0.299, 0.587, 0.114))) < 0.5
-    ax.text(col, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black", zorder=3)
+    ax.text(col, row, text, ha="center", va="center", fontsize=8, color=ink(to_hex(tuple(behind))), zorder=3)
 
 
 def _number(value: Any) -> str:
