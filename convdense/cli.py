@@ -1,4 +1,4 @@
-"""The command line: demo, explain, matrix, certify. Results on stdout, notes on stderr, exit status 0, 1 or 2."""
+"""The command line: its commands. Results on stdout, notes on stderr, exit status 0, 1 or 2."""
 
 import argparse
 import json
@@ -15,9 +15,9 @@ from typing import Any
 from convdense import __version__
 from convdense.arguments import complain, shaped
 from convdense.checks.claims import CLAIMS, Verdict, judge_claims
-from convdense.checks.formats import FORMATS
-from convdense.cli_certify import add_implementation, certified
-from convdense.cli_layer import LAYER_DEFAULTS, add_layer, add_pool, convolution
+from convdense.cli_certify import add_certify, certified
+from convdense.cli_explore import add_explore, write_page
+from convdense.cli_layer import LAYER_DEFAULTS, add_layer, convolution
 from convdense.demo import claims_table, demo
 from convdense.equations import equations
 from convdense.files import check_output, read_weights, save_matrix
@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(run=_explain)
 
+    page = commands.add_parser("explore", help="write a page on which a small layer can be pointed at")
+    add_explore(page)
+    page.set_defaults(run=_explore)
+
     store = commands.add_parser("matrix", help="write the sparse matrix of a layer to a file")
     add_layer(store)
     store.add_argument("--weights", type=Path, required=True, metavar="W.npy", help="an array of the weight shape")
@@ -68,21 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     store.set_defaults(run=_matrix)
 
     prove = commands.add_parser("certify", help="prove that a layer's dense form, or your code, is the convolution")
-    add_layer(prove, required=False)
-    add_pool(prove)
-    add_implementation(prove)
-    prove.add_argument("--claims", action="store_true", help="judge the table of claims instead of one layer")
-    prove.add_argument(
-        "--all", action="store_true", help="with --claims: then every geometry of a small scope, minutes"
-    )
-    prove.add_argument("--rerun", type=Path, metavar="FILE", help="repeat a certificate that --json wrote")
-    prove.add_argument("--json", action="store_true", help="print JSON")
-    how = prove.add_argument_group("how sure", "with --input", argument_default=argparse.SUPPRESS)
-    how.add_argument("--dtype", choices=tuple(FORMATS), help="default: float64; halves with --implementation")
-    how.add_argument("--batch", type=int, metavar="N", help="default: 2")
-    how.add_argument("--error", type=float, metavar="P", help="error probability, at most; default: 2**-64")
-    how.add_argument("--method", choices=("auto", "random", "exhaustive"), help="default: auto")
-    how.add_argument("--seed", type=int, metavar="N", help="default: fresh entropy, recorded")
+    add_certify(prove)
     prove.set_defaults(run=_certify)
     return parser
 
@@ -107,6 +97,11 @@ def _explain(arguments: argparse.Namespace) -> int:
         f"{ties.n_weights} weights in {ties.n_entries} places\n"
     )
     print(text)
+    return HELD
+
+
+def _explore(arguments: argparse.Namespace) -> int:
+    write_page(arguments)
     return HELD
 
 

@@ -9,20 +9,34 @@ from typing import Any
 
 from convdense.arguments import complain
 from convdense.checks import Certificate, NetworkCertificate, certify
+from convdense.checks.formats import FORMATS
 from convdense.checks.roads import DENSE, DENSE_NETWORK
 from convdense.cli_import import implementation, somebodys_code
-from convdense.cli_layer import pool_or_layer
+from convdense.cli_layer import add_layer, add_pool, pool_or_layer
 
 Verdict = Certificate | NetworkCertificate
 _KINDS: dict[Any, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
 
 
-def add_implementation(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name somebody's implementation."""
-    group = parser.add_argument_group("your own code")
+def add_certify(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `certify`: a layer, somebody's implementation of it, other things to judge, and how sure."""
+    add_layer(parser, required=False)
+    add_pool(parser)
+    own = parser.add_argument_group("your own code")
     text = "an object with forward and backward, two functions, or a class or function of the layer that makes one"
-    group.add_argument("--implementation", metavar="MODULE:OBJECT", help=f"judge this: {text}")
-    group.add_argument("--layout", choices=("NCHW", "NHWC"), help="NHWC: hand x, y, dx and dy over channels last")
+    own.add_argument("--implementation", metavar="MODULE:OBJECT", help=f"judge this: {text}")
+    own.add_argument("--layout", choices=("NCHW", "NHWC"), help="NHWC: hand x, y, dx and dy over channels last")
+    parser.add_argument("--claims", action="store_true", help="judge the table of claims instead of one layer")
+    every = "with --claims: then every geometry of a small scope, minutes"
+    parser.add_argument("--all", action="store_true", help=every)
+    parser.add_argument("--rerun", type=Path, metavar="FILE", help="repeat a certificate that --json wrote")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    how = parser.add_argument_group("how sure", "with --input", argument_default=argparse.SUPPRESS)
+    how.add_argument("--dtype", choices=tuple(FORMATS), help="default: float64; halves with --implementation")
+    how.add_argument("--batch", type=int, metavar="N", help="default: 2")
+    how.add_argument("--error", type=float, metavar="P", help="error probability, at most; default: 2**-64")
+    how.add_argument("--method", choices=("auto", "random", "exhaustive"), help="default: auto")
+    how.add_argument("--seed", type=int, metavar="N", help="default: fresh entropy, recorded")
 
 
 def certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[Verdict, str]:

@@ -36,7 +36,7 @@ def read_weights(path: Path) -> Array:
 def as_path(path: Any) -> Path:
     """Return the path that a text or a path names."""
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(complain("path", repr(path), "the name of an .npz file"))
+        raise TypeError(complain("path", repr(path), "the name of a file"))
     return Path(path)
 
 

@@ -61,6 +61,7 @@ FLOORS = {
     "": (7, 1),  # convdense/__init__.py gathers the public names: only what stands above may import from it
     "cli": (8, 0),
     "cli_certify": (8, 0),
+    "cli_explore": (8, 0),
     "cli_import": (8, 0),
     "cli_layer": (8, 0),
     "__main__": (8, 0),

@@ -1215,7 +1215,7 @@ OWN_LAYERS = [
     (absolute, {"start": 4}, ValueError, "start: got 4; needs at most 3, the size of axis 1", {"start": 3}),
     (absolute, {"stop": 4}, ValueError, "stop: got 4; needs at most 3, the size of axis 1", {"stop": 2}),
     (absolute, {"slope_at_zero": 5}, ValueError, "slope_at_zero: got 5; needs 1, -1 or 0", {"slope_at_zero": -1}),
-    (saved_to, {"path": 3}, TypeError, "path: got 3; needs the name of an .npz file", {"path": Path("no/where.npz")}),
+    (saved_to, {"path": 3}, TypeError, "path: got 3; needs the name of a file", {"path": Path("no/where.npz")}),
     (run_again, {"seed": None}, ValueError, "seed: got None; needs the seed the trials were drawn with", {"seed": 1}),
     (run_again, {"bits": 7}, ValueError, f"certificate: got 12 trials, 7 bits; {EDITED}", {"bits": 5}),
     (run_again, {"trials": 1}, ValueError, f"certificate: got 1 trials, 5 bits; {EDITED}", {"trials": 12}),

@@ -1,0 +1,137 @@
+"""The drawings of the page, as SVG: the matrix with its non-zero cells, and the sheets of input, weights and output."""
+
+from collections.abc import Iterable, Sequence
+from math import prod
+
+from convdense.cells import Held, fill, mark
+from convdense.labels import letter, numbered
+from convdense.palette import COLOURS, colour, ink
+from convdense.sheets import sheet
+from convdense.tiemap import TieMap
+
+UNIT = 20  # SVG units per cell: text of a tenth of a unit is not drawn everywhere
+READABLE = 18  # pixels a cell needs for its name
+MATRIX_WIDTH, SHEET_WIDTH = 1120, 260  # pixels that a drawing may take before its cells shrink
+LARGEST_CELL, LARGEST_PIXEL = 30, 34  # pixels
+LONG = 2  # letters that fit a cell at full size
+
+
+def drawings(ties: TieMap, held: dict[tuple[int, int], Held]) -> dict[str, str]:
+    """Return the four drawings by name; `held` says what the cells of the matrix hold."""
+    rows, cols = ties.shape
+    letters = [letter(k) for k in range(ties.n_weights)]
+    kinds = [_kind(colour(k)) for k in range(ties.n_weights)]
+    return {
+        "matrix": _matrix(ties, held),
+        "input": _sheet("input", ties.in_shape, numbered("i", cols), ["p"] * cols),
+        "kernel": _sheet("kernel", ties.weight_shape, letters, kinds),
+        "output": _sheet("output", ties.out_shape, numbered("o", rows), ["p"] * rows),
+    }
+
+
+def _sheet(name: str, shape: Sequence[int], names: list[str], kinds: list[str]) -> str:
+    """Draw an array, a square per pixel, in C order, named where there is room."""
+    laid = sheet(shape)
+    size = max(2.0, min(LARGEST_PIXEL, SHEET_WIDTH / max(laid.width, laid.height)))
+    at = list(zip(laid.x.tolist(), laid.y.tolist(), strict=True))
+    squares = "".join(f'<path class="{kind}" d="{_square(x, y)}"/>' for (x, y), kind in zip(at, kinds, strict=True))
+    texts = ""
+    if size >= READABLE:
+        texts = "".join(
+            f'<text class="{kind}" {_middle(x, y)}>{text}</text>'
+            for (x, y), kind, text in zip(at, kinds, names, strict=True)
+        )
+    box = (-2, -2, UNIT * laid.width + 4, UNIT * laid.height + 4)
+    return _svg(name, box, size, f"<g>{squares}</g><g>{texts}</g>")
+
+
+def _matrix(ties: TieMap, held: dict[tuple[int, int], Held]) -> str:
+    """Draw the matrix: one grey rectangle, its non-zero cells, and lines between the blocks."""
+    rows, cols = ties.shape
+    size = max(1.0, min(LARGEST_CELL, MATRIX_WIDTH / cols))
+    readable = size >= READABLE
+    parts = [f'<rect id="ground" width="{UNIT * cols}" height="{UNIT * rows}"/>', '<g id="cells">']
+    looks = [(cell, _kind(fill(entries)), entries) for cell, entries in held.items()]
+    parts += [f'<path {_look(kind)} d="{_square(col, row)}"/>' for (row, col), kind, _ in looks]
+    parts += ['</g><g id="bands"><rect id="across"/><rect id="down"/></g>', _lines(ties), '<g id="letters">']
+    if readable:
+        parts += [
+            f"<text {_look(kind, mark(entries))} {_middle(col, row)}>{mark(entries)}</text>"
+            for (row, col), kind, entries in looks
+        ]
+    parts += ['</g><g id="numbers"></g><rect id="cursor"/>', _names(ties) if readable else ""]
+    levels = 2 + (ties.in_shape[0] > 1 and len(ties.in_shape) > 1)  # of names above the matrix
+    left, top = (2 * UNIT, levels * UNIT) if readable else (2, 2)
+    box = (-left, -top, UNIT * cols + left + 2, UNIT * rows + top + 2)
+    return _svg("matrix", box, size, "".join(parts), "" if readable else "fine")
+
+
+def _lines(ties: TieMap) -> str:
+    """Draw thin lines between rows of pixels, thick ones between channels."""
+    rows, cols = ties.shape
+    drawn = []
+    for name, depth in (("thin", -1), ("thick", 1)):
+        down, right = prod(ties.out_shape[depth:]), prod(ties.in_shape[depth:])
+        across = (f"M0 {UNIT * k}h{UNIT * cols}" for k in range(0, rows + 1, down))
+        along = (f"M{UNIT * k} 0v{UNIT * rows}" for k in range(0, cols + 1, right))
+        drawn.append(f'<path class="{name}" d="{"".join((*across, *along))}"/>')
+    return "".join(drawn)
+
+
+def _names(ties: TieMap) -> str:
+    """Name the pixels on both sides, and above them the rows of the input they belong to."""
+    rows, cols = ties.shape
+    outputs = (_text(-UNIT, UNIT * k + 10, name) for k, name in enumerate(numbered("o", rows)))
+    inputs = (_text(UNIT * k + 10, -10, name) for k, name in enumerate(numbered("i", cols)))
+    return f'<g class="names">{"".join((*outputs, *inputs, *_groups(ties.in_shape)))}</g>'
+
+
+def _groups(shape: tuple[int, ...]) -> Iterable[str]:
+    """Name the rows of the input, and its channels where it has several, over the columns that are theirs."""
+    if len(shape) > 2:
+        for k in range(prod(shape[:-1])):
+            yield _text(UNIT * (k + 0.5) * shape[-1], -30, f"row {k % shape[-2] + 1}")
+    if len(shape) > 1 and shape[0] > 1:
+        width = UNIT * prod(shape[1:])
+        for k in range(shape[0]):
+            yield _text(width * (k + 0.5), -50, f"channel {k + 1}")
+
+
+def _svg(name: str, box: tuple[float, ...], size: float, inside: str, kind: str = "sheet") -> str:
+    """Return an SVG whose cells are `size` pixels wide; the script makes it a thing to point at."""
+    width, height = (round(n * size / UNIT, 1) for n in box[2:])
+    view = " ".join(f"{n:g}" for n in box)
+    return (
+        f'<svg id="{name}" class="{kind}" viewBox="{view}" width="{width:g}" height="{height:g}" role="img" '
+        f'aria-labelledby="{name}-caption">{inside}</svg>'
+    )
+
+
+def palette_rules() -> str:
+    """Return the style of the palette: a class per colour, with black or white letters."""
+    rules = (f".c{n} {{ fill: {look}; }} text.c{n} {{ fill: {ink(look)}; }}" for n, look in enumerate(COLOURS))
+    return "\n".join(rules) + "\n"
+
+
+def _kind(look: str) -> str:
+    """Return the class of a colour of the palette, or the colour itself where it is a mixture."""
+    return f"c{COLOURS.index(look)}" if look in COLOURS else look
+
+
+def _look(kind: str, text: str = "") -> str:
+    """Return the class and colour of a cell, or of the text on it, smaller where it is long."""
+    classes = [kind] * (not kind.startswith("#")) + ["long"] * (len(text) > LONG)
+    named = f'class="{" ".join(classes)}"' if classes else ""
+    return named if not kind.startswith("#") else f'{named} fill="{ink(kind) if text else kind}"'
+
+
+def _square(x: int, y: int) -> str:
+    return f"M{UNIT * x} {UNIT * y}h{UNIT}v{UNIT}h-{UNIT}z"
+
+
+def _middle(x: int, y: int) -> str:
+    return f'x="{UNIT * x + UNIT // 2}" y="{UNIT * y + UNIT // 2}"'
+
+
+def _text(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:g}" y="{y:g}">{text}</text>'

@@ -1,0 +1,171 @@
+"""The page: the drawings, the numbers they come from, the style and the script, in one file that asks for nothing."""
+
+import json
+import re
+import webbrowser
+from base64 import b64encode
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from convdense.arguments import Array, complain, finite, numeric
+from convdense.cells import cells
+from convdense.entries import Entries
+from convdense.explorer.drawing import drawings, palette_rules
+from convdense.files import as_path, save_bytes
+from convdense.layers import TiedDense
+from convdense.tiemap import TieMap
+from convdense.ties import tie
+
+ENTRIES_LIMIT = 20_000  # what a browser answers within a blink
+HEIGHT = 860  # pixels of the frame in a notebook
+
+
+@dataclass(frozen=True)
+class Page:
+    """One self-contained HTML page; a notebook shows it in a frame that can reach nothing else.
+
+    Parameters
+    ----------
+    title : str
+    html : str
+        The whole document.
+    """
+
+    title: str
+    html: str
+
+    def save(self, path: Path | str) -> Path:
+        """Write the page to an .html file, whole or not at all, and return its path.
+
+        Raises
+        ------
+        ValueError
+            For another ending, or a folder that does not exist.
+        """
+        name = as_path(path)
+        save_bytes(name, self.html.encode(), (".html",))
+        return name
+
+    def open(self, path: Path | str) -> Path:
+        """Write the page to an .html file and open it in the browser."""
+        saved = self.save(path)
+        webbrowser.open(saved.resolve().as_uri())
+        return saved
+
+    def _repr_html_(self) -> str:
+        """Return a sandboxed frame: its script runs, and can touch neither the notebook nor the network."""
+        inside, title = escape(self.html), escape(self.title)
+        size = f'width="100%" height="{HEIGHT}"'
+        return f'<iframe sandbox="allow-scripts" title="{title}" {size} frameborder="0" srcdoc="{inside}"></iframe>'
+
+    def __repr__(self) -> str:
+        """Return title and size."""
+        return f"Page({self.title!r}, {len(self.html.encode()):,} bytes)"
+
+
+def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = None) -> Page:
+    """Return a page on which every entry, pixel and weight of a layer answers what it is and where its copies are.
+
+    Parameters
+    ----------
+    layer : Conv, ConvTranspose, LocallyConnected, TieMap, TiedDense, or anything `tie` knows
+        A TiedDense shows the values of its weights too.
+    x, dy : arrays of one sample, or None
+        Input and upstream gradient of the gradients shown; None: integers from -3 to 3, always the same.
+    title : str or None
+        Heading of the page; None: the layer. It is text, whatever it contains.
+
+    Returns
+    -------
+    Page
+        ``.save(path)``, ``.open(path)``, ``.html``; shown as it is in a notebook.
+
+    Raises
+    ------
+    ValueError
+        If the layer has more than `ENTRIES_LIMIT` entries, or x or dy has another shape.
+    TypeError
+        For x or dy that are not real numbers, and for what `tie` does not know.
+
+    Examples
+    --------
+    >>> from convdense import Conv
+    >>> explore(Conv((1, 5, 5), out_channels=1, kernel=3)).html.count("<svg")
+    4
+    """
+    w = layer.w if isinstance(layer, TiedDense) else None
+    layer = layer.layer if isinstance(layer, TiedDense) else layer
+    ties = tie(layer)
+    if ties.n_entries > ENTRIES_LIMIT:
+        needs = f"at most {ENTRIES_LIMIT:,} to be pointed at one by one"
+        do = "look at convdense.plots.density(layer), or explore a smaller layer of the same kind"
+        raise ValueError(complain("layer", f"{ties.n_entries:,} entries", needs, do))
+    if title is not None and not isinstance(title, str):
+        raise TypeError(complain("title", repr(title), "text, or None for the layer's own"))
+    rng = np.random.default_rng(0)
+    numbers = {
+        "x": _numbers(rng.integers(-3, 4, ties.in_shape) if x is None else x, "x", ties.in_shape),
+        "dy": _numbers(rng.integers(-3, 4, ties.out_shape) if dy is None else dy, "dy", ties.out_shape),
+        "w": None if w is None else _numbers(w, "w", ties.weight_shape),
+    }
+    name = repr(layer) if title is None else title
+    return Page(name, _document(name, ties, numbers))
+
+
+def _document(title: str, ties: TieMap, numbers: dict[str, Any]) -> str:
+    entries = ties.entries()
+    held = cells(entries)
+    script, style, template = (_read(f"explorer.{kind}") for kind in ("js", "css", "html"))
+    style += palette_rules()
+    rows, cols = ties.shape
+    return Template(template).substitute(
+        title=escape(title),
+        policy=f"default-src 'none'; img-src data:; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "base-uri 'none'; form-action 'none'",
+        style=style,
+        script=script,
+        data=json.dumps(_data(ties, entries) | numbers, separators=(",", ":")),
+        edges=f"{rows:,} x {cols:,} = {rows * cols:,}",
+        zeros=f"{rows * cols - len(held):,}",
+        places=f"{ties.n_entries:,}",
+        weights=f"{ties.n_weights:,}",
+        **drawings(ties, held),
+    )
+
+
+def _data(ties: TieMap, entries: Entries) -> dict[str, Any]:
+    """Return what the script reads: the entries of the tie map as they are, and the shapes."""
+    factors = None if entries.coefficient is None else [str(Fraction(c)) for c in entries.coefficient.tolist()]
+    parts = {"row": entries.row.tolist(), "col": entries.col.tolist(), "weight": entries.index.tolist()}
+    shapes = {"inShape": ties.in_shape, "outShape": ties.out_shape, "weightShape": ties.weight_shape}
+    return {"shape": ties.shape, **shapes, **parts, "coefficient": factors}
+
+
+def _numbers(values: Any, name: str, shape: tuple[int, ...]) -> list[float]:
+    """Return the numbers of one sample, flattened, real and finite."""
+    array: Array = numeric(values, name)
+    if array.shape not in (shape, (1, *shape)):
+        raise ValueError(complain(name, f"shape {array.shape}", f"{shape}, one sample"))
+    if array.dtype.kind == "c":
+        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "explore .real or .imag"))
+    flat: list[float] = finite(array, name).ravel().tolist()
+    return flat
+
+
+def _read(name: str) -> str:
+    """Return a file of this folder without the indentation and the lines of comment that a page need not carry."""
+    text = files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return re.sub(r"(?m)^\s*(//.*\n\s*)*", "", text)
+
+
+def _hash(text: str) -> str:
+    """Return the source that a content security policy allows: this text and no other."""
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
