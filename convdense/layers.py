@@ -239,6 +239,11 @@ class TiedDense:
         return f"TiedDense({self.layer!r})"
 
 
+@tie.register
+def _(layer: TiedDense) -> TieMap:
+    return layer.ties
+
+
 def _columns(samples: Array) -> Array:
     """Flatten (batch, *shape) to (features, batch), as a matrix wants to be multiplied."""
     return samples.reshape(len(samples), prod(samples.shape[1:])).T

@@ -7,12 +7,12 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, tie
+from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, convolve_backward, tie
 from convdense.cells import cells
 from convdense.labels import letter, numbered
 from convdense.palette import COLOURS, MASKED, contrast, mixed
 from convdense.plots import gradient, gradient_steps, mask, matrix, tied
-from convdense.plots.small import CELLS_LIMIT
+from convdense.plots.grids import CELLS_LIMIT
 
 FIRST = Conv((1, 3, 3), 1, kernel=2)
 REFLECTED = Conv((1, 2), 1, kernel=3, padding=1, padding_mode="reflect")  # the padded input: i2 i1 i2 i1
@@ -88,12 +88,9 @@ def test_numbers_that_do_not_fit_the_layer_are_not_drawn(draw, values, error, te
     assert str(refusal.value).startswith(text)
 
 
-def test_the_tied_gradient_is_coloured_by_its_values():
-    shown = colours(tied(TieMap.from_index([[0, 1, 2]]), np.array([-4.0, 0.0, 4.0]))).reshape(-1, 3)
-    least, none, most = shown
-    assert least[0] > least[2]  # orange
-    assert most[2] > most[0]  # purple
-    assert none[0] == pytest.approx(none[2], abs=0.02)
+def test_the_tied_gradient_has_the_colours_of_its_weights():
+    shown = colours(tied(Conv((1, 5, 5), 1, kernel=3), np.arange(9).reshape(1, 1, 3, 3)))
+    assert [tuple(c) for c in shown.reshape(-1, 3)] == [to_rgb(c) for c in COLOURS]
 
 
 def test_the_letters_of_the_question():
@@ -167,23 +164,69 @@ def test_pixels_are_named_on_the_axes_and_blocks_parted_by_black_lines(layer, dr
     rows, cols = ties.shape
     assert [t.get_text() for t in ax.get_yticklabels()] == numbered("o", rows)
     assert [t.get_text() for t in ax.get_xticklabels()] == numbered("i", cols)
-    lines = {"across": {}, "down": {}}
-    for line in ax.lines:
-        (x0, x1), (y0, y1) = line.get_data()
-        assert (x0, x1) == (0, 1) or (y0, y1) == (0, 1)
-        way, at = ("across", y0) if (x0, x1) == (0, 1) else ("down", x0)
-        lines[way][at] = line.get_color()
-    black = {way: sorted(at for at, colour in found.items() if colour == "black") for way, found in lines.items()}
-    assert sorted(lines["across"]) == [k - 0.5 for k in range(rows + 1)]
-    assert sorted(lines["down"]) == [k - 0.5 for k in range(cols + 1)]
-    assert black["across"] == [k - 0.5 for k in range(0, rows + 1, ties.out_shape[-1])]
-    assert black["down"] == [k - 0.5 for k in range(0, cols + 1, ties.in_shape[-1])]
+    lines = drawn_lines(ax)
+    assert sorted(at for at, _ in lines["across"]) == [k - 0.5 for k in range(rows + 1)]
+    assert sorted(at for at, _ in lines["down"]) == [k - 0.5 for k in range(cols + 1)]
+    assert black(lines["across"]) == [k - 0.5 for k in range(0, rows + 1, ties.out_shape[-1])]
+    assert black(lines["down"]) == [k - 0.5 for k in range(0, cols + 1, ties.in_shape[-1])]
+
+
+def drawn_lines(ax):
+    """Return {"across": [(place, colour)], "down": ...}; every line goes from one end of the matrix to the other."""
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    found = {"across": [], "down": []}
+    for collection in ax.collections:
+        (colour,) = {to_hex(c) for c in collection.get_colors()}
+        for (x, y), (to_x, to_y) in collection.get_segments():
+            assert (x, to_x) == (x0, x1) or (y, to_y) == (y1, y0)
+            found["across" if y == to_y else "down"].append((y if y == to_y else x, colour))
+    return found
+
+
+def black(lines):
+    return sorted(at for at, colour in lines if colour == "#000000")
 
 
 def test_the_block_lines_of_the_question_stand_between_rows_of_pixels():
-    black = [line.get_data() for line in matrix(FIRST).lines if line.get_color() == "black"]
-    assert sorted(y[0] for x, y in black if list(x) == [0, 1]) == [-0.5, 1.5, 3.5]
-    assert sorted(x[0] for x, y in black if list(y) == [0, 1]) == [-0.5, 2.5, 5.5, 8.5]
+    lines = drawn_lines(matrix(FIRST))
+    assert black(lines["across"]) == [-0.5, 1.5, 3.5]
+    assert black(lines["down"]) == [-0.5, 2.5, 5.5, 8.5]
+
+
+NAMED = {  # layer: the names above the matrix, at the middle of what they name
+    Conv((1, 3, 3), 1, kernel=2): {1: "row 1", 4: "row 2", 7: "row 3"},
+    Conv((2, 2, 3), 1, kernel=2): {
+        1: "row 1",
+        2.5: "channel 1",
+        4: "row 2",
+        7: "row 1",
+        8.5: "channel 2",
+        10: "row 2",
+    },
+    Conv((2, 1, 3), 1, kernel=(1, 2)): {1: "channel 1\nrow 1", 4: "channel 2\nrow 1"},
+    Conv((2, 5), 1, kernel=2): {2: "channel 1", 7: "channel 2"},
+    Conv((1, 5), 1, kernel=2): {},
+    TieMap.from_index([[0, 1, 1]]): {},
+    Conv((2, 1, 2, 3), 1, kernel=1): {
+        1: "row 1",
+        2.5: "channel 1\nslice 1\n",
+        4: "row 2",
+        7: "row 1",
+        8.5: "channel 2\nslice 1\n",
+        10: "row 2",
+    },
+}
+
+
+@pytest.mark.parametrize(("layer", "names"), NAMED.items(), ids=map(repr, NAMED))
+def test_rows_and_channels_of_the_input_are_named_above(layer, names):
+    ax = matrix(layer)
+    tops = (zip(top.get_xticks(), top.get_xticklabels(), strict=True) for top in ax.child_axes)
+    shown = {at: label.get_text() for top in tops for at, label in top}
+    assert {at: text.rstrip("\n") for at, text in shown.items()} == {at: t.rstrip("\n") for at, t in names.items()}
+    heights = {at: text.count("\n") for at, text in shown.items()}  # an outer name stands a line higher
+    assert all(heights[at] == 0 for at, text in shown.items() if text.startswith("row"))
+    assert all("\n" in text for text in shown.values() if text.startswith("slice"))
 
 
 @on_layers
@@ -241,7 +284,7 @@ NUMBERS = {
 def test_integers_are_printed_whole_and_other_numbers_short(value, text):
     ties = TieMap.from_index([[0, 1]])
     assert texts(gradient(ties, np.array([[value, 2.0]]), masked=False)) == {(0, 0): text, (0, 1): "2"}
-    assert texts(tied(ties, np.array([value, 2])))[0, 0].startswith(f"a\n{text}\n(1 cop")
+    assert texts(tied(ties, np.array([value, 2])))[0, 0].startswith(f"a\n{text} (1 cop")
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan], ids=str)
@@ -260,38 +303,115 @@ def test_the_tied_gradient_shows_each_sum_with_its_letter_and_copies(layer):
     sums, copies = tied_layer.backward(x, dy).dw, tie(layer).counts().weights.ravel()
     ax, width = tied(layer, sums), layer.weight_shape[-1]
     cells = {divmod(k, width): (letter(k), str(v), str(copies[k])) for k, v in enumerate(sums.ravel().tolist())}
-    form = re.compile(r"([a-z]+)\n(-?\d+)\n\((\d+) cop(?:y|ies)\)")
+    form = re.compile(r"([a-z]+)\n(-?\d+) \((\d+) cop(?:y|ies)\)")
     assert {cell: form.fullmatch(text).groups() for cell, text in texts(ax).items()} == cells
     assert colours(ax).shape == (sums.size // width, width, 3)
     assert (list(ax.get_xticks()), list(ax.get_yticks())) == ([], [])
 
 
-def test_the_whole_argument_is_one_figure_of_four():
-    layer, x, dy = ready(FIRST)
+def parts_of(figure):
+    """Return {title: axes} of a figure, the signs between them aside."""
+    titled = [ax for ax in figure.axes if ax.get_title()]
+    assert len({ax.get_title() for ax in titled}) == len(titled)
+    return {ax.get_title(): ax for ax in titled}
+
+
+DENSE, MASK, SUMS = "dense gradient: every edge", "masked: edges that exist", "tied: the sum over each letter"
+DIRECT, EQUAL = "the direct convolution's gradient", "difference: equal"
+
+
+def number_after(text):
+    """Return the number of a cell: after its letter, after the equals sign, before how many copies there are."""
+    return int(text.split("\n")[-1].split("= ")[-1].split(" (")[0])
+
+
+@on_layers
+def test_the_whole_argument_is_one_figure(layer):
+    layer, x, dy = ready(layer)
     figure, steps = gradient_steps(layer, x, dy), layer.gradient_steps(x, dy)
-    parts = [
-        matrix(FIRST),
-        gradient(FIRST, steps.dense, masked=False),
-        gradient(FIRST, steps.masked, masked=True),
-        tied(FIRST, steps.tied),
-    ]
+    parts, direct = parts_of(figure), not isinstance(layer.layer, TieMap)
     assert isinstance(figure, Figure)
-    assert [texts(ax) for ax in figure.axes] == [texts(ax) for ax in parts]
-    assert [ax.get_title() for ax in figure.axes] == [ax.get_title() for ax in parts]
-    assert all(np.array_equal(colours(ax), colours(part)) for ax, part in zip(figure.axes, parts, strict=True))
-    assert len({ax.get_title() for ax in figure.axes}) == 4
+    assert list(parts) == [DENSE, MASK, SUMS, *([DIRECT, EQUAL] if direct else [])]
+    assert texts(parts[DENSE]) == texts(gradient(layer, steps.dense, masked=False))
+    assert texts(parts[MASK]) == texts(gradient(layer, steps.masked, masked=True))
+    assert [number_after(t) for t in texts(parts[SUMS]).values()] == steps.tied.ravel().tolist()
+    if direct:
+        expected = convolve_backward(layer.layer, x, layer.w, dy).dw.ravel().tolist()
+        assert [t.split("\n") for t in texts(parts[DIRECT]).values()] == [
+            [letter(k), str(n)] for k, n in enumerate(expected)
+        ]
+        assert set(texts(parts[EQUAL]).values()) == {"0"}
+        assert [t.get_text() for ax in figure.axes if not ax.get_title() for t in ax.texts][-2:] == ["\u2212", "="]
 
 
 def test_the_figure_adds_up():
-    """What a reader would do with it: add the numbers of each letter in the third part, find the sum in the fourth."""
+    """What a reader would do with it: add the numbers of each letter in the second part, find the sum in the third."""
     layer, x, dy = ready(FIRST, seed=3)
-    _, _, masked, sums = (texts(ax) for ax in gradient_steps(layer, x, dy).axes)
+    parts = parts_of(gradient_steps(layer, x, dy))
     added = {}
-    for text in masked.values():
-        name, number = text.split("\n")
-        added[name] = added.get(name, 0) + int(number)
-    assert added == {text.split("\n")[0]: int(text.split("\n")[1]) for text in sums.values()}
-    assert len(set(added.values())) > 1
+    for text in texts(parts[MASK]).values():
+        name, value = text.split("\n")
+        added.setdefault(name, []).append(int(value))
+    written = [text.split("\n") for text in texts(parts[SUMS]).values()]
+    assert {name: sum(numbers) for name, numbers in added.items()} == {name: number_after(t) for name, t in written}
+    assert added == {name: addends(line) for name, line in written}
+    assert len({tuple(numbers) for numbers in added.values()}) > 1
+
+
+def addends(line):
+    return [int(n.replace("- ", "-")) for n in re.findall(r"(?:^-|- )?\d+", line.split(" = ")[0])]
+
+
+def test_a_sum_of_many_copies_says_how_many():
+    conv = Conv((1, 5, 5), 1, kernel=3)
+    layer, x, dy = ready(conv)
+    sums = convolve_backward(conv, x, layer.w, dy).dw.ravel()
+    expected = [f"{letter(k)}\n{n} (9 copies)" for k, n in enumerate(sums)]
+    assert list(texts(parts_of(gradient_steps(layer, x, dy))[SUMS]).values()) == expected
+
+
+def test_a_weight_without_copies_sums_to_nothing():
+    layer, x, dy = ready(Conv((1, 1), 1, kernel=3, padding=1))
+    assert [t.split("\n")[1] for t in texts(parts_of(gradient_steps(layer, x, dy))[SUMS]).values()] == [
+        "0 (0 copies)",
+        f"{x.item() * dy.item()} = {x.item() * dy.item()}",
+        "0 (0 copies)",
+    ]
+
+
+def test_coefficients_are_in_the_sums():
+    ties = TieMap.from_index([[0, 0]], [[1, -0.5]])
+    figure = gradient_steps(TiedDense(ties, [2.0]), np.array([[3.0, 8]]), np.array([[1.0]]))
+    assert texts(parts_of(figure)[SUMS]) == {(0, 0): "a\n3 - 4 = -1"}
+
+
+def test_a_difference_within_rounding_is_called_so_and_shown():
+    layer = TiedDense(FIRST, np.ones(FIRST.weight_shape))
+    rng = np.random.default_rng(2)
+    x, dy = rng.normal(size=(3, *FIRST.in_shape)), rng.normal(size=(3, *FIRST.out_shape))
+    (title,) = [t for t in parts_of(gradient_steps(layer, x, dy)) if t.startswith("difference")]
+    assert title in ("difference: within rounding", "difference: equal")
+
+
+def test_a_wrong_direct_gradient_would_be_seen(monkeypatch):
+    """The difference is of what is drawn: planted, a direct road that forgets a sample shows."""
+    monkeypatch.setattr(
+        "convdense.plots.steps.convolve_backward", lambda layer, x, w, dy: convolve_backward(layer, x, w, 0 * dy)
+    )
+    layer, x, dy = ready(FIRST)
+    shown = [int(t) for t in texts(parts_of(gradient_steps(layer, x, dy))[EQUAL]).values()]
+    assert shown == layer.gradient_steps(x, dy).tied.ravel().tolist()
+    assert any(shown)
+
+
+def test_the_values_of_a_tied_dense_layer_are_written_and_zero_is_not_masked():
+    layer = TiedDense(FIRST, np.array([[[[2, 0], [-1, 7]]]]))
+    ax = matrix(layer)
+    values, held = layer.matrix.toarray(), holding(FIRST)
+    assert texts(ax) == {c: f"{letter(held[c][0])}\n{values[c]}" for c in held}
+    assert texts(ax)[0, 1] == "b\n0"
+    assert tuple(colours(ax)[0, 1]) == to_rgb(COLOURS[1])
+    assert tuple(colours(ax)[0, 2]) == to_rgb(MASKED)
 
 
 DRAWN = {
@@ -318,7 +438,7 @@ def test_a_layer_too_large_to_be_drawn_is_refused(name):
         DRAWN[name](LARGE)
     assert str(error.value) == (
         "layer: got 120 x 220 cells; needs at most 10,000 to be drawn cell by cell; "
-        "draw a smaller layer of the same kind"
+        "look at convdense.plots.density(layer)"
     )
 
 

@@ -1,5 +1,6 @@
-"""Figures, drawn from the tie map; every function draws into Axes it is given, or makes a Figure; none calls show."""
+"""Figures, drawn from the tie map; they take and return Axes or a Figure, and none is shown."""
 
-from convdense.plots.small import gradient, gradient_steps, mask, matrix, tied
+from convdense.plots.small import gradient, mask, matrix, tied
+from convdense.plots.steps import gradient_steps
 
 __all__ = ["gradient", "gradient_steps", "mask", "matrix", "tied"]

@@ -4,24 +4,24 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
+from matplotlib.colors import to_rgb
 
 from convdense.arguments import Array, complain, finite, shaped
 from convdense.cells import cells, fill, mark
-from convdense.labels import letter, numbered
+from convdense.labels import letter
 from convdense.layers import TiedDense
-from convdense.palette import MASKED, ink
-from convdense.tiemap import TieMap
+from convdense.palette import colour
+from convdense.plots.grids import CELLS_LIMIT, bare, blank, diverging, grid, number, paint
 from convdense.ties import tie
 
-CELLS_LIMIT = 10_000
+WIDE = 2.6  # times its height: of the cell of a weight, for its sum
 
 
 def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     """Draw the layer's matrix: one colour and letter per weight, grey where the mask holds an edge at zero.
 
-    A cell that holds several entries shows all their letters, such as a+b.
+    Output pixels are on the rows, the rows of the input on the columns. A cell that holds several entries shows all
+    their letters, such as a+b. Of a `TiedDense` the values are written too: a weight of 0 is no masked edge.
 
     Parameters
     ----------
@@ -45,45 +45,110 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     ['a', 'b', 'c', 'd']
     """
     ties = tie(layer)
-    ax = _grid(ties, ax, "matrix: one letter, one weight")
-    colours = np.full((*ties.shape, 3), to_rgb(MASKED))
-    for (row, col), entries in cells(ties.entries()).items():
-        colours[row, col] = to_rgb(fill(entries))
-        _write(ax, (row, col), mark(entries), colours[row, col])
-    ax.imshow(colours, aspect="equal")
-    return ax
+    ax = grid(ties, ax, "matrix: one letter, one weight")
+    held, colours = cells(ties.entries()), blank(ties.shape)
+    for cell, entries in held.items():
+        colours[cell] = to_rgb(fill(entries))
+    texts = {cell: mark(entries) for cell, entries in held.items()}
+    if isinstance(layer, TiedDense):
+        values = _real(layer.matrix.toarray(), ties.shape, layer)
+        texts = {cell: f"{text}\n{number(values[cell])}" for cell, text in texts.items()}
+    return paint(ax, colours, texts)
 
 
 def mask(layer: Any, ax: Axes | None = None) -> Axes:
-    """Draw the layer's mask: white where an edge may carry a weight, grey where it is held at zero."""
+    """Draw the layer's mask: white where an edge may carry a weight, grey where it is held at zero.
+
+    Parameters
+    ----------
+    layer : anything `tie` knows
+    ax : matplotlib Axes, or None for a new figure
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> from convdense import Conv
+    >>> mask(Conv((1, 3, 3), out_channels=1, kernel=2)).get_title()
+    'mask: 16 of 36 edges exist'
+    """
     ties = tie(layer)
-    ax = _grid(ties, ax, f"mask: {len(cells(ties.entries()))} of {ties.shape[0] * ties.shape[1]} edges exist")
-    colours = np.full((*ties.shape, 3), to_rgb(MASKED))
-    for cell in cells(ties.entries()):
+    held, colours = cells(ties.entries()), blank(ties.shape)
+    ax = grid(ties, ax, f"mask: {len(held)} of {ties.shape[0] * ties.shape[1]} edges exist")
+    for cell in held:
         colours[cell] = 1.0
-    ax.imshow(colours, aspect="equal")
-    return ax
+    return paint(ax, colours, {})
 
 
 def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) -> Axes:
-    """Draw a dense gradient, (outputs, inputs), as numbers; with `masked`, edges that do not exist are grey."""
+    """Draw a dense gradient as numbers, every edge by its value; with `masked`, edges that exist by their weight.
+
+    Parameters
+    ----------
+    layer : anything `tie` knows
+    values : (outputs, inputs) array
+    masked : bool
+        Whether edges that do not exist are grey, and the others in the colours and with the letters of `matrix`.
+    ax : matplotlib Axes, or None for a new figure
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convdense import Conv
+    >>> ax = gradient(Conv((1, 3), out_channels=1, kernel=2), np.array([[5, 6, 7], [8, 9, 10]]), masked=True)
+    >>> [text.get_text() for text in ax.texts]
+    ['a\\n5', 'b\\n6', 'a\\n9', 'b\\n10']
+    """
     ties = tie(layer)
     values = _real(values, ties.shape, layer)
-    title = "masked: edges that exist" if masked else "dense gradient: every edge"
-    ax = _grid(ties, ax, title)
-    colours, held = _diverging(values), cells(ties.entries())
-    for cell in np.ndindex(*ties.shape):
-        if masked and cell not in held:
-            colours[cell] = to_rgb(MASKED)
-        else:
-            letters = mark(held[cell]) if masked else ""
-            _write(ax, cell, f"{letters}\n{_number(values[cell])}".strip(), colours[cell])
-    ax.imshow(colours, aspect="equal")
-    return ax
+    ax = grid(ties, ax, "masked: edges that exist" if masked else "dense gradient: every edge")
+    if not masked:
+        return paint(ax, diverging(values), {cell: number(values[cell]) for cell in _every(values)})
+    held, colours = cells(ties.entries()), blank(ties.shape)
+    for cell, entries in held.items():
+        colours[cell] = to_rgb(fill(entries))
+    return paint(ax, colours, {cell: f"{mark(entries)}\n{number(values[cell])}" for cell, entries in held.items()})
 
 
 def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
-    """Draw the tied gradient: for each weight its letter, the sum over its copies, and how many copies it has."""
+    """Draw the tied gradient: for each weight its letter, the sum over its copies, and how many copies it has.
+
+    Parameters
+    ----------
+    layer : anything `tie` knows
+    values : array of the weight's shape
+    ax : matplotlib Axes, or None for a new figure
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convdense import Conv
+    >>> ax = tied(Conv((1, 3), out_channels=1, kernel=2), np.array([[[14, 16]]]))
+    >>> [text.get_text() for text in ax.texts]
+    ['a\\n14 (2 copies)', 'b\\n16 (2 copies)']
+    """
+    ties = tie(layer)
+    said = [f"{{}} ({copied(n)})" for n in ties.counts().weights.ravel().tolist()]
+    return weights(layer, values, ax, "tied: the sum over each letter", said)
+
+
+def copied(n: int) -> str:
+    """Return how many copies there are, in words."""
+    return f"{n} {'copy' if n == 1 else 'copies'}"
+
+
+def weights(layer: Any, values: Array, ax: Axes | None, title: str, said: list[str] | None = None) -> Axes:
+    """Draw a number per weight in the weight's colour: its letter, and below it the number within what is said."""
     ties = tie(layer)
     values = _real(values, ties.weight_shape, layer)
     if ties.n_weights > CELLS_LIMIT:
@@ -91,45 +156,16 @@ def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
         raise ValueError(
             complain("layer", f"{ties.n_weights:,} weights", needs, "draw a smaller layer of the same kind")
         )
-    copies = ties.counts().weights.ravel()
-    rows = int(np.prod(ties.weight_shape[:-1]))
-    ax = _axes(ax, "tied: the sum over each letter")
-    table, colours = values.reshape(rows, -1), _diverging(values.reshape(rows, -1))
-    for k, cell in enumerate(np.ndindex(*table.shape)):
-        _write(
-            ax,
-            cell,
-            f"{letter(k)}\n{_number(table[cell])}\n({copies[k]} {'copy' if copies[k] == 1 else 'copies'})",
-            colours[cell],
-        )
-    ax.imshow(colours, aspect="equal")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    return ax
+    table = values.reshape(-1, ties.weight_shape[-1])  # (all but the last axis, the last)
+    ax = bare(ax, title, *table.shape, WIDE)
+    looks = np.array([to_rgb(colour(k)) for k in range(table.size)]).reshape(*table.shape, 3)
+    lines = zip(said or ["{}"] * table.size, table.ravel(), strict=True)
+    texts = [f"{letter(k)}\n{text.format(number(value))}" for k, (text, value) in enumerate(lines)]
+    return paint(ax, looks, dict(zip(_every(table), texts, strict=True)))
 
 
-def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
-    """Draw the argument in one figure: the matrix, the dense gradient, the same masked, and summed over the ties.
-
-    Parameters
-    ----------
-    layer : TiedDense
-    x, dy : arrays
-        Input and upstream gradient, as for `TiedDense.backward`.
-
-    Returns
-    -------
-    matplotlib Figure
-    """
-    steps = layer.gradient_steps(x, dy)
-    rows, cols = layer.ties.shape
-    figure = Figure(figsize=(11, 1.6 + 9.6 * rows / cols), layout="constrained")
-    ((a, b), (c, d)) = figure.subplots(2, 2)
-    matrix(layer.layer, a)
-    gradient(layer.layer, steps.dense, masked=False, ax=b)
-    gradient(layer.layer, steps.masked, masked=True, ax=c)
-    tied(layer.layer, steps.tied, d)
-    return figure
+def _every(values: Array) -> list[tuple[int, int]]:
+    return list(np.ndindex(*values.shape))
 
 
 def _real(values: Any, shape: tuple[int, ...], layer: Any) -> Array:
@@ -138,48 +174,3 @@ def _real(values: Any, shape: tuple[int, ...], layer: Any) -> Array:
     if array.dtype.kind == "c":
         raise TypeError(complain("values", f"dtype {array.dtype}", "real numbers", "draw .real or .imag"))
     return array
-
-
-def _axes(ax: Axes | None, title: str) -> Axes:
-    ax = Figure(layout="constrained").subplots() if ax is None else ax
-    ax.set_title(title, fontsize=11)
-    return ax
-
-
-def _grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
-    """Return Axes with output pixels on the rows, input pixels on the columns, and lines between the blocks."""
-    rows, cols = ties.shape
-    if rows * cols > CELLS_LIMIT:
-        needs = f"at most {CELLS_LIMIT:,} to be drawn cell by cell"
-        raise ValueError(complain("layer", f"{rows} x {cols} cells", needs, "draw a smaller layer of the same kind"))
-    ax = _axes(ax, title)
-    ax.set_yticks(range(rows), numbered("o", rows))
-    ax.set_xticks(range(cols), numbered("i", cols), rotation=90 if cols > 12 else 0)
-    ax.tick_params(length=0, labelsize=8)
-    for k in range(rows + 1):
-        ax.axhline(k - 0.5, **_line(k % ties.out_shape[-1] == 0))
-    for k in range(cols + 1):
-        ax.axvline(k - 0.5, **_line(k % ties.in_shape[-1] == 0))
-    return ax
-
-
-def _line(block: bool) -> dict[str, Any]:
-    """Return the style of a line between cells, black between blocks (an output row meets an input row)."""
-    return {"color": "black" if block else "#AAAAAA", "lw": 1.4 if block else 0.6, "zorder": 2}
-
-
-def _diverging(values: Array) -> Array:
-    """Return colours of PuOr centred on 0: purple above, orange below."""
-    from matplotlib import colormaps  # noqa: PLC0415  (reads its data files)
-
-    size = float(np.abs(values).max()) or 1.0
-    return np.asarray(colormaps["PuOr"](0.5 + values / (2 * size)))[..., :3]
-
-
-def _write(ax: Axes, cell: tuple[int, ...], text: str, behind: Array) -> None:
-    row, col = cell
-    ax.text(col, row, text, ha="center", va="center", fontsize=8, color=ink(to_hex(tuple(behind))), zorder=3)
-
-
-def _number(value: Any) -> str:
-    return f"{int(value)}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"

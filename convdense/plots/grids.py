@@ -1,0 +1,145 @@
+"""The grid that figures share: a square per edge, outputs on the rows, inputs on the columns, named and parted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from convdense.arguments import Array, complain
+from convdense.labels import numbered
+from convdense.palette import MASKED, ink
+from convdense.tiemap import TieMap
+
+CELLS_LIMIT = 10_000
+LARGEST_CELL, WIDEST = 0.4, 14.0  # inches
+LARGEST_TEXT, NAMES_FROM = 9.0, 7.0  # points: of a text, and of a cell whose pixels are named
+
+
+def sized(rows: int, cols: int, wide: float = 1.0) -> Figure:
+    """Return a figure in which a grid of so many cells has room for its names."""
+    cell = min(LARGEST_CELL, WIDEST / cols)
+    size = (max(2.6, cell * cols * wide + 0.9), max(1.6, cell * rows + 1.3))
+    return Figure(figsize=size, layout="constrained")
+
+
+def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -> Axes:
+    """Return Axes for so many cells, without ticks; cells are `wide` times as wide as high."""
+    ax = sized(rows, cols, wide).subplots() if ax is None else ax
+    ax.set_title(title, fontsize=11)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.imshow(np.ones((rows, cols, 3)), aspect=1 / wide)
+    return ax
+
+
+def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
+    """Return Axes for a matrix: output and input pixels named, and lines where a row of them ends."""
+    rows, cols = ties.shape
+    if rows * cols > CELLS_LIMIT:
+        needs, do = f"at most {CELLS_LIMIT:,} to be drawn cell by cell", "look at convdense.plots.density(layer)"
+        raise ValueError(complain("layer", f"{rows:,} x {cols:,} cells", needs, do))
+    ax = bare(ax, title, rows, cols)
+    cell, _ = cell_size(ax, rows, cols)
+    if cell >= NAMES_FROM:
+        size = min(8.0, 0.8 * cell)
+        upright = size * 0.6 * len(f"i{cols}") > cell
+        ax.set_yticks(range(rows), numbered("o", rows), fontsize=size)
+        ax.set_xticks(range(cols), numbered("i", cols), fontsize=size, rotation=90 if upright else 0)
+    ax.tick_params(length=0)
+    places = groups(ties.in_shape, cell)
+    if places:
+        top = ax.secondary_xaxis("top")
+        top.set_xticks(list(places), list(places.values()), fontsize=8)
+        top.tick_params(length=0, pad=2)
+        top.spines[:].set_visible(False)
+    _lines(ax, ties)
+    return ax
+
+
+def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
+    """Name every row, slice and channel of the input at its middle, the outer ones a line higher.
+
+    Examples
+    --------
+    >>> groups((2, 1, 3), cell=20)
+    {1.0: 'channel 1\\nrow 1', 4.0: 'channel 2\\nrow 1'}
+    """
+    kinds = ["channel", *["slice"] * (len(shape) - 3), "row"] if len(shape) > 2 else ["channel"]
+    places: dict[float, list[str]] = {}
+    level = 0
+    for depth in range(len(shape) - 1, 0, -1):
+        width, kind = prod(shape[depth:]), kinds[depth - 1]
+        if kind == "channel" and shape[0] == 1:
+            continue
+        long = width * cell > 5 * (len(kind) + 2)  # points that its name takes
+        for k in range(prod(shape[:depth])):
+            lines = places.setdefault(width * (k + 0.5) - 0.5, [])
+            lines += [""] * (level - len(lines)) + [f"{kind + ' ' if long else kind[0]}{k % shape[depth - 1] + 1}"]
+        level += 1
+    return {middle: "\n".join(reversed(lines)) for middle, lines in sorted(places.items())}
+
+
+def _lines(ax: Axes, ties: TieMap) -> None:
+    """Part the cells: thin lines, and thick ones where a row of pixels ends, black on the light cells of any theme."""
+    (rows, cols), (down, right) = ties.shape, (ties.out_shape[-1], ties.in_shape[-1])
+    for thick in (False, True):
+        style: dict[str, Any] = {"colors": "black" if thick else "#AAAAAA", "linewidths": 1.4 if thick else 0.6}
+        across = [k - 0.5 for k in range(rows + 1) if (k % down == 0) is thick]
+        along = [k - 0.5 for k in range(cols + 1) if (k % right == 0) is thick]
+        ax.hlines(across, -0.5, cols - 0.5, zorder=2, **style)
+        ax.vlines(along, -0.5, rows - 0.5, zorder=2, **style)
+
+
+def paint(ax: Axes, colours: Array, texts: Mapping[tuple[int, int], str]) -> Axes:
+    """Fill the cells, (rows, columns, 3) from 0 to 1, and write on them, black or white, as large as there is room."""
+    rows, cols = colours.shape[:2]
+    ax.images[0].set_data(colours)
+    size = text_size(*cell_size(ax, rows, cols), texts.values())
+    for (row, col), text in texts.items():
+        look = ink(to_hex(tuple(colours[row, col])))
+        ax.text(col, row, text, ha="center", va="center", fontsize=size, color=look, zorder=3, linespacing=1.1)
+    return ax
+
+
+def cell_size(ax: Axes, rows: int, cols: int) -> tuple[float, float]:
+    """Return how wide and high a cell will be, in points; somewhat less than now, since names will need room too."""
+    figure: Any = ax.figure
+    aspect: Any = ax.get_aspect()  # a number, since `bare` set one
+    high = 0.95 * 72 / figure.dpi * min(ax.bbox.width * aspect / cols, ax.bbox.height / rows)
+    return high / aspect, high
+
+
+def text_size(width: float, height: float, texts: Iterable[str]) -> float:
+    """Return a size in points at which every text fits a cell: letters are some 0.6 as wide as high, spaces 0.3."""
+    lines = [text.split("\n") for text in texts] or [[""]]
+    longest = max(len(line) - line.count(" ") / 2 for text in lines for line in text)
+    most = max(map(len, lines))
+    return max(1.0, min(LARGEST_TEXT, 0.9 * width / (0.62 * max(longest, 1)), 0.85 * height / (1.2 * most)))
+
+
+def blank(shape: tuple[int, ...]) -> Array:
+    """Return the colours of cells that hold nothing, (rows, columns, 3)."""
+    return np.full((*shape, 3), to_rgb(MASKED))
+
+
+def diverging(values: Array) -> Array:
+    """Return colours of PuOr centred on 0: purple above, orange below."""
+    from matplotlib import colormaps  # noqa: PLC0415  (reads its data files)
+
+    size = float(np.abs(values).max(initial=0)) or 1.0
+    return np.asarray(colormaps["PuOr"](0.5 + values / (2 * size)))[..., :3]
+
+
+def number(value: Any) -> str:
+    """Return a number as short as a cell wants it: whole numbers as they are, others to three digits.
+
+    Examples
+    --------
+    >>> number(-34.0), number(1 / 3)
+    ('-34', '0.333')
+    """
+    return f"{int(value)}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"
