@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from convdense.arguments import Array, complain
+from convdense.arguments import Array, complain, finite, shaped
 from convdense.labels import numbered
 from convdense.palette import MASKED, ink
 from convdense.tiemap import TieMap
@@ -38,10 +38,8 @@ def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -
 
 def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
     """Return Axes for a matrix: output and input pixels named, and lines where a row of them ends."""
+    require_few(*ties.shape)
     rows, cols = ties.shape
-    if rows * cols > CELLS_LIMIT:
-        needs, do = f"at most {CELLS_LIMIT:,} to be drawn cell by cell", "look at convdense.plots.density(layer)"
-        raise ValueError(complain("layer", f"{rows:,} x {cols:,} cells", needs, do))
     ax = bare(ax, title, rows, cols)
     cell, _ = cell_size(ax, rows, cols)
     if cell >= NAMES_FROM:
@@ -58,6 +56,13 @@ def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
         top.spines[:].set_visible(False)
     _lines(ax, ties)
     return ax
+
+
+def require_few(rows: int, cols: int) -> None:
+    """Refuse a matrix of too many cells to be drawn one by one."""
+    if rows * cols > CELLS_LIMIT:
+        needs, do = f"at most {CELLS_LIMIT:,} to be drawn cell by cell", "look at convdense.plots.density(layer)"
+        raise ValueError(complain("layer", f"{rows:,} x {cols:,} cells", needs, do))
 
 
 def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
@@ -143,3 +148,11 @@ def number(value: Any) -> str:
     ('-34', '0.333')
     """
     return f"{int(value)}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"
+
+
+def real(value: Any, name: str, shape: tuple[int, ...], of: object) -> Array:
+    """Return the numbers to draw, real and finite, of this shape."""
+    array = finite(shaped(value, name, shape, of), name)
+    if array.dtype.kind == "c":
+        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "draw .real or .imag"))
+    return array

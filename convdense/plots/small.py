@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from convdense.arguments import Array, complain, finite, shaped
+from convdense.arguments import Array, complain
 from convdense.cells import cells, fill, mark
 from convdense.labels import letter
 from convdense.layers import TiedDense
 from convdense.palette import colour
-from convdense.plots.grids import CELLS_LIMIT, bare, blank, diverging, grid, number, paint
+from convdense.plots.grids import CELLS_LIMIT, bare, blank, diverging, grid, number, paint, real
 from convdense.ties import tie
 
 WIDE = 2.6  # times its height: of the cell of a weight, for its sum
@@ -51,7 +51,7 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
         colours[cell] = to_rgb(fill(entries))
     texts = {cell: mark(entries) for cell, entries in held.items()}
     if isinstance(layer, TiedDense):
-        values = _real(layer.matrix.toarray(), ties.shape, layer)
+        values = real(layer.matrix.toarray(), "values", ties.shape, layer)
         texts = {cell: f"{text}\n{number(values[cell])}" for cell, text in texts.items()}
     return paint(ax, colours, texts)
 
@@ -106,7 +106,7 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
     ['a\\n5', 'b\\n6', 'a\\n9', 'b\\n10']
     """
     ties = tie(layer)
-    values = _real(values, ties.shape, layer)
+    values = real(values, "values", ties.shape, layer)
     ax = grid(ties, ax, "masked: edges that exist" if masked else "dense gradient: every edge")
     if not masked:
         return paint(ax, diverging(values), {cell: number(values[cell]) for cell in _every(values)})
@@ -150,7 +150,7 @@ def copied(n: int) -> str:
 def weights(layer: Any, values: Array, ax: Axes | None, title: str, said: list[str] | None = None) -> Axes:
     """Draw a number per weight in the weight's colour: its letter, and below it the number within what is said."""
     ties = tie(layer)
-    values = _real(values, ties.weight_shape, layer)
+    values = real(values, "values", ties.weight_shape, layer)
     if ties.n_weights > CELLS_LIMIT:
         needs = f"at most {CELLS_LIMIT:,} to be drawn one by one"
         raise ValueError(
@@ -166,11 +166,3 @@ def weights(layer: Any, values: Array, ax: Axes | None, title: str, said: list[s
 
 def _every(values: Array) -> list[tuple[int, int]]:
     return list(np.ndindex(*values.shape))
-
-
-def _real(values: Any, shape: tuple[int, ...], layer: Any) -> Array:
-    """Return the numbers to draw, real and finite, of this shape."""
-    array = finite(shaped(values, "values", shape, layer), "values")
-    if array.dtype.kind == "c":
-        raise TypeError(complain("values", f"dtype {array.dtype}", "real numbers", "draw .real or .imag"))
-    return array

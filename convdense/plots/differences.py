@@ -1,0 +1,214 @@
+"""A layer beside what `recover` found behind somebody's code: what is missing, extra, or has another weight."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from convdense.arguments import Array, complain
+from convdense.cells import cells, mark
+from convdense.checks.difference import Difference, Place
+from convdense.checks.recovered import Recovered
+from convdense.geometry import Linear
+from convdense.layers import Dense, TiedDense
+from convdense.palette import COLOURS
+from convdense.plots.grids import (
+    LARGEST_CELL,
+    WIDEST,
+    bare,
+    blank,
+    cell_size,
+    diverging,
+    grid,
+    number,
+    paint,
+    real,
+    require_few,
+)
+from convdense.plots.marks import frame, hatch, ruled
+from convdense.plots.placing import HIGHEST, Panel, arrange, wrapped
+from convdense.tiemap import TieMap
+from convdense.ties import tie
+
+Cell = tuple[int, int]
+
+
+class Kind(NamedTuple):
+    """How an entry differs: in words, by sign and by colour."""
+
+    words: str
+    sign: str
+    colour: str
+
+
+MISSING = Kind("missing", "\N{MINUS SIGN}", COLOURS[1])
+EXTRA = Kind("extra", "+", COLOURS[2])
+WRONG = Kind("with another weight", "≠", COLOURS[0])
+BIAS = Kind("with another bias", "≠", COLOURS[0])
+LEGEND = 0.35  # inches
+WIDE = 1.4  # times its height: a bias
+
+
+class Side(NamedTuple):
+    """A matrix with the bias as its last column, (outputs, inputs + 1), and what is written on the edges that exist."""
+
+    values: Array
+    texts: dict[Cell, str]
+
+
+def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
+    """Draw a layer's matrix, the one that `recover` found, and where they differ.
+
+    Parameters
+    ----------
+    layer : TiedDense or Dense
+        What was expected, with its weights.
+    found : Recovered
+        What `recover` found; outputs that are not affine are hatched.
+
+    Returns
+    -------
+    matplotlib Figure
+        Biases stand in a column of their own where either has one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a layer without weights or of another shape, and for a matrix of more than `CELLS_LIMIT` cells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convdense import Conv, convolve, recover
+    >>> conv, w = Conv((1, 3), out_channels=1, kernel=2), np.array([[[1.0, 2]]])
+    >>> found = recover(lambda x: convolve(conv, x, w[..., ::-1]), (1, 3))
+    >>> figure = difference(TiedDense(conv, w), found)
+    >>> figure.get_suptitle()
+    '0 missing, 0 extra, 4 with another weight'
+    >>> [text.get_text() for text in figure.axes[-1].texts]
+    ['≠', '≠', '≠', '≠']
+    """
+    if not isinstance(found, Recovered):
+        do = "give what cd.recover(function, in_shape) returns"
+        raise TypeError(complain("found", type(found).__name__, "a Recovered", do))
+    require_few(*found.matrix.shape)
+    apart = found.compare(layer)
+    ties = layer.ties if isinstance(layer, TiedDense) else tie(Linear(*reversed(layer.w.shape)))
+    sides = (_expected(layer, ties), _found(found))
+    biased = any(side.values[:, -1].any() for side in sides)
+    kinds, legend = _kinds(apart, found), _legend(apart, found)
+    panels = _panels(ties, biased)
+    figure, axes = arrange(wrapped(panels), _title(apart, found), LEGEND if legend else 0.0)
+    looks = diverging(np.stack([side.values for side in sides]))  # (2, outputs, inputs + 1), of one scale
+    n = 1 + biased
+    for k, side in enumerate(sides):
+        _draw(axes[n * k : n * k + n], ties, _greyed(looks[k], side.texts), side.texts)
+        frame(axes[n * k], [cell for cell in kinds if cell[1] < ties.shape[1]])
+    _draw(axes[2 * n :], ties, *_apart(sides, kinds))
+    for ax, panel in zip(axes, panels, strict=True):
+        ax.set_title(panel.title, fontsize=10)
+    for row in found.broken.tolist():
+        hatch(axes[n], row, ties.shape[1])
+        hatch(axes[2 * n], row, ties.shape[1])
+    if legend:
+        figure.legend(handles=legend, loc="lower center", ncols=len(legend), fontsize=9, frameon=False)
+    return figure
+
+
+def _expected(layer: TiedDense | Dense, ties: TieMap) -> Side:
+    """Return the layer's matrix, with letters where weights are shared."""
+    bias = np.zeros(ties.shape[0]) if layer.b is None else ties.bias.matrix(layer.b).toarray()[:, 0]
+    values = np.column_stack([real(ties.matrix(layer.w).toarray(), "w", ties.shape, layer), bias])
+    tied = ties.counts().weights.max(initial=0) > 1
+    held = cells(ties.entries())
+    texts = {cell: (f"{mark(entries)}\n" if tied else "") + number(values[cell]) for cell, entries in held.items()}
+    return Side(values, texts | _biases(values))
+
+
+def _found(found: Recovered) -> Side:
+    values = np.column_stack([found.matrix.toarray(), found.bias])
+    at = zip(*map(np.ndarray.tolist, found.matrix.nonzero()), strict=True)
+    return Side(values, {cell: number(values[cell]) for cell in at} | _biases(values))
+
+
+def _biases(values: Array) -> dict[Cell, str]:
+    """Return what the last column says."""
+    last = values.shape[1] - 1
+    return {(row, last): number(value) for row, value in enumerate(values[:, last].tolist())}
+
+
+def _kinds(apart: Difference, found: Recovered) -> dict[Cell, Kind]:
+    """Return how every entry that differs does so, a bias in the column after the last."""
+    last = found.matrix.shape[1]
+    every = ((MISSING, apart.missing), (EXTRA, apart.extra), (WRONG, apart.wrong), (BIAS, apart.bias))
+    return {_cell(place, found, last): kind for kind, places in every for place in places}
+
+
+def _cell(place: Place, found: Recovered, last: int) -> Cell:
+    row = int(np.ravel_multi_index(place.output, found.out_shape))
+    return row, last if place.input is None else int(np.ravel_multi_index(place.input, found.in_shape))
+
+
+def _greyed(colours: Array, kept: Iterable[Cell]) -> Array:
+    """Return the colours with all other cells grey: no edge."""
+    grey = blank(colours.shape[:2])
+    for cell in kept:
+        grey[cell] = colours[cell]
+    return grey
+
+
+def _apart(sides: Sequence[Side], kinds: Mapping[Cell, Kind]) -> tuple[Array, dict[Cell, str]]:
+    """Return the colours and signs of the third picture: white where both agree on an edge or a bias."""
+    colours = blank(sides[0].values.shape)
+    for cell in (cell for side in sides for cell in side.texts):
+        colours[cell] = 1.0
+    for cell, kind in kinds.items():
+        colours[cell] = to_rgb(kind.colour)
+    return colours, {cell: kind.sign for cell, kind in kinds.items()}
+
+
+def _panels(ties: TieMap, biased: bool) -> list[Panel]:
+    """Return three matrices, each with its bias beside it if there is one."""
+    rows, cols = ties.shape
+    cell = min(LARGEST_CELL, 0.85 * WIDEST / cols, HIGHEST / rows)
+    panels = []
+    for title, sign in (("expected", ""), ("found", " "), ("where they differ", " ")):
+        panels.append(Panel(rows, cols, title, sign, cell, left=0.35, below=0.3, above=len(ties.in_shape) - 1))
+        if biased:
+            panels.append(Panel(rows, 1, "bias", "", cell, WIDE))
+    return panels
+
+
+def _draw(axes: Sequence[Axes], ties: TieMap, looks: Array, texts: Mapping[Cell, str]) -> None:
+    """Draw a matrix and, where there are two Axes, its bias beside it."""
+    whole, *beside = axes
+    last = ties.shape[1]
+    grid(ties, whole, "")
+    paint(whole, looks[:, :last], {cell: text for cell, text in texts.items() if cell[1] < last})
+    for ax in beside:
+        bare(ax, "", ties.shape[0], 1, WIDE)
+        paint(ax, looks[:, last:], {(row, 0): text for (row, col), text in texts.items() if col == last})
+        ruled(ax, ties.shape[0], 1, cell_size(ax, ties.shape[0], 1)[1])
+
+
+def _title(apart: Difference, found: Recovered) -> str:
+    """Return how many differ, in the words of `Difference`."""
+    words = str(apart).split("\n", maxsplit=1)[0]
+    return words if found else f"{words}; not affine at {found.broken.size} of {found.matrix.shape[0]} outputs"
+
+
+def _legend(apart: Difference, found: Recovered) -> list[Patch]:
+    """Return a patch for every kind that occurs."""
+    every = ((MISSING, apart.missing), (EXTRA, apart.extra), (WRONG, apart.wrong), (BIAS, apart.bias))
+    patches = [
+        Patch(facecolor=kind.colour, label=f"{kind.sign} {kind.words}: {len(places)}", edgecolor="black")
+        for kind, places in every
+        if places
+    ]
+    if not found:
+        patches.append(Patch(facecolor="white", edgecolor="black", hatch="///", label="not affine"))
+    return patches
