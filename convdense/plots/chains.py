@@ -29,7 +29,7 @@ from convdense.plots.marks import ruled
 from convdense.plots.placing import HIGHEST, Panel, arrange, wrapped
 
 CHAIN_LIMIT = 40_000  # cells of all matrices together
-SMALLEST_TEXT = 3.5  # points
+SMALLEST_TEXT = 4.5  # points
 Draw = Callable[[Axes], None]
 COLUMN = 1.6  # cells that one number is wide
 
@@ -131,7 +131,8 @@ def _only(forms: list[str]) -> str:
 def _matrix(ax: Axes, step: Affine, entering: list[str] | None) -> None:
     """Draw a matrix: where it has ties in their colours, by value elsewhere."""
     values = real(step.W.toarray(), "W", step.W.shape, step)
-    at = [(r, c) for r, c in zip(*map(np.ndarray.tolist, step.W.nonzero()), strict=True)]
+    stored = step.W.tocoo()  # a weight of 0 is an edge too
+    at = list(zip(stored.row.tolist(), stored.col.tolist(), strict=True))
     colours, by_value = blank(values.shape), diverging(values)
     for cell in at:
         colours[cell] = by_value[cell]
