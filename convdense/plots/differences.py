@@ -210,5 +210,5 @@ def _legend(apart: Difference, found: Recovered) -> list[Patch]:
         if places
     ]
     if not found:
-        patches.append(Patch(facecolor="white", edgecolor="black", hatch="///", label="not affine"))
+        patches.append(Patch(facecolor="white", edgecolor="black", hatch="//", label="not affine"))
     return patches

@@ -40,8 +40,9 @@ def outline(ax: Axes, cells: Iterable[tuple[Any, Any]]) -> None:
 
 
 def hatch(ax: Axes, row: int, cols: int) -> None:
-    """Hatch a row of cells."""
-    ax.add_patch(Rectangle((-0.5, row - 0.5), cols, 1, fill=False, hatch="///", edgecolor="black", lw=1, zorder=4))
+    """Hatch a row of cells, behind what is written on them."""
+    place = (-0.5, row - 0.5)
+    ax.add_patch(Rectangle(place, cols, 1, fill=False, hatch="//", edgecolor="#888888", linewidth=0, zorder=1.5))
 
 
 def ruled(ax: Axes, rows: int, cols: int, points: float) -> None:

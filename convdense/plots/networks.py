@@ -43,7 +43,7 @@ def network(net: Network, x: Any = None) -> Figure:
     >>> import convdense as cd
     >>> net = cd.network(cd.Conv((1, 3), out_channels=1, kernel=2), cd.ReLU(), seed=0)
     >>> [ax.get_title() for ax in network(net).axes]
-    ['0: Conv, + bias\\n2 x 3', '1: ReLU\\n4 x 2', '', '1: ReLU\\n2 x 4']
+    ['0: Conv, + bias\\n2 x 3', '1: ReLU\\n4 x 2', '|x|', '1: ReLU\\n2 x 4']
     """
     if not isinstance(net, Network):
         raise TypeError(complain("net", type(net).__name__, "a Network", "make one of layers with cd.network(...)"))
