@@ -317,6 +317,7 @@ def test_a_wrong_number_that_flows_is_seen():
 def test_levels_of_a_tournament_are_named():
     titles = [ax.get_title() for ax in plots.pooling(cd.MinPool((1, 3), kernel=2, stride=1)).axes]
     assert titles == ["half sums,\nhalf differences", "|x|", "sum \u2212 |difference|"]
+    assert plots.pooling(cd.MaxPool((1, 2), kernel=2)).axes[-1].get_title() == "sum + |difference|"
     selection = plots.pooling(POOLS[4], drawn((1, 4, 3)))
     assert next(ax.get_title() for ax in selection.axes if not is_column(ax)) == "selection"
     ragged = plots.pooling(POOLS[5])
@@ -498,6 +499,16 @@ def test_biases_have_a_column_of_their_own():
     assert list(texts(expected).values()) == ["2"] * 4
     assert list(texts(found).values()) == ["2", "2", "2", "1"]
     assert texts(apart) == {(3, 0): "≠"}
+
+
+def test_both_matrices_are_coloured_by_value_on_one_scale():
+    figure = plots.difference(cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape))
+    looks = {}
+    for ax in figure.axes[:4]:
+        for cell, text in texts(ax).items():
+            looks.setdefault(text.split("\n")[-1], set()).add(colours(ax)[cell])
+    assert {number: len(seen) for number, seen in looks.items()} == dict.fromkeys("12347", 1)
+    assert len(set.union(*looks.values())) == 5
 
 
 def test_a_dense_layer_is_compared_too():
