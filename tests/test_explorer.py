@@ -12,6 +12,7 @@ import pytest
 
 from convdense import Conv, ConvTranspose, LocallyConnected, MaxPool, TiedDense, TieMap, tie
 from convdense.cells import cells, mark
+from convdense.cli import main
 from convdense.direct import forward
 from convdense.explorer import ENTRIES_LIMIT, Page, explore
 from convdense.labels import letter
@@ -273,3 +274,43 @@ def test_open_saves_it_and_asks_for_the_browser(tmp_path, monkeypatch):
 def test_letters_of_the_script_are_those_of_python():
     """What the script writes is compared in a browser; that it counts letters as Python does can be read here."""
     assert [letter(k) for k in (0, 25, 26, 51, 52, 701, 702)] == ["a", "z", "aa", "az", "ba", "zz", "aaa"]
+
+
+# The command
+
+
+def test_the_command_writes_the_page_and_says_how_large(tmp_path, capsys):
+    path = tmp_path / "page.html"
+    line = "explore --input 2x4x6 --kernel 2x3 --padding 1 --dilation 2 --out-channels 2 -o"
+    assert main([*line.split(), str(path)]) == 0
+    assert path.read_text(encoding="utf-8") == explore(UNEQUAL).html
+    assert capsys.readouterr() == (f"{path}: {path.stat().st_size:,} bytes; open it in a browser\n", "")
+
+
+def test_the_command_opens_the_page_where_asked_and_gives_it_its_title(tmp_path, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    path = tmp_path / "page.html"
+    assert main(["explore", "--input", "1x5x5", "--kernel", "3", "--title", EVIL, "-o", str(path)]) == 0
+    assert opened == []
+    assert path.read_text(encoding="utf-8") == explore(SMALL, title=EVIL).html
+    assert main(["explore", "--input", "1x5x5", "--kernel", "3", "-o", str(path), "--open"]) == 0
+    assert opened == [path.resolve().as_uri()]
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "words"),
+    [
+        ("--input 3x32x32 --kernel 3 --padding 1", "page.html", "layer: got 26,508 entries; needs at most 20,000"),
+        ("--input 1x5x5 --kernel 3", "page.txt", "needs a name that ends in .html"),
+        ("--input 1x5x5 --kernel 7", "page.html", "kernel"),
+        ("--input 1x5x5 --kernel 3", "no/page.html", "a folder that exists"),
+    ],
+)
+def test_the_command_refuses_in_one_line_and_writes_nothing(tmp_path, capsys, options, name, words):
+    assert main(["explore", *options.split(), "-o", str(tmp_path / name)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("convdense: ")
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
