@@ -90,7 +90,7 @@ def small(ties: Any) -> Grid | None:
 def _ends(shape: Sequence[int]) -> list[int]:
     """Return what ends before each pixel: 0 nothing, 1 a row, 2 a channel; those of one pixel do not count."""
     row, channel = shape[-1], prod(shape[1:])
-    ends = [int(row > 1 and k % row == 0) + int(channel > 1 and k % channel == 0) for k in range(prod(shape))]
+    ends = [2 if channel > 1 and k % channel == 0 else int(row > 1 and k % row == 0) for k in range(prod(shape))]
     return [0, *ends[1:]]
 
 

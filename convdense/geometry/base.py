@@ -39,7 +39,7 @@ class Numbers:
         """Return the call, the shapes that follow from it, and every option, as a table for a notebook."""
         names = ("in_shape", "out_shape", "weight_shape", "bias_shape")
         shapes = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        options = {f.name: _shortest(getattr(self, f.name)) for f in fields(self) if f.name not in shapes}  # type: ignore[arg-type]  # every geometry is a dataclass
+        options = {k: _shortest(v) for k, v in self.to_dict().items() if k not in (*shapes, "type")}
         return facts(repr(self), shapes | options)
 
     def _default(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ARG002  (a pool's stride is its kernel)
