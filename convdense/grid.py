@@ -1,12 +1,11 @@
 """The matrix of a small layer as a grid of letters: as text, painted for a terminal, or as a table for a notebook."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from convdense.cells import Held, cells, fill, mark
-from convdense.html import Cell, table
+from convdense.html import Cell, facts, table
 from convdense.labels import numbered
 
 WIDTH, HEIGHT = 120, 40  # characters and lines that a terminal shows whole
@@ -17,8 +16,7 @@ NARROW = "text-align:center;vertical-align:middle;padding:0.15em 0.4em"
 Paint = Callable[[str, str], str]  # a text and the colour behind it -> the text on that colour
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """What the cells of a matrix hold, and the shapes of its outputs and inputs.
 
     Examples
@@ -85,6 +83,21 @@ def small(ties: Any) -> Grid | None:
     grid = Grid.of(ties)
     lines = grid.text().splitlines()
     return grid if len(lines) <= HEIGHT and max(map(len, lines)) <= WIDTH else None
+
+
+def printed(ties: Any) -> str:
+    """Return what print says of a tie map: its grid below its numbers, where it is small."""
+    grid = small(ties)
+    return repr(ties) if grid is None else f"{ties!r}\n{grid.text()}"
+
+
+def shown(ties: Any) -> str:
+    """Return what a notebook shows of a tie map: its grid, or its numbers where it is large."""
+    grid = small(ties)
+    if grid is not None:
+        return grid.html(repr(ties))
+    shapes = {name: getattr(ties, name) for name in ("in_shape", "out_shape", "weight_shape")}
+    return facts("TieMap", {**shapes, "shape": "{:,} x {:,}".format(*ties.shape), "n_entries": f"{ties.n_entries:,}"})
 
 
 def _ends(shape: Sequence[int]) -> list[int]:

@@ -14,8 +14,6 @@ from convdense.arguments import Array, complain, is_sequence, position, shaped
 from convdense.axis import Axis, listed, spread
 from convdense.entries import Counts, Entries, add_all_edges, add_edges, count, expand, few_edges, ordered, outer, slabs
 from convdense.geometry import paired_operands
-from convdense.grid import small
-from convdense.html import facts
 from convdense.weight_order import WeightOrder
 
 if TYPE_CHECKING:
@@ -270,16 +268,16 @@ class TieMap:
         )
 
     def __str__(self) -> str:
-        """Return the matrix in letters where a terminal shows it whole, below what `repr` says."""
-        grid = small(self)
-        return repr(self) if grid is None else f"{self!r}\n{grid.text()}"
+        """Return what `repr` does, and below it the matrix in letters where a terminal shows it whole."""
+        from convdense.grid import printed  # noqa: PLC0415  (2 ms that few ask for)
+
+        return printed(self)
 
     def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        grid = small(self)
-        values = {"in_shape": self.in_shape, "out_shape": self.out_shape, "weight_shape": self.weight_shape}
-        sizes = {"shape": "{:,} x {:,}".format(*self.shape), "n_entries": f"{self.n_entries:,}"}
-        return facts("TieMap", {**values, **sizes}) if grid is None else grid.html(repr(self))
+        """Return the matrix in letters where it is small, else its numbers, for a notebook."""
+        from convdense.grid import shown  # noqa: PLC0415  (2 ms that few ask for)
+
+        return shown(self)
 
     @cached_property
     def _plan(self) -> assemble.Plan | None:

@@ -1,15 +1,14 @@
 """The two orders of the weights: as they stand in their array, and as the product of the axes' taps counts them."""
 
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from convdense.arguments import Array
 
 
-@dataclass(frozen=True)
-class WeightOrder:
+class WeightOrder(NamedTuple):
     """Axis i of the weight array is tap axis ``order[i]`` of the product; None: both are the same.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from math import inf
 from types import SimpleNamespace
 
 import numpy as np
@@ -136,6 +137,8 @@ def shown():
         "refused": refused,
         "network certificate": certify(NET, seed=0),
         "report": checked(),
+        "raised": certify(CONV, Evil(), seed=0),
+        "noted": judged(Finding("y", UNDECIDED, (0, 1), "1.0", "2.0", 1.0, inf, "an entry is too long")),
         "diagnosis": diagnose(CONV, halved()),
         "recovered": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)),
         "difference": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)).compare(TiedDense(CONV, 2 * W)),
@@ -182,11 +185,16 @@ def test_text_is_shown_as_it_is_printed(name):
     assert Page(SHOWN[name]._repr_html_()).text == str(SHOWN[name])
 
 
-@pytest.mark.parametrize("name", ["certificate", "refused", "network certificate", "report"])
+@pytest.mark.parametrize("name", ["certificate", "refused", "raised", "network certificate", "report", "noted"])
 def test_a_verdict_says_in_words_all_that_print_says(name):
     page, verdict = Page(SHOWN[name]._repr_html_()), SHOWN[name]
-    assert [row[:2] for row in page.rows] == [[f.name, f.verdict] for f in verdict.findings]
-    assert said(page.text) == re.sub(r"[,;](?=worst)|;(?=None|an\b)", "", said(verdict))
+    lines = [
+        f"{quantity:<3} {word}" + (worst and f", {worst}") + (note and f"; {note}")
+        for quantity, word, worst, note in page.rows
+    ]
+    assert lines == [str(finding) for finding in verdict.findings]
+    cells = "".join("".join(row) for row in page.rows)
+    assert page.text == f"{verdict.layer!r}: {verdict.compared}{cells}{verdict.how}"
 
 
 @pytest.mark.parametrize(
