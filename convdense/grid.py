@@ -11,8 +11,8 @@ from convdense.labels import numbered
 WIDTH, HEIGHT = 120, 40  # characters and lines that a terminal shows whole
 MASKED = "."
 BARS, LINES = ("", "|", "||"), ("", "-", "=")  # where nothing ends, a row of pixels, a channel
-BORDERS = ("none", "1px solid #888888", "3px solid #888888")  # a grey seen on white and on black
-NARROW = "text-align:center;vertical-align:middle;padding:0.15em 0.4em"
+BORDERS = ("", "1px solid #888", "3px solid #888")  # a grey seen on white and on black
+NARROW = "text-align:center;vertical-align:middle;padding:0.15em 0.4em;border:0;white-space:nowrap"
 Paint = Callable[[str, str], str]  # a text and the colour behind it -> the text on that colour
 
 
@@ -114,4 +114,5 @@ def _joined(parts: Iterable[str], ends: Sequence[int], gap: int, fill: str = " "
 
 
 def _style(above: int, before: int) -> str:
-    return f"{NARROW};border:none;border-top:{BORDERS[above]};border-left:{BORDERS[before]}"
+    top, left = (f"border-{side}:{BORDERS[end]}" if end else "" for side, end in (("top", above), ("left", before)))
+    return ";".join(filter(None, (NARROW, top, left)))

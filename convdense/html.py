@@ -12,11 +12,11 @@ ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", 
 
 
 class Cell(NamedTuple):
-    """One cell of a table: its text, the colour behind it (#RRGGBB, the letters follow), and style of its own."""
+    """One cell of a table: its text, the colour behind it (#RRGGBB, the letters follow), and another style."""
 
     text: str
     behind: str = ""
-    style: str = ""
+    style: str = CELL
 
 
 def table(rows: Iterable[Iterable[str | Cell]], header: Iterable[str | Cell] = (), caption: str = "") -> str:
@@ -50,6 +50,5 @@ def _row(first: str | Cell, *others: str | Cell) -> str:
 
 def _cell(cell: str | Cell, tag: str) -> str:
     text, behind, style = Cell(cell) if isinstance(cell, str) else cell
-    colours = f"background:{behind};color:{ink(behind)}" if behind else ""
-    styles = ";".join(filter(None, (CELL, colours, style)))
-    return f'<{tag} style="{styles}">{text.translate(ESCAPED)}</{tag[:2]}>'
+    colours = f";background:{behind};color:{ink(behind)}" if behind else ""
+    return f'<{tag} style="{style}{colours}">{text.translate(ESCAPED)}</{tag[:2]}>'
