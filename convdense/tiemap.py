@@ -216,10 +216,8 @@ class TieMap:
         >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
-        weights = self._weights.by_tap(
-            shaped(w, "w", self.weight_shape, self)
-        ).copy()  # later changes of w change nothing
-        return operator.operator(self.axes, self._plan, weights)
+        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
+        return operator.operator(self.axes, self._plan, weights.copy())  # later changes of w change nothing
 
     def gradient(self, x: Any, dy: Any) -> Array:
         """Return the tied gradient, of `weight_shape` and summed over the batch, by small matrix products.

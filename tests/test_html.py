@@ -13,23 +13,28 @@ from convdense import (
     Conv,
     ConvTranspose,
     Dense,
+    Flatten,
+    LeakyReLU,
     Linear,
     LocallyConnected,
     MaxPool,
     Network,
     ReLU,
     Report,
+    Residual,
     TiedDense,
     TieMap,
     certify,
     check,
     convolve,
     convolve_backward,
+    dense_pool,
     diagnose,
     network,
     recover,
     tie,
 )
+from convdense.activations import Abs
 from convdense.adapters.model_report import ModelReport
 from convdense.checks.report import BILINEAR, EQUAL, NORMWISE, UNDECIDED, WITHIN, WRONG, Finding
 from convdense.checks.sweep import Failure, Sweep
@@ -128,6 +133,13 @@ def shown():
         "scale": ChannelScale((2, 3)),
         "max pool": MaxPool((1, 4, 4), kernel=2),
         "adaptive": AvgPool((1, 4, 4), output=2),
+        "tournament": dense_pool(MaxPool((1, 4, 4), kernel=2)),
+        "average": dense_pool(AvgPool((1, 4, 4), kernel=2)),
+        "abs": Abs((1, 4), axis=1, start=0, stop=2),
+        "relu": ReLU((1, 4)),
+        "leaky": LeakyReLU(0.5),
+        "flatten": Flatten((1, 2, 2)),
+        "residual": network(Residual(Conv((1, 4), 1, kernel=3, padding=1)), seed=0).layers[0],
         "ties": tie(CONV),
         "large ties": tie(LARGE),
         "tied dense": TiedDense(CONV, W, [1.0]),
@@ -172,7 +184,7 @@ def test_colours_come_in_pairs_that_can_be_read(name):
 @on_all
 def test_rows_are_of_one_length(name):
     lengths = {len(row) for row in Page(SHOWN[name]._repr_html_()).rows}
-    assert len(lengths) <= 1 or name == "tied dense"  # two tables
+    assert len(lengths) <= 1 or name in ("tied dense", "residual")  # two tables
 
 
 def said(thing):
@@ -255,6 +267,20 @@ def test_numbers_show_their_shapes_and_every_option(name):
     assert rows.items() >= shapes.items()
     assert set(rows) == set(shapes) | (set(layer.to_dict()) - {"type"})
     assert page.text.startswith(repr(layer))
+
+
+@pytest.mark.parametrize("name", ["tournament", "average", "abs", "relu", "leaky", "flatten"])
+def test_layers_without_weights_show_their_shapes(name):
+    layer, page = SHOWN[name], Page(SHOWN[name]._repr_html_())
+    assert page.text.startswith(repr(layer))
+    assert dict(page.rows) == {"in_shape": str(layer.in_shape), "out_shape": str(layer.out_shape)}
+
+
+def test_a_residual_shows_the_network_inside():
+    layer, page = SHOWN["residual"], Page(SHOWN["residual"]._repr_html_())
+    assert page.text.startswith(repr(layer))
+    assert page.rows[:2] == [["in_shape", "(1, 4)"], ["out_shape", "(1, 4)"]]
+    assert page.rows[2:] == Page(layer.inner._repr_html_()).rows
 
 
 def test_the_tied_layer_shows_weights_bias_and_matrix():
