@@ -57,13 +57,13 @@ def together(sizes: Sequence[int], most: int) -> list[int]:
 
     Examples
     --------
-    >>> together((64, 56, 56), most=512), together((3, 57, 5), most=512), together((1, 1000), most=300)
+    >>> together((64, 56, 56), most=512), together((3, 57, 4), most=512), together((1, 1000), most=300)
     ([1, 7, 56], [1, 1, 2], [1, 4])
     """
     parts: list[int] = []
     bins = 1
     for n in sizes:
-        least = -(-n * bins // most)  # positions a bin must have
+        least = -(-n // (most // bins))  # positions a bin must have
         fair = range(min(least, n), min(2 * least, n) + 1)
         split = any(part > 1 for part in parts)
         parts.append(n if split else min(fair, key=lambda part: (-n % part, part)))

@@ -45,13 +45,13 @@ def density(layer: Any) -> Figure:
     Returns
     -------
     matplotlib Figure
-        Its first Axes show the whole, the next two the places A and B that are framed there, the last the scale.
+        Its first Axes show the whole, the next the places A and B that are framed there, the last the scale.
 
     Examples
     --------
     >>> from convdense import Conv
     >>> figure = density(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1))  # 112,869,376 entries
-    >>> figure.axes[3].get_xlabel()
+    >>> figure.axes[-1].get_xlabel()
     'entries per bin of 392 x 392 cells; grey: none'
     """
     layer = layer.layer if isinstance(layer, TiedDense) else layer
@@ -59,13 +59,13 @@ def density(layer: Any) -> Figure:
     bins, places = binned(ties, BINS), _places(ties)
     size = _size(bins.counts.shape, BINS, ties.shape)
     sizes = [_size((len(rows), len(cols)), SIDE, (len(rows), len(cols))) for rows, cols in places]
-    height = TOP + max(size[0] + UNDER, sum(down for down, _ in sizes) + GAP + 20)
+    height = TOP + max(size[0] + UNDER, sum(down + GAP for down, _ in sizes))
     figure = Figure((WIDTH / DPI, height / DPI), dpi=DPI)
     figure.text(0.5, 1 - 10 / height, f"{wrapped(repr(layer), 125)}\n{_summary(ties)}", ha="center", va="top")
     whole = _axes(figure, LEFT, TOP, *size)
     image = _whole(whole, ties, bins)
     top = TOP
-    for name, (rows, cols), (down, right) in zip("AB", places, sizes, strict=True):
+    for name, (rows, cols), (down, right) in zip("AB", places, sizes, strict=False):
         _place(_axes(figure, LEFT + BINS + 60, top, down, right), ties, rows, cols, name)
         _frame(whole, rows, cols, name)
         top += down + GAP
@@ -164,16 +164,15 @@ def _name_blocks(set_ticks: Callable[[list[float], list[str]], Any], kind: str, 
 
 
 def _places(ties: TieMap) -> list[tuple[range, range]]:
-    """Return two rectangles: the corner, and where blocks meet in the middle of the diagonal."""
+    """Return the corner, and where blocks meet in the middle of the diagonal if that is not the same."""
     rows, cols = ties.shape
     row = _border(ties.out_shape)
     middle = row * cols // rows
     read = rectangle(ties, range(row, row + 1), range(cols)).col  # what the first row of the block reads
     col = int(read[np.argmin(np.abs(read - middle))]) if len(read) else middle
-    return [
-        (_around(0, CORNER, rows), _around(0, CORNER, cols)),
-        (_around(row, MEETING, rows), _around(col, MEETING, cols)),
-    ]
+    corner = _around(0, CORNER, rows), _around(0, CORNER, cols)
+    meeting = _around(row, MEETING, rows), _around(col, MEETING, cols)
+    return [corner, meeting] if corner != meeting else [corner]
 
 
 def _border(shape: tuple[int, ...]) -> int:
