@@ -1,6 +1,7 @@
 """The matrix of any layer, however large: every bin against the matrix itself, every cell of the two places too."""
 
 import sys
+from functools import cache
 from math import prod
 from time import perf_counter
 
@@ -178,6 +179,7 @@ def test_a_planted_defect_of_the_bins_is_seen_and_its_right_neighbour_accepted(d
         assert all_agree()
 
 
+@cache
 def drawn(layer):
     """Return the Axes of the whole, of the places, and of the scale."""
     whole, *places, scale = density(layer).axes
@@ -312,7 +314,7 @@ SUMMARIES = {
 
 @pytest.mark.parametrize(("layer", "summary"), SUMMARIES.items(), ids=repr)
 def test_the_figure_says_size_entries_weights_and_the_share_held_at_zero(layer, summary):
-    (text,) = density(layer).texts
+    (text,) = drawn(layer)[0].figure.texts
     assert text.get_text() == f"{layer!r}\n{summary}"
 
 
@@ -347,8 +349,9 @@ def test_the_largest_blocks_are_numbered_along_the_sides(layer, name, ticks, fir
 
 @pytest.mark.parametrize("layer", [BIG, *LAYERS, *LARGER], ids=repr)
 def test_every_bin_and_every_cell_is_a_whole_number_of_pixels(layer):
-    figure = density(layer)
-    for ax in figure.axes[:-1]:
+    whole, places, _ = drawn(layer)
+    figure = whole.figure
+    for ax in (whole, *places):
         down, right = ax.images[0].get_array().shape[:2]
         pixels = np.array([ax.bbox.x0, ax.bbox.y1, ax.bbox.width / right, ax.bbox.height / down])
         assert np.allclose(pixels, pixels.round(), atol=1e-6)
@@ -356,15 +359,22 @@ def test_every_bin_and_every_cell_is_a_whole_number_of_pixels(layer):
     assert all(ax.bbox.x1 <= figure.bbox.width and ax.bbox.y0 >= 0 for ax in figure.axes)
 
 
+def part_is_right(layer):
+    rows, cols, found = range(30, 42), range(34, 50), {}
+    entries = density_module.rectangle(tie(layer), rows, cols)
+    for row, col, k in zip(*(part.tolist() for part in entries[:3]), strict=True):
+        found.setdefault((row - rows.start, col - cols.start), []).append(k)
+    assert found == weights_in(layer, rows, cols)
+
+
+@pytest.mark.parametrize("layer", LARGER[:-1], ids=repr)
+def test_a_rectangle_holds_its_entries_and_no_others(layer):
+    part_is_right(layer)
+
+
 def test_a_rectangle_of_a_locally_connected_layer_needs_no_table_of_its_weights(monkeypatch):
-    layer = LARGER[2]
-    expected = weights_in(layer, range(30, 40), range(50))
     monkeypatch.setattr(TieMap, "_table", lambda self: pytest.fail("a table as long as the weights"))
-    found = density_module.rectangle(tie(layer), range(30, 40), range(50))
-    cells = {}
-    for row, col, k in zip(*(part.tolist() for part in found[:3]), strict=True):
-        cells.setdefault((row - 30, col), []).append(k)
-    assert cells == expected
+    assert len(density_module.rectangle(tie(LARGER[2]), range(30, 40), range(5, 50)).index)
 
 
 @on_layers
@@ -374,6 +384,41 @@ def test_the_rectangle_that_is_the_whole_matrix_is_all_entries(layer):
     assert all(np.array_equal(a, b) for a, b in zip(found[:3], entries[:3], strict=True))
     assert (found.coefficient is None) == (entries.coefficient is None)
     assert found.coefficient is None or np.array_equal(found.coefficient, entries.coefficient)
+
+
+WHOLE, PLACES, FRAMES, MEET, ALL = (
+    test_the_whole_shows_the_counts_and_leaves_empty_bins_out,
+    test_the_places_show_every_cell_with_its_colour_and_letters,
+    test_the_places_are_framed_on_the_whole,
+    test_the_second_place_is_where_blocks_meet_and_holds_something,
+    test_the_rectangle_that_is_the_whole_matrix_is_all_entries,
+)
+PLANTED = [
+    (density_module._whole, "bins.counts, 0)", "bins.counts, 1)", "bins.counts, 0 + 0)", WHOLE),
+    (density_module._place, "col - cols.start)", "col - cols.start - 1)", "-cols.start + col)", PLACES),
+    (density_module.rectangle, "< rows.stop", "<= rows.stop", "<= rows.stop - 1", part_is_right),
+    (density_module.rectangle, ">= cols.start", "> cols.start", "> cols.start - 1", part_is_right),
+    (density_module.rectangle, "ties.weight_order)", "None)", "ties.weight_order or None)", ALL),
+    (density_module._met, "axis[places] = True", "axis[places[0]] = True", "axis[places[:]] = True", part_is_right),
+    (density_module._frame, "(cols.start, rows.start)", "(rows.start, cols.start)", "(cols[0], rows[0])", FRAMES),
+    (density_module._border, "shape[first] // 2 *", "shape[first] // 2 + 9 +", "shape[first] // 2 * 1 *", MEET),
+    (density_module._places, "row, MEETING", "row + MEETING, MEETING", "row + 0, MEETING", MEET),
+]
+
+
+@pytest.mark.parametrize(("function", "source", "wrong", "right", "test"), PLANTED)
+def test_a_planted_defect_of_the_figure_is_seen_and_its_right_neighbour_accepted(
+    function, source, wrong, right, test, monkeypatch
+):
+    layer = LARGER[2]  # locally connected, several channels, more columns than rows
+    monkeypatch.setattr(function, "__code__", rewritten(function, source, wrong))
+    drawn.cache_clear()
+    with pytest.raises((AssertionError, IndexError)):
+        test(layer)
+    monkeypatch.undo()
+    monkeypatch.setattr(function, "__code__", rewritten(function, source, right))
+    drawn.cache_clear()
+    test(layer)
 
 
 def test_numbers_in_another_order_are_those_of_a_table():
