@@ -408,7 +408,7 @@ def test_the_version_is_printed(run):
     assert run("--version") == (0, f"convdense {convdense.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["", "demo ", "explain ", "certify "])
+@pytest.mark.parametrize("command", ["", "demo ", "explain ", "explore ", "certify "])
 def test_help_is_printed_on_stdout(run, command):
     status, out, err = run(f"{command}--help")
     assert (status, err) == (0, "")
