@@ -282,6 +282,8 @@ REFUSED = [
     (Conv((1, 60), 1, kernel=3), "3 weights in a matrix of 58 x 60"),
     (Conv((2, 12, 12), 1, kernel=3), "18 weights in a matrix of 100 x 288"),
     (Conv((4, 4, 4), 4, kernel=3, padding=1), "144 weights in a matrix of 64 x 64"),
+    (TieMap.from_index([[0, 840]]), "841 weights in a matrix of 1 x 2"),
+    (Conv((512, 224, 224), 1, kernel=1), "512 weights in a matrix of 50,176 x 25,690,112"),
     (Conv((64, 56, 56), 64, kernel=3), "36,864 weights in a matrix of 186,624 x 200,704"),
 ]
 
@@ -349,7 +351,7 @@ def test_there_is_a_frame_for_each_output_and_the_last_stays_longer(moving):
 
 
 def test_every_frame_is_its_figure_in_few_colours(moving):
-    for k in (0, 4, 8):
+    for k in (0, 8):
         moving.image.seek(k)
         got, drawn = np.asarray(moving.image.convert("RGB")).astype(int), _pixels(frame(FIVE, k)).astype(int)
         off = np.abs(got - drawn).max(axis=2)

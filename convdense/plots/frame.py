@@ -77,8 +77,7 @@ def sampled(layer: Any, x: Any, dy: Any) -> Sample:
     """Return a layer, small enough to be read, with its numbers."""
     ties = tie(layer.layer if isinstance(layer, TiedDense) else layer)
     rows, cols = ties.shape
-    square, _ = _arranged(ties)
-    if square < LEAST or _edge(ties) < LEAST_EDGE:
+    if _edge(ties) < LEAST_EDGE or ties.n_weights > WIDTH or _arranged(ties)[0] < LEAST:
         got = f"{ties.n_weights:,} weights in a matrix of {rows:,} x {cols:,}"
         needs = f"one whose pixels can be {LEAST} dots wide, and its edges {LEAST_EDGE}, in a picture of {WIDTH}"
         do = "draw a smaller layer of the same kind, or convdense.plots.density(layer)"
