@@ -19,6 +19,7 @@ FLOORS = {
     "axis": (0, 0),
     "labels": (0, 0),
     "palette": (0, 0),
+    "samples": (0, 0),
     "sheets": (0, 0),
     "html": (0, 0),
     "tables": (0, 0),
