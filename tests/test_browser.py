@@ -6,7 +6,6 @@ Expected is what the loops of direct convolution say of every weight, input pixe
 import functools
 import http.server
 import re
-import shutil
 import threading
 from typing import ClassVar
 
@@ -17,13 +16,12 @@ from convdense import Conv, TiedDense, convolve_backward, equations, tie
 from convdense.explorer import explore
 from convdense.explorer import page as page_module
 from convdense.labels import letter
+from tests.benchmark import BROWSER, page_times
 from tests.test_explorer import by_direct
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROME = next(filter(None, map(shutil.which, BROWSERS)), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser: pip install 'convdense[browser]'")
-if CHROME is None:
-    pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed", allow_module_level=True)
+if BROWSER is None:
+    pytest.skip("no browser: Chromium is not installed", allow_module_level=True)
 
 CONV = Conv((2, 4, 6), 2, kernel=(2, 3), padding=1, dilation=2)  # nothing alike: sides, kernel, directions, channels
 ROWS, COLS = tie(CONV).shape
@@ -99,7 +97,7 @@ class Explored:
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as tools:
-        chrome = tools.chromium.launch(executable_path=CHROME, args=["--no-sandbox"])  # CI runs as root
+        chrome = tools.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])  # CI runs as root
         yield chrome
         chrome.close()
 
@@ -608,31 +606,10 @@ def test_axe_would_find_pale_words_and_a_button_without_a_name(visit):
     assert [line.split(":")[0] for line in found] == ["button-name", "color-contrast"]
 
 
-HOVER = """() => {
-  const svg = document.getElementById("matrix"), box = svg.getBoundingClientRect(), times = [];
-  for (let n = 0; n < 60; n++) {
-    const at = { clientX: box.left + (box.width * (n + 0.5)) / 60, clientY: box.top + (box.height * (n + 0.5)) / 60 };
-    const start = performance.now();
-    svg.dispatchEvent(new PointerEvent("pointermove", { ...at, bubbles: true }));
-    document.body.getBoundingClientRect(); // styles and layout included
-    times.push(performance.now() - start);
-  }
-  return times;
-}"""
-LOADED = """() => {
-  const [entry] = performance.getEntriesByType("navigation");
-  return entry.loadEventEnd || performance.now();
-}"""
-
-
 def test_a_page_of_28x28_loads_within_a_second_and_answers_within_30_milliseconds(visit):
     page = visit("large")
-    loads = []
-    for _ in range(3):
-        page.page.goto(page.url)
-        page.requests.pop()
-        loads.append(page.page.evaluate(LOADED))
-    assert np.median(loads) < 1000
-    times = page.page.evaluate(HOVER)
+    load, hover = page_times(page.page, page.url)
+    del page.requests[1:]  # it was loaded again
     assert page.lit()["matrix"]  # something was answered
-    assert np.median(times) < 30
+    assert load < 1000
+    assert hover < 30
