@@ -8,6 +8,7 @@ import numpy as np
 from convdense.arguments import Array, batched, complain, integer, number, numeric, shape_or_none
 from convdense.fixed import floating
 from convdense.geometry import paired_samples, samples
+from convdense.html import facts
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class Abs:
         """The index of these coordinates in every sample of a batch."""
         return (*[slice(None)] * (1 + self.axis), slice(self.start, self.stop))
 
+    def _repr_html_(self) -> str:
+        """Return its shapes for a notebook."""
+        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
+
 
 @dataclass(frozen=True, repr=False)
 class LeakyReLU:
@@ -157,6 +162,10 @@ class LeakyReLU:
         """Return the call that makes this layer."""
         known = () if self.in_shape is None else (f"in_shape={self.in_shape}",)
         return f"LeakyReLU({', '.join((f'{self.slope:g}', *known))})"
+
+    def _repr_html_(self) -> str:
+        """Return its shapes for a notebook."""
+        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
 
 
 class ReLU(LeakyReLU):

@@ -1,7 +1,7 @@
 """From a tie map to a stored sparse matrix: entry by entry, or by broadcast assignment over runs of equal pattern."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures  # which imports its threads when asked for them
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -138,7 +138,7 @@ def fast(plan: Plan, weights: Array, threads: int | None = None) -> sp.csr_array
     pieces = (part for piece in product(*plan.runs) for part in _parts(piece))
     threads = min(cpu_count() or 1, 4) if threads is None else threads
     if threads > 1 and data.nbytes + indices.nbytes >= THREADS_FROM:
-        with ThreadPoolExecutor(threads) as pool:  # NumPy releases the interpreter lock while it writes
+        with futures.ThreadPoolExecutor(threads) as pool:  # NumPy releases the interpreter lock while it writes
             list(pool.map(write, pieces))
     else:
         for piece in pieces:

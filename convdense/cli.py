@@ -18,6 +18,7 @@ from convdense.checks.claims import CLAIMS, Verdict, judge_claims
 from convdense.cli_certify import add_certify, certified
 from convdense.cli_explore import add_explore, write_page
 from convdense.cli_layer import LAYER_DEFAULTS, add_layer, convolution
+from convdense.cli_show import add_show, shown
 from convdense.demo import claims_table, demo
 from convdense.equations import equations
 from convdense.files import check_output, read_weights, save_matrix
@@ -57,8 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="write a small layer out as a dense layer")
     add_layer(explain)
     explain.add_argument("--no-bias", action="store_true", help="leave the bias out of the equations")
-    explain.add_argument("--json", action="store_true", help="print JSON")
+    form = explain.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--latex", action="store_true", help="print the equations alone, in LaTeX")
     explain.set_defaults(run=_explain)
+
+    letters = commands.add_parser("show", help="print the matrix of a small layer in letters")
+    add_show(letters)
+    letters.set_defaults(run=_show)
 
     page = commands.add_parser("explore", help="write a page on which a small layer can be pointed at")
     add_explore(page)
@@ -85,7 +92,10 @@ def _explain(arguments: argparse.Namespace) -> int:
     layer = convolution(arguments)
     ties = tie(layer)
     rows, cols = ties.shape
-    text = equations(layer, bias=None if arguments.no_bias else "b")
+    text = equations(layer, bias=None if arguments.no_bias else "b", format="latex" if arguments.latex else "text")
+    if arguments.latex:
+        print(text)
+        return HELD
     zero = rows * cols - ties.mask().nnz
     if arguments.json:
         facts = {"outputs": rows, "inputs": cols, "weights": ties.n_weights, "entries": ties.n_entries, "zeros": zero}
@@ -97,6 +107,11 @@ def _explain(arguments: argparse.Namespace) -> int:
         f"{ties.n_weights} weights in {ties.n_entries} places\n"
     )
     print(text)
+    return HELD
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    print(shown(arguments))
     return HELD
 
 

@@ -155,11 +155,12 @@ def claims_table(verdicts: list[Verdict]) -> str:
 
 
 def the_pictures(folder: Path, say: Callable[[str], None]) -> None:
-    """Draw the student's first layer: matrix, mask, and the gradient dense, masked and tied."""
+    """Draw the student's first layer, the argument in one figure and its parts, and write a page to explore it."""
     from matplotlib.axes import Axes  # noqa: PLC0415  (only the demo and the plots need matplotlib)
     from matplotlib.figure import Figure  # noqa: PLC0415  (as above)
 
     from convdense import plots  # noqa: PLC0415  (it imports matplotlib)
+    from convdense.explorer import explore  # noqa: PLC0415  (only here)
 
     case = question.example()
     first, second = TiedDense(question.FIRST, case.w), TiedDense(question.SECOND, case.v)
@@ -177,4 +178,7 @@ def the_pictures(folder: Path, say: Callable[[str], None]) -> None:
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")
         draw(figure.subplots())
         figure.savefig(folder / f"{name}.png", dpi=150)
-    say(f"\n3. Pictures of the question's first layer, in {folder}: {', '.join(f'{n}.png' for n in pictures)}")
+    plots.gradient_steps(first, case.i, do).savefig(folder / "gradient_steps.png", dpi=150)
+    say(f"\n3. Pictures of the question's first layer, in {folder}: {', '.join(f'{n}.png' for n in pictures)},")
+    say("gradient_steps.png, the whole argument in one figure, and a page to point at, to be opened in a browser:")
+    say(str(explore(first, case.i, do, title="The question's first layer").save(folder / "explore.html")))

@@ -1,28 +1,37 @@
 """A small layer written out as text: forward, and the gradients of weights, inputs and biases."""
 
 from collections.abc import Iterator
-from math import prod
 from typing import Any
 
-from convdense.arguments import complain
+from convdense.arguments import choice, complain
 from convdense.entries import Entries
-from convdense.labels import distinct, numbered, term, total
+from convdense.labels import distinct
+from convdense.notation import Equation, Name, as_latex, as_text
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
+FORMATS = {"text": as_text, "latex": as_latex}
 EQUATIONS_LIMIT = 2_000  # terms of each part: some thirty pages
 
 
 def equations(
-    layer: Any, input: str = "i", weight: str = "w", output: str = "o", bias: str | None = "b"
-) -> str:  # the names are the arguments a reader types, `input` among them
-    """Return the layer's equations, read off its tie map: forward, dC/dw, dC/di and dC/db.
+    layer: Any,
+    input: str = "i",
+    weight: str = "w",
+    output: str = "o",
+    bias: str | None = "b",
+    *,
+    format: str = "text",
+) -> str:  # the names are the arguments a reader types, `input` and `format` among them
+    r"""Return the layer's equations, read off its tie map: forward, dC/dw, dC/di and dC/db.
 
     Parameters
     ----------
     layer : Conv, ConvTranspose, LocallyConnected, TieMap, or anything `tie` knows
     input, weight, output, bias : str
         Symbols; pixels and weights are numbered from 1 in C order. ``bias=None`` leaves the bias out.
+    format : {"text", "latex"}
+        LaTeX comes in ``align*`` blocks: for a document with amsmath, or ``IPython.display.Latex`` in a notebook.
 
     Returns
     -------
@@ -32,7 +41,7 @@ def equations(
     Raises
     ------
     ValueError
-        If the layer has more than `EQUATIONS_LIMIT` entries, or two symbols are alike.
+        If the layer has more than `EQUATIONS_LIMIT` entries, two symbols are alike, or for another format.
 
     Examples
     --------
@@ -48,8 +57,13 @@ def equations(
       dC/di1 = w1 dC/do1
       dC/di2 = w2 dC/do1 + w1 dC/do2
       dC/di3 = w2 dC/do2
+    >>> print(*equations(Conv((1, 3), out_channels=1, kernel=2), format="latex").splitlines()[:3], sep="\n")
+    forward
+    \begin{align*}
+    o_{1} &= w_{1} i_{1} + w_{2} i_{2} + b_{1} \\
     """
     ties = tie(layer)
+    write = FORMATS[choice(format, "format", tuple(FORMATS))]
     distinct(input=input, weight=weight, output=output, bias=bias)
     longest = max(ties.n_entries, ties.n_weights, *ties.shape)
     if longest > EQUATIONS_LIMIT:
@@ -63,42 +77,33 @@ def equations(
     }
     if bias is not None:
         parts["gradient of the bias"] = _of_weights(ties.bias, None, bias, output)
-    return "\n".join(line for heading, lines in parts.items() for line in (heading, *("  " + text for text in lines)))
+    return "\n".join(write(heading, lines) for heading, lines in parts.items())
 
 
-def _forward(ties: TieMap, input: str, weight: str, output: str, bias: str | None) -> list[str]:
-    outputs, inputs, weights = _names(ties, input, weight, output)
-    sums: list[list[str]] = [[] for _ in outputs]
+def _forward(ties: TieMap, input: str, weight: str, output: str, bias: str | None) -> list[Equation]:
+    sums: list[list[Any]] = [[] for _ in range(ties.shape[0])]
     for row, col, k, c in _each(ties.entries()):
-        sums[row].append(term(c, weights[k], inputs[col]))
+        sums[row].append((c, (Name(weight, k), Name(input, col))))
     if bias is not None:
-        biases = numbered(bias, ties.bias.n_weights)
         for row, _, k, c in _each(ties.bias.entries()):
-            sums[row].append(term(c, biases[k]))
-    return [f"{name} = {total(terms)}" for name, terms in zip(outputs, sums, strict=True)]
+            sums[row].append((c, (Name(bias, k),)))
+    return [Equation(Name(output, row), terms) for row, terms in enumerate(sums)]
 
 
-def _of_weights(ties: TieMap, input: str | None, weight: str, output: str) -> list[str]:
+def _of_weights(ties: TieMap, input: str | None, weight: str, output: str) -> list[Equation]:
     """Write dC/dw; without an input symbol the one input is 1 and not written (a bias)."""
-    outputs, inputs, weights = _names(ties, input or "", weight, output)
-    sums: list[list[str]] = [[] for _ in weights]
+    sums: list[list[Any]] = [[] for _ in range(ties.n_weights)]
     for row, col, k, c in _each(ties.entries()):
-        factors = (inputs[col],) if input else ()
-        sums[k].append(term(c, *factors, f"dC/d{outputs[row]}"))
-    return [f"dC/d{name} = {total(terms)}" for name, terms in zip(weights, sums, strict=True)]
+        factors = (Name(input, col),) if input else ()
+        sums[k].append((c, (*factors, Name(output, row, slope=True))))
+    return [Equation(Name(weight, k, slope=True), terms) for k, terms in enumerate(sums)]
 
 
-def _of_inputs(ties: TieMap, input: str, weight: str, output: str) -> list[str]:
-    outputs, inputs, weights = _names(ties, input, weight, output)
-    sums: list[list[str]] = [[] for _ in inputs]
+def _of_inputs(ties: TieMap, input: str, weight: str, output: str) -> list[Equation]:
+    sums: list[list[Any]] = [[] for _ in range(ties.shape[1])]
     for row, col, k, c in _each(ties.entries()):
-        sums[col].append(term(c, weights[k], f"dC/d{outputs[row]}"))
-    return [f"dC/d{name} = {total(terms)}" for name, terms in zip(inputs, sums, strict=True)]
-
-
-def _names(ties: TieMap, input: str, weight: str, output: str) -> tuple[list[str], list[str], list[str]]:
-    rows, cols = ties.shape
-    return numbered(output, rows), numbered(input, cols), numbered(weight, prod(ties.weight_shape))
+        sums[col].append((c, (Name(weight, k), Name(output, row, slope=True))))
+    return [Equation(Name(input, col, slope=True), terms) for col, terms in enumerate(sums)]
 
 
 def _each(entries: Entries) -> Iterator[tuple[int, int, int, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense.arguments import Array
+from convdense.html import facts
 from convdense.tiemap import TieMap
 
 
@@ -29,6 +30,10 @@ class OfPool:
     def __repr__(self) -> str:
         """Return the pool it is."""
         return f"{type(self).__name__}({self.pool!r})"
+
+    def _repr_html_(self) -> str:
+        """Return its shapes for a notebook."""
+        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import numpy as np
 
 from convdense.arguments import Array, batched, known_shape, shape_or_none
 from convdense.geometry import paired_operands
+from convdense.html import facts
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,3 +53,7 @@ class Flatten:
     def __repr__(self) -> str:
         """Return the call that makes this layer."""
         return f"Flatten({'' if self.in_shape is None else self.in_shape})"
+
+    def _repr_html_(self) -> str:
+        """Return its shapes for a notebook."""
+        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})

@@ -1,5 +1,6 @@
 """Names: pixels and weights by number (i1, w1, ...), ties by letter (a, b, ..., z, aa, ...)."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from string import ascii_lowercase
 from typing import Any
@@ -30,8 +31,8 @@ def letter(k: int) -> str:
     return (letter(head - 1) if head else "") + ascii_lowercase[last]
 
 
-def term(coefficient: Any, *factors: str) -> str:
-    """Return one term of a sum: its sign, its coefficient where that is not 1, its factors.
+def term(coefficient: Any, *factors: str, ratio: Callable[[Fraction], str] = str) -> str:
+    """Return one term of a sum: its sign, its coefficient where that is not 1, its factors; `ratio` writes a number.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def term(coefficient: Any, *factors: str) -> str:
     ('+ w1 i1', '- 1/2 w1 i1')
     """
     number = Fraction(coefficient.item() if hasattr(coefficient, "item") else coefficient)
-    size = () if abs(number) == 1 else (str(abs(number)),)
+    size = () if abs(number) == 1 else (ratio(abs(number)),)
     return " ".join(("-" if number < 0 else "+", *size, *factors))
 
 

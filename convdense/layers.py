@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from convdense.arguments import Array, complain, numeric, shaped
 from convdense.entries import scaled
 from convdense.geometry import backward_operands, forward_operands
+from convdense.html import facts
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
@@ -108,6 +109,10 @@ class Dense:
     def __repr__(self) -> str:
         """Return sizes."""
         return f"Dense({self.w.shape[0]} outputs, {self.w.shape[1]} inputs)"
+
+    def _repr_html_(self) -> str:
+        """Return the shapes of weights and bias for a notebook."""
+        return facts(repr(self), {"w": _facts(self.w), "b": _facts(self.b)})
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -238,6 +243,10 @@ class TiedDense:
         """Return the layer it is."""
         return f"TiedDense({self.layer!r})"
 
+    def _repr_html_(self) -> str:
+        """Return the shapes of weights and bias, and the tie map, for a notebook."""
+        return facts(repr(self), {"w": _facts(self.w), "b": _facts(self.b)}) + self.ties._repr_html_()
+
 
 @tie.register
 def _(layer: TiedDense) -> TieMap:
@@ -253,6 +262,10 @@ def _samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:
     """Undo `_columns`: (batch, features) to (batch, *shape), or to one sample if it came as one."""
     samples = np.ascontiguousarray(rows).reshape(len(rows), *shape)
     return samples if had_batch else samples[0]
+
+
+def _facts(array: Array | None) -> str:
+    return "None" if array is None else f"{array.shape} {array.dtype}"
 
 
 def _frozen(array: Array) -> Array:

@@ -14,8 +14,11 @@ from convdense.dense_steps import Affine, Step, dense_steps, named
 from convdense.files import as_path, read_arrays, save_arrays
 from convdense.fixed import floating
 from convdense.geometry import paired_operands
+from convdense.html import table
 from convdense.tables import aligned
 from convdense.twins import direct_twin
+
+HEADER = ("", "layer", "output", "dense layers", "free weights", "edges", "held at zero")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,15 +168,20 @@ class Network:
                 raise ValueError(complain(name, f"dtype {array.dtype}", f"{own[name].dtype}, as here", do))
         return self.with_parameters(arrays)
 
+    def _rows(self) -> list[list[str]]:
+        return [[str(i), repr(layer), *_summary(layer, self._dtype)] for i, layer in enumerate(self.layers)]
+
     @property
     def _dtype(self) -> Any:
         return np.result_type(*(a.dtype for a in self.parameters.values())) if self.parameters else np.dtype("float64")
 
     def __str__(self) -> str:
         """Return a table: per layer its dense layers, their edges and zeros, and the free weights."""
-        header = ["", "layer", "output", "dense layers", "free weights", "edges", "held at zero"]
-        rows = [[str(i), repr(layer), *_summary(layer, self._dtype)] for i, layer in enumerate(self.layers)]
-        return aligned(header, rows)
+        return aligned(HEADER, self._rows())
+
+    def _repr_html_(self) -> str:
+        """Return the same table for a notebook."""
+        return table(self._rows(), HEADER, repr(self))
 
     def __repr__(self) -> str:
         """Return the number of layers and the shapes."""

@@ -10,6 +10,7 @@ import numpy as np
 from convdense.arguments import Array, batched, complain
 from convdense.dense_steps import Affine, Step, beside, dense_steps, sums, twice
 from convdense.geometry import paired_operands
+from convdense.html import facts
 from convdense.networks import Network
 from convdense.twins import direct_twin
 
@@ -70,6 +71,10 @@ class ResidualSum:
     def __repr__(self) -> str:
         """Return the layers inside."""
         return f"ResidualSum({', '.join(map(repr, self.inner.layers))})"
+
+    def _repr_html_(self) -> str:
+        """Return the table of the inner network for a notebook."""
+        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape}) + self.inner._repr_html_()
 
 
 @dense_steps.register

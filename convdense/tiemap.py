@@ -14,6 +14,7 @@ from convdense.arguments import Array, complain, is_sequence, position, shaped
 from convdense.axis import Axis, listed, spread
 from convdense.entries import Counts, Entries, add_all_edges, add_edges, count, expand, few_edges, ordered, outer, slabs
 from convdense.geometry import paired_operands
+from convdense.weight_order import WeightOrder
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -97,8 +98,7 @@ class TieMap:
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array."""
-        product = [n for a in self.axes for n in a.tap_shape]
-        return tuple(product[i] for i in self._order)
+        return self._weights.shape
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
@@ -132,11 +132,11 @@ class TieMap:
 
     def entries(self) -> Entries:
         """Return all entries, sorted by row, then column, then index."""
-        return ordered(expand(self.axes, self._table()))
+        return ordered(expand(self.axes, self._weights.table()))
 
     def slabs(self, limit: int = 1 << 20) -> Iterator[Entries]:
         """Yield all entries in slabs of about `limit`, in no particular order: for maps larger than memory."""
-        return slabs(self.axes, self._table(), limit)
+        return slabs(self.axes, self._weights.table(), limit)
 
     def row(self, r: Position) -> Entries:
         """Return the entries of one output, given flattened or as (channel, *position)."""
@@ -151,7 +151,8 @@ class TieMap:
     def copies(self, k: Position) -> Entries:
         """Return the entries that share one weight, given flattened or by its position in the weight array."""
         at = position(k, "k", self.weight_shape)
-        taps = self._taps_of(int(np.ravel_multi_index(at, self.weight_shape)))
+        tap = self._weights.tap_of(int(np.ravel_multi_index(at, self.weight_shape)))
+        taps = np.unravel_index(tap, [a.n_taps for a in self.axes])
         return self._where(lambda axis, i: axis.taps == taps[i])
 
     def block(self, i: Position, j: Position) -> "TieMap":
@@ -187,7 +188,7 @@ class TieMap:
         MemoryError
             If it would be larger than `max_bytes`, naming the size and the alternatives.
         """
-        weights = self._by_tap(shaped(w, "w", self.weight_shape, self))
+        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
         assemble.check_size(self.axes, assemble.result_dtype(self.axes, weights), max_bytes, self._plan)
         return assemble.assemble(self.axes, self._plan, weights)
 
@@ -200,7 +201,7 @@ class TieMap:
         >>> [(rows, block.toarray().tolist()) for rows, block in ties.blocks([5, 7], max_bytes=50)]
         [(slice(0, 1, None), [[5, 7]]), (slice(1, 3, None), [[7, 0], [5, 5]])]
         """
-        weights = self._by_tap(shaped(w, "w", self.weight_shape, self))
+        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
         return assemble.blocks(self.axes, weights, max_bytes)
 
     def operator(self, w: Any) -> "LinearOperator":
@@ -215,8 +216,8 @@ class TieMap:
         >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
-        weights = self._by_tap(shaped(w, "w", self.weight_shape, self)).copy()  # later changes of w change nothing
-        return operator.operator(self.axes, self._plan, weights)
+        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
+        return operator.operator(self.axes, self._plan, weights.copy())  # later changes of w change nothing
 
     def gradient(self, x: Any, dy: Any) -> Array:
         """Return the tied gradient, of `weight_shape` and summed over the batch, by small matrix products.
@@ -230,7 +231,7 @@ class TieMap:
         """
         x, dy, _ = paired_operands(self, x, dy)
         if self._plan is not None and operator.is_regular(self._plan):
-            return self._by_weight(operator.gradient(self._plan, x.conj(), dy))
+            return self._weights.by_weight(operator.gradient(self._plan, x.conj(), dy))
         return self.add_edges(x, dy)
 
     def add_edges(self, x: Array, dy: Array) -> Array:
@@ -255,7 +256,7 @@ class TieMap:
         return Counts(
             outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes]).reshape(self.out_shape),
             outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes]).reshape(self.in_shape),
-            self._by_weight(weights),
+            self._weights.by_weight(weights),
         )
 
     def __repr__(self) -> str:
@@ -264,37 +265,29 @@ class TieMap:
             f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, entries={self.n_entries:,})"
         )
 
+    def __str__(self) -> str:
+        """Return what `repr` does, and below it the matrix in letters where a terminal shows it whole."""
+        from convdense.grid import printed  # noqa: PLC0415  (2 ms that few ask for)
+
+        return printed(self)
+
+    def _repr_html_(self) -> str:
+        """Return the matrix in letters where it is small, else its numbers, for a notebook."""
+        from convdense.grid import shown  # noqa: PLC0415  (2 ms that few ask for)
+
+        return shown(self)
+
     @cached_property
     def _plan(self) -> assemble.Plan | None:
         return assemble.make_plan(self.axes)
 
     @cached_property
     def _kept(self) -> Entries:
-        return expand(self.axes, self._table())
+        return expand(self.axes, self._weights.table())
 
     @property
-    def _order(self) -> tuple[int, ...]:
-        n = sum(len(a.tap_shape) for a in self.axes)
-        return tuple(range(n)) if self.weight_order is None else self.weight_order
-
-    def _by_tap(self, w: Array) -> Array:
-        """Flatten a weight array into the order of the product of taps."""
-        return w.transpose(np.argsort(self._order)).ravel()
-
-    def _by_weight(self, taps: Array) -> Array:
-        """Undo `_by_tap`."""
-        return taps.reshape([n for a in self.axes for n in a.tap_shape]).transpose(self._order)
-
-    def _table(self) -> Array | None:
-        numbers = np.arange(self.n_weights).reshape(self.weight_shape)
-        return None if self.weight_order is None else self._by_tap(numbers)
-
-    def _taps_of(self, k: int) -> tuple[np.intp, ...]:
-        """Return the flattened tap on each axis of one flattened weight."""
-        table = self._table()
-        return np.unravel_index(
-            k if table is None else int(np.flatnonzero(table == k)[0]), [a.n_taps for a in self.axes]
-        )
+    def _weights(self) -> WeightOrder:
+        return WeightOrder(tuple(n for a in self.axes for n in a.tap_shape), self.weight_order)
 
     def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
-        return ordered(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._table()))
+        return ordered(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._weights.table()))

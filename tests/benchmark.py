@@ -1,17 +1,21 @@
 """How fast, run by hand: ``python tests/benchmark.py [--json] [PART ...]``. Medians, and ratios within one run.
 
 Every figure has its limit beside it; the exit status is 1 if one is missed. What is compared with other packages
-(torch, sparse_convolution) is skipped with one line where they are not installed.
+(torch, sparse_convolution), and what needs a browser, is skipped with one line where they are not installed.
 """
 
 import argparse
 import gc
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -28,6 +32,7 @@ from convdense.training import train
 REPEATS = 7
 SHORTEST = 5e-3  # seconds: what is shorter is repeated within one measurement
 MB = 1e6
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Figure(NamedTuple):
@@ -422,6 +427,76 @@ def importing() -> Iterator[Figure]:
     yield Figure("import", "import convdense", "after import scipy.sparse", median(times) * 1e3, "ms", 100)
 
 
+DENSITY = """
+import resource
+from io import BytesIO
+from time import perf_counter
+import convdense as cd
+start = perf_counter()
+from convdense.plots import density
+density(cd.Conv((64, 56, 56), 64, 3, padding=1)).savefig(BytesIO())
+print(perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+"""  # ru_maxrss: kilobytes on Linux
+
+
+def drawing() -> Iterator[Figure | Skipped]:
+    """Pictures and pages: how soon, and how large."""
+    from convdense.explorer import explore
+    from convdense.plots import animate, matrix
+
+    runs = [[float(n) for n in subprocess.check_output([sys.executable, "-c", DENSITY]).split()] for _ in range(5)]
+    what = "density of 64 -> 64, 56x56, matplotlib imported, drawn and saved"
+    yield Figure("drawing", what, "", median(s for s, _ in runs), "s", 3)
+    yield Figure("drawing", "the same: peak memory of the process", "", max(mb for _, mb in runs), "MB", 1000)
+    conv = cd.Conv((1, 10, 10), 1, kernel=3)
+    shown = typical(lambda: matrix(conv).figure.savefig(BytesIO()))
+    yield Figure("drawing", "matrix of 64 x 100, drawn and saved", "", shown, "s", 1)
+    small = cd.Conv((1, 5, 5), 1, kernel=3)
+    yield Figure("drawing", "moving picture, 3x3 on 5x5", "", len(animate(small).gif) / 1e3, "kB", 200)
+    yield Figure("drawing", "page, 3x3 on 5x5", "", len(explore(small).html.encode()) / 1e3, "kB", 40)
+    yield from _in_a_browser()
+
+
+def _in_a_browser() -> Iterator[Figure | Skipped]:
+    if importlib.util.find_spec("playwright") is None or BROWSER is None:
+        yield Skipped("drawing", "the page in a browser: playwright or Chromium is not installed")
+        return
+    from playwright.sync_api import sync_playwright
+
+    from convdense.explorer import explore
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as tools:
+        path = explore(cd.Conv((1, 28, 28), 1, kernel=3)).save(Path(folder, "page.html"))
+        browser = tools.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        load, hover = page_times(browser.new_page(), path.as_uri())
+        browser.close()
+    yield Figure("drawing", "page, 3x3 on 28x28: load", "", load, "ms", 1000)
+    yield Figure("drawing", "page, 3x3 on 28x28: answer to a hover", "", hover, "ms", 30)
+
+
+def page_times(page: Any, url: str) -> tuple[float, float]:
+    """Return how many milliseconds a page takes to load, and to answer when pointed at, styles and layout included."""
+    loads = []
+    for _ in range(3):
+        page.goto(url)
+        loads.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+    return median(loads), median(page.evaluate(HOVER))
+
+
+HOVER = """() => {
+  const svg = document.getElementById("matrix"), cells = [...document.getElementById("cells").children], times = [];
+  for (let n = 0; n < 60; n++) {
+    const box = cells[Math.floor((cells.length * n) / 60)].getBoundingClientRect();
+    const at = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true };
+    const start = performance.now();
+    svg.dispatchEvent(new PointerEvent("pointermove", at));
+    document.body.getBoundingClientRect();
+    times.push(performance.now() - start);
+  }
+  return times;
+}"""
+
+
 PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "assembly": assembly,
     "pooling": pooling,
@@ -429,6 +504,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "operator": products,
     "today": today,  # and whatever imports torch last: its threads and those of NumPy's BLAS slow each other
     "certify": certifying,
+    "drawing": drawing,
     "import": importing,
 }
 

@@ -133,6 +133,19 @@ def test_explain_prints_nothing_but_json_if_asked(run, options, layer):
     }
 
 
+@on_layers
+def test_explain_prints_nothing_but_latex_if_asked(run, options, layer):
+    assert run(f"explain {options} --latex") == (0, equations(layer, format="latex") + "\n", "")
+    without = equations(layer, bias=None, format="latex")
+    assert run(f"explain {options} --no-bias --latex") == (0, without + "\n", "")
+
+
+def test_explain_prints_one_of_json_and_latex(run):
+    status, out, err = run(f"explain {SMALL} --json --latex")
+    assert (status, out) == (2, "")
+    assert err.endswith("error: argument --latex: not allowed with argument --json\n")
+
+
 def test_explain_leaves_the_bias_out_if_asked(run):
     assert "b1" in run(f"explain {SMALL}")[1]
     _, out, _ = run(f"explain {SMALL} --no-bias")
@@ -408,7 +421,7 @@ def test_the_version_is_printed(run):
     assert run("--version") == (0, f"convdense {convdense.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["", "demo ", "explain ", "certify "])
+@pytest.mark.parametrize("command", ["", "demo ", "explain ", "explore ", "certify "])
 def test_help_is_printed_on_stdout(run, command):
     status, out, err = run(f"{command}--help")
     assert (status, err) == (0, "")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import convdense as cd
-from convdense import assemble, axis, direct, direct_fast, entries, layers, tiemap
+from convdense import assemble, axis, direct, direct_fast, entries, layers, tiemap, weight_order
 from convdense.ties import tie
 
 
@@ -115,7 +115,7 @@ DEFECTS = [
     Defect("weights at the wrong entries", assemble.plain, "weights[entries.index]", "weights[entries.index[::-1]]", "weights.take(entries.index)", SKEW, certified),
     Defect("begin and end crop swapped", tie.dispatch(cd.ConvTranspose), "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", UP, certified),
     Defect("begin and end padding swapped", cd.ties._windows, "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", SKEW, certified),
-    Defect("copies of another weight", tiemap.TieMap._taps_of, "== k)[0]", "!= k)[0]", "== k)[-1]", LOCAL, edges_agree),
+    Defect("copies of another weight", weight_order.WeightOrder.tap_of, "== k)[0]", "!= k)[0]", "== k)[-1]", LOCAL, edges_agree),
     Defect("rows for columns", tiemap.TieMap.column, "axis.cols == at[i]", "axis.rows == at[i]", "at[i] == axis.cols", SQUARE, edges_agree),
     # Layers
     Defect("bias lost", layers.TiedDense.forward, "y = y + ", "y = y + 0 * ", "y = 1 * y + ", SKEW, certified),

@@ -14,17 +14,20 @@ import numpy as np
 import pytest
 
 import convdense
-from convdense import TieMap
+from convdense import TiedDense, TieMap
 from convdense import demo as module
 from convdense.checks import question
 from convdense.checks.claims import CLAIMS, Evidence
 from convdense.cli import main
 from convdense.demo import demo, photograph, the_photograph, the_question
 from convdense.equations import equations
+from convdense.explorer import explore
 from tests.test_equations import THE_QUESTION
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1])}
 PICTURES = ["dense_gradient.png", "mask.png", "masked_gradient.png", "matrix.png", "tied_gradient.png"]
+ARGUMENT, PAGE = "gradient_steps.png", "explore.html"
+FILES = sorted([*PICTURES, ARGUMENT, PAGE])
 ON_PHOTOGRAPH = ["forward", "dx", "dw", "db"]
 CROSS_TERMS = [
     "i1 v2",
@@ -160,15 +163,24 @@ def test_on_the_photograph_rounding_is_seen(ran):
     assert any(float(table(ran[1])[name]["largest difference"]) > 0 for name in ON_PHOTOGRAPH)
 
 
-def test_five_pictures_are_drawn_and_named(ran):
+def test_pictures_are_drawn_a_page_is_written_and_all_are_named(ran):
     _, said, folder = ran
-    assert sorted(path.name for path in folder.iterdir()) == PICTURES
-    line = next(line for line in said.splitlines() if line.startswith("3. "))
-    assert str(folder) in line
-    assert all(name in line for name in PICTURES)
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    last = said[said.index("\n3. ") :]
+    assert str(folder) in last.splitlines()[1]
+    assert all(name in last for name in FILES)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+def test_the_page_is_of_the_questions_first_layer_with_its_numbers(ran):
+    case = question.example()
+    first, second = TiedDense(question.FIRST, case.w), TiedDense(question.SECOND, case.v)
+    o = first.forward(case.i)
+    dy = second.backward(o, 2 * (second.forward(o) - case.y)).dx
+    page = explore(first, case.i, dy, title="The question's first layer")
+    assert (ran[2] / PAGE).read_text(encoding="utf-8") == page.html
+
+
+@pytest.mark.parametrize("name", [*PICTURES, ARGUMENT])
 def test_a_picture_is_a_sound_png_of_reasonable_size(ran, name):
     width, height, pixels = read_png(ran[2] / name)
     assert 400 <= height < width <= 4_000
@@ -232,7 +244,7 @@ def test_through_the_command_line(quick, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     assert list(table(out)) == [claim.id for claim in CLAIMS]
-    assert sorted(path.name for path in (tmp_path / "a" / "pictures").iterdir()) == PICTURES
+    assert sorted(path.name for path in (tmp_path / "a" / "pictures").iterdir()) == FILES
 
 
 def test_through_the_command_line_a_broken_claim_gives_status_1(quick, monkeypatch, tmp_path, capsys):
@@ -270,4 +282,4 @@ def test_pyplot_is_never_imported(tmp_path):
     arguments = [sys.executable, "-c", PROGRAM, str(tmp_path / "p")]
     ran = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stderr == "True False 0\n"
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == PICTURES
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == FILES

@@ -1,14 +1,26 @@
 """Equations: the printed text is read back, evaluated on integers, and compared with the layer it describes."""
 
+import re
 from fractions import Fraction
 from math import prod
 
 import numpy as np
 import pytest
 
-from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, equations, tie
+from convdense import (
+    Conv,
+    ConvTranspose,
+    LocallyConnected,
+    TiedDense,
+    TieMap,
+    convolve,
+    convolve_backward,
+    equations,
+    tie,
+)
 from convdense.equations import EQUATIONS_LIMIT
 from convdense.labels import distinct, letter, numbered, term, total
+from convdense.notation import TERMS_A_LINE
 from convdense.tables import aligned, markdown
 
 FIRST = Conv((1, 3, 3), out_channels=1, kernel=2)
@@ -287,3 +299,139 @@ def test_many_weights_are_refused_as_many_entries_are():
     with pytest.raises(ValueError, match=r"layer: got 2,001 terms; needs at most 2,000"):
         equations(TieMap.from_index([[2000]]))
     assert equations(TieMap.from_index([[1999]])).count("\n") > 1999
+
+
+# LaTeX
+
+BLOCK = re.compile(r"^(.+)\n\\begin\{align\*\}\n((?:.+\n)+?)\\end\{align\*\}$", re.MULTILINE)
+
+
+def lines_of(latex):
+    """Return {heading: lines} of LaTeX: nothing but headings and align* blocks, lines between breaks."""
+    blocks = BLOCK.findall(latex)
+    whole = "\n".join(f"{heading}\n\\begin{{align*}}\n{inside}\\end{{align*}}" for heading, inside in blocks)
+    assert whole == latex
+    parts = {}
+    for heading, inside in blocks:
+        *lines, last = inside.splitlines()
+        assert all(line.endswith(r" \\") for line in lines)
+        parts[heading] = [*(line.removesuffix(r" \\") for line in lines), last]
+    return parts
+
+
+def as_read(line):
+    """Return a line of LaTeX in the words of the text, by what each command means."""
+    line = re.sub(r"\\mathrm\{([^{}]+)\}", lambda m: m[1], line).replace(r"\_", "_")
+    line = re.sub(r"_\{(\d+)\}", r"\1", line)
+    line = re.sub(r"\\frac\{\\partial C\}\{\\partial (\w+)\}", r"dC/d\1", line)
+    line = re.sub(r"\\frac\{(\d+)\}\{(\d+)\}", r"\1/\2", line)
+    assert not set(line) & set("\\{}")
+    return line
+
+
+def read_latex(latex):
+    """Return what `read` does; a line without a left side goes on with the sum before it."""
+    parts = {}
+    for heading, lines in lines_of(latex).items():
+        part = parts[heading] = {}
+        for line in lines:
+            if line.startswith(r"&\quad "):
+                part[list(part)[-1]] += " " + as_read(line.removeprefix(r"&\quad "))
+            else:
+                left, right = map(as_read, line.split(" &= "))
+                assert left not in part
+                part[left] = right
+    return parts
+
+
+@pytest.mark.claim("forward", "dx", "dw", "db")
+@on_symbols
+@on_layers
+def test_latex_evaluates_to_what_direct_convolution_computes(layer, symbols):
+    i, w, o, b = symbols
+    x, weights, bias, dy = drawn(layer)
+    if isinstance(layer, TieMap):
+        tied = TiedDense(layer, weights, bias)
+        y, (dx, dw, db) = tied.forward(x), tied.backward(x, dy)
+    else:
+        y, (dx, dw, db) = convolve(layer, x, weights, bias), convolve_backward(layer, x, weights, dy)
+    numbers = values(i, x) | values(w, weights) | values(b, bias) | values(f"dC/d{o}", dy)
+    parts = read_latex(equations(layer, input=i, weight=w, output=o, bias=b, format="latex"))
+    assert list(parts) == HEADINGS
+    expected = [values(o, y), values(f"dC/d{w}", dw), values(f"dC/d{i}", dx), values(f"dC/d{b}", db)]
+    for part, named in zip(parts.values(), expected, strict=True):
+        assert {left: evaluate(right, numbers) for left, right in part.items()} == named
+
+
+@on_symbols
+@on_layers
+def test_latex_says_what_the_text_says(layer, symbols):
+    i, w, o, b = symbols
+    options = {"input": i, "weight": w, "output": o, "bias": b}
+    assert read_latex(equations(layer, **options, format="latex")) == read(equations(layer, **options))
+    assert equations(layer, **options, format="text") == equations(layer, **options)
+
+
+def test_latex_word_for_word():
+    ties = TieMap.from_index([[0, 1] + [-1] * 9 + [2]], coefficient=[[1, -0.5] + [1] * 9 + [3]])
+    assert equations(ties, input="my_x", weight="w", output="o", bias=None, format="latex").splitlines()[:8] == [
+        "forward",
+        r"\begin{align*}",
+        r"o_{1} &= w_{1} \mathrm{my\_x}_{1} - \frac{1}{2} w_{2} \mathrm{my\_x}_{2} + 3 w_{3} \mathrm{my\_x}_{12}",
+        r"\end{align*}",
+        "gradient of the weights",
+        r"\begin{align*}",
+        r"\frac{\partial C}{\partial w_{1}} &= \mathrm{my\_x}_{1} \frac{\partial C}{\partial o_{1}} \\",
+        r"\frac{\partial C}{\partial w_{2}} &= - \frac{1}{2} \mathrm{my\_x}_{2} \frac{\partial C}{\partial o_{1}} \\",
+    ]
+
+
+def test_long_sums_go_on_in_the_next_line():
+    n = 2 * TERMS_A_LINE
+    for taps, whole in ((n - 1, 2), (n, 2), (n + 1, 3)):
+        lines = lines_of(equations(Conv((1, taps), 1, kernel=taps), bias=None, format="latex"))["forward"]
+        rest = taps - (whole - 1) * TERMS_A_LINE
+        assert [line.count("w_") for line in lines] == [TERMS_A_LINE] * (whole - 1) + [rest]
+        assert [line[:8] for line in lines] == ["o_{1} &="] + [r"&\quad +"] * (whole - 1)
+
+
+@pytest.mark.parametrize("symbols", SYMBOLS, ids=" ".join)
+def test_every_line_of_latex_can_be_set(symbols):
+    from matplotlib.mathtext import MathTextParser
+
+    parser = MathTextParser("agg")
+    named = dict(zip(("input", "weight", "output", "bias"), symbols, strict=True))
+    lines = lines_of(equations(LAYERS[-1], **named, format="latex"))
+    for part in "&".join("&".join(part) for part in lines.values()).split("&"):
+        parser.parse(f"${part}$" if part else "")
+    for wrong in (r"$w_{1}_{2}$", r"$\frac{1}$", r"$\unknown$"):
+        with pytest.raises(ValueError):  # noqa: PT011  (whatever it says)
+            parser.parse(wrong)
+
+
+def is_seen(latex):
+    """Tell whether the reader of this file finds LaTeX to be anything but the equations of the question."""
+    try:
+        return read_latex(latex) != read(equations(FIRST))
+    except (AssertionError, ValueError):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r" \\", ""),
+        (r"\end{align*}", ""),
+        ("w_{1}", "w_1"),
+        ("w_{1}", "w_{2}"),
+        ("w_{1}", r"\mathbf{w}_{1}"),
+        (r"\partial C", "C"),
+        ("&=", "="),
+        (" + ", " - "),
+    ],
+)
+def test_the_reader_of_latex_sees_what_is_wrong(old, new):
+    right = equations(FIRST, format="latex")
+    assert old in right
+    assert is_seen(right.replace(old, new, 1))
+    assert not is_seen(right)

@@ -44,12 +44,12 @@ def same(left: sp.csr_array, right: sp.csr_array) -> bool:
 def forced(layer, w) -> sp.csr_array:
     """The fast assembly, however small the layer."""
     ties = cd.tie(layer)
-    return assemble.fast(assemble.make_plan(ties.axes), ties._by_tap(w))
+    return assemble.fast(assemble.make_plan(ties.axes), ties._weights.by_tap(w))
 
 
 def listed(layer, w) -> sp.csr_array:
     ties = cd.tie(layer)
-    return assemble.plain(ties.axes, ties._by_tap(w))
+    return assemble.plain(ties.axes, ties._weights.by_tap(w))
 
 
 @pytest.mark.claim("forward", "dx")

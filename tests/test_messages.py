@@ -17,6 +17,7 @@ from convdense import (
     convolve,
     convolve_backward,
     direct_pool,
+    equations,
     tie,
 )
 from convdense.direct import backward, forward
@@ -64,6 +65,10 @@ def convolved(**changed):
 
 def convolved_back(**changed):
     return convolve_backward(**{"layer": CONV, "x": X, "w": W, "dy": DY, **changed})
+
+
+def written(**changed):
+    return equations(**{"layer": CONV, **changed})
 
 
 def looped(**changed):
@@ -557,6 +562,12 @@ LAYERS = [
     ),
 ]  # fmt: skip
 
+FORMATS = [
+    (
+        written, {"format": bad}, ValueError, f"format: got {bad!r}; needs one of 'text', 'latex'", {"format": "latex"}
+    )
+    for bad in ("tex", "LaTeX", None, 3, ["text"])
+]  # fmt: skip
 IN_TURN = "an object with forward and backward, or a pair of such functions"
 KINDS = "one of 'conv', 'transposed', 'local', 'sum', 'avg', 'max', 'min'"
 OF_A_KIND = "the name of a check of these kinds"
@@ -633,7 +644,7 @@ TESTING = [
 ]  # fmt: skip
 
 GEOMETRY = PER_POSITION + ONE_ENTRY + CHANNELS + PADDINGS + ARRAYS + REACH
-REFUSED = GEOMETRY + SHAPES + BATCHES + DTYPES + RAGGED + INDICES + POSITIONS + BLOCKS + LAYERS + TESTING
+REFUSED = GEOMETRY + SHAPES + BATCHES + DTYPES + RAGGED + INDICES + POSITIONS + BLOCKS + LAYERS + FORMATS + TESTING
 
 
 def label(row):

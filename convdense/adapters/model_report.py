@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from convdense.checks import Certificate, NetworkCertificate
 from convdense.checks.report import QUANTITIES
+from convdense.html import preformatted
 from convdense.tables import aligned
 
 _READERS: dict[str, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
@@ -73,6 +74,10 @@ class ModelReport:
         if self.not_called:
             parts.append("never called: " + ", ".join(self.not_called))
         return "\n\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return preformatted(str(self))
 
     def _count(self) -> str:
         held, judged = sum(map(bool, self.certificates.values())), len(self.certificates) + len(self.failed)

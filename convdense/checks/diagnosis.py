@@ -5,6 +5,7 @@ from typing import Any
 
 from convdense.arguments import complain
 from convdense.checks.report import Finding
+from convdense.html import preformatted
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,7 @@ class Diagnosis:
     def __str__(self) -> str:
         """Return one sentence for each quantity that is wrong."""
         return "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return preformatted(str(self))

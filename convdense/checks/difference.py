@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense.arguments import Array
+from convdense.html import preformatted
 
 SHOWN = 3  # entries of a text
 
@@ -58,6 +59,10 @@ class Difference:
         line += f", {len(self.bias)} with another bias" if self.bias else ""
         lines = [line, *(f"  {place}" for place in self.places[:SHOWN])]
         return "\n".join(lines + ([f"  and {len(self.places) - SHOWN} more"] if len(self.places) > SHOWN else []))
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return preformatted(str(self))
 
 
 def difference(

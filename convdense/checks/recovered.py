@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from convdense.arguments import Array, complain
 from convdense.checks.difference import Difference, difference
+from convdense.html import preformatted
 from convdense.layers import Dense, TiedDense
 from convdense.tiemap import TieMap
 
@@ -129,6 +130,10 @@ class Recovered:
             at = tuple(int(i) for i in np.unravel_index(self.broken[0], self.out_shape))
             line += f"\nfirst at output {at}: it is not the sum of what single inputs give there"
         return line
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return preformatted(str(self))
 
 
 def _expected(layer: Any) -> tuple[sp.csr_array, Array]:

@@ -9,12 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from convdense.arguments import Array, as_array, complain, numeric
+from convdense.html import Cell, preformatted, table
+from convdense.palette import COLOURS
 
 EQUAL, WITHIN, NORMWISE, UNDECIDED = "equal", "within rounding", "right normwise", "undecided"
 WRONG, BILINEAR, REPEATABLE = "wrong", "not bilinear", "not repeatable"
 RAISED, SHAPE, DTYPE, CHANGED = "raised", "wrong shape", "wrong dtype", "changed its input"  # wrong as well, and how
 GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)  # from the best; any other verdict is below all of these
 QUANTITIES = ("y", "dx", "dw", "db")
+HELD, REFUTED, OPEN = COLOURS[3], COLOURS[5], COLOURS[2]  # green, wine, sand: beside the words, never instead of them
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,19 @@ class Finding:
             return self.difference / self.bound if self.bound < inf else 0.0
         return inf if self.difference else 0.0
 
+    @property
+    def worst(self) -> str:
+        """The entry that decided it: position, both values, and the bound that applied; empty where all are equal."""
+        if self.at is None:
+            return ""
+        text = f"worst at {self.at}: got {self.got}, expected {self.expected}"
+        text += f" ± {self.bound:.2g}" if self.bound < inf else ", no bound"
+        return text + (f" ({self.share:.2g} of the bound)" if 0 < self.bound < inf else "")
+
     def __str__(self) -> str:
         """Return one line: verdict, position, both values, and the bound that applied."""
         line = f"{self.name:<3} {self.verdict}"
-        if self.at is not None:
-            line += f", worst at {self.at}: got {self.got}, expected {self.expected}"
-            line += f" ± {self.bound:.2g}" if self.bound < inf else ", no bound"
-            line += f" ({self.share:.2g} of the bound)" if 0 < self.bound < inf else ""
-        return line + (f"; {self.note}" if self.note else "")
+        return line + (f", {self.worst}" if self.worst else "") + (f"; {self.note}" if self.note else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain data, infinities and NaN as text."""
@@ -141,6 +149,12 @@ class Judgement(ABC):
         """Return layer, comparison, one line per quantity, and how it was judged."""
         lines = (f"  {finding}" for finding in self.findings)
         return "\n".join((f"{self.layer!r}: {self.compared}", *lines, self.how))
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook, the verdicts in colour too."""
+        looks = [HELD if f.holds else REFUTED if f.refuted else OPEN for f in self.findings]
+        rows = [(f.name, Cell(f.verdict, look), f.worst, f.note) for f, look in zip(self.findings, looks, strict=True)]
+        return table(rows, caption=f"{self.layer!r}: {self.compared}") + preformatted(self.how)
 
 
 @dataclass(frozen=True)

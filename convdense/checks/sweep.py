@@ -18,6 +18,7 @@ from convdense.checks.basis_pairs import basis_pairs, judge_pairs
 from convdense.checks.report import Finding
 from convdense.checks.roads import DENSE, DIRECT
 from convdense.checks.scope import FAMILIES, count, geometries
+from convdense.html import preformatted
 from convdense.tables import aligned
 
 SHOWN = 10  # failures that are kept
@@ -89,6 +90,10 @@ class Sweep:
         )
         lines = (f"  {failure}" for failure in self.failures)
         return "\n".join((f"{DENSE} against {DIRECT}, {which} of a small scope", "", table, "", total, *lines))
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return preformatted(str(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data (JSON)."""

@@ -13,14 +13,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
-
-from convdense.arguments import Array, complain, finite, numeric
+from convdense.arguments import complain
 from convdense.cells import cells
 from convdense.entries import Entries
 from convdense.explorer.drawing import drawings, palette_rules
 from convdense.files import as_path, save_bytes
 from convdense.layers import TiedDense
+from convdense.samples import one_sample, shown
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
@@ -110,12 +109,9 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
         raise ValueError(complain("layer", f"{ties.n_entries:,} entries", needs, do))
     if title is not None and not isinstance(title, str):
         raise TypeError(complain("title", repr(title), "text, or None for the layer's own"))
-    rng = np.random.default_rng(0)
-    numbers = {
-        "x": _numbers(rng.integers(-3, 4, ties.in_shape) if x is None else x, "x", ties.in_shape),
-        "dy": _numbers(rng.integers(-3, 4, ties.out_shape) if dy is None else dy, "dy", ties.out_shape),
-        "w": None if w is None else _numbers(w, "w", ties.weight_shape),
-    }
+    x, dy = shown(x, dy, ties.in_shape, ties.out_shape, "explore")
+    w = None if w is None else one_sample(w, "w", ties.weight_shape, "explore")
+    numbers = {k: None if v is None else v.ravel().tolist() for k, v in (("x", x), ("dy", dy), ("w", w))}
     name = repr(layer) if title is None else title
     return Page(name, _document(name, ties, numbers))
 
@@ -147,17 +143,6 @@ def _data(ties: TieMap, entries: Entries) -> dict[str, Any]:
     parts = {"row": entries.row.tolist(), "col": entries.col.tolist(), "weight": entries.index.tolist()}
     shapes = {"inShape": ties.in_shape, "outShape": ties.out_shape, "weightShape": ties.weight_shape}
     return {"shape": ties.shape, **shapes, **parts, "coefficient": factors}
-
-
-def _numbers(values: Any, name: str, shape: tuple[int, ...]) -> list[float]:
-    """Return the numbers of one sample, flattened, real and finite."""
-    array: Array = numeric(values, name)
-    if array.shape not in (shape, (1, *shape)):
-        raise ValueError(complain(name, f"shape {array.shape}", f"{shape}, one sample"))
-    if array.dtype.kind == "c":
-        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "explore .real or .imag"))
-    flat: list[float] = finite(array, name).ravel().tolist()
-    return flat
 
 
 def _read(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from convdense.arguments import complain, integer, is_integer, is_sequence, per_axis
 from convdense.geometry.padding import Pairs
+from convdense.html import facts
 
 _DEFAULTS = {
     "stride": 1,
@@ -33,6 +34,13 @@ class Numbers:
         shown = [repr(self.in_shape)]
         shown += [f"{k}={v!r}" for k, v in values.items() if k != "in_shape" and v != self._default(k, values)]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        """Return the call, the shapes that follow from it, and every option, as a table for a notebook."""
+        names = ("in_shape", "out_shape", "weight_shape", "bias_shape")
+        shapes = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        options = {k: _shortest(v) for k, v in self.to_dict().items() if k not in (*shapes, "type")}
+        return facts(repr(self), shapes | options)
 
     def _default(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ARG002  (a pool's stride is its kernel)
         return _DEFAULTS.get(name)

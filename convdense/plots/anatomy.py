@@ -16,7 +16,7 @@ from convdense.labels import letter, numbered, term, total
 from convdense.layers import TiedDense
 from convdense.palette import MASKED, colour
 from convdense.plots.grids import CELLS_LIMIT, LARGEST_CELL, WIDEST, bare, blank, grid, number, paint, real, require_few
-from convdense.plots.marks import frame, outline, pale
+from convdense.plots.marks import outline, pale, surround
 from convdense.plots.placing import HIGHEST, LETTER, LINE, Panel, arrange
 from convdense.sheets import sheet
 from convdense.tiemap import TieMap
@@ -149,7 +149,7 @@ def _sheet(ax: Axes, shape: Sequence[int], looks: Array, texts: Sequence[str], f
     at = list(zip(laid.y.tolist(), laid.x.tolist(), strict=True))
     paint(ax, colours, dict(zip(at, texts, strict=True)))
     outline(ax, at)
-    frame(ax, [at[k] for k in framed])
+    surround(ax, [at[k] for k in framed])
 
 
 def _matrix(ax: Axes, layer: Any, ties: TieMap, held: Mapping[tuple[int, int], Held], row: int) -> None:
@@ -164,7 +164,7 @@ def _matrix(ax: Axes, layer: Any, ties: TieMap, held: Mapping[tuple[int, int], H
         values = layer.matrix.toarray()
         texts = {cell: f"{text}\n{number(values[cell])}" for cell, text in texts.items()}
     paint(ax, colours, texts)
-    frame(ax, [(row, col) for col in range(ties.shape[1])])
+    surround(ax, [(row, col) for col in range(ties.shape[1])])
 
 
 def _equation(layer: Any, row: int, window: Mapping[int, Held], x: Array | None, width: int) -> str:

@@ -29,7 +29,7 @@ from convdense.plots.grids import (
     real,
     require_few,
 )
-from convdense.plots.marks import frame, hatch, ruled
+from convdense.plots.marks import hatch, ruled, surround
 from convdense.plots.placing import HIGHEST, Panel, arrange, wrapped
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -107,7 +107,7 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     n = 1 + biased
     for k, side in enumerate(sides):
         _draw(axes[n * k : n * k + n], ties, _greyed(looks[k], side.texts), side.texts)
-        frame(axes[n * k], [cell for cell in kinds if cell[1] < ties.shape[1]])
+        surround(axes[n * k], [cell for cell in kinds if cell[1] < ties.shape[1]])
     _draw(axes[2 * n :], ties, *_apart(sides, kinds))
     for ax, panel in zip(axes, panels, strict=True):
         ax.set_title(panel.title, fontsize=10)

@@ -106,7 +106,8 @@ def paint(ax: Axes, colours: Array, texts: Mapping[tuple[int, int], str]) -> Axe
     size = text_size(*cell_size(ax, rows, cols), texts.values())
     for (row, col), text in texts.items():
         look = ink(to_hex(tuple(colours[row, col])))
-        ax.text(col, row, text, ha="center", va="center", fontsize=size, color=look, zorder=3, linespacing=1.1)
+        said = ax.text(col, row, text, ha="center", va="center", fontsize=size, color=look, zorder=3, linespacing=1.1)
+        said.set_in_layout(False)  # it fits its cell: nothing has to make room for it
     return ax
 
 

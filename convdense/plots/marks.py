@@ -18,7 +18,7 @@ def pale(colours: Array) -> Array:
     return 1 - STRENGTH * (1 - colours)
 
 
-def frame(ax: Axes, cells: Iterable[tuple[Any, Any]]) -> None:
+def surround(ax: Axes, cells: Iterable[tuple[Any, Any]]) -> None:
     """Frame the cells (row, column) together, black within white: seen on every colour."""
     inside = set(cells)
     edges = [

@@ -1,0 +1,335 @@
+"""What notebooks show: read back by a parser; escaped whatever it is; words beside every colour."""
+
+import re
+from html.parser import HTMLParser
+from math import inf
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from convdense import (
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    LocallyConnected,
+    MaxPool,
+    Network,
+    ReLU,
+    Report,
+    Residual,
+    TiedDense,
+    TieMap,
+    certify,
+    check,
+    convolve,
+    convolve_backward,
+    dense_pool,
+    diagnose,
+    network,
+    recover,
+    tie,
+)
+from convdense.activations import Abs
+from convdense.adapters.model_report import ModelReport
+from convdense.checks.report import BILINEAR, EQUAL, NORMWISE, UNDECIDED, WITHIN, WRONG, Finding
+from convdense.checks.sweep import Failure, Sweep
+from convdense.geometry import ChannelScale
+from convdense.grid import Grid
+from convdense.html import Cell, facts, preformatted, table
+from convdense.palette import MASKED, contrast
+
+CONV = Conv((1, 3, 3), 1, kernel=2)
+REFLECTED = Conv((2, 1, 2), 2, kernel=(1, 3), padding=(0, 1), padding_mode="reflect")
+LARGE = Conv((64, 56, 56), 64, kernel=3, padding=1)
+W = np.arange(1.0, 5).reshape(1, 1, 2, 2)
+NET = network(Conv((1, 4, 4), 2, kernel=2), ReLU(), MaxPool((2, 3, 3), kernel=2), seed=0)
+EVIL = "<script>alert('&\"')</script>"
+ALONE = {"br", "meta", "img"}
+
+
+class Page(HTMLParser):
+    """Read HTML: every tag closed in its turn, all text, the cells of tables."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.styles, self.text, self.rows, self._open = [], [], "", [], []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attributes):
+        assert tag not in ALONE
+        assert {name for name, _ in attributes} <= {"style", "scope"}
+        self.tags.append(tag)
+        self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+            self.styles.append(dict(part.split(":") for part in dict(attributes)["style"].split(";")))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if self._open[-1:] in (["th"], ["td"]):
+            self.rows[-1][-1] += data
+
+
+class Evil:
+    """An implementation, and a layer, that call themselves something else."""
+
+    in_shape, out_shape = (1, 3, 3), (1, 3, 3)
+
+    def forward(self, x, w=None, b=None):
+        return x if w is None else convolve(CONV, x, w, b)
+
+    def backward(self, x, w=None, dy=None):
+        if dy is None:
+            return w
+        raise ValueError(EVIL)
+
+    def __repr__(self):
+        return EVIL
+
+
+Evil.__name__ = Evil.__qualname__ = EVIL
+
+
+def halved():
+    """Return an implementation whose dw is wrong."""
+
+    def backward(x, w, dy):
+        dx, dw, db = convolve_backward(CONV, x, w, dy)
+        return dx, dw / 2, db
+
+    return (lambda x, w, b: convolve(CONV, x, w, b)), backward
+
+
+def checked(layer=CONV):
+    rng = np.random.default_rng(0)
+    shapes = (2, *layer.in_shape), layer.weight_shape, layer.bias_shape, (2, *layer.out_shape)
+    return check(layer, *(rng.normal(size=shape) for shape in shapes))
+
+
+def judged(*findings, layer=CONV, road="yours"):
+    return Report(layer, findings, road, "direct", {"x": np.ones(1)})
+
+
+def shown():
+    """Return everything that a notebook shows as HTML, by name."""
+    refused = certify(CONV, halved(), seed=0)
+    return {
+        "conv": CONV,
+        "transposed": ConvTranspose((1, 2, 2), 1, kernel=2),
+        "local": LocallyConnected((1, 3, 3), 1, kernel=2),
+        "linear": Linear(3, 2),
+        "scale": ChannelScale((2, 3)),
+        "max pool": MaxPool((1, 4, 4), kernel=2),
+        "adaptive": AvgPool((1, 4, 4), output=2),
+        "tournament": dense_pool(MaxPool((1, 4, 4), kernel=2)),
+        "average": dense_pool(AvgPool((1, 4, 4), kernel=2)),
+        "abs": Abs((1, 4), axis=1, start=0, stop=2),
+        "relu": ReLU((1, 4)),
+        "leaky": LeakyReLU(0.5),
+        "flatten": Flatten((1, 2, 2)),
+        "residual": network(Residual(Conv((1, 4), 1, kernel=3, padding=1)), seed=0).layers[0],
+        "ties": tie(CONV),
+        "large ties": tie(LARGE),
+        "tied dense": TiedDense(CONV, W, [1.0]),
+        "dense": Dense(np.ones((2, 3))),
+        "network": NET,
+        "certificate": certify(CONV, seed=0),
+        "refused": refused,
+        "network certificate": certify(NET, seed=0),
+        "report": checked(),
+        "raised": certify(CONV, Evil(), seed=0),
+        "noted": judged(Finding("y", UNDECIDED, (0, 1), "1.0", "2.0", 1.0, inf, "an entry is too long")),
+        "diagnosis": diagnose(CONV, halved()),
+        "recovered": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)),
+        "difference": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)).compare(TiedDense(CONV, 2 * W)),
+        "model": ModelReport({"a": refused}, {"b": "why"}, {"c": "not known"}, ("d",)),
+        "sweep": Sweep(1, (), (Failure(repr(CONV), refused.findings[0]),), 1, 1.0),
+    }
+
+
+SHOWN = shown()
+on_all = pytest.mark.parametrize("name", SHOWN)
+
+
+@on_all
+def test_it_is_whole_html_with_nothing_but_inline_style(name):
+    text = SHOWN[name]._repr_html_()
+    page = Page(text)
+    assert set(page.tags) <= {"table", "thead", "tbody", "tr", "th", "td", "div", "pre"}
+    assert page.text.strip()
+    assert "http" not in text
+
+
+@on_all
+def test_colours_come_in_pairs_that_can_be_read(name):
+    """No letter takes a colour without a background of ours, and none has ours without the other: dark or light."""
+    for style in Page(SHOWN[name]._repr_html_()).styles:
+        assert ("background" in style) == ("color" in style)
+        if "color" in style:
+            assert contrast(style["color"], style["background"]) >= 4.5
+
+
+@on_all
+def test_rows_are_of_one_length(name):
+    lengths = {len(row) for row in Page(SHOWN[name]._repr_html_()).rows}
+    assert len(lengths) <= 1 or name in ("tied dense", "residual")  # two tables
+
+
+def said(thing):
+    """Return the words that print shows, wherever the lines break."""
+    return re.sub(r"\s+", "", str(thing))
+
+
+@pytest.mark.parametrize("name", ["diagnosis", "recovered", "difference", "model", "sweep"])
+def test_text_is_shown_as_it_is_printed(name):
+    assert Page(SHOWN[name]._repr_html_()).text == str(SHOWN[name])
+
+
+@pytest.mark.parametrize("name", ["certificate", "refused", "raised", "network certificate", "report", "noted"])
+def test_a_verdict_says_in_words_all_that_print_says(name):
+    page, verdict = Page(SHOWN[name]._repr_html_()), SHOWN[name]
+    lines = [
+        f"{quantity:<3} {word}" + (worst and f", {worst}") + (note and f"; {note}")
+        for quantity, word, worst, note in page.rows
+    ]
+    assert lines == [str(finding) for finding in verdict.findings]
+    cells = "".join("".join(row) for row in page.rows)
+    assert page.text == f"{verdict.layer!r}: {verdict.compared}{cells}{verdict.how}"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "like"),
+    [(EQUAL, EQUAL), (WITHIN, EQUAL), (NORMWISE, UNDECIDED), (UNDECIDED, UNDECIDED), (WRONG, WRONG), (BILINEAR, WRONG)],
+)
+def test_three_colours_for_what_holds_what_is_open_and_what_is_wrong(verdict, like):
+    for other in (EQUAL, UNDECIDED, WRONG):
+        page = Page(judged(Finding("y", verdict), Finding("dx", other))._repr_html_())
+        first, second = (style["background"] for style in page.styles if "background" in style)
+        assert (first == second) is (other == like)
+
+
+# the matrix
+
+
+@pytest.mark.parametrize(
+    "layer", [CONV, REFLECTED, TieMap.from_index([[0, -1], [1, 0]], [[1, 1], [0.5, -1]])], ids=repr
+)
+def test_the_table_has_the_letters_of_the_printed_grid(layer):
+    ties = tie(layer)
+    page = Page(ties._repr_html_())
+    lines = [line for line in str(ties).splitlines()[1:] if not re.fullmatch(r" +[-=+]+", line)]
+    printed = [re.sub(r"[|\s]", "", line) for line in lines]
+    assert ["".join(row).replace(" ", "") for row in page.rows] == printed
+    rows, cols = ties.shape
+    assert [len(row) for row in page.rows] == [cols + 1] * (rows + 1)
+    grid = Grid.of(ties)
+    behind = [style.get("background") for style in page.styles]
+    inside = np.array(behind).reshape(rows + 1, cols + 1)[1:, 1:]
+    assert {tuple(cell) for cell in np.argwhere(inside != None).tolist()} == set(grid.held)  # noqa: E711  (entry by entry)
+    assert MASKED not in behind
+
+
+def test_lines_between_rows_and_channels():
+    page = Page(tie(Conv((2, 2, 3), 2, kernel=(1, 2)))._repr_html_())
+    styles = np.array(page.styles, object).reshape(9, 13)  # with the names
+    across = [[style.get("border-left", "none")[:3] for style in row] for row in styles]
+    lines = {4: "1px", 7: "3px", 10: "1px"}
+    assert across == [[lines.get(column, "non") for column in range(13)]] * 9
+    down = [row[4].get("border-top", "none")[:3] for row in styles[1:]]
+    assert down == ["non", "non", "1px", "non", "3px", "non", "1px", "non"]
+
+
+def test_a_large_map_is_never_written_out(monkeypatch):
+    monkeypatch.setattr(TieMap, "entries", lambda ties: pytest.fail("written out"))
+    rows = dict(Page(tie(LARGE)._repr_html_()).rows)
+    assert rows["shape"] == "200,704 x 200,704"
+    assert rows["n_entries"] == "112,869,376"
+
+
+@pytest.mark.parametrize("name", ["conv", "transposed", "local", "linear", "scale", "max pool", "adaptive"])
+def test_numbers_show_their_shapes_and_every_option(name):
+    layer, page = SHOWN[name], Page(SHOWN[name]._repr_html_())
+    rows = dict(page.rows)
+    names = ("in_shape", "out_shape", "weight_shape", "bias_shape")
+    shapes = {n: str(getattr(layer, n)) for n in names if hasattr(layer, n)}
+    assert rows.items() >= shapes.items()
+    assert set(rows) == set(shapes) | (set(layer.to_dict()) - {"type"})
+    assert page.text.startswith(repr(layer))
+
+
+@pytest.mark.parametrize("name", ["tournament", "average", "abs", "relu", "leaky", "flatten"])
+def test_layers_without_weights_show_their_shapes(name):
+    layer, page = SHOWN[name], Page(SHOWN[name]._repr_html_())
+    assert page.text.startswith(repr(layer))
+    assert dict(page.rows) == {"in_shape": str(layer.in_shape), "out_shape": str(layer.out_shape)}
+
+
+def test_a_residual_shows_the_network_inside():
+    layer, page = SHOWN["residual"], Page(SHOWN["residual"]._repr_html_())
+    assert page.text.startswith(repr(layer))
+    assert page.rows[:2] == [["in_shape", "(1, 4)"], ["out_shape", "(1, 4)"]]
+    assert page.rows[2:] == Page(layer.inner._repr_html_()).rows
+
+
+def test_the_tied_layer_shows_weights_bias_and_matrix():
+    page = Page(SHOWN["tied dense"]._repr_html_())
+    assert page.rows[:2] == [["w", "(1, 1, 2, 2) float64"], ["b", "(1,) float64"]]
+    assert page.rows[2:] == Page(tie(CONV)._repr_html_()).rows
+    assert dict(Page(SHOWN["dense"]._repr_html_()).rows) == {"w": "(2, 3) float64", "b": "None"}
+
+
+def test_the_network_shows_the_table_that_is_printed():
+    page = Page(NET._repr_html_())
+    assert page.text.startswith(repr(NET))
+    printed = [line for line in str(NET).splitlines() if not line.startswith("-")]
+    assert [said(" ".join(row)) for row in page.rows] == [said(line) for line in printed if set(line) - set("- ")]
+
+
+# whatever text comes in
+
+
+def evil_network():
+    return Network((Evil(), *network(CONV, seed=0).layers))
+
+
+EVILS = {
+    "table": lambda: SimpleNamespace(_repr_html_=lambda: table([[EVIL, Cell(EVIL, "#332288")]], [EVIL, EVIL], EVIL)),
+    "facts": lambda: SimpleNamespace(_repr_html_=lambda: facts(EVIL, {EVIL: EVIL})),
+    "preformatted": lambda: SimpleNamespace(_repr_html_=lambda: preformatted(EVIL)),
+    "layer in a network": evil_network,
+    "geometry": lambda: type(EVIL, (Conv,), {})((1, 3, 3), 1, kernel=2),
+    "tied dense": lambda: TiedDense(type(EVIL, (Conv,), {})((1, 3, 3), 1, kernel=2), W),
+    "implementation and what it raises": lambda: certify(CONV, Evil(), seed=0),
+    "diagnosis": lambda: diagnose(CONV, Evil()),
+    "report": lambda: judged(Finding(EVIL, EVIL, (0,), EVIL, EVIL, 1.0, 2.0, EVIL), layer=Evil(), road=EVIL),
+    "model": lambda: ModelReport({EVIL: certify(CONV, seed=0)}, {EVIL: EVIL}, {EVIL: EVIL}, (EVIL,)),
+    "sweep": lambda: Sweep(1, (), (Failure(EVIL, Finding("y", EQUAL, note=EVIL)),), 1, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", EVILS)
+def test_text_stays_text(name):
+    text = EVILS[name]()._repr_html_()
+    page = Page(text)  # which knows no script, and counts the tags
+    assert "script" not in page.tags
+    assert "<script" not in text
+    assert EVIL in page.text
+
+
+def test_the_reader_of_this_file_sees_what_is_wrong():
+    for bad in ("<table><tr></table>", "<td style='a:b' onclick='c'>", "<img src=x>", "<div>"):
+        with pytest.raises((AssertionError, IndexError)):
+            Page(bad)
+    assert Page(f"<div>{EVIL}</div>").tags == ["div", "script"]
