@@ -96,22 +96,6 @@ def ordered(entries: Entries) -> Entries:
     return Entries(entries.row[order], entries.col[order], entries.index[order], coefficient)
 
 
-def renumbered(index: Array, shape: Sequence[int], order: Sequence[int] | None) -> Array:
-    """Return flattened positions in an array of this shape as flattened positions in its transpose.
-
-    The same as a look-up in a table of all positions, for few positions in a large array; None changes nothing.
-
-    Examples
-    --------
-    >>> renumbered(np.array([0, 1, 2, 3, 4, 5]), (2, 3), (1, 0))
-    array([0, 2, 4, 1, 3, 5])
-    """
-    if order is None:
-        return index
-    at = np.unravel_index(index, shape)
-    return np.asarray(np.ravel_multi_index([at[i] for i in order], [shape[i] for i in order]))
-
-
 def slabs(axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20) -> Iterator[Entries]:
     """Yield all entries in slabs of about `limit`, cut along the first axis that is long enough."""
     sizes = [len(a) for a in axes]

@@ -20,8 +20,8 @@ class WeightOrder(NamedTuple):
     Examples
     --------
     >>> order = WeightOrder((2, 3), order=(1, 0))
-    >>> order.shape, order.by_tap(np.arange(6).reshape(3, 2)).tolist(), order.tap_of(1)
-    ((3, 2), [0, 2, 4, 1, 3, 5], 3)
+    >>> order.shape, order.by_tap(np.arange(6).reshape(3, 2)).tolist(), order.tap_of(1), order.weight_of(np.array([3]))
+    ((3, 2), [0, 2, 4, 1, 3, 5], 3, array([1]))
     """
 
     taps: tuple[int, ...]
@@ -43,6 +43,13 @@ class WeightOrder(NamedTuple):
     def table(self) -> Array | None:
         """Return the flattened weight of each tap of the product, (taps,) int; None where they are the same."""
         return None if self.order is None else self.by_tap(np.arange(prod(self.taps)).reshape(self.shape))
+
+    def weight_of(self, tap: Array) -> Array:
+        """Return the flattened weight at some taps of the product: without the table, for a few among many."""
+        if self.order is None:
+            return tap
+        at = np.unravel_index(tap, self.taps)
+        return np.asarray(np.ravel_multi_index([at[i] for i in self.order], self.shape))
 
     def tap_of(self, k: int) -> int:
         """Return the tap of the product at which one flattened weight stands."""

@@ -154,11 +154,18 @@ def test_the_kernel_lies_on_the_pixels_that_the_output_reads(layer):
         assert framed(ax, layer.in_shape) == set(read)
 
 
+def frames(ax):
+    """Return the lines of the black frame, each as its two ends; the last that is drawn."""
+    last = [c for c in ax.collections if c.get_zorder() == 5]
+    assert {to_hex(look) for c in last for look in c.get_colors()} <= {"#000000"}
+    return [line for c in last for line in c.get_segments()]
+
+
 def framed(ax, shape):
     """Return the squares with a line on some side and no other square of theirs beyond it, found by walking inside."""
     laid = sheet(shape)
     at = {(int(x), int(y)): k for k, (x, y) in enumerate(zip(laid.x, laid.y, strict=True))}
-    walls = {frozenset(map(tuple, line.get_xydata().round(1).tolist())) for line in ax.lines}
+    walls = {frozenset(map(tuple, np.round(line, 1).tolist())) for line in frames(ax)}
 
     def wall(x, y, dx, dy):
         ends = {(x + (dx + dy) / 2, y + (dx + dy) / 2), (x + (dx - dy) / 2, y + (dy - dx) / 2)}
@@ -206,8 +213,7 @@ def test_rows_of_the_matrix_appear_one_after_the_other_and_the_newest_is_framed(
             empty = MASKED if cell[0] <= r else "#F7F7F7"
             expected = mixed([colour(k) for k in held[cell]]) if cell in held else empty
             assert to_hex(colours[cell]).upper() == expected
-        (line,) = ax.lines
-        x, y = line.get_xydata().T
+        x, y = np.concatenate(frames(ax)).T
         assert (x.min(), x.max(), y.min(), y.max()) == (-0.5, cols - 0.5, r - 0.5, r + 0.5)
 
 
@@ -220,13 +226,19 @@ KERNEL, MET, ROWS = (
 PLANTED = [
     (module._input, "sample.ties.row(r)", "sample.ties.row(0)", "sample.ties.row(r + 0)", KERNEL),
     (module._input, "else text for", "else '0' for", "else str(text) for", KERNEL),
-    (module._outline, "not in squares", "in squares", "not in set(squares)", KERNEL),
-    (module._outline, "(0, 1), (0, -1)", "(0, 1)", "(0, -1), (0, 1)", KERNEL),
+    (
+        module._framed,
+        "(int(laid.y[k]), int(laid.x[k]))",
+        "(int(laid.x[k]), int(laid.y[k]))",
+        "(laid.y[k], laid.x[k])",
+        KERNEL,
+    ),
+    (module._framed, "in inside", "in inside[1:]", "in reversed(inside)", KERNEL),
     (module._upstream, "k <= r", "k < r", "r >= k", MET),
     (module._upstream, "[r])", "[0])", "[r + 0])", MET),
     (module._matrix, "cell[0] <= r", "cell[0] < r", "r >= cell[0]", ROWS),
     (module._matrix, "colours[r + 1 :]", "colours[r + 2 :]", "colours[1 + r :]", ROWS),
-    (module._matrix, ", r + np", ", r - 1 + np", ", np.float64(r) + np", ROWS),
+    (module._matrix, "[(r, col)", "[(r - 1, col)", "[(np.intp(r), col)", ROWS),
 ]
 
 

@@ -13,12 +13,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from convdense import Conv, ConvTranspose, Linear, LocallyConnected, SumPool, TiedDense, TieMap, tie
-from convdense.entries import renumbered
 from convdense.labels import letter
 from convdense.palette import MASKED, colour, mixed
 from convdense.plots import bins as bins_module
 from convdense.plots import density
 from convdense.plots.bins import Bins, binned, together
+from convdense.weight_order import WeightOrder
 from tests.strategies import calls
 from tests.test_defects import rewritten
 
@@ -373,7 +373,7 @@ def test_a_rectangle_holds_its_entries_and_no_others(layer):
 
 
 def test_a_rectangle_of_a_locally_connected_layer_needs_no_table_of_its_weights(monkeypatch):
-    monkeypatch.setattr(TieMap, "_table", lambda self: pytest.fail("a table as long as the weights"))
+    monkeypatch.setattr(WeightOrder, "table", lambda self: pytest.fail("a table as long as the weights"))
     assert len(density_module.rectangle(tie(LARGER[2]), range(30, 40), range(5, 50)).index)
 
 
@@ -423,9 +423,9 @@ def test_a_planted_defect_of_the_figure_is_seen_and_its_right_neighbour_accepted
 
 def test_numbers_in_another_order_are_those_of_a_table():
     table = np.arange(24).reshape(2, 3, 4)  # the product's order (2, 3, 4) read as (4, 2, 3)
-    moved = renumbered(np.arange(24), (2, 3, 4), (2, 0, 1))
+    moved = WeightOrder((2, 3, 4), (2, 0, 1)).weight_of(np.arange(24))
     assert np.array_equal(table.transpose(2, 0, 1).ravel()[moved], np.arange(24))
-    assert np.array_equal(renumbered(np.array([5, 7]), (2, 3, 4), None), [5, 7])
+    assert np.array_equal(WeightOrder((2, 3, 4), None).weight_of(np.array([5, 7])), [5, 7])
 
 
 def test_a_hundred_thousand_million_entries_are_drawn_at_once():

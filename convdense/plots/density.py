@@ -15,13 +15,14 @@ from matplotlib.patches import Rectangle
 from convdense.arguments import Array
 from convdense.axis import Axis
 from convdense.cells import cells, fill, mark
-from convdense.entries import Entries, expand, ordered, renumbered
+from convdense.entries import Entries, expand, ordered
 from convdense.layers import TiedDense
 from convdense.palette import MASKED
 from convdense.plots.bins import Bins, binned
 from convdense.plots.grids import bare, blank, paint
 from convdense.tiemap import TieMap
 from convdense.ties import tie
+from convdense.weight_order import WeightOrder
 
 BINS = 512  # down and across: each a whole number of pixels wide
 CORNER, MEETING = 120, 10  # cells along the sides of the two places
@@ -102,8 +103,10 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     found = expand(axes)
     inside = (found.row >= rows.start) & (found.row < rows.stop) & (found.col >= cols.start) & (found.col < cols.stop)
     row, col, product = (part[inside] for part in found[:3])
-    index = renumbered(product, [n for axis in axes for n in axis.tap_shape], ties.weight_order)
-    return ordered(Entries(row, col, index, None if found.coefficient is None else found.coefficient[inside]))
+    order = WeightOrder(tuple(n for axis in axes for n in axis.tap_shape), ties.weight_order)
+    return ordered(
+        Entries(row, col, order.weight_of(product), None if found.coefficient is None else found.coefficient[inside])
+    )
 
 
 def _met(numbers: range, shape: tuple[int, ...]) -> list[Array]:

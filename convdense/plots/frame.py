@@ -16,6 +16,7 @@ from convdense.labels import letter
 from convdense.layers import TiedDense
 from convdense.palette import MASKED, colour
 from convdense.plots.grids import bare, blank, grid, number, paint
+from convdense.plots.marks import surround
 from convdense.samples import shown
 from convdense.sheets import sheet
 from convdense.tiemap import TieMap
@@ -174,20 +175,10 @@ def _sheet(ax: Axes, title: str, shape: tuple[int, ...], looks: Sequence[str], t
     ax.vlines(np.arange(laid.width + 1) - 0.5, -0.5, laid.height - 0.5, colors=ground, linewidths=1)
 
 
-def _outline(ax: Axes, shape: tuple[int, ...], inside: Sequence[int]) -> None:
-    """Frame some squares of a sheet: a line wherever a square inside meets one that is not."""
+def _framed(ax: Axes, shape: tuple[int, ...], inside: Sequence[int]) -> None:
+    """Frame some squares of a sheet."""
     laid = sheet(shape)
-    squares = {(int(laid.x[k]), int(laid.y[k])) for k in inside}
-    for x, y in sorted(squares):
-        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-            if (x + dx, y + dy) not in squares:
-                middle = np.array([x + dx / 2, y + dy / 2])
-                _line(ax, *(middle + np.array([[dy, dx], [-dy, -dx]]) / 2).T)
-
-
-def _line(ax: Axes, x: Array, y: Array) -> None:
-    """Draw a line that can be seen on every colour, and beside the squares."""
-    ax.plot(x, y, color="black", lw=2.5, solid_capstyle="projecting", zorder=4, clip_on=False)
+    surround(ax, [(int(laid.y[k]), int(laid.x[k])) for k in inside])
 
 
 def _weights(ties: TieMap) -> tuple[list[str], list[str]]:
@@ -202,14 +193,14 @@ def _input(ax: Axes, sample: Sample, r: int) -> None:
     looks = [fill(read[k]) if k in read else LATER for k in range(len(numbers))]
     texts = [f"{mark(read[k])}\n{text}" if k in read else text for k, text in enumerate(numbers)]
     _sheet(ax, "input, and the kernel on it", sample.ties.in_shape, looks, texts)
-    _outline(ax, sample.ties.in_shape, list(read))
+    _framed(ax, sample.ties.in_shape, list(read))
 
 
 def _upstream(ax: Axes, sample: Sample, r: int) -> None:
     """Draw the upstream gradient: grey where it has been met, output r framed."""
     looks = [MASKED if k <= r else LATER for k in range(len(sample.dy))]
     _sheet(ax, "dC/do", sample.ties.out_shape, looks, [number(value) for value in sample.dy])
-    _outline(ax, sample.ties.out_shape, [r])
+    _framed(ax, sample.ties.out_shape, [r])
 
 
 def _gradient(ax: Axes, sample: Sample, r: int) -> None:
@@ -232,5 +223,4 @@ def _matrix(ax: Axes, ties: TieMap, r: int) -> None:
     for cell, entries in held.items():
         colours[cell] = to_rgb(fill(entries))
     paint(ax, colours, {cell: mark(entries) for cell, entries in held.items()})
-    right, left = ties.shape[1] - 0.5, -0.5
-    _line(ax, np.array([left, right, right, left, left]), r + np.array([-0.5, -0.5, 0.5, 0.5, -0.5]))
+    surround(ax, [(r, col) for col in range(ties.shape[1])])
