@@ -15,9 +15,9 @@ from convdense.geometry import Windowed
 from convdense.labels import letter, numbered, term, total
 from convdense.layers import TiedDense
 from convdense.palette import MASKED, colour
-from convdense.plots.grids import CELLS_LIMIT, LARGEST_CELL, WIDEST, bare, blank, grid, number, paint, real, require_few
+from convdense.plots.grids import BELOW, CELLS_LIMIT, NAMES, bare, blank, grid, number, paint, real, require_few
 from convdense.plots.marks import outline, pale, surround
-from convdense.plots.placing import HIGHEST, LETTER, LINE, Panel, arrange
+from convdense.plots.placing import HIGHEST, LARGEST_CELL, LETTER, LINE, WIDEST, Panel, arrange
 from convdense.sheets import sheet
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -98,7 +98,7 @@ def _panels(layer: Any, ties: TieMap, row: int, window: Mapping[int, Held]) -> l
     rows, cols = ties.shape
     title = f"↓ the matrix: row o{row + 1} is this window, laid flat"
     flat = min(LARGEST_CELL, WIDEST / cols, HIGHEST / rows)
-    return [*lines, [Panel(rows, cols, title, "", flat, left=0.3, below=0.3, above=len(ties.in_shape) - 1)]]
+    return [*lines, [Panel(rows, cols, title, "", flat, left=NAMES, below=BELOW, above=len(ties.in_shape) - 1)]]
 
 
 def _reads(layer: Any, row: int, window: Mapping[int, Held]) -> str:

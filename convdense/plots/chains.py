@@ -13,20 +13,9 @@ from convdense.arguments import Array, complain
 from convdense.cells import Held, cells, fill, mark
 from convdense.dense_steps import Absolute, Affine, Divide
 from convdense.palette import MASKED
-from convdense.plots.grids import (
-    LARGEST_CELL,
-    WIDEST,
-    bare,
-    blank,
-    cell_size,
-    diverging,
-    number,
-    paint,
-    real,
-    text_size,
-)
+from convdense.plots.grids import bare, blank, cell_size, diverging, number, paint, real, text_size
 from convdense.plots.marks import ruled
-from convdense.plots.placing import HIGHEST, Panel, arrange, wrapped
+from convdense.plots.placing import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
 
 CHAIN_LIMIT = 40_000  # cells of all matrices together
 SMALLEST_TEXT = 4.5  # points

@@ -17,8 +17,8 @@ from convdense.geometry import Linear
 from convdense.layers import Dense, TiedDense
 from convdense.palette import COLOURS
 from convdense.plots.grids import (
-    LARGEST_CELL,
-    WIDEST,
+    BELOW,
+    NAMES,
     bare,
     blank,
     cell_size,
@@ -30,7 +30,7 @@ from convdense.plots.grids import (
     require_few,
 )
 from convdense.plots.marks import hatch, ruled, surround
-from convdense.plots.placing import HIGHEST, Panel, arrange, wrapped
+from convdense.plots.placing import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
@@ -177,7 +177,7 @@ def _panels(ties: TieMap, biased: bool) -> list[Panel]:
     cell = min(LARGEST_CELL, 0.85 * WIDEST / cols, HIGHEST / rows)
     panels = []
     for title, sign in (("expected", ""), ("found", " "), ("where they differ", " ")):
-        panels.append(Panel(rows, cols, title, sign, cell, left=0.35, below=0.3, above=len(ties.in_shape) - 1))
+        panels.append(Panel(rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=len(ties.in_shape) - 1))
         if biased:
             panels.append(Panel(rows, 1, "bias", "", cell, WIDE))
     return panels

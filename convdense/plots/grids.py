@@ -7,29 +7,29 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
 
 from convdense.arguments import Array, complain, finite, shaped
 from convdense.labels import numbered
 from convdense.palette import MASKED, ink
+from convdense.plots.placing import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange
 from convdense.tiemap import TieMap
 
 CELLS_LIMIT = 10_000
-LARGEST_CELL, WIDEST = 0.4, 14.0  # inches
+NAMES, BELOW = 0.35, 0.3  # inches: beside a matrix and below it, for the names of its pixels
 LARGEST_TEXT, NAMES_FROM = 9.0, 7.0  # points: of a text, and of a cell whose pixels are named
 
 
-def sized(rows: int, cols: int, wide: float = 1.0) -> Figure:
-    """Return a figure in which a grid of so many cells has room for its names."""
-    cell = min(LARGEST_CELL, WIDEST / cols)
-    size = (max(2.6, cell * cols * wide + 0.9), max(1.6, cell * rows + 1.3))
-    return Figure(figsize=size, layout="constrained")
+def alone(panel: Panel) -> Axes:
+    """Return the Axes of a figure of their own, in cells as large as there is room."""
+    cell = min(LARGEST_CELL, WIDEST / (panel.cols * panel.wide), HIGHEST / panel.rows)
+    _, (ax,) = arrange([[panel._replace(cell=cell)]])
+    return ax
 
 
 def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -> Axes:
-    """Return Axes for so many cells, without ticks; cells are `wide` times as wide as high."""
-    ax = sized(rows, cols, wide).subplots() if ax is None else ax
-    ax.set_title(title, fontsize=11)
+    """Return Axes for so many cells, `wide` times as wide as high, without ticks."""
+    ax = alone(Panel(rows, cols, title, wide=wide)) if ax is None else ax
+    ax.set_title(title, fontsize=10)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.imshow(np.ones((rows, cols, 3)), aspect=1 / wide)
@@ -40,7 +40,8 @@ def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
     """Return Axes for a matrix: output and input pixels named, and lines where a row of them ends."""
     require_few(*ties.shape)
     rows, cols = ties.shape
-    ax = bare(ax, title, rows, cols)
+    named = Panel(rows, cols, title, left=NAMES, below=BELOW, above=len(ties.in_shape) - 1)
+    ax = bare(alone(named) if ax is None else ax, title, rows, cols)
     cell, _ = cell_size(ax, rows, cols)
     if cell >= NAMES_FROM:
         size = min(8.0, 0.8 * cell)

@@ -6,9 +6,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convdense.plots.grids import LARGEST_CELL, WIDEST
-
-HIGHEST = 10.0  # inches: of one picture
+LARGEST_CELL = 0.4  # inches
+WIDEST, HIGHEST = 14.0, 10.0  # inches: of a line, and of one picture
 LETTER, LINE = 0.078, 0.17  # inches: of a title
 MARGIN, SIGN = 0.2, 0.3  # inches: around the whole, and of the sign between two pictures
 STAYS = ("", "=")  # signs of pictures that stay in a line with the one before

@@ -12,12 +12,13 @@ from convdense.direct_fast import convolve_backward
 from convdense.entries import scaled
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers import TiedDense
-from convdense.plots.grids import bare, diverging, number, paint
+from convdense.plots.grids import BELOW, NAMES, bare, diverging, number, paint, require_few
+from convdense.plots.placing import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
 from convdense.plots.small import WIDE, copied, gradient, weights
 
-CELL, HIGH = 0.4, 0.55  # inches: an edge, and the height of a weight
+HIGH = 0.55  # inches: a weight
+SUM = "tied: the sum over each letter"
 ADDENDS = 4  # terms of a sum that is written out
-BESIDE = 15  # columns of matrices that stand side by side
 
 
 def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
@@ -41,36 +42,38 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
     >>> layer = TiedDense(Conv((1, 3), out_channels=1, kernel=2), w=[[[1, 2]]])
     >>> figure = gradient_steps(layer, x=np.array([[3, 5, 7]]), dy=np.array([[1, -1]]))
     >>> [ax.get_title() for ax in figure.axes if ax.get_title()][3:]
-    ["the direct convolution's gradient", 'difference: equal']
+    ["the direct convolution's", 'difference: equal']
     """
     steps = layer.gradient_steps(x, dy)
-    (rows, cols), table = steps.dense.shape, steps.tied.reshape(-1, steps.tied.shape[-1])
-    beside, direct = cols <= BESIDE, isinstance(layer.layer, (Windowed, ConvTranspose))
-    above = (rows * CELL + 0.9) * (1 if beside else 2)
-    below = len(table) * HIGH + 0.5
-    width = max(5.0, CELL * cols * (1 + beside) + 1.2, HIGH * WIDE * table.shape[1] * (1 + 2 * direct) + 1)
-    figure = Figure(figsize=(width, above + below), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(above, below))  # type: ignore[misc]  # its stub forgets the array
-    if beside:
-        first, then, second = upper.subplots(1, 3, width_ratios=(1, 0.08, 1))
-        _sign(then, "→")
-    else:
-        first, second = upper.subplots(2, 1)
-    gradient(layer, steps.dense, masked=False, ax=first)
-    gradient(layer, steps.masked, masked=True, ax=second)
-    parts = lower.subplots(1, 5 if direct else 1, squeeze=False, **_widths(direct))[0]
-    weights(layer, steps.tied, parts[0], "tied: the sum over each letter", _sums(layer, steps.masked))
+    direct = isinstance(layer.layer, (Windowed, ConvTranspose))
+    figure, axes = arrange(_panels(layer, direct))
+    gradient(layer, steps.dense, masked=False, ax=axes[0])
+    gradient(layer, steps.masked, masked=True, ax=axes[1])
+    weights(layer, steps.tied, axes[2], SUM, _sums(layer, steps.masked))
     if direct:
         expected = convolve_backward(layer.layer, x, layer.w, dy).dw
-        _sign(parts[1], "\N{MINUS SIGN}")
-        weights(layer, expected, parts[2], "the direct convolution's gradient")
-        _sign(parts[3], "=")
-        _difference(parts[4], steps.tied - expected, check(layer.layer, x, layer.w, None, dy)["dw"].verdict)
+        weights(layer, expected, axes[3], "the direct convolution's")
+        _difference(axes[4], steps.tied - expected, check(layer.layer, x, layer.w, None, dy)["dw"].verdict)
     return figure
 
 
-def _widths(direct: bool) -> dict[str, Any]:
-    return {"width_ratios": (1, 0.05, 1, 0.05, 1), "gridspec_kw": {"wspace": 0.05}} if direct else {}
+def _panels(layer: TiedDense, direct: bool) -> list[list[Panel]]:
+    """Return the pictures: the matrices beside each other where there is room, the gradients of the weights below."""
+    rows, cols = layer.ties.shape
+    require_few(rows, cols)
+    cell = min(LARGEST_CELL, WIDEST / cols, HIGHEST / rows)
+    room: dict[str, Any] = {"cell": cell, "left": NAMES, "below": BELOW, "above": len(layer.in_shape) - 1}
+    first, second = Panel(rows, cols, "dense gradient: every edge", **room), Panel(rows, cols, "", "→", **room)
+    width = layer.weight_shape[-1]
+    high = layer.ties.n_weights // width
+    size = min(HIGH, WIDEST / (width * WIDE * (1 + 2 * direct)), HIGHEST / high)
+    titles = [
+        ("tied: the sum over each letter", ""),
+        ("the direct convolution's", "\N{MINUS SIGN}"),
+        ("difference:", "="),
+    ]
+    sums = [Panel(high, width, title, sign, size, WIDE) for title, sign in titles[: 1 + 2 * direct]]
+    return [*wrapped([first, second]), sums]
 
 
 def _sums(layer: TiedDense, masked: Array) -> list[str]:
@@ -90,9 +93,3 @@ def _difference(ax: Axes, values: Array, verdict: str) -> None:
     table = values.reshape(-1, values.shape[-1])
     bare(ax, f"difference: {verdict}", *table.shape, WIDE)
     paint(ax, diverging(table), {cell: number(table[cell]) for cell in np.ndindex(*table.shape)})
-
-
-def _sign(ax: Axes, text: str) -> None:
-    """Write what leads from the picture on the left to the one on the right."""
-    ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=18, transform=ax.transAxes)
-    ax.set_axis_off()
