@@ -64,4 +64,12 @@ pictures = Path(__file__).parent / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "the_matrix.png", dpi=110)
 
+# %% [markdown]
+# The same, moving: the kernel slides over the input while its row of the matrix lights up; backward, every output adds
+# its share to the gradients of the weights. And one output pixel four times: window, kernel, pixel, row.
+
+# %%
+plots.animate(cd.Conv((1, 5, 5), out_channels=1, kernel=3)).save(pictures / "sliding.gif")
+plots.anatomy(conv, output=(0, 1, 2)).savefig(pictures / "anatomy.png", dpi=110)
+
 assert cd.certify(conv).exact

@@ -8,12 +8,10 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import convdense as cd
 from convdense import plots
 from convdense.dense_steps import Absolute, Affine, dense_steps
-from convdense.fixed import Fixed
 
 average = cd.dense_pool(cd.AvgPool((1, 4), kernel=2, stride=1, padding=1, count_include_pad=False))
 print(average.matrix().toarray())  # a window over the edge has fewer cells, and another divisor
@@ -58,28 +56,13 @@ ragged = cd.dense_pool(cd.MaxPool((1, 5), kernel=3, stride=2, padding=1))
 print(ragged.forward(-1.0 - np.arange(5)[None]))
 assert cd.certify(ragged.pool).exact
 
+# %% [markdown]
+# The whole tournament in one picture: below each matrix stands what enters it, beside it what leaves it, |.| taken.
+
 # %%
-shown = {
-    "max, 2x2 over 2x4": cd.dense_pool(cd.MaxPool((1, 2, 4), kernel=2)),
-    "max, 3 over 5, stride 2, padding 1": ragged,
-}
-figure = Figure(figsize=(15, 7.5), layout="constrained")
-for row, (title, tournament) in enumerate(shown.items()):
-    parts = [part for part in tournament.layers if isinstance(part, Fixed)]
-    kinks = [part for part in tournament.layers if not isinstance(part, Fixed)]
-    for k, part in enumerate(parts):
-        ax = figure.add_subplot(2, len(parts), row * len(parts) + k + 1)
-        plots.matrix(part.ties, ax)
-        if k % 2 == 0:
-            places = ", ".join(str(i + 1) for i in np.flatnonzero(kinks[k // 2].mask))
-            ax.set_title(f"{title}\nhalf sums and half differences" if k == 0 else "half sums and half differences")
-            ax.set_xlabel(f"a = 1; then |.| of {places}", fontsize=9)
-        else:
-            ax.set_title("sum + |difference|")
-            ax.set_xlabel("a = 1", fontsize=9)
 pictures = Path(__file__).parent / "pictures"
 pictures.mkdir(exist_ok=True)
-figure.savefig(pictures / "pooling.png", dpi=110)
+plots.pooling(pool, x).savefig(pictures / "pooling.png", dpi=110)
 
 # %%
 assert cd.certify(pool).require().exact

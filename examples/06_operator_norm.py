@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from scipy.sparse.linalg import svds
 
 import convdense as cd
+from convdense import plots
 
 
 def true_norm(conv, w, **options):
@@ -116,6 +117,13 @@ print(f"  sum of all entries           {total}   in {perf_counter() - start:.1f}
 peak = tracemalloc.get_traced_memory()[1]
 tracemalloc.stop()
 print(f"  peak memory                  {peak / 1e9:.2f} GB")
+
+# %% [markdown]
+# Nobody can draw so many entries one by one. Every one of them is counted, in bins that follow the channels; grey is
+# zero. Two places are drawn cell by cell.
+
+# %%
+plots.density(large).savefig(pictures / "large_layer.png")
 
 # %% [markdown]
 # The same sum from the multiplicities alone (each weight times its number of copies), and the same product without
