@@ -1,6 +1,7 @@
 """The command line: its commands. Results on stdout, notes on stderr, exit status 0, 1 or 2."""
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -29,6 +30,8 @@ HELD, FAILED, UNUSABLE = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 everything held, 1 something did not, 2 unusable arguments."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write
     arguments = _parser().parse_args(argv)
     try:
         status = int(arguments.run(arguments))
@@ -52,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     show = commands.add_parser("demo", help="settle the question, run a photograph, draw a small layer")
-    show.add_argument("-o", "--output", type=Path, default=Path("convdense-demo"), help="folder for the pictures")
+    show.add_argument(
+        "-o", "--output", type=Path, default=Path("convdense-demo"), help="folder for pictures; default: convdense-demo"
+    )
     show.set_defaults(run=_demo)
 
     explain = commands.add_parser("explain", help="write a small layer out as a dense layer")

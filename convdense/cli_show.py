@@ -30,7 +30,7 @@ def shown(arguments: argparse.Namespace) -> str:
     rows, cols = ties.shape
     if max(rows * cols, ties.n_entries) > SHOW_LIMIT:
         got = f"{rows:,} x {cols:,} cells, {ties.n_entries:,} entries"
-        do = "look at convdense.plots.density(layer), at a page of convdense explore, or at a smaller layer of the kind"
+        do = "look at convdense.plots.density(layer), or show a smaller layer of the same kind"
         raise ValueError(complain("layer", got, f"at most {SHOW_LIMIT:,} of each to be shown in letters", do))
     grid = Grid.of(ties)
     needed, width = max(map(len, grid.text().splitlines())), shutil.get_terminal_size().columns

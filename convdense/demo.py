@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convdense.activations import ReLU
-from convdense.arguments import Array
+from convdense.arguments import Array, complain
 from convdense.build import network
 from convdense.checks import certify, check, question
 from convdense.checks.claims import CLAIMS, Claim, Verdict, judge_claims, of_quantities
@@ -33,6 +33,8 @@ FILTERS = (  # blur, vertical edges, horizontal edges (Sobel)
 
 def demo(folder: Path, say: Callable[[str], None] = print) -> bool:
     """Run all three parts, write the pictures into the folder, and return whether every claim held."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(complain("folder", f"{folder}, which is a file", "the name of a folder"))
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is refused before any work
     settled = the_question(say)
     held = the_photograph(say)

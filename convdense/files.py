@@ -104,7 +104,10 @@ def save_bytes(path: Path, data: bytes, formats: Sequence[str]) -> None:
 @contextmanager
 def beside(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file in the same folder; rename it to path on success, remove it on failure."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # which would name the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

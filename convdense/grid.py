@@ -101,8 +101,8 @@ def shown(ties: Any) -> str:
 
 
 def _ends(shape: Sequence[int]) -> list[int]:
-    """Return what ends before each pixel: 0 nothing, 1 a row, 2 a channel; those of one pixel do not count."""
-    row, channel = shape[-1], prod(shape[1:])
+    """Return what ends before each pixel, 0 nothing, 1 a row, 2 a channel or slice; those of one pixel do not count."""
+    row, channel = shape[-1], prod(shape[1:] if len(shape) < 4 else shape[-2:])  # of a volume, its slices
     ends = [2 if channel > 1 and k % channel == 0 else int(row > 1 and k % row == 0) for k in range(prod(shape))]
     return [0, *ends[1:]]
 

@@ -1,11 +1,13 @@
-"""Names: pixels and weights by number (i1, w1, ...), ties by letter (a, b, ..., z, aa, ...)."""
+"""Names: pixels and weights by number (i1, w1, ...), ties by letter (a, b, ..., z, aa, ..., without i and o)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from string import ascii_lowercase
+from math import prod
 from typing import Any
 
 from convdense.arguments import complain
+
+LETTERS = "abcdefghjklmnpqrstuvwxyz"  # without i and o, which are pixels
 
 
 def numbered(symbol: str, n: int) -> list[str]:
@@ -19,16 +21,31 @@ def numbered(symbol: str, n: int) -> list[str]:
     return [f"{symbol}{k}" for k in range(1, n + 1)]
 
 
+def blocks(shape: Sequence[int]) -> list[tuple[str, int, int]]:
+    """Return kind, size and number of the blocks of a flattened sample: rows, then slices, then channels.
+
+    They are numbered anew within the block around them. One channel alone is not named.
+
+    Examples
+    --------
+    >>> blocks((2, 4, 3)), blocks((1, 5)), blocks((1, 2, 4, 3))
+    ([('row', 3, 4), ('channel', 12, 2)], [], [('row', 3, 4), ('slice', 12, 2)])
+    """
+    kinds = ["channel", *["slice"] * (len(shape) - 3), *["row"] * (len(shape) > 2)]
+    found = [(kind, prod(shape[k + 1 :]), shape[k]) for k, kind in enumerate(kinds[: len(shape) - 1])]
+    return [block for block in reversed(found) if block[0] != "channel" or block[2] > 1]
+
+
 def letter(k: int) -> str:
     """Return the letter of weight k, counted from 0.
 
     Examples
     --------
-    >>> letter(0), letter(25), letter(26), letter(702)
-    ('a', 'z', 'aa', 'aaa')
+    >>> letter(0), letter(8), letter(23), letter(24), letter(600)
+    ('a', 'j', 'z', 'aa', 'aaa')
     """
-    head, last = divmod(k, len(ascii_lowercase))
-    return (letter(head - 1) if head else "") + ascii_lowercase[last]
+    head, last = divmod(k, len(LETTERS))
+    return (letter(head - 1) if head else "") + LETTERS[last]
 
 
 def term(coefficient: Any, *factors: str, ratio: Callable[[Fraction], str] = str) -> str:

@@ -1,5 +1,6 @@
 """One sample to show: the numbers of a picture, given or always the same."""
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ def shown(x: Any, dy: Any, in_shape: tuple[int, ...], out_shape: tuple[int, ...]
     """
     rng = np.random.default_rng(0)
     own = rng.integers(-3, 4, in_shape), rng.integers(-3, 4, out_shape)
-    return (
-        one_sample(own[0] if x is None else x, "x", in_shape, verb),
-        one_sample(own[1] if dy is None else dy, "dy", out_shape, verb),
-    )
+    x = one_sample(own[0] if x is None else x, "x", in_shape, verb)
+    dy = one_sample(own[1] if dy is None else dy, "dy", out_shape, verb)
+    if not isfinite(_largest(x) * _largest(dy) * max(x.size, dy.size)):
+        raise ValueError(complain("x, dy", "products beyond the largest number", "smaller numbers", "scale them down"))
+    return x, dy
 
 
 def one_sample(values: Any, name: str, shape: tuple[int, ...], verb: str) -> Array:
@@ -30,4 +32,9 @@ def one_sample(values: Any, name: str, shape: tuple[int, ...], verb: str) -> Arr
         raise ValueError(complain(name, f"shape {array.shape}", f"{shape}, one sample"))
     if array.dtype.kind == "c":
         raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", f"{verb} .real or .imag"))
+    array = array.astype(np.float64) if array.dtype.kind == "f" else array  # of any precision
     return finite(array, name).reshape(shape)
+
+
+def _largest(values: Array) -> float:
+    return max(-float(values.min()), float(values.max()))

@@ -5,6 +5,7 @@ claim, and fails where a claim has no passing test or a failing one. What was ju
 evidence that tests record: ``record_property(JUDGED, (claim, geometries, error, trials))``.
 """
 
+import os
 from dataclasses import dataclass, field
 from math import ceil, log2
 
@@ -13,6 +14,8 @@ import pytest
 from convdense.arguments import complain
 from convdense.checks import claims
 from convdense.tables import aligned
+from tests.benchmark import BROWSER
+from tests.pages import Explored
 
 CARRIED, JUDGED = "claims", "judged"  # properties of a test: plain data that travels with its report
 LEFT_OUT = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "setuponly", "collectonly")
@@ -116,3 +119,38 @@ class Table:
 
     def unsupported(self):
         return [name for name, support in self.support.items() if support.verdict != "holds"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return headless Chromium; where it is not installed its tests are skipped, if they may be."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sync_playwright = None
+    if sync_playwright is None or BROWSER is None:
+        missing = pytest.fail if os.environ.get("CONVDENSE_BROWSER") == "required" else pytest.skip
+        missing("no browser: install Chromium, and pip install 'convdense[browser]'")
+    with sync_playwright() as tools:
+        chrome = tools.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])  # CI runs as root
+        yield chrome
+        chrome.close()
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Return a way to open a page; at the end nothing may have been asked for, and nothing complained of."""
+    opened = []
+
+    def open_page(page, **options):
+        size = {"width": 1300, "height": 1500}  # everything in view
+        context = browser.new_context(**({"viewport": size, "reduced_motion": "reduce"} | options))
+        path = page.save(tmp_path / f"{len(opened)}.html")
+        opened.append((context, Explored(context.new_page(), path.as_uri())))
+        return opened[-1][1]
+
+    yield open_page
+    for context, explored in opened:
+        context.close()
+        assert explored.complaints == []
+        assert [url for url in explored.requests if not url.startswith("data:")] == [explored.url]

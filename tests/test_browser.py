@@ -16,12 +16,9 @@ from convdense import Conv, TiedDense, convolve_backward, equations, tie
 from convdense.explorer import explore
 from convdense.explorer import page as page_module
 from convdense.labels import letter
-from tests.benchmark import BROWSER, page_times
+from tests.benchmark import page_times
+from tests.pages import LIT, Explored
 from tests.test_explorer import by_direct
-
-playwright = pytest.importorskip("playwright.sync_api", reason="no browser: pip install 'convdense[browser]'")
-if BROWSER is None:
-    pytest.skip("no browser: Chromium is not installed", allow_module_level=True)
 
 CONV = Conv((2, 4, 6), 2, kernel=(2, 3), padding=1, dilation=2)  # nothing alike: sides, kernel, directions, channels
 ROWS, COLS = tie(CONV).shape
@@ -35,102 +32,20 @@ MEETING = Conv((1, 1, 4), 1, kernel=(1, 3), padding=((0, 0), (1, 1)), padding_mo
 RNG = np.random.default_rng(5)
 X, DY, W = (RNG.integers(-9, 10, shape) for shape in (CONV.in_shape, CONV.out_shape, CONV.weight_shape))
 
-# What is lit: of the matrix the cells, of the sheets the places; which are pointed at; where the bands and cursor are.
-LIT = """() => {
-  const group = (svg) => document.querySelector(svg === "matrix" ? "#cells" : `#${svg} > g`);
-  const all = (svg) => [...group(svg).children];
-  const where = (svg, kind) => all(svg).flatMap((path, n) => path.classList.contains(kind) ? [n] : []);
-  const cell = (path) => path.getAttribute("d").match(/M(\\d+) (\\d+)/).slice(1).map((n) => n / 20).reverse();
-  const box = (id) => ["x", "y", "width", "height"].map((n) => document.getElementById(id).getAttribute(n) / 20);
-  const named = [...document.querySelectorAll("#letters .on")].map((text) => text.textContent);
-  return {
-    matrix: where("matrix", "on").map((n) => cell(all("matrix")[n])), letters: named,
-    input: where("input", "on"), kernel: where("kernel", "on"), output: where("output", "on"),
-    here: Object.fromEntries(["input", "kernel", "output"].map((svg) => [svg, where(svg, "here")])),
-    across: box("across"), down: box("down"), cursor: box("cursor"),
-    said: [...document.querySelectorAll("#said p")].map((p) => p.textContent),
-    equations: [...document.querySelectorAll("#said code")].map((code) => code.textContent),
-  };
-}"""
-
-
-class Explored:
-    """A page in the browser, and everything it complained about or asked for."""
-
-    def __init__(self, page, url):
-        self.page, self.url, self.complaints, self.requests = page, url, [], []
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.goto(url)
-
-    def lit(self):
-        return self.page.evaluate(LIT)
-
-    def point(self, name, x, y):
-        """Point at the middle of a unit square of a drawing."""
-        at = self.page.evaluate(
-            """([name, x, y]) => {
-              const svg = document.getElementById(name);
-              const point = new DOMPoint(20 * x + 10, 20 * y + 10).matrixTransform(svg.getScreenCTM());
-              return [point.x, point.y];
-            }""",
-            [name, x, y],
-        )
-        self.page.mouse.move(*at)
-
-    def point_at(self, name, n):
-        """Point at a pixel or a weight by its number."""
-        d = self.page.locator(f"#{name} > g").first.locator("path").nth(n).get_attribute("d")
-        x, y = (int(v) // 20 for v in re.match(r"M(\d+) (\d+)", d).groups())
-        self.point(name, x, y)
-
-    def key(self, name, *keys):
-        self.page.locator(f"#{name}").focus()
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def mode(self, mode):
-        self.page.locator(f"#modes input[value={mode}]").check()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as tools:
-        chrome = tools.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])  # CI runs as root
-        yield chrome
-        chrome.close()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pages")
-    explore(CONV, X, DY).save(folder / "unequal.html")
-    explore(TiedDense(CONV, W), X, DY).save(folder / "values.html")
-    explore(GROUPED).save(folder / "grouped.html")
-    explore(MEETING).save(folder / "meeting.html")
-    explore(Conv((1, 28, 28), 1, kernel=3)).save(folder / "large.html")
-    explore(Conv((1, 1), 1, kernel=1, stride=2, padding=1)).save(folder / "empty.html")
-    return folder
+PAGES = {
+    "unequal": explore(CONV, X, DY),
+    "values": explore(TiedDense(CONV, W), X, DY),
+    "grouped": explore(GROUPED),
+    "meeting": explore(MEETING),
+    "large": explore(Conv((1, 28, 28), 1, kernel=3)),
+    "empty": explore(Conv((1, 1), 1, kernel=1, stride=2, padding=1)),
+}
 
 
 @pytest.fixture
-def visit(browser, folder):
-    """Return a way to open a page; at the end nothing may have been asked for, and nothing complained of."""
-    opened = []
-
-    def open_page(name="unequal", **options):
-        size = {"width": 1300, "height": 1500}  # everything in view
-        context = browser.new_context(**({"viewport": size, "reduced_motion": "reduce"} | options))
-        explored = Explored(context.new_page(), (folder / f"{name}.html").as_uri())
-        opened.append((context, explored))
-        return explored
-
-    yield open_page
-    for context, explored in opened:
-        context.close()
-        assert explored.complaints == []
-        assert [url for url in explored.requests if not url.startswith("data:")] == [explored.url]
+def visit(open_page):
+    """Return a way to open one of the pages by name."""
+    return lambda name="unequal", **options: open_page(PAGES[name], **options)
 
 
 def copies_of(ks):
@@ -179,13 +94,12 @@ DEFECTS = {
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_a_defect_in_the_script_is_seen(visit, folder, monkeypatch, defect):
+def test_a_defect_in_the_script_is_seen(open_page, monkeypatch, defect):
     old, new = DEFECTS[defect]
     read = page_module._read
     assert read("explorer.js").count(old) >= 1
     monkeypatch.setattr(page_module, "_read", lambda name: read(name).replace(old, new, 1))
-    explore(CONV, X, DY).save(folder / "defect.html")
-    page = visit("defect")
+    page = open_page(explore(CONV, X, DY))
     with pytest.raises(AssertionError):
         expect_cells(page, CELLS[::9])
 
@@ -226,7 +140,7 @@ def test_leaving_a_pinned_cell_keeps_it_and_escape_lets_go(visit):
     page.point("matrix", other_col, other_row)
     lit = page.lit()
     expect_cell(lit, row, col)
-    assert lit["said"][-1] == "Pinned: Esc lets go."
+    assert lit["said"][-1] == "Pinned: Esc, or a click on it, lets go."
     page.key("matrix", "Escape")
     lit = page.lit()
     assert (lit["matrix"], lit["input"], lit["output"], lit["kernel"]) == ([], [], [], [])
@@ -329,6 +243,9 @@ TEXTS = [in_letters(line.strip()) for line in equations(CONV, bias=None).replace
 EQUATIONS = {line.replace("dC/d ", "dC/d").split(" = ")[0]: line.replace("dC/d ", "dC/d") for line in TEXTS}
 
 
+WHY = ", and an output moves at every copy; the cost feels them all, so its gradient is the sum over the copies."
+
+
 def shortened(equation):
     """Leave out what the page does: all beyond twelve terms."""
     terms = equation.split(" + ")
@@ -345,7 +262,7 @@ def test_the_equations_said_are_those_of_the_layer(visit):
         page.point_at("kernel", k)
         lit = page.lit()
         n = sum(entry[2] == k for entry in ENTRIES)
-        assert lit["said"][0] == f"Weight {letter(k)} has {n} copies: its gradient is their sum."
+        assert lit["said"][0] == f"Weight {letter(k)} has {n} copies: nudge it{WHY}"
         assert lit["equations"] == [shortened(EQUATIONS[f"dC/d{letter(k)}"])]
     for n in range(COLS):
         page.point_at("input", n)
@@ -368,7 +285,7 @@ def test_the_sentence_names_the_edge_and_its_copies(visit):
         f"to o{row + 1} (channel {out + 1}, row {p + 1}, column {q + 1}) holds {letter(k)}."
     )
     copies = sum(entry[2] == k for entry in ENTRIES)
-    assert said[1] == f"{letter(k)} has {copies} copies: its gradient is the sum over all its copies."
+    assert said[1] == f"{letter(k)} has {copies} copies: nudge it{WHY}"
 
 
 def test_a_cell_of_several_weights_lights_and_names_them_all(visit):
@@ -381,7 +298,13 @@ def test_a_cell_of_several_weights_lights_and_names_them_all(visit):
     assert lit["kernel"] == ks
     assert {tuple(cell) for cell in lit["matrix"]} == {(r, c) for r, c, k in entries if k in ks}
     assert "holds a + c (taps meet here)." in lit["said"][0]
-    assert lit["said"][1] == "a has 4 copies, c has 4 copies: each gradient is the sum over all its copies."
+    assert lit["said"][1] == f"a has 4 copies, c has 4 copies: nudge one of them{WHY}"
+    entries = by_direct(MEETING)
+    assert lit["here"] == {"input": [1], "kernel": [], "output": [0]}
+    for n in range(4):  # taps that meet are one edge
+        page.point_at("output", n)
+        edges = len({c for r, c, _ in entries if r == n})
+        assert page.lit()["said"][0] == f"o{n + 1} (row 1, column {n + 1}) reads {edges} edges: its window."
 
 
 def test_groups_stay_apart(visit):
@@ -412,12 +335,14 @@ def test_the_tied_gradient_is_on_the_edges_that_exist_and_its_sums_on_the_weight
     assert [int(n) for n in sums] == convolve_backward(CONV, X, W, DY).dw.ravel().tolist()
     for k in (0, 7, 23):
         page.point_at("kernel", k)
-        _, numbers = page.lit()["equations"]
-        assert numbers.startswith(f"dC/d{letter(k)} = ")
+        _, products, numbers = page.lit()["equations"]
+        mine = [(row, col) for row, col, n in ENTRIES if n == k]
+        factors = [int(n) for n in re.findall(r"-?\d+", products.split(" = ")[1])]
+        assert products.startswith(f"dC/d{letter(k)} = ")
+        assert factors == [n for row, col in mine for n in (X.ravel()[col], DY.ravel()[row])]
         assert numbers.endswith(f" = {sums[k]}")
-        shown = re.findall(r"(?:^|[+-] ?)?\d+", numbers.split(" = ")[1].split(" + ...")[0].split(" - ...")[0])
-        addends = [dense[row, col] for row, col, n in ENTRIES if n == k][:12]
-        assert [int(n.replace(" ", "")) for n in shown] == addends
+        shown = re.findall(r"(?:^|[+-] ?)?\d+", numbers.split("= ")[1])
+        assert [int(n.replace(" ", "")) for n in shown] == [dense[cell] for cell in mine]
 
 
 def test_the_mask_is_one_colour_and_the_weights_have_theirs(visit):
@@ -448,7 +373,7 @@ def test_pixels_show_the_weights_that_meet_them_and_in_gradients_their_numbers(v
     page.point_at("output", 9)
     texts = page.page.locator("#input > g").nth(1).locator("text").all_text_contents()
     meets = {c: letter(k) for r, c, k in ENTRIES if r == 9}
-    assert texts == [meets.get(c, f"i{c + 1}") for c in range(COLS)]
+    assert texts == [f"{meets[c]} i{c + 1}" if c in meets else f"i{c + 1}" for c in range(COLS)]
     page.mode("tied")
     for name, numbers in (("input", X), ("output", DY)):
         shown = page.page.locator(f"#{name} > g").nth(1).locator("text").all_text_contents()
@@ -472,7 +397,7 @@ def test_it_plays_where_motion_is_wanted_and_stops(visit):
     page.page.clock.install()
     play = page.page.locator("#play")
     play.click()
-    assert play.get_attribute("aria-pressed") == "true"
+    assert play.text_content() == "pause"
     seen = [page.lit()["here"]["output"]]
     for _ in range(3):
         page.page.clock.run_for(700)
@@ -480,7 +405,13 @@ def test_it_plays_where_motion_is_wanted_and_stops(visit):
     assert seen == [[0], [1], [2], [3]]
     play.click()
     page.page.clock.run_for(3000)
-    assert (page.lit()["here"]["output"], play.get_attribute("aria-pressed")) == ([3], "false")
+    assert (page.lit()["here"]["output"], play.text_content()) == ([3], "play")
+    for stop in (page.page.locator("#back").click, lambda: page.key("input", "Escape")):
+        play.click()
+        stop()
+        before = page.lit()["here"]["output"]
+        page.page.clock.run_for(3000)
+        assert (page.lit()["here"]["output"], play.text_content()) == (before, "play")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -535,15 +466,20 @@ def test_words_are_announced_and_drawings_named(visit):
 # Over http, in a frame, and whether it is accessible and quick
 
 
-@pytest.fixture(scope="module")
-def server(folder):
+@pytest.fixture
+def server(tmp_path):
+    PAGES["unequal"].save(tmp_path / "unequal.html")
+    PAGES["grouped"].save(tmp_path / "grouped.html")
+
     class Quiet(http.server.SimpleHTTPRequestHandler):
         asked: ClassVar = []
 
         def log_message(self, *_):
             self.asked.append(self.path)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as running:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))
+    ) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_address[1]}", Quiet.asked
         running.shutdown()
@@ -566,11 +502,11 @@ def test_over_http_it_asks_for_itself_alone_and_may_ask_for_nothing_else(browser
         assert asked == ["/unequal.html"]
 
 
-def test_in_the_frame_of_a_notebook_it_answers_and_reaches_nothing(browser, folder):
-    frame = explore(CONV, X, DY)._repr_html_()
-    (folder / "notebook.html").write_text(f"<!doctype html><title>notebook</title>{frame}", encoding="utf-8")
+def test_in_the_frame_of_a_notebook_it_answers_and_reaches_nothing(browser, tmp_path):
+    frame = PAGES["unequal"]._repr_html_()
+    (tmp_path / "notebook.html").write_text(f"<!doctype html><title>notebook</title>{frame}", encoding="utf-8")
     with browser.new_context(viewport={"width": 1300, "height": 1000}) as context:
-        page = Explored(context.new_page(), (folder / "notebook.html").as_uri())
+        page = Explored(context.new_page(), (tmp_path / "notebook.html").as_uri())
         inside = page.page.frames[1]
         inside.locator("#kernel path").nth(4).hover()
         lit = inside.evaluate(LIT)

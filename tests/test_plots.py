@@ -105,10 +105,10 @@ def test_a_cell_where_taps_meet_shows_them_all():
 
 
 def test_a_cell_of_two_weights_reads_unlike_a_cell_of_one():
-    """With more than 26 weights "ac" names one of them: the letters of a cell must not run together."""
-    layer = Conv((1, 2), 10, kernel=3, padding=1, padding_mode="reflect")
+    """With more than 24 weights "ac" names one of them: the letters of a cell must not run together."""
+    layer = Conv((1, 3), 12, kernel=3, padding=1, padding_mode="reflect")
     written, held = texts(matrix(layer)), holding(layer)
-    assert (held[0, 1], held[18, 0], letter(28)) == ([0, 2], [28], "ac")
+    assert (held[0, 1], held[25, 2], letter(26)) == ([0, 2], [26], "ac")
     meanings = {}
     for cell, weights in held.items():
         meanings.setdefault(written[cell], set()).add(tuple(weights))
@@ -128,7 +128,7 @@ def test_the_tenth_weight_starts_the_colours_again_but_has_its_own_letter():
     layer = Conv((1, 11), 1, kernel=11)
     shown, written = colours(matrix(layer)), texts(matrix(layer))
     assert tuple(shown[0, 9]) == tuple(shown[0, 0])
-    assert (written[0, 9], written[0, 0]) == ("j", "a")
+    assert (written[0, 9], written[0, 0]) == ("k", "a")
 
 
 @on_layers
@@ -316,7 +316,7 @@ def parts_of(figure):
     return {ax.get_title(): ax for ax in titled}
 
 
-DENSE, MASK, SUMS = "dense gradient: every edge", "masked: edges that exist", "tied: the sum over each letter"
+DENSE, MASK, SUMS = "dense gradient: every edge", "masked: edges that exist", "↓ tied: the sum over each letter"
 DIRECT, EQUAL = "the direct convolution's", "difference: equal"
 
 
@@ -330,6 +330,11 @@ def test_the_whole_argument_is_one_figure(layer):
     layer, x, dy = ready(layer)
     figure, steps = gradient_steps(layer, x, dy), layer.gradient_steps(x, dy)
     parts, direct = parts_of(figure), not isinstance(layer.layer, TieMap)
+    beside = [t.get_text() for t in figure.texts] == (["→", "\u2212", "="] if direct else ["→"])
+    parts = {title.replace("↓ masked", "masked"): ax for title, ax in parts.items()}
+    assert beside or [t.get_text() for t in figure.texts] == (["\u2212", "="] if direct else [])
+    assert beside == (parts[DENSE].get_position().y0 == parts[MASK].get_position().y0)
+    assert (parts[MASK].get_title() == MASK) == beside
     assert isinstance(figure, Figure)
     assert list(parts) == [DENSE, MASK, SUMS, *([DIRECT, EQUAL] if direct else [])]
     assert texts(parts[DENSE]) == texts(gradient(layer, steps.dense, masked=False))
@@ -341,7 +346,6 @@ def test_the_whole_argument_is_one_figure(layer):
             [letter(k), str(n)] for k, n in enumerate(expected)
         ]
         assert set(texts(parts[EQUAL]).values()) == {"0"}
-        assert [t.get_text() for t in figure.texts] == ["→", "\u2212", "="]
 
 
 def test_the_figure_adds_up():
@@ -362,12 +366,22 @@ def addends(line):
     return [int(n.replace("- ", "-")) for n in re.findall(r"(?:^-|- )?\d+", line.split(" = ")[0])]
 
 
-def test_a_sum_of_many_copies_says_how_many():
-    conv = Conv((1, 5, 5), 1, kernel=3)
+@pytest.mark.parametrize(("size", "lines"), [(3, 1), (5, 2), (7, 0)])
+def test_a_sum_is_written_out_in_a_line_or_two_and_of_many_copies_counted(size, lines):
+    conv = Conv((1, size, size), 1, kernel=size // 2 + 1)
     layer, x, dy = ready(conv)
+    copies = (size - size // 2) ** 2
     sums = convolve_backward(conv, x, layer.w, dy).dw.ravel()
-    expected = [f"{letter(k)}\n{n} (9 copies)" for k, n in enumerate(sums)]
-    assert list(texts(parts_of(gradient_steps(layer, x, dy))[SUMS]).values()) == expected
+    written = list(texts(parts_of(gradient_steps(layer, x, dy))[SUMS]).values())
+    if not lines:
+        assert written == [f"{letter(k)}\n{n} ({copies} copies)" for k, n in enumerate(sums)]
+        return
+    for k, text in enumerate(written):
+        name, *said = text.split("\n")
+        left, right = " ".join(said).split(" = ")
+        assert (name, len(said), int(right)) == (letter(k), lines, sums[k])
+        terms = [int(n.replace(" ", "")) for n in re.findall(r"(?:^|[+-] )?-?\d+", left)]
+        assert (len(terms), sum(terms)) == (copies, sums[k])
 
 
 def test_a_weight_without_copies_sums_to_nothing():

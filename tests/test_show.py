@@ -196,7 +196,7 @@ def test_a_file_may_have_lines_of_any_width(run):
 def test_a_layer_too_large_is_refused_before_it_is_written_out(run, options, got, monkeypatch):
     monkeypatch.setattr(convdense.TieMap, "entries", lambda ties: pytest.fail("written out"))
     needs = f"needs at most {SHOW_LIMIT:,} of each to be shown in letters"
-    do = "look at convdense.plots.density(layer), at a page of convdense explore, or at a smaller layer of the kind"
+    do = "look at convdense.plots.density(layer), or show a smaller layer of the same kind"
     assert run(f"show {options}") == (2, "", f"convdense: layer: got {got}; {needs}; {do}\n")
 
 

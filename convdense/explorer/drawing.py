@@ -4,16 +4,17 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 from convdense.cells import Held, fill, mark
-from convdense.labels import letter, numbered
+from convdense.labels import blocks, letter, numbered
 from convdense.palette import COLOURS, colour, ink
 from convdense.sheets import sheet
 from convdense.tiemap import TieMap
 
 UNIT = 20  # SVG units per cell: text of a tenth of a unit is not drawn everywhere
-READABLE = 18  # pixels a cell needs for its name
-MATRIX_WIDTH, SHEET_WIDTH = 1120, 260  # pixels that a drawing may take before its cells shrink
+READABLE = 15  # pixels a cell needs for its name
+MATRIX_WIDTH, SHEET_WIDTH, SHEET_HEIGHT = 1120, 260, 340  # pixels that a drawing may take before its cells shrink
 LARGEST_CELL, LARGEST_PIXEL = 30, 34  # pixels
-LONG = 2  # letters that fit a cell at full size
+NAMED, MANY = 2_000, 3_000  # pixels that get names; cells that all fade when some light up
+LONG, WIDTH = 2, 30  # letters that fit a cell at full size; pixels of a longer text's letters together
 
 
 def drawings(ties: TieMap, held: dict[tuple[int, int], Held]) -> dict[str, str]:
@@ -32,7 +33,7 @@ def drawings(ties: TieMap, held: dict[tuple[int, int], Held]) -> dict[str, str]:
 def _sheet(name: str, shape: Sequence[int], names: list[str], kinds: list[str]) -> str:
     """Draw an array, a square per pixel, in C order, named where there is room."""
     laid = sheet(shape)
-    size = max(2.0, min(LARGEST_PIXEL, SHEET_WIDTH / max(laid.width, laid.height)))
+    size = max(2.0, min(LARGEST_PIXEL, SHEET_WIDTH / laid.width, SHEET_HEIGHT / laid.height))
     at = list(zip(laid.x.tolist(), laid.y.tolist(), strict=True))
     squares = "".join(f'<path class="{kind}" d="{_square(x, y)}"/>' for (x, y), kind in zip(at, kinds, strict=True))
     texts = ""
@@ -51,26 +52,26 @@ def _matrix(ties: TieMap, held: dict[tuple[int, int], Held]) -> str:
     size = max(1.0, min(LARGEST_CELL, MATRIX_WIDTH / cols))
     readable = size >= READABLE
     parts = [f'<rect id="ground" width="{UNIT * cols}" height="{UNIT * rows}"/>', '<g id="cells">']
-    looks = [(cell, _kind(fill(entries)), entries) for cell, entries in held.items()]
-    parts += [f'<path {_look(kind)} d="{_square(col, row)}"/>' for (row, col), kind, _ in looks]
+    looks = [(cell, _kind(fill(entries)), mark(entries)) for cell, entries in held.items()]
+    parts += [f'<path class="{kind}" d="{_square(col, row)}"/>' for (row, col), kind, _ in looks]
     parts += ['</g><g id="bands"><rect id="across"/><rect id="down"/></g>', _lines(ties), '<g id="letters">']
     if readable:
         parts += [
-            f"<text {_look(kind, mark(entries))} {_middle(col, row)}>{mark(entries)}</text>"
-            for (row, col), kind, entries in looks
+            f'<text class="{kind}{_size(text)}" {_middle(col, row)}>{text}</text>' for (row, col), kind, text in looks
         ]
-    parts += ['</g><g id="numbers"></g><rect id="cursor"/>', _names(ties) if readable else ""]
-    levels = 2 + (ties.in_shape[0] > 1 and len(ties.in_shape) > 1)  # of names above the matrix
-    left, top = (2 * UNIT, levels * UNIT) if readable else (2, 2)
+    named = rows + cols <= NAMED  # hidden while cells are too small, shown when they grow
+    parts += ['</g><g id="numbers"></g><rect id="cursor"/>', _names(ties) if named else ""]
+    left, top = (2 * UNIT, (1 + len(blocks(ties.in_shape))) * UNIT) if named else (2, 2)
     box = (-left, -top, UNIT * cols + left + 2, UNIT * rows + top + 2)
-    return _svg("matrix", box, size, "".join(parts), "" if readable else "fine")
+    kinds = [*["fine"] * (not readable), *["many"] * (len(held) > MANY)]
+    return _svg("matrix", box, size, "".join(parts), " ".join(kinds))
 
 
 def _lines(ties: TieMap) -> str:
-    """Draw thin lines between rows of pixels, thick ones between channels."""
+    """Draw thin lines between rows of pixels, thick ones between channels, and slices of a volume."""
     rows, cols = ties.shape
     drawn = []
-    for name, depth in (("thin", -1), ("thick", 1)):
+    for name, depth in (("thin", -1), ("thick", 1 if len(ties.in_shape) < 4 else -2)):
         down, right = prod(ties.out_shape[depth:]), prod(ties.in_shape[depth:])
         across = (f"M0 {UNIT * k}h{UNIT * cols}" for k in range(0, rows + 1, down))
         along = (f"M{UNIT * k} 0v{UNIT * rows}" for k in range(0, cols + 1, right))
@@ -87,14 +88,10 @@ def _names(ties: TieMap) -> str:
 
 
 def _groups(shape: tuple[int, ...]) -> Iterable[str]:
-    """Name the rows of the input, and its channels where it has several, over the columns that are theirs."""
-    if len(shape) > 2:
-        for k in range(prod(shape[:-1])):
-            yield _text(UNIT * (k + 0.5) * shape[-1], -30, f"row {k % shape[-2] + 1}")
-    if len(shape) > 1 and shape[0] > 1:
-        width = UNIT * prod(shape[1:])
-        for k in range(shape[0]):
-            yield _text(width * (k + 0.5), -50, f"channel {k + 1}")
+    """Name rows, slices and channels of the input over the columns that are theirs, the outer ones higher."""
+    for level, (kind, width, n) in enumerate(blocks(shape)):
+        for k in range(prod(shape) // width):
+            yield _text(UNIT * (k + 0.5) * width, -30 - UNIT * level, f"{kind} {k % n + 1}")
 
 
 def _svg(name: str, box: tuple[float, ...], size: float, inside: str, kind: str = "sheet") -> str:
@@ -107,22 +104,25 @@ def _svg(name: str, box: tuple[float, ...], size: float, inside: str, kind: str 
     )
 
 
-def palette_rules() -> str:
-    """Return the style of the palette: a class per colour, with black or white letters."""
-    rules = (f".c{n} {{ fill: {look}; }} text.c{n} {{ fill: {ink(look)}; }}" for n, look in enumerate(COLOURS))
-    return "\n".join(rules) + "\n"
+def rules(held: dict[tuple[int, int], Held]) -> str:
+    """Return a class per colour, with black or white letters on it, and a size per length of long letters."""
+    mixtures = {fill(entries) for entries in held.values()} - set(COLOURS)
+    looks = (
+        f".{_kind(c)} {{ fill: {c}; }} text.{_kind(c)} {{ fill: {ink(c)}; }}" for c in (*COLOURS, *sorted(mixtures))
+    )
+    lengths = {len(mark(entries)) for entries in held.values()}
+    sizes = (f".t{n} {{ font-size: {WIDTH / n:.1f}px; }}" for n in sorted(lengths) if n > LONG)
+    return "\n".join((*looks, *sizes)) + "\n"
 
 
 def _kind(look: str) -> str:
-    """Return the class of a colour of the palette, or the colour itself where it is a mixture."""
-    return f"c{COLOURS.index(look)}" if look in COLOURS else look
+    """Return the class of a colour: of the palette, or a mixture."""
+    return f"c{COLOURS.index(look)}" if look in COLOURS else f"m{look[1:]}"
 
 
-def _look(kind: str, text: str = "") -> str:
-    """Return the class and colour of a cell, or of the text on it, smaller where it is long."""
-    classes = [kind] * (not kind.startswith("#")) + ["long"] * (len(text) > LONG)
-    named = f'class="{" ".join(classes)}"' if classes else ""
-    return named if not kind.startswith("#") else f'{named} fill="{ink(kind) if text else kind}"'
+def _size(text: str) -> str:
+    """Return the class of the size of a text that is too long for large letters."""
+    return f" t{len(text)}" if len(text) > LONG else ""
 
 
 def _square(x: int, y: int) -> str:

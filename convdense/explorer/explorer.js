@@ -1,6 +1,6 @@
 "use strict";
 // Everything here is read off the entries of the tie map: (row, col, weight), and a coefficient where it is not 1.
-const UNIT = 20, TERMS = 12, WRITTEN = 3000, FIELD = 2048; // per cell; of a sum; cells with numbers; pixels of a side
+const UNIT = 20, TERMS = 12, WRITTEN = 3000, LETTERED = 8000, FIELD = 2048; // per cell; of a sum; cells with numbers, with letters; pixels of a side
 const find = (id) => document.getElementById(id);
 const data = JSON.parse(find("data").textContent);
 const main = document.querySelector("main");
@@ -51,12 +51,17 @@ function around(kind, n) {
 // --- words -------------------------------------------------------------------------------------------------------
 
 function letter(k) {
-  const head = Math.floor(k / 26);
-  return (head ? letter(head - 1) : "") + String.fromCharCode(97 + (k % 26));
+  const all = data.letters, head = Math.floor(k / all.length);
+  return (head ? letter(head - 1) : "") + all[k % all.length];
 }
 const i = (col) => `i${col + 1}`, o = (row) => `o${row + 1}`, slope = (name) => `dC/d${name}`;
 const times = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
-const written = (number) => (Number.isInteger(number) ? `${number}` : `${Number(number.toPrecision(3))}`);
+const copies = (n) => (n === 1 ? "1 copy" : `${n} copies`);
+function written(number, digits = 3) {
+  if (Math.abs(number) >= 1e6) return number.toExponential(digits - 1);
+  return `${Number.isInteger(number) ? number : Number(number.toPrecision(digits))}`;
+}
+const short = (number) => written(number, Math.abs(number) < 1 ? 2 : 3); // on a cell
 
 // One term of a sum: its sign, its coefficient where that is not 1, its factors.
 function term(coefficient, ...factors) {
@@ -89,21 +94,31 @@ const toInput = (col) => `${slope(i(col))} = ${total(ofCol[col].map((e) => term(
 const toWeight = (k) => `${slope(letter(k))} = ${total(ofWeight[k].map((e) => term(e.coefficient, i(e.col), slope(o(e.row)))))}`;
 
 function inNumbers(k) { // with the input and the upstream gradient of this page
+  const factor = (number) => (number < 0 ? `(${written(number)})` : written(number));
+  const products = ofWeight[k].map((e) => term(e.coefficient, `${factor(data.x[e.col])}\u00b7${factor(data.dy[e.row])}`));
   const shares = ofWeight[k].map(share);
   const terms = shares.map((number) => `${number < 0 ? "-" : "+"} ${written(Math.abs(number))}`);
-  return `${slope(letter(k))} = ${total(terms).replace(/^- /, "-")} = ${written(sum(shares))}`;
+  return [`${slope(letter(k))} = ${total(products)}`, `= ${total(terms).replace(/^- /, "-")} = ${written(sum(shares))}`];
+}
+
+function summed(ks) { // why a gradient is a sum
+  const most = Math.max(...ks.map((k) => ofWeight[k].length));
+  if (most === 0) return "it meets padding alone, moves no output, and its gradient is 0.";
+  if (most === 1) return "its gradient is that of this edge.";
+  const who = ks.length > 1 ? "one of them" : "it";
+  return `nudge ${who}, and an output moves at every copy; the cost feels them all, so its gradient is the sum over the copies.`;
 }
 
 function tells(kind, n) { // sentences, and equations marked by an array
   const numbers = ["dense", "tied"].includes(main.dataset.mode);
-  const ofWeights = (ks) => ks.flatMap((k) => [[toWeight(k)], ...(numbers ? [[inNumbers(k)]] : [])]);
-  if (kind === "output") return [`${o(n)}${where(kind, n)} reads ${times(ofRow[n].length, "edge")}: its window.`, [forward(n)]];
+  const ofWeights = (ks) => ks.flatMap((k) => [[toWeight(k)], ...(numbers && ofWeight[k].length ? inNumbers(k).map((line) => [line]) : [])]);
+  const edges = (found) => times(new Set(found.map((e) => e.row * cols + e.col)).size, "edge"); // where taps meet, one
+  if (kind === "output") return [`${o(n)}${where(kind, n)} reads ${edges(ofRow[n])}: its window.`, [forward(n)]];
   if (kind === "input") {
-    return [`${i(n)}${where(kind, n)} goes into ${times(ofCol[n].length, "edge")}; its gradient is the sum over them.`, [toInput(n)]];
+    return [`${i(n)}${where(kind, n)} goes into ${edges(ofCol[n])}; its gradient is the sum of what comes back through them.`, [toInput(n)]];
   }
   if (kind === "kernel") {
-    const copies = ofWeight[n].length;
-    return [`Weight ${letter(n)} has ${times(copies, "copy").replace("copys", "copies")}: its gradient is their sum.`, ...ofWeights([n])];
+    return [`Weight ${letter(n)} has ${copies(ofWeight[n].length)}: ${summed([n])}`, ...ofWeights([n])];
   }
   const row = Math.floor(n / cols), col = n % cols, own = cells.get(n), ks = [...new Set((own ?? []).map((e) => e.weight))];
   const between = `from ${i(col)}${where("input", col)} to ${o(row)}${where("output", row)}`;
@@ -111,12 +126,11 @@ function tells(kind, n) { // sentences, and equations marked by an array
     const lost = `${i(col)} ${slope(o(row))}${numbers ? ` = ${written(edge(row, col))}` : ""}`;
     return [`No edge ${between}: it is held at zero.`, `An ordinary dense layer would give it the gradient ${lost}; the mask drops it.`, [forward(row)]];
   }
-  const copies = ks.map((k) => `${letter(k)} has ${ofWeight[k].length === 1 ? "1 copy" : `${ofWeight[k].length} copies`}`);
   const holds = own.map((e) => term(e.coefficient, letter(e.weight))).join(" ").replace(/^\+ /, "");
   const meet = own.length > 1 ? " (taps meet here)" : "";
   return [
     `The edge ${between} holds ${holds}${meet}.`,
-    `${copies.join(", ")}: ${ks.length > 1 ? "each" : "its"} gradient is the sum over all its copies.`,
+    `${ks.map((k) => `${letter(k)} has ${copies(ofWeight[k].length)}`).join(", ")}: ${summed(ks)}`,
     [forward(row)], ...ofWeights(ks),
   ];
 }
@@ -128,7 +142,7 @@ const paths = Object.fromEntries(Object.entries(drawing).map(([kind, svg]) =>
 const texts = Object.fromEntries(Object.keys(shapes).map((kind) => [kind, [...drawing[kind].lastElementChild.children]]));
 const names = Object.fromEntries(Object.entries(texts).map(([kind, all]) => [kind, all.map((text) => text.textContent)]));
 const number = new Map(inCells.map((key, n) => [key, n])); // of the path of a cell
-const small = find("letters").childElementCount > 0 && rows * cols <= WRITTEN;
+const fine = () => drawing.matrix.classList.contains("fine"); // too fine for letters
 
 const sums = []; // of the gradient, or values, under the letters of the weights
 let lit = [], at = null, pinned = false;
@@ -174,7 +188,7 @@ function release() {
 }
 
 function say(lines) {
-  const pin = pinned ? ["Pinned: Esc lets go."] : [];
+  const pin = pinned ? ["Pinned: Esc, or a click on it, lets go."] : [];
   find("said").replaceChildren(...[...lines, ...pin].map((line) => {
     const p = document.createElement("p");
     (Array.isArray(line) ? p.appendChild(document.createElement("code")) : p).textContent = line;
@@ -185,13 +199,21 @@ function say(lines) {
 // Name the pixels; in the window of an output each pixel shows the weights it meets there.
 function meet(row) {
   const numbers = ["dense", "tied"].includes(main.dataset.mode);
-  texts.input.forEach((text, col) => { text.textContent = numbers ? written(data.x[col]) : names.input[col]; });
-  texts.output.forEach((text, r) => { text.textContent = numbers ? written(data.dy[r]) : names.output[r]; });
+  texts.input.forEach((text, col) => { text.textContent = numbers ? short(data.x[col]) : names.input[col]; });
+  texts.output.forEach((text, r) => { text.textContent = numbers ? short(data.dy[r]) : names.output[r]; narrow(text); });
+  texts.input.forEach(narrow);
   if (row === null || numbers) return;
   for (const col of new Set(ofRow[row].map((entry) => entry.col))) {
-    const met = ofRow[row].filter((entry) => entry.col === col).map((e) => term(e.coefficient, letter(e.weight)));
-    if (texts.input[col]) texts.input[col].textContent = met.join("").replace(/^\+ /, "").replaceAll(" ", "");
+    if (texts.input[col]) texts.input[col].textContent = `${marked(row * cols + col)} ${names.input[col]}`;
   }
+  texts.input.forEach(narrow);
+}
+
+const marked = (key) => cells.get(key).map((e) => term(e.coefficient, letter(e.weight))).join("").replace(/^\+ /, "").replaceAll(" ", "");
+
+function narrow(text) { // a text of more letters than fit a cell gets smaller ones
+  const n = text.textContent.length;
+  text.style.fontSize = n > 3 ? `${Math.max(1, 32 / n)}px` : "";
 }
 
 // --- modes -------------------------------------------------------------------------------------------------------
@@ -210,7 +232,8 @@ function twoLines(values) { // under the letter of each weight a number, or none
     if (values === null) return;
     const below = text.cloneNode();
     below.classList.replace("two", "sum");
-    below.textContent = written(values[k]);
+    below.textContent = short(values[k]);
+    narrow(below);
     sums.push(below);
   });
   find("kernel").append(...sums);
@@ -253,18 +276,19 @@ function show(mode) {
   const dense = mode === "dense", tied = mode === "tied", numbers = find("numbers");
   numbers.replaceChildren();
   const largest = most(data.x) * most(data.dy);
-  if (small && dense) {
+  if (!fine() && dense && rows * cols <= WRITTEN) {
     for (let row = 0; row < rows; row++) for (let col = 0; col < cols; col++) {
-      const text = svgText(col, row, written(edge(row, col)), "");
+      const text = svgText(col, row, short(edge(row, col)), "");
       text.style.fill = inkOn(colour(edge(row, col), largest));
+      narrow(text);
       numbers.append(text);
     }
   }
-  if (small && tied) {
+  if (!fine() && tied && inCells.length <= WRITTEN) {
     inCells.forEach((key, n) => {
-      const row = Math.floor(key / cols), col = key % cols, like = find("letters").children[n];
-      const text = svgText(col, row, written(edge(row, col)), like.getAttribute("class") ?? "");
-      if (like.hasAttribute("fill")) text.setAttribute("fill", like.getAttribute("fill"));
+      const row = Math.floor(key / cols), col = key % cols;
+      const text = svgText(col, row, short(edge(row, col)), paths.matrix[n].classList[0]);
+      narrow(text);
       numbers.append(text);
     });
   }
@@ -317,9 +341,9 @@ function moved(kind, n, event) { // where a key leads, or null if it leads nowhe
 }
 
 function pressed(kind, event) {
+  if (event.altKey) return; // the browser's own: back, forward
   const n = at?.kind === kind ? at.n : kind === "matrix" ? inCells[0] ?? 0 : 0;
-  if (event.key === "Escape") release();
-  else if (event.key === "Enter") { pinned = !pinned; pick(kind, n); }
+  if (event.key === "Enter") { pinned = !pinned; pick(kind, n); }
   else {
     const to = moved(kind, n, event);
     if (to === null) return;
@@ -330,6 +354,8 @@ function pressed(kind, event) {
 }
 
 function seen(n) { // scroll a cell of the zoomed matrix into view
+  const above = find("above"), covers = getComputedStyle(above).position === "sticky";
+  document.documentElement.style.scrollPaddingTop = covers ? `${above.offsetHeight}px` : "";
   if (at.kind === "matrix") find("cursor").scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
@@ -345,6 +371,7 @@ for (const [kind, svg] of Object.entries(drawing)) {
     const n = pointed(kind, event);
     if (n === null) return;
     pinned = !(pinned && at?.kind === kind && at.n === n);
+    stop();
     pick(kind, n);
   });
   svg.addEventListener("focus", () => {
@@ -353,24 +380,27 @@ for (const [kind, svg] of Object.entries(drawing)) {
   svg.addEventListener("keydown", (event) => pressed(kind, event));
 }
 
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") { stop(); release(); } });
+
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let playing = null;
 
 function slide(way) {
   const row = at?.kind === "output" ? at.n : at?.kind === "matrix" ? Math.floor(at.n / cols) : null;
+  pinned = false;
   pick("output", row === null ? (way > 0 ? 0 : rows - 1) : (row + way + rows) % rows);
 }
 
 function stop() {
   clearInterval(playing);
   playing = null;
-  find("play").setAttribute("aria-pressed", "false");
+  find("play").textContent = "play";
 }
 
 find("play").hidden = still; // step by step then
 find("play").addEventListener("click", () => {
   if (playing !== null) return stop();
-  find("play").setAttribute("aria-pressed", "true");
+  find("play").textContent = "pause";
   playing = setInterval(() => slide(1), 700);
   slide(1);
 });
@@ -384,8 +414,24 @@ find("theme").addEventListener("click", () => {
 const natural = ["width", "height"].map((side) => drawing.matrix[side].baseVal.value);
 find("zoom").addEventListener("input", (event) => {
   ["width", "height"].forEach((side, n) => drawing.matrix.setAttribute(side, natural[n] * event.target.value));
+  detail();
   fit();
 });
+
+// Zoomed in so far that there is room, every cell gets its letters.
+function detail() {
+  const { matrix } = drawing, box = matrix.viewBox.baseVal, letters = find("letters"), before = fine();
+  const room = (UNIT * matrix.width.baseVal.value) / box.width >= data.readable && inCells.length <= LETTERED;
+  matrix.classList.toggle("fine", !room);
+  if (room && !letters.childElementCount) {
+    inCells.forEach((key, n) => {
+      const text = svgText(key % cols, Math.floor(key / cols), marked(key), paths.matrix[n].classList[0]);
+      narrow(text);
+      letters.append(text);
+    });
+  }
+  if (before === room) show(main.dataset.mode);
+}
 
 for (const id of ["bar", "said", "keys"]) find(id).hidden = false;
 show("weights");

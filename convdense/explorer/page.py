@@ -16,8 +16,9 @@ from typing import Any
 from convdense.arguments import complain
 from convdense.cells import cells
 from convdense.entries import Entries
-from convdense.explorer.drawing import drawings, palette_rules
+from convdense.explorer.drawing import READABLE, drawings, rules
 from convdense.files import as_path, save_bytes
+from convdense.labels import LETTERS
 from convdense.layers import TiedDense
 from convdense.samples import one_sample, shown
 from convdense.tiemap import TieMap
@@ -90,7 +91,7 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
     Raises
     ------
     ValueError
-        If the layer has more than `ENTRIES_LIMIT` entries, or x or dy has another shape.
+        If the layer has more than 20,000 entries, weights, outputs or inputs, or x or dy has another shape.
     TypeError
         For x or dy that are not real numbers, and for what `tie` does not know.
 
@@ -103,27 +104,43 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
     w = layer.w if isinstance(layer, TiedDense) else None
     layer = layer.layer if isinstance(layer, TiedDense) else layer
     ties = tie(layer)
-    if ties.n_entries > ENTRIES_LIMIT:
-        needs = f"at most {ENTRIES_LIMIT:,} to be pointed at one by one"
-        do = "look at convdense.plots.density(layer), or explore a smaller layer of the same kind"
-        raise ValueError(complain("layer", f"{ties.n_entries:,} entries", needs, do))
+    _require_few(ties)
     if title is not None and not isinstance(title, str):
         raise TypeError(complain("title", repr(title), "text, or None for the layer's own"))
+    if title is not None and not _is_unicode(title):
+        raise ValueError(complain("title", ascii(title), "text that UTF-8 can write"))
     x, dy = shown(x, dy, ties.in_shape, ties.out_shape, "explore")
     w = None if w is None else one_sample(w, "w", ties.weight_shape, "explore")
     numbers = {k: None if v is None else v.ravel().tolist() for k, v in (("x", x), ("dy", dy), ("w", w))}
     name = repr(layer) if title is None else title
-    return Page(name, _document(name, ties, numbers))
+    return Page(name, _document(name, "it" if title is None else repr(layer), ties, numbers))
 
 
-def _document(title: str, ties: TieMap, numbers: dict[str, Any]) -> str:
+def _require_few(ties: TieMap) -> None:
+    counts = {"entries": ties.n_entries, "weights": ties.n_weights, "outputs": ties.shape[0], "inputs": ties.shape[1]}
+    for name, n in counts.items():
+        if n > ENTRIES_LIMIT:
+            needs = f"at most {ENTRIES_LIMIT:,} to be pointed at one by one"
+            do = "look at convdense.plots.density(layer), or explore a smaller layer of the same kind"
+            raise ValueError(complain("layer", f"{n:,} {name}", needs, do))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return bool(text.encode()) or True
+    except UnicodeEncodeError:  # half a pair, as the command line makes of bytes that are no text
+        return False
+
+
+def _document(title: str, layer: str, ties: TieMap, numbers: dict[str, Any]) -> str:
     entries = ties.entries()
     held = cells(entries)
     script, style, template = (_read(f"explorer.{kind}") for kind in ("js", "css", "html"))
-    style += palette_rules()
+    style += rules(held)
     rows, cols = ties.shape
     return Template(template).substitute(
         title=escape(title),
+        layer=escape(layer),
         policy=f"default-src 'none'; img-src data:; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "base-uri 'none'; form-action 'none'",
         style=style,
@@ -142,13 +159,14 @@ def _data(ties: TieMap, entries: Entries) -> dict[str, Any]:
     factors = None if entries.coefficient is None else [str(Fraction(c)) for c in entries.coefficient.tolist()]
     parts = {"row": entries.row.tolist(), "col": entries.col.tolist(), "weight": entries.index.tolist()}
     shapes = {"inShape": ties.in_shape, "outShape": ties.out_shape, "weightShape": ties.weight_shape}
-    return {"shape": ties.shape, **shapes, **parts, "coefficient": factors}
+    names = {"letters": LETTERS, "readable": READABLE}
+    return {"shape": ties.shape, **shapes, **parts, "coefficient": factors, **names}
 
 
 def _read(name: str) -> str:
-    """Return a file of this folder without the indentation and the lines of comment that a page need not carry."""
+    """Return a file of this folder without the indentation and the comments that a page need not carry."""
     text = files(__package__).joinpath(name).read_text(encoding="utf-8")
-    return re.sub(r"(?m)^\s*(//.*\n\s*)*", "", text)
+    return re.sub(r"(?m)^\s*(//.*\n\s*)*| // .*$", "", text)
 
 
 def _hash(text: str) -> str:

@@ -18,6 +18,7 @@ from convdense.palette import MASKED, colour
 from convdense.plots.grids import BELOW, CELLS_LIMIT, NAMES, bare, blank, grid, number, paint, real, require_few
 from convdense.plots.marks import outline, pale, surround
 from convdense.plots.placing import HIGHEST, LARGEST_CELL, LETTER, LINE, WIDEST, Panel, arrange
+from convdense.samples import one_sample
 from convdense.sheets import sheet
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -46,7 +47,7 @@ def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
     Raises
     ------
     ValueError
-        If the matrix has more than `CELLS_LIMIT` cells, or the layer as many weights.
+        If the matrix has more than 10,000 cells, or the layer as many weights.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
     ties = tie(layer)
     row = int(np.ravel_multi_index(position(output, "output", ties.out_shape), ties.out_shape))
     _require_small(ties)
-    x = None if x is None else real(x, "x", ties.in_shape, layer).ravel()
+    x = None if x is None else one_sample(x, "x", ties.in_shape, "draw").ravel()
     held = cells(ties.entries())
     window = {col: entries for (r, col), entries in held.items() if r == row}
     lines = _panels(layer, ties, row, window)
@@ -77,7 +78,7 @@ def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
 
 
 def _require_small(ties: TieMap) -> None:
-    require_few(*ties.shape)
+    require_few(ties)
     if ties.n_weights > CELLS_LIMIT:
         needs = f"at most {CELLS_LIMIT:,} to be drawn one by one"
         do = "draw a smaller layer of the same kind"
@@ -178,8 +179,14 @@ def _equation(layer: Any, row: int, window: Mapping[int, Held], x: Array | None,
     if x is None:
         return said
     w, y = layer.w.ravel(), layer.forward(x.reshape(layer.in_shape)).ravel()
-    products = [f"{term(c, _factor(w[k]))}·{_factor(x[col])}" for col, k, c in each]
+    products = [_product(term(c, _factor(w[k]), _factor(x[col]))) for col, k, c in each]
     return f"{said}\n{_sum('= ', [*products, *(f'+ {_factor(b)}' for b in bias)], f' = {number(y[row])}', width)}"
+
+
+def _product(text: str) -> str:
+    """Return a term of numbers with a point between them: ``+ 1/2·3·(-4)``."""
+    sign, *factors = text.split(" ")
+    return f"{sign} {'·'.join(factors)}"
 
 
 def _factor(value: Any) -> str:

@@ -62,7 +62,9 @@ def density(layer: Any) -> Figure:
     sizes = [_size((len(rows), len(cols)), SIDE, (len(rows), len(cols))) for rows, cols in places]
     height = TOP + max(size[0] + UNDER, sum(down + GAP for down, _ in sizes))
     figure = Figure((WIDTH / DPI, height / DPI), dpi=DPI)
-    figure.text(0.5, 1 - 10 / height, f"{wrapped(repr(layer), 125)}\n{_summary(ties)}", ha="center", va="top")
+    figure.text(
+        0.5, 1 - 10 / height, f"{wrapped(repr(layer), 125)}\n{_summary(ties)}", ha="center", va="top", parse_math=False
+    )
     whole = _axes(figure, LEFT, TOP, *size)
     image = _whole(whole, ties, bins)
     top = TOP

@@ -78,7 +78,7 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     Raises
     ------
     TypeError, ValueError
-        For a layer without weights or of another shape, and for a matrix of more than `CELLS_LIMIT` cells.
+        For a layer without weights or of another shape, and for a matrix of more than 10,000 cells.
 
     Examples
     --------
@@ -95,9 +95,9 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     if not isinstance(found, Recovered):
         do = "give what cd.recover(function, in_shape) returns"
         raise TypeError(complain("found", type(found).__name__, "a Recovered", do))
-    require_few(*found.matrix.shape)
     apart = found.compare(layer)
     ties = layer.ties if isinstance(layer, TiedDense) else tie(Linear(*reversed(layer.w.shape)))
+    require_few(ties)
     sides = (_expected(layer, ties), _found(found))
     biased = any(side.values[:, -1].any() for side in sides)
     kinds, legend = _kinds(apart, found), _legend(apart, found)

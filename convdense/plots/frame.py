@@ -23,7 +23,7 @@ from convdense.tiemap import TieMap
 from convdense.ties import tie
 
 DPI, WIDTH, MARGIN, GAP, TITLE = 100, 840, 30, 50, 40  # pixels: across, at the sides, between sheets, above them
-SHEETS, MATRIX = 260, 420  # pixels that the sheets, and the matrix, may be high
+SHEETS, MATRIX = 420, 420  # pixels that the sheets, and the matrix, may be high
 LARGEST, LEAST = 42, 22  # pixels of a square of a sheet
 LARGEST_EDGE, LEAST_EDGE = 28, 10  # pixels of a cell of the matrix
 WIDE = 1.5  # a weight's gradient is written in so much larger squares

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 
 from convdense.arguments import Array, complain, finite, shaped
-from convdense.labels import numbered
+from convdense.labels import blocks, numbered
 from convdense.palette import MASKED, ink
 from convdense.plots.placing import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange
 from convdense.tiemap import TieMap
@@ -38,7 +38,7 @@ def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -
 
 def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
     """Return Axes for a matrix: output and input pixels named, and lines where a row of them ends."""
-    require_few(*ties.shape)
+    require_few(ties)
     rows, cols = ties.shape
     named = Panel(rows, cols, title, left=NAMES, below=BELOW, above=len(ties.in_shape) - 1)
     ax = bare(alone(named) if ax is None else ax, title, rows, cols)
@@ -59,11 +59,16 @@ def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
     return ax
 
 
-def require_few(rows: int, cols: int) -> None:
-    """Refuse a matrix of too many cells to be drawn one by one."""
+def require_few(ties: TieMap) -> None:
+    """Refuse a matrix of too many cells, or of too many entries in them, to be drawn one by one."""
+    rows, cols = ties.shape
+    do = "look at convdense.plots.density(layer)"
     if rows * cols > CELLS_LIMIT:
-        needs, do = f"at most {CELLS_LIMIT:,} to be drawn cell by cell", "look at convdense.plots.density(layer)"
+        needs = f"at most {CELLS_LIMIT:,} to be drawn cell by cell"
         raise ValueError(complain("layer", f"{rows:,} x {cols:,} cells", needs, do))
+    if max(ties.n_entries, ties.n_weights) > 10 * CELLS_LIMIT:
+        got = f"{ties.n_entries:,} entries of {ties.n_weights:,} weights"
+        raise ValueError(complain("layer", got, f"at most {10 * CELLS_LIMIT:,} to be written one by one", do))
 
 
 def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
@@ -74,18 +79,12 @@ def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
     >>> groups((2, 1, 3), cell=20)
     {1.0: 'channel 1\\nrow 1', 4.0: 'channel 2\\nrow 1'}
     """
-    kinds = ["channel", *["slice"] * (len(shape) - 3), "row"] if len(shape) > 2 else ["channel"]
     places: dict[float, list[str]] = {}
-    level = 0
-    for depth in range(len(shape) - 1, 0, -1):
-        width, kind = prod(shape[depth:]), kinds[depth - 1]
-        if kind == "channel" and shape[0] == 1:
-            continue
+    for level, (kind, width, n) in enumerate(blocks(shape)):
         long = width * cell > 5 * (len(kind) + 2)  # points that its name takes
-        for k in range(prod(shape[:depth])):
+        for k in range(prod(shape) // width):
             lines = places.setdefault(width * (k + 0.5) - 0.5, [])
-            lines += [""] * (level - len(lines)) + [f"{kind + ' ' if long else kind[0]}{k % shape[depth - 1] + 1}"]
-        level += 1
+            lines += [""] * (level - len(lines)) + [f"{kind + ' ' if long else kind[0]}{k % n + 1}"]
     return {middle: "\n".join(reversed(lines)) for middle, lines in sorted(places.items())}
 
 
@@ -120,6 +119,11 @@ def cell_size(ax: Axes, rows: int, cols: int) -> tuple[float, float]:
     return high / aspect, high
 
 
+def wide(ax: Axes, rows: int, cols: int) -> float:
+    """Return how much wider than high cells are that fill the Axes: at least 1, at most 8 times."""
+    return max(1.0, min(8.0, ax.bbox.width / cols * rows / ax.bbox.height))
+
+
 def text_size(width: float, height: float, texts: Iterable[str]) -> float:
     """Return a size in points at which every text fits a cell: letters are some 0.6 as wide as high, spaces 0.3."""
     lines = [text.split("\n") for text in texts] or [[""]]
@@ -149,7 +153,7 @@ def number(value: Any) -> str:
     >>> number(-34.0), number(1 / 3)
     ('-34', '0.333')
     """
-    return f"{int(value)}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"
+    return f"{int(value)}" if abs(value) < 1e6 and value == int(value) else f"{value:.3g}"  # inf is written too
 
 
 def real(value: Any, name: str, shape: tuple[int, ...], of: object) -> Array:

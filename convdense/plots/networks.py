@@ -8,7 +8,7 @@ from convdense.arguments import complain
 from convdense.dense_steps import Affine
 from convdense.networks import Network
 from convdense.plots.chains import Link, chain, pointwise
-from convdense.plots.grids import real
+from convdense.samples import one_sample
 
 
 def network(net: Network, x: Any = None) -> Figure:
@@ -47,7 +47,7 @@ def network(net: Network, x: Any = None) -> Figure:
     """
     if not isinstance(net, Network):
         raise TypeError(complain("net", type(net).__name__, "a Network", "make one of layers with cd.network(...)"))
-    numbers = None if x is None else real(x, "x", net.in_shape, net)
+    numbers = None if x is None else one_sample(x, "x", net.in_shape, "draw")
     links = [
         Link(step, _title(net, step)) if isinstance(step, Affine) else Link(pointwise(step))
         for step in net.dense_layers()

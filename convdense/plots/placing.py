@@ -80,7 +80,7 @@ def arrange(lines: Sequence[Sequence[Panel]], title: str = "", foot: float = 0.0
     height = top + sum(heights) + foot + 2 * MARGIN
     figure = Figure(figsize=(width, height))
     if title:
-        figure.suptitle(title, fontsize=11, y=1 - MARGIN / height)
+        figure.suptitle(title, fontsize=11, y=1 - MARGIN / height, parse_math=False)
     axes = []
     y = height - MARGIN - top
     for line, high in zip(lines, heights, strict=True):

@@ -4,13 +4,15 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from matplotlib.figure import Figure
 
 from convdense.dense_steps import Absolute, Affine, dense_steps
 from convdense.geometry import MaxPool
 from convdense.plots.chains import Link, Pointwise, chain, pointwise
-from convdense.plots.grids import number, real
+from convdense.plots.grids import number
 from convdense.pooling import PowerAverage, SumDivide, dense_pool
+from convdense.samples import one_sample
 from convdense.tournament import Tournament
 
 
@@ -43,7 +45,7 @@ def pooling(pool: Any, x: Any = None) -> Figure:
     [['0.5', '0.5', '0.5', '-0.5'], ['4', '|-1|'], ['1', '1'], ['5']]
     """
     layer = dense_pool(pool)
-    numbers = None if x is None else real(x, "x", layer.in_shape, pool)
+    numbers = None if x is None else one_sample(x, "x", layer.in_shape, "draw")
     return chain(_links(layer), numbers, repr(pool))
 
 
@@ -52,7 +54,7 @@ def _links(layer: SumDivide | Tournament | PowerAverage) -> list[Link]:
     if isinstance(layer, PowerAverage):
         total = Affine(layer.total.total.matrix("float64"))
         return [Link(_powers(layer)), Link(total, "sums"), *([] if layer.pool.p == 1 else [Link(_roots(layer))])]
-    steps = dense_steps(layer)
+    steps = dense_steps(layer) or [Affine(sp.eye_array(prod(layer.in_shape), format="csr"))]  # nothing to compare
     kinks = [isinstance(step, Absolute) for step in steps]
     links = []
     for step, after, before in zip(steps, [False, *kinks], [*kinks[1:], False], strict=False):

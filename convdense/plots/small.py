@@ -11,10 +11,10 @@ from convdense.cells import cells, fill, mark
 from convdense.labels import letter
 from convdense.layers import TiedDense
 from convdense.palette import colour
-from convdense.plots.grids import CELLS_LIMIT, bare, blank, diverging, grid, number, paint, real
+from convdense.plots.grids import CELLS_LIMIT, bare, blank, diverging, grid, number, paint, real, wide
 from convdense.ties import tie
 
-WIDE = 2.6  # times its height: of the cell of a weight, for its sum
+WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where nobody says how large it is
 
 
 def matrix(layer: Any, ax: Axes | None = None) -> Axes:
@@ -35,7 +35,7 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        If the matrix has more than `CELLS_LIMIT` cells.
+        If the matrix has more than 10,000 cells.
 
     Examples
     --------
@@ -68,6 +68,11 @@ def mask(layer: Any, ax: Axes | None = None) -> Axes:
     -------
     matplotlib Axes
 
+    Raises
+    ------
+    ValueError
+        If the matrix has more than 10,000 cells.
+
     Examples
     --------
     >>> from convdense import Conv
@@ -75,8 +80,9 @@ def mask(layer: Any, ax: Axes | None = None) -> Axes:
     'mask: 16 of 36 edges exist'
     """
     ties = tie(layer)
+    ax = grid(ties, ax, "")
     held, colours = cells(ties.entries()), blank(ties.shape)
-    ax = grid(ties, ax, f"mask: {len(held)} of {ties.shape[0] * ties.shape[1]} edges exist")
+    ax.set_title(f"mask: {len(held)} of {ties.shape[0] * ties.shape[1]} edges exist", fontsize=10)
     for cell in held:
         colours[cell] = 1.0
     return paint(ax, colours, {})
@@ -96,6 +102,11 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        If values are not real and finite or of another shape, or the matrix has more than 10,000 cells.
 
     Examples
     --------
@@ -129,6 +140,11 @@ def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
     -------
     matplotlib Axes
 
+    Raises
+    ------
+    TypeError, ValueError
+        If values are not real and finite or of another shape, or there are more than 10,000 of them.
+
     Examples
     --------
     >>> import numpy as np
@@ -157,7 +173,7 @@ def weights(layer: Any, values: Array, ax: Axes | None, title: str, said: list[s
             complain("layer", f"{ties.n_weights:,} weights", needs, "draw a smaller layer of the same kind")
         )
     table = values.reshape(-1, ties.weight_shape[-1])  # (all but the last axis, the last)
-    ax = bare(ax, title, *table.shape, WIDE)
+    ax = bare(ax, title, *table.shape, WIDE if ax is None else wide(ax, *table.shape))
     looks = np.array([to_rgb(colour(k)) for k in range(table.size)]).reshape(*table.shape, 3)
     lines = zip(said or ["{}"] * table.size, table.ravel(), strict=True)
     texts = [f"{letter(k)}\n{text.format(number(value))}" for k, (text, value) in enumerate(lines)]

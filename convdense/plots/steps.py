@@ -1,24 +1,22 @@
 """The argument in one figure: the dense gradient, masked, summed per letter, and the direct convolution's beside it."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convdense.arguments import Array
+from convdense.arguments import Array, complain
 from convdense.checks import check
 from convdense.direct_fast import convolve_backward
 from convdense.entries import scaled
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers import TiedDense
-from convdense.plots.grids import BELOW, NAMES, bare, diverging, number, paint, require_few
-from convdense.plots.placing import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
-from convdense.plots.small import WIDE, copied, gradient, weights
+from convdense.plots.grids import BELOW, NAMES, bare, diverging, number, paint, require_few, wide
+from convdense.plots.placing import HIGHEST, LARGEST_CELL, LETTER, WIDEST, Panel, arrange, wrapped
+from convdense.plots.small import copied, gradient, weights
 
 HIGH = 0.55  # inches: a weight
-SUM = "tied: the sum over each letter"
-ADDENDS = 4  # terms of a sum that is written out
+DENSE, SUM = "dense gradient: every edge", "↓ tied: the sum over each letter"
+ADDENDS, IN_LINE = 9, 4  # terms of a sum that is written out, and of one line of it
 
 
 def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
@@ -44,36 +42,40 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
     >>> [ax.get_title() for ax in figure.axes if ax.get_title()][3:]
     ["the direct convolution's", 'difference: equal']
     """
+    if not isinstance(layer, TiedDense):
+        do = "make one with cd.TiedDense(layer, w)"
+        raise TypeError(complain("layer", repr(layer), "a TiedDense, which has weights", do))
     steps = layer.gradient_steps(x, dy)
     direct = isinstance(layer.layer, (Windowed, ConvTranspose))
-    figure, axes = arrange(_panels(layer, direct))
+    sums = _sums(layer, steps.masked)
+    figure, axes = arrange(_panels(layer, sums, direct))
     gradient(layer, steps.dense, masked=False, ax=axes[0])
     gradient(layer, steps.masked, masked=True, ax=axes[1])
-    weights(layer, steps.tied, axes[2], SUM, _sums(layer, steps.masked))
+    weights(layer, steps.tied, axes[2], SUM, sums)
     if direct:
         expected = convolve_backward(layer.layer, x, layer.w, dy).dw
         weights(layer, expected, axes[3], "the direct convolution's")
         _difference(axes[4], steps.tied - expected, check(layer.layer, x, layer.w, None, dy)["dw"].verdict)
+    if axes[0].get_position().y0 > axes[1].get_position().y1:
+        axes[1].set_title("↓ " + axes[1].get_title(), fontsize=10)
     return figure
 
 
-def _panels(layer: TiedDense, direct: bool) -> list[list[Panel]]:
+def _panels(layer: TiedDense, sums: list[str], direct: bool) -> list[list[Panel]]:
     """Return the pictures: the matrices beside each other where there is room, the gradients of the weights below."""
+    require_few(layer.ties)
     rows, cols = layer.ties.shape
-    require_few(rows, cols)
     cell = min(LARGEST_CELL, WIDEST / cols, HIGHEST / rows)
-    room: dict[str, Any] = {"cell": cell, "left": NAMES, "below": BELOW, "above": len(layer.in_shape) - 1}
-    first, second = Panel(rows, cols, "dense gradient: every edge", **room), Panel(rows, cols, "", "→", **room)
+    dense = Panel(rows, cols, DENSE, "", cell, left=NAMES, below=BELOW, above=len(layer.in_shape) - 1)
+    above = wrapped([dense, dense._replace(sign="→")])
+    above = [[panel._replace(sign="") for panel in line] for line in above] if len(above) > 1 else above
     width = layer.weight_shape[-1]
     high = layer.ties.n_weights // width
-    size = min(HIGH, WIDEST / (width * WIDE * (1 + 2 * direct)), HIGHEST / high)
-    titles = [
-        ("tied: the sum over each letter", ""),
-        ("the direct convolution's", "\N{MINUS SIGN}"),
-        ("difference:", "="),
-    ]
-    sums = [Panel(high, width, title, sign, size, WIDE) for title, sign in titles[: 1 + 2 * direct]]
-    return [*wrapped([first, second]), sums]
+    size = min(HIGH, HIGHEST / high)
+    longest = max(len(line) for text in sums for line in text.split("\n"))
+    broad = max(2.0, min(longest * LETTER * 0.95, WIDEST / width / (1 + 2 * direct)) / size)
+    below = [Panel(high, width, SUM, sign, size, broad) for sign in ("", "\N{MINUS SIGN}", "=")]
+    return [*above, below if direct else below[:1]]
 
 
 def _sums(layer: TiedDense, masked: Array) -> list[str]:
@@ -85,11 +87,18 @@ def _sums(layer: TiedDense, masked: Array) -> list[str]:
         addends[k].append(number(value))
     if max(map(len, addends)) > ADDENDS:
         return [f"{{}} ({copied(len(terms))})" for terms in addends]
-    return [" + ".join(terms).replace("+ -", "- ") + " = {}" if terms else f"{{}} ({copied(0)})" for terms in addends]
+    return [_written(terms) if terms else f"{{}} ({copied(0)})" for terms in addends]
+
+
+def _written(terms: list[str]) -> str:
+    """Return a sum, in two lines if it is long."""
+    half = len(terms) if len(terms) <= IN_LINE else -(-len(terms) // 2)
+    lines = (" + ".join(part) for part in (terms[:half], terms[half:]) if part)
+    return "\n+ ".join(lines).replace("+ -", "- ") + " = {}"
 
 
 def _difference(ax: Axes, values: Array, verdict: str) -> None:
     """Draw the difference of the two gradients, and how it is judged."""
     table = values.reshape(-1, values.shape[-1])
-    bare(ax, f"difference: {verdict}", *table.shape, WIDE)
+    bare(ax, f"difference: {verdict}", *table.shape, wide(ax, *table.shape))
     paint(ax, diverging(table), {cell: number(table[cell]) for cell in np.ndindex(*table.shape)})
