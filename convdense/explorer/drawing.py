@@ -14,7 +14,7 @@ READABLE = 15  # pixels a cell needs for its name
 MATRIX_WIDTH, SHEET_WIDTH, SHEET_HEIGHT = 1120, 260, 340  # pixels that a drawing may take before its cells shrink
 LARGEST_CELL, LARGEST_PIXEL = 30, 34  # pixels
 NAMED, MANY = 2_000, 3_000  # pixels that get names; cells that all fade when some light up
-LONG, WIDTH = 2, 30  # letters that fit a cell at full size; pixels of a longer text's letters together
+LONG, WIDTH = 2, 25  # letters that fit a cell at full size; pixels of a longer text's letters together
 
 
 def drawings(ties: TieMap, held: dict[tuple[int, int], Held]) -> dict[str, str]:

@@ -201,19 +201,19 @@ function meet(row) {
   const numbers = ["dense", "tied"].includes(main.dataset.mode);
   texts.input.forEach((text, col) => { text.textContent = numbers ? short(data.x[col]) : names.input[col]; });
   texts.output.forEach((text, r) => { text.textContent = numbers ? short(data.dy[r]) : names.output[r]; narrow(text); });
-  texts.input.forEach(narrow);
+  texts.input.forEach((text) => narrow(text, 28));
   if (row === null || numbers) return;
   for (const col of new Set(ofRow[row].map((entry) => entry.col))) {
     if (texts.input[col]) texts.input[col].textContent = `${marked(row * cols + col)} ${names.input[col]}`;
   }
-  texts.input.forEach(narrow);
+  texts.input.forEach((text) => narrow(text, 28));
 }
 
 const marked = (key) => cells.get(key).map((e) => term(e.coefficient, letter(e.weight))).join("").replace(/^\+ /, "").replaceAll(" ", "");
 
-function narrow(text) { // a text of more letters than fit a cell gets smaller ones
+function narrow(text, width = 32) { // a text of more letters than fit a cell gets smaller ones; digits are narrow
   const n = text.textContent.length;
-  text.style.fontSize = n > 3 ? `${Math.max(1, 32 / n)}px` : "";
+  text.style.fontSize = 10 * n > width ? `${Math.max(1, width / n)}px` : "";
 }
 
 // --- modes -------------------------------------------------------------------------------------------------------
@@ -244,7 +244,10 @@ function colour(value, largest) {
   const end = value < 0 ? [179, 88, 6] : [84, 39, 136], part = largest ? Math.abs(value) / largest : 0;
   return end.map((channel) => Math.round(247 + (channel - 247) * part));
 }
-const inkOn = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b < 140 ? "#fff" : "#000");
+function inkOn(channels) { // whichever stands out more (WCAG 2.2)
+  const [r, g, b] = channels.map((c) => (c <= 10 ? c / 3294.6 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.179 ? "#fff" : "#000";
+}
 const most = (numbers) => numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
 // The dense gradient, every edge: a pixel each, or of a layer too large the largest of those that meet in one pixel.
@@ -426,7 +429,7 @@ function detail() {
   if (room && !letters.childElementCount) {
     inCells.forEach((key, n) => {
       const text = svgText(key % cols, Math.floor(key / cols), marked(key), paths.matrix[n].classList[0]);
-      narrow(text);
+      narrow(text, 25);
       letters.append(text);
     });
   }
