@@ -22,7 +22,7 @@ from convdense.cli_layer import LAYER_DEFAULTS, add_layer, convolution
 from convdense.cli_show import add_show, shown
 from convdense.demo import claims_table, demo
 from convdense.equations import equations
-from convdense.files import check_output, read_weights, save_matrix
+from convdense.files import check_output, read_array, save_matrix
 from convdense.ties import tie
 
 HELD, FAILED, UNUSABLE = 0, 1, 2
@@ -127,7 +127,7 @@ def _explore(arguments: argparse.Namespace) -> int:
 
 def _matrix(arguments: argparse.Namespace) -> int:
     check_output(arguments.output)
-    layer, weights = convolution(arguments), read_weights(arguments.weights)
+    layer, weights = convolution(arguments), read_array(arguments.weights)
     matrix = tie(layer).matrix(shaped(weights, "--weights", layer.weight_shape, layer), max_bytes=arguments.max_bytes)
     with _unwinding():
         save_matrix(arguments.output, matrix)

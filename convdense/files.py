@@ -20,16 +20,16 @@ FORMATS = (".npz", ".mtx")
 _DAMAGED = (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError, AttributeError, TypeError)
 
 
-def read_weights(path: Path) -> Array:
+def read_array(path: Path, name: str = "weights") -> Array:
     """Return the array in an .npy file; anything that would need pickle is refused."""
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError):
         array = None  # pickled objects, or no array at all
     except OSError as error:
-        raise ValueError(complain("weights", f"{path} ({error.strerror})", "an .npy file that can be read")) from None
+        raise ValueError(complain(name, f"{path} ({error.strerror})", "an .npy file that can be read")) from None
     if not isinstance(array, np.ndarray):
-        raise ValueError(complain("weights", str(path), "an .npy file of numbers, as numpy.save writes it"))
+        raise ValueError(complain(name, str(path), "an .npy file of numbers, as numpy.save writes it"))
     return array
 
 

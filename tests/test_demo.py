@@ -283,3 +283,10 @@ def test_pyplot_is_never_imported(tmp_path):
     ran = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stderr == "True False 0\n"
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == FILES
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_in_words(tmp_path, capsys):
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    assert main(["demo", "-o", str(tmp_path / "taken")]) == 2
+    words = f"convdense: folder: got {tmp_path / 'taken'}, which is a file; needs the name of a folder\n"
+    assert capsys.readouterr() == ("", words)

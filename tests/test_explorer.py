@@ -1,15 +1,20 @@
 """The page to explore as a file: what it holds, how large it is, what it refuses. test_browser asks a browser."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from base64 import b64encode
 from hashlib import sha256
 from html import escape, unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import convdense
 from convdense import Conv, ConvTranspose, LocallyConnected, MaxPool, TiedDense, TieMap, tie
 from convdense.cells import cells, mark
 from convdense.cli import main
@@ -309,3 +314,62 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(tmp_path, capsys, op
     assert err.startswith("convdense: ")
     assert words in err
     assert list(tmp_path.iterdir()) == []
+
+
+LARGE = {
+    "inputs": (Conv((1, 10**6), 1, kernel=1, stride=1000), "1,000,000 inputs"),
+    "outputs": (Conv((1, 1), 1, kernel=1, padding=((0, 30_000),)), "30,001 outputs"),
+    "weights": (Conv((1, 1), 1, kernel=10**5 + 1, padding=5 * 10**4), "100,001 weights"),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_pixels_and_weights_are_limited_too(name, monkeypatch):
+    layer, got = LARGE[name]
+    monkeypatch.setattr(TieMap, "entries", lambda self: pytest.fail("written out"))
+    with pytest.raises(ValueError, match=f"^layer: got {got}; needs at most 20,000 to be pointed at"):
+        explore(layer)
+
+
+def test_half_a_character_is_refused_as_a_title():
+    with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
+        explore(SMALL, title="\udcff")
+    assert str(error.value) == r"title: got '\udcff'; needs text that UTF-8 can write"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.int8, np.uint64])
+def test_numbers_of_every_precision_are_shown(dtype):
+    x = np.array([[1, 2, 100]], dtype)
+    data = Reader(explore(Conv((1, 3), 1, kernel=2), x, np.array([[3, 4]], dtype)).html).data()
+    assert (data["x"], data["dy"]) == ([1, 2, 100], [3, 4])
+
+
+def test_products_beyond_all_bounds_are_refused():
+    with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
+        explore(SMALL, np.full((1, 5, 5), 1e200), np.full((1, 3, 3), 1e200))
+    assert str(error.value) == ("x, dy: got products beyond the largest number; needs smaller numbers; scale them down")
+
+
+def test_the_command_reads_weights_and_a_sample(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    arrays = {"weights": (1, 1, 3, 3), "x": (1, 5, 5), "dy": (1, 3, 3)}
+    arrays = {name: rng.integers(-9, 9, shape) for name, shape in arrays.items()}
+    options = []
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        options += [f"--{name}", str(tmp_path / f"{name}.npy")]
+    line = ["explore", "--input", "1x5x5", "--kernel", "3", "-o", str(tmp_path / "page.html")]
+    assert main([*line, *options]) == 0
+    expected = explore(TiedDense(SMALL, arrays["weights"]), arrays["x"], arrays["dy"]).html
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == expected
+    assert main([*line, "--x", str(tmp_path / "none.npy")]) == 2
+    assert capsys.readouterr().err.startswith(f"convdense: x: got {tmp_path / 'none.npy'} (No such file")
+
+
+def test_a_name_that_the_terminal_cannot_write_is_escaped(tmp_path):
+    command = [sys.executable, "-m", "convdense", "explore", "--input", "1x5x5", "--kernel", "3", "-o", "\u00e9.html"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(convdense.__file__).parents[1])}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith(r"\xe9.html: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["\u00e9.html"]

@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -454,7 +454,7 @@ CASES = {  # what is recovered, and which title is expected
     "bent": (
         bent,
         [2.0],
-        "1 missing, 1 extra, 1 with another weight, 1 with another bias; not affine at 1 of 4 outputs",
+        "not affine at 1 of 4 outputs; beside that, 1 missing, 1 extra, 1 with another weight, 1 with another bias",
     ),
 }
 
@@ -655,3 +655,44 @@ def test_what_cannot_be_drawn_is_refused_with_a_way_out(name):
 
 def test_the_largest_network_that_can_be_drawn_is_drawn():
     assert len(plots.network(cd.network(cd.Linear(200, 200), seed=0)).axes) == 1
+
+
+def test_a_pool_of_single_cells_is_the_identity():
+    figure = plots.pooling(cd.MaxPool((1, 2), kernel=1), [[3, -5]])
+    assert [list(texts(ax).values()) for ax in figure.axes] == [["1", "1"], ["3", "-5"]]
+
+
+def test_coefficients_stand_before_their_factors_in_numbers():
+    ties = cd.TieMap.from_index([[0, 0, 1], [1, -1, 0]], [[1, -1, 0.5], [-0.5, 1, 0]])
+    layer, x = cd.TiedDense(ties, [2.5, -3]), [1, -2, 3]
+    for row, value in enumerate(layer.forward(x).tolist()):
+        said = plots.anatomy(layer, row, x).texts[-1].get_text().split("\n= ")[1]
+        left, right = said.split(" = ")
+        assert eval(left.replace("·", "*")) == value == float(right)
+    assert said == "-1/2·(-3)·1 + 0·2.5·3 = 1.5".replace("-1/2", "- 1/2")
+
+
+def test_the_anatomy_of_a_layer_with_weights_shows_its_matrix_and_fades_what_is_not_used():
+    layer = cd.TiedDense(cd.Conv((1, 3), 1, kernel=3, padding=1), [[[2, 0, -7]]])
+    figure = plots.anatomy(layer, 0)
+    _, kernel, _, whole = figure.axes
+    values = layer.matrix.toarray()
+    assert {cell: text.split("\n")[1] for cell, text in texts(whole).items()} == {
+        cell: str(values[cell]) for cell in ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2))
+    }
+    looks = np.asarray(kernel.images[0].get_array())[0, :, :3]
+    used = [to_rgb(COLOURS[k]) for k in range(3)]
+    assert np.allclose(looks[1:], used[1:])
+    assert np.allclose(looks[0], 1 - 0.3 * (1 - np.array(used[0])))
+
+
+def test_layers_beyond_the_tenth_are_named():
+    layers = [cd.Conv((1, 2), 1, kernel=1), *[cd.ReLU()] * 10, cd.Conv((1, 2), 1, kernel=2)]
+    titles = [ax.get_title() for ax in plots.network(cd.network(*layers, seed=0)).axes]
+    assert [titles[0], titles[-1]] == ["0: Conv, + bias\n2 x 2", "11: Conv, + bias\n1 x 2"]
+    assert "10: ReLU\n4 x 2" in titles
+
+
+def test_numbers_beyond_all_bounds_are_written():
+    layer = cd.TiedDense(cd.Conv((1, 2), 1, kernel=1), [[[1e200]]])
+    assert list(texts(plots.anatomy(layer, 0, [[1e200, 1]]).axes[2]).values()) == ["inf", "1e+200"]

@@ -149,3 +149,13 @@ def test_files_that_cannot_be_read_or_written_are_named_with_their_option(tmp_pa
     (tmp_path / "folder.npz").mkdir()
     assert run(tmp_path, "folder.npz") == 2
     assert "folder.npz, which is a folder; needs the name of a file" in capsys.readouterr().err
+
+
+def test_a_folder_that_takes_no_file_is_named_and_no_temporary_name(tmp_path, monkeypatch):
+    def refuses(**_):
+        raise PermissionError(13, "Permission denied", "/x/.page.html.abc")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuses)
+    with pytest.raises(PermissionError) as error:
+        files.save_bytes(tmp_path / "page.html", b"", (".html",))
+    assert error.value.filename == str(tmp_path / "page.html")

@@ -333,3 +333,10 @@ def test_the_reader_of_this_file_sees_what_is_wrong():
         with pytest.raises((AssertionError, IndexError)):
             Page(bad)
     assert Page(f"<div>{EVIL}</div>").tags == ["div", "script"]
+
+
+def test_lines_are_kept_headings_are_of_their_columns_and_every_sign_is_escaped():
+    assert "white-space:pre-wrap" in preformatted("a\nb")
+    text = table([["a", "b"]], ["x", "y"])
+    assert re.findall(r'<th scope="(\w+)"', text) == ["col", "col", "row"]
+    assert preformatted("""&<>"'""").count("&amp;&lt;&gt;&quot;&#x27;") == 1

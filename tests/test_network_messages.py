@@ -1308,7 +1308,7 @@ MODULES = {  # each with the functions that have no word here: they are the comm
     "flatten": (),
     "batch_norm": (),
     "geometry.features": (),
-    "files": ("read_weights",),
+    "files": ("read_array",),
     "checks.exact": (),
     "checks.exact_layer": ("_fits_memory",),
     "checks.exact_pool": (),

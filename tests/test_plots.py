@@ -1,16 +1,18 @@
 """Figures by their data: which cell has which letters, colours, numbers and lines; no pixel is looked at."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, convolve_backward, tie
 from convdense.cells import cells
 from convdense.labels import letter, numbered
-from convdense.palette import COLOURS, MASKED, contrast, mixed
+from convdense.palette import COLOURS, MASKED, contrast, luminance, mixed
 from convdense.plots import gradient, gradient_steps, mask, matrix, tied
 from convdense.plots.grids import CELLS_LIMIT
 
@@ -486,3 +488,57 @@ def test_letters_stay_readable_on_their_colour(layer):
         column, row = text.get_position()
         assert contrast(text.get_color(), to_hex(shown[row, column])) >= 4.5
     assert {text.get_color() for text in matrix(FIRST).texts} == {"#FFFFFF", "#000000"}
+
+
+LARGER = Conv((64, 56, 56), 64, kernel=3, padding=1)
+DEEP = Conv((1, 2), 1, kernel=300_000, padding=300_000, padding_mode="replicate", stride=600_000)
+
+
+@pytest.mark.parametrize("draw", [matrix, mask], ids=lambda f: f.__name__)
+def test_what_is_too_large_is_refused_before_it_is_written_out(draw, monkeypatch):
+    monkeypatch.setattr(TieMap, "entries", lambda self: pytest.fail("written out"))
+    with pytest.raises(ValueError, match=r"^layer: got 200,704 x 200,704 cells; needs at most 10,000"):
+        draw(LARGER)
+
+
+@pytest.mark.parametrize("draw", [matrix, mask], ids=lambda f: f.__name__)
+def test_cells_of_very_many_entries_are_refused(draw, monkeypatch):
+    monkeypatch.setattr(TieMap, "entries", lambda self: pytest.fail("written out"))
+    with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
+        draw(DEEP)
+    assert str(error.value) == (
+        f"layer: got {tie(DEEP).n_entries:,} entries of 300,000 weights; "
+        "needs at most 100,000 to be written one by one; look at convdense.plots.density(layer)"
+    )
+
+
+def test_the_steps_of_a_layer_without_weights_are_refused():
+    with pytest.raises(TypeError) as error:
+        gradient_steps(FIRST, np.ones(FIRST.in_shape), np.ones(FIRST.out_shape))
+    assert str(error.value) == (
+        "layer: got Conv((1, 3, 3), out_channels=1, kernel=2); needs a TiedDense, which has weights; "
+        "make one with cd.TiedDense(layer, w)"
+    )
+
+
+def test_the_verdict_is_that_on_the_weights(monkeypatch):
+    verdicts = {"y": "wrong", "dx": "wrong", "dw": "within rounding"}
+    found = {name: SimpleNamespace(verdict=verdict) for name, verdict in verdicts.items()}
+    monkeypatch.setattr("convdense.plots.steps.check", lambda *operands: found)
+    assert "difference: within rounding" in parts_of(gradient_steps(*ready(FIRST)))
+
+
+@pytest.mark.parametrize(
+    "layer", [Conv((1, 1), 1, kernel=1), Conv((1, 1, 2), 1, kernel=3, padding=1), FIRST, Conv((2, 3, 3), 2, kernel=2)]
+)
+def test_no_title_runs_into_another(layer):
+    figure = gradient_steps(*ready(layer))
+    FigureCanvasAgg(figure).draw()
+    boxes = [ax.title.get_window_extent() for ax in figure.axes]
+    assert not [(i, j) for j, one in enumerate(boxes) for i in range(j) if one.overlaps(boxes[i])]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+
+
+def test_the_luminance_of_red_green_and_blue():
+    assert [luminance(c) for c in ("#FF0000", "#00FF00", "#0000FF")] == pytest.approx([0.2126, 0.7152, 0.0722])
+    assert luminance("#808080") == pytest.approx(0.2158605, rel=1e-6)  # of WCAG's own formula

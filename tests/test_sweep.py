@@ -307,7 +307,8 @@ if __name__ == "__main__":
 def test_ctrl_c_ends_every_process_at_once():
     environment = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-c", INTERRUPTED]
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also below nohup
+    command = [sys.executable, "-c", heard + INTERRUPTED]
     with subprocess.Popen(command, env=environment, start_new_session=True, **pipes) as process:
         assert process.stdout.readline() == "begun\n"
         os.killpg(process.pid, signal.SIGINT)

@@ -198,7 +198,11 @@ def _draw(axes: Sequence[Axes], ties: TieMap, looks: Array, texts: Mapping[Cell,
 def _title(apart: Difference, found: Recovered) -> str:
     """Return how many differ, in the words of `Difference`."""
     words = str(apart).split("\n", maxsplit=1)[0]
-    return words if found else f"{words}; not affine at {found.broken.size} of {found.matrix.shape[0]} outputs"
+    return (
+        words
+        if found
+        else f"not affine at {found.broken.size} of {found.matrix.shape[0]} outputs; beside that, {words}"
+    )
 
 
 def _legend(apart: Difference, found: Recovered) -> list[Patch]:
