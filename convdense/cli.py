@@ -19,7 +19,7 @@ from convdense.checks.claims import CLAIMS, Verdict, judge_claims
 from convdense.cli_certify import add_certify, certified
 from convdense.cli_explore import add_explore, write_page
 from convdense.cli_layer import LAYER_DEFAULTS, add_layer, convolution
-from convdense.cli_show import add_show, shown
+from convdense.cli_show import add_show, in_letters
 from convdense.demo import claims_table, demo
 from convdense.equations import equations
 from convdense.files import check_output, read_array, save_matrix
@@ -116,7 +116,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    print(shown(arguments))
+    print(in_letters(arguments))
     return HELD
 
 

@@ -23,7 +23,7 @@ def add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help=when)
 
 
-def shown(arguments: argparse.Namespace) -> str:
+def in_letters(arguments: argparse.Namespace) -> str:
     """Return the layer, and its matrix in letters."""
     layer = convolution(arguments)
     ties, in_terminal = tie(layer), sys.stdout is not None and sys.stdout.isatty()

@@ -8,12 +8,12 @@ import numpy as np
 from convdense.arguments import Array, complain, finite, numeric
 
 
-def shown(x: Any, dy: Any, in_shape: tuple[int, ...], out_shape: tuple[int, ...], verb: str) -> tuple[Array, Array]:
+def sample_of(x: Any, dy: Any, in_shape: tuple[int, ...], out_shape: tuple[int, ...], verb: str) -> tuple[Array, Array]:
     """Return the input and the upstream gradient of one sample; None: integers from -3 to 3, always the same.
 
     Examples
     --------
-    >>> shown(None, [5, 7], in_shape=(3,), out_shape=(2,), verb="draw")
+    >>> sample_of(None, [5, 7], in_shape=(3,), out_shape=(2,), verb="draw")
     (array([2, 1, 0]), array([5, 7]))
     """
     rng = np.random.default_rng(0)

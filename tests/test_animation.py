@@ -18,7 +18,7 @@ from convdense.labels import letter
 from convdense.palette import COLOURS, MASKED, colour, mixed
 from convdense.plots import animate, frame
 from convdense.plots.animation import LAST, SHOWN, Animation, _few_colours, _pixels
-from convdense.samples import one_sample, shown
+from convdense.samples import one_sample, sample_of
 from convdense.sheets import sheet
 from tests.test_defects import rewritten
 
@@ -306,8 +306,8 @@ def test_a_layer_too_large_to_be_read_is_refused(layer, got):
         with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
             draw(layer)
         assert str(error.value) == (
-            f"layer: got {got}; needs one whose pixels can be 22 dots wide, and its edges 10, in a picture of 840; "
-            "draw a smaller layer of the same kind, or convdense.plots.density(layer)"
+            f"layer: got {got}; needs fewer, to be told apart in a picture 840 dots wide; "
+            "draw a smaller layer of the same kind, convdense.plots.anatomy(layer, r) or .density(layer)"
         )
 
 
@@ -331,7 +331,7 @@ def test_a_sample_with_a_batch_axis_of_one_is_a_sample():
 
 
 def test_the_page_and_the_pictures_show_the_same_numbers():
-    x, dy = shown(None, None, FIVE.in_shape, FIVE.out_shape, "draw")
+    x, dy = sample_of(None, None, FIVE.in_shape, FIVE.out_shape, "draw")
     html = explore(FIVE).html
     for name, values in (("x", x), ("dy", dy)):
         assert values.min() >= -3

@@ -390,6 +390,10 @@ def test_the_window_slides_one_output_at_a_time(visit):
             page.page.locator(f"#{button}").click()
             assert page.lit()["here"]["output"] == [n]
     assert page.page.locator("#play").is_hidden()  # motion is not wanted here
+    row, col = CELLS[40]
+    page.point("matrix", col, row)
+    page.page.locator("#next").click()  # from where one was
+    assert page.lit()["here"]["output"] == [row + 1]
 
 
 def test_it_plays_where_motion_is_wanted_and_stops(visit):

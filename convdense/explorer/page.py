@@ -20,7 +20,7 @@ from convdense.explorer.drawing import READABLE, drawings, rules
 from convdense.files import as_path, save_bytes
 from convdense.labels import LETTERS
 from convdense.layers import TiedDense
-from convdense.samples import one_sample, shown
+from convdense.samples import one_sample, sample_of
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
@@ -37,6 +37,12 @@ class Page:
     title : str
     html : str
         The whole document.
+
+    Examples
+    --------
+    >>> page = Page("Nothing", "<!doctype html><title>Nothing</title>")
+    >>> page, page._repr_html_()[:32]
+    (Page('Nothing', 37 bytes), '<iframe sandbox="allow-scripts" ')
     """
 
     title: str
@@ -109,7 +115,7 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
         raise TypeError(complain("title", repr(title), "text, or None for the layer's own"))
     if title is not None and not _is_unicode(title):
         raise ValueError(complain("title", ascii(title), "text that UTF-8 can write"))
-    x, dy = shown(x, dy, ties.in_shape, ties.out_shape, "explore")
+    x, dy = sample_of(x, dy, ties.in_shape, ties.out_shape, "explore")
     w = None if w is None else one_sample(w, "w", ties.weight_shape, "explore")
     numbers = {k: None if v is None else v.ravel().tolist() for k, v in (("x", x), ("dy", dy), ("w", w))}
     name = repr(layer) if title is None else title

@@ -15,7 +15,7 @@ from convdense.geometry import Windowed
 from convdense.labels import letter, numbered, term, total
 from convdense.layers import TiedDense
 from convdense.palette import MASKED, colour
-from convdense.plots.grids import BELOW, CELLS_LIMIT, NAMES, bare, blank, grid, number, paint, real, require_few
+from convdense.plots.grids import BELOW, CELLS_LIMIT, NAMES, bare, by_weight, grid, number, paint, real, require_few
 from convdense.plots.marks import outline, pale, surround
 from convdense.plots.placing import HIGHEST, LARGEST_CELL, LETTER, LINE, WIDEST, Panel, arrange
 from convdense.samples import one_sample
@@ -155,9 +155,7 @@ def _sheet(ax: Axes, shape: Sequence[int], looks: Array, texts: Sequence[str], f
 
 def _matrix(ax: Axes, layer: Any, ties: TieMap, held: Mapping[tuple[int, int], Held], row: int) -> None:
     grid(ties, ax, "")
-    colours = blank(ties.shape)
-    for cell, entries in held.items():
-        colours[cell] = to_rgb(fill(entries))
+    colours = by_weight(ties.shape, held)
     others = np.arange(len(colours)) != row
     colours[others] = pale(colours[others])
     texts = {cell: mark(entries) for cell, entries in held.items()}

@@ -29,6 +29,11 @@ class Animation:
     title : str
     gif : bytes
         The whole file.
+
+    Examples
+    --------
+    >>> Animation("Nothing", b"GIF89a")
+    Animation('Nothing', 6 bytes)
     """
 
     title: str

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from convdense.arguments import Array
 from convdense.axis import Axis
-from convdense.cells import cells, fill, mark
+from convdense.cells import cells, mark
 from convdense.entries import Entries, expand, ordered
 from convdense.layers import TiedDense
 from convdense.palette import MASKED
 from convdense.plots.bins import Bins, binned
-from convdense.plots.grids import bare, blank, paint
+from convdense.plots.grids import bare, by_weight, paint
+from convdense.plots.placing import at_pixels
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 from convdense.weight_order import WeightOrder
@@ -65,22 +66,16 @@ def density(layer: Any) -> Figure:
     figure.text(
         0.5, 1 - 10 / height, f"{wrapped(repr(layer), 125)}\n{_summary(ties)}", ha="center", va="top", parse_math=False
     )
-    whole = _axes(figure, LEFT, TOP, *size)
+    whole = at_pixels(figure, LEFT, TOP, *reversed(size))
     image = _whole(whole, ties, bins)
     top = TOP
     for name, (rows, cols), (down, right) in zip("AB", places, sizes, strict=False):
-        _place(_axes(figure, LEFT + BINS + 60, top, down, right), ties, rows, cols, name)
+        _place(at_pixels(figure, LEFT + BINS + 60, top, right, down), ties, rows, cols, name)
         _frame(whole, rows, cols, name)
         top += down + GAP
-    scale = _axes(figure, LEFT, TOP + size[0] + 60, 12, BINS)
+    scale = at_pixels(figure, LEFT, TOP + size[0] + 60, BINS, 12)
     _name_colours(figure.colorbar(image, scale, orientation="horizontal"), bins)
     return figure
-
-
-def _axes(figure: Figure, left: int, top: int, down: int, right: int) -> Axes:
-    """Return Axes at these pixels, counted from the top left corner."""
-    width, height = figure.bbox.size
-    return figure.add_axes((left / width, 1 - (top + down) / height, right / width, down / height))
 
 
 def _size(bins: tuple[int, ...], room: int, cells: tuple[int, int]) -> tuple[int, int]:
@@ -197,10 +192,8 @@ def _place(ax: Axes, ties: TieMap, rows: range, cols: range, name: str) -> None:
     size = len(rows), len(cols)
     bare(ax, "", *size, wide=ax.bbox.width / size[1] * size[0] / ax.bbox.height)
     held = {(row - rows.start, col - cols.start): h for (row, col), h in cells(rectangle(ties, rows, cols)).items()}
-    colours = blank(size)
-    for cell, entries in held.items():
-        colours[cell] = to_rgb(fill(entries))
-    paint(ax, colours, {cell: mark(entries) for cell, entries in held.items()} if max(size) <= WRITTEN else {})
+    letters = {cell: mark(entries) for cell, entries in held.items()}
+    paint(ax, by_weight(size, held), letters if max(size) <= WRITTEN else {})
     _lines(ax.axhline, rows, ties.out_shape)
     _lines(ax.axvline, cols, ties.in_shape)
     ax.set_title(f"{name}: {_span('rows', rows)}\n{_span('columns', cols)}", fontsize=9)

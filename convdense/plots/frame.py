@@ -15,9 +15,10 @@ from convdense.cells import cells, fill, mark
 from convdense.labels import letter
 from convdense.layers import TiedDense
 from convdense.palette import MASKED, colour
-from convdense.plots.grids import bare, blank, grid, number, paint
+from convdense.plots.grids import bare, by_weight, grid, number, paint
 from convdense.plots.marks import surround
-from convdense.samples import shown
+from convdense.plots.placing import at_pixels
+from convdense.samples import sample_of
 from convdense.sheets import sheet
 from convdense.tiemap import TieMap
 from convdense.ties import tie
@@ -80,10 +81,10 @@ def sampled(layer: Any, x: Any, dy: Any) -> Sample:
     rows, cols = ties.shape
     if _edge(ties) < LEAST_EDGE or ties.n_weights > WIDTH or _arranged(ties)[0] < LEAST:
         got = f"{ties.n_weights:,} weights in a matrix of {rows:,} x {cols:,}"
-        needs = f"one whose pixels can be {LEAST} dots wide, and its edges {LEAST_EDGE}, in a picture of {WIDTH}"
-        do = "draw a smaller layer of the same kind, or convdense.plots.density(layer)"
+        needs = f"fewer, to be told apart in a picture {WIDTH} dots wide"
+        do = "draw a smaller layer of the same kind, convdense.plots.anatomy(layer, r) or .density(layer)"
         raise ValueError(complain("layer", got, needs, do))
-    x, dy = shown(x, dy, ties.in_shape, ties.out_shape, "draw")
+    x, dy = sample_of(x, dy, ties.in_shape, ties.out_shape, "draw")
     return Sample(ties, x.ravel(), dy.ravel())
 
 
@@ -98,13 +99,13 @@ def drawn(sample: Sample, r: int) -> Figure:
     figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI)
     figure.text(0.5, 1 - 12 / size[1], _sentence(sample, r), ha="center", va="top", fontsize=12, linespacing=1.4)
     places = _places(lines, [top + TITLE + n for n in accumulate([0, *high[:-1]])])
-    axes = [_axes(figure, *place) for place in places]
+    axes = [at_pixels(figure, *place) for place in places]
     _input(axes[0], sample, r)
     _sheet(axes[1], "weights", ties.weight_shape, *_weights(ties))
     _upstream(axes[2], sample, r)
     _gradient(axes[3], sample, r)
     wide = edge * ties.shape[1]
-    _matrix(_axes(figure, (WIDTH - wide) // 2, matrix + 45, wide, edge * ties.shape[0]), ties, r)
+    _matrix(at_pixels(figure, (WIDTH - wide) // 2, matrix + 45, wide, edge * ties.shape[0]), ties, r)
     return figure
 
 
@@ -153,12 +154,6 @@ def _places(lines: list[list[tuple[int, int]]], tops: list[int]) -> Iterator[tup
         for width, height in line:
             yield left, top, width, height
             left += width + space
-
-
-def _axes(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
-    """Return Axes at these pixels, counted from the top left corner."""
-    across, down = figure.bbox.size
-    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
 def _sheet(ax: Axes, title: str, shape: tuple[int, ...], looks: Sequence[str], texts: Sequence[str]) -> None:
@@ -218,9 +213,7 @@ def _matrix(ax: Axes, ties: TieMap, r: int) -> None:
     """Draw the rows of the matrix up to r, the others as grey as if nothing were there, and frame row r."""
     held = {cell: entries for cell, entries in cells(ties.entries()).items() if cell[0] <= r}
     grid(ties, ax, "")
-    colours = blank(ties.shape)
+    colours = by_weight(ties.shape, held)
     colours[r + 1 :] = to_rgb(LATER)
-    for cell, entries in held.items():
-        colours[cell] = to_rgb(fill(entries))
     paint(ax, colours, {cell: mark(entries) for cell, entries in held.items()})
     surround(ax, [(r, col) for col in range(ties.shape[1])])

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 
 from convdense.arguments import Array, complain, finite, shaped
+from convdense.cells import Held, fill
 from convdense.labels import blocks, numbered
 from convdense.palette import MASKED, ink
 from convdense.plots.placing import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange
@@ -135,6 +136,14 @@ def text_size(width: float, height: float, texts: Iterable[str]) -> float:
 def blank(shape: tuple[int, ...]) -> Array:
     """Return the colours of cells that hold nothing, (rows, columns, 3)."""
     return np.full((*shape, 3), to_rgb(MASKED))
+
+
+def by_weight(shape: tuple[int, ...], held: Mapping[tuple[int, int], Held]) -> Array:
+    """Return the colours of cells by what they hold, (rows, columns, 3); grey where they hold nothing."""
+    colours = blank(shape)
+    for cell, entries in held.items():
+        colours[cell] = to_rgb(fill(entries))
+    return colours
 
 
 def diverging(values: Array) -> Array:

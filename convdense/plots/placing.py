@@ -108,3 +108,9 @@ def _across(line: Sequence[Panel]) -> float:
 def _high(line: Sequence[Panel]) -> float:
     cells = max(p.rows * p.cell for p in line)
     return max(p.head for p in line) + cells + max(p.below for p in line) + MARGIN
+
+
+def at_pixels(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
+    """Return Axes at these pixels, counted from the top left corner: for pictures of whole pixels."""
+    across, down = figure.bbox.size
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from convdense.arguments import Array, complain
-from convdense.cells import cells, fill, mark
+from convdense.cells import cells, mark
 from convdense.labels import letter
 from convdense.layers import TiedDense
 from convdense.palette import colour
-from convdense.plots.grids import CELLS_LIMIT, bare, blank, diverging, grid, number, paint, real, wide
+from convdense.plots.grids import CELLS_LIMIT, bare, blank, by_weight, diverging, grid, number, paint, real, wide
 from convdense.ties import tie
 
 WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where nobody says how large it is
@@ -46,14 +46,12 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     """
     ties = tie(layer)
     ax = grid(ties, ax, "matrix: one letter, one weight")
-    held, colours = cells(ties.entries()), blank(ties.shape)
-    for cell, entries in held.items():
-        colours[cell] = to_rgb(fill(entries))
+    held = cells(ties.entries())
     texts = {cell: mark(entries) for cell, entries in held.items()}
     if isinstance(layer, TiedDense):
         values = real(layer.matrix.toarray(), "values", ties.shape, layer)
         texts = {cell: f"{text}\n{number(values[cell])}" for cell, text in texts.items()}
-    return paint(ax, colours, texts)
+    return paint(ax, by_weight(ties.shape, held), texts)
 
 
 def mask(layer: Any, ax: Axes | None = None) -> Axes:
@@ -121,10 +119,9 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
     ax = grid(ties, ax, "masked: edges that exist" if masked else "dense gradient: every edge")
     if not masked:
         return paint(ax, diverging(values), {cell: number(values[cell]) for cell in _every(values)})
-    held, colours = cells(ties.entries()), blank(ties.shape)
-    for cell, entries in held.items():
-        colours[cell] = to_rgb(fill(entries))
-    return paint(ax, colours, {cell: f"{mark(entries)}\n{number(values[cell])}" for cell, entries in held.items()})
+    held = cells(ties.entries())
+    texts = {cell: f"{mark(entries)}\n{number(values[cell])}" for cell, entries in held.items()}
+    return paint(ax, by_weight(ties.shape, held), texts)
 
 
 def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
