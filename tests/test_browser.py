@@ -114,6 +114,11 @@ def test_an_edge_that_does_not_exist_says_so(visit):
         assert lit["said"][0].startswith(f"No edge from i{col + 1} ")
         assert lit["said"][0].endswith("it is held at zero.")
         assert f"i{col + 1} dC/do{row + 1}; the mask drops it." in lit["said"][1]
+    page.mode("dense")
+    for row, col in masked[:: len(masked) // 5]:
+        page.point("matrix", col, row)
+        product = X.ravel()[col] * DY.ravel()[row]
+        assert f"i{col + 1} dC/do{row + 1} = {product}; the mask drops it." in page.lit()["said"][1]
 
 
 def test_every_pixel_and_weight_lights_what_it_takes_part_in(visit):
