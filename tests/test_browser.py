@@ -397,8 +397,12 @@ def test_the_window_slides_one_output_at_a_time(visit):
     assert page.page.locator("#play").is_hidden()  # motion is not wanted here
     row, col = CELLS[40]
     page.point("matrix", col, row)
-    page.page.locator("#next").click()  # from where one was
+    page.page.mouse.down()
+    page.page.mouse.up()
+    page.page.locator("#next").click()  # from where one was, and no longer pinned
     assert page.lit()["here"]["output"] == [row + 1]
+    page.point_at("input", 0)
+    assert page.lit()["here"]["input"] == [0]
 
 
 def test_it_plays_where_motion_is_wanted_and_stops(visit):
