@@ -60,6 +60,12 @@ def test_every_equation_of_the_page_is_that_of_python(open_page, layer):
 
 
 @on_layers
+def test_what_a_cell_holds_is_written_as_python_does(open_page, layer):
+    held = cells(tie(layer).entries())
+    assert open_page(drawn(layer)[0]).page.evaluate("inCells.map(marked)") == [mark(each) for each in held.values()]
+
+
+@on_layers
 def test_the_sums_of_the_page_are_the_gradients(open_page, layer):
     page, x, dy = drawn(layer)
     ties = tie(layer)

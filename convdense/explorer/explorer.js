@@ -199,17 +199,19 @@ function say(lines) {
 // Name the pixels; in the window of an output each pixel shows the weights it meets there.
 function meet(row) {
   const numbers = ["dense", "tied"].includes(main.dataset.mode);
-  texts.input.forEach((text, col) => { text.textContent = numbers ? short(data.x[col]) : names.input[col]; });
+  const met = new Set(row === null || numbers ? [] : ofRow[row].map((entry) => entry.col));
+  texts.input.forEach((text, col) => {
+    const name = numbers ? short(data.x[col]) : names.input[col];
+    text.textContent = met.has(col) ? `${marked(row * cols + col)} ${name}` : name;
+    narrow(text, 28);
+  });
   texts.output.forEach((text, r) => { text.textContent = numbers ? short(data.dy[r]) : names.output[r]; narrow(text); });
-  texts.input.forEach((text) => narrow(text, 28));
-  if (row === null || numbers) return;
-  for (const col of new Set(ofRow[row].map((entry) => entry.col))) {
-    if (texts.input[col]) texts.input[col].textContent = `${marked(row * cols + col)} ${names.input[col]}`;
-  }
-  texts.input.forEach((text) => narrow(text, 28));
 }
 
-const marked = (key) => cells.get(key).map((e) => term(e.coefficient, letter(e.weight))).join("").replace(/^\+ /, "").replaceAll(" ", "");
+function marked(key) { // what a cell holds, as Python writes it
+  const terms = cells.get(key).map((e) => term(e.coefficient, letter(e.weight))).join(" ");
+  return terms.replace(/^\+ /, "").replaceAll(" + ", "+").replaceAll("- ", "-");
+}
 
 function narrow(text, width = 32) { // a text of more letters than fit a cell gets smaller ones; digits are narrow
   const n = text.textContent.length;

@@ -133,9 +133,10 @@ def _require_few(ties: TieMap) -> None:
 
 def _is_unicode(text: str) -> bool:
     try:
-        return bool(text.encode()) or True
+        text.encode()
     except UnicodeEncodeError:  # half a pair, as the command line makes of bytes that are no text
         return False
+    return True
 
 
 def _document(title: str, layer: str, ties: TieMap, numbers: dict[str, Any]) -> str:
