@@ -70,7 +70,7 @@ def _sizes(text: str) -> int | tuple[int, ...]:
 
 def _padding(text: str) -> Any:
     """Read 1, 1x2, 0:1x2:3, or a word."""
-    if not text[:1].isdigit():
+    if text[:1].isalpha():
         return text
     try:
         parts = [tuple(int(n) for n in part.split(":")) for part in text.split("x")]

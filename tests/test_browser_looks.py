@@ -244,6 +244,9 @@ def test_what_is_lit_stands_out(open_page, scheme):
         assert page.page.locator(f"#{id}").evaluate("(r) => getComputedStyle(r).stroke") == lit[0]["stroke"]
     window = page.page.evaluate(PATHS, "#input")
     assert {path["on"] for path in window} == {True, False}
+    widths = "(path) => parseFloat(getComputedStyle(path).strokeWidth)"
+    here, lit = (page.page.locator(f"#input path.on{kind}").first for kind in (".here", ":not(.here)"))
+    assert here.evaluate(widths) > lit.evaluate(widths)
     assert {str(p["fill"]) for p in window if p["on"]}.isdisjoint({str(p["fill"]) for p in window if not p["on"]})
     page.key("matrix", "ArrowRight")
     focus = page.page.locator("#matrix").evaluate("(svg) => getComputedStyle(svg).outlineStyle")

@@ -309,7 +309,7 @@ REFUSED = {  # line -> how the one line on stderr begins, after "convdense: "
     f"explain {SMALL} --dilation -1": "dilation: got -1; needs",
     f"explain {SMALL} --dilation 2x3": "kernel: got 2 with dilation 3",
     f"explain {SMALL} --groups 2": "groups: got 2; needs a divisor of the 1 channels of in_shape",
-    f"explain {SMALL} --padding -1": "padding: got '-1'; needs",
+    f"explain {SMALL} --padding -1": "padding: got -1; needs an integer of at least 0",
     f"explain {SMALL} --padding circular": "padding: got 'circular'; needs one of 'valid', 'same', 'same_lower'",
     f"explain {SMALL} --padding 1x2x3": "padding: got (1, 2, 3); needs",
     f"explain {SMALL} --padding 1:2": "padding: got ((1, 2),); needs",
