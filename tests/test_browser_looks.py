@@ -191,6 +191,20 @@ def test_numbers_stand_in_their_cells_and_can_be_read(open_page, layer, mode):
         assert contrast(colour_of(text["fill"]), colour_of(look)) >= 4.5
 
 
+def test_a_number_stands_below_its_letter_and_not_on_it(open_page):
+    page = open_page(drawn(Conv((1, 4, 4), 1, kernel=2))[0]).page
+    page.locator("#modes input[value=tied]").check()
+    lines = """([above, below]) => {
+      const boxes = (parts) => [...document.querySelectorAll(parts)].map((text) => text.getBoundingClientRect());
+      const under = boxes(below);
+      return boxes(above).map((box, n) => [box.y + box.height / 2, under[n].y + under[n].height / 2, under[n].height]);
+    }"""
+    for above, below in (("#letters text", "#numbers text"), ("#kernel text.two", "#kernel .sum")):
+        places = page.evaluate(lines, [above, below])
+        assert places
+        assert all(number - letter > 0.6 * height for letter, number, height in places)
+
+
 def test_pixels_rows_slices_and_channels_are_named_where_they_are(open_page):
     page = open_page(drawn(VOLUME)[0]).page
     rows, cols = tie(VOLUME).shape
