@@ -161,7 +161,7 @@ class TieMap:
         ``block((0, 2), (1, 3))`` is the block of output row 2 of channel 0 and input row 3 of channel 1. The block
         takes the same weight array as the whole.
         """
-        depth, other = (len(k) if is_sequence(k) else 1 for k in (i, j))  # type: ignore[arg-type]
+        depth, other = (len(k) if is_sequence(k) else 1 for k in (i, j))  # type: ignore[arg-type]  # a sequence has a length
         if not 1 <= depth == other <= len(self.axes):
             needs = f"two positions of equal length, at most {len(self.axes)}"
             raise ValueError(complain("i, j", f"{i!r}, {j!r}", needs))

@@ -26,7 +26,7 @@ def tie(layer: Any) -> TieMap:
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool or TieMap
+    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool, TieMap or TiedDense
         A layer of your own joins with ``@tie.register``.
 
     Raises

@@ -758,7 +758,7 @@ def read(module=None, in_shape=(4, 9, 6)):
     return layer_of(conv() if module is None else module, in_shape)
 
 
-def make(module_or_function=nn.Identity(), **options):  # noqa: B008
+def make(module_or_function=nn.Identity(), **options):  # noqa: B008  (never changed)
     return implementation(module_or_function, **options)
 
 

@@ -35,7 +35,7 @@ def shapes(layer, batch=2):
 def reals(layer, dtype, seed=0, scale=1.0, batch=2):
     """Return x, w, b and dy of both signs and of sizes over three decades."""
     rng = np.random.default_rng(seed)
-    part = lambda shape: rng.normal(size=shape) * 10 ** rng.uniform(-2, 1, shape) * scale  # noqa: E731
+    part = lambda shape: rng.normal(size=shape) * 10 ** rng.uniform(-2, 1, shape) * scale  # noqa: E731  (one line)
     kind = np.dtype(dtype).kind
     return tuple((part(s) + (1j * part(s) if kind == "c" else 0)).astype(dtype) for s in shapes(layer, batch))
 
@@ -253,7 +253,7 @@ def fixed(results):
 
 
 def reversed_kernel(layer):
-    turn = lambda w: np.flip(w, tuple(range(2, w.ndim)))  # noqa: E731
+    turn = lambda w: np.flip(w, tuple(range(2, w.ndim)))  # noqa: E731  (one line)
 
     def backward(x, w, dy):
         dx, dw, db = convolve_backward(layer, x, turn(w), dy)
@@ -374,10 +374,10 @@ def test_sizes_count_the_coefficients_without_their_signs():
 def test_with_negative_coefficients_right_is_right_and_wrong_is_wrong():
     rng = np.random.default_rng(9)
     x, w, b, dy = (rng.normal(size=s) for s in shapes(SIGNED, batch=3))
-    forward = lambda x, w, b: TiedDense(SIGNED, w, b).forward(x)  # noqa: E731
-    backward = lambda x, w, dy: TiedDense(SIGNED, w, b).backward(x, dy)  # noqa: E731
-    nearly = lambda x, w, b: forward(x, w, b) * (1 + 2**-52)  # noqa: E731
-    wrong = lambda x, w, b: forward(x, w, b) * 1.5  # noqa: E731
+    forward = lambda x, w, b: TiedDense(SIGNED, w, b).forward(x)  # noqa: E731  (one line)
+    backward = lambda x, w, dy: TiedDense(SIGNED, w, b).backward(x, dy)  # noqa: E731  (one line)
+    nearly = lambda x, w, b: forward(x, w, b) * (1 + 2**-52)  # noqa: E731  (one line)
+    wrong = lambda x, w, b: forward(x, w, b) * 1.5  # noqa: E731  (one line)
     assert check(SIGNED, x, w, b, dy, implementation=(nearly, backward))["y"].verdict == "within rounding"
     assert check(SIGNED, x, w, b, dy, implementation=(wrong, backward))["y"].verdict == "wrong"
 

@@ -101,6 +101,20 @@ def test_numbers_are_short(open_page):
     assert page.evaluate("(all) => all.map(short)", list(SHORT)) == list(SHORT.values())
 
 
+def test_why_a_gradient_is_a_sum_or_none_is_said(open_page):
+    conv = Conv((1, 2), 1, kernel=3, padding=1, stride=2)  # its first weight meets padding alone
+    page = open_page(drawn(conv)[0])
+    said = []
+    for k in range(3):
+        page.point_at("kernel", k)
+        said.append(page.lit()["said"][0])
+    assert said == [
+        "Weight a has 0 copies: it meets padding alone, moves no output, and its gradient is 0.",
+        "Weight b has 1 copy: its gradient comes from that edge alone.",
+        "Weight c has 1 copy: its gradient comes from that edge alone.",
+    ]
+
+
 def test_places_are_named_by_channel_slice_row_and_column(open_page):
     page = open_page(drawn(VOLUME)[0]).page
     names = page.evaluate("[where('input', 0), where('input', 35), where('output', 3)]")

@@ -126,8 +126,8 @@ def report_on(layer, dx):
     """Return a certificate that is true and a report on an implementation with this dx."""
     rng = np.random.default_rng(0)
     x, w, b, dy = (rng.normal(size=s) for s in (layer.in_shape, layer.weight_shape, layer.bias_shape, layer.out_shape))
-    backward = lambda x, w, dy: (dx(convolve_backward(layer, x, w, dy).dx), *convolve_backward(layer, x, w, dy)[1:])  # noqa: E731
-    forward = lambda x, w, b: convolve(layer, x, w, b)  # noqa: E731
+    backward = lambda x, w, dy: (dx(convolve_backward(layer, x, w, dy).dx), *convolve_backward(layer, x, w, dy)[1:])  # noqa: E731  (one line)
+    forward = lambda x, w, b: convolve(layer, x, w, b)  # noqa: E731  (one line)
     return certify(layer), check(layer, x, w, b, dy, implementation=(forward, backward))
 
 

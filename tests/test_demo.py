@@ -74,7 +74,7 @@ def table(said):
     start = next(n for n, line in enumerate(lines) if line.startswith("claim "))
     rules = lines[start + 1]
     edges = [n for n in range(len(rules)) if rules[n] == "-" and (n == 0 or rules[n - 1] == " ")] + [None]
-    cut = lambda line: [line[a:b].strip() for a, b in pairwise(edges)]  # noqa: E731
+    cut = lambda line: [line[a:b].strip() for a, b in pairwise(edges)]  # noqa: E731  (one line)
     rows = {}
     for line in lines[start + 2 :]:
         if not line:

@@ -128,7 +128,7 @@ def test_slips_of_the_bias_are_named():
         (lambda dy: dy, "it is not summed at all"),
         (lambda dy: dy[:1].sum(axis=(0, 2, 3)), "it is that of the first sample"),
     ]:
-        wrong = lambda x, w, dy, db=db: (*cd.convolve_backward(SKEW, x, w, dy)[:2], db(dy))  # noqa: E731
+        wrong = lambda x, w, dy, db=db: (*cd.convolve_backward(SKEW, x, w, dy)[:2], db(dy))  # noqa: E731  (one line)
         assert diagnose(SKEW, (forward(SKEW), wrong))["db"].sentence == words
 
 

@@ -36,7 +36,7 @@ LAYERS = [
 def integers(shape, seed, dtype=np.int64):
     """Return integers of both signs, without 0, exact in every dtype; complex ones have two such parts."""
     rng = np.random.default_rng(seed)
-    draw = lambda: rng.integers(1, 5, shape) * rng.choice([-1, 1], shape)  # noqa: E731
+    draw = lambda: rng.integers(1, 5, shape) * rng.choice([-1, 1], shape)  # noqa: E731  (one line)
     return (draw() + 1j * draw() if np.dtype(dtype).kind == "c" else draw()).astype(dtype)
 
 

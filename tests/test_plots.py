@@ -474,7 +474,7 @@ def test_the_largest_layer_that_can_be_drawn_is_drawn():
 
 
 def test_more_weights_than_can_be_drawn_are_refused(monkeypatch):
-    monkeypatch.setattr("convdense.plots.small.CELLS_LIMIT", 17)
+    monkeypatch.setattr("convdense.plots.grids.CELLS_LIMIT", 17)
     layer = Conv((2, 3, 3), 1, kernel=3)
     with pytest.raises(ValueError, match="needs at most 17"):
         tied(layer, np.zeros(layer.weight_shape))

@@ -95,7 +95,7 @@ def roads(layer, x, w, b, dy):
 
 def disagreements(results):
     """Return which result of which road is not the loops', shape, dtype and every bit."""
-    alike = lambda a, b: a.dtype == b.dtype and np.array_equal(a, b)  # noqa: E731
+    alike = lambda a, b: a.dtype == b.dtype and np.array_equal(a, b)  # noqa: E731  (one line)
     return [
         f"{name} of {road}"
         for road, values in results.items()

@@ -111,7 +111,7 @@ def test_a_transform_method_is_recovered_beyond_its_rounding():
     from scipy.signal import fftconvolve
 
     w = np.array([[1.0, -2, 3], [4, 5, -6]])
-    fft = lambda x: np.stack([fftconvolve(s[0], w[::-1, ::-1], mode="valid")[None] for s in x])  # noqa: E731
+    fft = lambda x: np.stack([fftconvolve(s[0], w[::-1, ::-1], mode="valid")[None] for s in x])  # noqa: E731  (one line)
     found = recover(fft, (1, 7, 9), rounding=1e-12)
     conv = Conv((1, 7, 9), 1, (2, 3))
     assert found

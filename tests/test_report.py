@@ -84,7 +84,7 @@ on_layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 def reals(layer, dtype="float64", seed=0, batch=(2,)):
     rng = np.random.default_rng(seed)
     shapes = (*batch, *layer.in_shape), layer.weight_shape, layer.bias_shape, (*batch, *layer.out_shape)
-    part = lambda shape: rng.normal(size=shape)  # noqa: E731
+    part = lambda shape: rng.normal(size=shape)  # noqa: E731  (one line)
     return tuple((part(s) + (1j * part(s) if np.dtype(dtype).kind == "c" else 0)).astype(dtype) for s in shapes)
 
 
@@ -342,7 +342,7 @@ def test_a_rerun_of_one_sample_stays_one_sample():
 
 def test_what_was_not_given_is_not_judged():
     x, w, b, dy = reals(CONV)
-    judged = lambda *given: [f.name for f in check(CONV, *given).findings]  # noqa: E731
+    judged = lambda *given: [f.name for f in check(CONV, *given).findings]  # noqa: E731  (one line)
     assert judged(x, w) == ["y"]
     assert judged(x, w, b) == ["y"]
     assert judged(x, w, None, dy) == ["y", "dx", "dw"]

@@ -104,13 +104,15 @@ function inNumbers(k) { // with the input and the upstream gradient of this page
 function summed(ks) { // why a gradient is a sum
   const most = Math.max(...ks.map((k) => ofWeight[k].length));
   if (most === 0) return "it meets padding alone, moves no output, and its gradient is 0.";
-  if (most === 1) return "its gradient is that of this edge.";
+  if (most === 1) return "its gradient comes from that edge alone.";
   const who = ks.length > 1 ? "one of them" : "it";
   return `nudge ${who}, and an output moves at every copy; the cost feels them all, so its gradient is the sum over the copies.`;
 }
 
+const inGradients = () => ["dense", "tied"].includes(main.dataset.mode);
+
 function tells(kind, n) { // sentences, and equations marked by an array
-  const numbers = ["dense", "tied"].includes(main.dataset.mode);
+  const numbers = inGradients();
   const ofWeights = (ks) => ks.flatMap((k) => [[toWeight(k)], ...(numbers && ofWeight[k].length ? inNumbers(k).map((line) => [line]) : [])]);
   const edges = (found) => times(new Set(found.map((e) => e.row * cols + e.col)).size, "edge"); // where taps meet, one
   if (kind === "output") return [`${o(n)}${where(kind, n)} reads ${edges(ofRow[n])}: its window.`, [forward(n)]];
@@ -126,7 +128,7 @@ function tells(kind, n) { // sentences, and equations marked by an array
     const lost = `${i(col)} ${slope(o(row))}${numbers ? ` = ${written(edge(row, col))}` : ""}`;
     return [`No edge ${between}: it is held at zero.`, `An ordinary dense layer would give it the gradient ${lost}; the mask drops it.`, [forward(row)]];
   }
-  const holds = own.map((e) => term(e.coefficient, letter(e.weight))).join(" ").replace(/^\+ /, "");
+  const holds = total(own.map((e) => term(e.coefficient, letter(e.weight))));
   const meet = own.length > 1 ? " (taps meet here)" : "";
   return [
     `The edge ${between} holds ${holds}${meet}.`,
@@ -198,7 +200,7 @@ function say(lines) {
 
 // Name the pixels; in the window of an output each pixel shows the weights it meets there.
 function meet(row) {
-  const numbers = ["dense", "tied"].includes(main.dataset.mode);
+  const numbers = inGradients();
   const met = new Set(row === null || numbers ? [] : ofRow[row].map((entry) => entry.col));
   texts.input.forEach((text, col) => {
     const name = numbers ? short(data.x[col]) : names.input[col];
@@ -348,17 +350,17 @@ function moved(kind, n, event) { // where a key leads, or null if it leads nowhe
 function pressed(kind, event) {
   if (event.altKey) return; // the browser's own: back, forward
   const n = at?.kind === kind ? at.n : kind === "matrix" ? inCells[0] ?? 0 : 0;
-  if (event.key === "Enter") { pinned = !pinned; pick(kind, n); }
+  if (event.key === "Enter") { pinned = !pinned; stop(); pick(kind, n); }
   else {
     const to = moved(kind, n, event);
     if (to === null) return;
     pick(kind, to);
-    seen(to);
+    seen();
   }
   event.preventDefault();
 }
 
-function seen(n) { // scroll a cell of the zoomed matrix into view
+function seen() { // scroll a cell of the zoomed matrix into view
   const above = find("above"), covers = getComputedStyle(above).position === "sticky";
   document.documentElement.style.scrollPaddingTop = covers ? `${above.offsetHeight}px` : "";
   if (at.kind === "matrix") find("cursor").scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -82,7 +82,7 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, TieMap, TiedDense, or anything `tie` knows
+    layer : anything `tie` knows
         A TiedDense shows the values of its weights too.
     x, dy : arrays of one sample, or None
         Input and upstream gradient of the gradients shown; None: integers from -3 to 3, always the same.
@@ -107,8 +107,6 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
     >>> explore(Conv((1, 5, 5), out_channels=1, kernel=3)).html.count("<svg")
     4
     """
-    w = layer.w if isinstance(layer, TiedDense) else None
-    layer = layer.layer if isinstance(layer, TiedDense) else layer
     ties = tie(layer)
     _require_few(ties)
     if title is not None and not isinstance(title, str):
@@ -116,10 +114,11 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
     if title is not None and not _is_unicode(title):
         raise ValueError(complain("title", ascii(title), "text that UTF-8 can write"))
     x, dy = sample_of(x, dy, ties.in_shape, ties.out_shape, "explore")
-    w = None if w is None else one_sample(w, "w", ties.weight_shape, "explore")
+    w = one_sample(layer.w, "w", ties.weight_shape, "explore") if isinstance(layer, TiedDense) else None
     numbers = {k: None if v is None else v.ravel().tolist() for k, v in (("x", x), ("dy", dy), ("w", w))}
-    name = repr(layer) if title is None else title
-    return Page(name, _document(name, "it" if title is None else repr(layer), ties, numbers))
+    own = repr(layer.layer if isinstance(layer, TiedDense) else layer)
+    name = own if title is None else title
+    return Page(name, _document(name, "it" if title is None else own, ties, numbers))
 
 
 def _require_few(ties: TieMap) -> None:

@@ -9,13 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from convdense.arguments import Array, Sizes, complain, position
+from convdense.arguments import Array, Sizes, position
 from convdense.cells import Held, cells, fill, mark
 from convdense.geometry import Windowed
 from convdense.labels import letter, numbered, term, total
 from convdense.layers import TiedDense
 from convdense.palette import MASKED, colour
-from convdense.plots.grids import BELOW, CELLS_LIMIT, NAMES, bare, by_weight, grid, number, paint, real, require_few
+from convdense.plots.grids import (
+    bare,
+    by_weight,
+    grid,
+    number,
+    of_matrix,
+    paint,
+    real,
+    require_few,
+    require_few_weights,
+)
 from convdense.plots.marks import outline, pale, surround
 from convdense.plots.placing import HIGHEST, LARGEST_CELL, LETTER, LINE, WIDEST, Panel, arrange
 from convdense.samples import one_sample
@@ -58,7 +68,8 @@ def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
     """
     ties = tie(layer)
     row = int(np.ravel_multi_index(position(output, "output", ties.out_shape), ties.out_shape))
-    _require_small(ties)
+    require_few(ties)
+    require_few_weights(ties)
     x = None if x is None else one_sample(x, "x", ties.in_shape, "draw").ravel()
     held = cells(ties.entries())
     window = {col: entries for (r, col), entries in held.items() if r == row}
@@ -77,14 +88,6 @@ def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
     return figure
 
 
-def _require_small(ties: TieMap) -> None:
-    require_few(ties)
-    if ties.n_weights > CELLS_LIMIT:
-        needs = f"at most {CELLS_LIMIT:,} to be drawn one by one"
-        do = "draw a smaller layer of the same kind"
-        raise ValueError(complain("layer", f"{ties.n_weights:,} weights", needs, do))
-
-
 def _panels(layer: Any, ties: TieMap, row: int, window: Mapping[int, Held]) -> list[list[Panel]]:
     """Return the pictures: beside each other where there is room for the first three, below each other where not."""
     sheets = [sheet(shape) for shape in (ties.in_shape, ties.weight_shape, ties.out_shape)]
@@ -96,10 +99,8 @@ def _panels(layer: Any, ties: TieMap, row: int, window: Mapping[int, Held]) -> l
         for laid, title, sign in zip(sheets, titles, signs, strict=True)
     ]
     lines = [first] if sum(p.before + p.width for p in first) <= WIDEST else [[panel] for panel in first]
-    rows, cols = ties.shape
     title = f"↓ the matrix: row o{row + 1} is this window, laid flat"
-    flat = min(LARGEST_CELL, WIDEST / cols, HIGHEST / rows)
-    return [*lines, [Panel(rows, cols, title, "", flat, left=NAMES, below=BELOW, above=len(ties.in_shape) - 1)]]
+    return [*lines, [of_matrix(ties, title)]]
 
 
 def _reads(layer: Any, row: int, window: Mapping[int, Held]) -> str:

@@ -67,7 +67,7 @@ def animate(layer: Any, x: Any = None, dy: Any = None) -> Animation:
 
     Parameters
     ----------
-    layer : anything `tie` knows, or a TiedDense
+    layer : anything `tie` knows
     x, dy : arrays of one sample, or None
         Input and upstream gradient; None: integers from -3 to 3, always the same.
 
@@ -106,7 +106,7 @@ def _few_colours(image: Image.Image) -> Image.Image:
     """Return the image in its most frequent colours: flat ones stay as they are, the edges of letters may not."""
     counted = sorted(image.getcolors(1 << 24) or [], reverse=True)
     palette = Image.new("P", (1, 1))
-    palette.putpalette([part for _, look in counted[:COLOURS] for part in look])  # type: ignore[attr-defined]
+    palette.putpalette([part for _, look in counted[:COLOURS] for part in look])  # type: ignore[attr-defined]  # its stub knows pixels as numbers alone
     return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 

@@ -42,7 +42,7 @@ def density(layer: Any) -> Figure:
 
     Parameters
     ----------
-    layer : anything `tie` knows, or a TiedDense
+    layer : anything `tie` knows
 
     Returns
     -------
@@ -56,7 +56,7 @@ def density(layer: Any) -> Figure:
     >>> figure.axes[-1].get_xlabel()
     'entries per bin of 392 x 392 cells; grey: none'
     """
-    layer = layer.layer if isinstance(layer, TiedDense) else layer
+    layer = layer.layer if isinstance(layer, TiedDense) else layer  # its name is shown, its values are not
     ties = tie(layer)
     bins, places = binned(ties, BINS), _places(ties)
     size = _size(bins.counts.shape, BINS, ties.shape)
@@ -151,7 +151,7 @@ def _name_colours(bar: Any, bins: Bins) -> None:
 
 def _name_blocks(set_ticks: Callable[[list[float], list[str]], Any], kind: str, shape: tuple[int, ...]) -> str:
     """Write numbers along a side at some of its largest blocks, and return what these are."""
-    first = next((i for i, n in enumerate(shape) if n > 1), len(shape) - 1)
+    first = _outermost(shape)
     n, size = shape[first], prod(shape[first + 1 :])
     shown = range(0, n, -(-n // NAMES))
     set_ticks([(k + 0.5) * size for k in shown], [f"{k + 1:,}" for k in shown])
@@ -177,8 +177,13 @@ def _places(ties: TieMap) -> list[tuple[range, range]]:
 
 def _border(shape: tuple[int, ...]) -> int:
     """Return the first position of the block in the middle, among the largest blocks."""
-    first = next((i for i, n in enumerate(shape) if n > 1), len(shape) - 1)
+    first = _outermost(shape)
     return shape[first] // 2 * prod(shape[first + 1 :])
+
+
+def _outermost(shape: tuple[int, ...]) -> int:
+    """Return the axis of the largest blocks: the first that has several."""
+    return next((i for i, n in enumerate(shape) if n > 1), len(shape) - 1)
 
 
 def _around(at: int, side: int, n: int) -> range:

@@ -17,20 +17,19 @@ from convdense.geometry import Linear
 from convdense.layers import Dense, TiedDense
 from convdense.palette import COLOURS
 from convdense.plots.grids import (
-    BELOW,
-    NAMES,
     bare,
     blank,
     cell_size,
     diverging,
     grid,
     number,
+    of_matrix,
     paint,
     real,
     require_few,
 )
 from convdense.plots.marks import hatch, ruled, surround
-from convdense.plots.placing import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
+from convdense.plots.placing import Panel, arrange, wrapped
 from convdense.tiemap import TieMap
 from convdense.ties import tie
 
@@ -173,13 +172,11 @@ def _apart(sides: Sequence[Side], kinds: Mapping[Cell, Kind]) -> tuple[Array, di
 
 def _panels(ties: TieMap, biased: bool) -> list[Panel]:
     """Return three matrices, each with its bias beside it if there is one."""
-    rows, cols = ties.shape
-    cell = min(LARGEST_CELL, 0.85 * WIDEST / cols, HIGHEST / rows)
     panels = []
     for title, sign in (("expected", ""), ("found", " "), ("where they differ", " ")):
-        panels.append(Panel(rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=len(ties.in_shape) - 1))
+        panels.append(of_matrix(ties, title, sign, share=0.85))
         if biased:
-            panels.append(Panel(rows, 1, "bias", "", cell, WIDE))
+            panels.append(Panel(ties.shape[0], 1, "bias", "", panels[-1].cell, WIDE))
     return panels
 
 

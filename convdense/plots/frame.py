@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from convdense.arguments import Array, complain, position
 from convdense.cells import cells, fill, mark
 from convdense.labels import letter
-from convdense.layers import TiedDense
 from convdense.palette import MASKED, colour
 from convdense.plots.grids import bare, by_weight, grid, number, paint
 from convdense.plots.marks import surround
@@ -47,7 +46,7 @@ def frame(layer: Any, r: int | Sequence[int], x: Any = None, dy: Any = None) -> 
 
     Parameters
     ----------
-    layer : anything `tie` knows, or a TiedDense
+    layer : anything `tie` knows
     r : int or sequence of int
         The output, flattened or as (channel, *position).
     x, dy : arrays of one sample, or None
@@ -77,7 +76,7 @@ def frame(layer: Any, r: int | Sequence[int], x: Any = None, dy: Any = None) -> 
 
 def sampled(layer: Any, x: Any, dy: Any) -> Sample:
     """Return a layer, small enough to be read, with its numbers."""
-    ties = tie(layer.layer if isinstance(layer, TiedDense) else layer)
+    ties = tie(layer)
     rows, cols = ties.shape
     if _edge(ties) < LEAST_EDGE or ties.n_weights > WIDTH or _arranged(ties)[0] < LEAST:
         got = f"{ties.n_weights:,} weights in a matrix of {rows:,} x {cols:,}"

@@ -27,6 +27,13 @@ def alone(panel: Panel) -> Axes:
     return ax
 
 
+def of_matrix(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> Panel:
+    """Return the panel of a matrix with room for its names, at most `share` of a line wide."""
+    rows, cols = ties.shape
+    cell = min(LARGEST_CELL, share * WIDEST / cols, HIGHEST / rows)
+    return Panel(rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=len(blocks(ties.in_shape)))
+
+
 def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -> Axes:
     """Return Axes for so many cells, `wide` times as wide as high, without ticks."""
     ax = alone(Panel(rows, cols, title, wide=wide)) if ax is None else ax
@@ -41,8 +48,7 @@ def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
     """Return Axes for a matrix: output and input pixels named, and lines where a row of them ends."""
     require_few(ties)
     rows, cols = ties.shape
-    named = Panel(rows, cols, title, left=NAMES, below=BELOW, above=len(ties.in_shape) - 1)
-    ax = bare(alone(named) if ax is None else ax, title, rows, cols)
+    ax = bare(alone(of_matrix(ties, title)) if ax is None else ax, title, rows, cols)
     cell, _ = cell_size(ax, rows, cols)
     if cell >= NAMES_FROM:
         size = min(8.0, 0.8 * cell)
@@ -70,6 +76,14 @@ def require_few(ties: TieMap) -> None:
     if max(ties.n_entries, ties.n_weights) > 10 * CELLS_LIMIT:
         got = f"{ties.n_entries:,} entries of {ties.n_weights:,} weights"
         raise ValueError(complain("layer", got, f"at most {10 * CELLS_LIMIT:,} to be written one by one", do))
+
+
+def require_few_weights(ties: TieMap) -> None:
+    """Refuse a layer of too many weights to be drawn one by one."""
+    if ties.n_weights > CELLS_LIMIT:
+        needs = f"at most {CELLS_LIMIT:,} to be drawn one by one"
+        do = "draw a smaller layer of the same kind"
+        raise ValueError(complain("layer", f"{ties.n_weights:,} weights", needs, do))
 
 
 def groups(shape: Sequence[int], cell: float) -> dict[float, str]:

@@ -6,12 +6,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from convdense.arguments import Array, complain
+from convdense.arguments import Array
 from convdense.cells import cells, mark
 from convdense.labels import letter
 from convdense.layers import TiedDense
 from convdense.palette import colour
-from convdense.plots.grids import CELLS_LIMIT, bare, blank, by_weight, diverging, grid, number, paint, real, wide
+from convdense.plots.grids import (
+    bare,
+    blank,
+    by_weight,
+    diverging,
+    grid,
+    number,
+    paint,
+    real,
+    require_few_weights,
+    wide,
+)
 from convdense.ties import tie
 
 WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where nobody says how large it is
@@ -164,11 +175,7 @@ def weights(layer: Any, values: Array, ax: Axes | None, title: str, said: list[s
     """Draw a number per weight in the weight's colour: its letter, and below it the number within what is said."""
     ties = tie(layer)
     values = real(values, "values", ties.weight_shape, layer)
-    if ties.n_weights > CELLS_LIMIT:
-        needs = f"at most {CELLS_LIMIT:,} to be drawn one by one"
-        raise ValueError(
-            complain("layer", f"{ties.n_weights:,} weights", needs, "draw a smaller layer of the same kind")
-        )
+    require_few_weights(ties)
     table = values.reshape(-1, ties.weight_shape[-1])  # (all but the last axis, the last)
     ax = bare(ax, title, *table.shape, WIDE if ax is None else wide(ax, *table.shape))
     looks = np.array([to_rgb(colour(k)) for k in range(table.size)]).reshape(*table.shape, 3)

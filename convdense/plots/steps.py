@@ -10,8 +10,8 @@ from convdense.direct_fast import convolve_backward
 from convdense.entries import scaled
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers import TiedDense
-from convdense.plots.grids import BELOW, NAMES, bare, diverging, number, paint, require_few, wide
-from convdense.plots.placing import HIGHEST, LARGEST_CELL, LETTER, WIDEST, Panel, arrange, wrapped
+from convdense.plots.grids import bare, diverging, number, of_matrix, paint, require_few, wide
+from convdense.plots.placing import HIGHEST, LETTER, WIDEST, Panel, arrange, wrapped
 from convdense.plots.small import copied, gradient, weights
 
 HIGH = 0.55  # inches: a weight
@@ -48,7 +48,8 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
     steps = layer.gradient_steps(x, dy)
     direct = isinstance(layer.layer, (Windowed, ConvTranspose))
     sums = _sums(layer, steps.masked)
-    figure, axes = arrange(_panels(layer, sums, direct))
+    lines = _panels(layer, sums, direct)
+    figure, axes = arrange(lines)
     gradient(layer, steps.dense, masked=False, ax=axes[0])
     gradient(layer, steps.masked, masked=True, ax=axes[1])
     weights(layer, steps.tied, axes[2], SUM, sums)
@@ -56,7 +57,7 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
         expected = convolve_backward(layer.layer, x, layer.w, dy).dw
         weights(layer, expected, axes[3], "the direct convolution's")
         _difference(axes[4], steps.tied - expected, check(layer.layer, x, layer.w, None, dy)["dw"].verdict)
-    if axes[0].get_position().y0 > axes[1].get_position().y1:
+    if len(lines) == 3:  # the second matrix stands below the first
         axes[1].set_title("↓ " + axes[1].get_title(), fontsize=10)
     return figure
 
@@ -64,9 +65,7 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
 def _panels(layer: TiedDense, sums: list[str], direct: bool) -> list[list[Panel]]:
     """Return the pictures: the matrices beside each other where there is room, the gradients of the weights below."""
     require_few(layer.ties)
-    rows, cols = layer.ties.shape
-    cell = min(LARGEST_CELL, WIDEST / cols, HIGHEST / rows)
-    dense = Panel(rows, cols, DENSE, "", cell, left=NAMES, below=BELOW, above=len(layer.in_shape) - 1)
+    dense = of_matrix(layer.ties, DENSE)
     above = wrapped([dense, dense._replace(sign="→")])
     above = [[panel._replace(sign="") for panel in line] for line in above] if len(above) > 1 else above
     width = layer.weight_shape[-1]
