@@ -1,7 +1,11 @@
 """Imports only go down: every import of every module is read, those inside functions too. Modules stay short."""
 
 import ast
+import re
+import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 
@@ -175,6 +179,26 @@ def misplaced(module, source, package=False):
     return complaints
 
 
+def declared():
+    """Return the packages that pyproject.toml declares, those of its extras too, in lower case."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    return {re.match(r"[\w-]+", requirement)[0].lower() for requirement in requirements}
+
+
+def undeclared(module, source, package=False):
+    """Return a complaint for each import of a package that pyproject.toml does not declare."""
+    installed, complaints = packages_distributions(), []
+    for name, line, _ in imports(module, source, package):
+        top = name.partition(".")[0]
+        if top == "convdense" or top in sys.stdlib_module_names:
+            continue
+        packages = {package.lower() for package in installed.get(top, [top])}
+        if not packages & declared():
+            complaints.append(f"{module}, line {line}: imports {top}; declare {' or '.join(sorted(packages))}")
+    return complaints
+
+
 def too_long(module, source):
     """Return a complaint for a module, and for each function (its docstring aside), over the limit."""
     n = len(source.splitlines())
@@ -209,6 +233,11 @@ def test_the_independent_road_shares_only_the_geometry(module):
 @on_all_modules
 def test_frameworks_and_slow_imports_stay_where_they_are_needed(module):
     assert misplaced(module, SOURCES[module], module in PACKAGES) == []
+
+
+@on_all_modules
+def test_what_is_imported_is_declared(module):
+    assert undeclared(module, SOURCES[module], module in PACKAGES) == []
 
 
 @on_all_modules
@@ -348,6 +377,13 @@ def test_a_slow_import_that_everybody_pays_for_is_seen(statement):
     assert misplaced("layers", f"if TYPE_CHECKING:\n    {indented}") == []
     assert len(misplaced("layers", f"if TYPE_CHECKING:\n    pass\nelse:\n    {indented}")) == 1
     assert misplaced("layers", "import scipy.sparse as sp") == []
+
+
+def test_an_undeclared_import_is_seen():
+    assert undeclared("m", "import math\nfrom PIL import Image\nfrom . import axis") == []
+    assert undeclared("m", HIDDEN.format("from yaml_of_nobody import load")) == [
+        "m, line 4: imports yaml_of_nobody; declare yaml_of_nobody"
+    ]
 
 
 def test_a_long_module_or_function_is_seen():
