@@ -25,6 +25,17 @@ def complain(name: str, got: object, needs: str, do: str = "") -> str:
     return f"{name}: got {got}; needs {needs}" + (f"; {do}" if do else "")
 
 
+def install(extra: str) -> str:
+    """Return what to do where an optional package is missing; the one place that knows how convdense is installed.
+
+    Examples
+    --------
+    >>> install("torch")
+    "run pip install '.[torch]' in a clone of convdense"
+    """
+    return f"run pip install '.[{extra}]' in a clone of convdense"
+
+
 def is_integer(value: object) -> bool:
     """Tell whether value is an integer in Python's or NumPy's sense; True and False are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -21,7 +21,7 @@ from convdense.training import train
 try:
     from sklearn.datasets import load_digits
 except ImportError:
-    sys.exit("This example needs scikit-learn for its digits: pip install 'convdense[examples]'")
+    sys.exit("This example needs scikit-learn for its digits: pip install '.[examples]' in a clone of convdense")
 
 digits = load_digits()  # 1,797 digits of 8 x 8 pixels, offline
 x, labels = digits.images[:, None] / 16, digits.target

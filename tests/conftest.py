@@ -130,7 +130,7 @@ def browser():
         sync_playwright = None
     if sync_playwright is None or BROWSER is None:
         missing = pytest.fail if os.environ.get("CONVDENSE_BROWSER") == "required" else pytest.skip
-        missing("no browser: install Chromium, and pip install 'convdense[browser]'")
+        missing("no browser: install Chromium, and pip install '.[browser]'")
     with sync_playwright() as tools:
         chrome = tools.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])  # CI runs as root
         yield chrome

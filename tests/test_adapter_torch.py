@@ -911,7 +911,8 @@ def test_every_complaint_is_met(module, monkeypatch):
 
 BLOCKED = "import sys; sys.modules['torch'] = None; "
 WITHOUT = (
-    "ImportError: torch: got no module of this name; needs PyTorch 2.0 or newer; run pip install 'convdense[torch]'"
+    "ImportError: torch: got no module of this name; needs PyTorch 2.0 or newer; "
+    "run pip install '.[torch]' in a clone of convdense"
 )
 
 

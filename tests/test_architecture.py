@@ -4,8 +4,10 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +81,7 @@ FLOORS = {
 FRAMEWORKS = ("torch", "jax", "onnx", "sklearn")  # in adapters only
 SLOW = ("matplotlib", "tqdm", "scipy.sparse.linalg")  # inside functions, for type checkers, or in plots
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 40
+INSTALLED = packages_distributions()  # {name to import: the packages that have it}
 LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -179,21 +182,22 @@ def misplaced(module, source, package=False):
     return complaints
 
 
+@cache
 def declared():
     """Return the packages that pyproject.toml declares, those of its extras too, in lower case."""
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    requirements = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    requirements = chain(project["dependencies"], *project["optional-dependencies"].values())
     return {re.match(r"[\w-]+", requirement)[0].lower() for requirement in requirements}
 
 
 def undeclared(module, source, package=False):
     """Return a complaint for each import of a package that pyproject.toml does not declare."""
-    installed, complaints = packages_distributions(), []
+    complaints = []
     for name, line, _ in imports(module, source, package):
         top = name.partition(".")[0]
         if top == "convdense" or top in sys.stdlib_module_names:
             continue
-        packages = {package.lower() for package in installed.get(top, [top])}
+        packages = {package.lower() for package in INSTALLED.get(top, [top])}
         if not packages & declared():
             complaints.append(f"{module}, line {line}: imports {top}; declare {' or '.join(sorted(packages))}")
     return complaints

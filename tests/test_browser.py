@@ -533,7 +533,7 @@ def test_in_the_frame_of_a_notebook_it_answers_and_reaches_nothing(browser, tmp_
 
 def serious(page):
     """Return what axe-core finds that is serious."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install 'convdense[browser]'")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install '.[browser]'")
     found = axe.Axe().run(page).response["violations"]
     return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
 

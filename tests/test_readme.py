@@ -59,5 +59,17 @@ def test_pictures_and_files_the_readme_names_exist():
     assert [link for link in links if not (README.parent / link).exists()] == []
 
 
+UNPUBLISHED = re.compile(r"pip install (-\S+ )*['\"]?convdense\b")
+
+
+def test_nobody_is_told_to_install_a_package_that_is_not_published():
+    folder = README.parent
+    files = [README, *(p for name in ("convdense", "examples", "tests") for p in (folder / name).rglob("*.py"))]
+    assert [str(p) for p in files if UNPUBLISHED.search(p.read_text(encoding="utf-8"))] == []
+    published = "convdense" + "[torch]"  # in two halves, so that this file does not say it
+    assert UNPUBLISHED.search(f"pip install '{published}'")
+    assert not UNPUBLISHED.search("pip install '.[torch]' in a clone of convdense")
+
+
 if __name__ == "__main__":
     README.write_text(as_run(README.read_text(encoding="utf-8")), encoding="utf-8")

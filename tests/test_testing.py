@@ -434,7 +434,7 @@ def test_without_pytest_one_line_says_how_to_get_it(monkeypatch):
         parametrize_with_conv_checks(Direct)
     assert str(refusal.value) == (
         "pytest: got no module of this name; needs pytest 8 or newer; "
-        "run pip install 'convdense[test]', or use conv_checks, which needs none"
+        "run pip install '.[test]' in a clone of convdense, or use conv_checks, which needs none"
     )
     assert failures(conv_checks(Direct, kinds="local")) == {}
 

@@ -1,13 +1,13 @@
 """PyTorch itself, or one line that says how to get it: the other modules take it from here."""
 
-from convdense.arguments import complain
+from convdense.arguments import complain, install
 
 try:
     import torch
 except ModuleNotFoundError as error:
     if error.name != "torch":  # it is there, but broken: its own words say more
         raise
-    do = "run pip install 'convdense[torch]'"
-    raise ImportError(complain("torch", "no module of this name", "PyTorch 2.0 or newer", do)) from None
+    needs = "PyTorch 2.0 or newer"
+    raise ImportError(complain("torch", "no module of this name", needs, install("torch"))) from None
 
 __all__ = ["torch"]

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 from unittest import SkipTest
 
-from convdense.arguments import choice, complain
+from convdense.arguments import choice, complain, install
 from convdense.checks.precision import sound
 from convdense.checks.report import Finding
 from convdense.geometry import Pool
@@ -196,7 +196,7 @@ def parametrize_with_conv_checks(
     try:
         import pytest  # noqa: PLC0415  (only those who use it need it)
     except ImportError:
-        do = "run pip install 'convdense[test]', or use conv_checks, which needs none"
+        do = f"{install('test')}, or use conv_checks, which needs none"
         raise ImportError(complain("pytest", "no module of this name", "pytest 8 or newer", do)) from None
     checks = {check.name: check for check in conv_checks(make, kinds=kinds, dtype=dtype)}
     expected = {} if expected_failed_checks is None else dict(expected_failed_checks)
