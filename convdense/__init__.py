@@ -3,13 +3,10 @@
 import typing as _typing
 from importlib import import_module as _import_module
 
-from convdense.activations import LeakyReLU, ReLU
-from convdense.batch_norm import batch_norm
-from convdense.build import Residual, network
-from convdense.checks import Certificate, Report, certify, check
-from convdense.direct_fast import convolve, convolve_backward
-from convdense.equations import equations
-from convdense.flatten import Flatten
+from convdense._util.version import __version__ as __version__
+from convdense.certificates import Certificate, certify
+from convdense.checks import Report, check
+from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import (
     AvgPool,
     Conv,
@@ -21,18 +18,26 @@ from convdense.geometry import (
     MinPool,
     SumPool,
 )
-from convdense.layers import Dense, TiedDense
-from convdense.matrices import conv_matrix
-from convdense.networks import Network
-from convdense.pooling import dense_pool
-from convdense.tiemap import TieMap
-from convdense.ties import tie
+from convdense.layers._batch_norm import batch_norm
+from convdense.layers.activations import LeakyReLU, ReLU
+from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.flatten import Flatten
+from convdense.layers.pooling import dense_pool
+from convdense.networks.builder import Residual, network
+from convdense.networks.network import Network
+from convdense.structure._conv_matrix import conv_matrix
+from convdense.structure._equations import equations
+from convdense.structure._tie import tie
+from convdense.structure.tie_map import TieMap
 
 if _typing.TYPE_CHECKING:
-    from convdense.checks.diagnose import diagnose
-    from convdense.checks.recover import recover
+    from convdense.diagnosis._diagnose import diagnose
+    from convdense.recovery._recover import recover
 
-_LATER = {"diagnose": "convdense.checks.diagnose", "recover": "convdense.checks.recover"}  # 15 ms that few ask for
+_LATER = {
+    "diagnose": "convdense.diagnosis._diagnose",
+    "recover": "convdense.recovery._recover",
+}  # 15 ms that few ask for
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -47,7 +52,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
 
 
-__version__ = "0.1.0"
 __all__ = [
     "AvgPool",
     "Certificate",

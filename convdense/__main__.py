@@ -2,7 +2,7 @@
 
 import sys
 
-from convdense.cli import main
+from convdense.cli._main import main
 
 if __name__ == "__main__":
     sys.exit(main())

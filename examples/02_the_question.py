@@ -12,7 +12,7 @@ import numpy as np
 
 import convdense as cd
 from convdense import plots
-from convdense.checks import question
+from convdense.claims import student_question
 
 first = cd.Conv((1, 3, 3), out_channels=1, kernel=2)
 second = cd.Conv((1, 2, 2), out_channels=1, kernel=2)
@@ -28,7 +28,7 @@ print(cd.equations(second, input="o", weight="v", output="z", bias=None))
 # other twelve belong to edges that do not exist.
 
 # %%
-right, crossed = question.products()
+right, crossed = student_question.products()
 print("right:  ", right)
 print("crossed:", crossed)
 
@@ -37,8 +37,8 @@ print("crossed:", crossed)
 # derivative, with no step size and no tolerance.
 
 # %%
-case = question.example()
-truth = question.central_difference(case, "w")
+case = student_question.example()
+truth = student_question.central_difference(case, "w")
 
 layer1, layer2 = cd.TiedDense(first, case.w), cd.TiedDense(second, case.v)  # two ordinary dense layers, tied and masked
 o = layer1.forward(case.i)
@@ -49,7 +49,7 @@ steps = layer1.gradient_steps(case.i, do)
 
 print("central difference", truth.ravel())
 print("dense backprop    ", steps.tied.ravel())
-print("as written        ", question.as_written(case).ravel())
+print("as written        ", student_question.as_written(case).ravel())
 
 # %% [markdown]
 # And this is where the four products are: the dense gradient has 36 entries, the mask keeps 16, and tying adds
@@ -62,5 +62,5 @@ plots.gradient_steps(layer1, case.i, do).savefig(pictures / "gradient_steps.png"
 
 assert (steps.dense.size, cd.tie(first).mask().nnz, steps.tied.size) == (36, 16, 4)
 assert np.array_equal(steps.tied, truth)
-assert np.array_equal(back.dw, question.central_difference(case, "v"))
-assert not np.array_equal(question.as_written(case), truth)
+assert np.array_equal(back.dw, student_question.central_difference(case, "v"))
+assert not np.array_equal(student_question.as_written(case), truth)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 import convdense as cd
 from convdense import plots
-from convdense.checks.toeplitz import block_circulant, block_toeplitz
+from convdense.claims.toeplitz import block_circulant, block_toeplitz
 
 conv = cd.Conv((1, 4, 5), out_channels=1, kernel=(3, 2), padding=((1, 1), (0, 1)))
 ties = cd.tie(conv)

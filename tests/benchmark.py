@@ -25,9 +25,9 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 import convdense as cd
-from convdense.fixed import Fixed
-from convdense.tables import aligned
-from convdense.training import train
+from convdense.display.text_tables import aligned
+from convdense.layers.constant import Fixed
+from convdense.training.loop import train
 
 REPEATS = 7
 SHORTEST = 5e-3  # seconds: what is shorter is repeated within one measurement

@@ -11,9 +11,9 @@ from math import ceil, log2
 
 import pytest
 
-from convdense.arguments import complain
-from convdense.checks import claims
-from convdense.tables import aligned
+from convdense._util.arguments import complain
+from convdense.claims import claims
+from convdense.display.text_tables import aligned
 from tests.benchmark import BROWSER
 from tests.pages import Explored
 

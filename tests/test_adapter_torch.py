@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 import convdense as cd
-from convdense.checks.report import CHANGED, EQUAL, WRONG
+from convdense.verdicts.findings import CHANGED, EQUAL, WRONG
 
 torch = pytest.importorskip("torch", reason="PyTorch, which this adapter is for, is not installed")
 
-from convdense.adapters import found_torch, model_report, torch_calls, torch_layers  # noqa: E402  (after the skip)
+from convdense.adapters import (  # noqa: E402  (after the skip)
+    import_torch,
+    model_report,
+    torch_geometry,
+    torch_implementation,
+)
 from convdense.adapters import torch as adapter  # noqa: E402  (after the skip)
 from convdense.adapters.torch import (  # noqa: E402  (after the skip)
     ModelReport,
@@ -886,7 +891,7 @@ def test_weights_for_a_pool_are_refused():
         run_pool(X, W)
 
 
-@pytest.mark.parametrize("module", [torch_layers, torch_calls, adapter])
+@pytest.mark.parametrize("module", [torch_geometry, torch_implementation, adapter])
 def test_every_complaint_is_met(module, monkeypatch):
     """No call of `complain` in these modules is without a row above."""
     source = Path(module.__file__).read_text(encoding="utf-8")
@@ -922,7 +927,7 @@ def python(code):
 
 def test_without_pytorch_one_line_says_what_to_install():
     code = "try:\n    import convdense.adapters.{}\nexcept ImportError as e:\n    print('ImportError:', e)\n"
-    loop = "".join(code.format(name) for name in ("torch", "torch_calls", "torch_layers", "found_torch"))
+    loop = "".join(code.format(name) for name in ("torch", "torch_implementation", "torch_geometry", "import_torch"))
     found = python(f"{BLOCKED}\nimport convdense\n{loop}")
     assert (found.stdout.splitlines(), found.stderr) == ([WITHOUT] * 4, "")
 
@@ -941,7 +946,7 @@ def test_without_pytorch_the_doctests_are_skipped():
 
 def test_the_report_needs_no_pytorch():
     assert "torch" not in vars(model_report)
-    assert found_torch.torch is torch
+    assert import_torch.torch is torch
 
 
 # On a GPU

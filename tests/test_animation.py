@@ -13,13 +13,13 @@ from PIL import Image
 
 import convdense as cd
 from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, tie
+from convdense.display.example_sample import one_sample, sample_of
+from convdense.display.labels import letter
+from convdense.display.palette import COLOURS, MASKED, colour, mixed
+from convdense.display.plane_layout import sheet
 from convdense.explorer import explore
-from convdense.labels import letter
-from convdense.palette import COLOURS, MASKED, colour, mixed
 from convdense.plots import animate, frame
 from convdense.plots.animation import LAST, SHOWN, Animation, _few_colours, _pixels
-from convdense.samples import one_sample, sample_of
-from convdense.sheets import sheet
 from tests.test_defects import rewritten
 
 module = sys.modules[frame.__module__]  # its name in the package is the function

@@ -17,66 +17,33 @@ import convdense
 
 FOLDER = Path(convdense.__file__).parent
 
-# Module or package -> (floor, step within the floor). An import goes to a smaller pair, or to an equal one if no
-# chain of such imports leads back. A package's modules stand where the package stands.
+# Folder -> floor. An import goes to a folder on a lower floor, or to a file of its own folder if no chain of such
+# imports leads back.
 FLOORS = {
-    "arguments": (0, 0),
-    "geometry": (0, 0),
-    "axis": (0, 0),
-    "labels": (0, 0),
-    "palette": (0, 0),
-    "samples": (0, 0),
-    "sheets": (0, 0),
-    "html": (0, 0),
-    "tables": (0, 0),
-    "notation": (0, 1),
-    "weight_order": (0, 1),
-    "files": (0, 1),
-    "entries": (1, 0),
-    "cells": (1, 1),
-    "grid": (1, 2),
-    "runs": (1, 0),
-    "merge": (1, 0),
-    "assemble": (1, 1),
-    "operator": (1, 2),
-    "tiemap": (1, 3),
-    "ties": (1, 4),
-    "direct": (1, 0),
-    "direct_fast": (1, 0),
-    "direct_pool": (1, 0),
-    "direct_pool_fast": (1, 1),
-    "activations": (2, 1),
-    "batch_norm": (2, 1),
-    "flatten": (2, 0),
-    "fixed": (2, 0),
-    "layers": (2, 0),
-    "equations": (2, 0),
-    "matrices": (2, 0),
-    "tournament": (3, 0),
-    "pooling": (3, 0),
-    "dense_steps": (4, 0),
-    "twins": (4, 0),
-    "networks": (4, 1),
-    "residual": (4, 2),
-    "build": (4, 3),
-    "plain": (4, 4),
-    "training": (4, 2),
-    "losses": (4, 0),
-    "optimize": (4, 0),
-    "checks": (5, 0),
-    "adapters": (6, 0),
-    "plots": (7, 0),
-    "explorer": (7, 0),
-    "testing": (7, 0),
-    "": (7, 1),  # convdense/__init__.py gathers the public names: only what stands above may import from it
-    "cli": (8, 0),
-    "cli_certify": (8, 0),
-    "cli_explore": (8, 0),
-    "cli_import": (8, 0),
-    "cli_layer": (8, 0),
-    "cli_show": (8, 0),
-    "__main__": (8, 0),
-    "demo": (8, 0),
+    "_util": 1,
+    "display": 2,
+    "geometry": 3,
+    "verdicts": 3,
+    "structure": 4,
+    "direct": 4,
+    "layers": 5,
+    "networks": 6,
+    "implementations": 6,
+    "training": 7,
+    "rounding": 7,
+    "checks": 8.5,
+    "certificates": 8,
+    "recovery": 8,
+    "sweeps": 8,
+    "diagnosis": 9,
+    "diagnosis.mistakes": 8,
+    "claims": 9,
+    "adapters": 9,
+    "plots": 9,
+    "explorer": 9,
+    "testing": 10,
+    "cli": 11,
+    "": 12,  # convdense/__init__.py gathers the public names
 }
 FRAMEWORKS = ("torch", "jax", "onnx", "sklearn")  # in adapters only
 SLOW = ("matplotlib", "tqdm", "scipy.sparse.linalg")  # inside functions, for type checkers, or in plots
@@ -138,22 +105,27 @@ def targets(module, source, modules, package=False):
     return found
 
 
+def room(module):
+    """Return the folder a module lies in: that of a package is itself."""
+    return module if module in PACKAGES else module.rpartition(".")[0]
+
+
 def floor(module):
-    return FLOORS.get(module, FLOORS.get(module.partition(".")[0]))
+    return FLOORS.get(room(module))
 
 
 def homeless(modules):
-    """Return a complaint for each module without a floor."""
-    return [f"convdense/{m.replace('.', '/')}: give it a floor in FLOORS" for m in modules if floor(m) is None]
+    """Return a complaint for each module whose folder has no floor."""
+    return [f"convdense/{m.replace('.', '/')}: give its folder a floor in FLOORS" for m in modules if floor(m) is None]
 
 
 def upward(module, source, modules, package=False):
-    """Return a complaint for each import that does not go down."""
+    """Return a complaint for each import from a folder that is not on a lower floor."""
     found = targets(module, source, modules, package)
     return homeless([module, *found]) or [
-        f"{module} {floor(module)}, line {line}: imports {target or 'convdense'} {floor(target)}, which is above"
+        f"{module} on floor {floor(module)}, line {line}: imports {target or 'convdense'} on floor {floor(target)}"
         for target, line in found.items()
-        if floor(target) > floor(module)
+        if room(target) != room(module) and floor(target) >= floor(module)
     ]
 
 
@@ -229,9 +201,9 @@ def test_no_module_imports_itself_by_way_of_others():
     assert cycle(SOURCES, PACKAGES) == []
 
 
-@pytest.mark.parametrize("module", ["direct", "direct_fast", "direct_pool", "direct_pool_fast"])
-def test_the_independent_road_shares_only_the_geometry(module):
-    assert set(targets(module, SOURCES[module], SOURCES)) - {"direct_pool"} == {"geometry"}
+@pytest.mark.parametrize("module", [m for m in SOURCES if room(m) == "direct" and m not in PACKAGES])
+def test_direct_convolution_shares_only_the_geometry(module):
+    assert {room(target) for target in targets(module, SOURCES[module], SOURCES)} - {"direct"} == {"geometry"}
 
 
 @on_all_modules
@@ -252,44 +224,42 @@ def test_modules_and_functions_stay_short(module):
 # The checks themselves can fail
 
 HIDDEN = "class C:\n    def method(self):\n        if True:\n            {}\n"
-NAMES = ["arguments", "geometry", "geometry.base", "geometry.conv", "axis", "entries", "assemble", "tiemap"]
-NAMES += ["layers", "checks", "checks.exact", "cli"]
+NAMES = ["_util.arguments", "geometry", "geometry.base", "geometry.conv", "structure", "structure.axis", "direct.conv"]
+NAMES += ["structure.tie_map", "layers", "layers.dense", "checks", "checks.check_layer", "cli", "cli.show"]
 
 
 @pytest.mark.parametrize(
     ("module", "statement", "above"),
     [
-        ("axis", "from convdense.layers import Dense", "layers"),
-        ("axis", "import convdense.layers", "layers"),
-        ("axis", "import numpy, convdense.layers as stack", "layers"),
-        ("axis", "from convdense import layers", "layers"),
-        ("axis", "from . import layers", "layers"),
-        ("axis", "from .layers import Dense", "layers"),
-        ("axis", "from convdense.checks import exact", "checks.exact"),
-        ("axis", "from convdense import assemble", "assemble"),
-        ("entries", "from convdense.assemble import plain", "assemble"),
-        ("assemble", "from convdense.tiemap import TieMap", "tiemap"),
-        ("geometry.conv", "from ..tiemap import TieMap", "tiemap"),
-        ("checks.exact", "from convdense.cli import main", "cli"),
+        ("structure.axis", "from convdense.layers.dense import Dense", "layers.dense"),
+        ("structure.axis", "import convdense.layers.dense", "layers.dense"),
+        ("structure.axis", "import numpy, convdense.layers as stack", "layers"),
+        ("structure.axis", "from convdense import layers", "layers"),
+        ("structure.axis", "from .. import layers", "layers"),
+        ("structure.axis", "from ..layers.dense import Dense", "layers.dense"),
+        ("structure.axis", "from convdense.layers import dense", "layers.dense"),
+        ("structure.axis", "from convdense.direct.conv import convolve", "direct.conv"),  # another room, the same floor
+        ("geometry.conv", "from ..structure.tie_map import TieMap", "structure.tie_map"),
+        ("checks.check_layer", "from convdense.cli.show import in_letters", "cli.show"),
     ],
 )  # fmt: skip
 def test_an_upward_import_inside_a_function_is_seen(module, statement, above):
-    expected = f"{module} {floor(module)}, line 4: imports {above} {floor(above)}, which is above"
+    expected = f"{module} on floor {floor(module)}, line 4: imports {above} on floor {floor(above)}"
     assert upward(module, HIDDEN.format(statement), NAMES) == [expected]
-    assert upward("cli", HIDDEN.format(f"from convdense.{above} import name"), NAMES) == []
+    assert upward("cli.show", HIDDEN.format(f"from convdense.{above} import name"), NAMES) == []
 
 
 @pytest.mark.parametrize(
     ("module", "statement"),
     [
-        ("layers", "from convdense.axis import Axis"),
-        ("tiemap", "from convdense import assemble"),
-        ("assemble", "from .entries import expand"),
+        ("layers.dense", "from convdense.structure.axis import Axis"),
+        ("structure.tie_map", "from convdense.structure import axis"),
+        ("structure.tie_map", "from .axis import expand"),
         ("geometry.conv", "from .base import Geometry"),
-        ("geometry.conv", "from ..arguments import integer"),
-        ("axis", "import numpy"),
-        ("axis", "from layers import Dense"),  # somebody else's
-        ("axis", "import convdensely.layers"),
+        ("geometry.conv", "from .._util.arguments import integer"),
+        ("structure.axis", "import numpy"),
+        ("structure.axis", "from layers import Dense"),  # another package's
+        ("structure.axis", "import convdensely.layers"),
     ],
 )
 def test_a_downward_import_passes(module, statement):
@@ -297,43 +267,45 @@ def test_a_downward_import_passes(module, statement):
 
 
 @pytest.mark.parametrize(
-    ("statement", "seen"),
+    ("statement", "found"),
     [
-        ("from .exact import certify", {"checks.exact": 1}),
-        ("from . import exact", {"checks.exact": 1}),
+        ("from .check_layer import check", {"checks.check_layer": 1}),
+        ("from . import check_layer", {"checks.check_layer": 1}),
         ("from ..layers import Dense", {"layers": 1}),
     ],
 )
-def test_a_package_is_where_its_own_relative_imports_start(statement, seen):
-    assert targets("checks", statement, NAMES, package=True) == seen
+def test_a_package_is_where_its_own_relative_imports_start(statement, found):
+    assert targets("checks", statement, NAMES, package=True) == found
 
 
 @pytest.mark.parametrize("statement", ["import convdense", "from convdense import Conv", "from .. import Conv"])
-def test_an_import_from_convdense_itself_is_seen_below_the_command_line(statement):
-    expected = "geometry.conv (0, 0), line 4: imports convdense (7, 1), which is above"
+def test_an_import_from_convdense_itself_is_seen_in_every_folder(statement):
+    expected = f"geometry.conv on floor 3, line 4: imports convdense on floor {FLOORS['']}"
     assert upward("geometry.conv", HIDDEN.format(statement), NAMES) == [expected]
-    assert len(upward("plots.small", HIDDEN.format("from convdense import Conv"), NAMES)) == 1
-    assert upward("cli", HIDDEN.format("from convdense import Conv"), NAMES) == []
+    assert len(upward("plots.matrices", HIDDEN.format("from convdense import Conv"), NAMES)) == 1
+    assert len(upward("cli.show", HIDDEN.format("from convdense import Conv"), NAMES)) == 1
+    assert upward("__main__", "from convdense.cli.show import in_letters", NAMES) == []
 
 
-def test_a_module_without_a_floor_is_seen():
-    assert homeless(["axis", "checks.exact", "newcomer", "attic.box"]) == [
-        "convdense/newcomer: give it a floor in FLOORS",
-        "convdense/attic/box: give it a floor in FLOORS",
+def test_a_folder_without_a_floor_is_seen():
+    assert homeless(["structure.axis", "checks.check_layer", "newcomer.file", "attic.box.file"]) == [
+        "convdense/newcomer/file: give its folder a floor in FLOORS",
+        "convdense/attic/box/file: give its folder a floor in FLOORS",
     ]
-    assert upward("newcomer", "import numpy", NAMES) == ["convdense/newcomer: give it a floor in FLOORS"]
-    assert upward("axis", "from convdense import newcomer", [*NAMES, "newcomer"]) == homeless(["newcomer"])
+    homeless_one = ["convdense/newcomer/file: give its folder a floor in FLOORS"]
+    assert upward("newcomer.file", "import numpy", NAMES) == homeless_one
+    assert upward("structure.axis", "from convdense.newcomer import file", [*NAMES, "newcomer.file"]) == homeless_one
 
 
 def test_a_circle_on_one_floor_is_seen():
     sources = {
-        "arguments": "",
-        "axis": "from convdense import labels",
-        "labels": HIDDEN.format("from convdense.tables import aligned"),
-        "tables": HIDDEN.format("import convdense.axis"),
+        "_util.arguments": "",
+        "display.a": "from convdense.display import b",
+        "display.b": HIDDEN.format("from convdense.display.c import aligned"),
+        "display.c": HIDDEN.format("import convdense.display.a"),
     }
-    assert sorted(set(cycle(sources))) == ["axis", "labels", "tables"]
-    assert cycle({**sources, "tables": HIDDEN.format("import convdense.arguments")}) == []
+    assert sorted(set(cycle(sources))) == ["display.a", "display.b", "display.c"]
+    assert cycle({**sources, "display.c": HIDDEN.format("import convdense._util.arguments")}) == []
 
 
 def test_a_circle_within_a_package_is_seen():
@@ -347,9 +319,12 @@ def test_a_circle_within_a_package_is_seen():
     assert cycle({**sources, "geometry.base": HIDDEN.format("from . import padding")}, {"geometry"}) == []
 
 
-@pytest.mark.parametrize("statement", ["from convdense.arguments import Array", "from convdense import axis"])
+@pytest.mark.parametrize(
+    "statement", ["from convdense._util.arguments import Array", "from convdense.structure import axis"]
+)
 def test_sharing_more_than_the_geometry_is_seen(statement):
-    assert set(targets("direct", f"from convdense.geometry import Conv\n{statement}", NAMES)) != {"geometry"}
+    found = targets("direct.conv", f"from convdense.geometry import Conv\n{statement}", NAMES)
+    assert {room(target) for target in found} - {"direct"} != {"geometry"}
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from convdense.axis import Axis, channels, spread, untied, window
-from convdense.entries import count, expand, kron, outer, slabs
+from convdense.structure.axis import Axis, channels, spread, untied, window
+from convdense.structure.kronecker import count, expand, kron, outer, slabs
 from tests.strategies import MODES
 
 # NumPy's name of each mode, and the cells it can supply on one side of n.

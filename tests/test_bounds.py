@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, check, convolve, convolve_backward, tie
-from convdense.checks.bounds import gamma, rounding_bounds, terms, unit_roundoff
+from convdense.rounding.sum_bounds import gamma, rounding_bounds, terms, unit_roundoff
 
 QUANTITIES = ("y", "dx", "dw", "db")
 ROUNDOFF = {"float32": 2**-24, "complex64": 2**-24, "float64": 2**-53, "complex128": 2**-53}

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from convdense import Conv, TiedDense, convolve_backward, equations, tie
+from convdense.display.labels import letter
 from convdense.explorer import explore
 from convdense.explorer import page as page_module
-from convdense.labels import letter
 from tests.benchmark import page_times
 from tests.pages import LIT, Explored
 from tests.test_explorer import by_direct

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, convolve_backward, equations, tie
-from convdense.cells import cells, mark
+from convdense.display.labels import letter, numbered
+from convdense.display.palette import contrast
 from convdense.explorer import explore
-from convdense.labels import letter, numbered
-from convdense.palette import contrast
+from convdense.structure.letter_cells import cells, mark
 
 COEFFICIENTS = TieMap.from_index([[0, 0, 1], [1, -1, 0]], [[1, -1, 0.5], [-0.5, 1, 0]])
 COPIED = Conv((1, 2, 4), 1, kernel=3, padding=2, padding_mode="replicate")  # nine weights in a cell

@@ -8,33 +8,20 @@ from itertools import product
 import numpy as np
 import pytest
 
-from convdense import (
-    Conv,
-    Dense,
-    LocallyConnected,
-    TiedDense,
-    TieMap,
-    activations,
-    axis,
-    certify,
-    check,
-    convolve,
-    convolve_backward,
-    direct_fast,
-    networks,
-    pooling,
-    residual,
-    tie,
-    tournament,
-)
-from convdense.checks import Finding, claims, question, toeplitz
-from convdense.checks.claims import CLAIMS, Claim, Evidence, Verdict, judge_claims
-from convdense.checks.toeplitz import block_circulant, block_toeplitz
+from convdense import Conv, Dense, LocallyConnected, TiedDense, TieMap, certify, check, convolve, convolve_backward, tie
+from convdense.claims import claims, student_question, toeplitz
+from convdense.claims.claims import CLAIMS, Claim, Evidence, Verdict, judge_claims
+from convdense.claims.toeplitz import block_circulant, block_toeplitz
+from convdense.direct import conv as direct_conv
+from convdense.layers import activations, max_pool_tournament, pooling
+from convdense.networks import network, residual
+from convdense.structure import axis
+from convdense.verdicts import Finding
 from tests.conftest import JUDGED
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 PAIRS = [(claim, layer) for claim in CLAIMS for layer in claim.layers]
-CASES = [question.draw(np.random.default_rng(seed), 100) for seed in range(8)]
+CASES = [student_question.draw(np.random.default_rng(seed), 100) for seed in range(8)]
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +119,7 @@ def report_on(layer, dx):
 
 
 def test_evidence_takes_the_worst_of_its_quantities_and_both_verdicts():
-    layer = question.FIRST
+    layer = student_question.FIRST
     certificate, report = report_on(layer, dx=lambda dx: np.nextafter(dx, np.inf))
     evidence = claims.of_quantities(("y", "dx"), certificate, report)
     assert evidence == Evidence(layer, True, 0.0, report["dx"].difference, report["dx"].bound)
@@ -145,11 +132,11 @@ def test_evidence_takes_the_worst_of_its_quantities_and_both_verdicts():
 
 
 def test_a_wrong_shape_holds_nothing():
-    assert not claims.of_quantities(("y", "dx"), *report_on(question.FIRST, dx=lambda dx: dx[..., :-1])).held
+    assert not claims.of_quantities(("y", "dx"), *report_on(student_question.FIRST, dx=lambda dx: dx[..., :-1])).held
 
 
 def test_what_is_undecided_holds_nothing():
-    certificate, report = report_on(question.FIRST, dx=lambda dx: dx)
+    certificate, report = report_on(student_question.FIRST, dx=lambda dx: dx)
     undecided = replace(report, findings=(Finding("dx", "undecided", (0, 0, 0), "1.0", "2.0", 1.0, float("inf")),))
     assert not claims.of_quantities(("dx",), certificate, undecided).held
 
@@ -180,11 +167,11 @@ def rim_dropped(layer, padded, sizes):
     return padded[(..., *cut)]
 
 
-def shifted_by_one(layer, padded, sizes, _unpad=direct_fast._unpad):
+def shifted_by_one(layer, padded, sizes, _unpad=direct_conv._unpad):
     return np.roll(_unpad(layer, padded, sizes), 1, axis=-1)
 
 
-def kernel_reversed(layer, small, w, _stamp=direct_fast._stamp):
+def kernel_reversed(layer, small, w, _stamp=direct_conv._stamp):
     return _stamp(layer, small, w[..., ::-1])
 
 
@@ -201,8 +188,8 @@ def doubled(dense, x, dy, _backward=Dense.backward):
     return _backward(dense, x, 2 * dy)
 
 
-def product_of_sums(case, _right=question.backpropagated):
-    return question.as_written(case), _right(case)[1]
+def product_of_sums(case, _right=student_question.backpropagated):
+    return student_question.as_written(case), _right(case)[1]
 
 
 def rows_rolled(*arguments, _whole):
@@ -221,7 +208,7 @@ def last_of_several(layer, x, dy, _right=activations.Abs.backward):
     return _right(replace(layer, slope_at_zero=-layer.slope_at_zero), x, dy)
 
 
-def a_cell_lost(windows, sign, _right=tournament._levels):
+def a_cell_lost(windows, sign, _right=max_pool_tournament._levels):
     first, *rest = _right(windows, sign)
     return [first.take(slice(0, -1)), *rest]
 
@@ -238,7 +225,7 @@ def identity_twice(layer, x, _right=residual.ResidualSum.forward):
     return _right(layer, x) + x
 
 
-def gradients_exchanged(net, values, dy, _right=networks.Network.pull_back):
+def gradients_exchanged(net, values, dy, _right=network.Network.pull_back):
     dx, gradients = _right(net, values, dy)
     same = [name for name, g in gradients.items() if g.shape == next(iter(gradients.values())).shape]
     return dx, {**gradients, **dict(zip(same, [-gradients[name] for name in same], strict=True))}
@@ -248,40 +235,40 @@ toeplitz_rolled = partial(rows_rolled, _whole=toeplitz._toeplitz)
 circulant_rolled = partial(rows_rolled, _whole=toeplitz._circulant)
 
 DEFECTS = [  # the claim that must fail, one that must still hold, what is replaced, by what
-    ("forward", "dx", "direct_fast._pad", padded_with_zeros),
-    ("forward", None, "ties.window", last_tap_lost),
-    ("dx", None, "ties.window", last_tap_lost),
-    ("dx", None, "ties.window", taps_reversed),
-    ("dx", "forward", "direct_fast._unpad", rim_dropped),
-    ("dx", "dw", "direct_fast._unpad", shifted_by_one),
-    ("dw", "forward", "tiemap.TieMap.add_edges", mean_of_the_copies),
-    ("dw", "dx", "direct_fast._pad", padded_with_zeros),
-    ("db", "local", "tiemap.TieMap.add_edges", mean_of_the_copies),
-    ("db", "dw", "tiemap.spread", channels_reversed),
-    ("steps", "dx", "tiemap.TieMap.add_edges", mean_of_the_copies),
-    ("steps", "dw", "layers.Dense.backward", doubled),
-    ("second", None, "ties.window", taps_reversed),
-    ("second", "dx", "direct_fast._pad", padded_with_zeros),
-    ("second", None, "ties.untied", rows_confused),
-    ("transposed", "forward", "direct_fast._unpad", shifted_by_one),
-    ("transposed", "forward", "direct_fast._stamp", kernel_reversed),
-    ("local", "dw", "direct_fast._stamp", kernel_reversed),
-    ("local", "dw", "ties.untied", rows_confused),
-    ("toeplitz", None, "ties.window", taps_reversed),
-    ("toeplitz", "circulant", "checks.toeplitz._toeplitz", toeplitz_rolled),
-    ("circulant", None, "ties.window", last_tap_lost),
-    ("circulant", "toeplitz", "checks.toeplitz._circulant", circulant_rolled),
-    ("average", "max", "pooling._divisors", divisors_doubled),
-    ("average", "max", "pooling.SumDivide.backward", division_forgotten),
-    ("max", "average", "activations.Abs.backward", last_of_several),
-    ("max", "relu", "tournament._levels", a_cell_lost),
-    ("relu", "max", "activations.LeakyReLU.backward", one_at_zero),
-    ("relu", "max", "activations.LeakyReLU.forward", size_forgotten),
-    ("network", "max", "layers.Dense.backward", doubled),
-    ("network", "average", "residual.ResidualSum.forward", identity_twice),
-    ("network", "dw", "networks.Network.pull_back", gradients_exchanged),
-    ("question", "dx", "tiemap.TieMap.add_edges", mean_of_the_copies),
-    ("question", "forward", "checks.question.backpropagated", product_of_sums),
+    ("forward", "dx", "direct.conv._pad", padded_with_zeros),
+    ("forward", None, "structure._tie.window", last_tap_lost),
+    ("dx", None, "structure._tie.window", last_tap_lost),
+    ("dx", None, "structure._tie.window", taps_reversed),
+    ("dx", "forward", "direct.conv._unpad", rim_dropped),
+    ("dx", "dw", "direct.conv._unpad", shifted_by_one),
+    ("dw", "forward", "structure.tie_map.TieMap.add_edges", mean_of_the_copies),
+    ("dw", "dx", "direct.conv._pad", padded_with_zeros),
+    ("db", "local", "structure.tie_map.TieMap.add_edges", mean_of_the_copies),
+    ("db", "dw", "structure.tie_map.spread", channels_reversed),
+    ("steps", "dx", "structure.tie_map.TieMap.add_edges", mean_of_the_copies),
+    ("steps", "dw", "layers.dense.Dense.backward", doubled),
+    ("second", None, "structure._tie.window", taps_reversed),
+    ("second", "dx", "direct.conv._pad", padded_with_zeros),
+    ("second", None, "structure._tie.untied", rows_confused),
+    ("transposed", "forward", "direct.conv._unpad", shifted_by_one),
+    ("transposed", "forward", "direct.conv._stamp", kernel_reversed),
+    ("local", "dw", "direct.conv._stamp", kernel_reversed),
+    ("local", "dw", "structure._tie.untied", rows_confused),
+    ("toeplitz", None, "structure._tie.window", taps_reversed),
+    ("toeplitz", "circulant", "claims.toeplitz._toeplitz", toeplitz_rolled),
+    ("circulant", None, "structure._tie.window", last_tap_lost),
+    ("circulant", "toeplitz", "claims.toeplitz._circulant", circulant_rolled),
+    ("average", "max", "layers.pooling._divisors", divisors_doubled),
+    ("average", "max", "layers.pooling.SumDivide.backward", division_forgotten),
+    ("max", "average", "layers.activations.Abs.backward", last_of_several),
+    ("max", "relu", "layers.max_pool_tournament._levels", a_cell_lost),
+    ("relu", "max", "layers.activations.LeakyReLU.backward", one_at_zero),
+    ("relu", "max", "layers.activations.LeakyReLU.forward", size_forgotten),
+    ("network", "max", "layers.dense.Dense.backward", doubled),
+    ("network", "average", "networks.residual.ResidualSum.forward", identity_twice),
+    ("network", "dw", "networks.network.Network.pull_back", gradients_exchanged),
+    ("question", "dx", "structure.tie_map.TieMap.add_edges", mean_of_the_copies),
+    ("question", "forward", "claims.student_question.backpropagated", product_of_sums),
 ]
 
 
@@ -317,7 +304,7 @@ COPIES = [[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]]  # the inputs 
 @pytest.mark.claim("question")
 @pytest.mark.parametrize("k", range(4))
 def test_of_sixteen_products_four_are_edges(k):
-    right, crossed = question.products(k)
+    right, crossed = student_question.products(k)
     assert right == [f"i{i} v{j}" for j, i in enumerate(COPIES[k], start=1)]
     assert sorted(crossed) == named(
         set(product(COPIES[k], range(1, 5))) - set(zip(COPIES[k], range(1, 5), strict=True))
@@ -327,7 +314,7 @@ def test_of_sixteen_products_four_are_edges(k):
 
 @pytest.mark.claim("question")
 def test_the_products_of_the_first_weight_are_the_ones_in_the_answer():
-    right, crossed = question.products()
+    right, crossed = student_question.products()
     assert right == ["i1 v1", "i2 v2", "i4 v3", "i5 v4"]
     assert crossed == (
         ["i1 v2", "i1 v3", "i1 v4", "i2 v1", "i2 v3", "i2 v4", "i4 v1", "i4 v2", "i4 v4", "i5 v1", "i5 v2", "i5 v3"]
@@ -345,53 +332,57 @@ def loops(case):
 
 @pytest.mark.claim("question")
 @pytest.mark.parametrize(
-    "case", [question.example(), *CASES], ids=["example", *(f"seed {s}" for s in range(len(CASES)))]
+    "case", [student_question.example(), *CASES], ids=["example", *(f"seed {s}" for s in range(len(CASES)))]
 )
 def test_backpropagation_central_differences_and_plain_integers_agree(case):
     cost, dw, dv = loops(case)
-    assert question.cost(case) == cost
-    for by_layers, name, expected in zip(question.backpropagated(case), "wv", (dw, dv), strict=True):
+    assert student_question.cost(case) == cost
+    for by_layers, name, expected in zip(student_question.backpropagated(case), "wv", (dw, dv), strict=True):
         assert by_layers.shape == (1, 1, 2, 2)
         assert by_layers.ravel().tolist() == expected
-        assert question.central_difference(case, name).ravel().tolist() == expected
+        assert student_question.central_difference(case, name).ravel().tolist() == expected
 
 
 @pytest.mark.claim("question")
 @pytest.mark.parametrize(
-    "case", [question.example(), *CASES], ids=["example", *(f"seed {s}" for s in range(len(CASES)))]
+    "case", [student_question.example(), *CASES], ids=["example", *(f"seed {s}" for s in range(len(CASES)))]
 )
 def test_the_gradient_as_written_is_another_number(case):
-    written, (dw, _) = question.as_written(case), question.backpropagated(case)
+    written, (dw, _) = student_question.as_written(case), student_question.backpropagated(case)
     assert (written != dw).all()
     i, v = case.i.ravel(), case.v.sum()
-    z = TiedDense(question.SECOND, case.v).forward(TiedDense(question.FIRST, case.w).forward(case.i)).item()
+    z = (
+        TiedDense(student_question.SECOND, case.v)
+        .forward(TiedDense(student_question.FIRST, case.w).forward(case.i))
+        .item()
+    )
     assert written.ravel().tolist() == [int(sum(i[n - 1] for n in met) * v * 2 * (z - case.y)) for met in COPIES]
 
 
 def test_the_example_is_as_its_docstring_says():
-    case = question.example()
-    assert question.cost(case) == (77 - 76) ** 2
+    case = student_question.example()
+    assert student_question.cost(case) == (77 - 76) ** 2
     assert min(case.i.min(), case.w.min(), case.v.min()) < 0
 
 
 def test_drawn_cases_stay_within_their_size_and_reach_both_signs():
     rng = np.random.default_rng(5)
-    for case in (question.draw(rng, 3) for _ in range(50)):
+    for case in (student_question.draw(rng, 3) for _ in range(50)):
         values = np.concatenate([np.ravel(part) for part in case])
         assert set(values.tolist()) <= set(range(-3, 4))
-    assert {-3, 3} <= {int(v) for s in range(20) for v in question.draw(np.random.default_rng(s), 3).i.ravel()}
+    assert {-3, 3} <= {int(v) for s in range(20) for v in student_question.draw(np.random.default_rng(s), 3).i.ravel()}
 
 
 def test_the_question_is_judged_by_the_error_probability_of_its_degree():
-    right, error = question.judge(trials=3, m=50, seed=1)
+    right, error = student_question.judge(trials=3, m=50, seed=1)
     assert right
     assert error == (5 / 101) ** 3
-    assert question.judge()[1] <= 2**-64
+    assert student_question.judge()[1] <= 2**-64
 
 
 def test_the_question_is_not_settled_where_the_written_formula_is_right(monkeypatch):
-    monkeypatch.setattr(question, "as_written", lambda case: question.backpropagated(case)[0])
-    assert question.judge(seed=0)[0] is False
+    monkeypatch.setattr(student_question, "as_written", lambda case: student_question.backpropagated(case)[0])
+    assert student_question.judge(seed=0)[0] is False
 
 
 # the matrix a second way
@@ -407,7 +398,7 @@ D2L = [
 @pytest.mark.claim("toeplitz")
 def test_dive_into_deep_learning_writes_this_matrix():
     """Dive into Deep Learning, section "Transposed Convolution"."""
-    assert block_toeplitz(question.FIRST, np.array([[[[1, 2], [3, 4]]]])).tolist() == D2L
+    assert block_toeplitz(student_question.FIRST, np.array([[[[1, 2], [3, 4]]]])).tolist() == D2L
 
 
 @pytest.mark.claim("toeplitz")

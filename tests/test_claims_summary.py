@@ -2,8 +2,8 @@
 
 import pytest
 
-from convdense.checks import claims
-from convdense.checks.claims import Claim
+from convdense.claims import claims
+from convdense.claims.claims import Claim
 from tests.conftest import HEADER, Support
 
 QUICK = ("-p", "no:hypothesispytest")  # it imports all of hypothesis at the end of every run, to say nothing

@@ -20,17 +20,17 @@ from convdense import (
     TieMap,
     certify,
     check,
-    cli,
     convolve,
     convolve_backward,
     equations,
     tie,
 )
-from convdense.checks import question
-from convdense.checks.claims import CLAIMS, Evidence, Verdict, judge_claims
-from convdense.cli import main
-from convdense.cli_layer import LAYER_DEFAULTS
-from convdense.demo import claims_table
+from convdense.claims import student_question
+from convdense.claims.claims import CLAIMS, Evidence, Verdict, judge_claims
+from convdense.cli import _main
+from convdense.cli._main import main
+from convdense.cli.demo import claims_table
+from convdense.cli.layer_options import LAYER_DEFAULTS
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1]), "PYTHONWARNINGS": "default"}
 SMALL = "--input 1x3x3 --kernel 2"
@@ -211,7 +211,7 @@ def test_a_result_that_was_edited_is_noted_and_another_kind_of_file_refused(run,
 
 
 def test_every_layer_option_is_known_to_the_check_of_options_not_read():
-    given = vars(cli._parser().parse_args(["certify"]))
+    given = vars(_main._parser().parse_args(["certify"]))
     assert given | LAYER_DEFAULTS == given
     others = {"input", "claims", "all", "rerun", "json", "run", "implementation", "layout"}
     assert set(given) - set(LAYER_DEFAULTS) == others
@@ -219,7 +219,7 @@ def test_every_layer_option_is_known_to_the_check_of_options_not_read():
 
 def test_a_claim_that_fails_without_a_bound_is_still_json(run, monkeypatch):
     failed = Verdict(CLAIMS[0], (Evidence("layer", True, 0.0, inf, 0.0),))
-    monkeypatch.setattr(cli, "judge_claims", lambda bar: [failed])
+    monkeypatch.setattr(_main, "judge_claims", lambda bar: [failed])
     status, out, _ = run("certify --claims --json")
     assert status == 1
     constants = []
@@ -258,7 +258,7 @@ def test_a_certificate_of_somebodys_wrong_code_does_not_hold_when_run_again_with
 
 def test_the_claims_are_printed_as_a_table(run, monkeypatch):
     some = [claim for claim in CLAIMS if claim.id in ("toeplitz", "circulant", "question")]
-    monkeypatch.setattr("convdense.cli.CLAIMS", some)
+    monkeypatch.setattr("convdense.cli._main.CLAIMS", some)
     status, out, err = run("certify --claims")
     assert (status, err) == (0, "")
     assert out == claims_table(list(judge_claims(some))) + "\n"
@@ -270,7 +270,7 @@ def test_the_claims_are_printed_as_a_table(run, monkeypatch):
 
 
 def test_the_claims_are_printed_as_json(run, monkeypatch):
-    monkeypatch.setattr("convdense.checks.claims.certify", partial(certify, method="random"))  # sooner than proofs
+    monkeypatch.setattr("convdense.claims.claims.certify", partial(certify, method="random"))  # sooner than proofs
     status, out, err = run("certify --claims --json")
     assert (status, err) == (0, "")
     data = json.loads(out)
@@ -283,9 +283,11 @@ def test_the_claims_are_printed_as_json(run, monkeypatch):
 
 @pytest.mark.parametrize("as_json", ["", "--json"])
 def test_a_claim_that_fails_gives_status_1(run, monkeypatch, as_json):
-    monkeypatch.setattr("convdense.cli.CLAIMS", [claim for claim in CLAIMS if claim.id in ("question", "circulant")])
-    right = question.backpropagated
-    monkeypatch.setattr(question, "backpropagated", lambda case: tuple(2 * g for g in right(case)))
+    monkeypatch.setattr(
+        "convdense.cli._main.CLAIMS", [claim for claim in CLAIMS if claim.id in ("question", "circulant")]
+    )
+    right = student_question.backpropagated
+    monkeypatch.setattr(student_question, "backpropagated", lambda case: tuple(2 * g for g in right(case)))
     status, out, _ = run(f"certify --claims {as_json}")
     assert status == 1
     if as_json:

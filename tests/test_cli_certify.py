@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from convdense import AvgPool, Conv, MaxPool, MinPool, SumPool, certify, convolve, convolve_backward
-from convdense.cli import main
+from convdense.cli._main import main
 from tests.test_cli import ENVIRONMENT
 
 LAYER = "--input 2x4x5 --kernel 2x3 --out-channels 3 --padding 1"
@@ -16,7 +16,7 @@ NEEDS = "an object with forward and backward, a pair of functions, or a class or
 MODULE = '''
 import numpy as np
 from convdense import Conv, convolve, convolve_backward
-from convdense.direct_pool import backward as pool_backward, forward as pool_forward
+from convdense.direct.pool_loops import backward as pool_backward, forward as pool_forward
 from convdense.geometry import Pool
 
 print("imported")

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from convdense.palette import COLOURS, MASKED, channels
+from convdense.display.palette import COLOURS, MASKED, channels
+from convdense.plots.cell_grid import diverging
 from convdense.plots.differences import EXTRA, MISSING, WRONG
-from convdense.plots.grids import diverging
 
 APART = 5 * 2.3
 SIGHT = {

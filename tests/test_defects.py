@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 
 import convdense as cd
-from convdense import assemble, axis, direct, direct_fast, entries, layers, tiemap, weight_order
-from convdense.ties import tie
+from convdense.direct import conv as direct_conv
+from convdense.direct import conv_loops
+from convdense.layers import dense
+from convdense.structure import axis, csr_assembly, kronecker, tie_map, weight_order
+from convdense.structure._tie import tie
 
 
 class Defect(NamedTuple):
@@ -33,7 +36,7 @@ def certified(layer) -> bool:
 
 def edge_by_edge(layer):
     """Whether it is certified when every edge's gradient is computed by itself."""
-    with mock.patch.object(tiemap, "few_edges", return_value=False):
+    with mock.patch.object(tie_map, "few_edges", return_value=False):
         return certified(layer)
 
 
@@ -43,7 +46,7 @@ def as_the_loops(layer) -> bool:
     shapes = ((2, *layer.in_shape), layer.weight_shape, layer.bias_shape, (2, *layer.out_shape))
     x, w, b, dy = (rng.integers(-9, 9, shape, endpoint=True) for shape in shapes)
     fast = cd.convolve(layer, x, w, b), *cd.convolve_backward(layer, x, w, dy)
-    loops = direct.forward(layer, x, w, b), *direct.backward(layer, x, w, dy)
+    loops = conv_loops.forward(layer, x, w, b), *conv_loops.backward(layer, x, w, dy)
     return all(np.array_equal(f, s) for f, s in zip(fast, loops, strict=True))
 
 
@@ -110,41 +113,41 @@ DEFECTS = [
     Defect("bias of another output", axis.spread, "zeros if shared else rows", "zeros if shared else rows[::-1]", "rows * 0 if shared else rows", LOCAL, certified),
     # The tie map
     Defect("transposed taps reversed", axis.Axis.T.fget, "self.taps, self.n_cols", "self.taps[::-1], self.n_cols", "self.taps[:], self.n_cols", UP, certified),
-    Defect("columns in the wrong order", entries.expand, "kron([a.cols for", "kron([a.cols[::-1] for", "kron([a.cols[:] for", SKEW, certified),
-    Defect("a slab lost", entries.slabs, "range(0, sizes[cut], step)", "range(step, sizes[cut], step)", "range(0, sizes[cut] + 0, step)", cd.Conv((3, 32, 32), 40, 5), certified),
-    Defect("weights at the wrong entries", assemble.plain, "weights[entries.index]", "weights[entries.index[::-1]]", "weights.take(entries.index)", SKEW, certified),
+    Defect("columns in the wrong order", kronecker.expand, "kron([a.cols for", "kron([a.cols[::-1] for", "kron([a.cols[:] for", SKEW, certified),
+    Defect("a slab lost", kronecker.slabs, "range(0, sizes[cut], step)", "range(step, sizes[cut], step)", "range(0, sizes[cut] + 0, step)", cd.Conv((3, 32, 32), 40, 5), certified),
+    Defect("weights at the wrong entries", csr_assembly.plain, "weights[kronecker.index]", "weights[kronecker.index[::-1]]", "weights.take(kronecker.index)", SKEW, certified),
     Defect("begin and end crop swapped", tie.dispatch(cd.ConvTranspose), "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", UP, certified),
-    Defect("begin and end padding swapped", cd.ties._windows, "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", SKEW, certified),
+    Defect("begin and end padding swapped", cd.structure._tie._windows, "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", SKEW, certified),
     Defect("copies of another weight", weight_order.WeightOrder.tap_of, "== k)[0]", "!= k)[0]", "== k)[-1]", LOCAL, edges_agree),
-    Defect("rows for columns", tiemap.TieMap.column, "axis.cols == at[i]", "axis.rows == at[i]", "at[i] == axis.cols", SQUARE, edges_agree),
+    Defect("rows for columns", tie_map.TieMap.column, "axis.cols == at[i]", "axis.rows == at[i]", "at[i] == axis.cols", SQUARE, edges_agree),
     # Layers
-    Defect("bias lost", layers.TiedDense.forward, "y = y + ", "y = y + 0 * ", "y = 1 * y + ", SKEW, certified),
-    Defect("not transposed", layers.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.conj() @", "self.matrix.T.conj() @", SQUARE, certified),
-    Defect("not conjugated", layers.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.T @", "self.matrix.T.conj() @", SKEW, checked_complex),
-    Defect("x not conjugated", tiemap.TieMap.add_edges, ".conj(), dy.reshape", ", dy.reshape", ".conjugate(), dy.reshape", SKEW, checked_complex),
-    Defect("= for +=", entries.add_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, edge_by_edge),
-    Defect("first sample only", entries.add_edges, "np.take(x, slab.col, axis=1)", "np.take(x, slab.col, axis=1) * (np.arange(len(x)) == 0)[:, None]", "np.take(x, slab.col, axis=1) * (np.arange(len(x)) >= 0)[:, None]", SKEW, edge_by_edge),
-    Defect("all edges: = for +=", entries.add_all_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, certified),
-    Defect("all edges: first sample only", entries.add_all_edges, "dy.T @ x", "dy[:1].T @ x[:1]", "dy[:].T @ x", SKEW, certified),
-    Defect("all edges: rows and columns exchanged", entries.add_all_edges, "slab.row * dense.shape[1] + slab.col", "(slab.col * dense.shape[0] + slab.row)", "slab.col + dense.shape[1] * slab.row", SKEW, certified),
-    Defect("mean for sum over copies", tiemap.TieMap.add_edges, "return total.reshape", "return (total / self.counts().weights.ravel()).reshape", "return (+total).reshape", SKEW, certified),
-    Defect("bias gradient averaged", layers.TiedDense.backward, "np.ones((len(x), 1), dy.dtype)", "np.ones((len(x), 1), dy.dtype) / len(x)", "np.full((len(x), 1), 1, dy.dtype)", SKEW, certified),
-    Defect("steps with = for +=", layers.TiedDense.gradient_steps, "np.add.at(tied, entries.index, each)", "tied[entries.index] = each", "np.add.at(tied, entries.index, +each)", SKEW, steps_add_up),
+    Defect("bias lost", dense.TiedDense.forward, "y = y + ", "y = y + 0 * ", "y = 1 * y + ", SKEW, certified),
+    Defect("not transposed", dense.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.conj() @", "self.matrix.T.conj() @", SQUARE, certified),
+    Defect("not conjugated", dense.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.T @", "self.matrix.T.conj() @", SKEW, checked_complex),
+    Defect("x not conjugated", tie_map.TieMap.add_edges, ".conj(), dy.reshape", ", dy.reshape", ".conjugate(), dy.reshape", SKEW, checked_complex),
+    Defect("= for +=", kronecker.add_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, edge_by_edge),
+    Defect("first sample only", kronecker.add_edges, "np.take(x, slab.col, axis=1)", "np.take(x, slab.col, axis=1) * (np.arange(len(x)) == 0)[:, None]", "np.take(x, slab.col, axis=1) * (np.arange(len(x)) >= 0)[:, None]", SKEW, edge_by_edge),
+    Defect("all edges: = for +=", kronecker.add_all_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, certified),
+    Defect("all edges: first sample only", kronecker.add_all_edges, "dy.T @ x", "dy[:1].T @ x[:1]", "dy[:].T @ x", SKEW, certified),
+    Defect("all edges: rows and columns exchanged", kronecker.add_all_edges, "slab.row * dense.shape[1] + slab.col", "(slab.col * dense.shape[0] + slab.row)", "slab.col + dense.shape[1] * slab.row", SKEW, certified),
+    Defect("mean for sum over copies", tie_map.TieMap.add_edges, "return total.reshape", "return (total / self.counts().weights.ravel()).reshape", "return (+total).reshape", SKEW, certified),
+    Defect("bias gradient averaged", dense.TiedDense.backward, "np.ones((len(x), 1), dy.dtype)", "np.ones((len(x), 1), dy.dtype) / len(x)", "np.full((len(x), 1), 1, dy.dtype)", SKEW, certified),
+    Defect("steps with = for +=", dense.TiedDense.gradient_steps, "np.add.at(tied, kronecker.index, each)", "tied[kronecker.index] = each", "np.add.at(tied, kronecker.index, +each)", SKEW, steps_add_up),
     # Direct, fast
-    Defect("taps one cell late", direct_fast._taps, _SLICE, "slice(t * d + 1, t * d + 1 + (n - 1) * s + 1, s)", "slice(d * t, 1 + t * d + (n - 1) * s, s)", cd.Conv((1, 9, 6), 1, 2, stride=3), certified),
-    Defect("stamp overwrites", direct_fast._stamp, "target += (kernel", "target[...] = (kernel", "target[...] = target + (kernel", SKEW, certified),
-    Defect("kernel not transposed", direct_fast._stamp, "kernel.swapaxes(1, 2) @", "kernel @", "kernel.transpose(0, 2, 1) @", SQUARE, certified),
-    Defect("mean over the batch", direct_fast._pair, ".sum(axis=0, dtype=dw.dtype)", ".mean(axis=0, dtype=dw.dtype)", ".sum(axis=0)", SKEW, certified),
-    Defect("rim overwrites", direct_fast._unpad, "core[source[i]] += cells[i]", "core[source[i]] = cells[i]", "core[source[i]] = core[source[i]] + cells[i]", padded("reflect"), certified),
-    Defect("rim lost", direct_fast._unpad, 'if layer.padding_mode != "zeros" and begin + end:', "if False:", 'if layer.padding_mode != "zeros":', padded("circular"), certified),
-    Defect("dx not cropped where it begins", direct_fast._unpad, "cells[begin : begin + n]", "cells[end : end + n]", "cells[begin:][:n]", SKEW, certified),
+    Defect("taps one cell late", direct_conv._taps, _SLICE, "slice(t * d + 1, t * d + 1 + (n - 1) * s + 1, s)", "slice(d * t, 1 + t * d + (n - 1) * s, s)", cd.Conv((1, 9, 6), 1, 2, stride=3), certified),
+    Defect("stamp overwrites", direct_conv._stamp, "target += (kernel", "target[...] = (kernel", "target[...] = target + (kernel", SKEW, certified),
+    Defect("kernel not transposed", direct_conv._stamp, "kernel.swapaxes(1, 2) @", "kernel @", "kernel.transpose(0, 2, 1) @", SQUARE, certified),
+    Defect("mean over the batch", direct_conv._pair, ".sum(axis=0, dtype=dw.dtype)", ".mean(axis=0, dtype=dw.dtype)", ".sum(axis=0)", SKEW, certified),
+    Defect("rim overwrites", direct_conv._unpad, "core[source[i]] += cells[i]", "core[source[i]] = cells[i]", "core[source[i]] = core[source[i]] + cells[i]", padded("reflect"), certified),
+    Defect("rim lost", direct_conv._unpad, 'if layer.padding_mode != "zeros" and begin + end:', "if False:", 'if layer.padding_mode != "zeros":', padded("circular"), certified),
+    Defect("dx not cropped where it begins", direct_conv._unpad, "cells[begin : begin + n]", "cells[end : end + n]", "cells[begin:][:n]", SKEW, certified),
     Defect("bias gradient not summed over the batch", cd.convolve_backward, "dy.sum(axis=(0, *shared), dtype=dy.dtype)", "dy[:1].sum(axis=(0, *shared), dtype=dy.dtype)", "dy.sum(axis=(*shared, 0), dtype=dy.dtype)", SKEW, certified),
     # Direct, loops
-    Defect("loops: group offset ignored", direct._sliding, "group * ins + inp", "inp", "inp + ins * group", GROUPS, as_the_loops),
-    Defect("loops: stride forgotten", direct._sliding, "p * s + t * d", "p + t * d", "t * d + p * s", SKEW, as_the_loops),
-    Defect("loops: = for +=", direct.backward, "dkernel[k] +=", "dkernel[k] =", "dkernel[k] = dkernel[k] +", SKEW, as_the_loops),
-    Defect("loops: not cropped", direct._transposed, "i - begin for", "i for", "-begin + i for", UP, as_the_loops),
-    Defect("loops: kernel not flipped", direct.flipped, "if layer.flip else w", "if False else w", "if layer.flip is True else w", FLIPPED, as_the_loops),
+    Defect("loops: group offset ignored", conv_loops._sliding, "group * ins + inp", "inp", "inp + ins * group", GROUPS, as_the_loops),
+    Defect("loops: stride forgotten", conv_loops._sliding, "p * s + t * d", "p + t * d", "t * d + p * s", SKEW, as_the_loops),
+    Defect("loops: = for +=", conv_loops.backward, "dkernel[k] +=", "dkernel[k] =", "dkernel[k] = dkernel[k] +", SKEW, as_the_loops),
+    Defect("loops: not cropped", conv_loops._transposed, "i - begin for", "i for", "-begin + i for", UP, as_the_loops),
+    Defect("loops: kernel not flipped", conv_loops.flipped, "if layer.flip else w", "if False else w", "if layer.flip is True else w", FLIPPED, as_the_loops),
 ]  # fmt: skip
 
 
@@ -175,10 +178,10 @@ def test_a_planted_defect_is_refused_and_its_right_neighbour_accepted(defect, mo
 def test_defects_are_planted_in_every_floor_of_the_chain():
     where = {d.function.__module__ for d in DEFECTS}
     assert {
-        "convdense.axis",
-        "convdense.tiemap",
-        "convdense.layers",
-        "convdense.direct",
-        "convdense.direct_fast",
+        "convdense.structure.axis",
+        "convdense.structure.tie_map",
+        "convdense.layers.dense",
+        "convdense.direct.conv_loops",
+        "convdense.direct.conv",
     } <= where
     assert len(DEFECTS) >= 20

@@ -15,13 +15,13 @@ import pytest
 
 import convdense
 from convdense import TiedDense, TieMap
-from convdense import demo as module
-from convdense.checks import question
-from convdense.checks.claims import CLAIMS, Evidence
-from convdense.cli import main
-from convdense.demo import demo, photograph, the_photograph, the_question
-from convdense.equations import equations
+from convdense.claims import student_question
+from convdense.claims.claims import CLAIMS, Evidence
+from convdense.cli import demo as module
+from convdense.cli._main import main
+from convdense.cli.demo import demo, photograph, the_photograph, the_question
 from convdense.explorer import explore
+from convdense.structure._equations import equations
 from tests.test_equations import THE_QUESTION
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1])}
@@ -61,7 +61,7 @@ def quick(monkeypatch):
 
     def judge(claims):
         for claim in claims:
-            held = convdense.checks.claims.Verdict(claim, tuple(Evidence(layer, True) for layer in claim.layers))
+            held = convdense.claims.claims.Verdict(claim, tuple(Evidence(layer, True) for layer in claim.layers))
             yield verdicts.get(claim.id, held)
 
     monkeypatch.setattr(module, "judge_claims", judge)
@@ -108,7 +108,7 @@ def test_everything_held(ran):
 
 def test_the_equations_of_both_layers_are_written_out(ran):
     assert THE_QUESTION in ran[1]
-    assert equations(question.SECOND, input="o", weight="v", output="z", bias=None) in ran[1]
+    assert equations(student_question.SECOND, input="o", weight="v", output="z", bias=None) in ran[1]
 
 
 def test_the_formula_as_written_stands_beside_the_right_one(ran):
@@ -123,7 +123,7 @@ def test_the_formula_as_written_stands_beside_the_right_one(ran):
 
 @pytest.mark.claim("question")
 def test_integers_settle_it(ran):
-    i, w, v, y = (np.ravel(part).tolist() for part in question.example())
+    i, w, v, y = (np.ravel(part).tolist() for part in student_question.example())
     met = [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]]  # the inputs of each output; of each weight, too
     z = sum(v[j] * sum(w[k] * i[met[j][k]] for k in range(4)) for j in range(4))
     right = [2 * (z - y[0]) * sum(v[j] * i[met[j][k]] for j in range(4)) for k in range(4)]
@@ -172,8 +172,8 @@ def test_pictures_are_drawn_a_page_is_written_and_all_are_named(ran):
 
 
 def test_the_page_is_of_the_questions_first_layer_with_its_numbers(ran):
-    case = question.example()
-    first, second = TiedDense(question.FIRST, case.w), TiedDense(question.SECOND, case.v)
+    case = student_question.example()
+    first, second = TiedDense(student_question.FIRST, case.w), TiedDense(student_question.SECOND, case.v)
     o = first.forward(case.i)
     dy = second.backward(o, 2 * (second.forward(o) - case.y)).dx
     page = explore(first, case.i, dy, title="The question's first layer")
@@ -196,7 +196,7 @@ def test_the_pictures_differ(ran):
 def test_a_broken_claim_is_admitted(quick, name):
     claim, said = next(claim for claim in CLAIMS if claim.id == name), []
     bad = Evidence(claim.layers[-1], False)
-    quick[name] = convdense.checks.claims.Verdict(claim, (*(Evidence(layer, True) for layer in claim.layers[:-1]), bad))
+    quick[name] = convdense.claims.claims.Verdict(claim, (*(Evidence(layer, True) for layer in claim.layers[:-1]), bad))
     assert the_photograph(said.append) is False
     exact = {row: cells["exact on integers"] for row, cells in table("\n".join(said)).items()}
     assert exact == {claim.id: "NO" if claim.id == name else "yes" for claim in CLAIMS}
@@ -229,13 +229,15 @@ def test_a_difference_beyond_its_bound_is_admitted_though_integers_agree(quick, 
     assert the_photograph(lambda text: None) is False
 
 
-@pytest.mark.parametrize("written", [question.backpropagated, lambda case: (question.as_written(case), None)])
+@pytest.mark.parametrize(
+    "written", [student_question.backpropagated, lambda case: (student_question.as_written(case), None)]
+)
 def test_the_question_is_settled_only_if_the_right_formula_is_right_and_the_written_one_wrong(monkeypatch, written):
     assert the_question(lambda text: None) is True
-    if written is question.backpropagated:
-        monkeypatch.setattr(question, "as_written", lambda case: written(case)[0])
+    if written is student_question.backpropagated:
+        monkeypatch.setattr(student_question, "as_written", lambda case: written(case)[0])
     else:
-        monkeypatch.setattr(question, "backpropagated", written)
+        monkeypatch.setattr(student_question, "backpropagated", written)
     assert the_question(lambda text: None) is False
 
 
@@ -249,7 +251,7 @@ def test_through_the_command_line(quick, tmp_path, capsys):
 
 def test_through_the_command_line_a_broken_claim_gives_status_1(quick, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(module, "the_pictures", lambda folder, say: None)
-    quick["steps"] = convdense.checks.claims.Verdict(CLAIMS[4], (Evidence(CLAIMS[4].layers[0], False),))
+    quick["steps"] = convdense.claims.claims.Verdict(CLAIMS[4], (Evidence(CLAIMS[4].layers[0], False),))
     assert CLAIMS[4].id == "steps"
     assert main(["demo", "-o", str(tmp_path)]) == 1
     assert "NOT every claim held" in capsys.readouterr().out
@@ -267,13 +269,14 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line_before_anything_is_
 
 PROGRAM = """
 import sys
-from convdense import cli, demo
+from convdense.cli import _main
+from convdense.cli import demo
 photograph = demo.photograph()
 demo.photograph = lambda: photograph[:, 200:209, 200:207]
 demo.judge_claims = lambda claims: [claims_judged(claim) for claim in claims if claim.id == "question"]
-from convdense.checks.claims import judge_claims
+from convdense.claims.claims import judge_claims
 claims_judged = lambda claim: next(iter(judge_claims([claim])))
-status = cli.main(["demo", "-o", sys.argv[1]])
+status = _main.main(["demo", "-o", sys.argv[1]])
 print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules, status, file=sys.stderr)
 """
 

@@ -13,12 +13,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from convdense import Conv, ConvTranspose, Linear, LocallyConnected, SumPool, TiedDense, TieMap, tie
-from convdense.labels import letter
-from convdense.palette import MASKED, colour, mixed
-from convdense.plots import bins as bins_module
+from convdense.display.labels import letter
+from convdense.display.palette import MASKED, colour, mixed
 from convdense.plots import density
-from convdense.plots.bins import Bins, binned, together
-from convdense.weight_order import WeightOrder
+from convdense.plots import density_bins as bins_module
+from convdense.plots.density_bins import Bins, binned, together
+from convdense.structure.weight_order import WeightOrder
 from tests.strategies import calls
 from tests.test_defects import rewritten
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 
 import convdense as cd
-from convdense import AvgPool, Conv, ConvTranspose, LocallyConnected, MaxPool, MinPool, SumPool, diagnose, direct_pool
-from convdense.checks import diagnose as module
-from convdense.checks.mistakes.pools import pool_mistakes
-from convdense.checks.mistakes.slips import slips
-from convdense.checks.mistakes.structure import Call, mistakes
+from convdense import AvgPool, Conv, ConvTranspose, LocallyConnected, MaxPool, MinPool, SumPool, diagnose
+from convdense.diagnosis import _diagnose as module
+from convdense.diagnosis.mistakes.catalogue import Call, mistakes
+from convdense.diagnosis.mistakes.pools import pool_mistakes
+from convdense.diagnosis.mistakes.sums import slips
+from convdense.direct import pool_loops
 from tests.strategies import layers
 
 SKEW = Conv((4, 7, 6), 6, (3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), groups=2)
@@ -259,7 +260,7 @@ POOLS = [
 
 
 def pool_of(pool):
-    return (lambda x: direct_pool.forward(pool, x), lambda x, dy: direct_pool.backward(pool, x, dy))
+    return (lambda x: pool_loops.forward(pool, x), lambda x, dy: pool_loops.backward(pool, x, dy))
 
 
 @pytest.mark.parametrize(("pool", "wrong", "sentence"), POOLS)

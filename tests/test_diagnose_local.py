@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given, settings
 
 import convdense as cd
-from convdense import AvgPool, Conv, ConvTranspose, MaxPool, diagnose, direct_pool
-from convdense.checks import diagnose as module
-from convdense.checks.mistakes.explain import explain
-from convdense.checks.mistakes.fitted import clipped, multiplied
-from convdense.checks.mistakes.local import named
-from convdense.checks.mistakes.mistake import Mistake
-from convdense.checks.mistakes.seen import Seen, multiple
-from convdense.checks.mistakes.structure import mistakes
-from convdense.checks.mistakes.winograd import TRANSFORMS, winograd_mistakes
-from convdense.checks.mistakes.wrong_layout import layouts, moved
-from convdense.checks.mistakes.wrong_numbers import numbers
-from convdense.checks.mistakes.wrong_windows import window_mistakes
+from convdense import AvgPool, Conv, ConvTranspose, MaxPool, diagnose
+from convdense.diagnosis import _diagnose as module
+from convdense.diagnosis.localise import named
+from convdense.diagnosis.mistakes.candidate import Mistake
+from convdense.diagnosis.mistakes.catalogue import mistakes
+from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
+from convdense.diagnosis.mistakes.geometry import numbers
+from convdense.diagnosis.mistakes.layout import layouts, moved
+from convdense.diagnosis.mistakes.observations import Seen, multiple
+from convdense.diagnosis.mistakes.windows import window_mistakes
+from convdense.diagnosis.mistakes.winograd import TRANSFORMS, winograd_mistakes
+from convdense.diagnosis.search import explain
+from convdense.direct import pool_loops
 from tests import zoo_members as zoo
 from tests.strategies import layers
 
@@ -492,11 +493,11 @@ def pool_said(pool, change, name):
     """The sentence about y or dx of a pool that is changed so."""
 
     def forward(x):
-        y = direct_pool.forward(pool, x)
+        y = pool_loops.forward(pool, x)
         return change(y.copy(), x) if name == "y" else y
 
     def backward(x, dy):
-        dx = direct_pool.backward(pool, x, dy)
+        dx = pool_loops.backward(pool, x, dy)
         return change(dx.copy(), x, dy) if name == "dx" else dx
 
     diagnosis = diagnose(pool, (forward, backward))
@@ -522,7 +523,7 @@ def test_pools_over_a_padded_copy_are_named():
     def edges(v, x, dy):
         copy = np.pad(x, padded, mode="edge")
         wide = MaxPool((2, 7, 8), (3, 2), stride=(2, 1))
-        return direct_pool.backward(wide, copy, dy)[:, :, 1:-1, 1:-1]
+        return pool_loops.backward(wide, copy, dy)[:, :, 1:-1, 1:-1]
 
     assert pool_said(LARGEST, edges, "dx") == "cells of the padding are the edge and can win, which loses the gradient"
 
@@ -534,7 +535,7 @@ def test_pools_over_a_padded_copy_are_named():
     assert pool_said(AVERAGE, repeated, "dx") == words
     override = AvgPool((2, 6, 7), (3, 2), divisor_override=5)
     plain = AvgPool((2, 6, 7), (3, 2))
-    assert pool_said(override, lambda v, x: direct_pool.forward(plain, x), "y") == "divisor_override is ignored"
+    assert pool_said(override, lambda v, x: pool_loops.forward(plain, x), "y") == "divisor_override is ignored"
 
 
 def test_what_dw_pairs_is_told_where_no_mistake_is_known():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from convdense import Conv, ConvTranspose, LocallyConnected, convolve, convolve_backward, direct
+from convdense import Conv, ConvTranspose, LocallyConnected, convolve, convolve_backward
+from convdense.direct import conv_loops
 
-ROADS = {"loops": (direct.forward, direct.backward), "fast": (convolve, convolve_backward)}
+ROADS = {"loops": (conv_loops.forward, conv_loops.backward), "fast": (convolve, convolve_backward)}
 
 # No two sizes of a layer are alike where the API lets them differ: swapped axes, groups or pads cannot hide.
 LAYERS = [
@@ -165,8 +166,8 @@ def test_worked_by_hand_twice_in_one_batch_with_bias(case, road):
 )
 def test_fast_is_the_loops(layer, dtype):
     x, w, b, dy = operands(layer, dtype=dtype)
-    assert same(convolve(layer, x, w, b), direct.forward(layer, x, w, b))
-    fast, loops = convolve_backward(layer, x, w, dy), direct.backward(layer, x, w, dy)
+    assert same(convolve(layer, x, w, b), conv_loops.forward(layer, x, w, b))
+    fast, loops = convolve_backward(layer, x, w, dy), conv_loops.backward(layer, x, w, dy)
     assert [name for name, f, slow in zip(fast._fields, fast, loops, strict=True) if not same(f, slow)] == []
 
 

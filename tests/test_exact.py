@@ -22,10 +22,10 @@ from convdense import (
     convolve_backward,
     tie,
 )
-from convdense.checks.bounds import terms
-from convdense.checks.exact_layer import AUTO_CALLS, EXHAUSTIVE_CALLS
-from convdense.checks.ranges import exact_ranges, longest_sums
-from convdense.checks.trials import DRAWS, exhaustive_calls
+from convdense.certificates.certify_layer import AUTO_CALLS, EXHAUSTIVE_CALLS
+from convdense.certificates.integer_ranges import exact_ranges, longest_sums
+from convdense.certificates.integer_trials import DRAWS, exhaustive_calls
+from convdense.rounding.sum_bounds import terms
 from tests.test_bounds import AT_THE_LIMIT, LAYERS, SIGNED
 
 SMALL = Conv((2, 2, 3), 2, kernel=(2, 3), padding=((0, 0), (1, 0)))

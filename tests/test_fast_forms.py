@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convdense as cd
-from convdense import assemble, operator
-from convdense.axis import Axis, window
-from convdense.merge import merge
-from convdense.runs import runs
+from convdense.structure import csr_assembly, linear_operator
+from convdense.structure.axis import Axis, window
+from convdense.structure.merged_taps import merge
+from convdense.structure.row_runs import runs
 from tests.strategies import integers_for, layers
 
 SETTINGS = settings(max_examples=120, deadline=None, derandomize=True)
@@ -44,12 +44,12 @@ def same(left: sp.csr_array, right: sp.csr_array) -> bool:
 def forced(layer, w) -> sp.csr_array:
     """The fast assembly, however small the layer."""
     ties = cd.tie(layer)
-    return assemble.fast(assemble.make_plan(ties.axes), ties._weights.by_tap(w))
+    return csr_assembly.fast(csr_assembly.make_plan(ties.axes), ties._weights.by_tap(w))
 
 
 def listed(layer, w) -> sp.csr_array:
     ties = cd.tie(layer)
-    return assemble.plain(ties.axes, ties._weights.by_tap(w))
+    return csr_assembly.plain(ties.axes, ties._weights.by_tap(w))
 
 
 @pytest.mark.claim("forward", "dx")
@@ -74,8 +74,8 @@ def test_awkward_layers_are_assembled_alike(layer, dtype):
 @pytest.mark.parametrize("layer", AWKWARD, ids=repr)
 def test_threads_and_slabs_write_the_same(layer, monkeypatch):
     w = integers(layer)
-    monkeypatch.setattr(assemble, "SLAB", 5)
-    monkeypatch.setattr(assemble, "THREADS_FROM", 0)
+    monkeypatch.setattr(csr_assembly, "SLAB", 5)
+    monkeypatch.setattr(csr_assembly, "THREADS_FROM", 0)
     assert same(forced(layer, w), listed(layer, w))
 
 
@@ -90,8 +90,8 @@ def test_zero_weights_are_stored(layer):
 def test_matrix_takes_the_fast_way_for_large_layers_and_the_plain_way_where_nothing_repeats(monkeypatch):
     taken = Counter()
     for name in ("plain", "fast"):
-        real = getattr(assemble, name)
-        monkeypatch.setattr(assemble, name, lambda *a, name=name, real=real: taken.update([name]) or real(*a))
+        real = getattr(csr_assembly, name)
+        monkeypatch.setattr(csr_assembly, name, lambda *a, name=name, real=real: taken.update([name]) or real(*a))
     large, small = cd.Conv((3, 20, 20), 4, 3), cd.Conv((1, 4), 1, 2)
     for layer, way in ((large, "fast"), (small, "plain")):
         cd.tie(layer).matrix(integers(layer))
@@ -140,8 +140,8 @@ def test_an_irregular_axis_has_no_runs():
 
 @pytest.fixture
 def never_stored(monkeypatch):
-    monkeypatch.setattr(operator, "STORED_BELOW", 0)
-    monkeypatch.setattr(operator, "STORED_UP_TO", 0)
+    monkeypatch.setattr(linear_operator, "STORED_BELOW", 0)
+    monkeypatch.setattr(linear_operator, "STORED_UP_TO", 0)
 
 
 @pytest.mark.usefixtures("never_stored")
@@ -169,7 +169,7 @@ class TestOperator:
 
     @pytest.mark.parametrize("layer", AWKWARD, ids=repr)
     def test_small_buffers_change_nothing(self, layer, monkeypatch):
-        monkeypatch.setattr(operator, "BUFFER", 64)
+        monkeypatch.setattr(linear_operator, "BUFFER", 64)
         x, w, _, dy = integers_for(layer, 3, batch=3)
         op, A = cd.tie(layer).operator(w), listed(layer, w)
         assert np.array_equal(op @ x.reshape(3, -1).T, A @ x.reshape(3, -1).T)
@@ -178,7 +178,7 @@ class TestOperator:
 
     def test_a_regular_layer_stores_no_matrix_and_an_untied_one_does(self, monkeypatch):
         stored = []
-        monkeypatch.setattr(operator, "assemble", lambda *a: stored.append(a) or assemble.assemble(*a))
+        monkeypatch.setattr(linear_operator, "assemble", lambda *a: stored.append(a) or csr_assembly.assemble(*a))
         regular, untied = cd.Conv((2, 6, 5), 3, 2), cd.LocallyConnected((2, 6, 5), 3, 2)
         cd.tie(regular).operator(integers(regular, float))
         assert not stored
@@ -208,7 +208,7 @@ class TestOperator:
 
 def test_small_matrices_are_stored_because_that_is_faster(monkeypatch):
     stored = []
-    monkeypatch.setattr(operator, "assemble", lambda *a: stored.append(a) or assemble.assemble(*a))
+    monkeypatch.setattr(linear_operator, "assemble", lambda *a: stored.append(a) or csr_assembly.assemble(*a))
     layer = cd.Conv((1, 16, 16), 1, 3)
     cd.tie(layer).operator(integers(layer, float))
     assert stored
@@ -224,7 +224,7 @@ def test_blocks_are_the_rows_of_the_matrix(layer, parts):
     ties = cd.tie(layer)
     whole = ties.matrix(w)
     row = int(ties.counts().outputs.max()) * 12 + 16  # bytes of the longest row, 12 an entry, and its two pointers
-    limit = max(assemble.nbytes(ties.axes, w.dtype) // parts, row)
+    limit = max(csr_assembly.nbytes(ties.axes, w.dtype) // parts, row)
     place, blocks = 0, list(ties.blocks(w, limit))
     for rows, block in blocks:
         assert rows.start == place
@@ -256,7 +256,7 @@ def test_the_estimate_is_the_size_and_the_limit_is_sharp():
     ties, w = cd.tie(layer), integers(layer, np.float32)
     A = ties.matrix(w)
     size = A.data.nbytes + A.indices.nbytes + A.indptr.nbytes
-    assert assemble.nbytes(ties.axes, np.float32) == size
+    assert csr_assembly.nbytes(ties.axes, np.float32) == size
     assert same(ties.matrix(w, max_bytes=size), A)
     with pytest.raises(MemoryError, match=f"max_bytes={size - 1:,}"):
         ties.matrix(w, max_bytes=size - 1)
@@ -267,13 +267,13 @@ def test_the_estimate_is_the_size_and_the_limit_is_sharp():
     [(2**31 - 1, 5, np.int32), (2**31, 5, np.int64), (5, 2**31 - 1, np.int32), (5, 2**31, np.int64)],
 )
 def test_indices_have_64_bits_from_two_to_the_31_on(entries, cols, width):
-    assert assemble.index_dtype(entries, cols) is width
+    assert csr_assembly.index_dtype(entries, cols) is width
 
 
 def test_wide_indices_reach_the_matrix(monkeypatch):
     layer = cd.Conv((2, 6, 5), 3, 2)
     w = integers(layer)
-    monkeypatch.setattr(assemble, "index_dtype", lambda *_: np.int64)
+    monkeypatch.setattr(csr_assembly, "index_dtype", lambda *_: np.int64)
     matrix = forced(layer, w)
     assert (matrix.indices.dtype, matrix.indptr.dtype) == (np.int64, np.int64)
     assert same(matrix, listed(layer, w))
@@ -297,8 +297,8 @@ REPEATING = (
 
 @pytest.mark.parametrize("ties", REPEATING, ids=repr)
 def test_a_weight_or_row_that_occurs_again_is_counted_each_time(ties, monkeypatch):
-    monkeypatch.setattr(operator, "STORED_BELOW", 0)
-    monkeypatch.setattr(operator, "STORED_UP_TO", 0)
+    monkeypatch.setattr(linear_operator, "STORED_BELOW", 0)
+    monkeypatch.setattr(linear_operator, "STORED_UP_TO", 0)
     rng = np.random.default_rng(0)
     x, dy, w = (
         rng.integers(-9, 9, s).astype(float) for s in ((3, *ties.in_shape), (3, *ties.out_shape), ties.weight_shape)
@@ -365,13 +365,13 @@ def test_temporaries_stay_small_where_one_input_has_many_outputs():
 )
 def test_the_operator_stores_its_matrix_only_where_that_is_faster(layer, stored, monkeypatch):
     asked = []
-    monkeypatch.setattr(operator, "assemble", lambda axes, plan, w: asked.append(1) or sp.csr_array((1, 1)))
+    monkeypatch.setattr(linear_operator, "assemble", lambda axes, plan, w: asked.append(1) or sp.csr_array((1, 1)))
     cd.tie(layer).operator(np.ones(layer.weight_shape, np.float32))
     assert bool(asked) == stored
 
 
 def test_a_matrix_the_operator_must_store_is_refused_if_it_cannot_be_held(monkeypatch):
-    monkeypatch.setattr(assemble, "physical_memory", lambda: 10**6)
+    monkeypatch.setattr(csr_assembly, "physical_memory", lambda: 10**6)
     layer = cd.LocallyConnected((2, 100, 100), 3, 3)
     with pytest.raises(MemoryError, match=r"matrix: got about .* bytes; needs at most max_bytes=1,000,000"):
         cd.tie(layer).operator(np.ones(layer.weight_shape))
@@ -380,10 +380,10 @@ def test_a_matrix_the_operator_must_store_is_refused_if_it_cannot_be_held(monkey
 def test_a_matrix_that_must_be_listed_needs_the_memory_of_the_list_too(monkeypatch):
     irregular = cd.TieMap.from_index(np.random.default_rng(0).integers(-1, 50, (5000, 8)))
     w = np.ones(irregular.n_weights)
-    size = assemble.nbytes(irregular.axes, w.dtype)
-    monkeypatch.setattr(assemble, "physical_memory", lambda: 2 * size)
+    size = csr_assembly.nbytes(irregular.axes, w.dtype)
+    monkeypatch.setattr(csr_assembly, "physical_memory", lambda: 2 * size)
     with pytest.raises(MemoryError):
         irregular.matrix(w)
     assert irregular.matrix(w, max_bytes=2 * size).nnz > 0  # whoever names a limit means the matrix
-    monkeypatch.setattr(assemble, "physical_memory", lambda: assemble.PLAIN_MEMORY * size)
+    monkeypatch.setattr(csr_assembly, "physical_memory", lambda: csr_assembly.PLAIN_MEMORY * size)
     assert irregular.matrix(w).nnz > 0

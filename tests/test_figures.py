@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import convdense as cd
-from convdense import direct_pool, plots
-from convdense.activations import Abs
-from convdense.labels import letter
-from convdense.palette import COLOURS, MASKED, channels, contrast, mixed
-from convdense.plots.chains import SMALLEST_TEXT
+from convdense import plots
+from convdense.direct import pool_loops
+from convdense.display.labels import letter
+from convdense.display.palette import COLOURS, MASKED, channels, contrast, mixed
+from convdense.display.plane_layout import sheet
+from convdense.layers.activations import Abs
 from convdense.plots.differences import EXTRA, MISSING, WRONG
-from convdense.plots.placing import WIDEST, Panel, wrapped
-from convdense.sheets import sheet
+from convdense.plots.layer_chain import SMALLEST_TEXT
+from convdense.plots.panel_layout import WIDEST, Panel, wrapped
 
 FIRST = cd.Conv((1, 3, 3), 1, kernel=2)
 PADDED = cd.Conv((1, 3, 3), 1, kernel=3, padding=1)
@@ -264,12 +265,12 @@ def test_a_drawn_pool_pools(pool):
     figure = plots.pooling(pool)
     for seed in range(3):
         x = drawn(pool.in_shape, seed)
-        assert run(figure, x) == pytest.approx(direct_pool.forward(pool, x).ravel(), rel=1e-12)
+        assert run(figure, x) == pytest.approx(pool_loops.forward(pool, x).ravel(), rel=1e-12)
 
 
 def test_another_pool_is_seen():
     x = drawn((1, 2, 4))
-    largest = direct_pool.forward(POOLS[0], x).ravel()
+    largest = pool_loops.forward(POOLS[0], x).ravel()
     for other in (cd.MinPool((1, 2, 4), kernel=2), cd.AvgPool((1, 2, 4), kernel=2)):
         assert not np.allclose(run(plots.pooling(other), x), largest)
     figure = plots.pooling(POOLS[0])
@@ -302,7 +303,7 @@ def test_numbers_flow_through_a_pool(pool):
     x = drawn(pool.in_shape, seed=4)
     figure = plots.pooling(pool, x)
     assert is_column(figure.axes[-1])
-    assert flowing(figure) == pytest.approx(direct_pool.forward(pool, x).ravel(), rel=6e-3)
+    assert flowing(figure) == pytest.approx(pool_loops.forward(pool, x).ravel(), rel=6e-3)
     assert figure.get_suptitle() == repr(pool)
 
 

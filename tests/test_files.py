@@ -11,8 +11,8 @@ import scipy.io
 import scipy.sparse as sp
 
 import convdense as cd
-from convdense import files
-from convdense.cli import main
+from convdense._util import files
+from convdense.cli._main import main
 
 LAYER = cd.Conv((3, 8, 7), 4, (3, 2), stride=2, padding=1)
 ARGUMENTS = ["matrix", "--input", "3x8x7", "--out-channels", "4", "--kernel", "3x2", "--stride", "2", "--padding", "1"]

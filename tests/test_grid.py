@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from convdense import Conv, ConvTranspose, Linear, LocallyConnected, SumPool, TiedDense, TieMap, convolve, tie
-from convdense.grid import HEIGHT, MASKED, WIDTH, Grid, small
-from convdense.palette import COLOURS, colour, mixed
+from convdense.display.palette import COLOURS, colour, mixed
+from convdense.structure.letter_grid import HEIGHT, MASKED, WIDTH, Grid, small
 
 FIRST = Conv((1, 3, 3), 1, kernel=2)
 CONVOLUTIONS = [

@@ -34,14 +34,14 @@ from convdense import (
     recover,
     tie,
 )
-from convdense.activations import Abs
 from convdense.adapters.model_report import ModelReport
-from convdense.checks.report import BILINEAR, EQUAL, NORMWISE, UNDECIDED, WITHIN, WRONG, Finding
-from convdense.checks.sweep import Failure, Sweep
+from convdense.display.palette import MASKED, contrast
+from convdense.display.tables import Cell, facts, preformatted, table
 from convdense.geometry import ChannelScale
-from convdense.grid import Grid
-from convdense.html import Cell, facts, preformatted, table
-from convdense.palette import MASKED, contrast
+from convdense.layers.activations import Abs
+from convdense.structure.letter_grid import Grid
+from convdense.sweeps._sweep import Failure, Sweep
+from convdense.verdicts.findings import BILINEAR, EQUAL, NORMWISE, UNDECIDED, WITHIN, WRONG, Finding
 
 CONV = Conv((1, 3, 3), 1, kernel=2)
 REFLECTED = Conv((2, 1, 2), 2, kernel=(1, 3), padding=(0, 1), padding_mode="reflect")

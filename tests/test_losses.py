@@ -9,12 +9,13 @@ from math import log, nan, prod
 import numpy as np
 import pytest
 
-from convdense import Conv, Flatten, Linear, MaxPool, ReLU, network, optimize, training
-from convdense import losses as loss_functions
-from convdense.checks.bounds import gamma, unit_roundoff
-from convdense.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
-from convdense.optimize import sgd
-from convdense.training import train
+from convdense import Conv, Flatten, Linear, MaxPool, ReLU, network
+from convdense.rounding.sum_bounds import gamma, unit_roundoff
+from convdense.training import loop, optimizers
+from convdense.training import losses as loss_functions
+from convdense.training.loop import train
+from convdense.training.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
+from convdense.training.optimizers import sgd
 
 SQUARES = {"half_squared_error": Fraction(1, 2), "squared_error": Fraction(1)}
 EXACT_SHAPES = [(1, 3), (2, 2, 2), (4,), (8, 2), (1, 1), (16, 1, 3)]  # batches that are powers of two: exact division
@@ -314,10 +315,10 @@ def arrays(seed, dtype="float64"):
 
 
 def descended(steps, dtype="float64", rate=RATE, momentum=MOMENTUM):
-    """Return the parameters and velocities after each of some steps with `optimize.sgd`."""
+    """Return the parameters and velocities after each of some steps with `optimizers.sgd`."""
     parameters, velocity, seen = arrays(0, dtype), None, []
     for i in range(1, steps + 1):
-        parameters, velocity = optimize.sgd(parameters, arrays(i, dtype), velocity, rate=rate, momentum=momentum)
+        parameters, velocity = optimizers.sgd(parameters, arrays(i, dtype), velocity, rate=rate, momentum=momentum)
         seen.append((parameters, velocity))
     return seen
 
@@ -416,7 +417,7 @@ SGD_DEFECTS = [momentum_forgotten, velocity_forgotten, dampened, nesterov, rate_
 @pytest.mark.parametrize("defect", SGD_DEFECTS)
 def test_a_defect_in_gradient_descent_is_seen(defect, monkeypatch):
     assert descends()
-    monkeypatch.setattr(optimize, "sgd", defect)
+    monkeypatch.setattr(optimizers, "sgd", defect)
     assert not descends()
 
 
@@ -438,7 +439,7 @@ def against_pytorch(torch, dtype, steps=12, rate=0.1, momentum=0.9):
         for k, tensor in theirs.items():
             tensor.grad = torch.from_numpy(np.array(gradients[k]))
         judge.step()
-        ours, velocity = optimize.sgd(ours, gradients, velocity, rate=rate, momentum=momentum)
+        ours, velocity = optimizers.sgd(ours, gradients, velocity, rate=rate, momentum=momentum)
         V, P = (max(size, *(np.abs(a).max() for a in s.values())) for size, s in ((V, velocity), (P, ours)))
         bound = 2 * i * (rate * 2 * u * V / (1 - momentum) + u * (rate * V + P))
         differences = [np.abs(ours[k] - tensor.detach().numpy()).max() for k, tensor in theirs.items()]
@@ -451,7 +452,7 @@ def test_pytorch_takes_the_same_steps(dtype, torch, monkeypatch):
     assert against_pytorch(torch, dtype) <= 1
     for defect in SGD_DEFECTS:
         if defect is not rate_in_the_velocity:  # the same steps, as long as the rate stays
-            monkeypatch.setattr(optimize, "sgd", defect)
+            monkeypatch.setattr(optimizers, "sgd", defect)
             assert against_pytorch(torch, dtype) > 1
 
 
@@ -522,28 +523,28 @@ def halved_rate(p, g, v=None, *, rate, momentum=0.0):
 @pytest.mark.parametrize("defect", [*SGD_DEFECTS[:4], halved_rate, step_up])
 def test_a_defect_in_the_steps_is_seen(defect, monkeypatch):
     assert trains()
-    monkeypatch.setattr(training, "sgd", defect)
+    monkeypatch.setattr(loop, "sgd", defect)
     assert not trains()
 
 
-def gradient_of_another_loss(net, x, target, loss, step, right=training._descent):
+def gradient_of_another_loss(net, x, target, loss, step, right=loop._descent):
     value, gradients = right(net, x, target, loss, step)
     return value, {k: 2 * g for k, g in gradients.items()}
 
 
-def one_bias_forgotten(net, x, target, loss, step, right=training._descent):
+def one_bias_forgotten(net, x, target, loss, step, right=loop._descent):
     value, gradients = right(net, x, target, loss, step)
     return value, {**gradients, "0.b": 0 * gradients["0.b"]}
 
 
-def targets_out_of_step(net, x, target, loss, step, right=training._descent):
+def targets_out_of_step(net, x, target, loss, step, right=loop._descent):
     return right(net, x, np.roll(target, 1), loss, step)
 
 
 @pytest.mark.parametrize("defect", [gradient_of_another_loss, one_bias_forgotten, targets_out_of_step])
 def test_a_defect_in_the_gradients_is_seen(defect, monkeypatch):
     assert trains()
-    monkeypatch.setattr(training, "_descent", defect)
+    monkeypatch.setattr(loop, "_descent", defect)
     assert not trains()
 
 

@@ -19,13 +19,13 @@ from convdense import (
     Residual,
     SumPool,
     TiedDense,
-    layers,
     network,
 )
-from convdense.activations import Abs
-from convdense.checks.sizes import bit_budget
-from convdense.cli import main
-from convdense.dense_steps import Absolute
+from convdense.cli._main import main
+from convdense.layers import dense
+from convdense.layers.activations import Abs
+from convdense.layers.dense_steps import Absolute
+from convdense.rounding.magnitudes import bit_budget
 
 # The bit budget sees every sum
 
@@ -138,14 +138,14 @@ def test_a_wrong_gradient_of_an_inner_layer_is_named(quantity, monkeypatch):
     x, dy = operands(net, "float64")
     assert cd.check(net, x, dy=dy)["layers"].holds
     place = {"dx": 0, "w": 1, "b": 2}[quantity]
-    right = layers.TiedDense.backward
+    right = dense.TiedDense.backward
 
     def wrong(self, x, dy):
         result = list(right(self, x, dy))
         result[place] = result[place] * (1 + 1e-9)
-        return layers.Gradients(*result)
+        return dense.Gradients(*result)
 
-    monkeypatch.setattr(layers.TiedDense, "backward", wrong)
+    monkeypatch.setattr(dense.TiedDense, "backward", wrong)
     report = cd.check(net, x, dy=dy)
     assert report["layers"].verdict == "wrong"
     assert f"{quantity} of layer 0.2" in report["layers"].note or f"{quantity} of layer 0" in report["layers"].note
@@ -156,8 +156,8 @@ def test_a_bound_has_the_digits_of_what_was_computed(monkeypatch):
     conv = Conv((2, 5, 4), 3, 3)
     net, rng = network(conv, seed=0), np.random.default_rng(0)
     x = rng.normal(size=(2, 2, 5, 4))
-    right = layers.TiedDense.forward
-    monkeypatch.setattr(layers.TiedDense, "forward", lambda self, x: right(self, x) * (1 + 3e-8))
+    right = dense.TiedDense.forward
+    monkeypatch.setattr(dense.TiedDense, "forward", lambda self, x: right(self, x) * (1 + 3e-8))
     assert cd.check(net, x)["y"].verdict == "wrong"
     assert cd.check(net, x.astype(np.float32))["y"].verdict == "wrong"
     narrow = network(conv, seed=0, dtype="float32")

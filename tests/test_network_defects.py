@@ -7,33 +7,17 @@ import numpy as np
 import pytest
 
 import convdense as cd
-from convdense import (
-    AvgPool,
-    Conv,
-    Flatten,
-    LeakyReLU,
-    Linear,
-    MaxPool,
-    MinPool,
-    ReLU,
-    Residual,
-    activations,
-    direct_fast,
-    direct_pool_fast,
-    flatten,
-    layers,
-    network,
-    networks,
-    pooling,
-    residual,
-    tiemap,
-    tournament,
-    twins,
-)
-from convdense.checks import propagate
-from convdense.dense_steps import Absolute, Divide
+from convdense import AvgPool, Conv, Flatten, LeakyReLU, Linear, MaxPool, MinPool, ReLU, Residual, network
+from convdense.direct import conv as direct_conv
+from convdense.direct import pool as direct_pool
 from convdense.geometry import ChannelScale
-from convdense.layers import Gradients
+from convdense.layers import activations, dense, direct_layers, flatten, max_pool_tournament, pooling
+from convdense.layers.dense import Gradients
+from convdense.layers.dense_steps import Absolute, Divide
+from convdense.networks import network as network_module
+from convdense.networks import residual
+from convdense.rounding import network_bounds
+from convdense.structure import tie_map
 
 CONV = Conv((1, 4, 5), out_channels=2, kernel=(2, 3), padding=1)  # gives (2, 5, 5)
 NETS = {
@@ -68,7 +52,7 @@ def last_of_several(self, x, dy, _right=activations.Abs.backward):
     return _right(replace(self, slope_at_zero=-self.slope_at_zero), x, dy)
 
 
-def tie_counted_twice(self, x, dy, _right=tournament.Tournament.backward):
+def tie_counted_twice(self, x, dy, _right=max_pool_tournament.Tournament.backward):
     ends = (_right(replace(self, layers=flipped(self.layers)), x, dy), _right(self, x, dy))
     return np.where(ends[0] == ends[1], ends[1], ends[0] + ends[1])
 
@@ -80,7 +64,7 @@ def flipped(parts):
     )
 
 
-def padded_with_zeros(self, x, _right=tournament.Tournament.forward):
+def padded_with_zeros(self, x, _right=max_pool_tournament.Tournament.forward):
     y, x = _right(self, x), np.asarray(x)
     if self.pool.padding[0][0]:
         y = y.copy()
@@ -97,16 +81,16 @@ def division_forgotten_backward(self, x, dy, _right=pooling.SumDivide.backward):
     return _right(replace(self, divisors=None), x, dy)
 
 
-def mean_of_the_copies(self, x, dy, _right=tiemap.TieMap.add_edges):
+def mean_of_the_copies(self, x, dy, _right=tie_map.TieMap.add_edges):
     return _right(self, x, dy) / self.counts().weights
 
 
-def averaged_over_the_batch(self, x, dy, _right=layers.TiedDense.backward):
+def averaged_over_the_batch(self, x, dy, _right=dense.TiedDense.backward):
     dx, dw, db = _right(self, x, dy)
     return Gradients(dx, dw / len(x), db)
 
 
-def bias_gradient_lost(self, x, dy, _right=layers.TiedDense.backward):
+def bias_gradient_lost(self, x, dy, _right=dense.TiedDense.backward):
     dx, dw, db = _right(self, x, dy)
     return Gradients(dx, dw, None if db is None else db * (np.arange(db.size) > 0))
 
@@ -132,21 +116,21 @@ def identity_twice(self, x, _right=residual.ResidualSum.forward):
     return _right(self, x) + x
 
 
-def output_for_input(self, values, dy, _right=networks.Network.pull_back):
+def output_for_input(self, values, dy, _right=network_module.Network.pull_back):
     moved = [v if v.shape != w.shape else w for v, w in pairwise(values)]
     return _right(self, [*moved, values[-1]], dy)
 
 
-def samples_mixed(self, values, dy, _right=networks.Network.pull_back):
+def samples_mixed(self, values, dy, _right=network_module.Network.pull_back):
     return _right(self, values, np.repeat(dy[:1], len(dy), axis=0))
 
 
-def sign_lost(self, values, dy, _right=networks.Network.pull_back):
+def sign_lost(self, values, dy, _right=network_module.Network.pull_back):
     dx, gradients = _right(self, values, dy)
     return np.abs(dx), gradients
 
 
-def scale_forgotten(self, x, dy, _right=layers.TiedDense.backward):
+def scale_forgotten(self, x, dy, _right=dense.TiedDense.backward):
     result = _right(self, x, dy)
     return result._replace(dx=dy) if isinstance(self.layer, ChannelScale) else result
 
@@ -154,7 +138,7 @@ def scale_forgotten(self, x, dy, _right=layers.TiedDense.backward):
 def listed(change):
     """Return a defect of the list alone: the network's own layers are right."""
 
-    def defect(self, _right=networks.Network.dense_layers):
+    def defect(self, _right=network_module.Network.dense_layers):
         return change(_right(self))
 
     return defect
@@ -180,24 +164,24 @@ DEFECTS = [
     ("leaky", activations.LeakyReLU, "shares", property(slopes_exchanged)),
     ("max", activations.Abs, "backward", last_of_several),
     ("min", activations.Abs, "backward", last_of_several),
-    ("max", tournament.Tournament, "backward", tie_counted_twice),
-    ("max", tournament.Tournament, "forward", padded_with_zeros),
+    ("max", max_pool_tournament.Tournament, "backward", tie_counted_twice),
+    ("max", max_pool_tournament.Tournament, "forward", padded_with_zeros),
     ("average", pooling.SumDivide, "backward", division_forgotten_backward),
-    ("average", tiemap.TieMap, "add_edges", mean_of_the_copies),
-    ("relu", layers.TiedDense, "backward", averaged_over_the_batch),
-    ("relu", layers.TiedDense, "backward", bias_gradient_lost),
-    ("relu", layers.Dense, "backward", dense_transposed),
+    ("average", tie_map.TieMap, "add_edges", mean_of_the_copies),
+    ("relu", dense.TiedDense, "backward", averaged_over_the_batch),
+    ("relu", dense.TiedDense, "backward", bias_gradient_lost),
+    ("relu", dense.Dense, "backward", dense_transposed),
     ("relu", flatten.Flatten, "forward", columns_first),
     ("relu", flatten.Flatten, "backward", columns_first_backward),
     ("residual", residual.ResidualSum, "backward", identity_forgotten),
     ("residual", residual.ResidualSum, "forward", identity_twice),
-    ("scale", networks.Network, "pull_back", output_for_input),
-    ("relu", networks.Network, "pull_back", samples_mixed),
-    ("relu", networks.Network, "pull_back", sign_lost),
-    ("scale", layers.TiedDense, "backward", scale_forgotten),
-    ("average", networks.Network, "dense_layers", listed(without_divisions)),
-    ("relu", networks.Network, "dense_layers", listed(with_slope_one)),
-    ("relu", networks.Network, "dense_layers", listed(without_a_bias)),
+    ("scale", network_module.Network, "pull_back", output_for_input),
+    ("relu", network_module.Network, "pull_back", samples_mixed),
+    ("relu", network_module.Network, "pull_back", sign_lost),
+    ("scale", dense.TiedDense, "backward", scale_forgotten),
+    ("average", network_module.Network, "dense_layers", listed(without_divisions)),
+    ("relu", network_module.Network, "dense_layers", listed(with_slope_one)),
+    ("relu", network_module.Network, "dense_layers", listed(without_a_bias)),
 ]
 
 
@@ -227,7 +211,7 @@ def test_a_wrong_divisor_of_the_network_is_refused(monkeypatch):
 # Defects of the other road are seen as well
 
 
-def stamped_without_cropping(layer, padded, sizes, _right=direct_fast._unpad):
+def stamped_without_cropping(layer, padded, sizes, _right=direct_conv._unpad):
     return np.roll(_right(layer, padded, sizes), 1, axis=-1)
 
 
@@ -235,19 +219,19 @@ def scale_is_one(self, x, dy):
     return Gradients(dy, (x * dy).sum((0, 2, 3)), dy.sum((0, 2, 3)))
 
 
-def pooled_over_zeros(pool, x, _right=direct_pool_fast.forward):
+def pooled_over_zeros(pool, x, _right=direct_pool.forward):
     return np.maximum(_right(pool, x), 0)
 
 
 @pytest.mark.parametrize(
     ("name", "owner", "attribute", "defect"),
     [
-        ("relu", direct_fast, "_unpad", stamped_without_cropping),
-        ("min", direct_pool_fast, "forward", pooled_over_zeros),
-        ("relu", twins.DirectReLU, "backward", lambda self, x, dy: np.where(x >= 0, dy, 0)),
+        ("relu", direct_conv, "_unpad", stamped_without_cropping),
+        ("min", direct_pool, "forward", pooled_over_zeros),
+        ("relu", direct_layers.DirectReLU, "backward", lambda self, x, dy: np.where(x >= 0, dy, 0)),
         (
             "scale",
-            twins.DirectScale,
+            direct_layers.DirectScale,
             "backward",
             lambda self, x, dy: Gradients(dy, dy.sum((0, 2, 3)), dy.sum((0, 2, 3))),
         ),
@@ -269,13 +253,13 @@ class MyPool:
         self.pool, self.last = pool, last
 
     def forward(self, x):
-        return direct_pool_fast.forward(self.pool, x)
+        return direct_pool.forward(self.pool, x)
 
     def backward(self, x, dy):
         if not self.last:
-            return direct_pool_fast.backward(self.pool, x, dy)
+            return direct_pool.backward(self.pool, x, dy)
         mirrored = MaxPool(self.pool.in_shape, kernel=2)
-        return direct_pool_fast.backward(mirrored, x[..., ::-1], dy[..., ::-1])[..., ::-1]
+        return direct_pool.backward(mirrored, x[..., ::-1], dy[..., ::-1])[..., ::-1]
 
 
 def test_somebodys_pool_is_judged_and_named():
@@ -297,25 +281,25 @@ def thirds():
 
 def test_a_kink_within_rounding_is_undecided_and_beside_it_decided():
     net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
-    values = propagate.forward_errors(net.layers, propagate.Value(x, 0 * x))
-    start = propagate.Slope(dy, 0 * dy, np.zeros(dy.shape, bool))
-    dx, bounds = propagate.backward_errors(net.layers, values, start)
+    values = network_bounds.forward_errors(net.layers, network_bounds.Value(x, 0 * x))
+    start = network_bounds.Slope(dy, 0 * dy, np.zeros(dy.shape, bool))
+    dx, bounds = network_bounds.backward_errors(net.layers, values, start)
     assert dx.undecided.ravel().tolist() == [True, True, True, False]  # o1 = .1 + .2 - .3; o2 = .1 + .2 - .6 is < 0
     assert np.isinf(bounds["0.w"]).all()
     assert np.isinf(bounds["0.b"]).all()
     assert abs(values[1].value[0, 0, 0]) <= 2 * values[1].error[0, 0, 0] < 1e-15
-    decided = propagate.forward_errors(net.layers, propagate.Value(2.0 * (x > 1), 0 * x))
-    assert not propagate._bent(decided[1]).any()  # exact zeros have no error: both roads give the slope at 0
+    decided = network_bounds.forward_errors(net.layers, network_bounds.Value(2.0 * (x > 1), 0 * x))
+    assert not network_bounds._bent(decided[1]).any()  # exact zeros have no error: both roads give the slope at 0
 
 
 def test_a_gradient_that_hangs_on_a_kink_is_reported_undecided_unless_equal(monkeypatch):
     net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
-    monkeypatch.setattr(twins.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy)
+    monkeypatch.setattr(direct_layers.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy)
     report = cd.check(net, x, dy=dy)
     assert report["dx"].verdict == "undecided"
     assert "kink whose side rounding may change" in report["dx"].note
     assert not report
-    monkeypatch.setattr(twins.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1))
+    monkeypatch.setattr(direct_layers.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1))
     assert cd.check(net, x, dy=dy)["dx"].verdict == "wrong"  # what is decided is judged all the same
 
 
@@ -333,16 +317,16 @@ def test_a_gradient_that_hangs_on_a_kink_is_reported_undecided_unless_equal(monk
 )
 def test_a_winner_is_decided_if_it_leads_by_more_than_rounding(pool, x, decided):
     x = np.array([x])
-    value = propagate.Value(x, 0 * x)
-    assert propagate._decided(cd.dense_pool(pool), value).item() is decided
+    value = network_bounds.Value(x, 0 * x)
+    assert network_bounds._decided(cd.dense_pool(pool), value).item() is decided
 
 
 FLOATS = [
-    ("relu", layers.TiedDense, "backward", bias_gradient_lost),
-    ("relu", layers.Dense, "backward", dense_transposed),
+    ("relu", dense.TiedDense, "backward", bias_gradient_lost),
+    ("relu", dense.Dense, "backward", dense_transposed),
     ("average", pooling.SumDivide, "backward", division_forgotten_backward),
-    ("max", tournament.Tournament, "forward", padded_with_zeros),
-    ("scale", layers.TiedDense, "backward", scale_forgotten),
+    ("max", max_pool_tournament.Tournament, "forward", padded_with_zeros),
+    ("scale", dense.TiedDense, "backward", scale_forgotten),
 ]
 
 
@@ -366,8 +350,8 @@ def test_an_error_a_little_above_the_bound_is_wrong_and_one_below_is_not(size, m
     net, rng = NETS["relu"], np.random.default_rng(1)
     x, dy = (rng.normal(size=(2, *s)) for s in (net.in_shape, net.out_shape))
     bound = cd.check(net, x, dy=dy)["y"]
-    right = layers.Dense.forward
-    monkeypatch.setattr(layers.Dense, "forward", lambda self, x: right(self, x) + size)
+    right = dense.Dense.forward
+    monkeypatch.setattr(dense.Dense, "forward", lambda self, x: right(self, x) + size)
     assert cd.check(net, x, dy=dy)["y"].verdict == "wrong"
-    monkeypatch.setattr(layers.Dense, "forward", lambda self, x: right(self, x) + bound.bound * 1e-3)
+    monkeypatch.setattr(dense.Dense, "forward", lambda self, x: right(self, x) + bound.bound * 1e-3)
     assert cd.check(net, x, dy=dy)["y"].verdict == "within rounding"

@@ -32,16 +32,16 @@ from convdense import (
     dense_pool,
     network,
 )
-from convdense.activations import Abs
-from convdense.checks.propagate import ahead, back
-from convdense.checks.sizes import sizes
-from convdense.dense_steps import dense_steps
-from convdense.files import read_arrays
+from convdense._util.files import read_arrays
 from convdense.geometry import AvgPool, ChannelScale, Linear
-from convdense.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
-from convdense.optimize import sgd
-from convdense.training import train
-from convdense.twins import direct_twin
+from convdense.layers.activations import Abs
+from convdense.layers.dense_steps import dense_steps
+from convdense.layers.direct_layers import direct_twin
+from convdense.rounding.magnitudes import sizes
+from convdense.rounding.network_bounds import ahead, back
+from convdense.training.loop import train
+from convdense.training.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
+from convdense.training.optimizers import sgd
 
 CONV = Conv((1, 4), 2, kernel=3)
 NET = network(CONV, ReLU(), Flatten(), Linear(4, 3), seed=0)
@@ -1296,27 +1296,27 @@ def test_an_unclear_message_is_seen(message):
 # Every place where these modules complain is met by a row above
 
 MODULES = {  # each with the functions that have no word here: they are the command line's, or another layer's
-    "losses": (),
-    "optimize": (),
-    "training": (),
-    "networks": (),
-    "build": (),
-    "residual": (),
-    "dense_steps": (),
-    "twins": (),
-    "activations": (),
-    "flatten": (),
-    "batch_norm": (),
-    "geometry.features": (),
-    "files": ("read_array",),
-    "checks.exact": (),
-    "checks.exact_layer": ("_fits_memory",),
-    "checks.exact_pool": (),
-    "checks.exact_network": (),
-    "checks.floats": (),
-    "checks.float_network": (),
-    "checks.propagate": (),
-    "checks.sizes": (),
+    "training.losses": (),
+    "training.optimizers": (),
+    "training.loop": (),
+    "networks.network": (),
+    "networks.builder": (),
+    "networks.residual": (),
+    "layers.dense_steps": (),
+    "layers.direct_layers": (),
+    "layers.activations": (),
+    "layers.flatten": (),
+    "layers._batch_norm": (),
+    "geometry.linear": (),
+    "_util.files": ("read_array",),
+    "certificates._certify": (),
+    "certificates.certify_layer": ("_fits_memory",),
+    "certificates.certify_pool": (),
+    "certificates.certify_network": (),
+    "checks.check_layer": (),
+    "checks.check_network": (),
+    "rounding.network_bounds": (),
+    "rounding.magnitudes": (),
 }
 
 
@@ -1360,24 +1360,24 @@ def test_every_complaint_is_in_the_tables(monkeypatch):
 def test_a_complaint_that_is_in_no_table_is_seen(monkeypatch):
     rows = [row for row in REFUSED if row[0] is not step]
     missing = unmet(rows, monkeypatch)
-    assert {place.partition(":")[0] for place in missing} == {"optimize"}
+    assert {place.partition(":")[0] for place in missing} == {"training.optimizers"}
 
 
 @pytest.mark.parametrize(
     ("module", "row"),
     [
-        ("losses", LOSSES[-1]),
-        ("optimize", STEPS[0]),
-        ("networks", PARAMETERS[-1]),
-        ("checks.exact_network", CERTIFIED[0]),
+        ("training.losses", LOSSES[-1]),
+        ("training.optimizers", STEPS[0]),
+        ("networks.network", PARAMETERS[-1]),
+        ("certificates.certify_network", CERTIFIED[0]),
     ],
-    ids=["losses", "optimize", "networks", "exact_network"],
+    ids=["training.losses", "training.optimizers", "networks.network", "exact_network"],
 )
 def test_a_message_with_another_word_is_seen(module, row, monkeypatch):
     call, bad, error, message, _ = row
     assert refusal(call, bad) == (error, message)
     loaded_module = importlib.import_module(f"convdense.{module}")
-    name = "choice" if module == "checks.exact_network" else "complain"
+    name = "choice" if module == "certificates.certify_network" else "complain"
     right = getattr(loaded_module, name)
 
     def other(*arguments):

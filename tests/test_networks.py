@@ -27,18 +27,18 @@ from convdense import (
     SumPool,
     TiedDense,
     batch_norm,
-    direct_pool,
-    direct_pool_fast,
     network,
 )
-from convdense.activations import Abs
-from convdense.checks.bounds import gamma
-from convdense.checks.exact_network import NetworkCertificate
-from convdense.checks.sizes import bit_budget, sizes
-from convdense.dense_steps import Absolute, Affine, Divide, dense_steps
+from convdense.certificates.certify_network import NetworkCertificate
+from convdense.direct import pool as direct_pool
+from convdense.direct import pool_loops
 from convdense.geometry import ChannelScale, layer_from_dict
-from convdense.plain import layer_to_plain, plain_to_layer
-from convdense.twins import direct_twin
+from convdense.layers.activations import Abs
+from convdense.layers.dense_steps import Absolute, Affine, Divide, dense_steps
+from convdense.layers.direct_layers import direct_twin
+from convdense.networks.serialization import layer_to_plain, plain_to_layer
+from convdense.rounding.magnitudes import bit_budget, sizes
+from convdense.rounding.sum_bounds import gamma
 from tests.test_pooling import operands, pools
 
 SEEN = Counter()
@@ -414,9 +414,9 @@ def test_a_layer_of_ones_own_runs_in_a_network():
 def test_fast_direct_pooling_is_the_loops(pool, dtype):
     x, dy = (a.astype(dtype) for a in operands(pool))
     pairs = [
-        (direct_pool_fast.forward(pool, x), direct_pool.forward(pool, x)),
-        (direct_pool_fast.backward(pool, x, dy), direct_pool.backward(pool, x, dy)),
-        (direct_pool_fast.backward(pool, x[0], dy[0]), direct_pool.backward(pool, x, dy)[0]),
+        (direct_pool.forward(pool, x), pool_loops.forward(pool, x)),
+        (direct_pool.backward(pool, x, dy), pool_loops.backward(pool, x, dy)),
+        (direct_pool.backward(pool, x[0], dy[0]), pool_loops.backward(pool, x, dy)[0]),
     ]
     assert all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
@@ -427,12 +427,10 @@ def test_fast_direct_power_averages_are_the_loops_up_to_the_order_of_a_sum(p):
     x, dy = (np.random.default_rng(0).normal(size=(2, *s)) for s in (pool.in_shape, pool.out_shape))
     # two powers, a sum of at most six terms and a root, as in test_pooling: each road rounds a few times as often
     terms = 4 * (6 + 8)
-    y, loops = direct_pool_fast.forward(pool, x), direct_pool.forward(pool, x)
+    y, loops = direct_pool.forward(pool, x), pool_loops.forward(pool, x)
     assert (np.abs(y - loops) <= gamma(terms, 2**-53) * loops).all()
-    dx, by_loops = direct_pool_fast.backward(pool, x, dy), direct_pool.backward(pool, x, dy)
-    shares = direct_pool.backward(
-        SumPool((2, 5, 4), (3, 2), stride=1, padding=1), x, np.abs(dy)
-    )  # |slope| is at most 1
+    dx, by_loops = direct_pool.backward(pool, x, dy), pool_loops.backward(pool, x, dy)
+    shares = pool_loops.backward(SumPool((2, 5, 4), (3, 2), stride=1, padding=1), x, np.abs(dy))  # |slope| is at most 1
     assert (np.abs(dx - by_loops) <= gamma(terms + 6, 2**-53) * shares).all()
 
 
@@ -446,12 +444,12 @@ def test_fast_direct_power_averages_are_the_loops_up_to_the_order_of_a_sum(p):
 def test_a_defect_in_fast_direct_pooling_is_seen(monkeypatch, name, defect):
     pool = AvgPool((1, 5, 5), 3, stride=2, padding=1, count_include_pad=False)
     x, _ = operands(pool)
-    assert np.array_equal(direct_pool_fast.forward(pool, x), direct_pool.forward(pool, x))
-    monkeypatch.setattr(direct_pool_fast, name, defect)
-    assert not np.array_equal(direct_pool_fast.forward(pool, x), direct_pool.forward(pool, x))
+    assert np.array_equal(direct_pool.forward(pool, x), pool_loops.forward(pool, x))
+    monkeypatch.setattr(direct_pool, name, defect)
+    assert not np.array_equal(direct_pool.forward(pool, x), pool_loops.forward(pool, x))
 
 
-def direct_axes(pool, _right=direct_pool_fast._axes):
+def direct_axes(pool, _right=direct_pool._axes):
     return _right(pool)
 
 

@@ -10,11 +10,11 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, convolve_backward, tie
-from convdense.cells import cells
-from convdense.labels import letter, numbered
-from convdense.palette import COLOURS, MASKED, contrast, luminance, mixed
+from convdense.display.labels import letter, numbered
+from convdense.display.palette import COLOURS, MASKED, contrast, luminance, mixed
 from convdense.plots import gradient, gradient_steps, mask, matrix, tied
-from convdense.plots.grids import CELLS_LIMIT
+from convdense.plots.cell_grid import CELLS_LIMIT
+from convdense.structure.letter_cells import cells
 
 FIRST = Conv((1, 3, 3), 1, kernel=2)
 REFLECTED = Conv((1, 2), 1, kernel=3, padding=1, padding_mode="reflect")  # the padded input: i2 i1 i2 i1
@@ -412,7 +412,8 @@ def test_a_difference_within_rounding_is_called_so_and_shown():
 def test_a_wrong_direct_gradient_would_be_seen(monkeypatch):
     """The difference is of what is drawn: planted, a direct road that forgets a sample shows."""
     monkeypatch.setattr(
-        "convdense.plots.steps.convolve_backward", lambda layer, x, w, dy: convolve_backward(layer, x, w, 0 * dy)
+        "convdense.plots.gradient_figure.convolve_backward",
+        lambda layer, x, w, dy: convolve_backward(layer, x, w, 0 * dy),
     )
     layer, x, dy = ready(FIRST)
     shown = [int(t) for t in texts(parts_of(gradient_steps(layer, x, dy))[EQUAL]).values()]
@@ -474,7 +475,7 @@ def test_the_largest_layer_that_can_be_drawn_is_drawn():
 
 
 def test_more_weights_than_can_be_drawn_are_refused(monkeypatch):
-    monkeypatch.setattr("convdense.plots.grids.CELLS_LIMIT", 17)
+    monkeypatch.setattr("convdense.plots.cell_grid.CELLS_LIMIT", 17)
     layer = Conv((2, 3, 3), 1, kernel=3)
     with pytest.raises(ValueError, match="needs at most 17"):
         tied(layer, np.zeros(layer.weight_shape))
@@ -524,7 +525,7 @@ def test_the_steps_of_a_layer_without_weights_are_refused():
 def test_the_verdict_is_that_on_the_weights(monkeypatch):
     verdicts = {"y": "wrong", "dx": "wrong", "dw": "within rounding"}
     found = {name: SimpleNamespace(verdict=verdict) for name, verdict in verdicts.items()}
-    monkeypatch.setattr("convdense.plots.steps.check", lambda *operands: found)
+    monkeypatch.setattr("convdense.plots.gradient_figure.check", lambda *operands: found)
     assert "difference: within rounding" in parts_of(gradient_steps(*ready(FIRST)))
 
 

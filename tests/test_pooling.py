@@ -11,11 +11,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import convdense as cd
-from convdense import AvgPool, LpPool, MaxPool, MinPool, SumPool, axis, direct_pool, ties, tournament
-from convdense.checks.bounds import gamma, unit_roundoff
-from convdense.direct_pool import divisor, windows
+from convdense import AvgPool, LpPool, MaxPool, MinPool, SumPool
+from convdense.direct import pool_loops
+from convdense.direct.pool_loops import divisor, windows
 from convdense.geometry import layer_from_dict
-from convdense.pooling import dense_pool
+from convdense.layers import max_pool_tournament
+from convdense.layers.activations import Abs
+from convdense.layers.pooling import dense_pool
+from convdense.rounding.sum_bounds import gamma, unit_roundoff
+from convdense.structure import _tie, axis
 
 KINDS = (SumPool, AvgPool, MaxPool, MinPool)
 SETTINGS = settings(max_examples=400, deadline=None, derandomize=True)
@@ -66,7 +70,7 @@ def holds(pool, dtype="float64", layer=None, seeds=(0, 1)) -> bool:
     for seed in seeds:
         x, dy = (a.astype(dtype) for a in operands(pool, seed))
         y, dx = layer.forward(x), layer.backward(x, dy)
-        pairs = ((y, direct_pool.forward(pool, x)), (dx, direct_pool.backward(pool, x, dy)))
+        pairs = ((y, pool_loops.forward(pool, x)), (dx, pool_loops.backward(pool, x, dy)))
         if not all(a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs):
             return False
     return True
@@ -104,7 +108,7 @@ def test_all_negative_input_under_padding_and_ragged_windows(kind):
     x = -1.0 - np.arange(20).reshape(pool.in_shape)
     y = dense_pool(pool).forward(x)
     assert y.max() < 0
-    assert np.array_equal(y, direct_pool.forward(pool, x))
+    assert np.array_equal(y, pool_loops.forward(pool, x))
 
 
 @given(pools((MaxPool, MinPool)))
@@ -117,7 +121,7 @@ def test_a_split_gradient_is_a_valid_subgradient(pool):
         dy = np.zeros((1, *pool.out_shape))
         dy[(0, 0, *at)] = 1
         dx = layer.backward(x, dy)
-        best = direct_pool.forward(pool, x)[(0, 0, *at)]
+        best = pool_loops.forward(pool, x)[(0, 0, *at)]
         winners = {cell for cell in cells if x[(0, 0, *cell)] == best}
         assert dx.min() >= 0
         assert dx.sum() == 1
@@ -139,8 +143,8 @@ def test_floats_stay_within_the_derived_bound(pool, dtype, seed):
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(2, *pool.in_shape)) * 10.0 ** rng.integers(-6, 6, (2, *pool.in_shape))).astype(dtype)
     layer, sizes = dense_pool(pool), MaxPool(pool.in_shape, **_windows_of(pool))
-    bound = gamma(2 * layer.depth, unit_roundoff(dtype)) * direct_pool.forward(sizes, np.abs(x).astype(float))
-    difference = np.abs(layer.forward(x).astype(float) - direct_pool.forward(pool, x).astype(float))
+    bound = gamma(2 * layer.depth, unit_roundoff(dtype)) * pool_loops.forward(sizes, np.abs(x).astype(float))
+    difference = np.abs(layer.forward(x).astype(float) - pool_loops.forward(pool, x).astype(float))
     assert (difference <= bound).all()
 
 
@@ -168,9 +172,9 @@ def test_the_divisors_under_ceil_mode():
     expected = [1.5555556, 3.3333333, 2, 6.3333335, 11, 6, 4.5, 7.5, 4]
     line = np.array([[2.0903, 4.6493, 1.632, -3.2051, 4.6975, 4.7296, 3.3653, -1.5815, -2.3832]])
     other = AvgPool((1, 9), kernel=7, stride=3, padding=3, ceil_mode=True)
-    for layer in (dense_pool(pool).forward, lambda x: direct_pool.forward(pool, x)):
+    for layer in (dense_pool(pool).forward, lambda x: pool_loops.forward(pool, x)):
         assert np.array_equal(layer(x).ravel().astype(np.float32), np.float32(expected))
-    for layer in (dense_pool(other).forward, lambda x: direct_pool.forward(other, x)):
+    for layer in (dense_pool(other).forward, lambda x: pool_loops.forward(other, x)):
         assert np.round(layer(line).ravel(), 4).tolist() == [0.7381, 2.5656, 0.8032, -0.0999]
 
 
@@ -231,7 +235,7 @@ def test_power_averages_agree_to_the_bound_of_their_powers(pool, p):
     lp = LpPool(pool.in_shape, **_windows_of(pool), p=p)
     x, dy = (a.astype(float) for a in operands(pool, largest=5))
     layer, n = dense_pool(lp), int(cd.tie(pool).counts().outputs.max())
-    y, dx = direct_pool.forward(lp, x), direct_pool.backward(lp, x, dy)
+    y, dx = pool_loops.forward(lp, x), pool_loops.backward(lp, x, dy)
     u = gamma(4 * (n + 8), unit_roundoff("float64"))
     assert (np.abs(layer.forward(x) - y) <= u * y).all()
     sizes = cd.dense_pool(pool).backward(x, np.abs(dy))  # every share has size |dy| at most
@@ -240,7 +244,7 @@ def test_power_averages_agree_to_the_bound_of_their_powers(pool, p):
 
 def test_the_power_average_of_zeros_has_gradient_zero():
     pool = LpPool((1, 2), kernel=2, p=2)
-    for backward in (dense_pool(pool).backward, lambda x, dy: direct_pool.backward(pool, x, dy)):
+    for backward in (dense_pool(pool).backward, lambda x, dy: pool_loops.backward(pool, x, dy)):
         for dy in (np.ones((1, 1)), np.zeros((1, 1))):
             assert backward(np.zeros((1, 2)), dy).tolist() == [[0, 0]]
 
@@ -258,7 +262,7 @@ def as_included(pool):
 
 def with_slope(slope):
     def changed(layer):
-        layers = [replace(s, slope_at_zero=slope) if isinstance(s, cd.activations.Abs) else s for s in layer.layers]
+        layers = [replace(s, slope_at_zero=slope) if isinstance(s, Abs) else s for s in layer.layers]
         return replace(layer, layers=tuple(layers))
 
     return changed
@@ -278,7 +282,7 @@ def padded_max(value):
     def forward(right, x):
         wide = np.pad(x, [(0, 0), (0, 0), *right.pool.padding], constant_values=value)
         inner = MaxPool(wide.shape[1:], right.pool.kernel, stride=right.pool.stride)
-        return direct_pool.forward(inner, wide)
+        return pool_loops.forward(inner, wide)
 
     return forward
 
@@ -362,12 +366,12 @@ def test_a_planted_defect_is_refused_and_its_right_neighbour_accepted(name):
     assert not holds(pool, layer=defect(dense_pool(pool)), seeds=range(6))
 
 
-def a_cell_lost(windows, sign, _right=tournament._levels):
+def a_cell_lost(windows, sign, _right=max_pool_tournament._levels):
     first, *rest = _right(windows, sign)
     return [first.take(slice(0, -1)), *rest]
 
 
-def sums_for_differences(windows, sign, _right=tournament._levels):
+def sums_for_differences(windows, sign, _right=max_pool_tournament._levels):
     first, *rest = _right(windows, sign)
     return [replace(first, coefficients=np.abs(first.coefficients)), *rest]
 
@@ -382,11 +386,11 @@ def parts_that_do_not_overlap(n_in, n_out, _right=axis.parts):
 
 
 STRUCTURE = [
-    (tournament, "_levels", a_cell_lost, MaxPool((1, 7), kernel=3, stride=2)),
-    (tournament, "_levels", sums_for_differences, MaxPool((1, 7), kernel=3, stride=2)),
-    (ties, "window", a_cell_too_many, MaxPool((1, 2, 7), kernel=(1, 3), stride=2)),
-    (ties, "parts", parts_that_do_not_overlap, AvgPool((1, 7), output=3)),
-    (ties, "parts", parts_that_do_not_overlap, MaxPool((1, 7), output=3)),
+    (max_pool_tournament, "_levels", a_cell_lost, MaxPool((1, 7), kernel=3, stride=2)),
+    (max_pool_tournament, "_levels", sums_for_differences, MaxPool((1, 7), kernel=3, stride=2)),
+    (_tie, "window", a_cell_too_many, MaxPool((1, 2, 7), kernel=(1, 3), stride=2)),
+    (_tie, "parts", parts_that_do_not_overlap, AvgPool((1, 7), output=3)),
+    (_tie, "parts", parts_that_do_not_overlap, MaxPool((1, 7), output=3)),
 ]
 
 

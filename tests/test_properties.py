@@ -13,7 +13,8 @@ from hypothesis import seed as first_seed
 from hypothesis import strategies as st
 
 import convdense as cd
-from convdense import Conv, ConvTranspose, LocallyConnected, direct
+from convdense import Conv, ConvTranspose, LocallyConnected
+from convdense.direct import conv_loops
 from convdense.geometry import layer_from_dict
 from tests.strategies import FORMS, KINDS, MODES, calls, integers_for, layers, seeds, signed_integers
 
@@ -77,8 +78,8 @@ def weights_of(layer, seed):
 def dense_of(layer, w):
     """Return the layer's dense matrix from the edges of the plain loops."""
     dense = np.zeros((prod(layer.out_shape), prod(layer.in_shape)), w.dtype)
-    kernel = direct.flipped(layer, w)
-    for out, inp, k in direct.edges(layer):
+    kernel = conv_loops.flipped(layer, w)
+    for out, inp, k in conv_loops.edges(layer):
         dense[np.ravel_multi_index(out, layer.out_shape), np.ravel_multi_index(inp, layer.in_shape)] += kernel[k]
     return dense
 
@@ -87,7 +88,7 @@ def roads(layer, x, w, b, dy):
     """Return y, dx, dw, db by every road."""
     tied = cd.TiedDense(layer, w, b)
     return {
-        "loops": (direct.forward(layer, x, w, b), *direct.backward(layer, x, w, dy)),
+        "loops": (conv_loops.forward(layer, x, w, b), *conv_loops.backward(layer, x, w, dy)),
         "fast": (cd.convolve(layer, x, w, b), *cd.convolve_backward(layer, x, w, dy)),
         "tied": (tied.forward(x), *tied.backward(x, dy)),
     }
@@ -187,10 +188,10 @@ def test_written_and_read_back(call):
 @on_examples(120)
 @given(layers(max_axes=4))
 def test_entries_are_the_edges_of_the_loops(layer):
-    numbers = direct.flipped(layer, np.arange(prod(layer.weight_shape)).reshape(layer.weight_shape))
+    numbers = conv_loops.flipped(layer, np.arange(prod(layer.weight_shape)).reshape(layer.weight_shape))
     edges = [
         (np.ravel_multi_index(out, layer.out_shape), np.ravel_multi_index(inp, layer.in_shape), numbers[k])
-        for out, inp, k in direct.edges(layer)
+        for out, inp, k in conv_loops.edges(layer)
     ]
     ties = cd.tie(layer)
     assert triples(ties.entries()) == sorted(edges)

@@ -11,7 +11,8 @@ import pytest
 from scipy.linalg import convolution_matrix
 
 import convdense as cd
-from convdense import Conv, ConvTranspose, direct, direct_pool
+from convdense import Conv, ConvTranspose
+from convdense.direct import conv_loops, pool_loops
 
 
 class Published(NamedTuple):
@@ -90,7 +91,7 @@ PUBLISHED = [
 FORWARDS = {
     "tied": lambda layer, x, w: cd.TiedDense(layer, w).forward(x),
     "fast": cd.convolve,
-    "loops": direct.forward,
+    "loops": conv_loops.forward,
 }
 
 
@@ -176,10 +177,10 @@ def pool_results(pool, case):
     """Yield the name of every array a case can publish and what each road makes of it."""
     layer = cd.dense_pool(pool)
     yield "y", layer.forward(case.x)
-    yield "y", direct_pool.forward(pool, case.x)
+    yield "y", pool_loops.forward(pool, case.x)
     if case.gy is not None:
         yield "dx", layer.backward(case.x, case.gy)
-        yield "dx", direct_pool.backward(pool, case.x, case.gy)
+        yield "dx", pool_loops.backward(pool, case.x, case.gy)
 
 
 def results(layer, case):

@@ -7,9 +7,9 @@ import shlex
 from functools import lru_cache
 from pathlib import Path
 
-from convdense.checks.claims import judge_claims
-from convdense.cli import main
-from convdense.tables import markdown
+from convdense.claims.claims import judge_claims
+from convdense.cli._main import main
+from convdense.display.text_tables import markdown
 
 README = Path(__file__).parent.parent / "README.md"
 PROGRAM = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import convdense as cd
 from convdense import Conv, ConvTranspose, Dense, LocallyConnected, MaxPool, TiedDense, TieMap, recover
-from convdense.checks import recover as module
+from convdense.recovery import _recover as module
 from tests.strategies import integers_for, layers, seeds
 
 

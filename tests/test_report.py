@@ -19,8 +19,8 @@ from convdense import (
     convolve,
     convolve_backward,
 )
-from convdense.checks import Finding
-from convdense.checks.report import array_from_dict, array_to_dict, compare
+from convdense.verdicts import Finding
+from convdense.verdicts.findings import array_from_dict, array_to_dict, compare
 
 INF, NAN = float("inf"), float("nan")
 CONV = Conv((2, 4), 3, kernel=2, padding=((1, 0),))

@@ -8,12 +8,22 @@ import numpy as np
 import pytest
 
 import convdense as cd
-from convdense import direct_fast, direct_pool_fast
-from convdense.checks import Certificate, NetworkCertificate, exact_layer, normwise, precision, second_look, shrunken
-from convdense.checks.formats import FORMATS, format_of, rounded_to
-from convdense.checks.pool_windows import Met, planted, table
-from convdense.checks.ranges import exact_ranges, narrow_ranges
-from convdense.checks.report import (
+from convdense._util.float_formats import FORMATS, format_of, rounded_to
+from convdense.certificates import (
+    Certificate,
+    NetworkCertificate,
+    certify_layer,
+    effective_roundoff,
+    implementation_review,
+    small_copy,
+)
+from convdense.certificates.integer_ranges import exact_ranges, narrow_ranges
+from convdense.certificates.pool_probes import Met, planted, table
+from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
+from convdense.direct import conv as direct_conv
+from convdense.direct import pool as direct_pool
+from convdense.rounding import normwise_bounds
+from convdense.verdicts.findings import (
     BILINEAR,
     CHANGED,
     DTYPE,
@@ -26,7 +36,6 @@ from convdense.checks.report import (
     WITHIN,
     WRONG,
 )
-from convdense.checks.rounding import Explainer, bits_per_trial
 
 CONV = cd.Conv((2, 6, 7), 3, kernel=(3, 2), stride=(2, 1), padding=((1, 0), (0, 2)))
 LARGE = cd.Conv((8, 40, 40), 16, kernel=3, padding=1)
@@ -127,12 +136,12 @@ def test_a_fast_transform_is_right_normwise_and_not_wrong():
     explain = Explainer(layer, "float64")
     operands = (x, w, b, np.zeros((1, 2, 38, 38)))
     right, got = cd.convolve(layer, x, w, b), fourier(x, w, b)
-    finding = explain(operands)(cd.checks.report.compare("y", got, right), got, right)
+    finding = explain(operands)(cd.verdicts.findings.compare("y", got, right), got, right)
     assert finding.verdict == NORMWISE
     assert (finding.holds, finding.refuted) == (False, False)
     assert explain.allowed["y"] > 0
     got[0, 1, 3, 5] += 1e-11  # forty times the normwise bound
-    assert explain(operands)(cd.checks.report.compare("y", got, right), got, right).verdict == WRONG
+    assert explain(operands)(cd.verdicts.findings.compare("y", got, right), got, right).verdict == WRONG
     certificate = cd.certify(layer, (fourier, backward), method="random", seed=0)
     assert not certificate.refuted
     assert certificate["y"].verdict in (WITHIN, NORMWISE)
@@ -167,8 +176,8 @@ def test_the_normwise_bound_bounds_what_norms_can_give(layer, name):
     shapes = ((3, *layer.in_shape), layer.weight_shape, layer.bias_shape, (3, *layer.out_shape))
     for _ in range(20):
         x, w, _, dy = (np.abs(rng.normal(size=s)) * rng.integers(0, 2, s) for s in shapes)
-        bound = normwise.normwise_bound(layer, (x, w, None, dy), name, "float64")
-        size = bound / (normwise.FACTOR * normwise.log_length(layer) * 2**-53)
+        bound = normwise_bounds.normwise_bound(layer, (x, w, None, dy), name, "float64")
+        size = bound / (normwise_bounds.FACTOR * normwise_bounds.log_length(layer) * 2**-53)
         gradients = cd.convolve_backward(layer, x, w, dy)
         value = {"y": cd.convolve(layer, x, w), "dx": gradients.dx, "dw": gradients.dw}[name]
         assert (value <= np.broadcast_to(size, value.shape) * (1 + 1e-12)).all()
@@ -177,7 +186,7 @@ def test_the_normwise_bound_bounds_what_norms_can_give(layer, name):
 def test_layers_without_a_transform_have_no_normwise_bound():
     local = cd.LocallyConnected((1, 3, 3), 1, kernel=2)
     x, w, dy = np.ones((1, 1, 3, 3)), np.ones(local.weight_shape), np.ones((1, 1, 2, 2))
-    assert normwise.normwise_bound(local, (x, w, None, dy), "y", "float64") is None
+    assert normwise_bounds.normwise_bound(local, (x, w, None, dy), "y", "float64") is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -267,7 +276,7 @@ def test_what_is_clipped_is_wrong_not_imprecise():
 def test_exact_products_are_exact():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 200)) * 2.0 ** rng.integers(-20, 20, (2, 200))
-    high, low = precision._products(a, b)
+    high, low = effective_roundoff._products(a, b)
     for x, y, *parts in zip(a.tolist(), b.tolist(), high.tolist(), low.tolist(), strict=True):
         assert Fraction(x) * Fraction(y) == sum(map(Fraction, parts))
 
@@ -351,7 +360,7 @@ def test_the_sums_of_three_samples_may_be_too_long(monkeypatch):
             raise ValueError("too long")
         return exact_ranges(layer, dtype, batch)
 
-    monkeypatch.setattr(second_look, "exact_ranges", short)
+    monkeypatch.setattr(implementation_review, "exact_ranges", short)
     certificate = cd.certify(CONV, Mine(CONV), batch=1, seed=0).require()
     assert [f.name for f in certificate.behaviour].count("batch 1") == 2
     assert "batch 3" not in str(certificate)
@@ -465,7 +474,7 @@ def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
 
     layer = cd.Conv((16, 40, 40), 16, kernel=3, padding=1)
     certificate = cd.certify(layer, AnyShape(layer), seed=0).require()
-    assert certificate.tried_on == shrunken.shrunken(layer) != layer
+    assert certificate.tried_on == small_copy.shrunken(layer) != layer
     assert "on a small copy, Conv((2, 6, 6), out_channels=2, kernel=3, padding=1)" in str(certificate)
     assert Certificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
     fixed = cd.certify(layer, Mine(layer), seed=0).require()
@@ -484,7 +493,7 @@ def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
     ids=repr,
 )
 def test_a_copy_keeps_what_matters(layer):
-    copy = shrunken.shrunken(layer)
+    copy = small_copy.shrunken(layer)
     assert copy != layer
     assert cd.tie(copy).n_entries < 5_000
     names = ("kernel", "stride", "dilation", "groups", "padding", "flip")
@@ -503,10 +512,10 @@ class Pool:
         self.pool, self.y, self.dx, self.before = pool, y, dx, before
 
     def forward(self, x):
-        return self.y(direct_pool_fast.forward(self.pool, *self.before(x)))
+        return self.y(direct_pool.forward(self.pool, *self.before(x)))
 
     def backward(self, x, dy):
-        return self.dx(direct_pool_fast.backward(self.pool, *self.before(x, dy)))
+        return self.dx(direct_pool.backward(self.pool, *self.before(x, dy)))
 
 
 POOLS = [
@@ -564,7 +573,7 @@ def test_a_tie_that_random_integers_would_hardly_meet_is_met():
     pool = cd.MaxPool((1, 3, 3), kernel=3)
 
     def backward(x, dy):
-        dx = direct_pool_fast.backward(pool, x, dy)
+        dx = direct_pool.backward(pool, x, dy)
         flat, out = x.reshape(len(x), 9), dx.reshape(len(x), 9)
         both = (flat[:, 2] == flat[:, 7]) & (flat[:, 2] == flat.max(axis=1)) & ((flat == flat[:, 2:3]).sum(axis=1) == 2)
         out[both] = out[both][:, ::-1]
@@ -594,7 +603,7 @@ def test_the_windows_of_a_pool_are_those_of_the_loops():
     numbers = np.arange(30.0).reshape(1, 1, 5, 6).repeat(2, axis=1)
     some = table(pool)
     largest = np.where(some.cells >= 0, numbers[0, 0].ravel()[some.cells], -inf).max(axis=1)
-    assert np.array_equal(largest.reshape(pool.out_spatial), direct_pool_fast.forward(pool, numbers)[0, 0])
+    assert np.array_equal(largest.reshape(pool.out_spatial), direct_pool.forward(pool, numbers)[0, 0])
     assert table(cd.AvgPool((1, 5, 5), kernel=5, stride=1, padding=2, count_include_pad=False)).unit == 3600
 
 
@@ -602,7 +611,7 @@ def test_a_pool_that_writes_is_said_to_change_its_input():
     pool = POOLS[0]
 
     def forward(x):
-        y = direct_pool_fast.forward(pool, x)
+        y = direct_pool.forward(pool, x)
         x[0] = 0
         return y
 
@@ -658,7 +667,7 @@ def filled(pool, fill, sign=1):
         tiles = tiles[:, :, :: pool.stride[0], :: pool.stride[1]]
         return sign * (sign * tiles).max(axis=(-2, -1))
 
-    return forward, lambda x, dy: direct_pool_fast.backward(pool, x, dy)
+    return forward, lambda x, dy: direct_pool.backward(pool, x, dy)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -729,7 +738,7 @@ def test_what_cannot_become_an_array_is_a_verdict():
 
 def test_a_layer_whose_operands_do_not_fit_is_refused_before_they_are_drawn(monkeypatch):
     huge = cd.Conv((3, 20_000, 20_000), 3, kernel=3)
-    monkeypatch.setattr(exact_layer, "physical_memory", lambda: 10**10)
+    monkeypatch.setattr(certify_layer, "physical_memory", lambda: 10**10)
     with pytest.raises(MemoryError, match=r"layer: got operands and results of 153\.\d GB; needs at most the physical"):
         cd.certify(huge, Mine(huge))
 
@@ -784,7 +793,7 @@ def test_ranges_of_half_precision_stay_exact_and_finite():
     for dtype, most in (("float16", 2**11), ("bfloat16", 2**8)):
         m = exact_ranges(CONV, dtype, 2)
         assert max(m) <= most
-    sums = direct_fast.convolve(
+    sums = direct_conv.convolve(
         CONV,
         np.full((1, *CONV.in_shape), float(exact_ranges(CONV, "float16", 2).x)),
         np.full(CONV.weight_shape, float(exact_ranges(CONV, "float16", 2).w)),

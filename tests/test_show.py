@@ -10,10 +10,10 @@ import pytest
 
 import convdense
 from convdense import Conv, ConvTranspose, LocallyConnected, tie
-from convdense.cli import main
-from convdense.cli_show import SHOW_LIMIT, STEPS, coloured, painter
-from convdense.grid import Grid
-from convdense.palette import COLOURS, contrast, mixed
+from convdense.cli._main import main
+from convdense.cli.show import SHOW_LIMIT, STEPS, coloured, painter
+from convdense.display.palette import COLOURS, contrast, mixed
+from convdense.structure.letter_grid import Grid
 
 LAYERS = {
     "--input 1x3x3 --kernel 2x2": Conv((1, 3, 3), 1, kernel=2),

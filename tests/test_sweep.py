@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 
 import convdense
-from convdense import Conv, ConvTranspose, LocallyConnected, axis, cli, direct_fast, layers
-from convdense.checks import basis_pairs, sweep
-from convdense.checks.basis_pairs import judge_pairs
-from convdense.checks.claims import CLAIMS
-from convdense.checks.report import EQUAL
-from convdense.checks.scope import FAMILIES, Family, Scope, count, geometries
-from convdense.checks.sweep import Sweep
+from convdense import Conv, ConvTranspose, LocallyConnected
+from convdense.claims.claims import CLAIMS
+from convdense.cli import _main
+from convdense.direct import conv as direct_conv
 from convdense.geometry.padding import MODES
+from convdense.layers import dense
+from convdense.structure import axis
+from convdense.sweeps import _sweep, basis_pairs
+from convdense.sweeps._sweep import Sweep
+from convdense.sweeps.basis_pairs import judge_pairs
+from convdense.sweeps.scope import FAMILIES, Family, Scope, count, geometries
+from convdense.verdicts.findings import EQUAL
 from tests.conftest import JUDGED
 
 THINNED = 1009  # a prime: no number of the scope is skipped in step with it
@@ -30,7 +34,7 @@ FEW_TRANSPOSED = FEW._replace(name="a few, transposed", kind=ConvTranspose)
 
 @pytest.mark.claim("forward", "dx", "dw", "db", "transposed")
 def test_one_geometry_in_many_is_equal_on_every_pair(record_property):
-    result = sweep.sweep(every=THINNED, workers=1)
+    result = _sweep.sweep(every=THINNED, workers=1)
     for id, transposed in (("forward", False), ("dx", False), ("dw", False), ("db", False), ("transposed", True)):
         judged = sum(f.geometries for f in result.families if ("transposed" in f.family) == transposed)
         record_property(JUDGED, (id, judged, 0.0, 0))  # every pair, no draws and no trials
@@ -97,8 +101,8 @@ def test_a_plane_has_every_geometry_that_the_constructor_takes():
 
 
 def test_each_nth_is_taken_from_every_family(monkeypatch):
-    monkeypatch.setattr(sweep, "FAMILIES", (FEW, FEW_TRANSPOSED))
-    result = sweep.sweep(every=10**6, workers=1)
+    monkeypatch.setattr(_sweep, "FAMILIES", (FEW, FEW_TRANSPOSED))
+    result = _sweep.sweep(every=10**6, workers=1)
     assert [family.geometries for family in result.families] == [1, 1]
     assert result.pairs == 2 * basis_pairs.basis_pairs(Conv((1, 1), 1, kernel=1)) == 6
 
@@ -135,8 +139,8 @@ def test_a_layer_is_judged_on_each_of_its_basis_pairs(layer):
 def test_the_weight_gradient_alone_is_that_of_the_backward_pass():
     for layer in OTHERS:
         x, w, _, dy = basis_pairs._units(layer).drawn
-        expected = direct_fast.convolve_backward(layer, x, w, dy).dw
-        assert np.array_equal(direct_fast.weight_gradient(layer, x, dy), expected)
+        expected = direct_conv.convolve_backward(layer, x, w, dy).dw
+        assert np.array_equal(direct_conv.weight_gradient(layer, x, dy), expected)
 
 
 @pytest.mark.parametrize("quantity", range(5))
@@ -188,22 +192,22 @@ def tap_lost(n_in, n_out, kernel, _right=axis.window, **options):
     return whole.take(whole.taps != 1) if options.get("mode") == "reflect" else whole
 
 
-def rim_dropped(layer, padded, sizes, _right=direct_fast._unpad):
+def rim_dropped(layer, padded, sizes, _right=direct_conv._unpad):
     if layer.padding_mode != "symmetric":
         return _right(layer, padded, sizes)
     cut = (slice(begin, begin + n) for n, (begin, _) in zip(sizes, layer.padding, strict=True))
     return padded[(..., *cut)]
 
 
-def doubled_where_dilated(layer, x, dy, _right=direct_fast.weight_gradient):
+def doubled_where_dilated(layer, x, dy, _right=direct_conv.weight_gradient):
     return _right(layer, x, dy) * (2 if layer.dilation == (2,) else 1)
 
 
-def clipped(tied, x, _right=layers.TiedDense.forward):
+def clipped(tied, x, _right=dense.TiedDense.forward):
     return np.maximum(_right(tied, x), -30)
 
 
-def stamped_elsewhere(layer, small, w, _right=direct_fast._stamp):
+def stamped_elsewhere(layer, small, w, _right=direct_conv._stamp):
     full = _right(layer, small, w)
     return np.roll(full, 1, axis=-1) if isinstance(layer, ConvTranspose) and layer.stride == (3,) else full
 
@@ -217,21 +221,21 @@ DEFECTS = {  # name -> what is replaced, by what, the quantity that is wrong, an
         "stride=3",
     ),
     "a tap lost in one mode": ("ties.window", tap_lost, "y", "'reflect'"),
-    "a rim lost in one mode": ("direct_fast._unpad", rim_dropped, "dx", "'symmetric'"),
+    "a rim lost in one mode": ("direct_conv._unpad", rim_dropped, "dx", "'symmetric'"),
     "dw doubled where dilated": ("checks.basis_pairs.weight_gradient", doubled_where_dilated, "dw", "dilation=2"),
-    "clipped below": ("layers.TiedDense.forward", clipped, "y", "Conv"),
-    "transposed, stride 3": ("direct_fast._stamp", stamped_elsewhere, "y", "ConvTranspose"),
+    "clipped below": ("dense.TiedDense.forward", clipped, "y", "Conv"),
+    "transposed, stride 3": ("direct_conv._stamp", stamped_elsewhere, "y", "ConvTranspose"),
 }
 
 
 @pytest.mark.parametrize(("target", "defect", "quantity", "common"), DEFECTS.values(), ids=DEFECTS)
 def test_a_defect_that_few_geometries_meet_is_seen(monkeypatch, target, defect, quantity, common):
-    monkeypatch.setattr(sweep, "FAMILIES", (FEW, FEW_TRANSPOSED))
+    monkeypatch.setattr(_sweep, "FAMILIES", (FEW, FEW_TRANSPOSED))
     monkeypatch.setattr(f"convdense.{target}", defect)
-    result = sweep.sweep(every=23, workers=1)
+    result = _sweep.sweep(every=23, workers=1)
     assert not result
     assert 0 < result.failed < result.geometries
-    assert len(result.failures) == min(result.failed, sweep.SHOWN)
+    assert len(result.failures) == min(result.failed, _sweep.SHOWN)
     assert {failure.finding.name for failure in result.failures} == {quantity}
     assert all(common in failure.layer for failure in result.failures)
     assert f"NOT equal on {result.failed} of them" in str(result)
@@ -242,9 +246,9 @@ def test_a_defect_that_few_geometries_meet_is_seen(monkeypatch, target, defect, 
 
 
 def test_the_result_is_said_in_words_and_in_json(monkeypatch):
-    monkeypatch.setattr(sweep, "FAMILIES", (FEW,))
+    monkeypatch.setattr(_sweep, "FAMILIES", (FEW,))
     monkeypatch.setattr(basis_pairs, "TiedDense", None)
-    failed = sweep.sweep(every=97, workers=1)
+    failed = _sweep.sweep(every=97, workers=1)
     data = json.loads(json.dumps(failed.to_dict()))
     assert (data["kind"], data["holds"], data["failed"]) == ("sweep", False, failed.geometries)
     assert data["failures"][0]["layer"] == "Conv((1, 1), out_channels=1, kernel=1)"
@@ -277,17 +281,17 @@ def test_the_result_is_said_in_words_and_in_json(monkeypatch):
 )
 def test_what_cannot_be_swept_is_refused(arguments, text):
     with pytest.raises(ValueError, match=f"^{text}$"):
-        sweep.sweep(**arguments)
+        _sweep.sweep(**arguments)
 
 
 def test_processes_give_what_one_process_gives():
-    alone, together = (sweep.sweep(every=30_000, workers=n) for n in (1, 2))
+    alone, together = (_sweep.sweep(every=30_000, workers=n) for n in (1, 2))
     assert together.processes == 2
     assert replace(together, processes=1, seconds=alone.seconds) == alone
 
 
 INTERRUPTED = """
-from convdense.checks import sweep
+from convdense.sweeps import _sweep
 
 class Bar:
     def __enter__(self): return self
@@ -295,9 +299,9 @@ class Bar:
     def update(self, n): print("begun", flush=True)
 
 if __name__ == "__main__":
-    sweep._bar = lambda total: Bar()
+    _sweep._bar = lambda total: Bar()
     try:
-        sweep.sweep(workers=2)
+        _sweep.sweep(workers=2)
     except KeyboardInterrupt:
         print("ended")
 """
@@ -322,27 +326,27 @@ def test_ctrl_c_ends_every_process_at_once():
 
 @pytest.fixture
 def swept(monkeypatch):
-    monkeypatch.setattr(cli, "CLAIMS", [claim for claim in CLAIMS if claim.id == "toeplitz"])
-    monkeypatch.setattr(sweep, "sweep", lambda _right=sweep.sweep: _right(every=40_000, workers=1))
-    monkeypatch.setattr(sweep, "FAMILIES", (FEW,))
+    monkeypatch.setattr(_main, "CLAIMS", [claim for claim in CLAIMS if claim.id == "toeplitz"])
+    monkeypatch.setattr(_sweep, "sweep", lambda _right=_sweep.sweep: _right(every=40_000, workers=1))
+    monkeypatch.setattr(_sweep, "FAMILIES", (FEW,))
 
 
 def test_the_claims_are_followed_by_the_sweep(swept, capsys, monkeypatch):
-    assert cli.main(["certify", "--claims", "--all"]) == 0
+    assert _main.main(["certify", "--claims", "--all"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("claim ")
     assert "1 geometries, 3 pairs of basis vectors, all equal bit for bit" in out
     assert err == ""
-    assert cli.main(["certify", "--claims", "--all", "--json"]) == 0
+    assert _main.main(["certify", "--claims", "--all", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert [claim["id"] for claim in data["claims"]] == ["toeplitz"]
     assert (data["sweep"]["geometries"], data["sweep"]["holds"]) == (1, True)
     monkeypatch.setattr(basis_pairs, "TiedDense", None)
-    assert cli.main(["certify", "--claims", "--all"]) == 1
-    assert cli.main(["certify", "--claims", "--all", "--json"]) == 1
-    assert cli.main(["certify", "--claims"]) == 0
+    assert _main.main(["certify", "--claims", "--all"]) == 1
+    assert _main.main(["certify", "--claims", "--all", "--json"]) == 1
+    assert _main.main(["certify", "--claims"]) == 0
 
 
 def test_all_is_refused_without_claims(capsys):
-    assert cli.main(["certify", "--input", "1x3", "--kernel", "2", "--all"]) == 2
+    assert _main.main(["certify", "--input", "1x3", "--kernel", "2", "--all"]) == 2
     assert capsys.readouterr().err == "convdense: certify: got --all; needs --claims beside --all\n"

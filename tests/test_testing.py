@@ -20,23 +20,23 @@ from convdense import (
     convolve,
     convolve_backward,
     diagnose,
-    direct_pool,
     testing,
     tie,
 )
+from convdense.direct import pool_loops
 from convdense.geometry import Pool
 from convdense.testing import (
     assert_backward_matches_dense,
     cases,
     channels_last,
+    check_runner,
     conv_checks,
     from_cache,
     only_options,
     parametrize_with_conv_checks,
-    running,
     without_bias,
 )
-from convdense.testing.table import KINDS
+from convdense.testing.cases import KINDS
 from tests import zoo_right as right
 from tests.test_public_api import undocumented
 from tests.zoo_members import WRONG
@@ -56,12 +56,12 @@ class Direct:
 
     def forward(self, x, *w_and_b):
         if isinstance(self.layer, Pool):
-            return direct_pool.forward(self.layer, x)
+            return pool_loops.forward(self.layer, x)
         return convolve(self.layer, x, *w_and_b)
 
     def backward(self, x, *rest):
         if isinstance(self.layer, Pool):
-            return direct_pool.backward(self.layer, x, *rest)
+            return pool_loops.backward(self.layer, x, *rest)
         return convolve_backward(self.layer, x, *rest)
 
 
@@ -230,7 +230,7 @@ RARE = (  # what one or two of the geometries tell from right ones
 
 @pytest.mark.parametrize("name", RARE)
 def test_what_shows_in_few_geometries_is_found(name, monkeypatch):
-    monkeypatch.setattr(running, "diagnosis", lambda *_: "")
+    monkeypatch.setattr(check_runner, "diagnosis", lambda *_: "")
     assert next(failing(name))
 
 
@@ -268,7 +268,7 @@ def test_a_failure_shows_name_certificate_and_diagnosis():
 
 
 def test_only_the_wrong_quantity_fails(monkeypatch):
-    monkeypatch.setattr(running, "diagnosis", lambda *_: "")
+    monkeypatch.setattr(check_runner, "diagnosis", lambda *_: "")
     failed = failures(conv_checks(Reversed))
     assert {name.rpartition("-")[2] for name in failed} == {"dw"}
     assert "conv-kernel-1-dw" not in failed  # there a kernel reversed is the kernel
@@ -336,7 +336,7 @@ def test_an_exception_inside_the_implementation_is_a_failure():
 
 
 def test_the_checks_run_under_unittest(monkeypatch):
-    monkeypatch.setattr(running, "diagnosis", lambda *_: "")  # it takes a while, and is not what is tested here
+    monkeypatch.setattr(check_runner, "diagnosis", lambda *_: "")  # it takes a while, and is not what is tested here
 
     class Case(unittest.TestCase):
         def test_mine(self):
@@ -385,7 +385,7 @@ def test_mine(check):
 def run(pytester, monkeypatch):
     def run(divisor, expected=None, *options):
         if "-k" not in options:
-            monkeypatch.setattr(running, "diagnosis", lambda *_: "")
+            monkeypatch.setattr(check_runner, "diagnosis", lambda *_: "")
         pytester.makepyfile(MODULE.format(divisor=divisor, kinds="local", expected=expected))
         return pytester.runpytest_inprocess(*QUIET, *options)
 
@@ -616,9 +616,9 @@ def test_a_cache_is_handed_on():
 def test_a_pool_with_a_cache():
     def make(layer):
         def forward(x):
-            return direct_pool.forward(layer, x), x
+            return pool_loops.forward(layer, x), x
 
-        return from_cache(layer, forward, lambda dy, x: direct_pool.backward(layer, x, dy))
+        return from_cache(layer, forward, lambda dy, x: pool_loops.backward(layer, x, dy))
 
     assert failures(conv_checks(make, kinds="avg")) == {}
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, assemble, tie
+from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, tie
+from convdense.structure import csr_assembly
 from tests.test_direct import LAYERS, integers
 
 LISTED = [  # a layer and all its entries (row, column, index), in order
@@ -90,7 +91,7 @@ def added_up(ties, w):
 def at_any_size(request, monkeypatch):
     """Run a test as it is, and once more with every map taken for a large one, whose matrix is written run by run."""
     if request.param == "large":
-        monkeypatch.setattr(assemble, "PLAIN_BELOW", 0)
+        monkeypatch.setattr(csr_assembly, "PLAIN_BELOW", 0)
 
 
 @on_listed_layers

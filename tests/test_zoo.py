@@ -3,7 +3,7 @@
 import pytest
 
 from convdense import certify
-from convdense.checks import report
+from convdense.verdicts import findings
 from tests.zoo import is_refused, method
 from tests.zoo_members import LOOSE, RIGHT, WRONG, differing
 
@@ -22,8 +22,8 @@ def test_a_right_implementation_is_certified(member):
 def test_a_fast_transform_is_right_normwise_at_least():
     member = next(m for m in RIGHT if m.name == "fourier convolve")
     found = {f.verdict for layer in member.layers for f in certify(layer, member.make(layer), method="random").findings}
-    assert found <= set(report.GRADES) - {report.UNDECIDED}
-    assert found != {report.EQUAL}
+    assert found <= set(findings.GRADES) - {findings.UNDECIDED}
+    assert found != {findings.EQUAL}
 
 
 def test_sums_in_single_precision_are_right_in_structure_and_wrong_in_precision():
@@ -32,7 +32,7 @@ def test_sums_in_single_precision_are_right_in_structure_and_wrong_in_precision(
         certificate = certify(layer, member.make(layer), method="random", seed=1)
         assert not certificate
         assert certificate.exact
-        assert {p.verdict for p in certificate.precision} == {report.WRONG}
+        assert {p.verdict for p in certificate.precision} == {findings.WRONG}
         assert all(21 < p.bits < 27 for p in certificate.precision)
         assert "as in float32" in str(certificate)
 

@@ -14,8 +14,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, too
 
 import convdense as cd
+from convdense.display.text_tables import aligned
 from convdense.geometry import Pool
-from convdense.tables import aligned
 from tests.zoo_members import RIGHT, WRONG, Member, answers, differing
 
 

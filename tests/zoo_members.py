@@ -3,7 +3,7 @@
 import numpy as np
 
 import convdense as cd
-from convdense import direct_pool
+from convdense.direct import pool_loops
 from convdense.geometry import Pool
 from tests.zoo_right import RIGHT, Member
 from tests.zoo_wrong import WRONG
@@ -21,7 +21,7 @@ def answers(layer, implementation=None, seed=0, dtype=float):
     dy = (scale * rng.integers(-5, 6, (3, *layer.out_shape))).astype(dtype)
     if isinstance(layer, Pool):
         if implementation is None:
-            return {"y": direct_pool.forward(layer, x), "dx": direct_pool.backward(layer, x, dy)}
+            return {"y": pool_loops.forward(layer, x), "dx": pool_loops.backward(layer, x, dy)}
         return {"y": implementation.forward(x), "dx": implementation.backward(x, dy)}
     w, b = (rng.integers(-5, 6, shape).astype(dtype) for shape in (layer.weight_shape, layer.bias_shape))
     if implementation is None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any, Self
 
-from convdense.checks import Certificate, NetworkCertificate
-from convdense.checks.report import QUANTITIES
-from convdense.html import preformatted
-from convdense.tables import aligned
+from convdense.certificates import Certificate, NetworkCertificate
+from convdense.display.tables import preformatted
+from convdense.display.text_tables import aligned
+from convdense.verdicts.findings import QUANTITIES
 
 _READERS: dict[str, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
 _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")

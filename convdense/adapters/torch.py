@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from convdense.adapters.found_torch import torch
+from convdense._util.arguments import complain
+from convdense._util.float_formats import HALF
+from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
-from convdense.adapters.torch_calls import implementation
-from convdense.adapters.torch_layers import kind_of, layer_of, promised, read
-from convdense.arguments import complain
-from convdense.checks import Certificate, NetworkCertificate, certify
-from convdense.checks.formats import HALF
-from convdense.checks.report import RAISED
+from convdense.adapters.torch_geometry import kind_of, layer_of, promised, read
+from convdense.adapters.torch_implementation import implementation
+from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.geometry import Conv, Pool
+from convdense.verdicts.findings import RAISED
 
 __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "layer_of"]
 

@@ -1,9 +1,5 @@
-"""Verdicts: check (this data, in floats), certify (exactly), and the table of claims."""
+"""Checks."""
 
-from convdense.checks.exact import certify
-from convdense.checks.exact_layer import Certificate
-from convdense.checks.exact_network import NetworkCertificate
-from convdense.checks.floats import Report, check
-from convdense.checks.report import Finding
+from convdense.checks.check_layer import Report, check
 
-__all__ = ["Certificate", "Finding", "NetworkCertificate", "Report", "certify", "check"]
+__all__ = ["Report", "check"]

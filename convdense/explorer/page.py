@@ -13,16 +13,16 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from convdense.arguments import complain
-from convdense.cells import cells
-from convdense.entries import Entries
-from convdense.explorer.drawing import READABLE, drawings, rules
-from convdense.files import as_path, save_bytes
-from convdense.labels import LETTERS
-from convdense.layers import TiedDense
-from convdense.samples import one_sample, sample_of
-from convdense.tiemap import TieMap
-from convdense.ties import tie
+from convdense._util.arguments import complain
+from convdense._util.files import as_path, save_bytes
+from convdense.display.example_sample import one_sample, sample_of
+from convdense.display.labels import LETTERS
+from convdense.explorer.svg import READABLE, drawings, rules
+from convdense.layers.dense import TiedDense
+from convdense.structure._tie import tie
+from convdense.structure.kronecker import Entries
+from convdense.structure.letter_cells import cells
+from convdense.structure.tie_map import TieMap
 
 ENTRIES_LIMIT = 20_000  # what a browser answers within a blink
 HEIGHT = 860  # pixels of the frame in a notebook

@@ -9,8 +9,8 @@ connected layer ``(out, in / groups, *out_axes, *kernel)``; ``"same"`` puts the 
 
 from convdense.geometry.base import Geometry
 from convdense.geometry.conv import Conv, LocallyConnected, Windowed
-from convdense.geometry.features import ChannelScale, Linear
-from convdense.geometry.kinds import known, layer_from_dict
+from convdense.geometry.conv_transpose import ConvTranspose
+from convdense.geometry.linear import ChannelScale, Linear
 from convdense.geometry.operands import (
     Samples,
     Shapes,
@@ -21,7 +21,7 @@ from convdense.geometry.operands import (
     samples,
 )
 from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool
-from convdense.geometry.transpose import ConvTranspose
+from convdense.geometry.registry import known, layer_from_dict
 
 __all__ = [
     "AvgPool",

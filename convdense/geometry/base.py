@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from convdense.arguments import complain, integer, is_integer, is_sequence, per_axis
+from convdense._util.arguments import complain, integer, is_integer, is_sequence, per_axis
+from convdense.display.tables import facts
 from convdense.geometry.padding import Pairs
-from convdense.html import facts
 
 _DEFAULTS = {
     "stride": 1,

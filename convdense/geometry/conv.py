@@ -4,7 +4,7 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convdense.arguments import Sizes, complain
+from convdense._util.arguments import Sizes, complain
 from convdense.geometry import padding as pad
 from convdense.geometry.base import Geometry
 from convdense.geometry.padding import Padding

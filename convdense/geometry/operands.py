@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from convdense.arguments import Array, batched, complain, shaped
+from convdense._util.arguments import Array, batched, complain, shaped
 
 
 class Samples(Protocol):

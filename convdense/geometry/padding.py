@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense.arguments import choice, complain, integer, is_integer, is_sequence
+from convdense._util.arguments import choice, complain, integer, is_integer, is_sequence
 
 Pairs = tuple[tuple[int, int], ...]
 Padding = int | str | Sequence[int | Sequence[int]]

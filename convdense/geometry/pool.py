@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from convdense.arguments import Sizes, complain, integer, per_axis
+from convdense._util.arguments import Sizes, complain, integer, per_axis
 from convdense.geometry import padding as pad
 from convdense.geometry.base import Numbers, sample_shape
 from convdense.geometry.padding import Padding, Pairs

@@ -1,14 +1,14 @@
 """Figures, drawn from the tie map; they take and return Axes or a Figure, and none is shown."""
 
-from convdense.plots.anatomy import anatomy
+from convdense.plots._anatomy import anatomy
+from convdense.plots._density import density
+from convdense.plots._frame import frame
 from convdense.plots.animation import animate
-from convdense.plots.density import density
 from convdense.plots.differences import difference
-from convdense.plots.frame import frame
+from convdense.plots.gradient_figure import gradient_steps
+from convdense.plots.matrices import gradient, mask, matrix, tied
 from convdense.plots.networks import network
-from convdense.plots.pooling import pooling
-from convdense.plots.small import gradient, mask, matrix, tied
-from convdense.plots.steps import gradient_steps
+from convdense.plots.pools import pooling
 
 __all__ = [
     "anatomy",

@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from convdense.arguments import Array
-from convdense.files import as_path, save_bytes
-from convdense.plots.frame import drawn, sampled
+from convdense._util.arguments import Array
+from convdense._util.files import as_path, save_bytes
+from convdense.plots._frame import drawn, sampled
 
 COLOURS = 48
 SHOWN, LAST = 900, 4000  # milliseconds of a frame, and of the last one

@@ -9,14 +9,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from convdense.arguments import Array, complain
-from convdense.cells import cells, mark
-from convdense.checks.difference import Difference, Place
-from convdense.checks.recovered import Recovered
+from convdense._util.arguments import Array, complain
+from convdense.display.palette import COLOURS
 from convdense.geometry import Linear
-from convdense.layers import Dense, TiedDense
-from convdense.palette import COLOURS
-from convdense.plots.grids import (
+from convdense.layers.dense import Dense, TiedDense
+from convdense.plots.cell_grid import (
     bare,
     blank,
     cell_size,
@@ -28,10 +25,13 @@ from convdense.plots.grids import (
     real,
     require_few,
 )
-from convdense.plots.marks import hatch, ruled, surround
-from convdense.plots.placing import Panel, arrange, wrapped
-from convdense.tiemap import TieMap
-from convdense.ties import tie
+from convdense.plots.cell_marks import hatch, ruled, surround
+from convdense.plots.panel_layout import Panel, arrange, wrapped
+from convdense.recovery.matrix_difference import Difference, Place
+from convdense.recovery.recovered_layer import Recovered
+from convdense.structure._tie import tie
+from convdense.structure.letter_cells import cells, mark
+from convdense.structure.tie_map import TieMap
 
 Cell = tuple[int, int]
 

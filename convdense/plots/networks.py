@@ -4,11 +4,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from convdense.arguments import complain
-from convdense.dense_steps import Affine
-from convdense.networks import Network
-from convdense.plots.chains import Link, chain, pointwise
-from convdense.samples import one_sample
+from convdense._util.arguments import complain
+from convdense.display.example_sample import one_sample
+from convdense.layers.dense_steps import Affine
+from convdense.networks.network import Network
+from convdense.plots.layer_chain import Link, chain, pointwise
 
 
 def network(net: Network, x: Any = None) -> Figure:

@@ -1,11 +1,11 @@
 """For other people's test suites: assertions, and checks over a table of asymmetric geometries."""
 
-from convdense.checks.layouts import channels_last
+from convdense.implementations.layouts import channels_last
+from convdense.implementations.signatures import from_cache, without_bias
 from convdense.testing.assertions import assert_backward_matches_dense
+from convdense.testing.cases import Case, cases
+from convdense.testing.check_runner import Check, conv_checks, parametrize_with_conv_checks
 from convdense.testing.options import only_options
-from convdense.testing.running import Check, conv_checks, parametrize_with_conv_checks
-from convdense.testing.table import Case, cases
-from convdense.testing.wrappers import from_cache, without_bias
 
 __all__ = [
     "Case",

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from convdense.arguments import complain
-from convdense.checks import certify, check
-from convdense.checks.diagnose import diagnose
-from convdense.checks.report import Judgement
+from convdense._util.arguments import complain
+from convdense.certificates import certify
+from convdense.checks import check
+from convdense.diagnosis._diagnose import diagnose
 from convdense.geometry import Pool
+from convdense.verdicts.findings import Judgement
 
 NARROW = "nothing is wrong on small integers: it rounds more than its arrays do, or errs on some inputs only"
 

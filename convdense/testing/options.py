@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from convdense.arguments import complain, is_integer
+from convdense._util.arguments import complain, is_integer
 from convdense.geometry import Geometry, Pool
 
 _DEFAULTS: dict[str, Any] = {

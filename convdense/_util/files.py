@@ -1,0 +1,130 @@
+"""Files: weights in and out, matrices out; a file appears whole or not at all."""
+
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
+
+import numpy as np
+import scipy.sparse as sp
+
+from convdense._util.arguments import Array, complain
+
+FORMATS = (".npz", ".mtx")
+# pickled objects, one array, no arrays at all, or bytes that were changed: what NumPy and zipfile then raise
+_DAMAGED = (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError, AttributeError, TypeError)
+
+
+def read_array(path: Path, name: str = "weights") -> Array:
+    """Return the array in an .npy file; anything that would need pickle is refused."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        array = None  # pickled objects, or no array at all
+    except OSError as error:
+        raise ValueError(complain(name, f"{path} ({error.strerror})", "an .npy file that can be read")) from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(complain(name, str(path), "an .npy file of numbers, as numpy.save writes it"))
+    return array
+
+
+def as_path(path: Any) -> Path:
+    """Return the path that a text or a path names."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(complain("path", repr(path), "the name of a file"))
+    return Path(path)
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays in an .npz file by name; anything that would need pickle is refused."""
+    needs = "an .npz file of arrays, as numpy.savez writes it"
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError
+            return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise ValueError(complain("path", f"{path} ({error.strerror})", "an .npz file that can be read")) from None
+    except _DAMAGED:
+        raise ValueError(complain("path", str(path), needs)) from None
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays to an .npz file by name; an older file stays as it was until this one is whole."""
+    check_name("path", path, (".npz",))
+    with beside(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes a name for allow_pickle
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file name that says no known format, or lies in no folder."""
+    check_name("output", path, FORMATS)
+
+
+def check_name(name: str, path: Path, formats: Sequence[str]) -> None:
+    """Refuse a file name of another format, or one that lies in no folder or is one."""
+    if path.suffix not in formats:
+        raise ValueError(complain(name, str(path), "a name that ends in " + " or ".join(formats)))
+    if path.is_dir():
+        raise ValueError(complain(name, f"{path}, which is a folder", "the name of a file"))
+    if not path.parent.is_dir():
+        raise ValueError(complain(name, str(path), f"a folder that exists, which {path.parent} does not"))
+
+
+def save_matrix(path: Path, matrix: sp.csr_array) -> None:
+    """Write a sparse matrix, .npz for `scipy.sparse.load_npz` or .mtx for Matrix Market, with a progress bar.
+
+    Written to a file beside and then renamed, so that whatever goes wrong an older file stays as it was.
+    """
+    check_output(path)
+    size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+    with beside(path) as file, _progress(file, size if path.suffix == ".npz" else None) as counted:
+        if path.suffix == ".npz":
+            sp.save_npz(counted, matrix, compressed=False)
+        else:
+            from scipy.io import mmwrite  # noqa: PLC0415  (0.1 s, only here)
+
+            real = matrix.data.real.dtype
+            digits = np.finfo(real).precision + 3 if real.kind == "f" else None  # every number comes back as it was
+            mmwrite(counted, matrix, precision=digits)
+
+
+def save_bytes(path: Path, data: bytes, formats: Sequence[str]) -> None:
+    """Write a file whose name ends in one of the formats; an older file stays as it was until this one is whole."""
+    check_name("path", path, formats)
+    with beside(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file in the same folder; rename it to path on success, remove it on failure."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # which would name the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)  # mkstemp makes private files; the result is an ordinary one
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+@contextmanager
+def _progress(file: BinaryIO, size: int | None) -> Iterator[BinaryIO]:
+    """Count what is written on a progress bar, on stderr and only at a terminal."""
+    from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
+
+    options = {"desc": "writing", "total": size, "file": sys.stderr, "leave": False}
+    with tqdm.wrapattr(file, "write", disable=None, **options) as counted:
+        yield counted

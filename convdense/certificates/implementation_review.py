@@ -1,0 +1,132 @@
+"""The second look at an implementation: how it rounds, how it behaves, and what kind of wrong it is."""
+
+from dataclasses import replace
+from math import ceil, log2
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense._util.float_formats import EXACT, FORMATS
+from convdense.certificates.call_contract import behaviour, bilinear, repeatable
+from convdense.certificates.effective_roundoff import Precision, misbehaves, precision, reals
+from convdense.certificates.integer_ranges import Ranges, exact_ranges, narrow_ranges
+from convdense.certificates.integer_trials import draw_operands, random
+from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
+from convdense.certificates.small_copy import shrunken
+from convdense.implementations.evaluators import Operands, Road, direct_road
+from convdense.structure._tie import tie
+from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding, compare
+
+NARROW_TRIALS = 32  # on integers of few bits each is worth little; more would cost more than they tell
+
+
+class SecondLook(NamedTuple):
+    """The findings, some of them named more precisely, and what was found beside them.
+
+    `error` is the error probability of what is equal on narrow integers alone, 0 where nothing is; `tried_on` the
+    small copy on which behaviour was tried, None where it was the layer itself.
+    """
+
+    findings: tuple[Finding, ...]
+    behaviour: tuple[Finding, ...]
+    precision: tuple[Precision, ...]
+    error: float
+    tried_on: Any = None
+
+
+def second_look(
+    roads: tuple[Road, Road],
+    explainer: Explainer,
+    findings: tuple[Finding, ...],
+    *,
+    ranges: Ranges,
+    batch: int,
+    error: float,
+    seed: int,
+) -> SecondLook:
+    """Return what else there is to say about an implementation.
+
+    What differs on wide integers and rounds on reals as a narrower format does may be right in structure: then it is
+    equal on integers of few bits, and its precision is what is wrong.
+    """
+    (mine, by), dtype = roads, explainer.dtype
+    ties = tie(explainer.layer)
+    operands = reals(ties, dtype, seed)
+    results, repeats = repeatable(mine, operands)
+    named = {f.name: (f, results[QUANTITIES.index(f.name)]) for f in findings}
+    usable = {name: value for name, (f, value) in named.items() if _sum_like(f, value, ties, name)}
+    precise = precision(explainer.layer, operands, usable, dtype, seed)
+    coarse = {p.name for p in precise if p.verdict == WRONG and named[p.name][0].verdict == WRONG}
+    odds, narrow = 0.0, narrow_ranges(explainer.layer, batch) if coarse and dtype in EXACT else None
+    if narrow is not None and bits_per_trial(min(narrow)) > 0:
+        bits = bits_per_trial(min(narrow))
+        trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
+        how: dict[str, Any] = {"batch": batch, "trials": trials, "ranges": narrow, "seed": seed}
+        equal = {f.name for f in random(ties, mine, by, dtype, **how) if f.verdict == EQUAL} & coarse
+        note = f"on integers up to {max(narrow[:2])}, sums up to 2^24; larger ones are rounded"
+        findings = tuple(Finding(f.name, EQUAL, note=note) if f.name in equal else f for f in findings)
+        odds, ranges = (2 ** (-bits * trials), narrow) if equal else (0.0, ranges)
+    findings = tuple(_kind(f, ties, mine, repeats, (dtype, ranges, seed)) for f in findings)
+    right = {f.name for f in findings if not f.refuted}
+    precise = tuple(p for p in precise if p.name in right)
+    if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
+        return SecondLook(findings, (), precise, odds)
+    for layer in dict.fromkeys((shrunken(explainer.layer), explainer.layer)):  # a copy first, if it takes one
+        tried = _tried(layer, mine, dtype, narrow=odds > 0, seed=seed)
+        if not misbehaves(tried):
+            break
+    return SecondLook(findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer)
+
+
+def _tried(layer: Any, mine: Road, dtype: str, *, narrow: bool, seed: int) -> tuple[Finding, ...]:
+    """Return what an implementation does with zeros, strides and batches of 0, 1 and 3, on the layer or a copy."""
+    for batch in (3, 2, 1):  # the sums of three may be too long where those of one are not
+        try:
+            ranges = narrow_ranges(layer, batch) if narrow else exact_ranges(layer, dtype, batch)
+        except ValueError:
+            continue
+        if ranges is not None:
+            break
+    several = draw_operands(np.random.default_rng((seed, 3)), tie(layer), batch, ranges or Ranges(1, 1, 1, 1), dtype)
+    return behaviour(mine, direct_road(layer), several, dtype, judge=_judge(Explainer(layer, dtype)))
+
+
+def _sum_like(finding: Finding, value: Any, ties: Any, name: str) -> bool:
+    """Tell whether a result on reals can be measured: right, or merely wrong in its numbers."""
+    batch = (1,) if name in ("y", "dx") else ()
+    shapes = {"y": ties.out_shape, "dx": ties.in_shape, "dw": ties.weight_shape, "db": ties.bias_shape}
+    if finding.refuted and finding.verdict != WRONG:
+        return False
+    array = np.asarray(value)
+    return array.shape == (*batch, *shapes[name]) and array.dtype.kind == "f" and bool(np.isfinite(array).all())
+
+
+def _kind(finding: Finding, ties: Any, mine: Road, repeats: Finding, run: tuple[str, Ranges, int]) -> Finding:
+    """Return the finding; one that is wrong may be wrong because it differs from call to call, or is not bilinear."""
+    if finding.verdict != WRONG:
+        return finding
+    if repeats.verdict == REPEATABLE and repeats.note.startswith(f"{finding.name} "):
+        return replace(finding, verdict=REPEATABLE, note=repeats.note)
+    dtype, ranges, seed = run
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is no evidence
+            return bilinear(ties, mine, finding, dtype, ranges=ranges, seed=seed)
+    except Exception:  # it takes no zeros, or no batch of one: then it stays wrong
+        return finding
+
+
+def _judge(explainer: Explainer) -> Any:
+    """Return what judges a quantity on given operands: equal, or as rounding explains it."""
+    holder = FORMATS[explainer.dtype].holder
+
+    def on(operands: Operands) -> Any:
+        said = explainer(operands)
+
+        def judge(name: str, got: Any, expected: Array) -> Finding:
+            finding = compare(name, got, expected, dtype=holder)
+            return said(finding, got, expected) if finding.verdict == WRONG and len(operands[0]) else finding
+
+        return judge
+
+    return on

@@ -1,0 +1,123 @@
+"""module:object, as typed on the command line: somebody's implementation, imported, made for a layer, wrapped."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from difflib import get_close_matches
+from importlib import import_module, invalidate_caches
+from types import ModuleType
+from typing import Any
+
+from convdense._util.arguments import complain
+from convdense.implementations.layouts import channels_last
+
+OPTION = "--implementation"
+FORM = "module:object, such as mylayers:Conv"
+NEEDS = "an object with forward and backward, a pair of functions, or a class or function of the layer that returns one"
+
+
+@contextmanager
+def somebodys_code() -> Iterator[None]:
+    """Let modules of the current directory be imported, as `python -m` does, and keep what they print off stdout."""
+    here = os.getcwd()
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.insert(0, here)
+        invalidate_caches()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+
+
+def implementation(reference: str, layer: Any, layout: str | None) -> Any:
+    """Return the implementation of a layer that module:object names.
+
+    An object (not a class) that has forward and backward, or a pair of functions, is one. Anything else that can be
+    called, a class above all, is called with the layer and returns one.
+    """
+    module, colon, name = reference.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        do = "write the module as behind `import`, without slashes or .py"
+        raise ValueError(complain(OPTION, repr(reference), FORM, do))
+    made = _ready(_attribute(reference, _module(reference, module), name), layer, reference)
+    return channels_last(made) if layout == "NHWC" else made
+
+
+def _module(reference: str, module: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{module}.".startswith(f"{missing}."):
+            needs = f"a module {missing!r} in the current directory, or installed"
+            do = "leave .py out" if module.endswith(".py") else f"change to its directory; this is {os.getcwd()}"
+            raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
+        got = f"{reference!r}, whose import raised {raised(error)}"
+        raise ValueError(complain(OPTION, got, "a module that can be imported")) from None
+
+
+def _attribute(reference: str, module: ModuleType, name: str) -> Any:
+    """Return a dotted attribute of a module."""
+    found: Any = module
+    where = f"module {module.__name__}"
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            close = ", ".join(map(repr, get_close_matches(part, dir(found))))
+            needs, do = f"a name in {where}, which has no {part!r}", f"did you mean {close}" if close else ""
+            raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
+        except Exception as error:  # a property of theirs, or a module's __getattr__
+            got = f"{reference!r}, whose {part!r} raised {raised(error)}"
+            raise ValueError(complain(OPTION, got, f"a name in {where} that can be read")) from None
+        where = part
+    return found
+
+
+def _ready(found: Any, layer: Any, reference: str) -> Any:
+    """Return the implementation that is found, or that it makes for the layer."""
+    if _is_implementation(found):
+        return found
+    if not callable(found):
+        raise ValueError(complain(OPTION, f"{reference!r}, of type {type(found).__name__}", NEEDS))
+    try:
+        made = found(layer)
+    except (Exception, SystemExit) as error:
+        got = f"{reference!r}, which raised {raised(error)} when called with {layer!r}"
+        needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
+        raise ValueError(complain(OPTION, got, needs)) from None
+    if not _is_implementation(made):
+        raise ValueError(complain(OPTION, f"{reference!r}, which returned one of type {type(made).__name__}", NEEDS))
+    return made
+
+
+def _is_implementation(value: Any) -> bool:
+    """Whether it is an object with two such methods, or a pair of functions; a class is to be called first."""
+    if isinstance(value, type):
+        return False
+    if isinstance(value, (tuple, list)):
+        return len(value) == 2 and all(map(callable, value))
+    return all(callable(getattr(value, name, None)) for name in ("forward", "backward"))
+
+
+def raised(error: BaseException) -> str:
+    """Return the kind, the first line and the place of an exception in somebody's code."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({_short(error.filename)}:{error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    frames = [frame for frame in frames if not frame.filename.startswith("<frozen importlib")]
+    own = [f for f in frames if not os.path.isabs(_short(f.filename)) and "site-packages" not in f.filename]
+    chosen = (own or frames)[-1:]  # the innermost below the current directory, which is most likely theirs
+    place = "".join(f" ({_short(frame.filename)}:{frame.lineno})" for frame in chosen)
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{place}"
+
+
+def _short(path: str) -> str:
+    """Return a path below the current directory relative to it."""
+    here = os.path.join(os.getcwd(), "")
+    return path.removeprefix(here)

@@ -1,0 +1,161 @@
+"""diagnose: which mistake an implementation makes, found by exact equality with what that mistake would give."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import complain, integer
+from convdense.certificates.integer_ranges import exact_ranges
+from convdense.diagnosis.first_difference import behind
+from convdense.diagnosis.localise import local
+from convdense.diagnosis.mistakes.candidate import Call
+from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
+from convdense.diagnosis.mistakes.observations import Seen, same
+from convdense.diagnosis.mistakes.pools import pool_mistakes
+from convdense.diagnosis.mistakes.sums import plain_slips
+from convdense.diagnosis.partial_errors import parts
+from convdense.diagnosis.report import Diagnosis, Explanation
+from convdense.diagnosis.search import explain, led
+from convdense.direct import pool_loops
+from convdense.geometry import (
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    Geometry,
+    LocallyConnected,
+    MaxPool,
+    MinPool,
+    Pool,
+    SumPool,
+)
+from convdense.implementations.evaluators import caught, direct_road, implementation_road, pool_functions
+from convdense.networks.builder import network
+from convdense.rounding.magnitudes import whole
+from convdense.verdicts.findings import EQUAL, QUANTITIES, RAISED, Finding, compare
+
+BATCH, DRAWS = 3, 3
+LARGEST = 50  # integers drawn; smaller where sums would not be exact
+NONE = np.zeros(0)  # the weights of a pool
+
+
+def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> Diagnosis:
+    """Name the mistake that an implementation makes, in y, dx, dw and db.
+
+    A mistake is named only if what it would give equals what came, exactly, on several draws of integers; a constant
+    that is solved for is the same in all of them. Single mistakes are tried first, in the whole and then in the samples
+    and channels that are wrong, then pairs: two in the layer's structure, or one and a slip in the sums.
+
+    Parameters
+    ----------
+    layer : Conv, ConvTranspose, LocallyConnected, SumPool, AvgPool, MaxPool or MinPool
+    implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
+        For a pool, with forward(x) and backward(x, dy).
+    seed : int
+        Of the integers.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    TypeError
+        For anything that is not such a layer or implementation.
+
+    Examples
+    --------
+    >>> from convdense import Conv, convolve, convolve_backward
+    >>> conv = Conv((1, 5, 6), out_channels=2, kernel=(2, 3))
+    >>> def backward(x, w, dy):
+    ...     dx, dw, db = convolve_backward(conv, x, w, dy)
+    ...     return dx, dw[:, :, ::-1, ::-1], db / len(x)
+    >>> print(diagnose(conv, (lambda x, w, b: convolve(conv, x, w, b), backward)))
+    dw: the kernel is reversed on all axes
+      first at output (0, 0, 0), input (0, 0, 0): weight (0, 0, 1, 2) for weight (0, 0, 0, 0)
+    db: the mean over the batch is taken for the sum
+    """
+    integer(seed, "seed", 0)
+    if isinstance(layer, (SumPool, AvgPool, MaxPool, MinPool)):
+        return _of_pool(layer, implementation, seed)
+    if not isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
+        raise TypeError(complain("layer", repr(layer), "a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"))
+    mine, by = implementation_road(implementation), direct_road(layer)
+    calls = [_draw(layer, (seed, k)) for k in range(DRAWS)]
+    got = [dict(zip(QUANTITIES, mine.run(*map(np.copy, call)), strict=True)) for call in calls]
+    right = [dict(zip(QUANTITIES, by.run(*call), strict=True)) for call in calls]
+    explanations = []
+    for name in QUANTITIES:
+        seen = Seen(name, calls, [g[name] for g in got], [r[name] for r in right])
+        if seen.values[0] is None and name == "db":
+            continue
+        findings = [compare(name, v, r) for v, r in zip(seen.values, seen.right, strict=True)]
+        wrong = [f for f in findings if f.verdict != EQUAL]
+        if wrong:
+            explanations.append(_explained(layer, implementation, seen, wrong[0]))
+    return Diagnosis(layer, tuple(explanations))
+
+
+def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
+    """Do what `diagnose` does for somebody's pool, on integers small enough to tie."""
+    forward, backward, _ = pool_functions(implementation)
+    unit, calls, sign = whole(network(pool)), [], isinstance(pool, MaxPool) - isinstance(pool, MinPool)
+    for k in range(2 * DRAWS):  # ties in some, none in others
+        rng, most = np.random.default_rng((seed, k)), 3 if k % 2 else 10_000
+        x, dy = (rng.integers(-most, most + 1, (BATCH, *s)) for s in (pool.in_shape, pool.out_shape))
+        x = x - (k % 3 == 2) * sign * 2**20  # where zeros would win, if something stood for absent cells
+        calls.append(Call(unit * x.astype(float), NONE, NONE, unit * dy.astype(float)))
+    explanations = []
+    for name in ("y", "dx"):
+        if name == "y":
+            values = [caught(forward, c.x.copy()) for c in calls]
+            right = [pool_loops.forward(pool, c.x) for c in calls]
+        else:
+            values = [caught(backward, c.x.copy(), c.dy.copy()) for c in calls]
+            right = [pool_loops.backward(pool, c.x, c.dy) for c in calls]
+        wrong = [f for f in map(compare, [name] * len(calls), values, right) if f.verdict != EQUAL]
+        if wrong:
+            explanations.append(Explanation(name, _pool_sentence(pool, Seen(name, calls, values, right)), wrong[0]))
+    return Diagnosis(pool, tuple(explanations))
+
+
+def _pool_sentence(pool: Pool, seen: Seen) -> str:
+    """Return the mistake that gives exactly what came in every draw: of pooling, in the whole, or in a part."""
+    views = [("", seen), *parts(seen)]
+    for words, view in views:
+        for sentence, mistake in pool_mistakes(pool, seen.name):
+            if view.fits(lambda call, mistake=mistake: mistake(call.x, call.dy)):  # type: ignore[misc]  # bound at once
+                return led(words, sentence)
+        if sentence := _plain(view):
+            return led(words, sentence)
+        if sentence := local(pool, view):
+            return led(words if view.batched else "", sentence)
+    return ""
+
+
+def _plain(seen: Seen) -> str:
+    """Return the slip that needs nothing but the value, or the factor, that explains what came."""
+    for sentence, slip in plain_slips(seen.name):
+        if all(same(v, slip(r), seen.part) for v, r in zip(seen.values, seen.right, strict=True)):
+            return sentence
+    if not seen.comparable:
+        return ""
+    got, right = seen.stacked(seen.values), seen.stacked(seen.right)
+    return multiplied(got, right) or clipped(got, right)
+
+
+def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
+    """Return integers of both signs, none of them 0; x and dy such that means over batch and positions are whole."""
+    rng, unit = np.random.default_rng(seed), 12 * BATCH * prod(layer.out_spatial)
+    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, "float64", BATCH))))
+    shapes = (BATCH, *layer.in_shape), layer.weight_shape, layer.bias_shape, (BATCH, *layer.out_shape)
+    x, w, b, dy = (rng.integers(1, most, s, endpoint=True) * rng.choice((-1.0, 1.0), s) for s in shapes)
+    return Call(12 * BATCH * x, w, 12 * BATCH * b, unit * dy)
+
+
+def _explained(layer: Geometry, implementation: Any, seen: Seen, finding: Finding) -> Explanation:
+    """Return what explains a quantity, or, where nothing does, what can be recovered of it."""
+    sentence, place = explain(layer, seen) if finding.verdict != RAISED else ("", "")
+    if sentence:
+        return Explanation(seen.name, sentence, finding, place)
+    return Explanation(seen.name, "", finding, recovered=behind(layer, implementation, seen))

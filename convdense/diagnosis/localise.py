@@ -1,0 +1,136 @@
+"""Errors at some cells only: one output, weight or channel that is zero, a copy, too large, or misses a product."""
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense.diagnosis.mistakes.observations import RIGHT, Seen, multiple
+from convdense.geometry import Geometry, Pool
+from convdense.structure._tie import tie
+from convdense.structure.kronecker import Entries
+
+_CELL = {"y": "output", "dx": "input", "dw": "weight", "db": "bias"}
+
+
+def local(layer: Geometry | Pool, seen: Seen) -> str:
+    """Return what is wrong at the few cells that are wrong, in every draw and sample; empty where nothing fits."""
+    if not seen.comparable:
+        return ""
+    got, right = seen.stacked(seen.values), seen.stacked(seen.right)  # (observations, cells)
+    shape = seen.right[0].shape[1:] if seen.batched else seen.right[0].shape
+    cells = np.flatnonzero((got != right).any(axis=0))
+    if not 0 < len(cells) < got.shape[1]:
+        return ""
+    where, g, r = named(seen.name, cells, shape), got[:, cells], right[:, cells]
+    if g.any() and (copied := _copied(g, right, cells)) is not None:
+        return f"it holds at {where} what belongs to {named(seen.name, copied, shape)}"
+    sentence = _changed(g, r)
+    if not sentence and seen.name == "y" and not isinstance(layer, Pool):
+        sentence = _biased(layer, seen, (g, r), cells)
+    if sentence:
+        return f"{sentence} at {where} alone"
+    if len(cells) == 1 and seen.name != "db" and not isinstance(layer, Pool):
+        product = _product(layer, seen, int(cells[0]), (g - r)[:, 0])
+        return f"at {where} it {product}" if product else ""
+    return ""
+
+
+def _changed(got: Array, right: Array) -> str:
+    """Return what became of a few values."""
+    if not got.any():
+        return "it is zero"
+    if np.array_equal(got, -right):
+        return "the sign is turned"
+    factor = multiple(got, right)
+    return "" if factor is None or abs(factor - 1) <= RIGHT else f"it is multiplied by {factor:.8g}"
+
+
+def named(name: str, cells: Array, shape: tuple[int, ...]) -> str:
+    """Return words for some cells: one of them, a channel, a pair of channels, a row, or how many and the first.
+
+    Examples
+    --------
+    >>> named("y", np.array([5]), (2, 3)), named("y", np.array([3, 4, 5]), (2, 3)), named("y", np.array([1, 4]), (2, 3))
+    ('output (1, 2)', 'channel 1', 'the outputs at 1 along axis 0')
+    """
+    at = np.unravel_index(cells, shape)
+    first = tuple(int(axis[0]) for axis in at)
+    if len(cells) == 1:
+        return f"{_CELL[name]} {first}"
+    spans = [np.unique(axis) for axis in at]
+    narrow = [i for i, (span, n) in enumerate(zip(spans, shape, strict=True)) if len(span) < n]
+    block = len(cells) == prod(map(len, spans))
+    if block and name == "dw" and narrow == [0, 1] and len(spans[0]) == len(spans[1]) == 1:
+        return f"weight[{first[0]}, {first[1]}]"
+    if block and len(narrow) == 1 and len(spans[narrow[0]]) == 1:
+        i = narrow[0]
+        if name == "dw" and i < 2:
+            return f"weight[{first[0]}]" if i == 0 else f"weight[:, {first[1]}]"
+        axis = i - 2 if name == "dw" else i - 1
+        return f"channel {first[0]}" if not i else f"the {_CELL[name]}s at {first[i]} along axis {axis}"
+    return f"{len(cells)} {_CELL[name]}s, the first at {first},"
+
+
+def _copied(g: Array, right: Array, cells: Array) -> Array | None:
+    """Return the cells whose values these hold, all at one distance or all the same one; the nearest first."""
+    sources = np.flatnonzero((right == g[:, :1]).all(axis=0))
+    for source in sorted(sources, key=lambda q: abs(int(q) - int(cells[0]))):
+        for others in (cells + (source - cells[0]), np.full(len(cells), source)):
+            if others.min() >= 0 and others.max() < right.shape[1] and np.array_equal(right[:, others], g):
+                return np.unique(others)
+    return None
+
+
+def _biased(layer: Geometry, seen: Seen, values: tuple[Array, Array], cells: Array) -> str:
+    """Return that the bias is missing, or there twice, or that all but the bias is multiplied by a number."""
+    got, right = values
+    more = got - right
+    samples = len(more) // len(seen.calls)
+    whole = tie(layer).bias  # the tie map of the bias
+    bias = np.concatenate([np.tile(whole.matrix(c.b).toarray()[:, 0], (samples, 1)) for c in seen.calls])[:, cells]
+    if np.array_equal(more, bias):
+        return "the bias is added twice"
+    if np.array_equal(more, -bias):
+        return "the bias is missing"
+    factor = multiple(got, right - bias, bias)
+    if factor is None or abs(factor - 1) <= RIGHT:
+        return ""
+    return f"it is multiplied, before the bias is added, by {factor:.8g}"
+
+
+def _product(layer: Geometry, seen: Seen, cell: int, more: Array) -> str:
+    """Return which product is missing, or counted twice, at one cell where this is more than right."""
+    ties = tie(layer)
+    entries = ties.entries()
+    at = np.flatnonzero((entries.row, entries.col, entries.index)[("y", "dx", "dw").index(seen.name)] == cell)
+    own = Entries(entries.row[at], entries.col[at], entries.index[at])
+    for words, each in _products(seen, own):
+        for sign, verb in ((-1, "misses"), (1, "counts twice")):
+            found = np.flatnonzero((sign * each == more[:, None]).all(axis=0))
+            if len(found):
+                e = int(found[0])
+                sides = {
+                    "output": (own.row[e], ties.out_shape),
+                    "input": (own.col[e], ties.in_shape),
+                    "weight": (own.index[e], ties.weight_shape),
+                }
+                del sides[_CELL[seen.name]]
+                named_sides = (f"{k} {tuple(map(int, np.unravel_index(i, s)))}" for k, (i, s) in sides.items())
+                return f"{verb} the product of {' and '.join(named_sides)}{words}"
+    return ""
+
+
+def _products(seen: Seen, own: Entries) -> Iterator[tuple[str, Array]]:
+    """Yield the products of one cell, (observations, products): of dw summed over the batch, or of one sample."""
+    flat = [(c.x.reshape(len(c.x), -1), c.w.ravel(), c.dy.reshape(len(c.dy), -1)) for c in seen.calls]
+    if seen.name == "y":
+        yield "", np.concatenate([w[own.index] * x[seen.samples][:, own.col] for x, w, _ in flat])
+    elif seen.name == "dx":
+        yield "", np.concatenate([w[own.index] * dy[seen.samples][:, own.row] for _, w, dy in flat])
+    else:
+        each = np.stack([x[:, own.col] * dy[:, own.row] for x, _, dy in flat])  # (draws, batch, products)
+        yield "", each.sum(axis=1)
+        for n in range(each.shape[1]):
+            yield f" of sample {n}", each[:, n]

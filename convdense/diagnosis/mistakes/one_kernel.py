@@ -1,0 +1,135 @@
+"""One kernel got wrong: that of one pair of channels reversed, transposed, another pair's, or one weight of it off."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import combinations
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense.diagnosis.mistakes.candidate import Call, Mistake
+from convdense.diagnosis.mistakes.geometry import subsets
+from convdense.diagnosis.mistakes.observations import WHOLE, Seen, multiple
+from convdense.geometry import Geometry, LocallyConnected
+from convdense.structure._tie import tie
+
+PROBES = 8  # cells on which a kernel is tried first
+MOST_PAIRS = 4096  # pairs of channels whose kernels are tried in the place of one
+Pair = tuple[int, ...]
+Kernel = Callable[[Array], Array]  # of all weights, one pair's kernel
+
+
+def one_kernel(layer: Geometry, seen: Seen) -> tuple[str, Mistake | None]:
+    """Return what y or dx had in place of one pair's kernel, in every draw, and the layer that it amounts to."""
+    if not seen.comparable or not seen.batched or seen.part is not WHOLE or isinstance(layer, LocallyConnected):
+        return "", None
+    wrong = np.any([g != r for g, r in zip(seen.values, seen.right, strict=True)], axis=0)
+    if len(np.flatnonzero(wrong.any(axis=(0, *range(2, wrong.ndim))))) != 1:  # a pair has one channel on either side
+        return "", None
+    for pair, probes, taps in _met(layer, seen):
+        for sentence, kernel in _kernels(layer, seen.calls[0].w.shape, pair):
+            first = seen.calls[0].w
+            if np.array_equal(taps @ (kernel(first) - first[pair]).ravel(), probes):
+                found = _with_kernel(layer, pair, kernel, f"of the channel pair {pair} {sentence}")
+                if seen.fits(partial(found.run, name=seen.name)):
+                    return found.sentence, found
+        if sentence := _scaled(layer, seen, pair, probes, taps):
+            return sentence, None
+    return "", None
+
+
+def _met(layer: Geometry, seen: Seen) -> Iterator[tuple[Pair, Array, Array]]:
+    """Yield each pair of channels that meets the first wrong cells, what they have too much, and the pair's share.
+
+    The share is a matrix (probes, taps): times the kernel it gives what the pair adds to each probe.
+    """
+    ties, call = tie(layer), seen.calls[0]
+    entries, each = ties.entries(), prod(ties.weight_shape[2:])
+    more = np.asarray(seen.values[0] - seen.right[0])
+    more = more.reshape(len(more), -1)
+    sample, cell = (at[:PROBES] for at in np.nonzero(more))
+    meets, others, operand = (
+        (entries.row, entries.col, call.x) if seen.name == "y" else (entries.col, entries.row, call.dy)
+    )
+    flat, share = operand.reshape(len(operand), -1), np.zeros((len(cell), ties.n_weights))
+    for probe, (n, c) in enumerate(zip(sample, cell, strict=True)):
+        of = meets == c
+        np.add.at(share[probe], entries.index[of], flat[n, others[of]])
+    pairs = share.reshape(len(cell), -1, each)
+    for number in np.flatnonzero(pairs.any(axis=(0, 2))):
+        pair = tuple(int(i) for i in np.unravel_index(number, ties.weight_shape[:2]))
+        yield pair, more[sample, cell], pairs[:, number]
+
+
+def _kernels(layer: Geometry, shape: tuple[int, ...], pair: Pair) -> Iterator[tuple[str, Kernel]]:
+    """Yield what can be in the place of one pair's kernel, as functions of all weights."""
+    n = len(layer.kernel)
+    yield "the kernel is zero", partial(_times, pair, 0)
+    yield "the kernel has its sign turned", partial(_times, pair, -1)
+    for some, which in subsets(n):
+        yield f"the kernel is reversed on {which}", partial(_reversed, pair, some)
+    for i, j in combinations(range(n), 2):
+        if shape[2 + i] == shape[2 + j]:
+            yield f"the kernel has axes {i} and {j} transposed", partial(_transposed, pair, i, j)
+    for other in np.ndindex(*shape[:2]) if prod(shape[:2]) <= MOST_PAIRS else ():
+        if other != pair:
+            yield f"the kernel is that of the pair {other}", partial(_times, other, 1)
+    for tap in np.ndindex(*shape[2:]):
+        yield f"the weight at tap {tap} is zero", partial(_without, pair, tap)
+
+
+def _times(pair: Pair, factor: int, w: Array) -> Array:
+    return np.asarray(factor * w[pair])
+
+
+def _reversed(pair: Pair, axes: tuple[int, ...], w: Array) -> Array:
+    return np.flip(w[pair], axes)
+
+
+def _transposed(pair: Pair, i: int, j: int, w: Array) -> Array:
+    return np.swapaxes(w[pair], i, j)
+
+
+def _without(pair: Pair, tap: Pair, w: Array) -> Array:
+    kernel = np.array(w[pair])
+    kernel[tap] = 0
+    return kernel
+
+
+def _with_kernel(layer: Geometry, pair: Pair, kernel: Kernel, sentence: str) -> Mistake:
+    """Return the layer whose weights hold another kernel for one pair."""
+
+    def weights(w: Array) -> Array:
+        other = np.array(w)
+        other[pair] = kernel(w)
+        return other
+
+    return Mistake(sentence, tie(layer), weights)
+
+
+def _scaled(layer: Geometry, seen: Seen, pair: Pair, more: Array, share: Array) -> str:
+    """Return that one weight of the pair, or its whole kernel, is multiplied by a number."""
+    kernel = seen.calls[0].w[pair]
+    each = share * kernel.ravel()  # (probes, taps): what every weight adds
+    columns = [(f"the weight at tap {tap} is", each[:, k], tap) for k, tap in enumerate(np.ndindex(*kernel.shape))]
+    for words, column, where in [("the kernel is", each.sum(axis=1), (...,)), *columns]:
+        if multiple(more, column, size=np.abs(each).sum(axis=1) * each.shape[1]) is None:
+            continue
+
+        def part(w: Array, where: Any = where) -> Array:
+            only = np.zeros_like(w)
+            only[pair][where] = w[pair][where]
+            return only
+
+        alone = Mistake("", tie(layer), part)
+        got, right = (seen.stacked(arrays) for arrays in (seen.values, seen.right))
+        calls = [call._replace(b=0 * call.b) for call in seen.calls]
+        sizes = seen.stacked([Mistake("", tie(layer)).run(Call(*map(np.abs, call)), seen.name) for call in seen.calls])
+        factor = multiple(
+            got, seen.stacked([alone.run(call, seen.name) for call in calls]), right, sizes * share.shape[1]
+        )
+        if factor is not None:
+            return f"of the channel pair {pair} {words} multiplied by {1 + factor:.8g}"
+    return ""

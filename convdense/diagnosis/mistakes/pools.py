@@ -1,0 +1,246 @@
+"""Mistakes people make in pooling: wrong divisors, padding that wins, gradients to the wrong cells of a window."""
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense.diagnosis.mistakes.padded_pools import PoolMistake, padded_mistakes
+from convdense.diagnosis.mistakes.pool_windows import Choose, choices
+from convdense.direct import pool_loops
+from convdense.direct.pool_loops import windows
+from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
+from convdense.rounding.magnitudes import same_windows
+
+
+def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
+    """Yield mistakes in y or dx: each gives the whole quantity for x and dy."""
+    if isinstance(pool, AvgPool):
+        for sentence, other in _averages(pool):
+            yield sentence, _run(other, name)
+        yield "the mean is over the cells that are not 0", _of_nonzero(pool, name)
+    if isinstance(pool, SumPool):
+        for include, words in ((True, ""), (False, ", over the cells inside,")):
+            average = AvgPool(pool.in_shape, **_options(pool), count_include_pad=include)
+            yield f"an average{words} is taken for the sum", _run(average, name)
+    if isinstance(pool, (MaxPool, MinPool)):
+        yield from _largest(pool, name)
+    yield from padded_mistakes(pool, name)
+    if name == "dx":
+        yield "= where += is needed: cells in several windows keep the last one's share", _overwritten(pool)
+    for axis in range(len(pool.in_spatial)):
+        yield f"the last windows along axis {axis} are left out", _without_last(pool, name, axis)
+    for sentence, choose in choices(pool):
+        yield sentence, _of_cells(pool, name, choose)
+    if name == "dx":
+        yield "dx is cut off where the last window ends: leftover cells are missing", _cut(pool)
+
+
+def _largest(pool: MaxPool | MinPool, name: str) -> Iterator[PoolMistake]:
+    """Yield something else taken for the largest, and its gradient given to other cells."""
+    sign = 1 if isinstance(pool, MaxPool) else -1
+    if name == "y":
+        opposite = MinPool if sign > 0 else MaxPool
+        yield f"the {'smallest' if sign > 0 else 'largest'} is taken", _run(same_windows(opposite, pool), name)
+        yield "the average is taken", _run(same_windows(AvgPool, pool), name)
+        yield "windows that reach over the border are not a number", lambda x, _: _not_numbers(pool, x)
+        yield "of the cell that is largest in size the value is taken, with its sign", lambda x, _: _signed(pool, x)
+    else:
+        yield "where several are largest, the first by columns gets the gradient", _by_columns(pool, sign)
+        for sentence, share in _SHARES.items():
+            yield sentence, _sharing(pool, sign, share)
+    yield "the largest in size is taken, whatever its sign", _of_sizes(pool, name)
+
+
+def _averages(pool: AvgPool) -> Iterator[tuple[str, Pool]]:
+    """Yield averages with another divisor."""
+    yield "the sum is not divided", same_windows(SumPool, pool)
+    if pool.kernel is not None:
+        options = _options(pool)
+        if pool.divisor_override is not None:
+            kept = AvgPool(pool.in_shape, **options, count_include_pad=pool.count_include_pad)
+            yield "divisor_override is ignored", kept
+        for include, word in ((True, "are counted"), (False, "are not counted")):
+            other = AvgPool(pool.in_shape, **options, count_include_pad=include)
+            yield f"cells of the padding {word} in the divisor", other
+        size = prod(pool.kernel)
+        sentence = f"every window is divided by the {size} cells of the kernel"
+        yield sentence, AvgPool(pool.in_shape, **options, divisor_override=size)
+
+
+def _options(pool: Pool) -> dict[str, Any]:
+    return {name: getattr(pool, name) for name in ("kernel", "stride", "padding", "dilation", "ceil_mode")}
+
+
+def _run(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
+    if name == "y":
+        return lambda x, _: pool_loops.forward(pool, x)
+    return lambda x, dy: pool_loops.backward(pool, x, dy)
+
+
+def _not_numbers(pool: Pool, x: Array) -> Array:
+    y = np.array(pool_loops.forward(pool, x))
+    for at, cells, padded in windows(pool):
+        if len(cells) < padded:
+            y[(..., *at)] = np.nan  # inf - inf, where absent cells are -inf
+    return y
+
+
+def _all_ties(winners: Array) -> Array:
+    return winners.astype(float)
+
+
+def _shared_ties(winners: Array) -> Array:
+    return np.asarray(winners / winners.sum(axis=-1, keepdims=True))
+
+
+def _last_tie(winners: Array) -> Array:
+    n = winners.shape[-1]
+    last = n - 1 - winners[..., ::-1].argmax(axis=-1)
+    return np.asarray(np.arange(n) == last[..., None]).astype(float)
+
+
+def _every_cell(winners: Array) -> Array:
+    return np.ones(winners.shape)
+
+
+_SHARES: dict[str, Callable[[Array], Array]] = {
+    "where several cells are largest, all get the whole gradient": _all_ties,
+    "where several cells are largest, they share the gradient": _shared_ties,
+    "where several cells are largest, the last gets the gradient, not the first": _last_tie,
+    "every cell of the window gets the gradient": _every_cell,
+}
+
+
+def _sharing(pool: Pool, sign: int, share: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
+    """Return dx if the winners of each window share the gradient in this way."""
+
+    def dx(x: Array, dy: Array) -> Array:
+        total = np.zeros(x.shape)
+        for at, cells, _ in windows(pool):
+            values = np.stack([sign * x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
+            shares = share(values == values.max(axis=-1, keepdims=True)) * dy[(..., *at)][..., None]
+            for k, cell in enumerate(cells):
+                total[(..., *cell)] += shares[..., k]
+        return total
+
+    return dx
+
+
+def _by_columns(pool: Pool, sign: int) -> Callable[[Array, Array], Array]:
+    """Return dx if ties go to the first cell in Fortran order."""
+
+    def dx(x: Array, dy: Array) -> Array:
+        total = np.zeros(x.shape)
+        for at, cells, _ in windows(pool):
+            order = sorted(cells, key=lambda cell: cell[::-1])
+            winner = np.stack([sign * x[(..., *cell)] for cell in order], axis=-1).argmax(axis=-1)
+            for k, cell in enumerate(order):
+                total[(..., *cell)] += np.where(winner == k, dy[(..., *at)], 0)
+        return total
+
+    return dx
+
+
+def _overwritten(pool: Pool) -> Callable[[Array, Array], Array]:
+    """Return dx if every window writes its cells anew."""
+
+    def dx(x: Array, dy: Array) -> Array:
+        total = np.zeros(x.shape)
+        for at, cells, _ in windows(pool):
+            alone = np.zeros(dy.shape)
+            alone[(..., *at)] = dy[(..., *at)]
+            share = pool_loops.backward(pool, x, alone)
+            for cell in cells:
+                kept = share[(..., *cell)]
+                place = total[(..., *cell)]
+                if isinstance(pool, (MaxPool, MinPool)):
+                    place[kept != 0] = kept[kept != 0]  # only the winner's cell is written
+                else:
+                    place[...] = kept
+        return total
+
+    return dx
+
+
+def _without_last(pool: Pool, name: str, axis: int) -> Callable[[Array, Array], Array]:
+    last: Any = (..., -1, *[slice(None)] * (len(pool.in_spatial) - 1 - axis))
+
+    def value(x: Array, dy: Array) -> Array:
+        if name == "y":
+            y = np.array(pool_loops.forward(pool, x))
+            y[last] = 0
+            return y
+        less = np.array(dy)
+        less[last] = 0
+        return pool_loops.backward(pool, x, less)
+
+    return value
+
+
+def _of_cells(pool: Pool, name: str, choose: Choose) -> Callable[[Array, Array], Array]:
+    """Return y or dx if each window has other cells; a divisor stays as it is, but for parts, whose own it is."""
+
+    def value(x: Array, dy: Array) -> Array:
+        y, dx = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(x.shape)
+        for at, cells, padded in windows(pool):
+            kept = choose(at, cells)
+            if not kept:
+                continue
+            values = np.stack([x[(..., *cell)] for cell in kept], axis=-1)
+            counts = (len(kept), len(kept)) if pool.kernel is None else (len(cells), padded)
+            scale = pool_loops.divisor(pool, *counts) if isinstance(pool, AvgPool) else 1
+            if isinstance(pool, (MaxPool, MinPool)):
+                sign = 1 if isinstance(pool, MaxPool) else -1
+                y[(..., *at)] = sign * (sign * values).max(axis=-1)
+                shares = np.arange(len(kept)) == (sign * values).argmax(axis=-1)[..., None]
+            else:
+                y[(..., *at)] = values.sum(axis=-1) / scale
+                shares = np.ones(values.shape) / scale
+            for k, cell in enumerate(kept):
+                dx[(..., *cell)] += shares[..., k] * dy[(..., *at)]
+        return y if name == "y" else dx
+
+    return value
+
+
+def _of_sizes(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
+    if name == "y":
+        return lambda x, _: pool_loops.forward(pool, np.abs(x))
+    return lambda x, dy: pool_loops.backward(pool, np.abs(x), dy)
+
+
+def _signed(pool: Pool, x: Array) -> Array:
+    y = np.zeros((*x.shape[:2], *pool.out_spatial))
+    for at, cells, _ in windows(pool):
+        values = np.stack([x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
+        largest = np.abs(values).argmax(axis=-1)
+        y[(..., *at)] = np.take_along_axis(values, largest[..., None], -1)[..., 0]
+    return y
+
+
+def _of_nonzero(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
+    """Return y or dx if zeros are taken for padding, which does not count."""
+
+    def value(x: Array, dy: Array) -> Array:
+        y, dx = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(x.shape)
+        for at, cells, _ in windows(pool):
+            values = np.stack([x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
+            counts = np.maximum((values != 0).sum(axis=-1), 1)
+            y[(..., *at)] = values.sum(axis=-1) / counts
+            for k, cell in enumerate(cells):
+                dx[(..., *cell)] += np.where(values[..., k] != 0, dy[(..., *at)] / counts, 0)
+        return y if name == "y" else dx
+
+    return value
+
+
+def _cut(pool: Pool) -> Callable[[Array, Array], Array]:
+    """Return dx without the cells that no window reaches at the end."""
+    reach = np.zeros(len(pool.in_spatial), int)
+    for _, cells, _ in windows(pool):
+        reach = np.maximum(reach, np.max(cells, axis=0) + 1)
+    inside: Any = (..., *(slice(0, int(n)) for n in reach))
+    return lambda x, dy: pool_loops.backward(pool, x, dy)[inside]

@@ -1,0 +1,67 @@
+"""Weights got wrong: axes or channels transposed, stored in another order, some of them lost."""
+
+from collections.abc import Iterator
+from itertools import combinations, permutations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense.diagnosis.mistakes.candidate import Reordering
+
+
+class Weights(NamedTuple):
+    """A sentence, what is made of the weights, and its adjoint, which is made of their gradient."""
+
+    sentence: str
+    read: Reordering
+    write: Reordering
+
+
+def weight_mistakes(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
+    """Yield weights put in another order, or some of them lost; the last n axes are the kernel's."""
+    yield from swaps(shape, n)
+    for order in permutations(range(len(shape))):
+        if order != tuple(range(len(shape))):
+            yield _stored(shape, order)
+    for tap in np.ndindex(*shape[-n:]):
+        yield _lost(f"tap {tap} of the kernel is lost", (..., *tap))
+    if shape[0] * shape[1] > 1:
+        for pair in np.ndindex(*shape[:2]):
+            yield _lost(f"the channel pair {pair} of the kernel is lost", pair)
+
+
+def swaps(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
+    """Yield two axes of the kernel transposed, and input and output channels swapped, where they are equally many."""
+    spatial = range(len(shape) - n, len(shape))
+    for i, j in combinations(spatial, 2):
+        if shape[i] == shape[j]:
+            yield _swapped(f"axes {i - spatial[0]} and {j - spatial[0]} of the kernel are transposed", i, j)
+    if shape[0] == shape[1] > 1:
+        yield _swapped("input and output channels of the kernel are swapped", 0, 1)
+
+
+def _swapped(sentence: str, i: int, j: int) -> Weights:
+    def swapped(w: Array) -> Array:
+        return np.swapaxes(w, i, j)
+
+    return Weights(sentence, swapped, swapped)
+
+
+def _stored(shape: tuple[int, ...], order: tuple[int, ...]) -> Weights:
+    """Return a weight array read with its axes in another order, and the gradient written so."""
+    stored, back = tuple(shape[i] for i in order), tuple(int(i) for i in np.argsort(order))
+    return Weights(
+        f"the weights are read as if their axes were stored in the order {order}",
+        lambda w: np.ascontiguousarray(w).reshape(stored).transpose(back),
+        lambda g: np.ascontiguousarray(g.transpose(order)).reshape(shape),
+    )
+
+
+def _lost(sentence: str, where: Any) -> Weights:
+    def lost(w: Array) -> Array:
+        kept = np.array(w)
+        kept[where] = 0
+        return kept
+
+    return Weights(sentence, lost, lost)

@@ -1,0 +1,92 @@
+"""What `diagnose` found: for each quantity that is wrong a sentence, and where it shows first."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from convdense._util.arguments import complain
+from convdense.display.tables import preformatted
+from convdense.verdicts.findings import Finding
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is wrong with one quantity, and where it shows first.
+
+    Parameters
+    ----------
+    name : str
+        "y", "dx", "dw" or "db".
+    sentence : str
+        The mistake; empty where none that is known fits.
+    finding : Finding
+        The entry that differs most.
+    place : str
+        The first edge, by output pixel, input pixel and weight, that the mistake moves; empty where it moves none.
+    recovered : str
+        Where no mistake fits: how the matrix behind it differs from the layer's, or with which inputs dw pairs weights.
+    """
+
+    name: str
+    sentence: str
+    finding: Finding
+    place: str = ""
+    recovered: str = ""
+
+    def __str__(self) -> str:
+        """Return the quantity, the sentence, and where it shows."""
+        lines = [f"{self.name}: {self.sentence or 'no mistake that is known here explains it'}"]
+        lines += [f"  first at {self.place}"] if self.place else []
+        lines += [f"  {self.finding}"] if not self.sentence else []
+        lines += [f"  {line}" for line in self.recovered.splitlines()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found; true if nothing is wrong.
+
+    Attributes
+    ----------
+    layer : geometry
+    explanations : tuple of Explanation
+        One for each quantity that is wrong.
+
+    Examples
+    --------
+    >>> from convdense import Conv, convolve, convolve_backward, diagnose
+    >>> conv = Conv((1, 5, 6), out_channels=2, kernel=(2, 3))
+    >>> def backward(x, w, dy):
+    ...     return convolve_backward(conv, x, w, -dy)
+    >>> print(diagnose(conv, (lambda x, w, b: convolve(conv, x, w, b), backward)))
+    dx: the sign is turned
+    dw: the sign is turned
+    db: the sign is turned
+    """
+
+    layer: Any
+    explanations: tuple[Explanation, ...]
+
+    def __bool__(self) -> bool:
+        """Return whether nothing is wrong."""
+        return not self.explanations
+
+    def __getitem__(self, name: str) -> Explanation:
+        """Return what is wrong with one quantity, such as "dw"."""
+        for explanation in self.explanations:
+            if explanation.name == name:
+                return explanation
+        raise KeyError(complain("name", repr(name), "one of " + ", ".join(e.name for e in self.explanations)))
+
+    def require(self) -> "Diagnosis":
+        """Return self if nothing is wrong; raise AssertionError with the whole text if something is."""
+        if not self:
+            raise AssertionError(str(self))
+        return self
+
+    def __str__(self) -> str:
+        """Return one sentence for each quantity that is wrong."""
+        return "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return preformatted(str(self))

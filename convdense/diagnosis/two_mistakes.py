@@ -1,0 +1,118 @@
+"""Two mistakes at once in the structure of a layer: one of its numbers and another, or the order of its weights."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense.diagnosis.mistakes.candidate import Mistake
+from convdense.diagnosis.mistakes.catalogue import wrong_groups
+from convdense.diagnosis.mistakes.geometry import Change, Numbers, changes, exists, numbers, tie_map, windows
+from convdense.diagnosis.mistakes.observations import Seen, same
+from convdense.diagnosis.mistakes.weights import Weights, swaps, weight_mistakes
+from convdense.diagnosis.mistakes.windows import window_mistakes
+from convdense.geometry import Conv, ConvTranspose, Geometry
+from convdense.structure._tie import tie
+from convdense.structure.tie_map import TieMap
+
+PROBES = 2  # cells of the first sample on which a pair is tried first
+MOST = 10_000_000  # weights of all orders that are tried; of large layers the first orders only
+Map = tuple[str, TieMap]
+
+
+def two_mistakes(layer: Geometry, seen: Seen) -> Mistake | None:
+    """Return the first two mistakes that together give exactly what came, in every draw; None if no two do."""
+    if not seen.comparable or not isinstance(layer, (Conv, ConvTranspose)):
+        return None
+    right = tie(layer)
+    none = Weights("", np.asarray, np.asarray)
+    orders = list(weight_mistakes(right.weight_shape, len(layer.kernel)))[: max(1, MOST // right.n_weights)]
+    for maps, some in ((_single(layer), orders), (_double(layer), [none])):
+        tried = _tried(seen, some)
+        for first, ties in maps:
+            for weights in tried(ties):
+                found = _joined(first, ties, weights)
+                if seen.fits(partial(found.run, name=seen.name)):
+                    return found
+    swapped = list(swaps(right.weight_shape, len(layer.kernel)))
+    both = [_both(a, b) for a in swapped for b in orders if a.sentence != b.sentence]
+    for weights in _tried(seen, both)(right) if both else ():
+        found = _joined("", right, weights)
+        if seen.fits(partial(found.run, name=seen.name)):
+            return found
+    return None
+
+
+def _joined(first: str, ties: TieMap, weights: Weights) -> Mistake:
+    return Mistake(", and ".join(filter(None, (first, weights.sentence))), ties, weights.read, weights.write)
+
+
+def _both(a: Weights, b: Weights) -> Weights:
+    return Weights(f"{a.sentence}, and {b.sentence}", lambda w: b.read(a.read(w)), lambda g: a.write(b.write(g)))
+
+
+def _single(layer: Conv | ConvTranspose) -> Iterator[Map]:
+    """Yield tie maps with one mistake, for the weights to hold the second."""
+    n, transposed = numbers(layer), isinstance(layer, ConvTranspose)
+    for sentence, changed in _changes(n, transposed):
+        yield sentence, tie_map(layer, windows(n._replace(**changed)))
+    for sentence, axis in wrong_groups(layer):
+        yield sentence, tie_map(layer, windows(n), axis)
+    for sentence, axes in window_mistakes(n, transposed):
+        yield sentence, tie_map(layer, axes)
+
+
+def _double(layer: Conv | ConvTranspose) -> Iterator[Map]:
+    """Yield tie maps with two mistakes."""
+    n, transposed = numbers(layer), isinstance(layer, ConvTranspose)
+    single, groups = list(_changes(n, transposed)), list(wrong_groups(layer))
+    for (first, a), (second, b) in combinations(single, 2):
+        axes = windows(n._replace(**a, **b)) if not a.keys() & b.keys() else []
+        if axes and exists(axes):
+            yield f"{first}, and {second}", tie_map(layer, axes)
+    for sentence, changed in single:
+        other = n._replace(**changed)
+        for words, axis in groups:
+            yield f"{sentence}, and {words}", tie_map(layer, windows(other), axis)
+        for words, axes in window_mistakes(other, transposed):
+            yield f"{sentence}, and {words}", tie_map(layer, axes)
+
+
+def _changes(n: Numbers, transposed: bool) -> Iterator[Change]:
+    for sentence, changed in changes(n, transposed):
+        if exists(windows(n._replace(**changed))):
+            yield sentence, changed
+
+
+def _tried(seen: Seen, orders: list[Weights]) -> Callable[[TieMap], list[Weights]]:
+    """Return, as a function of a tie map, the orders of the weights that fit a few cells of the first draw."""
+    call, got = seen.calls[0], np.asarray(seen.values[0])
+    if seen.name == "dw":
+        return lambda ties: _writing(ties.add_edges(call.x, call.dy).reshape(call.w.shape), got, orders)
+    read = np.stack([o.read(call.w).ravel() for o in orders])  # (orders, weights)
+    bias = 0.0 * got[0] if seen.name == "dx" else _of_bias(seen)
+    wrong = np.argsort(-np.abs(got[0] - seen.right[0][0]).ravel(), kind="stable")[:PROBES]  # of the first sample
+    wanted = (got[0] - bias).ravel()[wrong]
+
+    def fitting(ties: TieMap) -> list[Weights]:
+        kept = np.ones(len(orders), bool)
+        for cell, value in zip(wrong, wanted, strict=True):
+            own = ties.row(int(cell)) if seen.name == "y" else ties.column(int(cell))
+            met = call.x[0].ravel()[own.col] if seen.name == "y" else call.dy[0].ravel()[own.row]
+            kept &= read[:, own.index] @ met == value
+        return [orders[i] for i in np.flatnonzero(kept)]
+
+    return fitting
+
+
+def _writing(gradient: Array, got: Array, orders: list[Weights]) -> list[Weights]:
+    """Return the orders in which a gradient is written as it came."""
+    return [order for order in orders if same(got, order.write(gradient))]
+
+
+def _of_bias(seen: Seen) -> Array:
+    """Return what the bias adds to one sample of y."""
+    call = seen.calls[0]
+    return np.broadcast_to(call.b.reshape(-1, *[1] * (call.dy.ndim - 1 - call.b.ndim)), call.dy.shape[1:])

@@ -1,0 +1,40 @@
+"""One sample to show: the numbers of a picture, given or always the same."""
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array, complain, finite, numeric
+
+
+def sample_of(x: Any, dy: Any, in_shape: tuple[int, ...], out_shape: tuple[int, ...], verb: str) -> tuple[Array, Array]:
+    """Return the input and the upstream gradient of one sample; None: integers from -3 to 3, always the same.
+
+    Examples
+    --------
+    >>> sample_of(None, [5, 7], in_shape=(3,), out_shape=(2,), verb="draw")
+    (array([2, 1, 0]), array([5, 7]))
+    """
+    rng = np.random.default_rng(0)
+    own = rng.integers(-3, 4, in_shape), rng.integers(-3, 4, out_shape)
+    x = one_sample(own[0] if x is None else x, "x", in_shape, verb)
+    dy = one_sample(own[1] if dy is None else dy, "dy", out_shape, verb)
+    if not isfinite(_largest(x) * _largest(dy) * max(x.size, dy.size)):
+        raise ValueError(complain("x, dy", "products beyond the largest number", "smaller numbers", "scale them down"))
+    return x, dy
+
+
+def one_sample(values: Any, name: str, shape: tuple[int, ...], verb: str) -> Array:
+    """Return the numbers of one sample, real and finite, without a batch axis; `verb` is what is done with them."""
+    array = numeric(values, name)
+    if array.shape not in (shape, (1, *shape)):
+        raise ValueError(complain(name, f"shape {array.shape}", f"{shape}, one sample"))
+    if array.dtype.kind == "c":
+        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", f"{verb} .real or .imag"))
+    array = array.astype(np.float64) if array.dtype.kind == "f" else array  # of any precision
+    return finite(array, name).reshape(shape)
+
+
+def _largest(values: Array) -> float:
+    return max(-float(values.min()), float(values.max()))

@@ -1,0 +1,84 @@
+"""Names: pixels and weights by number (i1, w1, ...), ties by letter (a, b, ..., z, aa, ..., without i and o)."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+from convdense._util.arguments import complain
+
+LETTERS = "abcdefghjklmnpqrstuvwxyz"  # without i and o, which are pixels
+
+
+def numbered(symbol: str, n: int) -> list[str]:
+    """Return n names: the symbol and a number from 1.
+
+    Examples
+    --------
+    >>> numbered("i", 3)
+    ['i1', 'i2', 'i3']
+    """
+    return [f"{symbol}{k}" for k in range(1, n + 1)]
+
+
+def blocks(shape: Sequence[int]) -> list[tuple[str, int, int]]:
+    """Return kind, size and number of the blocks of a flattened sample: rows, then slices, then channels.
+
+    They are numbered anew within the block around them. One channel alone is not named.
+
+    Examples
+    --------
+    >>> blocks((2, 4, 3)), blocks((1, 5)), blocks((1, 2, 4, 3))
+    ([('row', 3, 4), ('channel', 12, 2)], [], [('row', 3, 4), ('slice', 12, 2)])
+    """
+    kinds = ["channel", *["slice"] * (len(shape) - 3), *["row"] * (len(shape) > 2)]
+    found = [(kind, prod(shape[k + 1 :]), shape[k]) for k, kind in enumerate(kinds[: len(shape) - 1])]
+    return [block for block in reversed(found) if block[0] != "channel" or block[2] > 1]
+
+
+def letter(k: int) -> str:
+    """Return the letter of weight k, counted from 0.
+
+    Examples
+    --------
+    >>> letter(0), letter(8), letter(23), letter(24), letter(600)
+    ('a', 'j', 'z', 'aa', 'aaa')
+    """
+    head, last = divmod(k, len(LETTERS))
+    return (letter(head - 1) if head else "") + LETTERS[last]
+
+
+def term(coefficient: Any, *factors: str, ratio: Callable[[Fraction], str] = str) -> str:
+    """Return one term of a sum: its sign, its coefficient where that is not 1, its factors; `ratio` writes a number.
+
+    Examples
+    --------
+    >>> term(1, "w1", "i1"), term(-0.5, "w1", "i1")
+    ('+ w1 i1', '- 1/2 w1 i1')
+    """
+    number = Fraction(coefficient.item() if hasattr(coefficient, "item") else coefficient)
+    size = () if abs(number) == 1 else (ratio(abs(number)),)
+    return " ".join(("-" if number < 0 else "+", *size, *factors))
+
+
+def total(terms: list[str]) -> str:
+    """Return the sum of terms as made by `term`; no terms sum to 0.
+
+    Examples
+    --------
+    >>> total(["+ w1 i1", "- w2 i2"]), total([])
+    ('w1 i1 - w2 i2', '0')
+    """
+    return " ".join(terms).removeprefix("+ ") if terms else "0"
+
+
+def distinct(**symbols: str | None) -> None:
+    """Refuse symbols that are no names, or whose numbered names could be mistaken: i11 for pixel 11 or for i1 and 1."""
+    for name, symbol in symbols.items():
+        if symbol is None and name == "bias":
+            continue
+        if not isinstance(symbol, str) or not symbol.isidentifier():
+            raise ValueError(complain(name, repr(symbol), "a name made of letters, such as 'i'"))
+        stems = [s.rstrip("0123456789") for n, s in symbols.items() if isinstance(s, str) and n != name]
+        if symbol.rstrip("0123456789") in stems:
+            raise ValueError(complain(name, repr(symbol), "a name of its own", "give every symbol a different one"))

@@ -1,0 +1,54 @@
+"""Tables as HTML, for notebooks: all text escaped, all style inline, letters in the notebook's own colour."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from convdense.display.palette import ink
+
+TABLE = "border-collapse:collapse;width:auto;margin:0 0 0.5em 0"
+CAPTION = "padding:0.3em 0"  # no <caption>: it would be broken into lines as narrow as the table
+CELL = "text-align:left;vertical-align:top;padding:0.2em 0.7em"
+ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})  # as html.escape
+
+
+class Cell(NamedTuple):
+    """One cell of a table: its text, the colour behind it (#RRGGBB, the letters follow), and another style."""
+
+    text: str
+    behind: str = ""
+    style: str = CELL
+
+
+def table(rows: Iterable[Iterable[str | Cell]], header: Iterable[str | Cell] = (), caption: str = "") -> str:
+    """Return a table, the caption above it; the first cell of a row is its heading.
+
+    Examples
+    --------
+    >>> print(table([["y", "equal"]]).replace(CELL, "...").replace(TABLE, "..."))
+    <table style="..."><tbody><tr><th scope="row" style="...">y</th><td style="...">equal</td></tr></tbody></table>
+    """
+    above = f'<div style="{CAPTION}">{caption.translate(ESCAPED)}</div>' if caption else ""
+    head = "".join(_cell(cell, 'th scope="col"') for cell in header)
+    head = f"<thead><tr>{head}</tr></thead>" if head else ""
+    body = "".join(f"<tr>{_row(*row)}</tr>" for row in rows)
+    return f'{above}<table style="{TABLE}">{head}<tbody>{body}</tbody></table>'
+
+
+def facts(caption: str, values: Mapping[str, object]) -> str:
+    """Return a table of names and values."""
+    return table(([name, str(value)] for name, value in values.items()), caption=caption)
+
+
+def preformatted(text: str) -> str:
+    """Return text as it stands, line by line."""
+    return f'<pre style="color:inherit;background:none;white-space:pre-wrap">{text.translate(ESCAPED)}</pre>'
+
+
+def _row(first: str | Cell, *others: str | Cell) -> str:
+    return _cell(first, 'th scope="row"') + "".join(_cell(cell, "td") for cell in others)
+
+
+def _cell(cell: str | Cell, tag: str) -> str:
+    text, behind, style = Cell(cell) if isinstance(cell, str) else cell
+    colours = f";background:{behind};color:{ink(behind)}" if behind else ""
+    return f'<{tag} style="{style}{colours}">{text.translate(ESCAPED)}</{tag[:2]}>'

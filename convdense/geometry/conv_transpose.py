@@ -1,0 +1,95 @@
+"""Transposed convolution: the window stamps the output, which is then cropped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from convdense._util.arguments import Sizes, choice, complain, per_axis
+from convdense.geometry import padding as pad
+from convdense.geometry.base import Geometry
+from convdense.geometry.padding import Padding, Pairs
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class ConvTranspose(Geometry):
+    """The numbers of a transposed convolution: the dense layer of a `Conv`, transposed.
+
+    ``ConvTranspose(padding=p)`` is the transpose of the ``Conv(padding=p)`` that leads from its output to its input,
+    so padding *crops* the output.
+
+    Parameters
+    ----------
+    in_shape, out_channels, kernel, stride, dilation, groups, flip
+        As for `Conv`.
+    padding : as for `Conv`
+        Cells cropped from the output; "same" gives ``size * stride`` outputs.
+    output_padding : int or one int per axis
+        Cells added at the end of the output, fewer than stride or dilation. With "same" it follows from the sizes.
+
+    Examples
+    --------
+    >>> up = ConvTranspose((8, 16, 16), out_channels=3, kernel=3, stride=2, padding=1, output_padding=1)
+    >>> up.out_shape, up.weight_shape
+    ((3, 32, 32), (8, 3, 3, 3))
+    """
+
+    output_padding: tuple[int, ...]
+    padding_mode: ClassVar[str] = "zeros"
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_channels: int,
+        kernel: Sizes,
+        *,
+        stride: Sizes = 1,
+        padding: Padding = 0,
+        output_padding: Sizes = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        flip: bool = False,
+    ) -> None:
+        self._set_common(in_shape, out_channels, groups, flip, kernel=kernel, stride=stride, dilation=dilation)
+        extra = per_axis(output_padding, "output_padding", len(self.kernel), 0)
+        if isinstance(padding, str) and padding.startswith("same"):
+            pairs, extra = self._same(choice(padding, "padding", pad.WORDS), extra)
+        else:
+            pairs = pad.resolve(padding, self.in_spatial, self.kernel, self.stride, self.dilation)
+        self._set(padding=pairs, output_padding=extra)
+        for axis, (e, s, d) in enumerate(zip(extra, self.stride, self.dilation, strict=True)):
+            if e >= max(s, d):
+                needs = f"less than {max(s, d)} on axis {axis}, the larger of stride {s} and dilation {d}"
+                raise ValueError(complain("output_padding", e, needs))
+        if min(self.out_spatial) < 1:
+            needs = "less cropping than the full output has cells"
+            raise ValueError(complain("padding", pairs, needs, f"as it stands out_spatial={self.out_spatial}"))
+
+    def _same(self, word: str, extra: tuple[int, ...]) -> tuple[Pairs, tuple[int, ...]]:
+        """Return the crops and output_padding that give size * stride outputs."""
+        if any(extra):
+            needs = f"0 with padding={word!r}, where it follows from kernel and stride"
+            raise ValueError(complain("output_padding", extra, needs))
+        windows = [pad.effective(k, d) for k, d in zip(self.kernel, self.dilation, strict=True)]
+        surplus = [e - s for e, s in zip(windows, self.stride, strict=True)]
+        return tuple(pad.split(max(n, 0), word) for n in surplus), tuple(max(-n, 0) for n in surplus)
+
+    @property
+    def out_spatial(self) -> tuple[int, ...]:
+        """Output positions: ``(size - 1) * stride - begin - end + effective kernel + output_padding``.
+
+        Dumoulin & Visin, *A guide to convolution arithmetic for deep learning*, relation 14, with dilation.
+        """
+        numbers = zip(
+            self.in_spatial, self.padding, self.kernel, self.dilation, self.stride, self.output_padding, strict=True
+        )
+        return tuple((n - 1) * s - sum(pair) + pad.effective(k, d) + e for n, pair, k, d, s, e in numbers)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight array: (in_channels, out_channels / groups, *kernel)."""
+        return (self.in_channels, self.out_channels // self.groups, *self.kernel)
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias array: one per output channel."""
+        return (self.out_channels,)

@@ -1,0 +1,155 @@
+"""Roads: ways to compute y, dx, dw and db of a layer; what is judged is one road against another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array, complain
+from convdense.direct.conv import convolve, convolve_backward
+from convdense.geometry import ConvTranspose, Windowed
+from convdense.layers.dense import TiedDense
+from convdense.structure._tie import tie
+from convdense.verdicts.findings import CHANGED, QUANTITIES, WRONG, Finding, Raised, compare
+
+Operands = tuple[Array, Array, Array | None, Array]
+Results = tuple[Any, ...]
+DENSE, DIRECT = "tied dense layer", "direct convolution"
+DENSE_NETWORK, DIRECT_TWIN = "dense layers and |x|", "direct twin"
+
+
+@dataclass(frozen=True)
+class Road:
+    """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``."""
+
+    name: str
+    run: Callable[[Array, Array, Array | None, Array], Results]
+
+
+def dense_road(layer: Any) -> Road:
+    """Return the tied dense layer: the stored matrix, its adjoint, and the sums over edges."""
+
+    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+        tied = TiedDense(layer, w, b)
+        return (tied.forward(x), *tied.backward(x, dy))
+
+    return Road(DENSE, run)
+
+
+def direct_road(layer: Any) -> Road:
+    """Return direct convolution; layers it does not know have the tied dense layer as their definition."""
+    if not isinstance(layer, (Windowed, ConvTranspose)):
+        return dense_road(layer)
+
+    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+        return (convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy))
+
+    return Road(DIRECT, run)
+
+
+def size_road(layer: Any) -> Road:
+    """Return a road that adds up sizes when it is given sizes: coefficients without their signs."""
+    road = direct_road(layer)
+    return road if road.name == DIRECT else dense_road(tie(layer).absolute)
+
+
+def implementation_road(implementation: Any) -> Road:
+    """Return somebody's implementation: an object with forward and backward, or two such functions.
+
+    ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not judged.
+    """
+    needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
+    forward, backward, name = functions(implementation, needs)
+
+    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+        y, gradients = caught(forward, x, w, b), caught(backward, x, w, dy)
+        if isinstance(gradients, Raised):
+            return (y, *[gradients] * 3)
+        if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
+            raise TypeError(complain("backward", type(gradients).__name__, "three results: dx, dw and db (or None)"))
+        return (y, *gradients)
+
+    return Road(name, run)
+
+
+def caught(function: Callable[..., Any], *operands: Any) -> Any:
+    """Return what somebody's function returns, or what it raised: that is a verdict as well."""
+    try:
+        return function(*operands)
+    except Exception as error:
+        return Raised(error)
+
+
+def pool_functions(implementation: Any) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+    """Return forward(x) and backward(x, dy) of somebody's pool, and its name."""
+    needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions, for a pool"
+    return functions(implementation, needs)
+
+
+def functions(implementation: Any, needs: str) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+    """Return forward and backward of an implementation, an object or a pair of functions, and its name."""
+    pair = isinstance(implementation, (tuple, list)) and len(implementation) == 2
+    forward, backward = implementation if pair else (getattr(implementation, n, None) for n in ("forward", "backward"))
+    if not callable(forward) or not callable(backward):
+        raise TypeError(complain("implementation", repr(implementation), needs))
+    named = forward if pair else implementation
+    name = str(getattr(named, "__name__", type(named).__name__))
+    return forward, backward, "implementation" if name == "<lambda>" else name
+
+
+def two_roads(layer: Any, implementation: Any) -> tuple[Road, Road]:
+    """Return the road to judge and the road to judge it by."""
+    by = direct_road(layer)
+    if implementation is not None:
+        return implementation_road(implementation), by
+    if by.name == DENSE:
+        needs = "a Conv, ConvTranspose or LocallyConnected, which have a second road"
+        raise TypeError(complain("layer", repr(layer), needs, "or give an implementation to judge by this layer"))
+    return dense_road(layer), by
+
+
+def needs_implementation(road: str, implementation: Any) -> None:
+    """Refuse to run a verdict on an implementation again without it."""
+    if road not in (DENSE, DENSE_NETWORK) and implementation is None:
+        do = "call rerun(implementation)"
+        raise TypeError(complain("implementation", "None", f"{road}, which this is a verdict on", do))
+
+
+READS = {"y": "xwb", "dx": "wd", "dw": "xd", "db": "d"}  # d for dy
+
+
+Explain = Callable[[Finding, Any, Array], Finding]  # a difference, both values -> what becomes of it
+
+
+def compare_roads(
+    mine: tuple[Road, Operands],
+    by: tuple[Road, Operands],
+    judged: Sequence[str],
+    bounds: dict[str, Array],
+    *,
+    explain: Explain | None = None,
+    dtype: Any = None,
+) -> dict[str, Finding]:
+    """Run both roads, each on its operands, and compare what is judged; one that writes to its operands is wrong.
+
+    Only a db may be None: then it is not judged. `explain` may find rounding behind a difference; a `dtype` is the
+    narrowest that results may have.
+    """
+    road, operands = mine
+    expected = dict(zip(QUANTITIES, by[0].run(*by[1]), strict=True))
+    x, w, b, dy = operands
+    given = x.copy(), w.copy(), None if b is None else b.copy(), dy.copy()
+    got = dict(zip(QUANTITIES, road.run(*given), strict=True))
+    kept = [a is None or np.array_equal(a, np.asarray(g)) for a, g in zip(operands, given, strict=True)]
+    findings = {}
+    for name in judged:
+        if name == "db" and got[name] is None:
+            continue
+        finding = compare(name, got[name], expected[name], bounds.get(name), dtype=dtype)
+        if finding.verdict == WRONG and explain is not None:
+            finding = explain(finding, got[name], expected[name])
+        if not all(same for same, operand in zip(kept, "xwbd", strict=True) if operand in READS[name]):
+            finding = replace(finding, verdict=CHANGED, note="an operand was written to in place")
+        findings[name] = finding
+    return findings

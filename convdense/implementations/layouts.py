@@ -1,0 +1,101 @@
+"""Channels last: an implementation on (batch, *axes, channels) as one on this library's (batch, channels, *axes)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array, choice
+from convdense.implementations.evaluators import functions
+
+PICTURE, KERNEL, AS_IT_IS = "picture", "kernel", "as it is"  # what becomes of an array
+NEEDS = "an object with forward and backward, or a pair of such functions, on arrays with the channels last"
+
+
+@dataclass(frozen=True)
+class ChannelsLast:
+    """An implementation on arrays with the channels last as one on this library's; `channels_last` makes one."""
+
+    implementation: Any
+    weights: str
+
+    @property
+    def __name__(self) -> str:
+        """What a certificate calls it."""
+        return functions(self.implementation, NEEDS)[2]
+
+    def forward(self, x: Array, *weights: Any) -> Any:
+        """Return y of x, w and b, for a pool of x."""
+        function, _, _ = functions(self.implementation, NEEDS)
+        return self._ours(self._call(function, (x, *weights), (PICTURE, KERNEL, AS_IT_IS)), PICTURE)
+
+    def backward(self, x: Array, *rest: Any) -> Any:
+        """Return dx, dw and db of x, w and dy; for a pool dx of x and dy."""
+        _, function, _ = functions(self.implementation, NEEDS)
+        results = self._call(function, (x, *rest), (PICTURE, PICTURE) if len(rest) == 1 else (PICTURE, KERNEL, PICTURE))
+        if not isinstance(results, (tuple, list)):
+            return self._ours(results, PICTURE)
+        parts = (PICTURE, KERNEL, *[AS_IT_IS] * len(results))
+        return tuple(self._ours(result, part) for result, part in zip(results, parts, strict=False))
+
+    def _call(self, function: Callable[..., Any], given: Sequence[Any], parts: Sequence[str]) -> Any:
+        """Call it on arrays in its order; what it writes to them is written to those given: that is to be seen."""
+        handed = [self._theirs(array, part) for array, part in zip(given, parts, strict=False)]
+        result = function(*handed)
+        for before, after, part in zip(given, handed, parts, strict=False):
+            if before is not None and not np.array_equal(now := self._ours(after, part), before):
+                before[...] = now
+        return result
+
+    def _theirs(self, array: Any, part: str) -> Any:
+        if part == PICTURE:
+            return np.ascontiguousarray(
+                np.moveaxis(array, 1, -1)
+            )  # (batch, channels, *axes) -> (batch, *axes, channels)
+        if part == KERNEL and self.weights == "HWIO":
+            return np.ascontiguousarray(array.transpose(*range(2, array.ndim), 1, 0))  # (out, in, *k) -> (*k, in, out)
+        return array
+
+    def _ours(self, value: Any, part: str) -> Any:
+        """Return an array in this library's order; what has no channels is left for the verdict to tell."""
+        array = None if value is None else np.asarray(value)
+        if array is None or array.ndim < 3:
+            return value
+        if part == PICTURE:
+            return np.moveaxis(array, -1, 1)
+        if part == KERNEL and self.weights == "HWIO":
+            return array.transpose(-1, -2, *range(array.ndim - 2))
+        return array
+
+
+def channels_last(implementation: Any, *, weights: str = "OIHW") -> ChannelsLast:
+    """Return an implementation that takes its arrays channels last as one that `certify` and `check` can judge.
+
+    Parameters
+    ----------
+    implementation : object with forward and backward, or two such functions
+        x, y, dx and dy are handed over as (batch, *axes, channels), on any number of axes.
+    weights : {"OIHW", "HWIO"}
+        "HWIO": w and dw as (*kernel, in / groups, out), as Keras has them (transposed: (*kernel, out / groups, in)),
+        instead of this library's order. The bias stays what it is.
+
+    Returns
+    -------
+    object with forward and backward
+
+    Examples
+    --------
+    >>> from convdense import Conv, certify
+    >>> conv = Conv((2, 4, 5), out_channels=3, kernel=1)
+    >>> def forward(x, w, b):  # (n, h, w, in), (1, 1, in, out), (out,)
+    ...     return x @ w[0, 0] + b
+    >>> def backward(x, w, dy):
+    ...     dw = np.einsum("nhwi,nhwo->io", x, dy)
+    ...     return dy @ w[0, 0].T, dw[None, None], dy.sum(axis=(0, 1, 2))
+    >>> bool(certify(conv, channels_last((forward, backward), weights="HWIO")))
+    True
+    """
+    choice(weights, "weights", ("OIHW", "HWIO"))
+    functions(implementation, NEEDS)
+    return ChannelsLast(implementation, weights)

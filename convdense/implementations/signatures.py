@@ -1,0 +1,135 @@
+"""Wrappers: implementations with other signatures as an object with forward(x, w, b) and backward(x, w, dy)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array, complain
+from convdense.implementations.evaluators import functions
+
+NO_BIAS = "an object with forward(x, w) and backward(x, w, dy) -> (dx, dw), or a pair of such functions"
+
+
+@dataclass(frozen=True)
+class FromCache:
+    """Two functions, the first of which keeps a cache for the second; `from_cache` makes one."""
+
+    layer: Any
+    functions: tuple[Callable[..., Any], Callable[..., Any]]
+    bias: bool
+
+    @property
+    def __name__(self) -> str:
+        """What a certificate calls it."""
+        named = getattr(self.functions[0], "func", self.functions[0])  # of a functools.partial its function
+        return str(getattr(named, "__name__", type(named).__name__))
+
+    def forward(self, x: Array, *weights: Any) -> Any:
+        """Return y of x, w and b; for a pool of x."""
+        y, _ = _two(self.functions[0](x, *weights), "forward", "y and the cache")
+        return y
+
+    def backward(self, x: Array, *rest: Any) -> Any:
+        """Return the gradients of x, w and dy; for a pool of x and dy."""
+        *weights, dy = rest
+        if weights and self.bias:
+            weights.append(np.zeros(self.layer.bias_shape, weights[0].dtype))  # no gradient depends on its values
+        _, cache = _two(self.functions[0](x, *weights), "forward", "y and the cache")
+        return self.functions[1](dy, cache)
+
+
+@dataclass(frozen=True)
+class WithoutBias:
+    """An implementation that knows no bias; `without_bias` makes one."""
+
+    implementation: Any
+
+    @property
+    def __name__(self) -> str:
+        """What a certificate calls it."""
+        return functions(self.implementation, NO_BIAS)[2]
+
+    def forward(self, x: Array, w: Array, b: Array | None = None) -> Any:
+        """Return y, with the bias added."""
+        forward, _, _ = functions(self.implementation, NO_BIAS)
+        y = np.asarray(forward(x, w))
+        return y if b is None else y + b.reshape(-1, *[1] * (w.ndim - 2))  # (out,) -> (out, 1, ..., 1)
+
+    def backward(self, x: Array, w: Array, dy: Array) -> Any:
+        """Return dx, dw and None, which is not judged."""
+        _, backward, _ = functions(self.implementation, NO_BIAS)
+        dx, dw = _two(backward(x, w, dy), "backward", "dx and dw")
+        return dx, dw, None
+
+
+def _two(results: Any, name: str, what: str) -> Any:
+    if not isinstance(results, (tuple, list)) or len(results) != 2:
+        got = f"{len(results)} results" if isinstance(results, (tuple, list)) else type(results).__name__
+        raise TypeError(complain(name, got, f"two results: {what}"))
+    return results
+
+
+def from_cache(
+    layer: Any, forward: Callable[..., Any], backward: Callable[..., Any], *, bias: bool = True
+) -> FromCache | WithoutBias:
+    """Return two functions that share a cache, as courses have them, as an implementation.
+
+    Parameters
+    ----------
+    layer : geometry
+        Its bias_shape is that of the b which is handed in where backward is asked for.
+    forward : function (x, w, b) -> (y, cache), for a pool x -> (y, cache)
+    backward : function (dy, cache) -> (dx, dw, db), for a pool (dy, cache) -> dx
+    bias : bool
+        False: forward takes (x, w) and backward returns (dx, dw).
+
+    Returns
+    -------
+    object with forward(x, w, b) and backward(x, w, dy), for a pool forward(x) and backward(x, dy)
+
+    Examples
+    --------
+    >>> from convdense import Conv, certify
+    >>> def forward(x, w, b):
+    ...     return np.einsum("oi,nip->nop", w[..., 0], x) + b[:, None], (x, w)
+    >>> def backward(dy, cache):
+    ...     x, w = cache
+    ...     dw = np.einsum("nop,nip->oi", dy, x)
+    ...     return np.einsum("oi,nop->nip", w[..., 0], dy), dw[..., None], dy.sum(axis=(0, 2))
+    >>> conv = Conv((2, 5), out_channels=3, kernel=1)
+    >>> bool(certify(conv, from_cache(conv, forward, backward)))
+    True
+    """
+    for name, function in (("forward", forward), ("backward", backward)):
+        if not callable(function):
+            raise TypeError(complain(name, repr(function), "a function"))
+    cached = FromCache(layer, (forward, backward), bias)
+    return cached if bias else WithoutBias(cached)
+
+
+def without_bias(implementation: Any) -> WithoutBias:
+    """Return an implementation that knows no bias as one that does: b is added to its output, and db is not judged.
+
+    Parameters
+    ----------
+    implementation : object with forward(x, w) -> y and backward(x, w, dy) -> (dx, dw), or two such functions
+        One on arrays with the channels last is wrapped in `channels_last` first.
+
+    Returns
+    -------
+    object with forward(x, w, b) and backward(x, w, dy)
+
+    Examples
+    --------
+    >>> from convdense import Conv, certify
+    >>> def backward(x, w, dy):
+    ...     return np.einsum("oi,nop->nip", w[..., 0], dy), np.einsum("nop,nip->oi", dy, x)[..., None]
+    >>> mine = without_bias((lambda x, w: np.einsum("oi,nip->nop", w[..., 0], x), backward))
+    >>> certificate = certify(Conv((2, 5), out_channels=3, kernel=1), mine)
+    >>> [finding.name for finding in certificate.findings], bool(certificate)
+    (['y', 'dx', 'dw'], True)
+    """
+    functions(implementation, NO_BIAS)
+    return WithoutBias(implementation)

@@ -1,0 +1,64 @@
+"""Batch normalisation at inference: a diagonal dense layer, for mean and variance no longer depend on the batch."""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import complain, finite, number, shaped
+from convdense.geometry import ChannelScale
+from convdense.layers.dense import TiedDense
+
+
+def batch_norm(
+    in_shape: Sequence[int], mean: Any, var: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5
+) -> TiedDense:
+    """Return ``y = (x - mean) / sqrt(var + eps) * weight + bias`` as a diagonal dense layer, tied within each channel.
+
+    Ioffe & Szegedy, *Batch Normalization* (2015), algorithm 2.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        One sample: ``(channels, *axes)``, or ``(features,)``.
+    mean, var : (channels,) arrays
+        The running mean and variance, of floats; var at least 0.
+    weight, bias : (channels,) arrays or None
+        None stands for 1 and 0.
+    eps : float
+        What is added to the variance.
+
+    Returns
+    -------
+    TiedDense
+        Of `ChannelScale(in_shape)`, with weights ``weight / sqrt(var + eps)`` and biases ``bias - mean * weights``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what came and what is needed.
+
+    Examples
+    --------
+    >>> layer = batch_norm((2, 3), mean=[1.0, 2.0], var=[3.0, 0.0], weight=[4.0, 1.0], eps=1.0)
+    >>> layer.w, layer.b
+    (array([2., 1.]), array([-2., -2.]))
+    >>> layer.forward(np.array([[1.0, 2, 3], [1, 2, 3]]))
+    array([[ 0.,  2.,  4.],
+           [-1.,  0.,  1.]])
+    """
+    layer = ChannelScale(in_shape)
+    given = {"mean": mean, "var": var, "weight": weight, "bias": bias}
+    present = {k: v for k, v in given.items() if v is not None or k in ("mean", "var")}
+    arrays = {k: finite(shaped(v, k, layer.weight_shape, layer), k) for k, v in present.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise TypeError(complain(name, f"dtype {array.dtype}", "real floats", "use .astype(float)"))
+    if not (isfinite(number(eps, "eps", "a finite number of at least 0")) and eps >= 0):
+        raise ValueError(complain("eps", eps, "a finite number of at least 0"))
+    if arrays["var"].min() < 0 or not (arrays["var"] + eps).min() > 0:
+        got = f"{arrays['var'].min()} with eps={eps}"
+        raise ValueError(complain("var", got, "a variance of at least 0 and a positive sum with eps"))
+    scale = arrays.get("weight", np.ones_like(arrays["var"])) / np.sqrt(arrays["var"] + eps)
+    return TiedDense(layer, scale, arrays.get("bias", np.zeros_like(scale)) - arrays["mean"] * scale)

@@ -1,0 +1,93 @@
+"""A dense layer that learns nothing: a tie map whose one weight is 1, for sums, selections and halves."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from convdense._util.arguments import Array
+from convdense.display.tables import facts
+from convdense.structure.tie_map import TieMap
+
+
+class OfPool:
+    """What every pool as dense layers has: the pool, its shapes, and a repr that names it."""
+
+    pool: Any
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return tuple(self.pool.in_shape)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return tuple(self.pool.out_shape)
+
+    def __repr__(self) -> str:
+        """Return the pool it is."""
+        return f"{type(self).__name__}({self.pool!r})"
+
+    def _repr_html_(self) -> str:
+        """Return its shapes for a notebook."""
+        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """The dense layer of a tie map whose one weight is 1; its matrix is stored once per dtype.
+
+    Parameters
+    ----------
+    ties : TieMap
+        With one weight, of shape ().
+
+    Examples
+    --------
+    >>> from convdense import SumPool, tie
+    >>> layer = Fixed(tie(SumPool((1, 4), kernel=2)))
+    >>> layer.forward(np.array([[1, 2, 3, 4]])), layer.backward(None, np.array([[10, 20]]))
+    (array([[3, 7]]), array([[10, 10, 20, 20]]))
+    """
+
+    ties: TieMap
+
+    @cached_property
+    def _matrices(self) -> dict[Any, sp.csr_array]:
+        return {}
+
+    def matrix(self, dtype: Any) -> sp.csr_array:
+        """Return the stored matrix in this dtype."""
+        dtype = np.dtype(dtype)
+        if dtype not in self._matrices:
+            self._matrices[dtype] = self.ties.matrix(np.ones((), dtype))
+        return self._matrices[dtype]
+
+    def forward(self, x: Array) -> Array:
+        """Return W x, (batch, outputs), for x of shape (batch, inputs)."""
+        return _times(self.matrix(x.dtype), x)
+
+    def backward(self, x: Array | None, dy: Array) -> Array:  # noqa: ARG002  (every layer's backward takes both)
+        """Return W^T dy, (batch, inputs)."""
+        return _times(self.matrix(dy.dtype).T, dy)
+
+
+def _times(matrix: sp.csr_array, rows: Array) -> Array:
+    """Return the product for each sample, (batch, outputs) of (batch, inputs)."""
+    if len(rows) == 1:  # SciPy multiplies one vector faster than a matrix of one column
+        return np.asarray(matrix @ rows[0])[None]
+    return np.ascontiguousarray((matrix @ rows.reshape(len(rows), matrix.shape[1]).T).T)
+
+
+def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:
+    """Return (batch, features) as (batch, *shape), or as one sample if it came as one."""
+    y = rows.reshape(len(rows), *shape)
+    return y if had_batch else y[0]
+
+
+def floating(x: Array) -> Array:
+    """Return integers as float64, floats as they are."""
+    return x.astype(np.float64) if x.dtype.kind in "iu" else x

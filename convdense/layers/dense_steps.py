@@ -1,0 +1,216 @@
+"""A layer taken apart: matrices, absolute values and divisions on flattened samples, and nothing else."""
+
+from functools import singledispatch
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from convdense._util.arguments import Array, complain, known_shape
+from convdense.geometry import Linear
+from convdense.layers.activations import Abs, LeakyReLU
+from convdense.layers.constant import Fixed
+from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.flatten import Flatten
+from convdense.layers.max_pool_tournament import Tournament
+from convdense.layers.pooling import PowerAverage, SumDivide
+from convdense.structure._tie import tie
+from convdense.structure.tie_map import TieMap
+
+
+class Affine(NamedTuple):
+    """A dense layer, ``W x + b``; b is None where there is no bias.
+
+    Where it has free weights, `ties` says which edges share them, and `name` whose they are, such as "0" for "0.w".
+    In a residual the identity stands before them, for which there are more rows and columns than `ties` has.
+    """
+
+    W: Any  # scipy.sparse.csr_array, (outputs, inputs)
+    b: Array | None = None
+    name: str = ""
+    ties: TieMap | None = None
+
+    def forward(self, x: Array) -> Array:
+        """Return (batch, outputs) for x of shape (batch, inputs)."""
+        y = (self.W @ x.T).T
+        return np.asarray(y if self.b is None else y + self.b)
+
+    def backward(self, x: Array, dy: Array) -> Array:  # noqa: ARG002  (every step's backward takes both)
+        """Return dx, (batch, inputs)."""
+        return np.asarray((self.W.conj().T @ dy.T).T)
+
+    def gradients(self, x: Array, dy: Array) -> dict[str, Array]:
+        """Return the gradients of its free parameters: those of its edges, ``dy x^T``, masked and summed over ties."""
+        if self.ties is None:
+            return {}
+        rows, cols = self.ties.shape
+        samples = x[:, x.shape[1] - cols :].reshape(len(x), *self.ties.in_shape)
+        upstream = dy[:, dy.shape[1] - rows :].reshape(len(dy), *self.ties.out_shape)
+        found = {_joined(self.name, "w"): self.ties.add_edges(samples, upstream)}
+        if self.b is not None:
+            ones = np.ones((len(x), 1), dy.dtype)
+            found[_joined(self.name, "b")] = self.ties.bias.add_edges(ones, upstream).reshape(self.ties.bias_shape)
+        return found
+
+
+class Absolute(NamedTuple):
+    """|x| on the coordinates of the mask, x elsewhere; `slope_at_zero` is the slope given to |0|."""
+
+    mask: Array  # (features,) bool
+    slope_at_zero: int = 1
+
+    def forward(self, x: Array) -> Array:
+        """Return (batch, features)."""
+        return np.where(self.mask, np.abs(x), x)
+
+    def backward(self, x: Array, dy: Array) -> Array:
+        """Return dx, (batch, features)."""
+        slope = np.where(x == 0, self.slope_at_zero, np.sign(x)).astype(np.result_type(dy, np.int8))
+        return np.where(self.mask, slope * dy, dy)
+
+
+class Divide(NamedTuple):
+    """One division per coordinate, by an integer."""
+
+    divisors: Array  # (features,) int
+
+    def forward(self, x: Array) -> Array:
+        """Return (batch, features)."""
+        return np.asarray(x / self.divisors.astype(x.dtype))
+
+    def backward(self, x: Array, dy: Array) -> Array:  # noqa: ARG002  (every step's backward takes both)
+        """Return dx, (batch, features)."""
+        return np.asarray(dy / self.divisors.astype(dy.dtype))
+
+
+Step = Affine | Absolute | Divide
+
+
+@singledispatch
+def dense_steps(layer: Any, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (the kinds below use it)
+    """Return the dense layers and absolute values that a layer is, in the order they are run.
+
+    Parameters
+    ----------
+    layer : TiedDense, Dense, Abs, ReLU, LeakyReLU, Flatten, Network, or what `dense_pool` returns
+        A layer of your own joins with ``@dense_steps.register``.
+    dtype : numpy dtype
+        Of the matrices of layers without weights.
+
+    Raises
+    ------
+    TypeError
+        For a layer that is not made of these.
+
+    Examples
+    --------
+    >>> from convdense import ReLU
+    >>> first, kink, last = dense_steps(ReLU(in_shape=(2,)))
+    >>> first.W.toarray().T.tolist(), kink.mask.tolist()
+    ([[0.5, 0.0, 0.5, 0.0], [0.0, 0.5, 0.0, 0.5]], [False, False, True, True])
+    >>> last.W.toarray().tolist()
+    [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
+    """
+    needs = "a layer made of matrices and |x|"
+    raise TypeError(complain("layer", repr(layer), needs, "register your own with @dense_steps.register"))
+
+
+@dense_steps.register
+def _(layer: TiedDense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
+    bias = None if layer.b is None else layer.ties.bias.matrix(layer.b).toarray()[:, 0]
+    return [Affine(layer.matrix, bias, ties=layer.ties)]
+
+
+@dense_steps.register
+def _(layer: Dense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
+    ties = tie(Linear(layer.w.shape[1], layer.w.shape[0]))
+    return [Affine(ties.matrix(layer.w), layer.b, ties=ties)]
+
+
+@dense_steps.register
+def _(layer: Abs, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (it has no matrix)
+    return [Absolute(layer.mask, layer.slope_at_zero)]
+
+
+@dense_steps.register
+def _(layer: LeakyReLU, dtype: Any = "float64") -> list[Step]:
+    n = prod(known_shape(layer))
+    straight, bent = (share * sp.eye_array(n, dtype=dtype, format="csr") for share in layer.shares)
+    return [
+        Affine(sp.csr_array(sp.vstack([straight, bent], format="csr"))),
+        Absolute(np.arange(2 * n) >= n, slope_at_zero=-1),
+        Affine(sums(n, dtype)),
+    ]
+
+
+@dense_steps.register
+def _(layer: Flatten, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (flattened samples are as they are)
+    known_shape(layer)
+    return []
+
+
+@dense_steps.register
+def _(layer: SumDivide, dtype: Any = "float64") -> list[Step]:
+    total = Affine(layer.total.matrix(dtype))
+    return [total] if layer.divisors is None else [total, Divide(layer.divisors)]
+
+
+@dense_steps.register
+def _(layer: Tournament, dtype: Any = "float64") -> list[Step]:
+    return [step for part in layer.layers for step in dense_steps(part, dtype)]
+
+
+@dense_steps.register
+def _(layer: Fixed, dtype: Any = "float64") -> list[Step]:
+    return [Affine(layer.matrix(dtype))]
+
+
+@dense_steps.register
+def _(layer: PowerAverage, dtype: Any = "float64") -> list[Step]:
+    if layer.pool.p != 1:
+        needs = "p=1: other powers are neither matrices nor |x|"
+        raise TypeError(complain("layer", repr(layer), needs, "use an AvgPool or a MaxPool"))
+    return [Absolute(np.ones(prod(layer.in_shape), bool), slope_at_zero=0), *dense_steps(layer.total, dtype)]
+
+
+def named(steps: list[Step], place: str) -> list[Step]:
+    """Return the steps with a place before the names of their parameters."""
+    return [step._replace(name=_joined(place, step.name)) if isinstance(step, Affine) else step for step in steps]
+
+
+def back_through(steps: list[Step], x: Array, dy: Array) -> tuple[Array, Array, dict[str, Array]]:
+    """Return y, dx and the gradients by plain dense backpropagation through a list, on flattened samples."""
+    values: list[Array] = [x]
+    gradients: dict[str, Array] = {}
+    for step in steps:
+        values.append(step.forward(values[-1]))
+    for step, before in zip(reversed(steps), reversed(values[:-1]), strict=True):
+        if isinstance(step, Affine):
+            gradients |= step.gradients(before, dy)
+        dy = step.backward(before, dy)
+    return values[-1], dy, gradients
+
+
+def _joined(*parts: str) -> str:
+    return ".".join(filter(None, parts))
+
+
+def beside(step: Step, n: int, dtype: Any) -> Step:
+    """Return the step with n more coordinates in front that pass unchanged."""
+    if isinstance(step, Affine):
+        W = sp.csr_array(sp.block_diag([sp.eye_array(n, dtype=dtype), step.W], format="csr"))
+        return step._replace(W=W, b=None if step.b is None else np.concatenate([np.zeros(n, step.b.dtype), step.b]))
+    if isinstance(step, Absolute):
+        return Absolute(np.concatenate([np.zeros(n, bool), step.mask]), step.slope_at_zero)
+    return Divide(np.concatenate([np.ones(n, step.divisors.dtype), step.divisors]))
+
+
+def twice(n: int, dtype: Any) -> sp.csr_array:
+    """Return ``[I; I]``: every coordinate once more."""
+    return sp.csr_array(sp.vstack([sp.eye_array(n, dtype=dtype)] * 2, format="csr"))
+
+
+def sums(n: int, dtype: Any) -> sp.csr_array:
+    """Return ``[I I]``: coordinate i of the first half plus that of the second."""
+    return sp.csr_array(sp.hstack([sp.eye_array(n, dtype=dtype)] * 2, format="csr"))

@@ -1,0 +1,165 @@
+"""network: numbers in, a network out; geometries get seeded He weights, ready layers keep theirs."""
+
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convdense._util.arguments import Array, choice, complain, integer
+from convdense.geometry import ChannelScale, Geometry, Linear, Pool
+from convdense.layers.activations import LeakyReLU, ReLU
+from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.flatten import Flatten
+from convdense.layers.pooling import dense_pool
+from convdense.networks.network import Network, is_ready
+from convdense.networks.residual import ResidualSum
+from convdense.structure._tie import tie
+from convdense.structure.tie_map import TieMap
+
+
+class Context(NamedTuple):
+    """What a layer is made ready with: its place, the shape that reaches it (None for the first), randomness, dtype."""
+
+    place: str
+    in_shape: tuple[int, ...] | None
+    rng: np.random.Generator
+    dtype: str
+
+
+@dataclass(frozen=True, init=False)
+class Residual:
+    """Layers whose input is added to their output; a network makes them ready.
+
+    Parameters
+    ----------
+    *layers
+        As for `network`; together of equal input and output shape.
+
+    Examples
+    --------
+    >>> from convdense import Conv, ReLU, network
+    >>> conv = Conv((2, 5), out_channels=2, kernel=3, padding="same")
+    >>> sorted(network(Residual(conv, ReLU(), conv), ReLU(), seed=0).parameters)
+    ['0.0.b', '0.0.w', '0.2.b', '0.2.w']
+    """
+
+    layers: tuple[Any, ...]
+
+    def __init__(self, *layers: Any) -> None:
+        object.__setattr__(self, "layers", layers)
+
+    def __repr__(self) -> str:
+        """Return the call that makes this layer."""
+        return f"Residual({', '.join(map(repr, self.layers))})"
+
+
+def network(*layers: Any, seed: int | None = None, dtype: str = "float64") -> Network:
+    """Return layers as one network of dense layers and |x|.
+
+    Parameters
+    ----------
+    *layers
+        Numbers: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, ReLU, LeakyReLU, Flatten,
+        Residual; or ready layers: TiedDense, Dense, Abs, a Network, or a layer of your own (see `Network`).
+    seed : int or None
+        Of the weights; None draws fresh entropy.
+    dtype : {"float64", "float32"}
+        Of the weights that are drawn.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    TypeError, ValueError
+        For no layers, what is no layer, and layers that do not fit together, named by position.
+
+    Notes
+    -----
+    Weights are normal with standard deviation ``sqrt(2 / n)``, n the most edges into one output, counted on the tie
+    map (He et al., *Delving deep into rectifiers*, 2015, eq. 10); biases are 0, channel scales 1.
+
+    Examples
+    --------
+    >>> from convdense import Conv, Flatten, Linear, MaxPool, ReLU
+    >>> conv, pool = Conv((1, 6, 6), out_channels=4, kernel=3), MaxPool((4, 4, 4), kernel=2)
+    >>> net = network(conv, ReLU(), pool, Flatten(), Linear(16, out_features=10), seed=0)
+    >>> net
+    Network(5 layers, (1, 6, 6) -> (10,))
+    >>> net.forward(np.zeros((7, 1, 6, 6))).shape
+    (7, 10)
+    """
+    choice(dtype, "dtype", ("float64", "float32"))
+    if seed is not None:
+        integer(seed, "seed", 0)
+    return Network(_made(layers, Context("", None, np.random.default_rng(seed), dtype)))
+
+
+def _made(layers: tuple[Any, ...], context: Context) -> tuple[Any, ...]:
+    made: list[Any] = []
+    shape = context.in_shape
+    for i, layer in enumerate(layers):
+        place = f"{context.place}{'.' if context.place else 'layer '}{i}"
+        made.append(ready(layer, context._replace(place=place, in_shape=shape)))
+        shape = tuple(made[-1].out_shape)
+    return tuple(made)
+
+
+@singledispatch
+def ready(layer: Any, context: Context) -> Any:
+    """Return a layer that runs, from its numbers; one that runs is returned as it is."""
+    if not is_ready(layer):
+        needs = "a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
+        raise TypeError(complain(context.place, repr(layer), needs))
+    return layer
+
+
+@ready.register(Geometry)
+@ready.register(TieMap)
+def _(layer: Any, context: Context) -> TiedDense:
+    return TiedDense(layer, _he(layer, context), np.zeros(tie(layer).bias_shape, context.dtype))
+
+
+@ready.register
+def _(layer: Linear, context: Context) -> Dense:
+    return Dense(_he(layer, context), np.zeros(layer.bias_shape, context.dtype))
+
+
+@ready.register
+def _(layer: ChannelScale, context: Context) -> TiedDense:
+    w = np.ones(layer.weight_shape, context.dtype)
+    return TiedDense(layer, w, np.zeros_like(w))
+
+
+@ready.register
+def _(layer: Pool, context: Context) -> Any:  # noqa: ARG001  (a pool has no weights)
+    return dense_pool(layer)
+
+
+@ready.register(LeakyReLU)
+@ready.register(Flatten)
+def _(layer: Any, context: Context) -> Any:
+    if layer.in_shape is None and context.in_shape is None:
+        needs = f"{type(layer).__name__}(in_shape=...), or a layer before it that says its shape"
+        raise ValueError(complain(context.place, repr(layer), needs))
+    if layer.in_shape is not None:
+        return layer
+    return ReLU(context.in_shape) if isinstance(layer, ReLU) else replace(layer, in_shape=context.in_shape)
+
+
+@ready.register
+def _(layer: Residual, context: Context) -> ResidualSum:
+    made = _made(layer.layers, context)
+    try:
+        return ResidualSum(Network(made))
+    except ValueError as error:  # none, or some that do not fit together: say where
+        raise ValueError(f"{context.place}, Residual, {error}") from None
+
+
+def _he(layer: Any, context: Context) -> Array:
+    """Return normal weights of standard deviation sqrt(2 / n), n the most edges into one output."""
+    edges = max(1, int(tie(layer).counts().outputs.max()))
+    weights = context.rng.normal(scale=np.sqrt(2 / edges), size=tie(layer).weight_shape)
+    return np.asarray(weights.astype(context.dtype))

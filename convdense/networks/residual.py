@@ -1,0 +1,89 @@
+"""Residual addition, ready to run: x plus what a network makes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array, batched, complain
+from convdense.display.tables import facts
+from convdense.geometry import paired_operands
+from convdense.layers.dense_steps import Affine, Step, beside, dense_steps, sums, twice
+from convdense.layers.direct_layers import direct_twin
+from convdense.networks.network import Network
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ResidualSum:
+    """x plus what a network makes of it: ``[I; I]``, the network beside the identity, ``[I I]``.
+
+    Made by `network` from a `Residual`.
+
+    Parameters
+    ----------
+    inner : Network
+        Of equal input and output shape.
+    """
+
+    inner: Network
+
+    def __post_init__(self) -> None:
+        if self.inner.in_shape != self.inner.out_shape:
+            got = f"{self.inner.in_shape} -> {self.inner.out_shape}"
+            raise ValueError(
+                complain("layers", got, "equal shapes, for both are added", "pad convolutions with 'same'")
+            )
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.inner.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample: that of the input."""
+        return self.inner.in_shape
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Those of the inner network."""
+        return self.inner.parameters
+
+    def with_parameters(self, parameters: Mapping[str, Any]) -> "ResidualSum":
+        """Return the same layer with other parameters."""
+        return ResidualSum(self.inner.with_parameters(parameters))
+
+    def forward(self, x: Any) -> Array:
+        """Return x + inner(x)."""
+        x, had_batch = batched(x, "x", self.in_shape, self)
+        y = x + self.inner.forward(x)
+        return np.asarray(y if had_batch else y[0])
+
+    def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
+        """Return dx, dy plus what the inner network hands back, and the inner gradients."""
+        x, dy, had_batch = paired_operands(self, x, dy)
+        inner, gradients = self.inner.backward(x, dy)
+        dx = dy + inner
+        return np.asarray(dx if had_batch else dx[0]), gradients
+
+    def __repr__(self) -> str:
+        """Return the layers inside."""
+        return f"ResidualSum({', '.join(map(repr, self.inner.layers))})"
+
+    def _repr_html_(self) -> str:
+        """Return the table of the inner network for a notebook."""
+        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape}) + self.inner._repr_html_()
+
+
+@dense_steps.register
+def _(layer: ResidualSum, dtype: Any = "float64") -> list[Step]:
+    n = prod(layer.in_shape)
+    inner = [beside(step, n, dtype) for step in dense_steps(layer.inner, dtype)]
+    return [Affine(twice(n, dtype)), *inner, Affine(sums(n, dtype))]
+
+
+@direct_twin.register
+def _(layer: ResidualSum) -> ResidualSum:
+    return ResidualSum(layer.inner.direct())

@@ -1,0 +1,187 @@
+"""The grid that figures share: a square per edge, outputs on the rows, inputs on the columns, named and parted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+
+from convdense._util.arguments import Array, complain, finite, shaped
+from convdense.display.labels import blocks, numbered
+from convdense.display.palette import MASKED, ink
+from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange
+from convdense.structure.letter_cells import Held, fill
+from convdense.structure.tie_map import TieMap
+
+CELLS_LIMIT = 10_000
+NAMES, BELOW = 0.35, 0.3  # inches: beside a matrix and below it, for the names of its pixels
+LARGEST_TEXT, NAMES_FROM = 9.0, 7.0  # points: of a text, and of a cell whose pixels are named
+
+
+def alone(panel: Panel) -> Axes:
+    """Return the Axes of a figure of their own, in cells as large as there is room."""
+    cell = min(LARGEST_CELL, WIDEST / (panel.cols * panel.wide), HIGHEST / panel.rows)
+    _, (ax,) = arrange([[panel._replace(cell=cell)]])
+    return ax
+
+
+def of_matrix(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> Panel:
+    """Return the panel of a matrix with room for its names, at most `share` of a line wide."""
+    rows, cols = ties.shape
+    cell = min(LARGEST_CELL, share * WIDEST / cols, HIGHEST / rows)
+    return Panel(rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=len(blocks(ties.in_shape)))
+
+
+def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -> Axes:
+    """Return Axes for so many cells, `wide` times as wide as high, without ticks."""
+    ax = alone(Panel(rows, cols, title, wide=wide)) if ax is None else ax
+    ax.set_title(title, fontsize=10)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.imshow(np.ones((rows, cols, 3)), aspect=1 / wide)
+    return ax
+
+
+def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
+    """Return Axes for a matrix: output and input pixels named, and lines where a row of them ends."""
+    require_few(ties)
+    rows, cols = ties.shape
+    ax = bare(alone(of_matrix(ties, title)) if ax is None else ax, title, rows, cols)
+    cell, _ = cell_size(ax, rows, cols)
+    if cell >= NAMES_FROM:
+        size = min(8.0, 0.8 * cell)
+        upright = size * 0.6 * len(f"i{cols}") > cell
+        ax.set_yticks(range(rows), numbered("o", rows), fontsize=size)
+        ax.set_xticks(range(cols), numbered("i", cols), fontsize=size, rotation=90 if upright else 0)
+    ax.tick_params(length=0)
+    places = groups(ties.in_shape, cell)
+    if places:
+        top = ax.secondary_xaxis("top")
+        top.set_xticks(list(places), list(places.values()), fontsize=8)
+        top.tick_params(length=0, pad=2)
+        top.spines[:].set_visible(False)
+    _lines(ax, ties)
+    return ax
+
+
+def require_few(ties: TieMap) -> None:
+    """Refuse a matrix of too many cells, or of too many entries in them, to be drawn one by one."""
+    rows, cols = ties.shape
+    do = "look at convdense.plots.density(layer)"
+    if rows * cols > CELLS_LIMIT:
+        needs = f"at most {CELLS_LIMIT:,} to be drawn cell by cell"
+        raise ValueError(complain("layer", f"{rows:,} x {cols:,} cells", needs, do))
+    if max(ties.n_entries, ties.n_weights) > 10 * CELLS_LIMIT:
+        got = f"{ties.n_entries:,} entries of {ties.n_weights:,} weights"
+        raise ValueError(complain("layer", got, f"at most {10 * CELLS_LIMIT:,} to be written one by one", do))
+
+
+def require_few_weights(ties: TieMap) -> None:
+    """Refuse a layer of too many weights to be drawn one by one."""
+    if ties.n_weights > CELLS_LIMIT:
+        needs = f"at most {CELLS_LIMIT:,} to be drawn one by one"
+        do = "draw a smaller layer of the same kind"
+        raise ValueError(complain("layer", f"{ties.n_weights:,} weights", needs, do))
+
+
+def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
+    """Name every row, slice and channel of the input at its middle, the outer ones a line higher.
+
+    Examples
+    --------
+    >>> groups((2, 1, 3), cell=20)
+    {1.0: 'channel 1\\nrow 1', 4.0: 'channel 2\\nrow 1'}
+    """
+    places: dict[float, list[str]] = {}
+    for level, (kind, width, n) in enumerate(blocks(shape)):
+        long = width * cell > 5 * (len(kind) + 2)  # points that its name takes
+        for k in range(prod(shape) // width):
+            lines = places.setdefault(width * (k + 0.5) - 0.5, [])
+            lines += [""] * (level - len(lines)) + [f"{kind + ' ' if long else kind[0]}{k % n + 1}"]
+    return {middle: "\n".join(reversed(lines)) for middle, lines in sorted(places.items())}
+
+
+def _lines(ax: Axes, ties: TieMap) -> None:
+    """Part the cells: thin lines, and thick ones where a row of pixels ends, black on the light cells of any theme."""
+    (rows, cols), (down, right) = ties.shape, (ties.out_shape[-1], ties.in_shape[-1])
+    for thick in (False, True):
+        style: dict[str, Any] = {"colors": "black" if thick else "#AAAAAA", "linewidths": 1.4 if thick else 0.6}
+        across = [k - 0.5 for k in range(rows + 1) if (k % down == 0) is thick]
+        along = [k - 0.5 for k in range(cols + 1) if (k % right == 0) is thick]
+        ax.hlines(across, -0.5, cols - 0.5, zorder=2, **style)
+        ax.vlines(along, -0.5, rows - 0.5, zorder=2, **style)
+
+
+def paint(ax: Axes, colours: Array, texts: Mapping[tuple[int, int], str]) -> Axes:
+    """Fill the cells, (rows, columns, 3) from 0 to 1, and write on them, black or white, as large as there is room."""
+    rows, cols = colours.shape[:2]
+    ax.images[0].set_data(colours)
+    size = text_size(*cell_size(ax, rows, cols), texts.values())
+    for (row, col), text in texts.items():
+        look = ink(to_hex(tuple(colours[row, col])))
+        said = ax.text(col, row, text, ha="center", va="center", fontsize=size, color=look, zorder=3, linespacing=1.1)
+        said.set_in_layout(False)  # it fits its cell: nothing has to make room for it
+    return ax
+
+
+def cell_size(ax: Axes, rows: int, cols: int) -> tuple[float, float]:
+    """Return how wide and high a cell will be, in points; somewhat less than now, since names will need room too."""
+    figure: Any = ax.figure
+    aspect: Any = ax.get_aspect()  # a number, since `bare` set one
+    high = 0.95 * 72 / figure.dpi * min(ax.bbox.width * aspect / cols, ax.bbox.height / rows)
+    return high / aspect, high
+
+
+def wide(ax: Axes, rows: int, cols: int) -> float:
+    """Return how much wider than high cells are that fill the Axes: at least 1, at most 8 times."""
+    return max(1.0, min(8.0, ax.bbox.width / cols * rows / ax.bbox.height))
+
+
+def text_size(width: float, height: float, texts: Iterable[str]) -> float:
+    """Return a size in points at which every text fits a cell: letters are some 0.6 as wide as high, spaces 0.3."""
+    lines = [text.split("\n") for text in texts] or [[""]]
+    longest = max(len(line) - line.count(" ") / 2 for text in lines for line in text)
+    most = max(map(len, lines))
+    return max(1.0, min(LARGEST_TEXT, 0.9 * width / (0.62 * max(longest, 1)), 0.85 * height / (1.2 * most)))
+
+
+def blank(shape: tuple[int, ...]) -> Array:
+    """Return the colours of cells that hold nothing, (rows, columns, 3)."""
+    return np.full((*shape, 3), to_rgb(MASKED))
+
+
+def by_weight(shape: tuple[int, ...], held: Mapping[tuple[int, int], Held]) -> Array:
+    """Return the colours of cells by what they hold, (rows, columns, 3); grey where they hold nothing."""
+    colours = blank(shape)
+    for cell, entries in held.items():
+        colours[cell] = to_rgb(fill(entries))
+    return colours
+
+
+def diverging(values: Array) -> Array:
+    """Return colours of PuOr centred on 0: purple above, orange below."""
+    from matplotlib import colormaps  # noqa: PLC0415  (reads its data files)
+
+    size = float(np.abs(values).max(initial=0)) or 1.0
+    return np.asarray(colormaps["PuOr"](0.5 + values / (2 * size)))[..., :3]
+
+
+def number(value: Any) -> str:
+    """Return a number as short as a cell wants it: whole numbers as they are, others to three digits.
+
+    Examples
+    --------
+    >>> number(-34.0), number(1 / 3)
+    ('-34', '0.333')
+    """
+    return f"{int(value)}" if abs(value) < 1e6 and value == int(value) else f"{value:.3g}"  # inf is written too
+
+
+def real(value: Any, name: str, shape: tuple[int, ...], of: object) -> Array:
+    """Return the numbers to draw, real and finite, of this shape."""
+    array = finite(shaped(value, name, shape, of), name)
+    if array.dtype.kind == "c":
+        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "draw .real or .imag"))
+    return array

@@ -1,0 +1,213 @@
+"""Sizes: the sums of absolute products behind every number of a network, by its direct twin run on |w| and |x|."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import singledispatch
+from math import ceil, isfinite, lcm, log2
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array, complain, known_shape
+from convdense.geometry import LpPool, MaxPool, MinPool, Pool, SumPool
+from convdense.layers.activations import Abs, LeakyReLU
+from convdense.layers.constant import OfPool
+from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.direct_layers import DirectPool, direct_twin
+from convdense.layers.flatten import Flatten
+from convdense.layers.pooling import SumDivide
+from convdense.networks.network import Network, pulled
+from convdense.networks.residual import ResidualSum
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Sizes that pass as they are, through |.| and whatever is made of halves."""
+
+    in_shape: tuple[int, ...]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample: that of the input."""
+        return self.in_shape
+
+    def forward(self, x: Array) -> Array:
+        """Return x."""
+        return x
+
+    def backward(self, x: Array, dy: Array) -> Array:  # noqa: ARG002  (every layer's backward takes both)
+        """Return dy."""
+        return dy
+
+
+@dataclass(frozen=True)
+class Largest:
+    """Sizes through max and min pooling: forward the largest of a window; backward every cell may get everything."""
+
+    pool: Pool
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.pool.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return self.pool.out_shape
+
+    def forward(self, x: Array) -> Array:
+        """Return the largest size of every window."""
+        return DirectPool(same_windows(MaxPool, self.pool)).forward(x)
+
+    def backward(self, x: Array, dy: Array) -> Array:
+        """Return the sums of dy over the windows each cell is in."""
+        return DirectPool(same_windows(SumPool, self.pool)).backward(x, dy)
+
+
+def same_windows(kind: type[Pool], pool: Pool) -> Pool:
+    """Return the pool of another kind with the windows of this one."""
+    if pool.kernel is None:
+        return kind(pool.in_shape, output=pool.output)
+    names = ("kernel", "stride", "padding", "dilation", "ceil_mode")
+    return kind(pool.in_shape, **{name: getattr(pool, name) for name in names})
+
+
+@singledispatch
+def sizes(layer: Any) -> Any:
+    """Return the layer that adds up sizes where this one adds up numbers.
+
+    Raises
+    ------
+    TypeError
+        For a layer whose sums nobody said.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convdense import Dense
+    >>> sizes(Dense([[1.0, -2.0]], b=[-3.0])).forward(np.array([[1.0, 1.0]]))
+    array([[6.]])
+    """
+    do = "register your own with @sizes.register"
+    raise TypeError(complain("layer", repr(layer), "a layer whose sums are known, made of matrices and |x|", do))
+
+
+@sizes.register(TiedDense)
+@sizes.register(Dense)
+def _(layer: Any) -> Any:
+    return direct_twin(layer).with_weights(size(layer.w), None if layer.b is None else size(layer.b))
+
+
+@sizes.register
+def _(layer: OfPool) -> Any:
+    pool = layer.pool
+    if isinstance(pool, (MaxPool, MinPool)):
+        return Largest(pool)
+    if isinstance(pool, LpPool):
+        if pool.p != 1:
+            raise TypeError(complain("layer", repr(layer), "p=1: powers are no sums of products"))
+        return DirectPool(same_windows(SumPool, pool))
+    return DirectPool(pool)
+
+
+@sizes.register
+def _(layer: LeakyReLU) -> Passes:
+    return Passes(known_shape(layer))
+
+
+@sizes.register
+def _(layer: Abs) -> Passes:
+    return Passes(layer.in_shape)
+
+
+@sizes.register
+def _(layer: Flatten) -> Flatten:
+    return layer
+
+
+@sizes.register
+def _(layer: ResidualSum) -> ResidualSum:
+    return ResidualSum(sizes(layer.inner))
+
+
+@sizes.register
+def _(layer: Network) -> Network:
+    return Network(tuple(map(sizes, layer.layers)))
+
+
+def size(array: Array) -> Array:
+    """Return the absolute values, in float64 at least."""
+    return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
+
+
+def bit_budget(net: Network, x: Array, dy: Array) -> int:
+    """Return how many bits integers need for every sum in both directions to be exact in any order, halves included."""
+    _, ahead = _through(net, size(x))
+    _, back = _back_through(net, size(x), size(dy))
+    largest = max(1.0, float(np.max(size(x), initial=0)), float(np.max(size(dy), initial=0)), ahead, back)
+    if not isfinite(largest):
+        return 1025  # more than floats have
+    return ceil(log2(largest)) + 1  # |.| meets halves: one bit below the integers
+
+
+def _through(layer: Any, x: Array) -> tuple[Array, float]:
+    """Return the sizes that leave a layer, and the largest sum on the way, those inside it too."""
+    if isinstance(layer, Network):
+        peaks = [0.0]
+        for part in layer.layers:
+            x, peak = _through(part, x)
+            peaks.append(peak)
+        return x, max(peaks)
+    if isinstance(layer, ResidualSum):
+        y, peak = _through(layer.inner, x)
+        return x + y, max(peak, float((x + y).max(initial=0)))
+    y = sizes(layer).forward(x)
+    sums = DirectPool(same_windows(SumPool, layer.pool)).forward(x) if isinstance(layer, SumDivide) else y
+    return y, max(float(y.max(initial=0)), float(sums.max(initial=0)))  # an average is a sum before it is divided
+
+
+def _back_through(layer: Any, x: Array, dy: Array) -> tuple[Array, float]:
+    """Return the sizes that are handed back, and the largest sum on the way, parameters' gradients too."""
+    if isinstance(layer, Network):
+        values, peaks = [x], [0.0]
+        for part in layer.layers:
+            values.append(_through(part, values[-1])[0])
+        for part, before in zip(reversed(layer.layers), reversed(values[:-1]), strict=True):
+            dy, peak = _back_through(part, before, dy)
+            peaks.append(peak)
+        return dy, max(peaks)
+    if isinstance(layer, ResidualSum):
+        dx, peak = _back_through(layer.inner, x, dy)
+        return dx + dy, max(peak, float((dx + dy).max(initial=0)))
+    dx, own = pulled(sizes(layer), x, dy)
+    return dx, max(float(g.max(initial=0)) for g in (dx, *own.values()))
+
+
+@singledispatch
+def whole(layer: Any) -> int:  # noqa: ARG001  (the kinds below use it)
+    """Return what the numbers that enter a layer must be multiples of, for whole numbers to leave it."""
+    return 1
+
+
+@whole.register
+def _(layer: SumDivide) -> int:
+    return 1 if layer.divisors is None else lcm(*map(int, np.unique(layer.divisors)))
+
+
+@whole.register
+def _(layer: LeakyReLU) -> int:
+    return max(Fraction(share).denominator for share in layer.shares) if layer.slope else 1
+
+
+@whole.register
+def _(layer: Network) -> int:
+    unit = 1
+    for part in layer.layers:
+        unit *= whole(part)
+    return unit
+
+
+@whole.register
+def _(layer: ResidualSum) -> int:
+    return whole(layer.inner)

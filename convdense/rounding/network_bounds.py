@@ -1,0 +1,297 @@
+"""Rounding bounds through a network, layer by layer; behind a kink whose side rounding may change, none is known.
+
+Forward, every value comes with an error: what any road may be off by, whatever its order of summation. Backward, a
+gradient also says which of its entries hang on an undecided kink. Products and sums as in Higham, *Accuracy and
+Stability of Numerical Algorithms*, ch. 3; everything is carried through each layer by its own sums of sizes.
+"""
+
+from functools import singledispatch
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convdense._util.arguments import Array, complain
+from convdense.geometry import MaxPool, SumPool
+from convdense.layers.activations import Abs, LeakyReLU
+from convdense.layers.constant import OfPool
+from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.direct_layers import DirectPool, direct_twin
+from convdense.layers.flatten import Flatten
+from convdense.layers.max_pool_tournament import Tournament
+from convdense.layers.pooling import PowerAverage
+from convdense.networks.network import Network
+from convdense.networks.residual import ResidualSum
+from convdense.rounding.magnitudes import same_windows, size, sizes
+from convdense.rounding.sum_bounds import gamma
+from convdense.structure._tie import sums
+from convdense.structure.kronecker import Counts
+
+SLACK = 1 + 1e-6  # the bounds are rounded sums as well, of less than 10**9 sizes
+
+
+class Value(NamedTuple):
+    """A road's value, and what any road may be off the exact one by; so two roads differ by twice that at most."""
+
+    value: Array
+    error: Array
+
+    @property
+    def size(self) -> Array:
+        """The largest any road may have."""
+        return np.asarray(size(self.value) + 2 * self.error)
+
+
+class Slope(NamedTuple):
+    """A gradient with its error, and which entries hang on an undecided kink, (batch, ...) bool."""
+
+    value: Array
+    error: Array
+    undecided: Array
+
+    @property
+    def size(self) -> Array:
+        """The largest any road may have."""
+        return np.asarray(size(self.value) + 2 * self.error)
+
+
+def rounded(terms: Any, sums: Array, *dtypes: Any) -> Array:
+    """Return the error of sums of that many products, given the sums of their sizes, in the coarsest of the dtypes.
+
+    Exact zeros stay exact; nothing is known of sums that may overflow.
+    """
+    info = np.finfo(_coarsest(dtypes))
+    error = SLACK * gamma(terms, float(info.eps) / 2) * sums
+    tiny = np.where(sums > 0, terms * float(info.smallest_subnormal), 0.0)
+    return np.where(sums <= info.max / 2, error + tiny, np.inf)
+
+
+def halved(numbers: Array, dtype: Any) -> Array:
+    """Return the error of halving and adding up again, given the sizes: none but below the normal numbers."""
+    info = np.finfo(_coarsest((dtype,)))
+    small = (numbers > 0) & (numbers < 4 * float(info.smallest_normal))
+    return np.where(small, 4 * float(info.smallest_subnormal), 0.0)
+
+
+def _coarsest(dtypes: Any) -> Any:
+    """Return the float dtype with the fewest digits; float64, in which networks run, where there is none."""
+    floats = [np.dtype(d) for d in dtypes if np.dtype(d).kind == "f"] or [np.dtype("float64")]
+    return max(floats, key=lambda d: float(np.finfo(d).eps))
+
+
+_KNOWN = "a layer whose rounding is known, made of matrices and |x|"
+_REGISTER = "register your own with @ahead.register and @back.register"
+Gradients = dict[str, Array]
+
+
+def forward_errors(layers: Any, x: Value) -> list[Value]:
+    """Return what enters each layer and what leaves the last, each with its error."""
+    values = [x]
+    for layer in layers:
+        values.append(ahead(layer, values[-1]))
+    return values
+
+
+def backward_errors(layers: Any, values: list[Value], dy: Slope) -> tuple[Slope, Gradients]:
+    """Return dx with its error, and the bound on every parameter's gradient, infinite where it is undecided."""
+    bounds: Gradients = {}
+    for i, x in reversed(list(enumerate(values[:-1]))):
+        dy, own = back(layers[i], x, dy)
+        bounds.update({f"{i}.{name}": bound for name, bound in own.items()})
+    return dy, bounds
+
+
+@singledispatch
+def ahead(layer: Any, x: Value) -> Value:  # noqa: ARG001  (the kinds below use them)
+    """Return what leaves a layer, with its error."""
+    raise TypeError(complain("layer", repr(layer), _KNOWN, _REGISTER))
+
+
+@singledispatch
+def back(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: ARG001  (as above)
+    """Return dx with its error, and the bounds on the layer's own gradients."""
+    raise TypeError(complain("layer", repr(layer), _KNOWN, _REGISTER))
+
+
+@ahead.register(TiedDense)
+@ahead.register(Dense)
+def _(layer: Any, x: Value) -> Value:
+    adding = sizes(layer)
+    carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same on all roads
+    return Value(
+        direct_twin(layer).forward(x.value),
+        SLACK * carried + rounded(_counts(layer).outputs + 1, adding.forward(x.size), *_dtypes(layer, x.value)),
+    )
+
+
+@back.register(TiedDense)
+@back.register(Dense)
+def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+    adding, counts, batch = sizes(layer), _counts(layer), len(x.value)
+    carried, longest = adding.backward(x.size, dy.error), adding.backward(x.size, dy.size)
+    pattern = adding.with_weights(np.ones_like(adding.w), adding.b)
+    hanging = pattern.backward(np.sign(x.size), dy.undecided.astype(float))
+    off = adding.backward(x.error, dy.size).dw  # dw = x dy: both may be off
+    dx = Slope(
+        direct_twin(layer).backward(x.value, dy.value).dx,
+        SLACK * carried.dx + rounded(counts.inputs, longest.dx, *_dtypes(layer, dy.value)),
+        hanging.dx > 0,
+    )
+    bounds = {
+        "w": SLACK * (off + carried.dw) + rounded(counts.weights * batch, longest.dw, np.result_type(x.value, dy.value))
+    }
+    hangs = {"w": hanging.dw > 0}
+    if layer.b is not None:
+        copies = _bias_counts(layer)
+        bounds["b"] = SLACK * carried.db + rounded(copies * batch, longest.db, dy.value.dtype)
+        hangs["b"] = hanging.db > 0
+    return dx, {name: np.where(hangs[name], np.inf, 2 * bound) for name, bound in bounds.items()}
+
+
+@ahead.register
+def _(layer: OfPool, x: Value) -> Value:
+    y = direct_twin(layer).forward(x.value)
+    if isinstance(layer, PowerAverage) and layer.pool.p != 1:
+        return Value(y, np.full(y.shape, np.inf))  # nothing is promised of a power
+    adding = sizes(layer)
+    return Value(y, SLACK * adding.forward(x.error) + rounded(_steps(layer), adding.forward(x.size), x.value.dtype))
+
+
+@back.register
+def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+    value = direct_twin(layer).backward(x.value, dy.value)
+    if isinstance(layer, PowerAverage) and layer.pool.p != 1:
+        return Slope(value, np.zeros(value.shape), np.ones(value.shape, bool)), {}
+    cells = int(sums(layer.pool).counts().inputs.max(initial=0))  # windows that share a cell, at most
+    everywhere = DirectPool(same_windows(SumPool, layer.pool))
+    hanging = dy.undecided
+    if isinstance(layer, Tournament):
+        hanging = hanging | ~_decided(layer, x)
+        # Halves of one gradient cancel exactly; only those of several windows that share a cell are rounded.
+        longest = (2 * cells + 1) * layer.depth if cells > 1 else 0
+        # one cell of the window has it all: the errors go where the direct road sends them
+        carried = direct_twin(layer).backward(x.value.astype(float), dy.error)
+        passed = everywhere.backward(x.size, dy.size)
+        error = SLACK * carried + rounded(longest, passed, dy.value.dtype) + halved(passed, dy.value.dtype)
+    else:
+        adding = sizes(layer)
+        error = SLACK * adding.backward(x.size, dy.error) + rounded(
+            cells + 1, adding.backward(x.size, dy.size), dy.value.dtype
+        )
+    undecided = everywhere.backward(x.size, hanging.astype(float)) > 0
+    if isinstance(layer, PowerAverage):
+        undecided |= (size(x.value) <= 2 * x.error) & (x.error > 0)
+    return Slope(value, error, undecided), {}
+
+
+def _decided(layer: Tournament, x: Value) -> Array:
+    """Return which windows every road finds the same winner in: one that leads by more than errors, or exact equals."""
+    pool = same_windows(SumPool, layer.pool)
+    edges = sums(pool).entries()
+    sign = 1 if isinstance(layer.pool, MaxPool) else -1
+    values = sign * x.value.reshape(len(x.value), prod(layer.in_shape)).astype(float)
+    error = sizes(layer).forward(x.error).reshape(len(values), prod(layer.out_shape))  # the largest of the window
+    adrift = rounded(2 * layer.depth, sizes(layer).forward(x.size), x.value.dtype).reshape(error.shape)
+    top = sign * direct_twin(layer).forward(x.value).reshape(error.shape).astype(float)
+    near = values[:, edges.col] >= (top - 4 * error - 2 * adrift)[:, edges.row]
+    equal = values[:, edges.col] == top[:, edges.row]
+    rivals, alike = np.zeros(error.shape, int), np.zeros(error.shape, int)
+    for n in range(len(values)):
+        rivals[n] = np.bincount(edges.row, near[n], minlength=error.shape[1])
+        alike[n] = np.bincount(edges.row, equal[n], minlength=error.shape[1])
+    cells = np.bincount(edges.row, minlength=error.shape[1])
+    decided = (rivals == 1) | ((alike == cells) & (error == 0))
+    return np.asarray(decided.reshape(len(values), *layer.out_shape))
+
+
+@ahead.register
+def _(layer: LeakyReLU, x: Value) -> Value:
+    y = direct_twin(layer).forward(x.value)
+    below = x.value < -2 * x.error
+    error = np.where(below, layer.slope * x.error, x.error)
+    return Value(y, error + rounded(4 if layer.slope else 0, x.size, x.value.dtype) + halved(x.size, x.value.dtype))
+
+
+@back.register
+def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+    undecided = dy.undecided | _bent(x)
+    slope = np.where(x.value > 0, 1.0, layer.slope)
+    own = rounded(4 if layer.slope else 0, dy.size, dy.value.dtype) + halved(dy.size, dy.value.dtype)
+    error = SLACK * slope * dy.error + own
+    return Slope(direct_twin(layer).backward(x.value, dy.value), error, undecided), {}
+
+
+@ahead.register
+def _(layer: Abs, x: Value) -> Value:
+    return Value(layer.forward(x.value), x.error)
+
+
+@back.register
+def _(layer: Abs, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+    bent = _bent(x) & layer.mask.reshape(layer.in_shape)
+    return Slope(layer.backward(x.value, dy.value), dy.error, dy.undecided | bent), {}
+
+
+def _bent(x: Value) -> Array:
+    """Return where rounding may change the side of 0."""
+    return (size(x.value) <= 2 * x.error) & (x.error > 0)
+
+
+@ahead.register
+def _(layer: Flatten, x: Value) -> Value:
+    return Value(*map(layer.forward, x))
+
+
+@back.register
+def _(layer: Flatten, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: ARG001  (a shape is enough)
+    return Slope(*(part.reshape(x.value.shape) for part in dy)), {}
+
+
+@ahead.register
+def _(layer: ResidualSum, x: Value) -> Value:
+    inner = ahead(layer.inner, x)
+    error = SLACK * (x.error + inner.error) + rounded(1, x.size + inner.size, x.value.dtype, inner.value.dtype)
+    return Value(np.asarray(x.value + inner.value), error)
+
+
+@back.register
+def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+    dx, bounds = back(layer.inner, x, dy)
+    error = SLACK * (dy.error + dx.error) + rounded(1, dy.size + dx.size, dy.value.dtype, dx.value.dtype)
+    return Slope(np.asarray(dy.value + dx.value), error, dy.undecided | dx.undecided), bounds
+
+
+@ahead.register
+def _(layer: Network, x: Value) -> Value:
+    return forward_errors(layer.layers, x)[-1]
+
+
+@back.register
+def _(layer: Network, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+    return backward_errors(layer.layers, forward_errors(layer.layers, x), dy)
+
+
+def _steps(layer: OfPool) -> Any:
+    """Return how many roundings an output takes: its sum and its division, or two for each comparison."""
+    if isinstance(layer, Tournament):
+        return 2 * layer.depth
+    return sums(layer.pool).counts().outputs + 1
+
+
+def _counts(layer: Any) -> Counts:
+    """Return how many products the outputs, inputs and weights of a layer take part in."""
+    if isinstance(layer, TiedDense):
+        return layer.ties.counts()
+    outputs, inputs = layer.w.shape
+    return Counts(np.full(outputs, inputs), np.full(inputs, outputs), np.ones(layer.w.shape, int))
+
+
+def _dtypes(layer: Any, entering: Array) -> tuple[Any, ...]:
+    """Return what sums over a layer's edges are rounded in; weights that meet in one cell are summed in their own."""
+    result = np.result_type(entering, layer.w)
+    return layer.w.dtype, result, result if layer.b is None else np.result_type(result, layer.b)
+
+
+def _bias_counts(layer: Any) -> Array:
+    """Return how many outputs share each bias."""
+    return layer.ties.bias.counts().weights if isinstance(layer, TiedDense) else np.ones(layer.bias_shape, int)

@@ -1,0 +1,131 @@
+"""tie: the tie map of every kind of layer; the one place where geometry becomes structure."""
+
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array, complain
+from convdense.geometry import (
+    ChannelScale,
+    Conv,
+    ConvTranspose,
+    Linear,
+    LocallyConnected,
+    Pool,
+    SumPool,
+    Windowed,
+)
+from convdense.structure.axis import Axis, all_tied, channels, diagonal, parts, untied, window
+from convdense.structure.tie_map import TieMap
+
+
+@singledispatch
+def tie(layer: Any) -> TieMap:
+    """Return the tie map of a layer: which weight sits where in the dense layer that it is.
+
+    Parameters
+    ----------
+    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool, TieMap or TiedDense
+        A layer of your own joins with ``@tie.register``.
+
+    Raises
+    ------
+    TypeError
+        For a kind of layer nobody registered.
+
+    Examples
+    --------
+    >>> from convdense import Conv
+    >>> tie(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1))
+    TieMap(in=(64, 56, 56), out=(64, 56, 56), weights=(64, 64, 3, 3), entries=112,869,376)
+    """
+    needs = "a Conv, ConvTranspose, LocallyConnected, SumPool or TieMap"
+    if isinstance(layer, Pool):
+        do = "look at cd.dense_pool(layer), which lists its layers"
+        raise TypeError(complain("layer", repr(layer), f"{needs}: this one is several layers, not one", do))
+    raise TypeError(complain("layer", repr(layer), needs, "register your own kind with @convdense.tie.register"))
+
+
+@tie.register
+def _(layer: TieMap) -> TieMap:
+    return layer
+
+
+@tie.register
+def _(layer: Conv) -> TieMap:
+    return TieMap((channels(layer.out_channels, layer.in_channels, layer.groups), *_windows(layer)))
+
+
+@tie.register
+def _(layer: LocallyConnected) -> TieMap:
+    axes = (channels(layer.out_channels, layer.in_channels, layer.groups), *map(untied, _windows(layer)))
+    n = len(layer.kernel)  # taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...)
+    order = (0, 1, *range(2, 2 + 2 * n, 2), *range(3, 3 + 2 * n, 2))
+    return TieMap(axes, weight_order=order, bias_axes=len(axes))
+
+
+@tie.register
+def _(layer: ConvTranspose) -> TieMap:
+    sizes = zip(
+        layer.out_spatial, layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
+    )
+    windows = [
+        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=layer.flip)
+        for n_in, n_out, k, s, d, (begin, _) in sizes
+    ]
+    return TieMap((channels(layer.in_channels, layer.out_channels, layer.groups), *windows)).T
+
+
+@tie.register
+def _(layer: Linear) -> TieMap:
+    return TieMap((channels(layer.out_features, layer.in_features, groups=1),))
+
+
+@tie.register
+def _(layer: ChannelScale) -> TieMap:
+    first, *rest = layer.in_shape
+    return TieMap((diagonal(first, shared=False), *map(diagonal, rest)))
+
+
+@tie.register
+def _(layer: SumPool) -> TieMap:
+    return sums(layer)
+
+
+def sums(pool: Pool) -> TieMap:
+    """Return the tie map of the sums over a pool's windows: one weight, and channels that do not see each other."""
+    return TieMap((diagonal(pool.in_shape[0]), *pool_axes(pool)))
+
+
+def pool_axes(pool: Pool) -> list[Axis]:
+    """Return the windows of a pool along each axis, absent cells dropped."""
+    if pool.kernel is None:
+        return [parts(n_in, n_out) for n_in, n_out in zip(pool.in_spatial, pool.out_spatial, strict=True)]
+    sizes = zip(pool.in_spatial, pool.out_spatial, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
+    return [
+        all_tied(window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False))
+        for n_in, n_out, k, s, d, (begin, _) in sizes
+    ]
+
+
+def padded_counts(pool: Pool) -> list[Array]:
+    """Return how many cells each window has along each axis, those of the padding counted, those beyond it not."""
+    if pool.kernel is None:
+        return [np.bincount(axis.rows) for axis in pool_axes(pool)]
+    sizes = zip(pool.in_spatial, pool.out_spatial, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
+    wide = [
+        window(n_in + sum(pair), n_out, k, stride=s, dilation=d, begin=0, flip=False)
+        for n_in, n_out, k, s, d, pair in sizes
+    ]
+    return [np.bincount(axis.rows) for axis in wide]
+
+
+def _windows(layer: Windowed) -> list[Axis]:
+    sizes = zip(
+        layer.in_spatial, layer.out_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
+    )
+    return [
+        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, mode=layer.padding_mode, flip=layer.flip)
+        for n_in, n_out, k, s, d, (begin, _) in sizes
+    ]

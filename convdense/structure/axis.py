@@ -1,0 +1,211 @@
+"""One axis of a tie map as entries (row, column, tap): the only file that knows stride, dilation, padding and flip."""
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array, as_array, complain, shaped
+
+WEIGHTS_LIMIT = 2**31  # weights of a tie map that is listed entry by entry
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """The entries of one axis: which output position meets which input position through which tap.
+
+    Parameters
+    ----------
+    rows, cols, taps : (entries,) integer arrays
+        Output position, input position and flattened tap of every entry.
+    n_rows, n_cols : int
+        Number of output and input positions.
+    tap_shape : tuple of int
+        Shape of this axis' part of the weight array.
+    coefficients : (entries,) array or None
+        Small exact numbers the weight is multiplied with; None stands for 1 everywhere.
+    """
+
+    rows: Array
+    cols: Array
+    taps: Array
+    n_rows: int
+    n_cols: int
+    tap_shape: tuple[int, ...]
+    coefficients: Array | None = None
+
+    def __post_init__(self) -> None:
+        for array in (self.rows, self.cols, self.taps, self.coefficients):
+            if array is not None:
+                array.setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_taps(self) -> int:
+        """Number of taps."""
+        return prod(self.tap_shape)
+
+    @property
+    def T(self) -> "Axis":  # noqa: N802  (NumPy's name)
+        """The same entries with outputs and inputs exchanged."""
+        return Axis(self.cols, self.rows, self.taps, self.n_cols, self.n_rows, self.tap_shape, self.coefficients)
+
+    @property
+    def absolute(self) -> "Axis":
+        """The same entries with the sizes of their coefficients."""
+        return self if self.coefficients is None else replace(self, coefficients=np.abs(self.coefficients))
+
+    def take(self, keep: Array | slice) -> "Axis":
+        """Return the entries selected by a mask, an index array or a slice; the sizes stay."""
+        coefficients = None if self.coefficients is None else self.coefficients[keep]
+        return Axis(
+            self.rows[keep], self.cols[keep], self.taps[keep], self.n_rows, self.n_cols, self.tap_shape, coefficients
+        )
+
+    def between(self, first: int, stop: int) -> "Axis":
+        """Return the outputs from `first` up to `stop` as an axis of their own."""
+        part = self.take((self.rows >= first) & (self.rows < stop))
+        return replace(part, rows=part.rows - first, n_rows=stop - first)
+
+    def cell(self, row: int, col: int) -> "Axis":
+        """Return the entries of one cell as an axis of one output and one input."""
+        part = self.take((self.rows == row) & (self.cols == col))
+        zeros = np.zeros_like(part.rows)
+        return Axis(zeros, zeros, part.taps, 1, 1, self.tap_shape, part.coefficients)
+
+
+def window(
+    n_in: int, n_out: int, kernel: int, *, stride: int, dilation: int, begin: int, mode: str = "zeros", flip: bool
+) -> Axis:
+    """Return the entries of a kernel sliding along one axis: output o meets cell ``o*stride + t*dilation - begin``.
+
+    A cell outside the input is dropped ("zeros") or replaced by the one it copies.
+
+    Examples
+    --------
+    >>> axis = window(4, 3, 2, stride=1, dilation=1, begin=0, flip=False)
+    >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
+    [(0, 0, 0), (0, 1, 1), (1, 1, 0), (1, 2, 1), (2, 2, 0), (2, 3, 1)]
+    """
+    rows = np.repeat(np.arange(n_out), kernel)
+    steps = np.tile(np.arange(kernel), n_out)
+    cells = rows * stride + steps * dilation - begin
+    cols = _source(cells, n_in, mode)
+    taps = kernel - 1 - steps if flip else steps
+    axis = Axis(rows, cols, taps, n_out, n_in, (kernel,))
+    return axis.take((cells >= 0) & (cells < n_in)) if mode == "zeros" else axis
+
+
+def _source(cells: Array, n: int, mode: str) -> Array:
+    """Return the input cell whose value a padded cell copies (itself inside the input)."""
+    if mode == "circular":
+        return np.mod(cells, n)
+    if mode == "replicate":
+        return np.asarray(cells.clip(0, n - 1))
+    if mode == "reflect":  # mirrored at the centre of the edge cell, which is not repeated
+        return np.asarray((n - 1) - np.abs((n - 1) - np.abs(cells)))
+    if mode == "symmetric":  # mirrored at the outer side of the edge cell, which is repeated
+        mirrored = np.where(cells < 0, -1 - cells, cells)
+        return np.where(mirrored >= n, 2 * n - 1 - mirrored, mirrored)
+    return cells
+
+
+def channels(n_out: int, n_in: int, groups: int) -> Axis:
+    """Return the entries of the channels: dense within each group, nothing across groups.
+
+    Examples
+    --------
+    >>> axis = channels(2, 4, groups=2)
+    >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
+    [(0, 0, 0), (0, 1, 1), (1, 2, 2), (1, 3, 3)]
+    """
+    per_group = n_in // groups
+    rows = np.repeat(np.arange(n_out), per_group)
+    within = np.tile(np.arange(per_group), n_out)
+    cols = rows // (n_out // groups) * per_group + within
+    return Axis(rows, cols, rows * per_group + within, n_out, n_in, (n_out, per_group))
+
+
+def parts(n_in: int, n_out: int) -> Axis:
+    """Return the entries of adaptive pooling: output o meets cells ``floor(o n / m)`` up to ``ceil((o+1) n / m)``.
+
+    Examples
+    --------
+    >>> axis = parts(5, 2)
+    >>> list(zip(axis.rows.tolist(), axis.cols.tolist()))
+    [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (1, 4)]
+    """
+    outs = np.arange(n_out)
+    first, stop = outs * n_in // n_out, -(-(outs + 1) * n_in // n_out)
+    rows = np.repeat(outs, stop - first)
+    cols = np.concatenate([np.arange(a, b) for a, b in zip(first, stop, strict=True)])
+    return Axis(rows, cols, np.zeros_like(rows), n_out, n_in, ())
+
+
+def diagonal(n: int, shared: bool = True) -> Axis:
+    """Return the entries of an axis left as it is: one weight for all positions, or one for each.
+
+    Examples
+    --------
+    >>> axis = diagonal(2, shared=False)
+    >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
+    [(0, 0, 0), (1, 1, 1)]
+    """
+    each = np.arange(n)
+    return Axis(each, each, np.zeros_like(each) if shared else each, n, n, () if shared else (n,))
+
+
+def all_tied(axis: Axis) -> Axis:
+    """Return the same entries with one weight for all of them: a window that sums."""
+    return Axis(axis.rows, axis.cols, np.zeros_like(axis.taps), axis.n_rows, axis.n_cols, (), axis.coefficients)
+
+
+def untied(axis: Axis) -> Axis:
+    """Return the same entries with a weight of its own for every output position: the tap becomes (row, tap)."""
+    taps = axis.rows * axis.n_taps + axis.taps
+    shape = (axis.n_rows, *axis.tap_shape)
+    return Axis(axis.rows, axis.cols, taps, axis.n_rows, axis.n_cols, shape, axis.coefficients)
+
+
+def spread(n_out: int, shared: bool) -> Axis:
+    """Return the entries of a bias along one axis: one input that is 1, one weight for all outputs or one for each."""
+    rows = np.arange(n_out)
+    zeros = np.zeros_like(rows)
+    return Axis(rows, zeros, zeros if shared else rows, n_out, 1, () if shared else (n_out,))
+
+
+def _check_exact(coefficients: Array) -> None:
+    """Refuse coefficients that are not small multiples of 1/16: all others would be rounded somewhere."""
+    needs = "small exact numbers, such as 1, -1 or 0.5: multiples of 1/16 up to 16"
+    if coefficients.dtype.kind == "c":
+        raise TypeError(complain("coefficient", f"dtype {coefficients.dtype}", needs))
+    with np.errstate(invalid="ignore"):
+        exact = np.isfinite(coefficients) & (np.abs(coefficients) <= 16) & (np.asarray(coefficients * 16.0) % 1 == 0)
+    if not exact.all():
+        do = "let a weight carry any other number"
+        raise ValueError(complain("coefficient", coefficients[~exact][0], needs, do))
+
+
+def listed(index: Any, coefficient: Any = None) -> Axis:
+    """Return the entries of a small matrix of weight numbers, -1 for none, as one axis."""
+    array = as_array(index, "index")
+    if array.dtype.kind not in "iu":
+        raise TypeError(complain("index", f"dtype {array.dtype}", "integers: the number of each edge's weight"))
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(complain("index", f"shape {array.shape}", "a matrix (outputs, inputs)"))
+    if array.min() < -1 or array.max() < 0:
+        needs = "numbers from -1 (held at zero) up, at least one of them a weight"
+        raise ValueError(complain("index", f"{array.min()} to {array.max()}", needs))
+    if array.max() >= WEIGHTS_LIMIT:
+        needs = f"numbers below {WEIGHTS_LIMIT:,}, for there are as many weights"
+        raise ValueError(complain("index", array.max(), needs, "number the weights from 0 without gaps"))
+    rows, cols = np.nonzero(array >= 0)
+    taps = array[rows, cols].astype(np.intp)
+    numbers = None if coefficient is None else shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
+    if numbers is not None:
+        _check_exact(numbers)
+    n_rows, n_cols = array.shape
+    return Axis(rows, cols, taps, n_rows, n_cols, (int(taps.max()) + 1,), numbers)

@@ -1,0 +1,304 @@
+"""The tie map: which weight sits where in the dense layer, kept as one small map per axis (a Kronecker product)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from convdense._util.arguments import Array, complain, is_sequence, position, shaped
+from convdense.geometry import paired_operands
+from convdense.structure import csr_assembly, linear_operator
+from convdense.structure.axis import Axis, listed, spread
+from convdense.structure.kronecker import (
+    Counts,
+    Entries,
+    add_all_edges,
+    add_edges,
+    count,
+    expand,
+    few_edges,
+    ordered,
+    outer,
+    slabs,
+)
+from convdense.structure.weight_order import WeightOrder
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+Position = int | Sequence[int]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TieMap:
+    """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over the entries.
+
+    Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of one sample, index
+    the flattened weight, all in C order. One cell may hold several entries.
+
+    Parameters
+    ----------
+    axes : tuple of Axis
+        The factors of the Kronecker product, channels first.
+    weight_order : tuple of int or None
+        Axis i of the weight array is tap axis ``weight_order[i]`` of the product; None: they agree.
+    bias_axes : int
+        How many leading output axes the bias tells apart: 1 for one bias per channel.
+
+    Examples
+    --------
+    >>> from convdense import Conv, tie
+    >>> ties = tie(Conv((1, 3, 3), out_channels=1, kernel=2))
+    >>> ties
+    TieMap(in=(1, 3, 3), out=(1, 2, 2), weights=(1, 1, 2, 2), entries=16)
+    >>> import numpy as np
+    >>> ties.matrix(np.array([[[[1, 2], [3, 4]]]])).toarray()
+    array([[1, 2, 0, 3, 4, 0, 0, 0, 0],
+           [0, 1, 2, 0, 3, 4, 0, 0, 0],
+           [0, 0, 0, 1, 2, 0, 3, 4, 0],
+           [0, 0, 0, 0, 1, 2, 0, 3, 4]])
+    """
+
+    axes: tuple[Axis, ...]
+    weight_order: tuple[int, ...] | None = None
+    bias_axes: int = 1
+
+    @staticmethod
+    def from_index(index: Any, coefficient: Any = None) -> "TieMap":
+        """Return the tie map of a small matrix of weight numbers; -1 holds an edge at zero.
+
+        Parameters
+        ----------
+        index : (outputs, inputs) array of int
+            ``index[r, c]`` is the number of the weight at that edge, from 0, or -1.
+        coefficient : (outputs, inputs) array or None
+            Small exact numbers (1, -1, 1/2) the weights are multiplied with.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If index is not a matrix of integers of at least -1.
+
+        Examples
+        --------
+        >>> TieMap.from_index([[0, 1], [1, -1]]).matrix([5, 7]).toarray()
+        array([[5, 7],
+               [7, 0]])
+        """
+        return TieMap((listed(index, coefficient),))
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return tuple(a.n_cols for a in self.axes)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return tuple(a.n_rows for a in self.axes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix: (outputs, inputs) of one sample."""
+        return prod(self.out_shape), prod(self.in_shape)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight array."""
+        return self._weights.shape
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias array."""
+        return self.out_shape[: self.bias_axes]
+
+    @property
+    def n_entries(self) -> int:
+        """Number of entries (row, column, weight); where taps meet, one edge has several."""
+        return count(self.axes)
+
+    @property
+    def n_weights(self) -> int:
+        """Number of free weights."""
+        return prod(self.weight_shape)
+
+    @property
+    def T(self) -> "TieMap":  # noqa: N802  (NumPy's name)
+        """The tie map of the transposed matrix: rows and columns exchanged, weights as they are."""
+        return replace(self, axes=tuple(a.T for a in self.axes))
+
+    @property
+    def absolute(self) -> "TieMap":
+        """The tie map with the sizes of its coefficients."""
+        return replace(self, axes=tuple(a.absolute for a in self.axes))
+
+    @cached_property
+    def bias(self) -> "TieMap":
+        """The tie map of the bias: a layer whose one input is 1."""
+        return TieMap(tuple(spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes)))
+
+    def entries(self) -> Entries:
+        """Return all entries, sorted by row, then column, then index."""
+        return ordered(expand(self.axes, self._weights.table()))
+
+    def slabs(self, limit: int = 1 << 20) -> Iterator[Entries]:
+        """Yield all entries in slabs of about `limit`, in no particular order: for maps larger than memory."""
+        return slabs(self.axes, self._weights.table(), limit)
+
+    def row(self, r: Position) -> Entries:
+        """Return the entries of one output, given flattened or as (channel, *position)."""
+        at = position(r, "r", self.out_shape)
+        return self._where(lambda axis, i: axis.rows == at[i])
+
+    def column(self, c: Position) -> Entries:
+        """Return the entries of one input, given flattened or as (channel, *position)."""
+        at = position(c, "c", self.in_shape)
+        return self._where(lambda axis, i: axis.cols == at[i])
+
+    def copies(self, k: Position) -> Entries:
+        """Return the entries that share one weight, given flattened or by its position in the weight array."""
+        at = position(k, "k", self.weight_shape)
+        tap = self._weights.tap_of(int(np.ravel_multi_index(at, self.weight_shape)))
+        taps = np.unravel_index(tap, [a.n_taps for a in self.axes])
+        return self._where(lambda axis, i: axis.taps == taps[i])
+
+    def block(self, i: Position, j: Position) -> "TieMap":
+        """Return one block of the matrix: output channel i, input channel j, or the same for more leading axes.
+
+        ``block((0, 2), (1, 3))`` is the block of output row 2 of channel 0 and input row 3 of channel 1. The block
+        takes the same weight array as the whole.
+        """
+        depth, other = (len(k) if is_sequence(k) else 1 for k in (i, j))  # type: ignore[arg-type]  # a sequence has a length
+        if not 1 <= depth == other <= len(self.axes):
+            needs = f"two positions of equal length, at most {len(self.axes)}"
+            raise ValueError(complain("i, j", f"{i!r}, {j!r}", needs))
+        rows, cols = position(i, "i", self.out_shape[:depth]), position(j, "j", self.in_shape[:depth])
+        fixed = [a.cell(r, c) for a, r, c in zip(self.axes, rows, cols, strict=False)]
+        return replace(self, axes=(*fixed, *self.axes[len(fixed) :]))
+
+    def matrix(self, w: Any, *, max_bytes: int | None = None) -> sp.csr_array:
+        """Return the dense layer's matrix for the weights w, as a canonical CSR array.
+
+        Parameters
+        ----------
+        w : array of `weight_shape`
+        max_bytes : int or None
+            Refuse a larger matrix; None stands for the physical memory, where it is known.
+
+        Returns
+        -------
+        scipy.sparse.csr_array of `shape`
+            dtype of w (floats where integers meet 1/2); sorted, no duplicates; a weight of 0 is stored as well.
+
+        Raises
+        ------
+        MemoryError
+            If it would be larger than `max_bytes`, naming the size and the alternatives.
+        """
+        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
+        csr_assembly.check_size(self.axes, csr_assembly.result_dtype(self.axes, weights), max_bytes, self._plan)
+        return csr_assembly.assemble(self.axes, self._plan, weights)
+
+    def blocks(self, w: Any, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
+        """Yield (rows, CSR array of these rows), each of at most `max_bytes`, for matrices larger than memory.
+
+        Examples
+        --------
+        >>> ties = TieMap.from_index([[0, 1], [1, -1], [0, 0]])
+        >>> [(rows, block.toarray().tolist()) for rows, block in ties.blocks([5, 7], max_bytes=50)]
+        [(slice(0, 1, None), [[5, 7]]), (slice(1, 3, None), [[7, 0], [5, 5]])]
+        """
+        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
+        return csr_assembly.blocks(self.axes, weights, max_bytes)
+
+    def operator(self, w: Any) -> "LinearOperator":
+        """Return the matrix as a `scipy.sparse.linalg.LinearOperator` that stores no matrix, for svds, lsqr, eigsh.
+
+        It multiplies vectors and matrices, as does its adjoint. Small, irregular and untied maps do store their matrix;
+        so do those in many pieces (a large kernel on one channel, many groups), up to 1 GiB, where that is faster.
+
+        Examples
+        --------
+        >>> A = TieMap.from_index([[0, 1, -1, -1], [-1, 0, 1, -1], [-1, -1, 0, 1]]).operator([1, 2])
+        >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
+        (array([ 3,  3, 11]), array([1, 2, 0, 0]))
+        """
+        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
+        return linear_operator.operator(self.axes, self._plan, weights.copy())  # later changes of w change nothing
+
+    def gradient(self, x: Any, dy: Any) -> Array:
+        """Return the tied gradient, of `weight_shape` and summed over the batch, by small matrix products.
+
+        x has shape (batch, *in_shape), dy (batch, *out_shape), or both are one sample; x enters conjugated.
+
+        Examples
+        --------
+        >>> TieMap.from_index([[0, 1, -1, -1], [-1, 0, 1, -1], [-1, -1, 0, 1]]).gradient([1, 2, 3, 4], [1, 0, -1])
+        array([-2, -2])
+        """
+        x, dy, _ = paired_operands(self, x, dy)
+        if self._plan is not None and linear_operator.is_regular(self._plan):
+            return self._weights.by_weight(linear_operator.gradient(self._plan, x.conj(), dy))
+        return self.add_edges(x, dy)
+
+    def add_edges(self, x: Array, dy: Array) -> Array:
+        """Return the tied gradient the long way: one gradient per edge, then added up; x, dy with a batch axis."""
+        floats = [a.coefficients.dtype for a in self.axes if a.coefficients is not None]
+        dtype = np.result_type(x, dy)  # integers times 1/2 are floats, floats stay as they are
+        total = np.zeros(self.n_weights, np.result_type(dtype, *floats) if dtype.kind in "iu" else dtype)
+        flat = x.reshape(len(x), prod(self.in_shape)).conj(), dy.reshape(len(dy), prod(self.out_shape))
+        few = dtype.kind in "fc" and few_edges(self.shape, self.n_entries)
+        edges = [self._kept] if few else self.slabs(limit=max(1, (1 << 20) // max(1, len(x))))
+        (add_all_edges if few else add_edges)(edges, *flat, total)
+        return total.reshape(self.weight_shape)
+
+    def mask(self) -> sp.csr_array:
+        """Return the pattern: True where the matrix may be non-zero."""
+        ones = self.matrix(np.ones(self.weight_shape, np.int8))
+        return sp.csr_array((np.ones(ones.nnz, bool), ones.indices, ones.indptr), shape=ones.shape)
+
+    def counts(self) -> Counts:
+        """Return how many entries each output, input and weight takes part in."""
+        weights = outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
+        return Counts(
+            outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes]).reshape(self.out_shape),
+            outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes]).reshape(self.in_shape),
+            self._weights.by_weight(weights),
+        )
+
+    def __repr__(self) -> str:
+        """Return shapes and number of entries."""
+        return (
+            f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, entries={self.n_entries:,})"
+        )
+
+    def __str__(self) -> str:
+        """Return what `repr` does, and below it the matrix in letters where a terminal shows it whole."""
+        from convdense.structure.letter_grid import printed  # noqa: PLC0415  (2 ms that few ask for)
+
+        return printed(self)
+
+    def _repr_html_(self) -> str:
+        """Return the matrix in letters where it is small, else its numbers, for a notebook."""
+        from convdense.structure.letter_grid import shown  # noqa: PLC0415  (2 ms that few ask for)
+
+        return shown(self)
+
+    @cached_property
+    def _plan(self) -> csr_assembly.Plan | None:
+        return csr_assembly.make_plan(self.axes)
+
+    @cached_property
+    def _kept(self) -> Entries:
+        return expand(self.axes, self._weights.table())
+
+    @property
+    def _weights(self) -> WeightOrder:
+        return WeightOrder(tuple(n for a in self.axes for n in a.tap_shape), self.weight_order)
+
+    def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
+        return ordered(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._weights.table()))

@@ -1,0 +1,5 @@
+"""Sweep."""
+
+from convdense.sweeps._sweep import sweep
+
+__all__ = ["sweep"]

@@ -1,0 +1,214 @@
+"""sweep: every geometry of a small scope, on every pair of basis vectors, on all cores."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from time import perf_counter
+from typing import Any
+
+from convdense._util.arguments import integer
+from convdense.display.tables import preformatted
+from convdense.display.text_tables import aligned
+from convdense.implementations.evaluators import DENSE, DIRECT
+from convdense.sweeps.basis_pairs import basis_pairs, judge_pairs
+from convdense.sweeps.scope import FAMILIES, count, geometries
+from convdense.verdicts.findings import Finding
+
+SHOWN = 10  # failures that are kept
+CHUNK = 16  # geometries handed to a process at once: some tenths of a second
+AHEAD = 8  # chunks that wait for each process: enough to keep it busy, soon dropped
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What came of one family: its scope in words, how many geometries and pairs were judged, how many failed."""
+
+    family: str
+    scope: str
+    geometries: int
+    pairs: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A geometry on which the two roads differ, as the call that makes it, and where they do first."""
+
+    layer: str
+    finding: Finding
+
+    def __str__(self) -> str:
+        """Return both in one line."""
+        return f"{self.layer}: {self.finding}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What `sweep` found; true if every geometry judged is equal, bit for bit, on every pair of basis vectors."""
+
+    every: int
+    families: tuple[Swept, ...]
+    failures: tuple[Failure, ...]
+    processes: int
+    seconds: float
+
+    @property
+    def geometries(self) -> int:
+        """How many geometries were judged."""
+        return sum(family.geometries for family in self.families)
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of basis vectors were evaluated, on each road."""
+        return sum(family.pairs for family in self.families)
+
+    @property
+    def failed(self) -> int:
+        """How many geometries failed; the first few are in `failures`."""
+        return sum(family.failed for family in self.families)
+
+    def __bool__(self) -> bool:
+        """Return whether none failed."""
+        return not self.failed
+
+    def __str__(self) -> str:
+        """Return a table of families, the totals, and the first failures."""
+        which = "every geometry" if self.every == 1 else f"one geometry in {self.every}"
+        rows = [[s.family, s.scope, f"{s.geometries:,}", f"{s.pairs:,}", f"{s.failed:,}"] for s in self.families]
+        table = aligned(["family", "each axis, up to", "geometries", "pairs", "failed"], rows)
+        said = f"NOT equal on {self.failed:,} of them" if self.failed else "all equal bit for bit"
+        total = (
+            f"{self.geometries:,} geometries, {self.pairs:,} pairs of basis vectors, {said}; "
+            f"{self.seconds:.0f} s on {self.processes} process{'es' if self.processes > 1 else ''}"
+        )
+        lines = (f"  {failure}" for failure in self.failures)
+        return "\n".join((f"{DENSE} against {DIRECT}, {which} of a small scope", "", table, "", total, *lines))
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return preformatted(str(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data (JSON)."""
+        return {
+            "kind": "sweep",
+            "holds": bool(self),
+            "compared": f"{DENSE} against {DIRECT}",
+            "geometries": self.geometries,
+            "pairs": self.pairs,
+            "failed": self.failed,
+            "every": self.every,
+            "families": [asdict(family) for family in self.families],
+            "failures": [{"layer": f.layer, "finding": f.finding.to_dict()} for f in self.failures],
+            "processes": self.processes,
+            "seconds": self.seconds,
+        }
+
+
+def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
+    """Judge every geometry of the families in `scope.FAMILIES`, on every pair of basis vectors.
+
+    Parameters
+    ----------
+    every : int
+        Judge each n-th geometry of a family alone: a thinned sweep.
+    workers : int or None
+        Processes; None takes all cores, 1 stays in this process. As with every pool of processes, a script that calls
+        this with more than one does so below ``if __name__ == "__main__":``.
+
+    Examples
+    --------
+    >>> result = sweep(every=20_000, workers=1)
+    >>> bool(result), result.geometries, result.failures
+    (True, 17, ())
+    """
+    integer(every, "every", 1)
+    processes = cores() if workers is None else integer(workers, "workers", 1)
+    start, tally = perf_counter(), {family.name: [0, 0, 0] for family in FAMILIES}
+    failures: list[Failure] = []
+    total = sum(-(-count(family) // every) for family in FAMILIES)
+    with closing(_results(_work(every), processes)) as results, _bar(total) as bar:
+        for name, judged in results:
+            for n_pairs, failure in judged:
+                tally[name] = [a + b for a, b in zip(tally[name], (1, n_pairs, failure is not None), strict=True)]
+                if failure is not None and len(failures) < SHOWN:
+                    failures.append(failure)
+            bar.update(len(judged))
+    families = tuple(Swept(family.name, str(family.scope), *tally[family.name]) for family in FAMILIES)
+    return Sweep(every, families, tuple(failures), processes, perf_counter() - start)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _bar(total: int) -> Any:
+    from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
+
+    return tqdm(total=total, desc="geometries", unit="", file=sys.stderr, disable=None, leave=False)
+
+
+_Chunk = tuple[str, list[Any]]  # a family's name, and some of its geometries
+_Judged = tuple[str, list[tuple[int, Failure | None]]]  # per geometry: its pairs, and what failed
+
+
+def _work(every: int) -> Iterator[_Chunk]:
+    for family in FAMILIES:
+        layers = geometries(family, every)
+        while chunk := list(islice(layers, CHUNK)):
+            yield family.name, chunk
+
+
+def _results(work: Iterable[_Chunk], processes: int) -> Generator[_Judged, None, None]:
+    """Yield what came of every chunk, in order; closed early, it drops what no process has begun."""
+    if processes == 1:
+        yield from map(_judge, work)
+        return
+    context = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    begun: deque[Future[_Judged]] = deque()
+    try:
+        for chunk in work:
+            with _interrupts_wait():  # it may start a process
+                begun.append(pool.submit(_judge, chunk))
+            if len(begun) > AHEAD * processes:
+                yield begun.popleft().result()
+        yield from (future.result() for future in begun)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment; a process started meanwhile never sees it, not even while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches every process of a terminal: only the parent answers, by dropping what is left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _judge(chunk: _Chunk) -> _Judged:
+    name, layers = chunk
+    return name, [(basis_pairs(layer), _failure(layer)) for layer in layers]
+
+
+def _failure(layer: Any) -> Failure | None:
+    finding = judge_pairs(layer)
+    return None if finding is None else Failure(repr(layer), finding)

@@ -1,0 +1,218 @@
+"""Checks of an implementation over the whole table of geometries: as pytest parameters, or one by one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+from unittest import SkipTest
+
+from convdense._util.arguments import choice, complain, install
+from convdense.certificates.effective_roundoff import sound
+from convdense.geometry import Pool
+from convdense.testing.assertions import diagnosis, judged
+from convdense.testing.cases import Case, cases
+from convdense.verdicts.findings import Finding
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks of one geometry share: the implementation is made, certified and diagnosed once, when asked."""
+
+    make: Callable[[Any], Any]
+    case: Case
+    dtype: str
+
+    @cached_property
+    def implementation(self) -> Any:
+        """What make returns for this geometry."""
+        try:
+            made = self.make(self.case.layer)
+        except NotImplementedError as reason:  # unittest and pytest both know this as a skipped test
+            raise SkipTest(f"{self.case.name}: {reason or 'not implemented'}") from None
+        if made is None:
+            raise TypeError(complain("make", f"None from make({self.case.layer!r})", "an implementation", "return it"))
+        return made
+
+    @cached_property
+    def certificate(self) -> Any:
+        """The verdict on all its quantities."""
+        options = {"dtype": self.dtype, "batch": self.case.batch}
+        if not isinstance(self.case.layer, Pool):
+            options["method"] = "random"  # a few calls instead of hundreds: slow loops are tested as well
+        return judged(self.case.layer, self.implementation, {}, options)
+
+    @cached_property
+    def diagnosis(self) -> str:
+        """The mistakes by name."""
+        return diagnosis(self.case.layer, self.implementation)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: call it, and it raises AssertionError if the implementation does not pass.
+
+    Attributes
+    ----------
+    name : str
+        The case and the quantity, such as "conv-strided-unevenly-dx".
+    case : Case
+    quantity : {"forward", "dx", "dw", "db", "behaviour"}
+        The last is all that a certificate tries beside the numbers: zeros, batches of 0, 1 and 3, strided and read-only
+        arrays, the same call twice.
+
+    Examples
+    --------
+    >>> from convdense import convolve, convolve_backward
+    >>> def make(layer):
+    ...     return (lambda x, w, b: convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
+    >>> first = next(conv_checks(make))
+    >>> first.name, first.case.layer
+    ('conv-plain-forward', Conv((2, 5, 6), out_channels=3, kernel=(2, 3)))
+    >>> first()
+    """
+
+    name: str
+    case: Case
+    quantity: str
+    evidence: Evidence = field(repr=False, compare=False)
+
+    def __call__(self) -> None:
+        """Raise AssertionError if this quantity is wrong, unittest.SkipTest if it is not implemented."""
+        __tracebackhide__ = True  # pytest then shows the line of the test
+        certificate = self.evidence.certificate
+        if self.quantity == "behaviour":
+            passes, what = sound(certificate.behaviour, ()), "what it does with zeros, batches and strides"
+        else:
+            finding = self._finding()
+            precise = tuple(p for p in certificate.precision if p.name == finding.name)
+            passes, what = finding.holds and sound((), precise), self.quantity
+        if not passes:
+            said = f"{self.name}: {what} is not that of the tied dense layer"
+            raise AssertionError(f"{said}\n\n{self.evidence.certificate}\n\n{self.evidence.diagnosis}")
+
+    def _finding(self) -> Finding:
+        wanted = "y" if self.quantity == "forward" else self.quantity
+        findings: tuple[Finding, ...] = self.evidence.certificate.findings
+        for finding in findings:
+            if finding.name == wanted:
+                return finding
+        raise SkipTest(f"{self.name}: db is None, so there is nothing to judge")
+
+
+def conv_checks(
+    make: Callable[[Any], Any], *, kinds: str | Sequence[str] = "conv", dtype: str = "float64"
+) -> Iterator[Check]:
+    """Yield the checks of an implementation over the table of geometries, for unittest or a plain loop.
+
+    Parameters
+    ----------
+    make : function of a layer
+        ``make(layer)`` returns the implementation of this geometry (an object with forward and backward, or two such
+        functions), or raises NotImplementedError for an option it does not have: then its checks are skipped.
+    kinds : {"conv", "transposed", "local", "sum", "avg", "max", "min"}, or several of them
+        Convolutions alone, unless others are asked for.
+    dtype : {"float64", "float32"}
+        What it computes in.
+
+    Yields
+    ------
+    Check
+        A callable with a name: AssertionError where the implementation is wrong, with the mistake by name where it is
+        known; unittest.SkipTest where it has no such option.
+
+    Examples
+    --------
+    >>> from convdense import convolve, convolve_backward
+    >>> def make(layer):
+    ...     if layer.groups > 1:
+    ...         raise NotImplementedError("groups")
+    ...     def backward(x, w, dy):
+    ...         dx, dw, db = convolve_backward(layer, x, w, dy)
+    ...         return dx, dw, db / len(x)
+    ...     return (lambda x, w, b: convolve(layer, x, w, b)), backward
+    >>> import unittest
+    >>> failed, skipped = [], []
+    >>> for check in conv_checks(make):
+    ...     try:
+    ...         check()
+    ...     except AssertionError as error:
+    ...         failed.append((check.name, str(error).splitlines()[-1]))
+    ...     except unittest.SkipTest as reason:
+    ...         skipped.append(str(reason))
+    >>> failed[0]
+    ('conv-plain-db', 'db: the mean over the batch is taken for the sum')
+    >>> skipped[0]
+    'conv-grouped: groups'
+    """
+    if not callable(make):
+        raise TypeError(complain("make", repr(make), "a function of a layer that returns its implementation"))
+    choice(dtype, "dtype", ("float64", "float32"))
+    return (
+        Check(f"{case.name}-{quantity}", case, quantity, evidence)
+        for case in cases(kinds)
+        for evidence in [Evidence(make, case, dtype)]
+        for quantity in case.quantities
+    )
+
+
+def parametrize_with_conv_checks(
+    make: Callable[[Any], Any],
+    *,
+    kinds: str | Sequence[str] = "conv",
+    dtype: str = "float64",
+    expected_failed_checks: Mapping[str, str] | None = None,
+) -> Any:
+    """Return a decorator that runs a pytest test once for each check of the table of geometries.
+
+    Parameters
+    ----------
+    make, kinds, dtype
+        As for `conv_checks`.
+    expected_failed_checks : dict of name to reason, or None
+        These fail, for the reason given: they are marked as strict xfail, so that a test fails once one of them passes.
+
+    Returns
+    -------
+    pytest.MarkDecorator
+        The test takes the argument ``check`` and calls it.
+
+    Raises
+    ------
+    ImportError
+        Where pytest is missing.
+    ValueError
+        For a name that is no check, with those that are spelled like it.
+
+    Examples
+    --------
+    >>> from convdense import convolve, convolve_backward
+    >>> def make(layer):
+    ...     return (lambda x, w, b: convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
+    >>> @parametrize_with_conv_checks(make)
+    ... def test_mine(check):
+    ...     check()
+    """
+    try:
+        import pytest  # noqa: PLC0415  (only those who use it need it)
+    except ImportError:
+        do = f"{install('test')}, or use conv_checks, which needs none"
+        raise ImportError(complain("pytest", "no module of this name", "pytest 8 or newer", do)) from None
+    checks = {check.name: check for check in conv_checks(make, kinds=kinds, dtype=dtype)}
+    expected = {} if expected_failed_checks is None else dict(expected_failed_checks)
+    for name, reason in expected.items():
+        _expectable(name, reason, list(checks))
+    marks = {n: pytest.mark.xfail(reason=r, strict=True, raises=AssertionError) for n, r in expected.items()}
+    return pytest.mark.parametrize(
+        "check", [pytest.param(c, id=n, marks=[marks[n]] if n in marks else []) for n, c in checks.items()]
+    )
+
+
+def _expectable(name: str, reason: Any, names: list[str]) -> None:
+    """Refuse an expected failure that is no check, or has no reason."""
+    if name not in names:
+        close = ", ".join(map(repr, get_close_matches(str(name), names)))
+        do = f"did you mean {close}" if close else "print those of conv_checks"
+        raise ValueError(complain("expected_failed_checks", repr(name), "the name of a check of these kinds", do))
+    if not isinstance(reason, str) or not reason:
+        raise TypeError(complain("expected_failed_checks", f"{reason!r} for {name!r}", "a reason, as text"))

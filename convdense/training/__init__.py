@@ -1,0 +1,5 @@
+"""Training."""
+
+from convdense.training.loop import train
+
+__all__ = ["train"]

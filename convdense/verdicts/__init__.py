@@ -1,0 +1,5 @@
+"""Verdicts."""
+
+from convdense.verdicts.findings import Finding
+
+__all__ = ["Finding"]

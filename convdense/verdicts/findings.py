@@ -1,0 +1,234 @@
+"""What a check found: one verdict per quantity, worst entry first; true only if everything required holds."""
+
+import base64
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import Any, Self
+
+import numpy as np
+
+from convdense._util.arguments import Array, as_array, complain, numeric
+from convdense.display.palette import COLOURS
+from convdense.display.tables import Cell, preformatted, table
+
+EQUAL, WITHIN, NORMWISE, UNDECIDED = "equal", "within rounding", "right normwise", "undecided"
+WRONG, BILINEAR, REPEATABLE = "wrong", "not bilinear", "not repeatable"
+RAISED, SHAPE, DTYPE, CHANGED = "raised", "wrong shape", "wrong dtype", "changed its input"  # wrong as well, and how
+GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)  # from the best; any other verdict is below all of these
+QUANTITIES = ("y", "dx", "dw", "db")
+HELD, REFUTED, OPEN = COLOURS[3], COLOURS[5], COLOURS[2]  # green, wine, sand: beside the words, never instead of them
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one quantity, with the entry that decided it.
+
+    Parameters
+    ----------
+    name : str
+        "y", "dx", "dw" or "db".
+    verdict : str
+        "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an FFT), "undecided",
+        "wrong", or what kind of wrong: "not bilinear", "not repeatable", "raised", "wrong shape", "wrong dtype",
+        "changed its input".
+    at : tuple of int or None
+        Position of the worst entry; None where all are equal.
+    got, expected : str
+        That entry on both roads.
+    difference, bound : float
+        The difference there and what rounding explains (0 where equality was asked).
+    note : str
+        What else there is to say.
+    """
+
+    name: str
+    verdict: str
+    at: tuple[int, ...] | None = None
+    got: str = ""
+    expected: str = ""
+    difference: float = 0.0
+    bound: float = 0.0
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is equal or within rounding."""
+        return self.verdict in (EQUAL, WITHIN)
+
+    @property
+    def grade(self) -> int:
+        """0 for equal, 1 within rounding, 2 right normwise, 3 undecided, 4 for anything wrong."""
+        return GRADES.index(self.verdict) if self.verdict in GRADES else len(GRADES)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether it is wrong, in whichever way."""
+        return self.grade == len(GRADES)
+
+    @property
+    def share(self) -> float:
+        """Difference over bound: at most 1 where rounding explains it."""
+        if self.bound > 0:
+            return self.difference / self.bound if self.bound < inf else 0.0
+        return inf if self.difference else 0.0
+
+    @property
+    def worst(self) -> str:
+        """The entry that decided it: position, both values, and the bound that applied; empty where all are equal."""
+        if self.at is None:
+            return ""
+        text = f"worst at {self.at}: got {self.got}, expected {self.expected}"
+        text += f" ± {self.bound:.2g}" if self.bound < inf else ", no bound"
+        return text + (f" ({self.share:.2g} of the bound)" if 0 < self.bound < inf else "")
+
+    def __str__(self) -> str:
+        """Return one line: verdict, position, both values, and the bound that applied."""
+        line = f"{self.name:<3} {self.verdict}"
+        return line + (f", {self.worst}" if self.worst else "") + (f"; {self.note}" if self.note else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as plain data, infinities and NaN as text."""
+        data = asdict(self)
+        return {k: repr(v) if isinstance(v, float) else v for k, v in data.items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Finding":
+        """Read back what `to_dict` wrote."""
+        values = dict(data)
+        at = values.pop("at")
+        difference, bound = float(values.pop("difference")), float(values.pop("bound"))
+        return cls(at=None if at is None else tuple(at), difference=difference, bound=bound, **values)
+
+
+@dataclass(frozen=True)
+class Judgement(ABC):
+    """What Report and Certificate share: findings, a truth value, and a way to insist on it."""
+
+    layer: Any
+    findings: tuple[Finding, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every quantity is equal, bit for bit."""
+        return all(f.verdict == EQUAL for f in self.findings)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether some quantity is wrong; what is undecided, or right normwise, is neither true nor refuted."""
+        return any(f.refuted for f in self.findings)
+
+    def __bool__(self) -> bool:
+        """Return whether every quantity is equal or within rounding."""
+        return all(f.holds for f in self.findings)
+
+    def __getitem__(self, name: str) -> Finding:
+        """Return the finding on one quantity, such as "dw"."""
+        for finding in self.findings:
+            if finding.name == name:
+                return finding
+        raise KeyError(complain("name", repr(name), "one of " + ", ".join(f.name for f in self.findings)))
+
+    def require(self) -> Self:
+        """Return self if it is true; raise AssertionError with the whole text if not."""
+        if not self:
+            raise AssertionError(str(self))
+        return self
+
+    @property
+    @abstractmethod
+    def how(self) -> str:
+        """How it was judged, in a sentence."""
+
+    @property
+    @abstractmethod
+    def compared(self) -> str:
+        """What was compared with what."""
+
+    def __str__(self) -> str:
+        """Return layer, comparison, one line per quantity, and how it was judged."""
+        lines = (f"  {finding}" for finding in self.findings)
+        return "\n".join((f"{self.layer!r}: {self.compared}", *lines, self.how))
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook, the verdicts in colour too."""
+        looks = [HELD if f.holds else REFUTED if f.refuted else OPEN for f in self.findings]
+        rows = [(f.name, Cell(f.verdict, look), f.worst, f.note) for f, look in zip(self.findings, looks, strict=True)]
+        return table(rows, caption=f"{self.layer!r}: {self.compared}") + preformatted(self.how)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What an implementation raised in place of a result."""
+
+    error: Exception
+
+    def __str__(self) -> str:
+        """Return the kind of error and the first line of its text."""
+        return f"{type(self.error).__name__}: {str(self.error).partition(chr(10))[0]}"
+
+
+TOO_LONG = "entries are too long or may overflow"
+
+
+def compare(
+    name: str, got: Any, expected: Array, bound: Array | None = None, *, why: str = TOO_LONG, dtype: Any = None
+) -> Finding:
+    """Return the verdict on one quantity: equality, or each entry within its own bound if bounds are given.
+
+    `why` says what an infinite bound, where nothing is decided, comes from; a `dtype` is the narrowest float allowed.
+    """
+    if got is None:
+        return Finding(name, SHAPE, note="None where an array is needed")
+    if isinstance(got, Raised):
+        return Finding(name, RAISED, note=str(got))
+    try:
+        got, expected = _numbers(got, name, dtype), np.asarray(expected)
+    except Exception as error:  # objects, text, rows of different lengths, what will not become an array
+        return Finding(name, DTYPE, note=str(error))
+    if got.shape != expected.shape:
+        return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed")
+    if np.array_equal(got, expected) and (bound is None or (np.isfinite(got) | np.isfinite(bound)).all()):
+        return Finding(name, EQUAL)
+    allowed = np.zeros(got.shape) if bound is None else bound
+    wide = np.result_type(got, expected, np.float64)
+    with np.errstate(all="ignore"):
+        difference = np.abs(got.astype(wide) - expected.astype(wide))
+    difference = np.where(np.isnan(difference), np.inf, np.maximum(difference, np.finfo(np.float64).smallest_subnormal))
+    return _worst(name, got, expected, np.where(got == expected, 0.0, difference), allowed, why=why)
+
+
+def _numbers(value: Any, name: str, dtype: Any) -> Array:
+    """Return an array of numbers, no narrower than the dtype that is needed."""
+    array = as_array(value, name)
+    if dtype is not None and (not np.can_cast(dtype, array.dtype) or array.dtype.kind == "c"):
+        raise TypeError(f"{array.dtype} where {np.dtype(dtype)} is needed")
+    return array.astype(np.float32) if array.dtype == np.float16 else numeric(array, name)
+
+
+def _worst(name: str, got: Array, expected: Array, difference: Array, allowed: Array, *, why: str) -> Finding:
+    """Name the entry with the largest share of its bound; a bound that is not finite decides nothing."""
+    with np.errstate(all="ignore"):
+        share = np.where(difference == 0, 0.0, difference / allowed)  # x / 0 is inf: any difference is too much
+    known = np.isfinite(allowed)
+    share = np.where(known, share, 0.0)
+    verdict, note, flat = (WITHIN if share.max() <= 1 else WRONG), "", int(np.argmax(share))
+    if verdict == WITHIN and not known.all():
+        verdict, flat = UNDECIDED, int(np.argmin(known))
+        note = f"{int((~known).sum())} {why}"
+    at = tuple(int(i) for i in np.unravel_index(flat, share.shape))
+    values = repr(got[at].item()), repr(expected[at].item())
+    return Finding(name, verdict, at, *values, float(difference[at]), float(allowed[at]), note)
+
+
+def array_to_dict(array: Array) -> dict[str, Any]:
+    """Return an array as plain data, byte for byte."""
+    data = np.ascontiguousarray(array)
+    text = base64.b64encode(data.tobytes()).decode("ascii")
+    return {"dtype": data.dtype.str, "shape": list(array.shape), "base64": text}
+
+
+def array_from_dict(data: dict[str, Any]) -> Array:
+    """Read back what `array_to_dict` wrote."""
+    raw = base64.b64decode(data["base64"])
+    return np.frombuffer(raw, dtype=np.dtype(data["dtype"])).reshape(data["shape"])
