@@ -11,7 +11,7 @@ import numpy as np
 
 import convdense as cd
 from convdense import plots
-from convdense.layers.dense_steps import Absolute, Affine, dense_steps
+from convdense.layers.dense_form import Absolute, Affine, dense_steps
 
 average = cd.dense_pool(cd.AvgPool((1, 4), kernel=2, stride=1, padding=1, count_include_pad=False))
 print(average.matrix().toarray())  # a window over the edge has fewer cells, and another divisor

@@ -25,7 +25,7 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 import convdense as cd
-from convdense.display.text_tables import aligned
+from convdense.display.tables import aligned
 from convdense.layers.constant import Fixed
 from convdense.training.loop import train
 

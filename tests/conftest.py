@@ -13,7 +13,7 @@ import pytest
 
 from convdense._util.arguments import complain
 from convdense.claims import claims
-from convdense.display.text_tables import aligned
+from convdense.display.tables import aligned
 from tests.benchmark import BROWSER
 from tests.pages import Explored
 

@@ -9,7 +9,7 @@ from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, 
 from convdense.display.labels import letter, numbered
 from convdense.display.palette import contrast
 from convdense.explorer import explore
-from convdense.structure.letter_cells import cells, mark
+from convdense.structure.letter_grid import cells, mark
 
 COEFFICIENTS = TieMap.from_index([[0, 0, 1], [1, -1, 0]], [[1, -1, 0.5], [-0.5, 1, 0]])
 COPIED = Conv((1, 2, 4), 1, kernel=3, padding=2, padding_mode="replicate")  # nine weights in a cell

@@ -28,6 +28,7 @@ from convdense import (
 from convdense.claims import student_question
 from convdense.claims.claims import CLAIMS, Evidence, Verdict, judge_claims
 from convdense.cli import _main
+from convdense.cli import claims as cli_claims
 from convdense.cli._main import main
 from convdense.cli.demo import claims_table
 from convdense.cli.layer_options import LAYER_DEFAULTS
@@ -219,7 +220,7 @@ def test_every_layer_option_is_known_to_the_check_of_options_not_read():
 
 def test_a_claim_that_fails_without_a_bound_is_still_json(run, monkeypatch):
     failed = Verdict(CLAIMS[0], (Evidence("layer", True, 0.0, inf, 0.0),))
-    monkeypatch.setattr(_main, "judge_claims", lambda bar: [failed])
+    monkeypatch.setattr(cli_claims, "judge_claims", lambda bar: [failed])
     status, out, _ = run("certify --claims --json")
     assert status == 1
     constants = []
@@ -258,7 +259,7 @@ def test_a_certificate_of_somebodys_wrong_code_does_not_hold_when_run_again_with
 
 def test_the_claims_are_printed_as_a_table(run, monkeypatch):
     some = [claim for claim in CLAIMS if claim.id in ("toeplitz", "circulant", "question")]
-    monkeypatch.setattr("convdense.cli._main.CLAIMS", some)
+    monkeypatch.setattr("convdense.cli.claims.CLAIMS", some)
     status, out, err = run("certify --claims")
     assert (status, err) == (0, "")
     assert out == claims_table(list(judge_claims(some))) + "\n"
@@ -284,7 +285,7 @@ def test_the_claims_are_printed_as_json(run, monkeypatch):
 @pytest.mark.parametrize("as_json", ["", "--json"])
 def test_a_claim_that_fails_gives_status_1(run, monkeypatch, as_json):
     monkeypatch.setattr(
-        "convdense.cli._main.CLAIMS", [claim for claim in CLAIMS if claim.id in ("question", "circulant")]
+        "convdense.cli.claims.CLAIMS", [claim for claim in CLAIMS if claim.id in ("question", "circulant")]
     )
     right = student_question.backpropagated
     monkeypatch.setattr(student_question, "backpropagated", lambda case: tuple(2 * g for g in right(case)))

@@ -115,7 +115,7 @@ DEFECTS = [
     Defect("transposed taps reversed", axis.Axis.T.fget, "self.taps, self.n_cols", "self.taps[::-1], self.n_cols", "self.taps[:], self.n_cols", UP, certified),
     Defect("columns in the wrong order", kronecker.expand, "kron([a.cols for", "kron([a.cols[::-1] for", "kron([a.cols[:] for", SKEW, certified),
     Defect("a slab lost", kronecker.slabs, "range(0, sizes[cut], step)", "range(step, sizes[cut], step)", "range(0, sizes[cut] + 0, step)", cd.Conv((3, 32, 32), 40, 5), certified),
-    Defect("weights at the wrong entries", csr_assembly.plain, "weights[kronecker.index]", "weights[kronecker.index[::-1]]", "weights.take(kronecker.index)", SKEW, certified),
+    Defect("weights at the wrong entries", csr_assembly.plain, "weights[entries.index]", "weights[entries.index[::-1]]", "weights.take(entries.index)", SKEW, certified),
     Defect("begin and end crop swapped", tie.dispatch(cd.ConvTranspose), "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", UP, certified),
     Defect("begin and end padding swapped", cd.structure._tie._windows, "(begin, _) in sizes", "(_, begin) in sizes", "(begin, _end) in sizes", SKEW, certified),
     Defect("copies of another weight", weight_order.WeightOrder.tap_of, "== k)[0]", "!= k)[0]", "== k)[-1]", LOCAL, edges_agree),
@@ -132,7 +132,7 @@ DEFECTS = [
     Defect("all edges: rows and columns exchanged", kronecker.add_all_edges, "slab.row * dense.shape[1] + slab.col", "(slab.col * dense.shape[0] + slab.row)", "slab.col + dense.shape[1] * slab.row", SKEW, certified),
     Defect("mean for sum over copies", tie_map.TieMap.add_edges, "return total.reshape", "return (total / self.counts().weights.ravel()).reshape", "return (+total).reshape", SKEW, certified),
     Defect("bias gradient averaged", dense.TiedDense.backward, "np.ones((len(x), 1), dy.dtype)", "np.ones((len(x), 1), dy.dtype) / len(x)", "np.full((len(x), 1), 1, dy.dtype)", SKEW, certified),
-    Defect("steps with = for +=", dense.TiedDense.gradient_steps, "np.add.at(tied, kronecker.index, each)", "tied[kronecker.index] = each", "np.add.at(tied, kronecker.index, +each)", SKEW, steps_add_up),
+    Defect("steps with = for +=", dense.TiedDense.gradient_steps, "np.add.at(tied, entries.index, each)", "tied[entries.index] = each", "np.add.at(tied, entries.index, +each)", SKEW, steps_add_up),
     # Direct, fast
     Defect("taps one cell late", direct_conv._taps, _SLICE, "slice(t * d + 1, t * d + 1 + (n - 1) * s + 1, s)", "slice(d * t, 1 + t * d + (n - 1) * s, s)", cd.Conv((1, 9, 6), 1, 2, stride=3), certified),
     Defect("stamp overwrites", direct_conv._stamp, "target += (kernel", "target[...] = (kernel", "target[...] = target + (kernel", SKEW, certified),

@@ -16,8 +16,7 @@ from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
 from convdense.diagnosis.mistakes.geometry import numbers
 from convdense.diagnosis.mistakes.layout import layouts, moved
 from convdense.diagnosis.mistakes.observations import Seen, multiple
-from convdense.diagnosis.mistakes.windows import window_mistakes
-from convdense.diagnosis.mistakes.winograd import TRANSFORMS, winograd_mistakes
+from convdense.diagnosis.mistakes.windows import TRANSFORMS, window_mistakes, winograd_mistakes
 from convdense.diagnosis.search import explain
 from convdense.direct import pool_loops
 from tests import zoo_members as zoo

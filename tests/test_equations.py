@@ -19,9 +19,8 @@ from convdense import (
     tie,
 )
 from convdense.display.labels import distinct, letter, numbered, term, total
-from convdense.display.text_tables import aligned, markdown
-from convdense.structure._equations import EQUATIONS_LIMIT
-from convdense.structure.equation_formats import TERMS_A_LINE
+from convdense.display.tables import aligned, markdown
+from convdense.structure._equations import EQUATIONS_LIMIT, TERMS_A_LINE
 
 FIRST = Conv((1, 3, 3), out_channels=1, kernel=2)
 LAYERS = [

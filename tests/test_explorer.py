@@ -19,7 +19,7 @@ from convdense import Conv, ConvTranspose, LocallyConnected, MaxPool, TiedDense,
 from convdense.cli._main import main
 from convdense.direct.conv_loops import forward
 from convdense.explorer import ENTRIES_LIMIT, Page, explore
-from convdense.structure.letter_cells import cells, mark
+from convdense.structure.letter_grid import cells, mark
 
 SMALL = Conv((1, 5, 5), 1, kernel=3)
 UNEQUAL = Conv((2, 4, 6), 2, kernel=(2, 3), padding=1, dilation=2)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 import convdense as cd
 from convdense.structure import csr_assembly, linear_operator
 from convdense.structure.axis import Axis, window
-from convdense.structure.merged_taps import merge
-from convdense.structure.row_runs import runs
+from convdense.structure.row_runs import merge, runs
 from tests.strategies import integers_for, layers
 
 SETTINGS = settings(max_examples=120, deadline=None, derandomize=True)

@@ -22,9 +22,9 @@ from convdense import (
     network,
 )
 from convdense.cli._main import main
-from convdense.layers import dense
+from convdense.layers import base, dense
 from convdense.layers.activations import Abs
-from convdense.layers.dense_steps import Absolute
+from convdense.layers.dense_form import Absolute
 from convdense.rounding.magnitudes import bit_budget
 
 # The bit budget sees every sum
@@ -143,7 +143,7 @@ def test_a_wrong_gradient_of_an_inner_layer_is_named(quantity, monkeypatch):
     def wrong(self, x, dy):
         result = list(right(self, x, dy))
         result[place] = result[place] * (1 + 1e-9)
-        return dense.Gradients(*result)
+        return base.Gradients(*result)
 
     monkeypatch.setattr(dense.TiedDense, "backward", wrong)
     report = cd.check(net, x, dy=dy)

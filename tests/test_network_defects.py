@@ -12,8 +12,8 @@ from convdense.direct import conv as direct_conv
 from convdense.direct import pool as direct_pool
 from convdense.geometry import ChannelScale
 from convdense.layers import activations, dense, direct_layers, flatten, max_pool_tournament, pooling
-from convdense.layers.dense import Gradients
-from convdense.layers.dense_steps import Absolute, Divide
+from convdense.layers.base import Gradients
+from convdense.layers.dense_form import Absolute, Divide
 from convdense.networks import network as network_module
 from convdense.networks import residual
 from convdense.rounding import network_bounds

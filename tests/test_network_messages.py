@@ -35,8 +35,8 @@ from convdense import (
 from convdense._util.files import read_arrays
 from convdense.geometry import AvgPool, ChannelScale, Linear
 from convdense.layers.activations import Abs
-from convdense.layers.dense_steps import dense_steps
-from convdense.layers.direct_layers import direct_twin
+from convdense.layers.dense_form import dense_steps
+from convdense.layers.direct_form import direct_twin
 from convdense.rounding.magnitudes import sizes
 from convdense.rounding.network_bounds import ahead, back
 from convdense.training.loop import train
@@ -1302,8 +1302,8 @@ MODULES = {  # each with the functions that have no word here: they are the comm
     "networks.network": (),
     "networks.builder": (),
     "networks.residual": (),
-    "layers.dense_steps": (),
-    "layers.direct_layers": (),
+    "layers.dense_form": (),
+    "layers.direct_form": (),
     "layers.activations": (),
     "layers.flatten": (),
     "layers._batch_norm": (),

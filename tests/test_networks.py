@@ -34,8 +34,8 @@ from convdense.direct import pool as direct_pool
 from convdense.direct import pool_loops
 from convdense.geometry import ChannelScale, layer_from_dict
 from convdense.layers.activations import Abs
-from convdense.layers.dense_steps import Absolute, Affine, Divide, dense_steps
-from convdense.layers.direct_layers import direct_twin
+from convdense.layers.dense_form import Absolute, Affine, Divide, dense_steps
+from convdense.layers.direct_form import direct_twin
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
 from convdense.rounding.magnitudes import bit_budget, sizes
 from convdense.rounding.sum_bounds import gamma

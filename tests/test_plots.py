@@ -14,7 +14,7 @@ from convdense.display.labels import letter, numbered
 from convdense.display.palette import COLOURS, MASKED, contrast, luminance, mixed
 from convdense.plots import gradient, gradient_steps, mask, matrix, tied
 from convdense.plots.cell_grid import CELLS_LIMIT
-from convdense.structure.letter_cells import cells
+from convdense.structure.letter_grid import cells
 
 FIRST = Conv((1, 3, 3), 1, kernel=2)
 REFLECTED = Conv((1, 2), 1, kernel=3, padding=1, padding_mode="reflect")  # the padded input: i2 i1 i2 i1

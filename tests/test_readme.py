@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convdense.claims.claims import judge_claims
 from convdense.cli._main import main
-from convdense.display.text_tables import markdown
+from convdense.display.tables import markdown
 
 README = Path(__file__).parent.parent / "README.md"
 PROGRAM = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)

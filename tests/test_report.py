@@ -20,7 +20,8 @@ from convdense import (
     convolve_backward,
 )
 from convdense.verdicts import Finding
-from convdense.verdicts.findings import array_from_dict, array_to_dict, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import array_from_dict, array_to_dict
 
 INF, NAN = float("inf"), float("nan")
 CONV = Conv((2, 4), 3, kernel=2, padding=((1, 0),))

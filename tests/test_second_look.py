@@ -15,14 +15,14 @@ from convdense.certificates import (
     certify_layer,
     effective_roundoff,
     implementation_review,
-    small_copy,
 )
 from convdense.certificates.integer_ranges import exact_ranges, narrow_ranges
-from convdense.certificates.pool_probes import Met, planted, table
+from convdense.certificates.pool_probes import Met, planted
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
 from convdense.direct import conv as direct_conv
 from convdense.direct import pool as direct_pool
 from convdense.rounding import normwise_bounds
+from convdense.rounding.pool_bounds import table
 from convdense.verdicts.findings import (
     BILINEAR,
     CHANGED,
@@ -136,12 +136,12 @@ def test_a_fast_transform_is_right_normwise_and_not_wrong():
     explain = Explainer(layer, "float64")
     operands = (x, w, b, np.zeros((1, 2, 38, 38)))
     right, got = cd.convolve(layer, x, w, b), fourier(x, w, b)
-    finding = explain(operands)(cd.verdicts.findings.compare("y", got, right), got, right)
+    finding = explain(operands)(cd.verdicts.comparison.compare("y", got, right), got, right)
     assert finding.verdict == NORMWISE
     assert (finding.holds, finding.refuted) == (False, False)
     assert explain.allowed["y"] > 0
     got[0, 1, 3, 5] += 1e-11  # forty times the normwise bound
-    assert explain(operands)(cd.verdicts.findings.compare("y", got, right), got, right).verdict == WRONG
+    assert explain(operands)(cd.verdicts.comparison.compare("y", got, right), got, right).verdict == WRONG
     certificate = cd.certify(layer, (fourier, backward), method="random", seed=0)
     assert not certificate.refuted
     assert certificate["y"].verdict in (WITHIN, NORMWISE)
@@ -474,7 +474,7 @@ def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
 
     layer = cd.Conv((16, 40, 40), 16, kernel=3, padding=1)
     certificate = cd.certify(layer, AnyShape(layer), seed=0).require()
-    assert certificate.tried_on == small_copy.shrunken(layer) != layer
+    assert certificate.tried_on == implementation_review.shrunken(layer) != layer
     assert "on a small copy, Conv((2, 6, 6), out_channels=2, kernel=3, padding=1)" in str(certificate)
     assert Certificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
     fixed = cd.certify(layer, Mine(layer), seed=0).require()
@@ -493,7 +493,7 @@ def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
     ids=repr,
 )
 def test_a_copy_keeps_what_matters(layer):
-    copy = small_copy.shrunken(layer)
+    copy = implementation_review.shrunken(layer)
     assert copy != layer
     assert cd.tie(copy).n_entries < 5_000
     names = ("kernel", "stride", "dilation", "groups", "padding", "flip")

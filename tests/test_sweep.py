@@ -16,6 +16,7 @@ import convdense
 from convdense import Conv, ConvTranspose, LocallyConnected
 from convdense.claims.claims import CLAIMS
 from convdense.cli import _main
+from convdense.cli import claims as cli_claims
 from convdense.direct import conv as direct_conv
 from convdense.geometry.padding import MODES
 from convdense.layers import dense
@@ -213,18 +214,23 @@ def stamped_elsewhere(layer, small, w, _right=direct_conv._stamp):
 
 
 DEFECTS = {  # name -> what is replaced, by what, the quantity that is wrong, and what all that fail have in common
-    "a wrong offset": ("ties.window", window_if(lambda o: o["begin"] == 1, begin=lambda n: n - 1), "y", "padding="),
+    "a wrong offset": (
+        "structure._tie.window",
+        window_if(lambda o: o["begin"] == 1, begin=lambda n: n - 1),
+        "y",
+        "padding=",
+    ),
     "wrong only for stride 3": (
-        "ties.window",
+        "structure._tie.window",
         window_if(lambda o: o["stride"] == 3, stride=lambda _: 2),
         "y",
         "stride=3",
     ),
-    "a tap lost in one mode": ("ties.window", tap_lost, "y", "'reflect'"),
-    "a rim lost in one mode": ("direct_conv._unpad", rim_dropped, "dx", "'symmetric'"),
-    "dw doubled where dilated": ("checks.basis_pairs.weight_gradient", doubled_where_dilated, "dw", "dilation=2"),
-    "clipped below": ("dense.TiedDense.forward", clipped, "y", "Conv"),
-    "transposed, stride 3": ("direct_conv._stamp", stamped_elsewhere, "y", "ConvTranspose"),
+    "a tap lost in one mode": ("structure._tie.window", tap_lost, "y", "'reflect'"),
+    "a rim lost in one mode": ("direct.conv._unpad", rim_dropped, "dx", "'symmetric'"),
+    "dw doubled where dilated": ("sweeps.basis_pairs.weight_gradient", doubled_where_dilated, "dw", "dilation=2"),
+    "clipped below": ("layers.dense.TiedDense.forward", clipped, "y", "Conv"),
+    "transposed, stride 3": ("direct.conv._stamp", stamped_elsewhere, "y", "ConvTranspose"),
 }
 
 
@@ -326,7 +332,7 @@ def test_ctrl_c_ends_every_process_at_once():
 
 @pytest.fixture
 def swept(monkeypatch):
-    monkeypatch.setattr(_main, "CLAIMS", [claim for claim in CLAIMS if claim.id == "toeplitz"])
+    monkeypatch.setattr(cli_claims, "CLAIMS", [claim for claim in CLAIMS if claim.id == "toeplitz"])
     monkeypatch.setattr(_sweep, "sweep", lambda _right=_sweep.sweep: _right(every=40_000, workers=1))
     monkeypatch.setattr(_sweep, "FAMILIES", (FEW,))
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, too
 
 import convdense as cd
-from convdense.display.text_tables import aligned
+from convdense.display.tables import aligned
 from convdense.geometry import Pool
 from tests.zoo_members import RIGHT, WRONG, Member, answers, differing
 

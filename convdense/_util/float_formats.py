@@ -65,3 +65,8 @@ def rounded_to(values: Array, name: str) -> Array:
     bits = values.astype(np.float32).view(np.uint32)
     tie_to_even = (bits >> np.uint32(16)) & np.uint32(1)  # bfloat16 is the upper half of a float32
     return ((bits + np.uint32(0x7FFF) + tie_to_even) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def widened(*arrays: Any) -> Any:
+    """Return arrays in float64, in which float16 and bfloat16 are exact, or as they are."""
+    return tuple(a if a is None or a.dtype.name in EXACT else a.astype(np.float64) for a in arrays)

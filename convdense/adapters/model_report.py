@@ -6,8 +6,7 @@ from math import ceil, log2
 from typing import Any, Self
 
 from convdense.certificates import Certificate, NetworkCertificate
-from convdense.display.tables import preformatted
-from convdense.display.text_tables import aligned
+from convdense.display.tables import aligned, preformatted
 from convdense.verdicts.findings import QUANTITIES
 
 _READERS: dict[str, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}

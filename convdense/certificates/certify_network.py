@@ -12,15 +12,16 @@ from convdense._util.float_formats import EXACT, FORMATS
 from convdense.certificates.certify_pool import judge_pool
 from convdense.certificates.effective_roundoff import Examined, Precision, lines
 from convdense.certificates.integer_ranges import PRECISION, limited
-from convdense.certificates.pool_calls import DIRECT_POOL
 from convdense.geometry import Pool
 from convdense.implementations.evaluators import DENSE_NETWORK, DIRECT_TWIN, needs_implementation, pool_functions
-from convdense.layers.dense_steps import Absolute, Step, back_through
+from convdense.implementations.pool_calls import DIRECT_POOL
+from convdense.layers.dense_form import Absolute, Step, back_through
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
 from convdense.rounding.magnitudes import bit_budget, whole
-from convdense.verdicts.findings import EQUAL, Finding, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import EQUAL, Finding
 
 LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
 DRAWS = 3  # of each

@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array, complain
-from convdense._util.float_formats import FORMATS, rounded_to
-from convdense.certificates.call_contract import behaviour, repeatable
+from convdense._util.float_formats import FORMATS, rounded_to, widened
 from convdense.certificates.effective_roundoff import Precision
-from convdense.certificates.pool_calls import compare_pools, pool_bound, pool_roads, widened
-from convdense.certificates.pool_probes import Met, planted, table
+from convdense.certificates.pool_probes import Met, planted
 from convdense.geometry import LpPool, MaxPool, MinPool, Pool
+from convdense.implementations.call_contract import behaviour, repeatable
 from convdense.implementations.evaluators import Operands, Results, Road
+from convdense.implementations.pool_calls import compare_pools, pool_roads
+from convdense.rounding.pool_bounds import pool_bound, table
 from convdense.rounding.sum_bounds import gamma
-from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding
 
 LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
 DRAWS = 3  # of each

@@ -12,7 +12,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS, rounded_to
-from convdense.certificates.call_contract import LAYOUTS
+from convdense.implementations.call_contract import LAYOUTS
 from convdense.implementations.evaluators import Operands
 from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
 from convdense.rounding.sum_bounds import gamma

@@ -8,15 +8,17 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT, FORMATS
-from convdense.certificates.call_contract import behaviour, bilinear, repeatable
+from convdense.certificates.bilinearity import bilinear
 from convdense.certificates.effective_roundoff import Precision, misbehaves, precision, reals
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, narrow_ranges
 from convdense.certificates.integer_trials import draw_operands, random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
-from convdense.certificates.small_copy import shrunken
+from convdense.geometry import Conv, ConvTranspose
+from convdense.implementations.call_contract import behaviour, repeatable
 from convdense.implementations.evaluators import Operands, Road, direct_road
 from convdense.structure._tie import tie
-from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
 
 NARROW_TRIALS = 32  # on integers of few bits each is worth little; more would cost more than they tell
 
@@ -130,3 +132,26 @@ def _judge(explainer: Explainer) -> Any:
         return judge
 
     return on
+
+
+LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
+
+
+def shrunken(layer: Any) -> Any:
+    """Return a layer of the same numbers with fewer channels and cells, or the layer itself if it is not large.
+
+    Examples
+    --------
+    >>> shrunken(Conv((64, 56, 56), out_channels=256, kernel=3, stride=2, padding=1, groups=2))
+    Conv((4, 8, 8), out_channels=4, kernel=3, stride=2, padding=1, groups=2)
+    """
+    if not isinstance(layer, (Conv, ConvTranspose)) or tie(layer).n_entries < LARGE:
+        return layer
+    g = layer.groups
+    channels = min(layer.in_channels, 2 * g)
+    cells = []
+    numbers = zip(layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True)
+    for n, k, s, d, padding in numbers:
+        least = (k - 1) * d + 1 + 2 * s + max(padding)  # three windows, and padding that copies cells has enough
+        cells.append(min(n, least + (n - least) % s))  # the same cells left over
+    return replace(layer, in_shape=(channels, *cells), out_channels=min(layer.out_channels, 2 * g))

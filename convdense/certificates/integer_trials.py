@@ -10,7 +10,8 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT, FORMATS
 from convdense.certificates.integer_ranges import Ranges
-from convdense.implementations.evaluators import Explain, Operands, Road, compare_roads
+from convdense.implementations.compare_calls import Explain, compare_roads
+from convdense.implementations.evaluators import Operands, Road
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import QUANTITIES, RAISED, Finding
 

@@ -1,56 +1,16 @@
 """The windows of a pool as a table of cells: how long its sums are, and inputs in which chosen cells win or tie."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import combinations
-from math import lcm
-from typing import NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.direct.pool_loops import divisor, windows
-from convdense.geometry import AvgPool, MaxPool, MinPool, Pool
+from convdense.geometry import MaxPool, MinPool, Pool
+from convdense.rounding.pool_bounds import Windows, table
 
 PLANTED = 64  # inputs at most in which cells are made to win or to tie
 TRIED = 64  # windows that an input plants its cells in, at most
-
-
-class Windows(NamedTuple):
-    """The cells of every window, (windows, cells) flattened, -1 where one has fewer.
-
-    `unit` is what inputs must be multiples of for averages to be whole, `longest` the number of cells in a window or of
-    windows that meet in one cell.
-    """
-
-    cells: Array
-    unit: int
-    longest: int
-
-    def bits(self, m: int) -> int:
-        """Return the bits of the longest sum of integers up to m, times the unit."""
-        return (self.longest * m * self.unit).bit_length()
-
-
-@lru_cache(maxsize=8)
-def table(pool: Pool) -> Windows:
-    """Return the windows of a pool.
-
-    Examples
-    --------
-    >>> from convdense import MaxPool
-    >>> table(MaxPool((1, 5), kernel=3, stride=2, padding=1))
-    Windows(cells=array([[ 0,  1, -1],
-           [ 1,  2,  3],
-           [ 3,  4, -1]]), unit=1, longest=3)
-    """
-    found = list(windows(pool))
-    width = max(len(cells) for _, cells, _ in found)
-    flat = np.full((len(found), width), -1)
-    for row, (_, cells, _) in zip(flat, found, strict=True):
-        row[: len(cells)] = np.ravel_multi_index(tuple(np.transpose(cells)), pool.in_spatial)
-    counts = {divisor(pool, len(cells), padded) for _, cells, padded in found} if isinstance(pool, AvgPool) else {1}
-    return Windows(flat, lcm(*counts), max(width, int(np.bincount(flat[flat >= 0]).max())))
 
 
 def planted(pool: Pool, inputs: Iterator[Array], rng: np.random.Generator) -> Iterator[Array]:

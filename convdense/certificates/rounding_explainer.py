@@ -9,10 +9,12 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.certificates.integer_ranges import Ranges
-from convdense.implementations.evaluators import Explain, Operands, size_road
+from convdense.implementations.compare_calls import Explain
+from convdense.implementations.evaluators import Operands, size_road
 from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
 from convdense.rounding.sum_bounds import rounding_bounds
-from convdense.verdicts.findings import NORMWISE, QUANTITIES, UNDECIDED, WITHIN, Finding, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import NORMWISE, QUANTITIES, UNDECIDED, WITHIN, Finding
 
 
 @dataclass(frozen=True)

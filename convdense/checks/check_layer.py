@@ -6,25 +6,27 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, complain, finite, numeric
-from convdense.certificates.pool_calls import DIRECT_POOL, POWERS, compare_pools, pool_bound
 from convdense.checks.check_network import judge_network
 from convdense.geometry import Geometry, Pool, backward_operands, forward_operands, paired_samples, samples
+from convdense.implementations.compare_calls import compare_roads
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
     DIRECT_TWIN,
     Operands,
     Road,
-    compare_roads,
     needs_implementation,
     pool_functions,
     two_roads,
 )
-from convdense.layers.constant import floating
+from convdense.implementations.pool_calls import DIRECT_POOL, POWERS, compare_pools
+from convdense.layers.base import floating
 from convdense.networks.network import Network
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
+from convdense.rounding.pool_bounds import pool_bound
 from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.structure._tie import tie
-from convdense.verdicts.findings import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict
 
 
 @dataclass(frozen=True)

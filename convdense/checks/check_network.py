@@ -8,13 +8,14 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense.geometry import Pool, paired_operands
-from convdense.layers.constant import floating
-from convdense.layers.direct_layers import direct_twin
+from convdense.layers.base import floating, pulled
+from convdense.layers.direct_form import direct_twin
 from convdense.networks.builder import network
-from convdense.networks.network import Network, pulled
+from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
 from convdense.rounding.network_bounds import Slope, Value, ahead, back, backward_errors, forward_errors
-from convdense.verdicts.findings import EQUAL, UNDECIDED, Finding, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import EQUAL, UNDECIDED, Finding
 
 KINK = "entries hang on a kink whose side rounding may change"
 LOOSE = "entries have a bound as large as the values"

@@ -10,8 +10,10 @@ from typing import Any
 from convdense._util.arguments import complain
 from convdense._util.float_formats import FORMATS
 from convdense.certificates import Certificate, NetworkCertificate, certify
+from convdense.cli.claims import run_claims
+from convdense.cli.exit_status import FAILED, HELD
 from convdense.cli.import_object import implementation, somebodys_code
-from convdense.cli.layer_options import add_layer, add_pool, pool_or_layer
+from convdense.cli.layer_options import LAYER_DEFAULTS, add_layer, add_pool, pool_or_layer
 from convdense.implementations.evaluators import DENSE, DENSE_NETWORK
 
 Verdict = Certificate | NetworkCertificate
@@ -37,9 +39,34 @@ def add_certify(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--error", type=float, metavar="P", help="error probability, at most; default: 2**-64")
     how.add_argument("--method", choices=("auto", "random", "exhaustive"), help="default: auto")
     how.add_argument("--seed", type=int, metavar="N", help="default: fresh entropy, recorded")
+    parser.set_defaults(run=run_certify)
 
 
-def certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[Verdict, str]:
+def run_certify(arguments: argparse.Namespace) -> int:
+    """Print the certificate that is asked for, or the table of claims, and the mistakes of an implementation."""
+    chosen = [name for name in ("claims", "rerun", "input") if getattr(arguments, name)]
+    if len(chosen) > 1:
+        raise ValueError(complain("certify", " and ".join(f"--{name}" for name in chosen), "one of them"))
+    if arguments.all and not arguments.claims:
+        raise ValueError(complain("certify", "--all", "--claims beside --all"))
+    options = {n: getattr(arguments, n) for n in ("dtype", "batch", "error", "method", "seed") if n in arguments}
+    unread = [*options, *(n for n, default in LAYER_DEFAULTS.items() if getattr(arguments, n) != default)]
+    if arguments.claims:
+        unread += [name for name in ("implementation", "layout") if getattr(arguments, name)]
+    if unread and (arguments.claims or arguments.rerun):
+        other = unread[0].replace("_", "-")
+        raise ValueError(complain("certify", f"--{chosen[0]} and --{other}", f"--input beside --{other}"))
+    if arguments.claims:
+        return run_claims(arguments.json, arguments.all)
+    certificate, mistakes = _certified(arguments, options)
+    if arguments.json:
+        print(json.dumps(certificate.to_dict() | ({"diagnosis": mistakes.splitlines()} if mistakes else {})))
+    else:
+        print(f"{certificate}\n\n{mistakes}" if mistakes else certificate)
+    return HELD if certificate else FAILED
+
+
+def _certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[Verdict, str]:
     """Return the certificate that is asked for, and for an implementation that it refuses the diagnosis."""
     reference, layout = arguments.implementation, arguments.layout
     if layout is not None and reference is None:

@@ -1,5 +1,6 @@
 """The demo: the student's question settled, a photograph through a dense layer, and pictures of a small one."""
 
+import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
@@ -14,7 +15,8 @@ from convdense.checks import check
 from convdense.claims import student_question
 from convdense.claims.claims import CLAIMS, Claim, Verdict, judge_claims, of_quantities
 from convdense.claims.evidence import Evidence, agree, on_floats
-from convdense.display.text_tables import aligned
+from convdense.cli.exit_status import FAILED, HELD
+from convdense.display.tables import aligned
 from convdense.geometry import AvgPool, Conv, MaxPool
 from convdense.layers.activations import ReLU
 from convdense.layers.dense import Dense, TiedDense
@@ -31,6 +33,18 @@ FILTERS = (  # blur, vertical edges, horizontal edges (Sobel)
     ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)),
     ((-1, -2, -1), (0, 0, 0), (1, 2, 1)),
 )
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `demo`."""
+    folder = Path("convdense-demo")
+    parser.add_argument("-o", "--output", type=Path, default=folder, help=f"folder for pictures; default: {folder}")
+    parser.set_defaults(run=run_demo)
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """Run the demo."""
+    return HELD if demo(arguments.output) else FAILED
 
 
 def demo(folder: Path, say: Callable[[str], None] = print) -> bool:

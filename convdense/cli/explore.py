@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from convdense._util.files import read_array
+from convdense.cli.exit_status import HELD
 from convdense.cli.layer_options import add_layer, convolution
 from convdense.layers.dense import TiedDense
 
@@ -17,9 +18,10 @@ def add_explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dy", type=Path, metavar="DY.npy", help="its upstream gradient; default: small integers")
     parser.add_argument("--title", metavar="TEXT", help="heading of the page; default: the layer")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.set_defaults(run=run_explore)
 
 
-def write_page(arguments: argparse.Namespace) -> None:
+def run_explore(arguments: argparse.Namespace) -> int:
     """Write the page, open it if asked, and say where it lies."""
     from convdense.explorer import explore  # noqa: PLC0415  (only here)
 
@@ -31,3 +33,4 @@ def write_page(arguments: argparse.Namespace) -> None:
     page = explore(layer if w is None else TiedDense(layer, w), x, dy, title=arguments.title)
     saved = (page.open if arguments.open else page.save)(arguments.output)
     print(f"{saved}: {len(page.html.encode()):,} bytes; open it in a browser")
+    return HELD

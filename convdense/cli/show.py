@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from convdense._util.arguments import complain
+from convdense.cli.exit_status import HELD
 from convdense.cli.layer_options import add_layer, convolution
 from convdense.display.palette import channels, ink
 from convdense.structure._tie import tie
@@ -21,6 +22,13 @@ def add_show(parser: argparse.ArgumentParser) -> None:
     add_layer(parser)
     when = "default: auto, in a terminal unless NO_COLOR is set"
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help=when)
+    parser.set_defaults(run=run_show)
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Print the layer, and its matrix in letters."""
+    print(in_letters(arguments))
+    return HELD
 
 
 def in_letters(arguments: argparse.Namespace) -> str:

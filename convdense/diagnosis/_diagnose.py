@@ -8,13 +8,12 @@ import numpy as np
 from convdense._util.arguments import complain, integer
 from convdense.certificates.integer_ranges import exact_ranges
 from convdense.diagnosis.first_difference import behind
-from convdense.diagnosis.localise import local
+from convdense.diagnosis.localise import local, parts
 from convdense.diagnosis.mistakes.candidate import Call
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
 from convdense.diagnosis.mistakes.observations import Seen, same
 from convdense.diagnosis.mistakes.pools import pool_mistakes
 from convdense.diagnosis.mistakes.sums import plain_slips
-from convdense.diagnosis.partial_errors import parts
 from convdense.diagnosis.report import Diagnosis, Explanation
 from convdense.diagnosis.search import explain, led
 from convdense.direct import pool_loops
@@ -32,7 +31,8 @@ from convdense.geometry import (
 from convdense.implementations.evaluators import caught, direct_road, implementation_road, pool_functions
 from convdense.networks.builder import network
 from convdense.rounding.magnitudes import whole
-from convdense.verdicts.findings import EQUAL, QUANTITIES, RAISED, Finding, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import EQUAL, QUANTITIES, RAISED, Finding
 
 BATCH, DRAWS = 3, 3
 LARGEST = 50  # integers drawn; smaller where sums would not be exact

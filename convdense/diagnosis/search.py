@@ -5,16 +5,14 @@ from functools import partial
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.first_difference import first_moved
-from convdense.diagnosis.localise import local
-from convdense.diagnosis.mistakes.bias import Slip, bias_gradient
-from convdense.diagnosis.mistakes.candidate import Call, Mistake
+from convdense.diagnosis.localise import later_samples, local, parts
+from convdense.diagnosis.mistakes.candidate import Call, Mistake, Slip, bias_gradient
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import fitted
 from convdense.diagnosis.mistakes.missing_outputs import left_out
 from convdense.diagnosis.mistakes.observations import Seen
 from convdense.diagnosis.mistakes.one_kernel import one_kernel
 from convdense.diagnosis.mistakes.sums import Overwritten, lone_slips, slips
-from convdense.diagnosis.partial_errors import later_samples, parts
 from convdense.diagnosis.two_mistakes import two_mistakes
 from convdense.geometry import Geometry
 from convdense.structure._tie import tie

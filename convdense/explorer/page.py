@@ -21,7 +21,7 @@ from convdense.explorer.svg import READABLE, drawings, rules
 from convdense.layers.dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
-from convdense.structure.letter_cells import cells
+from convdense.structure.letter_grid import cells
 from convdense.structure.tie_map import TieMap
 
 ENTRIES_LIMIT = 20_000  # what a browser answers within a blink

@@ -6,7 +6,7 @@ from math import prod
 from convdense.display.labels import blocks, letter, numbered
 from convdense.display.palette import COLOURS, colour, ink
 from convdense.display.plane_layout import sheet
-from convdense.structure.letter_cells import Held, fill, mark
+from convdense.structure.letter_grid import Held, fill, mark
 from convdense.structure.tie_map import TieMap
 
 UNIT = 20  # SVG units per cell: text of a tenth of a unit is not drawn everywhere

@@ -250,3 +250,11 @@ def _flag(value: Any, name: str) -> bool:
     if not isinstance(value, bool):
         raise TypeError(complain(name, repr(value), "True or False"))
     return value
+
+
+def same_windows(kind: type[Pool], pool: Pool) -> Pool:
+    """Return the pool of another kind with the windows of this one."""
+    if pool.kernel is None:
+        return kind(pool.in_shape, output=pool.output)
+    names = ("kernel", "stride", "padding", "dilation", "ceil_mode")
+    return kind(pool.in_shape, **{name: getattr(pool, name) for name in names})

@@ -1,17 +1,15 @@
 """Roads: ways to compute y, dx, dw and db of a layer; what is judged is one road against another."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers.dense import TiedDense
 from convdense.structure._tie import tie
-from convdense.verdicts.findings import CHANGED, QUANTITIES, WRONG, Finding, Raised, compare
+from convdense.verdicts.comparison import Raised
 
 Operands = tuple[Array, Array, Array | None, Array]
 Results = tuple[Any, ...]
@@ -114,42 +112,3 @@ def needs_implementation(road: str, implementation: Any) -> None:
     if road not in (DENSE, DENSE_NETWORK) and implementation is None:
         do = "call rerun(implementation)"
         raise TypeError(complain("implementation", "None", f"{road}, which this is a verdict on", do))
-
-
-READS = {"y": "xwb", "dx": "wd", "dw": "xd", "db": "d"}  # d for dy
-
-
-Explain = Callable[[Finding, Any, Array], Finding]  # a difference, both values -> what becomes of it
-
-
-def compare_roads(
-    mine: tuple[Road, Operands],
-    by: tuple[Road, Operands],
-    judged: Sequence[str],
-    bounds: dict[str, Array],
-    *,
-    explain: Explain | None = None,
-    dtype: Any = None,
-) -> dict[str, Finding]:
-    """Run both roads, each on its operands, and compare what is judged; one that writes to its operands is wrong.
-
-    Only a db may be None: then it is not judged. `explain` may find rounding behind a difference; a `dtype` is the
-    narrowest that results may have.
-    """
-    road, operands = mine
-    expected = dict(zip(QUANTITIES, by[0].run(*by[1]), strict=True))
-    x, w, b, dy = operands
-    given = x.copy(), w.copy(), None if b is None else b.copy(), dy.copy()
-    got = dict(zip(QUANTITIES, road.run(*given), strict=True))
-    kept = [a is None or np.array_equal(a, np.asarray(g)) for a, g in zip(operands, given, strict=True)]
-    findings = {}
-    for name in judged:
-        if name == "db" and got[name] is None:
-            continue
-        finding = compare(name, got[name], expected[name], bounds.get(name), dtype=dtype)
-        if finding.verdict == WRONG and explain is not None:
-            finding = explain(finding, got[name], expected[name])
-        if not all(same for same, operand in zip(kept, "xwbd", strict=True) if operand in READS[name]):
-            finding = replace(finding, verdict=CHANGED, note="an operand was written to in place")
-        findings[name] = finding
-    return findings

@@ -1,14 +1,18 @@
 """Kinks, forward and backward: the absolute value of some coordinates, and what is made of it elementwise."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from convdense._util.arguments import Array, batched, complain, integer, number, numeric, shape_or_none
+from convdense._util.arguments import Array, batched, complain, integer, known_shape, number, numeric, shape_or_none
 from convdense.display.tables import facts
 from convdense.geometry import paired_samples, samples
-from convdense.layers.constant import floating
+from convdense.layers.base import floating
+from convdense.layers.dense_form import Absolute, Affine, Step, dense_steps, sums
+from convdense.layers.direct_form import DirectReLU, direct_twin
 
 
 @dataclass(frozen=True)
@@ -189,3 +193,29 @@ class ReLU(LeakyReLU):
     def __repr__(self) -> str:
         """Return the call that makes this layer."""
         return f"ReLU({'' if self.in_shape is None else self.in_shape})"
+
+
+@dense_steps.register
+def _(layer: Abs, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (it has no matrix)
+    return [Absolute(layer.mask, layer.slope_at_zero)]
+
+
+@dense_steps.register
+def _(layer: LeakyReLU, dtype: Any = "float64") -> list[Step]:
+    n = prod(known_shape(layer))
+    straight, bent = (share * sp.eye_array(n, dtype=dtype, format="csr") for share in layer.shares)
+    return [
+        Affine(sp.csr_array(sp.vstack([straight, bent], format="csr"))),
+        Absolute(np.arange(2 * n) >= n, slope_at_zero=-1),
+        Affine(sums(n, dtype)),
+    ]
+
+
+@direct_twin.register
+def _(layer: LeakyReLU) -> DirectReLU:
+    return DirectReLU(layer.slope, known_shape(layer))
+
+
+@direct_twin.register
+def _(layer: Abs) -> Abs:
+    return layer  # its own definition

@@ -8,32 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array
-from convdense.display.tables import facts
+from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.structure.tie_map import TieMap
-
-
-class OfPool:
-    """What every pool as dense layers has: the pool, its shapes, and a repr that names it."""
-
-    pool: Any
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return tuple(self.pool.in_shape)
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample."""
-        return tuple(self.pool.out_shape)
-
-    def __repr__(self) -> str:
-        """Return the pool it is."""
-        return f"{type(self).__name__}({self.pool!r})"
-
-    def _repr_html_(self) -> str:
-        """Return its shapes for a notebook."""
-        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +58,6 @@ def _times(matrix: sp.csr_array, rows: Array) -> Array:
     return np.ascontiguousarray((matrix @ rows.reshape(len(rows), matrix.shape[1]).T).T)
 
 
-def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:
-    """Return (batch, features) as (batch, *shape), or as one sample if it came as one."""
-    y = rows.reshape(len(rows), *shape)
-    return y if had_batch else y[0]
-
-
-def floating(x: Array) -> Array:
-    """Return integers as float64, floats as they are."""
-    return x.astype(np.float64) if x.dtype.kind in "iu" else x
+@dense_steps.register
+def _(layer: Fixed, dtype: Any = "float64") -> list[Step]:
+    return [Affine(layer.matrix(dtype))]

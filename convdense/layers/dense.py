@@ -9,20 +9,15 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, numeric, shaped
 from convdense.display.tables import facts
-from convdense.geometry import backward_operands, forward_operands
+from convdense.geometry import ChannelScale, ConvTranspose, Linear, Windowed, backward_operands, forward_operands
+from convdense.layers.base import Gradients
+from convdense.layers.dense_form import Affine, Step, dense_steps
+from convdense.layers.direct_form import DirectConv, DirectDense, DirectScale, direct_twin
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import scaled
 from convdense.structure.tie_map import TieMap
 
 GRADIENT_STEPS_LIMIT = 10_000_000  # entries of the dense gradient: 80 MB of float64
-
-
-class Gradients(NamedTuple):
-    """Gradients with respect to input, weights and bias, weights and bias summed over the batch."""
-
-    dx: Array
-    dw: Array
-    db: Array | None
 
 
 class GradientSteps(NamedTuple):
@@ -272,3 +267,32 @@ def _frozen(array: Array) -> Array:
     copy = np.array(array)
     copy.setflags(write=False)
     return copy
+
+
+@dense_steps.register
+def _(layer: TiedDense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
+    bias = None if layer.b is None else layer.ties.bias.matrix(layer.b).toarray()[:, 0]
+    return [Affine(layer.matrix, bias, ties=layer.ties)]
+
+
+@dense_steps.register
+def _(layer: Dense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
+    ties = tie(Linear(layer.w.shape[1], layer.w.shape[0]))
+    return [Affine(ties.matrix(layer.w), layer.b, ties=ties)]
+
+
+@direct_twin.register
+def _(layer: TiedDense) -> Any:
+    if isinstance(layer.layer, Linear):
+        return DirectDense(layer.layer, layer.w, layer.b)
+    if isinstance(layer.layer, ChannelScale):
+        return DirectScale(layer.layer, layer.w, layer.b)
+    if isinstance(layer.layer, (Windowed, ConvTranspose)):
+        return DirectConv(layer.layer, layer.w, layer.b)
+    needs = "a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
+    raise TypeError(complain("layer", repr(layer), needs))
+
+
+@direct_twin.register
+def _(layer: Dense) -> DirectDense:
+    return DirectDense(layer, layer.w, layer.b)

@@ -9,6 +9,8 @@ import numpy as np
 from convdense._util.arguments import Array, batched, known_shape, shape_or_none
 from convdense.display.tables import facts
 from convdense.geometry import paired_operands
+from convdense.layers.dense_form import Step, dense_steps
+from convdense.layers.direct_form import direct_twin
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,3 +59,14 @@ class Flatten:
     def _repr_html_(self) -> str:
         """Return its shapes for a notebook."""
         return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
+
+
+@dense_steps.register
+def _(layer: Flatten, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (flattened samples are as they are)
+    known_shape(layer)
+    return []
+
+
+@direct_twin.register
+def _(layer: Flatten) -> Flatten:
+    return layer  # its own definition

@@ -9,7 +9,10 @@ import numpy as np
 from convdense._util.arguments import Array, complain, finite
 from convdense.geometry import MaxPool, MinPool, Pool, paired_samples, samples
 from convdense.layers.activations import Abs
-from convdense.layers.constant import Fixed, OfPool, as_samples, floating
+from convdense.layers.base import OfPool, as_samples, floating
+from convdense.layers.constant import Fixed
+from convdense.layers.dense_form import Step, dense_steps
+from convdense.layers.direct_form import DirectPool, direct_twin
 from convdense.structure._tie import pool_axes
 from convdense.structure.axis import Axis, diagonal
 from convdense.structure.tie_map import TieMap
@@ -147,3 +150,16 @@ def _comparable(x: Array, name: str) -> Array:
         needs = "at most 2**52, to be halved exactly"
         raise ValueError(complain(name, f"integers above {LARGEST_INTEGER:,}", needs, "scale them down"))
     return floating(finite(x, name, "in (x + y + |x - y|) / 2 infinity meets itself"))
+
+
+@dense_steps.register
+def _(layer: Tournament, dtype: Any = "float64") -> list[Step]:
+    return [step for part in layer.layers for step in dense_steps(part, dtype)]
+
+
+@direct_twin.register
+def _(layer: Tournament) -> DirectPool:
+    if layer.ties != "first":
+        needs = 'ties="first": the direct pool hands everything to the first of several largest'
+        raise TypeError(complain("layer", repr(layer), needs))
+    return DirectPool(layer.pool)

@@ -9,7 +9,9 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain
 from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool, paired_samples, samples
-from convdense.layers.constant import Fixed, OfPool, as_samples, floating
+from convdense.layers.base import OfPool, as_samples, floating
+from convdense.layers.constant import Fixed
+from convdense.layers.dense_form import Absolute, Affine, Divide, Step, dense_steps
 from convdense.layers.max_pool_tournament import Tournament, tournament
 from convdense.structure._tie import padded_counts, pool_axes, sums
 from convdense.structure.kronecker import outer
@@ -137,3 +139,17 @@ def _divisors(pool: AvgPool) -> Array:
 def _divided(y: Array, divisors: Array) -> Array:
     """Return y / divisors in the dtype of y, or float64 for integers."""
     return np.asarray(y / divisors.astype(y.dtype if y.dtype.kind == "f" else np.float64))
+
+
+@dense_steps.register
+def _(layer: SumDivide, dtype: Any = "float64") -> list[Step]:
+    total = Affine(layer.total.matrix(dtype))
+    return [total] if layer.divisors is None else [total, Divide(layer.divisors)]
+
+
+@dense_steps.register
+def _(layer: PowerAverage, dtype: Any = "float64") -> list[Step]:
+    if layer.pool.p != 1:
+        needs = "p=1: other powers are neither matrices nor |x|"
+        raise TypeError(complain("layer", repr(layer), needs, "use an AvgPool or a MaxPool"))
+    return [Absolute(np.ones(prod(layer.in_shape), bool), slope_at_zero=0), *dense_steps(layer.total, dtype)]

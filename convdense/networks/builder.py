@@ -9,10 +9,11 @@ import numpy as np
 from convdense._util.arguments import Array, choice, complain, integer
 from convdense.geometry import ChannelScale, Geometry, Linear, Pool
 from convdense.layers.activations import LeakyReLU, ReLU
+from convdense.layers.base import is_ready
 from convdense.layers.dense import Dense, TiedDense
 from convdense.layers.flatten import Flatten
 from convdense.layers.pooling import dense_pool
-from convdense.networks.network import Network, is_ready
+from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap

@@ -11,12 +11,11 @@ import numpy as np
 
 from convdense._util.arguments import Array, batched, complain, numeric
 from convdense._util.files import as_path, read_arrays, save_arrays
-from convdense.display.tables import table
-from convdense.display.text_tables import aligned
+from convdense.display.tables import aligned, table
 from convdense.geometry import paired_operands
-from convdense.layers.constant import floating
-from convdense.layers.dense_steps import Affine, Step, dense_steps, named
-from convdense.layers.direct_layers import direct_twin
+from convdense.layers.base import floating, is_ready, pulled
+from convdense.layers.dense_form import Affine, Step, dense_steps, named
+from convdense.layers.direct_form import direct_twin
 
 HEADER = ("", "layer", "output", "dense layers", "free weights", "edges", "held at zero")
 
@@ -226,19 +225,6 @@ def _with(layer: Any, parameters: dict[str, Any]) -> Any:
     return layer.with_weights(**parameters)
 
 
-def pulled(layer: Any, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
-    """Return dx and the gradients by name, in whichever form the layer gives them."""
-    result = layer.backward(x, dy)
-    dx, *rest = result if isinstance(result, tuple) else (result,)
-    if np.shape(dx) != x.shape or not (len(rest) in (0, 2) or (len(rest) == 1 and isinstance(rest[0], Mapping))):
-        got = f"{len(rest) + 1} results, the first of shape {np.shape(dx)}, from backward"
-        needs = f"dx of shape {x.shape}, or (dx, dw, db), or (dx, gradients by name)"
-        raise ValueError(complain(f"layer {layer!r}", got, needs))
-    if len(rest) == 1:  # a network's
-        return dx, rest[0]
-    return dx, {name: g for name, g in zip(("w", "b"), rest, strict=False) if g is not None}
-
-
 def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
     """Refuse parameters whose names or shapes are not those of a network."""
     missing, unknown = sorted(set(own) - set(new)), sorted(set(new) - set(own))
@@ -249,13 +235,6 @@ def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
         shape = numeric(new[name], name).shape
         if shape != array.shape:
             raise ValueError(complain(name, f"shape {shape}", f"{array.shape}, as here"))
-
-
-def is_ready(layer: Any) -> bool:
-    """Tell whether a layer runs: it has forward and backward, and knows its shapes."""
-    runs = all(callable(getattr(layer, name, None)) for name in ("forward", "backward"))
-    shapes = (getattr(layer, name, None) for name in ("in_shape", "out_shape"))
-    return runs and not isinstance(layer, type) and all(isinstance(shape, tuple) for shape in shapes)
 
 
 def _summary(layer: Any, dtype: Any) -> list[str]:

@@ -10,8 +10,8 @@ import numpy as np
 from convdense._util.arguments import Array, batched, complain
 from convdense.display.tables import facts
 from convdense.geometry import paired_operands
-from convdense.layers.dense_steps import Affine, Step, beside, dense_steps, sums, twice
-from convdense.layers.direct_layers import direct_twin
+from convdense.layers.dense_form import Affine, Step, beside, dense_steps, sums, twice
+from convdense.layers.direct_form import direct_twin
 from convdense.networks.network import Network
 
 

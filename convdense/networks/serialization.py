@@ -12,7 +12,7 @@ import numpy as np
 from convdense._util.arguments import complain
 from convdense.geometry import layer_from_dict
 from convdense.layers.activations import Abs, LeakyReLU, ReLU
-from convdense.layers.constant import OfPool
+from convdense.layers.base import OfPool
 from convdense.layers.dense import Dense, TiedDense
 from convdense.layers.flatten import Flatten
 from convdense.layers.pooling import dense_pool

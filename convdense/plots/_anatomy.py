@@ -22,15 +22,17 @@ from convdense.plots.cell_grid import (
     grid,
     number,
     of_matrix,
+    outline,
     paint,
+    pale,
     real,
     require_few,
     require_few_weights,
+    surround,
 )
-from convdense.plots.cell_marks import outline, pale, surround
 from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, LETTER, LINE, WIDEST, Panel, arrange
 from convdense.structure._tie import tie
-from convdense.structure.letter_cells import Held, cells, fill, mark
+from convdense.structure.letter_grid import Held, cells, fill, mark
 from convdense.structure.tie_map import TieMap
 
 TERMS = 24  # of an equation that is written in full

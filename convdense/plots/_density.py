@@ -21,7 +21,7 @@ from convdense.plots.panel_layout import at_pixels
 from convdense.structure._tie import tie
 from convdense.structure.axis import Axis
 from convdense.structure.kronecker import Entries, expand, ordered
-from convdense.structure.letter_cells import cells, mark
+from convdense.structure.letter_grid import cells, mark
 from convdense.structure.tie_map import TieMap
 from convdense.structure.weight_order import WeightOrder
 

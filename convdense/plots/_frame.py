@@ -15,11 +15,10 @@ from convdense.display.example_sample import sample_of
 from convdense.display.labels import letter
 from convdense.display.palette import MASKED, colour
 from convdense.display.plane_layout import sheet
-from convdense.plots.cell_grid import bare, by_weight, grid, number, paint
-from convdense.plots.cell_marks import surround
+from convdense.plots.cell_grid import bare, by_weight, grid, number, paint, surround
 from convdense.plots.panel_layout import at_pixels
 from convdense.structure._tie import tie
-from convdense.structure.letter_cells import cells, fill, mark
+from convdense.structure.letter_grid import cells, fill, mark
 from convdense.structure.tie_map import TieMap
 
 DPI, WIDTH, MARGIN, GAP, TITLE = 100, 840, 30, 50, 40  # pixels: across, at the sides, between sheets, above them

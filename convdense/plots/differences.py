@@ -19,18 +19,20 @@ from convdense.plots.cell_grid import (
     cell_size,
     diverging,
     grid,
+    hatch,
     number,
     of_matrix,
     paint,
     real,
     require_few,
+    ruled,
+    surround,
 )
-from convdense.plots.cell_marks import hatch, ruled, surround
 from convdense.plots.panel_layout import Panel, arrange, wrapped
 from convdense.recovery.matrix_difference import Difference, Place
 from convdense.recovery.recovered_layer import Recovered
 from convdense.structure._tie import tie
-from convdense.structure.letter_cells import cells, mark
+from convdense.structure.letter_grid import cells, mark
 from convdense.structure.tie_map import TieMap
 
 Cell = tuple[int, int]

@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 
 from convdense._util.arguments import Array, complain
 from convdense.display.palette import MASKED
-from convdense.layers.dense_steps import Absolute, Affine, Divide
-from convdense.plots.cell_grid import bare, blank, cell_size, diverging, number, paint, real, text_size
-from convdense.plots.cell_marks import ruled
+from convdense.layers.dense_form import Absolute, Affine, Divide
+from convdense.plots.cell_grid import bare, blank, cell_size, diverging, number, paint, real, ruled, text_size
 from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
-from convdense.structure.letter_cells import Held, cells, fill, mark
+from convdense.structure.letter_grid import Held, cells, fill, mark
 
 CHAIN_LIMIT = 40_000  # cells of all matrices together
 SMALLEST_TEXT = 4.5  # points

@@ -23,7 +23,7 @@ from convdense.plots.cell_grid import (
     wide,
 )
 from convdense.structure._tie import tie
-from convdense.structure.letter_cells import cells, mark
+from convdense.structure.letter_grid import cells, mark
 
 WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where nobody says how large it is
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from convdense._util.arguments import complain
 from convdense.display.example_sample import one_sample
-from convdense.layers.dense_steps import Affine
+from convdense.layers.dense_form import Affine
 from convdense.networks.network import Network
 from convdense.plots.layer_chain import Link, chain, pointwise
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from convdense.display.example_sample import one_sample
 from convdense.geometry import MaxPool
-from convdense.layers.dense_steps import Absolute, Affine, dense_steps
+from convdense.layers.dense_form import Absolute, Affine, dense_steps
 from convdense.layers.max_pool_tournament import Tournament
 from convdense.layers.pooling import PowerAverage, SumDivide, dense_pool
 from convdense.plots.cell_grid import number

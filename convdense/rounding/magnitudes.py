@@ -10,13 +10,14 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain, known_shape
 from convdense.geometry import LpPool, MaxPool, MinPool, Pool, SumPool
+from convdense.geometry.pool import same_windows
 from convdense.layers.activations import Abs, LeakyReLU
-from convdense.layers.constant import OfPool
+from convdense.layers.base import OfPool, pulled
 from convdense.layers.dense import Dense, TiedDense
-from convdense.layers.direct_layers import DirectPool, direct_twin
+from convdense.layers.direct_form import DirectPool, direct_twin
 from convdense.layers.flatten import Flatten
 from convdense.layers.pooling import SumDivide
-from convdense.networks.network import Network, pulled
+from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
 
 
@@ -63,14 +64,6 @@ class Largest:
     def backward(self, x: Array, dy: Array) -> Array:
         """Return the sums of dy over the windows each cell is in."""
         return DirectPool(same_windows(SumPool, self.pool)).backward(x, dy)
-
-
-def same_windows(kind: type[Pool], pool: Pool) -> Pool:
-    """Return the pool of another kind with the windows of this one."""
-    if pool.kernel is None:
-        return kind(pool.in_shape, output=pool.output)
-    names = ("kernel", "stride", "padding", "dilation", "ceil_mode")
-    return kind(pool.in_shape, **{name: getattr(pool, name) for name in names})
 
 
 @singledispatch

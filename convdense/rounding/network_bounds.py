@@ -13,16 +13,17 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense.geometry import MaxPool, SumPool
+from convdense.geometry.pool import same_windows
 from convdense.layers.activations import Abs, LeakyReLU
-from convdense.layers.constant import OfPool
+from convdense.layers.base import OfPool
 from convdense.layers.dense import Dense, TiedDense
-from convdense.layers.direct_layers import DirectPool, direct_twin
+from convdense.layers.direct_form import DirectPool, direct_twin
 from convdense.layers.flatten import Flatten
 from convdense.layers.max_pool_tournament import Tournament
 from convdense.layers.pooling import PowerAverage
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
-from convdense.rounding.magnitudes import same_windows, size, sizes
+from convdense.rounding.magnitudes import size, sizes
 from convdense.rounding.sum_bounds import gamma
 from convdense.structure._tie import sums
 from convdense.structure.kronecker import Counts

@@ -14,8 +14,7 @@ import scipy.sparse as sp
 from convdense._util.arguments import Array, complain, integer, physical_memory
 from convdense.structure.axis import Axis
 from convdense.structure.kronecker import expand, kron, outer, scaled
-from convdense.structure.merged_taps import merge
-from convdense.structure.row_runs import Run, runs
+from convdense.structure.row_runs import Run, merge, runs
 
 PLAIN_BELOW = 4_000  # entries: below this, listing them is faster than looking for runs
 PLAIN_MEMORY = 9  # times the bytes of the result: what listing, sorting and summing its entries takes, measured

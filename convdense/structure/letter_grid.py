@@ -4,9 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from convdense.display.labels import numbered
+from convdense.display.labels import letter, numbered, term, total
+from convdense.display.palette import colour, mixed
 from convdense.display.tables import Cell, facts, table
-from convdense.structure.letter_cells import Held, cells, fill, mark
+from convdense.structure.kronecker import Entries
+
+Held = list[tuple[int, Any]]  # the (weight, coefficient) of every entry of one cell
+
 
 WIDTH, HEIGHT = 120, 40  # characters and lines that a terminal shows whole
 MASKED = "."
@@ -116,3 +120,42 @@ def _joined(parts: Iterable[str], ends: Sequence[int], gap: int, fill: str = " "
 def _style(above: int, before: int) -> str:
     top, left = (f"border-{side}:{BORDERS[end]}" if end else "" for side, end in (("top", above), ("left", before)))
     return ";".join(filter(None, (NARROW, top, left)))
+
+
+def cells(entries: Entries) -> dict[tuple[int, int], Held]:
+    """Return what every cell that holds anything holds, cells and weights in the order of the entries.
+
+    Examples
+    --------
+    >>> from convdense import Conv, tie
+    >>> cells(tie(Conv((1, 2), 1, kernel=3, padding=1, padding_mode="reflect")).entries())  # the input: i2 i1 i2 i1
+    {(0, 0): [(1, 1)], (0, 1): [(0, 1), (2, 1)], (1, 0): [(0, 1), (2, 1)], (1, 1): [(1, 1)]}
+    """
+    held: dict[tuple[int, int], Held] = {}
+    numbers = [1] * len(entries.row) if entries.coefficient is None else entries.coefficient.tolist()
+    parts = zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), numbers, strict=True)
+    for row, col, k, number in parts:
+        held.setdefault((row, col), []).append((k, number))
+    return held
+
+
+def mark(held: Held) -> str:
+    """Return what a cell holds, in letters.
+
+    Examples
+    --------
+    >>> mark([(0, 1)]), mark([(0, 1), (2, 1)]), mark([(1, -1)]), mark([(1, 0.5)])
+    ('a', 'a+c', '-b', '1/2 b')
+    """
+    return total([term(number, letter(k)) for k, number in held]).replace(" + ", "+").replace("- ", "-")
+
+
+def fill(held: Held) -> str:
+    """Return the colour of a cell: its weight's, the mean where it holds several, grey where it holds none.
+
+    Examples
+    --------
+    >>> fill([(0, 1)]), fill([])
+    ('#CC6677', '#DDDDDD')
+    """
+    return mixed([colour(k) for k, _ in held]) if held else MASKED

@@ -14,8 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from convdense._util.arguments import integer
-from convdense.display.tables import preformatted
-from convdense.display.text_tables import aligned
+from convdense.display.tables import aligned, preformatted
 from convdense.implementations.evaluators import DENSE, DIRECT
 from convdense.sweeps.basis_pairs import basis_pairs, judge_pairs
 from convdense.sweeps.scope import FAMILIES, count, geometries

@@ -15,7 +15,8 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.direct.conv import convolve, convolve_backward, weight_gradient
 from convdense.layers.dense import TiedDense
-from convdense.verdicts.findings import EQUAL, RAISED, Finding, compare
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import EQUAL, RAISED, Finding
 
 BATCH = 2  # of the integers drawn beside the basis vectors
 

@@ -1,25 +1,14 @@
 """The bias got wrong: not added, added along another axis or to some cells; its gradient summed over too little."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake
+from convdense.diagnosis.mistakes.candidate import Call, Mistake, Slip, bias_gradient, each_bias_gradient
 from convdense.geometry import ConvTranspose, Geometry
-
-Slip = tuple[str, Callable[[Array, Mistake, Call], Array]]  # a sentence, and what it makes of the value of a call
-
-
-def bias_gradient(layer: Geometry, dy: Array) -> Array:
-    """Return the bias gradient: dy summed over the batch and the positions that share a bias."""
-    return np.asarray(_each(layer, dy).sum(axis=0))
-
-
-def _each(layer: Geometry, dy: Array) -> Array:
-    return np.asarray(dy.sum(axis=tuple(range(1 + len(layer.bias_shape), dy.ndim))))
 
 
 def slips_of_the_bias(layer: Geometry) -> Iterator[Slip]:
@@ -67,11 +56,11 @@ def _inside(inner: Any, value: Array, mistake: Mistake, call: Call) -> Array:
 def slips_of_db(layer: Geometry) -> Iterator[Slip]:
     """Yield sums of dy that were forgotten, or taken over too little or too much."""
     yield "it is not summed over the positions", lambda _, __, c: c.dy.sum(axis=0)
-    yield "it is not summed over the batch", lambda _, __, c: _each(layer, c.dy)
+    yield "it is not summed over the batch", lambda _, __, c: each_bias_gradient(layer, c.dy)
     yield "it is not summed at all", lambda _, __, c: c.dy
     yield "it is that of one position", lambda _, __, c: c.dy.reshape(*c.dy.shape[:2], -1)[..., 0].sum(axis=0)
-    yield "it is that of the first sample", lambda _, __, c: _each(layer, c.dy)[0]
-    yield "it is that of the last sample", lambda _, __, c: _each(layer, c.dy)[-1]
+    yield "it is that of the first sample", lambda _, __, c: each_bias_gradient(layer, c.dy)[0]
+    yield "it is that of the last sample", lambda _, __, c: each_bias_gradient(layer, c.dy)[-1]
     yield "it is summed over the channels too", lambda v, _, c: np.full(v.shape, c.dy.sum())
     yield "it is one number, summed over the channels too", lambda _, __, c: np.asarray(c.dy.sum())
     if (inner := _inner(layer)) is not None:

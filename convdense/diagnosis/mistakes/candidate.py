@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
+from convdense.geometry import Geometry
 from convdense.structure.kronecker import Entries, scaled
 from convdense.structure.tie_map import TieMap
 
@@ -82,3 +83,16 @@ def all_entries(ties: TieMap) -> Entries:
 def _of_samples(flat: Array, meant: tuple[int, ...], own: tuple[int, ...]) -> Array:
     """Return (batch, cells) in the shape that is meant, or, where a mistake has more or fewer cells, in its own."""
     return flat.reshape(len(flat), *(meant if prod(meant) == flat.shape[1] else own))
+
+
+Slip = tuple[str, Callable[[Array, Mistake, Call], Array]]  # a sentence, and what it makes of the value of a call
+
+
+def bias_gradient(layer: Geometry, dy: Array) -> Array:
+    """Return the bias gradient: dy summed over the batch and the positions that share a bias."""
+    return np.asarray(each_bias_gradient(layer, dy).sum(axis=0))
+
+
+def each_bias_gradient(layer: Geometry, dy: Array) -> Array:
+    """Return the bias gradient of every sample, (batch, *bias_shape)."""
+    return np.asarray(dy.sum(axis=tuple(range(1 + len(layer.bias_shape), dy.ndim))))

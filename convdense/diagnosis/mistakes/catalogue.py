@@ -8,8 +8,7 @@ import numpy as np
 from convdense.diagnosis.mistakes.candidate import Call, Mistake
 from convdense.diagnosis.mistakes.geometry import changes, exists, numbers, tie_map, windows
 from convdense.diagnosis.mistakes.weights import weight_mistakes
-from convdense.diagnosis.mistakes.windows import window_mistakes
-from convdense.diagnosis.mistakes.winograd import winograd_mistakes
+from convdense.diagnosis.mistakes.windows import window_mistakes, winograd_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.structure._tie import tie
 from convdense.structure.axis import Axis, channels

@@ -12,7 +12,7 @@ from convdense.diagnosis.mistakes.pool_windows import Choose, choices
 from convdense.direct import pool_loops
 from convdense.direct.pool_loops import windows
 from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
-from convdense.rounding.magnitudes import same_windows
+from convdense.geometry.pool import same_windows
 
 
 def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:

@@ -8,10 +8,9 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.bias import Slip, bias_gradient, slips_of_db, slips_of_the_bias
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, all_entries
-from convdense.diagnosis.mistakes.crops import sizes_of_dx, sizes_of_y
-from convdense.diagnosis.mistakes.layout import layouts, moved
+from convdense.diagnosis.mistakes.bias import slips_of_db, slips_of_the_bias
+from convdense.diagnosis.mistakes.candidate import Call, Mistake, Slip, all_entries, bias_gradient
+from convdense.diagnosis.mistakes.layout import layouts, moved, sizes_of_dx, sizes_of_y
 from convdense.geometry import Conv, Geometry
 from convdense.structure.kronecker import Entries, scaled
 from convdense.structure.tie_map import TieMap

@@ -1,21 +1,12 @@
 """A layer taken apart: matrices, absolute values and divisions on flattened samples, and nothing else."""
 
 from functools import singledispatch
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, complain, known_shape
-from convdense.geometry import Linear
-from convdense.layers.activations import Abs, LeakyReLU
-from convdense.layers.constant import Fixed
-from convdense.layers.dense import Dense, TiedDense
-from convdense.layers.flatten import Flatten
-from convdense.layers.max_pool_tournament import Tournament
-from convdense.layers.pooling import PowerAverage, SumDivide
-from convdense.structure._tie import tie
+from convdense._util.arguments import Array, complain
 from convdense.structure.tie_map import TieMap
 
 
@@ -114,64 +105,6 @@ def dense_steps(layer: Any, dtype: Any = "float64") -> list[Step]:  # noqa: ARG0
     """
     needs = "a layer made of matrices and |x|"
     raise TypeError(complain("layer", repr(layer), needs, "register your own with @dense_steps.register"))
-
-
-@dense_steps.register
-def _(layer: TiedDense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
-    bias = None if layer.b is None else layer.ties.bias.matrix(layer.b).toarray()[:, 0]
-    return [Affine(layer.matrix, bias, ties=layer.ties)]
-
-
-@dense_steps.register
-def _(layer: Dense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
-    ties = tie(Linear(layer.w.shape[1], layer.w.shape[0]))
-    return [Affine(ties.matrix(layer.w), layer.b, ties=ties)]
-
-
-@dense_steps.register
-def _(layer: Abs, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (it has no matrix)
-    return [Absolute(layer.mask, layer.slope_at_zero)]
-
-
-@dense_steps.register
-def _(layer: LeakyReLU, dtype: Any = "float64") -> list[Step]:
-    n = prod(known_shape(layer))
-    straight, bent = (share * sp.eye_array(n, dtype=dtype, format="csr") for share in layer.shares)
-    return [
-        Affine(sp.csr_array(sp.vstack([straight, bent], format="csr"))),
-        Absolute(np.arange(2 * n) >= n, slope_at_zero=-1),
-        Affine(sums(n, dtype)),
-    ]
-
-
-@dense_steps.register
-def _(layer: Flatten, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (flattened samples are as they are)
-    known_shape(layer)
-    return []
-
-
-@dense_steps.register
-def _(layer: SumDivide, dtype: Any = "float64") -> list[Step]:
-    total = Affine(layer.total.matrix(dtype))
-    return [total] if layer.divisors is None else [total, Divide(layer.divisors)]
-
-
-@dense_steps.register
-def _(layer: Tournament, dtype: Any = "float64") -> list[Step]:
-    return [step for part in layer.layers for step in dense_steps(part, dtype)]
-
-
-@dense_steps.register
-def _(layer: Fixed, dtype: Any = "float64") -> list[Step]:
-    return [Affine(layer.matrix(dtype))]
-
-
-@dense_steps.register
-def _(layer: PowerAverage, dtype: Any = "float64") -> list[Step]:
-    if layer.pool.p != 1:
-        needs = "p=1: other powers are neither matrices nor |x|"
-        raise TypeError(complain("layer", repr(layer), needs, "use an AvgPool or a MaxPool"))
-    return [Absolute(np.ones(prod(layer.in_shape), bool), slope_at_zero=0), *dense_steps(layer.total, dtype)]
 
 
 def named(steps: list[Step], place: str) -> list[Step]:

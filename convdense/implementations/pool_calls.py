@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import EXACT
-from convdense.certificates.pool_probes import table
+from convdense._util.float_formats import widened
 from convdense.direct import pool as direct_pool
-from convdense.geometry import LpPool, MaxPool, MinPool, Pool
-from convdense.implementations.evaluators import Operands, Results, Road, caught, pool_functions
-from convdense.rounding.sum_bounds import gamma, unit_roundoff
+from convdense.geometry import Pool
+from convdense.implementations.evaluators import Results, Road, caught, pool_functions
 from convdense.verdicts.findings import CHANGED, RAISED, Finding
 
 DIRECT_POOL = "direct pooling"
@@ -47,26 +45,3 @@ def compare_pools(pool: Pool, implementation: Any, x: Array, dy: Array, judge: J
             finding = Finding(name, CHANGED, note="an operand was written to in place")
         findings.append(finding)
     return findings
-
-
-def pool_bound(pool: Pool, operands: Operands, name: str, dtype: Any) -> Array:
-    """Return what rounding explains of y or dx, entry by entry, against the direct pool in float64.
-
-    ``gamma_n`` times the sum of sizes, n its terms and two for a division; 0 for what max and min pick; infinite for
-    powers and roots, which no two libraries round alike.
-    """
-    x, _, _, dy = operands
-    x, dy = widened(x, dy)
-    if isinstance(pool, LpPool):  # nothing is promised of a power
-        return np.full((len(x), *(pool.out_shape if name == "y" else pool.in_shape)), np.inf)
-    factor = gamma(table(pool).longest + 2, unit_roundoff(dtype))
-    picks = isinstance(pool, (MaxPool, MinPool))
-    if name == "y":
-        size = direct_pool.forward(pool, np.abs(x))
-        return np.asarray(0 * size if picks else factor * size)
-    return np.asarray(factor * direct_pool.backward(pool, x if picks else np.abs(x), np.abs(dy)))
-
-
-def widened(*arrays: Any) -> Any:
-    """Return arrays in float64, in which float16 and bfloat16 are exact, or as they are."""
-    return tuple(a if a is None or a.dtype.name in EXACT else a.astype(np.float64) for a in arrays)

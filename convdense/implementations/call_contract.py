@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import EXACT, FORMATS
-from convdense.certificates.integer_ranges import Ranges
-from convdense.certificates.integer_trials import draw_operands
-from convdense.implementations.evaluators import READS, Operands, Results, Road
-from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import BILINEAR, CHANGED, EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding, Raised
+from convdense._util.float_formats import EXACT
+from convdense.implementations.evaluators import Operands, Results, Road
+from convdense.verdicts.comparison import Raised
+from convdense.verdicts.findings import CHANGED, EQUAL, QUANTITIES, REPEATABLE, Finding
 
 LAYOUTS = "read-only", "non-contiguous", "negative strides"
 Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is right
@@ -30,17 +28,17 @@ def behaviour(
     right = by.run(*_wide(one, dtype))
 
     def tried(name: str, operands: Operands, expected: Results) -> Finding:
-        before = _each(np.array, operands)
+        before = on_each(np.array, operands)
         finding = _first(name, _run(mine, operands), expected, judge(before))
         unchanged = (np.array_equal(a, np.asarray(now)) for a, now in zip(before, operands, strict=True))
         if not finding.refuted and not all(unchanged):
             return Finding(name, CHANGED, note="an operand was written to in place")
         return finding
 
-    found, kept = [tried("batch 1", _each(np.array, one), right)], _run(mine, _each(np.array, one))
+    found, kept = [tried("batch 1", on_each(np.array, one), right)], _run(mine, on_each(np.array, one))
     changes: tuple[Callable[[Array], Array], ...] = (_locked, np.asfortranarray, _negative)
     if not found[0].refuted:  # else they would fail for the same reason
-        found += [tried(name, _each(change, one), right) for name, change in zip(LAYOUTS, changes, strict=True)]
+        found += [tried(name, on_each(change, one), right) for name, change in zip(LAYOUTS, changes, strict=True)]
     found += _of_zeros(mine, one, right, judge)
     if not any(finding.refuted for finding in found):  # other calls have been made since
         found.append(_first("results kept", kept, right, judge(one)))
@@ -50,43 +48,12 @@ def behaviour(
 
 def repeatable(mine: Road, operands: Operands) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    first = [np.array(r) if isinstance(r, np.ndarray) else r for r in mine.run(*_each(np.array, operands))]
-    second = mine.run(*_each(np.array, operands))  # which may write to the arrays that came first
+    first = [np.array(r) if isinstance(r, np.ndarray) else r for r in mine.run(*on_each(np.array, operands))]
+    second = mine.run(*on_each(np.array, operands))  # which may write to the arrays that came first
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
             return tuple(first), Finding("repeatable", REPEATABLE, note=f"{name} is another when the call is repeated")
     return tuple(first), Finding("repeatable", EQUAL)
-
-
-def bilinear(ties: TieMap, mine: Road, finding: Finding, dtype: str, *, ranges: Ranges, seed: int) -> Finding:
-    """Return the finding on a wrong quantity, or that it is not even linear in one of its operands.
-
-    f(p) + f(q) - f(0) is held against f(p + q), and f(-p) + f(p) against 2 f(0), for integers p and q.
-    """
-    if finding.verdict != WRONG or (finding.at is None):
-        return finding
-    rng = np.random.default_rng((seed, 4))
-    half = Ranges(*(max(1, m // 2) for m in ranges))
-    base, other = (draw_operands(rng, ties, 1, half, dtype) for _ in range(2))
-    which = QUANTITIES.index(finding.name)
-    for i, (letter, name) in enumerate(zip("xwbd", ("x", "w", "b", "dy"), strict=True)):
-        if letter not in READS[finding.name]:
-            continue
-
-        def f(operand: Array, i: int = i) -> Any:
-            result = mine.run(*_each(np.array, (*base[:i], operand, *base[i + 1 :])))[which]
-            return np.asarray(result, np.float64)
-
-        zero, p, q = f(0 * base[i]), f(base[i]), f(other[i])
-        pairs = ((f(base[i] + other[i]) + zero, p + q, "f(p + q)"), (f(-base[i]) + p, 2 * zero, "f(-p)"))
-        if not all(np.isfinite(a).all() for pair in pairs for a in pair[:2]):
-            return finding
-        for left, there, what in pairs:
-            size = max(float(np.abs(a).max(initial=0)) for a in (zero, p, q))
-            slack = 64 * ties.n_entries * FORMATS[dtype].unit_roundoff * size  # far above what rounding can do
-            if not (np.abs(left - there) <= slack).all():
-                return replace(finding, verdict=BILINEAR, note=f"not linear in {name}: {what} is not what f(p) says")
-    return finding
 
 
 def _of_zeros(mine: Road, one: Operands, right: Results, judge: Callable[[Operands], Judge]) -> Iterator[Finding]:
@@ -121,10 +88,11 @@ def _run(mine: Road, operands: Operands) -> Results:
 
 
 def _wide(operands: Operands, dtype: str) -> Any:
-    return operands if dtype in EXACT else _each(lambda a: a.astype(np.float64), operands)
+    return operands if dtype in EXACT else on_each(lambda a: a.astype(np.float64), operands)
 
 
-def _each(change: Callable[[Array], Array], operands: Any) -> Any:
+def on_each(change: Callable[[Array], Array], operands: Any) -> Any:
+    """Return what a change makes of every operand."""
     return tuple(change(operand) for operand in operands)
 
 

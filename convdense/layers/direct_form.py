@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import Array, complain, known_shape, shaped
+from convdense._util.arguments import Array, complain, shaped
 from convdense.direct import pool as direct_pool
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import (
     ChannelScale,
     ConvTranspose,
-    Linear,
     Shapes,
     Windowed,
     backward_operands,
@@ -20,11 +19,7 @@ from convdense.geometry import (
     paired_samples,
     samples,
 )
-from convdense.layers.activations import Abs, LeakyReLU
-from convdense.layers.constant import OfPool
-from convdense.layers.dense import Dense, Gradients, TiedDense
-from convdense.layers.flatten import Flatten
-from convdense.layers.max_pool_tournament import Tournament
+from convdense.layers.base import Gradients, OfPool
 
 
 class _Weighted:
@@ -196,38 +191,7 @@ def direct_twin(layer: Any) -> Any:
 
 
 @direct_twin.register
-def _(layer: TiedDense) -> Any:
-    if isinstance(layer.layer, Linear):
-        return DirectDense(layer.layer, layer.w, layer.b)
-    if isinstance(layer.layer, ChannelScale):
-        return DirectScale(layer.layer, layer.w, layer.b)
-    if isinstance(layer.layer, (Windowed, ConvTranspose)):
-        return DirectConv(layer.layer, layer.w, layer.b)
-    needs = "a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
-    raise TypeError(complain("layer", repr(layer), needs))
-
-
-@direct_twin.register
-def _(layer: Dense) -> DirectDense:
-    return DirectDense(layer, layer.w, layer.b)
-
-
-@direct_twin.register
 def _(layer: OfPool) -> DirectPool:
     if isinstance(layer, DirectPool):
         raise TypeError(complain("layer", repr(layer), "a pool as dense layers: this one is run directly already"))
-    if isinstance(layer, Tournament) and layer.ties != "first":
-        needs = 'ties="first": the direct pool hands everything to the first of several largest'
-        raise TypeError(complain("layer", repr(layer), needs))
     return DirectPool(layer.pool)
-
-
-@direct_twin.register
-def _(layer: LeakyReLU) -> DirectReLU:
-    return DirectReLU(layer.slope, known_shape(layer))
-
-
-@direct_twin.register(Abs)
-@direct_twin.register(Flatten)
-def _(layer: Any) -> Any:
-    return layer  # their own definition
