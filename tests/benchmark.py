@@ -341,7 +341,7 @@ def training() -> Iterator[Figure]:
     direct = net.direct()
     assert cd.certify(net, seed=0).exact
     times = paired(lambda: step(net), lambda: step(direct))
-    yield ratio("training", "LeNet, a step of 64 digits, as dense layers", "the direct road", times, 4)
+    yield ratio("training", "LeNet, a step of 64 digits, as dense layers", "the direct form", times, 4)
 
 
 # The distinct convolution layers of ResNet-50 at 224 x 224: channels, cells, output channels, kernel, stride, padding

@@ -258,7 +258,7 @@ def refused(certificate):
 def test_a_wrong_module_is_refused_and_its_right_neighbour_holds(wrong, right, given, seen, dtype):
     certificate = certify_module(wrong(**given), (4, 9, 6), dtype=dtype)
     assert refused(certificate) == seen
-    assert certificate.road == wrong.__name__
+    assert certificate.evaluator == wrong.__name__
     assert certify_module(right(**given), (4, 9, 6), dtype=dtype).require().exact
 
 
@@ -290,7 +290,7 @@ def functions():
 def test_functions_of_tensors(layer, right, wrong):
     assert cd.certify(layer, implementation(right)).require().exact
     assert {"y", "dx"} <= refused(cd.certify(layer, implementation(wrong)))
-    assert cd.certify(layer, implementation(right)).road == "implementation"
+    assert cd.certify(layer, implementation(right)).evaluator == "implementation"
 
 
 @pytest.mark.parametrize(("layer", "right", "wrong"), [f[1:] for f in functions()], ids=[f[0] for f in functions()])

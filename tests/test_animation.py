@@ -81,7 +81,7 @@ def said(text):
 
 
 def gradients_are_right(layer, r):
-    """Tell whether a frame's sums are those of the direct road up to r, and its addends what r adds to them."""
+    """Tell whether a frame's sums are those of direct convolution up to r, and its addends what r adds to them."""
     x, dy = numbers(layer)
     shown = [said(text) for text in texts(seen(layer, r)[3], tie(layer).weight_shape)]
     now, before = by_loops(layer, x, dy, r), by_loops(layer, x, dy, r - 1)

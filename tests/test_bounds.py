@@ -171,19 +171,19 @@ def test_a_replicated_pixel_sums_57_products_not_3():
 
 @on_dtypes
 @on_layers
-def test_true_errors_of_both_roads_stay_below_their_part_of_the_bound(layer, dtype):
+def test_true_errors_of_both_ways_stay_below_their_part_of_the_bound(layer, dtype):
     operands = reals(layer, dtype)
     wide = [a.astype(np.result_type(a, np.float64)) for a in operands]
     truth, bounds, counted = exactly(layer, operands), bounds_for(layer, operands), terms(layer, 2)
     more = 2 if np.dtype(dtype).kind == "c" else 0
-    roads = [(dense, operands, ROUNDOFF[dtype]), (direct, operands, ROUNDOFF[dtype]), (direct, wide, 2**-53)]
-    for road, given, u in roads:
-        for name, got in road(layer, given).items():
+    evaluators = [(dense, operands, ROUNDOFF[dtype]), (direct, operands, ROUNDOFF[dtype]), (direct, wide, 2**-53)]
+    for evaluator, given, u in evaluators:
+        for name, got in evaluator(layer, given).items():
             n = np.broadcast_to(counted[name] + more, got.shape)
             both = [exact_gamma(k, ROUNDOFF[dtype]) + exact_gamma(k, 2**-53) for k in n.flat]
             share = [exact_gamma(k, u) / total if total else 0 for k, total in zip(n.flat, both, strict=True)]
             part = np.reshape(np.array(share, dtype=object), got.shape) * fractions(bounds[name])
-            assert (truth[name].distance2(got) <= part**2).all(), (road.__name__, name)
+            assert (truth[name].distance2(got) <= part**2).all(), (evaluator.__name__, name)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
@@ -216,7 +216,7 @@ def test_the_bound_is_the_derived_one_and_no_larger(layer, dtype):
 
 @on_dtypes
 @on_layers
-def test_right_roads_are_within_rounding(layer, dtype):
+def test_right_evaluators_are_within_rounding(layer, dtype):
     report = check(layer, *reals(layer, dtype, seed=2))
     assert report.require() is report
     assert all(finding.share <= 1 for finding in report.findings)
@@ -283,9 +283,9 @@ def test_subnormal_numbers_do_not_cry_wolf(layer, dtype, scale):
     wide = [a.astype(np.float64) for a in operands]
     truth, bounds = exactly(layer, operands), bounds_for(layer, operands)
     assert min(np.abs(wide[0]).min(), np.abs(direct(layer, wide)["dx"]).min()) < np.finfo(dtype).tiny
-    for road, given in ((dense, operands), (direct, wide)):
-        for name, got in road(layer, given).items():
-            assert (truth[name].distance2(got) <= fractions(bounds[name]) ** 2).all(), (road.__name__, name)
+    for evaluator, given in ((dense, operands), (direct, wide)):
+        for name, got in evaluator(layer, given).items():
+            assert (truth[name].distance2(got) <= fractions(bounds[name]) ** 2).all(), (evaluator.__name__, name)
     assert check(layer, *operands)
     assert check(layer, *operands, implementation=fixed(dense(layer, operands)))
 
@@ -332,7 +332,7 @@ def test_sums_that_may_overflow_in_float32_are_undecided():
     assert {report[name].verdict for name in ("dx", "dw", "db")} <= {"equal", "within rounding"}
 
 
-def test_that_both_roads_overflow_to_the_same_infinity_decides_nothing():
+def test_that_both_ways_overflow_to_the_same_infinity_decides_nothing():
     layer = Conv((1, 3, 4), 2, kernel=2)
     x, w, b, dy = (np.abs(a) for a in reals(layer, "float64", seed=9))
     with warnings.catch_warnings():

@@ -153,9 +153,9 @@ def test_a_pool_is_certified(run, options, layer):
 @pytest.mark.parametrize("name", ["Mine", "make", "ready", "pair", "listed", "Space.Inner.kind"])
 def test_a_right_implementation_holds(run, name):
     status, out, err = run(f"{mine(name)} --seed 4 --method random")
-    road = {"pair": "forward", "listed": "forward"}.get(name, "Mine")
+    evaluator = {"pair": "forward", "listed": "forward"}.get(name, "Mine")
     pair = (lambda x, w, b: convolve(CONV, x, w, b)), (lambda x, w, dy: convolve_backward(CONV, x, w, dy))
-    text = str(certify(CONV, pair, seed=4, method="random")).replace("implementation against", f"{road} against")
+    text = str(certify(CONV, pair, seed=4, method="random")).replace("implementation against", f"{evaluator} against")
     assert (status, out) == (0, f"{text}\n")
     assert set(err.split()) <= {"imported", "running"}  # what it prints is kept off stdout
 
@@ -170,7 +170,7 @@ def test_a_wrong_implementation_is_diagnosed_and_gives_status_1(run):
 def test_json_holds_the_diagnosis_and_nothing_else_is_printed(run):
     status, out, _ = run(f"{mine('Mean')} --json")
     data = json.loads(out)
-    assert (status, data["holds"], data["road"]) == (1, False, "Mean")
+    assert (status, data["holds"], data["evaluator"]) == (1, False, "Mean")
     assert data["diagnosis"] == ["db: the mean over the batch is taken for the sum"]
     status, out, _ = run(f"{mine('Mine')} --json")
     assert (status, "diagnosis" in json.loads(out)) == (0, False)
@@ -344,13 +344,19 @@ def test_a_certificate_of_the_dense_layer_is_refused_with_an_implementation(run,
     )
 
 
-@pytest.mark.parametrize("road", ["mylayers:Mine", "mylayers", "os:system"])
-def test_nothing_that_a_file_names_is_imported(run, tmp_path, road):
+@pytest.mark.parametrize("name", ["mylayers:Mine", "mylayers", "os:system"])
+def test_nothing_that_a_file_names_is_imported(run, tmp_path, name):
     path = record(run, tmp_path, mine("Mine"))
     data = json.loads(path.read_text(encoding="utf-8"))
     del sys.modules["mylayers"]
-    named = {"road": road, "implementation": road, "layer": {**data["layer"], "type": road}}
-    for changed in ({"road": road}, {"implementation": road}, named, {"kind": road}, {"by": road}):
+    named = {"evaluator": name, "implementation": name, "layer": {**data["layer"], "type": name}}
+    for changed in (
+        {"evaluator": name},
+        {"implementation": name},
+        named,
+        {"kind": name},
+        {"by": name},
+    ):
         path.write_text(json.dumps(data | changed), encoding="utf-8")
         status, out, err = run("certify --rerun", path)
         assert (status, out, err.count("\n")) == (2, "", 1)

@@ -41,7 +41,7 @@ def edge_by_edge(layer):
 
 
 def as_the_loops(layer) -> bool:
-    """The fast direct road against the loops, on integers."""
+    """Fast direct convolution against the loops, on integers."""
     rng = np.random.default_rng(1)
     shapes = ((2, *layer.in_shape), layer.weight_shape, layer.bias_shape, (2, *layer.out_shape))
     x, w, b, dy = (rng.integers(-9, 9, shape, endpoint=True) for shape in shapes)

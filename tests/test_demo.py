@@ -159,7 +159,7 @@ def test_every_claim_has_a_row_and_held(ran):
 
 
 def test_on_the_photograph_rounding_is_seen(ran):
-    """A difference of exactly 0 everywhere would mean that one road was compared with itself."""
+    """A difference of exactly 0 everywhere would mean that one way was compared with itself."""
     assert any(float(table(ran[1])[name]["largest difference"]) > 0 for name in ON_PHOTOGRAPH)
 
 

@@ -77,7 +77,7 @@ def in_order(edges, shape, most):
 
 
 def agrees(layer, most):
-    """Tell whether the bins are in order and every count is right, by both other roads."""
+    """Tell whether the bins are in order and every count is right, by both other ways."""
     ties, found = tie(layer), binned(tie(layer), most)
     return (
         in_order(found.rows, ties.out_shape, most)

@@ -1,4 +1,4 @@
-"""The independent road: loops against numbers worked out by hand, the fast form against the loops."""
+"""Direct convolution: loops against numbers worked out by hand, the fast form against the loops."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from convdense import Conv, ConvTranspose, LocallyConnected, convolve, convolve_backward
 from convdense.direct import conv_loops
 
-ROADS = {"loops": (conv_loops.forward, conv_loops.backward), "fast": (convolve, convolve_backward)}
+EVALUATORS = {"loops": (conv_loops.forward, conv_loops.backward), "fast": (convolve, convolve_backward)}
 
 # No two sizes of a layer are alike where the API lets them differ: swapped axes, groups or pads cannot hide.
 LAYERS = [
@@ -128,27 +128,27 @@ WORKED = [
     ),
 ]  # fmt: skip
 
-on_both_roads = pytest.mark.parametrize("road", ROADS)
+with_both_evaluators = pytest.mark.parametrize("evaluator", EVALUATORS)
 on_all_layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 SUPPORTED = {Conv: ("forward", "dx", "dw", "db"), ConvTranspose: ("transposed",), LocallyConnected: ("local",)}
 
 
 @pytest.mark.claim("forward", "dx", "dw", "db")
-@on_both_roads
+@with_both_evaluators
 @pytest.mark.parametrize("case", WORKED, ids=repr)
-def test_worked_by_hand(case, road):
-    forward, backward = ROADS[road]
+def test_worked_by_hand(case, evaluator):
+    forward, backward = EVALUATORS[evaluator]
     np.testing.assert_array_equal(forward(case.layer, case.x, case.w), case.y, strict=True)
     for got, expected in zip(backward(case.layer, case.x, case.w, case.dy), (case.dx, case.dw, case.db), strict=True):
         np.testing.assert_array_equal(got, expected, strict=True)
 
 
 @pytest.mark.claim("forward", "dx", "dw", "db")
-@on_both_roads
+@with_both_evaluators
 @pytest.mark.parametrize("case", WORKED, ids=repr)
-def test_worked_by_hand_twice_in_one_batch_with_bias(case, road):
+def test_worked_by_hand_twice_in_one_batch_with_bias(case, evaluator):
     """The second sample is -3 times the first: y follows, dw and db are summed over the batch."""
-    forward, backward = ROADS[road]
+    forward, backward = EVALUATORS[evaluator]
     x, dy = np.stack([case.x, -3 * case.x]), np.stack([case.dy, 2 * case.dy])
     b = integers(case.layer.bias_shape, 5)
     over_positions = b.reshape(b.shape + (1,) * (case.y.ndim - b.ndim))
@@ -172,11 +172,11 @@ def test_fast_is_the_loops(layer, dtype):
 
 
 @pytest.mark.claim("dx", "dw")
-@on_both_roads
+@with_both_evaluators
 @on_all_layers
-def test_backward_is_the_adjoint_of_forward(layer, road):
+def test_backward_is_the_adjoint_of_forward(layer, evaluator):
     """<dy, f(x, w)> = <dx, x> = <dw, w> = <dy, y>, complex: forward is linear in x and in w, and <.,.> conjugates."""
-    forward, backward = ROADS[road]
+    forward, backward = EVALUATORS[evaluator]
     x, w, b, dy = operands(layer, dtype=np.complex128)
     dx, dw, db = backward(layer, x, w, dy)
     upstream = np.vdot(dy, forward(layer, x, w))
@@ -184,10 +184,10 @@ def test_backward_is_the_adjoint_of_forward(layer, road):
     assert np.vdot(db, b) == np.vdot(dy, forward(layer, x, w, b)) - upstream
 
 
-@on_both_roads
+@with_both_evaluators
 @on_all_layers
-def test_float32_is_the_integers(layer, road):
-    forward, backward = ROADS[road]
+def test_float32_is_the_integers(layer, evaluator):
+    forward, backward = EVALUATORS[evaluator]
     x, w, b, dy = operands(layer)
     x32, w32, b32, dy32 = (v.astype(np.float32) for v in (x, w, b, dy))
     assert same(forward(layer, x32, w32, b32), forward(layer, x, w, b).astype(np.float32))
@@ -209,11 +209,11 @@ DTYPES = [  # x, w, b -> y, then (with dy like b) dx, dw, db
 ]
 
 
-@on_both_roads
+@with_both_evaluators
 @pytest.mark.parametrize("dtypes", DTYPES, ids="-".join)
 @pytest.mark.parametrize("kind", [Conv, ConvTranspose, LocallyConnected], ids=lambda k: k.__name__)
-def test_dtypes_follow_numpy(kind, dtypes, road):
-    forward, backward = ROADS[road]
+def test_dtypes_follow_numpy(kind, dtypes, evaluator):
+    forward, backward = EVALUATORS[evaluator]
     layer = kind((2, 3, 4), 2, kernel=2)
     x, w, b, dy = (v.astype(d) for v, d in zip(operands(layer), (*dtypes[:3], dtypes[2]), strict=True))
     results = (forward(layer, x, w, b), *backward(layer, x, w, dy))
@@ -221,20 +221,20 @@ def test_dtypes_follow_numpy(kind, dtypes, road):
 
 
 @pytest.mark.claim("dx")
-@on_both_roads
-def test_leftover_cells_get_gradient_zero(road):
+@with_both_evaluators
+def test_leftover_cells_get_gradient_zero(evaluator):
     """Windows start at rows 0, 2 and columns 0, 3: row 5 and columns 2, 5, 6 meet no window; dx keeps its shape."""
     layer = Conv((1, 6, 7), 1, kernel=(3, 2), stride=(2, 3))
     x, w, _, _ = operands(layer)
-    dx = ROADS[road][1](layer, x, np.ones_like(w), np.ones((2, *layer.out_shape), int))[0]
+    dx = EVALUATORS[evaluator][1](layer, x, np.ones_like(w), np.ones((2, *layer.out_shape), int))[0]
     met = np.outer([1, 1, 2, 1, 1, 0], [1, 1, 0, 1, 1, 0, 0])
     np.testing.assert_array_equal(dx, np.broadcast_to(met, x.shape))
 
 
-@on_both_roads
+@with_both_evaluators
 @on_all_layers
-def test_batch_of_none(layer, road):
-    forward, backward = ROADS[road]
+def test_batch_of_none(layer, evaluator):
+    forward, backward = EVALUATORS[evaluator]
     x, w, b, dy = operands(layer, batch=(0,))
     assert forward(layer, x, w, b).shape == (0, *layer.out_shape)
     dx, dw, db = backward(layer, x, w, dy)
@@ -243,10 +243,10 @@ def test_batch_of_none(layer, road):
     assert same(db, np.zeros_like(b))
 
 
-@on_both_roads
+@with_both_evaluators
 @on_all_layers
-def test_one_sample_goes_without_a_batch_axis(layer, road):
-    forward, backward = ROADS[road]
+def test_one_sample_goes_without_a_batch_axis(layer, evaluator):
+    forward, backward = EVALUATORS[evaluator]
     x, w, b, dy = operands(layer, batch=(1,))
     assert same(forward(layer, x[0], w, b), forward(layer, x, w, b)[0])
     alone, batched = backward(layer, x[0], w, dy[0]), backward(layer, x, w, dy)
@@ -255,10 +255,10 @@ def test_one_sample_goes_without_a_batch_axis(layer, road):
     assert same(alone[2], batched[2])
 
 
-@on_both_roads
+@with_both_evaluators
 @on_all_layers
-def test_arguments_are_left_as_they_were(layer, road):
-    forward, backward = ROADS[road]
+def test_arguments_are_left_as_they_were(layer, evaluator):
+    forward, backward = EVALUATORS[evaluator]
     given, untouched = operands(layer), operands(layer)
     for array in given:
         array.setflags(write=False)

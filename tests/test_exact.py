@@ -329,11 +329,11 @@ def test_the_tied_dense_layer_is_the_direct_convolution(layer, dtype):
 
 
 @pytest.mark.parametrize("ties", [SIGNED, HALVES, tie(WIDE)], ids=repr)
-def test_a_tie_map_has_one_road_and_needs_an_implementation(ties):
+def test_a_tie_map_has_one_evaluator_and_needs_an_implementation(ties):
     with pytest.raises(TypeError) as error:
         certify(ties)
     assert str(error.value) == (
-        f"layer: got {ties!r}; needs a Conv, ConvTranspose or LocallyConnected, which have a second road; "
+        f"layer: got {ties!r}; needs a Conv, ConvTranspose or LocallyConnected, which have a direct form; "
         "or give an implementation to judge by this layer"
     )
     row, col, index, coefficient = ties.entries()

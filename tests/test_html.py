@@ -118,8 +118,8 @@ def checked(layer=CONV):
     return check(layer, *(rng.normal(size=shape) for shape in shapes))
 
 
-def judged(*findings, layer=CONV, road="yours"):
-    return Report(layer, findings, road, "direct", {"x": np.ones(1)})
+def judged(*findings, layer=CONV, evaluator="yours"):
+    return Report(layer, findings, evaluator, "direct", {"x": np.ones(1)})
 
 
 def shown():
@@ -313,7 +313,7 @@ EVILS = {
     "tied dense": lambda: TiedDense(type(EVIL, (Conv,), {})((1, 3, 3), 1, kernel=2), W),
     "implementation and what it raises": lambda: certify(CONV, Evil(), seed=0),
     "diagnosis": lambda: diagnose(CONV, Evil()),
-    "report": lambda: judged(Finding(EVIL, EVIL, (0,), EVIL, EVIL, 1.0, 2.0, EVIL), layer=Evil(), road=EVIL),
+    "report": lambda: judged(Finding(EVIL, EVIL, (0,), EVIL, EVIL, 1.0, 2.0, EVIL), layer=Evil(), evaluator=EVIL),
     "model": lambda: ModelReport({EVIL: certify(CONV, seed=0)}, {EVIL: EVIL}, {EVIL: EVIL}, (EVIL,)),
     "sweep": lambda: Sweep(1, (), (Failure(EVIL, Finding("y", EQUAL, note=EVIL)),), 1, 1.0),
 }

@@ -427,7 +427,7 @@ def against_pytorch(torch, dtype, steps=12, rate=0.1, momentum=0.9):
     Per step and number a velocity is rounded twice, m v and + g, a parameter twice, rate v and the difference; PyTorch
     may fuse each pair and round once. An error in v is carried on by the factor m, and rate times it enters p in every
     step after: with sizes V and P of the largest numbers met, ``e_v <= 2 u V / (1 - m)`` and
-    ``e_p <= steps (rate e_v + u (rate V + P))``, each road as much.
+    ``e_p <= steps (rate e_v + u (rate V + P))``, each evaluator as much.
     """
     rng = np.random.default_rng(0)
     ours, velocity = {k: rng.normal(size=s).astype(dtype) for k, s in SHAPES.items()}, None

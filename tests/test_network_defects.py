@@ -208,7 +208,7 @@ def test_a_wrong_divisor_of_the_network_is_refused(monkeypatch):
     assert not cd.certify(network(CONV, pool, seed=0), seed=0)
 
 
-# Defects of the other road are seen as well
+# Defects of the other form are seen as well
 
 
 def stamped_without_cropping(layer, padded, sizes, _right=direct_conv._unpad):
@@ -266,7 +266,7 @@ def test_somebodys_pool_is_judged_and_named():
     pool = MaxPool((2, 6), kernel=2)
     right, wrong = cd.certify(pool, MyPool(pool), seed=0), cd.certify(pool, MyPool(pool, last=True), seed=0)
     assert right.exact
-    assert right.road == "MyPool"
+    assert right.evaluator == "MyPool"
     assert (wrong["y"].verdict, wrong["dx"].verdict) == ("equal", "wrong")
     assert right.rerun(MyPool(pool)).findings == right.findings
 
@@ -289,7 +289,7 @@ def test_a_kink_within_rounding_is_undecided_and_beside_it_decided():
     assert np.isinf(bounds["0.b"]).all()
     assert abs(values[1].value[0, 0, 0]) <= 2 * values[1].error[0, 0, 0] < 1e-15
     decided = network_bounds.forward_errors(net.layers, network_bounds.Value(2.0 * (x > 1), 0 * x))
-    assert not network_bounds._bent(decided[1]).any()  # exact zeros have no error: both roads give the slope at 0
+    assert not network_bounds._bent(decided[1]).any()  # exact zeros have no error: both ways give the slope at 0
 
 
 def test_a_gradient_that_hangs_on_a_kink_is_reported_undecided_unless_equal(monkeypatch):

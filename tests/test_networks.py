@@ -280,7 +280,7 @@ def test_pytorch_has_the_same_batch_norm_at_inference():
         x = rng.normal(size=(2, 3, *axes))
         theirs = torch.nn.functional.batch_norm(*map(torch.from_numpy, (x, mean, var, weight, bias)), eps=1e-3)
         layer = batch_norm((3, *axes), mean, var, weight, bias, eps=1e-3)
-        # a road rounds a scale (sum, root, quotient), a shift and a product with a sum: at most seven times, on sizes
+        # either way rounds a scale (sum, root, quotient), a shift and a product with a sum: seven times, on sizes
         # |w| (|x| + |mean|) + |bias|; theirs in another order as often
         along = (3, *[1] * len(axes))
         w = np.abs(layer.w.reshape(along))
@@ -425,7 +425,7 @@ def test_fast_direct_pooling_is_the_loops(pool, dtype):
 def test_fast_direct_power_averages_are_the_loops_up_to_the_order_of_a_sum(p):
     pool = LpPool((2, 5, 4), (3, 2), stride=1, padding=1, p=p)
     x, dy = (np.random.default_rng(0).normal(size=(2, *s)) for s in (pool.in_shape, pool.out_shape))
-    # two powers, a sum of at most six terms and a root, as in test_pooling: each road rounds a few times as often
+    # two powers, a sum of at most six terms and a root, as in test_pooling: each way rounds a few times as often
     terms = 4 * (6 + 8)
     y, loops = direct_pool.forward(pool, x), pool_loops.forward(pool, x)
     assert (np.abs(y - loops) <= gamma(terms, 2**-53) * loops).all()

@@ -410,7 +410,7 @@ def test_a_difference_within_rounding_is_called_so_and_shown():
 
 
 def test_a_wrong_direct_gradient_would_be_seen(monkeypatch):
-    """The difference is of what is drawn: planted, a direct road that forgets a sample shows."""
+    """The difference is of what is drawn: planted, a direct convolution that forgets a sample shows."""
     monkeypatch.setattr(
         "convdense.plots.gradient_figure.convolve_backward",
         lambda layer, x, w, dy: convolve_backward(layer, x, w, 0 * dy),

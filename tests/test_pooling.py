@@ -231,7 +231,7 @@ def test_pytorch_agrees(seed):
 @given(pools((SumPool,)), st.sampled_from([1, 2, 3.5]))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_power_averages_agree_to_the_bound_of_their_powers(pool, p):
-    """Two powers, a sum of n terms and a root, each of a few roundings; the roads order them differently."""
+    """Two powers, a sum of n terms and a root, each of a few roundings; the two order them differently."""
     lp = LpPool(pool.in_shape, **_windows_of(pool), p=p)
     x, dy = (a.astype(float) for a in operands(pool, largest=5))
     layer, n = dense_pool(lp), int(cd.tie(pool).counts().outputs.max())

@@ -1,4 +1,4 @@
-"""Laws every layer obeys, over random geometries, exactly: loops, fast road, entries, matrix and tied layer agree."""
+"""Laws every layer obeys on random geometries, exactly: loops, fast direct form, entries, matrix, tied layer agree."""
 
 import json
 import pickle
@@ -84,8 +84,8 @@ def dense_of(layer, w):
     return dense
 
 
-def roads(layer, x, w, b, dy):
-    """Return y, dx, dw, db by every road."""
+def evaluators(layer, x, w, b, dy):
+    """Return y, dx, dw, db by every evaluator."""
     tied = cd.TiedDense(layer, w, b)
     return {
         "loops": (conv_loops.forward(layer, x, w, b), *conv_loops.backward(layer, x, w, dy)),
@@ -95,11 +95,11 @@ def roads(layer, x, w, b, dy):
 
 
 def disagreements(results):
-    """Return which result of which road is not the loops', shape, dtype and every bit."""
+    """Return which result of which evaluator is not the loops', shape, dtype and every bit."""
     alike = lambda a, b: a.dtype == b.dtype and np.array_equal(a, b)  # noqa: E731  (one line)
     return [
-        f"{name} of {road}"
-        for road, values in results.items()
+        f"{name} of {evaluator}"
+        for evaluator, values in results.items()
         for name, got, expected in zip(("y", "dx", "dw", "db"), values, results["loops"], strict=True)
         if not alike(got, expected)
     ]
@@ -117,7 +117,7 @@ def agree(kind, mode, number):
         assert x.min() < 0 < x.max()
         assert dy.min() < 0 < dy.max()
         USED.update(options_of(call, layer, batch))
-        results = roads(layer, x, w, b, dy)
+        results = evaluators(layer, x, w, b, dy)
         assert disagreements(results) == []
         assert [v.shape for v in results["loops"]] == [dy.shape, x.shape, w.shape, b.shape]
         assert {v.dtype for v in results["loops"]} == {np.dtype(np.float64)}
@@ -139,7 +139,7 @@ def test_loops_fast_road_and_tied_layer_agree_and_every_option_was_drawn():
 @given(layers(), st.integers(1, 3), seeds)
 def test_complex_numbers_conjugate_x_and_w(layer, batch, seed):
     x, w, b, dy = integers_for(layer, seed, batch, dtype=np.complex128)
-    results = roads(layer, x, w, b, dy)
+    results = evaluators(layer, x, w, b, dy)
     assert disagreements(results) == []
     y, dx, dw, db = results["tied"]
     assert np.vdot(dy, y) == np.vdot(dx, x) + np.vdot(db, b) == np.vdot(dw, w) + np.vdot(db, b)
@@ -150,7 +150,7 @@ def test_complex_numbers_conjugate_x_and_w(layer, batch, seed):
 @given(layers(), st.integers(1, 3), seeds)
 def test_float32_stays_float32_and_is_as_exact(layer, batch, seed):
     numbers = integers_for(layer, seed, batch, dtype=np.float32)
-    single, double = roads(layer, *numbers), roads(layer, *(v.astype(np.float64) for v in numbers))
+    single, double = evaluators(layer, *numbers), evaluators(layer, *(v.astype(np.float64) for v in numbers))
     assert disagreements(single) == []
     assert {v.dtype for v in single["loops"]} == {np.dtype(np.float32)}
     assert all(np.array_equal(s, d) for s, d in zip(single["loops"], double["loops"], strict=True))
@@ -162,7 +162,7 @@ def test_float32_stays_float32_and_is_as_exact(layer, batch, seed):
 def test_adjoint_of_every_road(layer, seed):
     """<dy, W x> = <W^T dy, x> = <dw, w>: backward belongs to forward, in x and in w, whoever computes them."""
     x, w, b, dy = integers_for(layer, seed)
-    for y, dx, dw, db in roads(layer, x, w, b, dy).values():
+    for y, dx, dw, db in evaluators(layer, x, w, b, dy).values():
         without_bias = np.vdot(dy, y) - np.vdot(db, b)
         assert without_bias == np.vdot(dx, x) == np.vdot(dw, w)
     matrix, columns = cd.tie(layer).matrix(w), x.reshape(len(x), -1).T

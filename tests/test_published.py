@@ -96,11 +96,11 @@ FORWARDS = {
 
 
 @pytest.mark.claim("forward")
-@pytest.mark.parametrize("road", FORWARDS)
+@pytest.mark.parametrize("evaluator", FORWARDS)
 @pytest.mark.parametrize("example", PUBLISHED, ids=lambda example: example.source)
-def test_printed_output(example, road):
+def test_printed_output(example, evaluator):
     x, w, y = example.arrays()
-    assert np.array_equal(FORWARDS[road](example.layer, x, w), y)
+    assert np.array_equal(FORWARDS[evaluator](example.layer, x, w), y)
 
 
 WITH_MATRIX = [example for example in PUBLISHED if example.matrix is not None]
@@ -174,7 +174,7 @@ def pool_layer(case):
 
 
 def pool_results(pool, case):
-    """Yield the name of every array a case can publish and what each road makes of it."""
+    """Yield the name of every array a case can publish and what each evaluator makes of it."""
     layer = cd.dense_pool(pool)
     yield "y", layer.forward(case.x)
     yield "y", pool_loops.forward(pool, case.x)
@@ -184,7 +184,7 @@ def pool_results(pool, case):
 
 
 def results(layer, case):
-    """Yield the name of every array a case can publish and what each road makes of it."""
+    """Yield the name of every array a case can publish and what each evaluator makes of it."""
     tied = cd.TiedDense(layer, case.w, case.b)
     yield "matrix", tied.matrix.toarray()
     yield "y", tied.forward(case.x)
@@ -207,8 +207,8 @@ def test_folder_of_published_cases(case):
     if case.op == "shape":
         assert list(layer.out_spatial) == list(case.params["output"])
         return
-    roads = pool_results(layer, case) if case.op in POOLS else results(layer, case)
-    published = [(name, got) for name, got in roads if getattr(case, name) is not None]
+    evaluators = pool_results(layer, case) if case.op in POOLS else results(layer, case)
+    published = [(name, got) for name, got in evaluators if getattr(case, name) is not None]
     assert published
     for name, got in published:
         case.check(name, got)

@@ -124,8 +124,8 @@ def test_a_layer_is_judged_on_each_of_its_basis_pairs(layer):
     assert judge_pairs(layer) is None
     units = basis_pairs._units(layer)
     inputs, outputs, weights, biases = (len(a) for a in (units.x, units.dy, units.w, units.b))
-    for road in (basis_pairs._dense, basis_pairs._direct):
-        y, dx, dw, db, drawn = road(layer, units)
+    for evaluator in (basis_pairs._dense, basis_pairs._direct):
+        y, dx, dw, db, drawn = evaluator(layer, units)
         assert y.shape == (weights + biases, inputs, *layer.out_shape)
         assert dx.shape == (weights, outputs, *layer.in_shape)
         assert dw.shape == (inputs, outputs, *layer.weight_shape)

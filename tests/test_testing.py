@@ -561,7 +561,7 @@ def test_what_is_handed_over_channels_last_is_contiguous_and_named_as_before():
             return super().backward(*arrays)
 
     certificate = certify(CONV, channels_last(Watched(CONV, True), weights="HWIO"), method="random")
-    assert certificate.road == "Watched"
+    assert certificate.evaluator == "Watched"
     assert seen
     assert all(seen)
 
@@ -610,7 +610,7 @@ def cached(layer):
 def test_a_cache_is_handed_on():
     for kinds in ("conv", "transposed", "local"):
         assert failures(conv_checks(lambda layer: from_cache(layer, *cached(layer)), kinds=kinds)) == {}
-    assert certify(CONV, from_cache(CONV, *cached(CONV))).road == "forward"
+    assert certify(CONV, from_cache(CONV, *cached(CONV))).evaluator == "forward"
 
 
 def test_a_pool_with_a_cache():
@@ -645,7 +645,7 @@ def test_a_cache_and_no_bias_channels_last():
     certificate = certify(CONV, mine)
     assert certificate.exact
     assert [f.name for f in certificate.findings] == ["y", "dx", "dw"]
-    assert certificate.road == "forward"
+    assert certificate.evaluator == "forward"
 
 
 def test_a_wrong_number_of_results_is_told():

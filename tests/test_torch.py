@@ -71,17 +71,17 @@ def judged(layer, x, w, b, dy):
 
 
 def disagreements(layer, numbers):
-    """Return what differs from PyTorch, shape, dtype and every bit, on either road."""
+    """Return what differs from PyTorch, shape, dtype and every bit, either way."""
     x, w, b, dy = numbers
     tied = cd.TiedDense(layer, w, b)
-    roads = {
+    evaluators = {
         "tied": (tied.forward(x), *tied.backward(x, dy)),
         "fast": (cd.convolve(layer, x, w, b), *cd.convolve_backward(layer, x, w, dy)),
     }
     expected = judged(layer, x, w, b, dy)
     return [
-        f"{name} of {road} in {x.dtype}"
-        for road, results in roads.items()
+        f"{name} of {evaluator} in {x.dtype}"
+        for evaluator, results in evaluators.items()
         for name, got, theirs in zip(("y", "dx", "dw", "db"), results, expected, strict=True)
         if got.dtype != theirs.dtype or not np.array_equal(got, theirs)
     ]

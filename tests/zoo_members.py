@@ -14,7 +14,7 @@ SCALE = 27720  # every average of a window of up to 12 cells is an integer
 
 
 def answers(layer, implementation=None, seed=0, dtype=float):
-    """What the implementation, or the library's direct road, gives on small integers of both signs."""
+    """What the implementation, or direct convolution, gives on small integers of both signs."""
     rng = np.random.default_rng(seed)
     scale = SCALE if isinstance(layer, cd.AvgPool) else 1
     x = (scale * rng.integers(-3, 4, (3, *layer.in_shape))).astype(dtype)

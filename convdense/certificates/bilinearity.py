@@ -11,12 +11,12 @@ from convdense.certificates.integer_ranges import Ranges
 from convdense.certificates.integer_trials import draw_operands
 from convdense.implementations.call_contract import on_each
 from convdense.implementations.compare_calls import READS
-from convdense.implementations.evaluators import Road
+from convdense.implementations.evaluators import Evaluator
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import BILINEAR, QUANTITIES, WRONG, Finding
 
 
-def bilinear(ties: TieMap, mine: Road, finding: Finding, dtype: str, *, ranges: Ranges, seed: int) -> Finding:
+def bilinear(ties: TieMap, mine: Evaluator, finding: Finding, dtype: str, *, ranges: Ranges, seed: int) -> Finding:
     """Return the finding on a wrong quantity, or that it is not even linear in one of its operands.
 
     f(p) + f(q) - f(0) is held against f(p + q), and f(-p) + f(p) against 2 f(0), for integers p and q.

@@ -14,7 +14,7 @@ from convdense.certificates.implementation_review import second_look
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
-from convdense.implementations.evaluators import needs_implementation, two_roads
+from convdense.implementations.evaluators import needs_implementation, two_evaluators
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import Finding
@@ -58,7 +58,7 @@ class Certificate(Examined):
     True
     """
 
-    road: str
+    evaluator: str
     by: str
     method: str
     dtype: str
@@ -75,7 +75,7 @@ class Certificate(Examined):
     @property
     def compared(self) -> str:
         """What was compared with what."""
-        return f"{self.road} against {self.by}"
+        return f"{self.evaluator} against {self.by}"
 
     @property
     def resolution(self) -> float:
@@ -138,7 +138,7 @@ class Certificate(Examined):
 
     def rerun(self, implementation: Any = None) -> "Certificate":
         """Repeat the very same trials; a verdict on an implementation needs the implementation."""
-        needs_implementation(self.road, implementation)
+        needs_implementation(self.evaluator, implementation)
         if self.method == "random" and self.seed is None:
             raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
         names = ("dtype", "batch", "method", "seed")
@@ -151,14 +151,14 @@ class Certificate(Examined):
         return again
 
 
-_PLAIN = ("road", "by", "method", "dtype", "batch", "trials", "error", "asked", "seed")
+_PLAIN = ("evaluator", "by", "method", "dtype", "batch", "trials", "error", "asked", "seed")
 
 
 def certify_bilinear(
     layer: Any, implementation: Any = None, *, dtype: Any, batch: Any, error: Any, method: Any, seed: Any
 ) -> Certificate:
     """Do what `certify` does for one layer with weights, whose outputs are bilinear."""
-    mine, by = two_roads(layer, implementation)
+    mine, by = two_evaluators(layer, implementation)
     theirs = implementation is not None
     dtype, batch = _arguments(dtype, batch, error, method, seed)
     choice(dtype, "dtype", (*EXACT, *HALF) if theirs else EXACT)
@@ -178,7 +178,7 @@ def certify_bilinear(
         trials = ceil(-log2(error) / bits_per_trial(min(ranges)))
         findings = random(ties, mine, by, dtype, trials=trials, seed=seed, **how)
         reached = max(2 ** (-bits_of_all(ranges, explainer.allowed if explainer else {}) * trials), 5e-324)
-    run: dict[str, Any] = {"road": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": float(error)}
+    run: dict[str, Any] = {"evaluator": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": float(error)}
     run |= {"method": method, "seed": seed, "trials": trials, "ranges": ranges}
     if explainer is None:
         return Certificate(layer, findings, error=reached, **run)
@@ -189,7 +189,7 @@ def certify_bilinear(
 
 
 def _fits_memory(ties: Any, batch: int) -> None:
-    """Refuse what does not fit: operands and results of one trial on both roads, in float64."""
+    """Refuse what does not fit: operands and results of one trial, both ways, in float64."""
     sizes = prod(ties.in_shape) * batch, prod(ties.out_shape) * batch, ties.n_weights
     size, memory = 4 * 8 * sum(sizes), physical_memory()
     if memory is not None and size > memory:

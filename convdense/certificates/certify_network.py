@@ -56,7 +56,7 @@ class NetworkCertificate(Examined):
     True
     """
 
-    road: str
+    evaluator: str
     dtype: str
     batch: int
     trials: int
@@ -70,7 +70,7 @@ class NetworkCertificate(Examined):
     @property
     def compared(self) -> str:
         """What was compared with what."""
-        return f"{self.road} against {DIRECT_TWIN if self.road == DENSE_NETWORK else DIRECT_POOL}"
+        return f"{self.evaluator} against {DIRECT_TWIN if self.evaluator == DENSE_NETWORK else DIRECT_POOL}"
 
     @property
     def how(self) -> str:
@@ -90,7 +90,7 @@ class NetworkCertificate(Examined):
 
     def rerun(self, implementation: Any = None) -> "NetworkCertificate":
         """Repeat the very same trials; a verdict on an implementation needs the implementation."""
-        needs_implementation(self.road, implementation)
+        needs_implementation(self.evaluator, implementation)
         if self.seed is None:
             raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
         again = certify_network(self.layer, implementation, dtype=self.dtype, batch=self.batch, seed=self.seed)
@@ -124,7 +124,7 @@ class NetworkCertificate(Examined):
         return cls(plain_to_layer(data["layer"]), findings, behaviour=behaviour, **plain)
 
 
-_PLAIN = ("road", "dtype", "batch", "trials", "seed", "bits", "coverage", "met")
+_PLAIN = ("evaluator", "dtype", "batch", "trials", "seed", "bits", "coverage", "met")
 
 
 def certify_network(
@@ -136,7 +136,12 @@ def certify_network(
     batch, seed = limited(batch), randbits(64) if seed is None else integer(seed, "seed", 0)
     if isinstance(layer, Pool) and theirs:
         judged = judge_pool(layer, implementation, dtype=name, batch=batch, seed=seed)._asdict()
-        named: dict[str, Any] = {"road": pool_functions(implementation)[2], "dtype": name, "batch": batch, "seed": seed}
+        named: dict[str, Any] = {
+            "evaluator": pool_functions(implementation)[2],
+            "dtype": name,
+            "batch": batch,
+            "seed": seed,
+        }
         return NetworkCertificate(layer, coverage=None, **judged, **named)
     net = network(layer) if isinstance(layer, Pool) else layer
     _judgeable(net, implementation)
@@ -160,7 +165,7 @@ def certify_network(
                 findings[finding.name] = finding
     coverage = None if not seen or not seen[0].size else tuple(float(part.mean()) for part in seen)
     run: dict[str, Any] = {"dtype": name, "batch": batch, "trials": len(trials), "seed": seed}
-    run |= {"bits": max(budgets[m] for m in fitting), "coverage": coverage, "road": DENSE_NETWORK}
+    run |= {"bits": max(budgets[m] for m in fitting), "coverage": coverage, "evaluator": DENSE_NETWORK}
     return NetworkCertificate(layer, tuple(findings.values()), **run)
 
 
@@ -218,9 +223,9 @@ def _compared(net: Network, steps: list[Step], x: Array, dy: Array) -> Iterator[
     y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
     listed_y, listed_dx, listed = back_through(steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1))
     own_dx, own = net.backward(x, dy)
-    roads = {"y": (net.forward(x), listed_y, y), "dx": (own_dx, listed_dx, dx)}
-    roads |= {name: (own[name], listed[name], gradient) for name, gradient in gradients.items()}
-    for name, (got, taken_apart, expected) in roads.items():
+    evaluators = {"y": (net.forward(x), listed_y, y), "dx": (own_dx, listed_dx, dx)}
+    evaluators |= {name: (own[name], listed[name], gradient) for name, gradient in gradients.items()}
+    for name, (got, taken_apart, expected) in evaluators.items():
         finding = compare(name, got, expected)
         if finding.verdict == EQUAL:
             finding = compare(name, taken_apart.reshape(expected.shape), expected)

@@ -11,8 +11,8 @@ from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import Met, planted
 from convdense.geometry import LpPool, MaxPool, MinPool, Pool
 from convdense.implementations.call_contract import behaviour, repeatable
-from convdense.implementations.evaluators import Operands, Results, Road
-from convdense.implementations.pool_calls import compare_pools, pool_roads
+from convdense.implementations.evaluators import Evaluator, Operands, Results
+from convdense.implementations.pool_calls import compare_pools, pool_evaluators
 from convdense.rounding.pool_bounds import pool_bound, table
 from convdense.rounding.sum_bounds import gamma
 from convdense.verdicts.comparison import compare
@@ -43,7 +43,7 @@ def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed:
         raise TypeError(
             complain("layer", repr(pool), "a pool without powers and roots", "use check, which decides what is equal")
         )
-    mine, by = pool_roads(pool, implementation)
+    mine, by = pool_evaluators(pool, implementation)
     bits = {m: table(pool).bits(m) for m in LARGEST}
     fitting = [m for m in LARGEST if bits[m] <= FORMATS[dtype].bits]
     if not fitting:
@@ -127,7 +127,7 @@ def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
     return judge
 
 
-def _precision(pool: Pool, by: Road, seen: tuple[Operands, Results], dtype: str) -> tuple[Precision, ...]:
+def _precision(pool: Pool, by: Evaluator, seen: tuple[Operands, Results], dtype: str) -> tuple[Precision, ...]:
     """Return how far y and dx of random reals are from the direct ones in float64, in units of their sizes."""
     reals, results = seen
     found, allowed = [], float(2 * gamma(table(pool).longest + 2, FORMATS[dtype].unit_roundoff))  # both sides round

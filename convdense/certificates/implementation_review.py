@@ -15,7 +15,7 @@ from convdense.certificates.integer_trials import draw_operands, random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
 from convdense.geometry import Conv, ConvTranspose
 from convdense.implementations.call_contract import behaviour, repeatable
-from convdense.implementations.evaluators import Operands, Road, direct_road
+from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
@@ -38,7 +38,7 @@ class SecondLook(NamedTuple):
 
 
 def second_look(
-    roads: tuple[Road, Road],
+    evaluators: tuple[Evaluator, Evaluator],
     explainer: Explainer,
     findings: tuple[Finding, ...],
     *,
@@ -52,7 +52,7 @@ def second_look(
     What differs on wide integers and rounds on reals as a narrower format does may be right in structure: then it is
     equal on integers of few bits, and its precision is what is wrong.
     """
-    (mine, by), dtype = roads, explainer.dtype
+    (mine, by), dtype = evaluators, explainer.dtype
     ties = tie(explainer.layer)
     operands = reals(ties, dtype, seed)
     results, repeats = repeatable(mine, operands)
@@ -81,7 +81,7 @@ def second_look(
     return SecondLook(findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer)
 
 
-def _tried(layer: Any, mine: Road, dtype: str, *, narrow: bool, seed: int) -> tuple[Finding, ...]:
+def _tried(layer: Any, mine: Evaluator, dtype: str, *, narrow: bool, seed: int) -> tuple[Finding, ...]:
     """Return what an implementation does with zeros, strides and batches of 0, 1 and 3, on the layer or a copy."""
     for batch in (3, 2, 1):  # the sums of three may be too long where those of one are not
         try:
@@ -91,7 +91,7 @@ def _tried(layer: Any, mine: Road, dtype: str, *, narrow: bool, seed: int) -> tu
         if ranges is not None:
             break
     several = draw_operands(np.random.default_rng((seed, 3)), tie(layer), batch, ranges or Ranges(1, 1, 1, 1), dtype)
-    return behaviour(mine, direct_road(layer), several, dtype, judge=_judge(Explainer(layer, dtype)))
+    return behaviour(mine, direct_evaluator(layer), several, dtype, judge=_judge(Explainer(layer, dtype)))
 
 
 def _sum_like(finding: Finding, value: Any, ties: Any, name: str) -> bool:
@@ -104,7 +104,7 @@ def _sum_like(finding: Finding, value: Any, ties: Any, name: str) -> bool:
     return array.shape == (*batch, *shapes[name]) and array.dtype.kind == "f" and bool(np.isfinite(array).all())
 
 
-def _kind(finding: Finding, ties: Any, mine: Road, repeats: Finding, run: tuple[str, Ranges, int]) -> Finding:
+def _kind(finding: Finding, ties: Any, mine: Evaluator, repeats: Finding, run: tuple[str, Ranges, int]) -> Finding:
     """Return the finding; one that is wrong may be wrong because it differs from call to call, or is not bilinear."""
     if finding.verdict != WRONG:
         return finding

@@ -1,4 +1,4 @@
-"""Two roads on the same integers: every pair of basis vectors, or random trials."""
+"""Two evaluators on the same integers: every pair of basis vectors, or random trials."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
@@ -10,8 +10,8 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT, FORMATS
 from convdense.certificates.integer_ranges import Ranges
-from convdense.implementations.compare_calls import Explain, compare_roads
-from convdense.implementations.evaluators import Operands, Road
+from convdense.implementations.compare_calls import Explain, compare_evaluators
+from convdense.implementations.evaluators import Evaluator, Operands
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import QUANTITIES, RAISED, Finding
 
@@ -25,7 +25,14 @@ def exhaustive_calls(ties: TieMap, batch: int = 1) -> int:
 
 
 def exhaustive(
-    ties: TieMap, mine: Road, by: Road, dtype: str, *, batch: int, ranges: Ranges, explain: Explained | None = None
+    ties: TieMap,
+    mine: Evaluator,
+    by: Evaluator,
+    dtype: str,
+    *,
+    batch: int,
+    ranges: Ranges,
+    explain: Explained | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on every pair of basis vectors: (input, weight) for y, (output, weight) for dx, (input, output) for dw.
 
@@ -63,8 +70,8 @@ def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges) -> Iterato
 
 def random(
     ties: TieMap,
-    mine: Road,
-    by: Road,
+    mine: Evaluator,
+    by: Evaluator,
     dtype: str,
     *,
     batch: int,
@@ -80,7 +87,7 @@ def random(
 
 
 def _first_differences(
-    mine: Road, by: Road, calls: Iterable[tuple[Any, tuple[str, ...]]], dtype: str, explain: Explained | None
+    mine: Evaluator, by: Evaluator, calls: Iterable[tuple[Any, tuple[str, ...]]], dtype: str, explain: Explained | None
 ) -> tuple[Finding, ...]:
     """Return one finding per quantity, the first of the worst grade, up to what is raised; None is not judged."""
     found: dict[str, Finding] = {}
@@ -89,7 +96,7 @@ def _first_differences(
         wide = operands if dtype in EXACT else tuple(operand.astype(np.float64) for operand in operands)
         still = [name for name in judged if name not in found or not found[name].refuted]
         said = None if explain is None else explain(operands)
-        results = compare_roads((mine, operands), (by, wide), still, {}, explain=said, dtype=narrowest)
+        results = compare_evaluators((mine, operands), (by, wide), still, {}, explain=said, dtype=narrowest)
         for name, finding in results.items():
             if name not in found or found[name].grade < finding.grade:
                 found[name] = finding

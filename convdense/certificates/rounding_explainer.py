@@ -10,7 +10,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.certificates.integer_ranges import Ranges
 from convdense.implementations.compare_calls import Explain
-from convdense.implementations.evaluators import Operands, size_road
+from convdense.implementations.evaluators import Operands, magnitude_evaluator
 from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
 from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.verdicts.comparison import compare
@@ -62,7 +62,7 @@ class Explainer:
         A transform spreads its error evenly; a weight that is wrong by less than the norms allow does not.
         """
         squares: Any = tuple(None if a is None else a.astype(np.float64) ** 2 for a in operands)
-        sums = dict(zip(QUANTITIES, size_road(self.layer).run(*squares), strict=True))[name]
+        sums = dict(zip(QUANTITIES, magnitude_evaluator(self.layer).run(*squares), strict=True))[name]
         axes = tuple(range(2, expected.ndim))
         error = np.mean((np.asarray(got, np.float64) - expected) ** 2, axis=axes)
         return bool((error <= mean_square_unit(self.layer, self.dtype) ** 2 * np.mean(sums, axis=axes)).all())

@@ -8,15 +8,15 @@ import numpy as np
 from convdense._util.arguments import Array, complain, finite, numeric
 from convdense.checks.check_network import judge_network
 from convdense.geometry import Geometry, Pool, backward_operands, forward_operands, paired_samples, samples
-from convdense.implementations.compare_calls import compare_roads
+from convdense.implementations.compare_calls import compare_evaluators
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
     DIRECT_TWIN,
+    Evaluator,
     Operands,
-    Road,
     needs_implementation,
     pool_functions,
-    two_roads,
+    two_evaluators,
 )
 from convdense.implementations.pool_calls import DIRECT_POOL, POWERS, compare_pools
 from convdense.layers.base import floating
@@ -53,23 +53,23 @@ class Report(Judgement):
     this data, in float64: at most gamma_N (|W| |x| + |b|), for any order of summation
     """
 
-    road: str
+    evaluator: str
     by: str
     operands: dict[str, Array | None] = field(compare=False, repr=False)
 
     @property
     def compared(self) -> str:
         """What was compared with what."""
-        return f"{self.road} against {self.by}"
+        return f"{self.evaluator} against {self.by}"
 
     @property
     def how(self) -> str:
         """How it was judged, in a sentence."""
         arrays = [a for a in self.operands.values() if a is not None]
-        if self.road == DENSE_NETWORK:
+        if self.evaluator == DENSE_NETWORK:
             arrays += getattr(self.layer, "parameters", {}).values()
         dtype = np.result_type(*arrays)
-        if self.road == DENSE_NETWORK:
+        if self.evaluator == DENSE_NETWORK:
             return f"this data, in {dtype}: the whole by bounds carried through, and every layer on the same input"
         floats = "at most gamma_N (|W| |x| + |b|), for any order of summation"
         rule = "equality" if dtype.kind in "iu" else floats
@@ -77,7 +77,7 @@ class Report(Judgement):
 
     def rerun(self, implementation: Any = None) -> "Report":
         """Judge the same data again; a verdict on an implementation needs the implementation."""
-        needs_implementation(self.road, implementation)
+        needs_implementation(self.evaluator, implementation)
         return check(self.layer, **self.operands, implementation=implementation)  # x, w, b, dy
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Report(Judgement):
         return {
             "kind": "report",
             "layer": layer_to_plain(self.layer),
-            "road": self.road,
+            "evaluator": self.evaluator,
             "by": self.by,
             "findings": [f.to_dict() for f in self.findings],
             "operands": arrays,
@@ -97,7 +97,7 @@ class Report(Judgement):
         """Read back what `to_dict` wrote."""
         arrays = {name: None if a is None else array_from_dict(a) for name, a in data["operands"].items()}
         findings = tuple(Finding.from_dict(f) for f in data["findings"])
-        return cls(plain_to_layer(data["layer"]), findings, data["road"], data["by"], arrays)
+        return cls(plain_to_layer(data["layer"]), findings, data["evaluator"], data["by"], arrays)
 
 
 def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, implementation: Any = None) -> Report:
@@ -135,7 +135,7 @@ def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, i
     """
     if isinstance(layer, (Pool, Network)):
         return _check_network(layer, x, dy, implementation, w=w, b=b)
-    mine, by = two_roads(layer, implementation)
+    mine, by = two_evaluators(layer, implementation)
     shapes = layer if isinstance(layer, Geometry) else tie(layer)
     operands = {"x": x, "w": w, "b": b, "dy": dy}
     arrays = {name: None if a is None else finite(numeric(a, name).copy(), name) for name, a in operands.items()}
@@ -183,8 +183,8 @@ def _check_pool(pool: Pool | Network, arrays: dict[str, Any], implementation: An
     return Report(pool, tuple(found[: len(given)]), pool_functions(implementation)[2], DIRECT_POOL, arrays)
 
 
-def _judge(layer: Any, mine: Road, by: Road, operands: Operands) -> list[Finding]:
-    """Run both roads, the one to judge by in float64 where the data is narrower, and compare entry by entry."""
+def _judge(layer: Any, mine: Evaluator, by: Evaluator, operands: Operands) -> list[Finding]:
+    """Run both evaluators, the one to judge by in float64 where the data is narrower, and compare entry by entry."""
     x, w, b, dy = operands
     rounded = {  # every dtype a sum may be rounded in: weights that meet in one cell are summed in that of w
         "y": (w.dtype, np.result_type(x, w), np.result_type(x, w) if b is None else np.result_type(x, w, b)),
@@ -197,7 +197,7 @@ def _judge(layer: Any, mine: Road, by: Road, operands: Operands) -> list[Finding
     judged = [name for name in QUANTITIES if name != "db" or b is not None]
     wide = tuple(map(_widened, operands))
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is a verdict, not a warning
-        found = compare_roads((mine, operands), (by, (wide[0], wide[1], wide[2], wide[3])), judged, bounds)
+        found = compare_evaluators((mine, operands), (by, (wide[0], wide[1], wide[2], wide[3])), judged, bounds)
     return list(found.values())
 
 

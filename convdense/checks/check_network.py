@@ -64,7 +64,7 @@ def _whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Fi
 
 
 def _parts(net: Network, x: Array, dy: Array, place: str) -> Iterator[tuple[str, Any, Array, Array]]:
-    """Yield every layer, those inside others too, with what enters it and what is handed to it on the direct road."""
+    """Yield every layer, those inside others too, with what enters it and what is handed to it by the direct form."""
     values, twins = [x], [direct_twin(layer) for layer in net.layers]
     for twin in twins:
         values.append(twin.forward(values[-1]))
@@ -97,7 +97,7 @@ def _exact(dy: Array) -> Slope:
 
 
 def _finite(direct: Network, x: Array) -> None:
-    """Refuse what overflows on the direct road: infinity bounds nothing."""
+    """Refuse what overflows in the direct form: infinity bounds nothing."""
     for i, value in enumerate(direct.trace(x)):
         if not np.isfinite(value).all():
             got = f"{value[~np.isfinite(value)].flat[0]} in the output of layer {i - 1}, {direct.layers[i - 1]!r}"

@@ -156,10 +156,22 @@ def _question(layer: Any) -> Evidence:
     return Evidence(layer, right, error)
 
 
-_ROADS = "stored matrix with direct convolution"
+_COMPARED = "stored matrix with direct convolution"
 CLAIMS = (
-    Claim("forward", "A convolution is a sparse dense layer: y = W x + b.", _ROADS, CONVOLUTIONS, _quantities("y")),
-    Claim("dx", "Its input gradient is the transposed matrix: dx = W^T dy.", _ROADS, CONVOLUTIONS, _quantities("dx")),
+    Claim(
+        "forward",
+        "A convolution is a sparse dense layer: y = W x + b.",
+        _COMPARED,
+        CONVOLUTIONS,
+        _quantities("y"),
+    ),
+    Claim(
+        "dx",
+        "Its input gradient is the transposed matrix: dx = W^T dy.",
+        _COMPARED,
+        CONVOLUTIONS,
+        _quantities("dx"),
+    ),
     Claim(
         "dw",
         "The gradient of a shared weight is the sum of the gradients of its copies.",
@@ -198,7 +210,7 @@ CLAIMS = (
     Claim(
         "local",
         "A locally connected layer has the same mask and no ties.",
-        _ROADS,
+        _COMPARED,
         LOCAL,
         _untied,
     ),

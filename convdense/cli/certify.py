@@ -88,7 +88,7 @@ def _certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[
 def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[Verdict, Any]:
     """Read a certificate and repeat it; nothing that the file names is imported."""
     recorded, data = _read(path)
-    own, of = recorded.road in (DENSE, DENSE_NETWORK), f"{path}, a certificate of {recorded.road!r}"
+    own, of = recorded.evaluator in (DENSE, DENSE_NETWORK), f"{path}, a certificate of {recorded.evaluator!r}"
     if own and reference is not None:
         do = "leave --implementation out, or the file, and describe the layer"
         raise ValueError(complain("--rerun", of, "a certificate of an implementation, with --implementation", do))
@@ -103,8 +103,8 @@ def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[Verdi
     else:
         mine = implementation(reference, recorded.layer, layout)
         again = recorded.rerun(mine)
-        if recorded.road != again.road:
-            _note(f"the file is a certificate of {recorded.road!r}, this is one of {again.road!r}")
+        if recorded.evaluator != again.evaluator:
+            _note(f"the file is a certificate of {recorded.evaluator!r}, this is one of {again.evaluator!r}")
     if getattr(recorded, "by", None) != getattr(again, "by", None):
         raise ValueError(_no_certificate(path, f"{recorded.compared}, not {again.compared}"))
     if recorded.findings != again.findings or data.get("holds") != bool(again):

@@ -127,16 +127,16 @@ def the_network(x: Array, say: Callable[[str], None]) -> Evidence:
     dy = np.arange(-4.0, 6)
     say("The same photograph through a whole network, as dense layers and |x|:\n")
     say(str(net))
-    return _both_roads(net, whole, dy, say)
+    return _compare_both_ways(net, whole, dy, say)
 
 
-def _both_roads(net: Network, x: Array, dy: Array, say: Callable[[str], None]) -> Evidence:
+def _compare_both_ways(net: Network, x: Array, dy: Array, say: Callable[[str], None]) -> Evidence:
     """Compare a network with its direct twin, on whole numbers bit for bit and scaled to floats by its bounds."""
     exact, bits = agree(net, x, dy), bit_budget(net, x[None], dy[None])
     report = check(net, x / 255, dy=dy / 7)
     hanging = sum(finding.verdict == UNDECIDED for finding in report.findings)
     said = "equal" if exact else "NOT EQUAL"
-    say(f"\nin whole numbers from 0 to 255, {bits} bits of 53, both roads are {said} bit for bit;")
+    say(f"\nin whole numbers from 0 to 255, {bits} bits of 53, both ways are {said} bit for bit;")
     say("in floats from 0 to 1, with their derived bounds:\n")
     for finding in report.findings:
         say(f"  {finding}")

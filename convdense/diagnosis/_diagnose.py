@@ -28,7 +28,7 @@ from convdense.geometry import (
     Pool,
     SumPool,
 )
-from convdense.implementations.evaluators import caught, direct_road, implementation_road, pool_functions
+from convdense.implementations.evaluators import caught, direct_evaluator, implementation_evaluator, pool_functions
 from convdense.networks.builder import network
 from convdense.rounding.magnitudes import whole
 from convdense.verdicts.comparison import compare
@@ -80,7 +80,7 @@ def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> D
         return _of_pool(layer, implementation, seed)
     if not isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
         raise TypeError(complain("layer", repr(layer), "a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"))
-    mine, by = implementation_road(implementation), direct_road(layer)
+    mine, by = implementation_evaluator(implementation), direct_evaluator(layer)
     calls = [_draw(layer, (seed, k)) for k in range(DRAWS)]
     got = [dict(zip(QUANTITIES, mine.run(*map(np.copy, call)), strict=True)) for call in calls]
     right = [dict(zip(QUANTITIES, by.run(*call), strict=True)) for call in calls]

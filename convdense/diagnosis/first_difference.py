@@ -10,7 +10,7 @@ from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Mistake
 from convdense.diagnosis.mistakes.observations import WHOLE, Seen
 from convdense.geometry import Geometry
-from convdense.implementations.evaluators import implementation_road
+from convdense.implementations.evaluators import implementation_evaluator
 from convdense.layers.dense import TiedDense
 from convdense.recovery._recover import recover
 from convdense.recovery.matrix_difference import SHOWN
@@ -67,7 +67,7 @@ def _weight(number: float, shape: tuple[int, ...]) -> str:
 
 def behind(layer: Geometry, implementation: Any, seen: Seen) -> str:
     """Return how the matrix behind y, dx or dw differs from the layer's, where it can be recovered."""
-    run, name, call = implementation_road(implementation).run, seen.name, seen.calls[0]
+    run, name, call = implementation_evaluator(implementation).run, seen.name, seen.calls[0]
     zeros, w = np.zeros_like(call.b), call.w
     tied = TiedDense(layer, w)
     try:

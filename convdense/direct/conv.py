@@ -41,7 +41,7 @@ class ConvolutionGradients(NamedTuple):
 
 
 def convolve(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
-    """Return the layer's output by direct convolution: the independent road, no matrix anywhere.
+    """Return the layer's output by direct convolution: the second, independent way, no matrix anywhere.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
-from convdense.implementations.evaluators import Operands, Results, Road
+from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import CHANGED, EQUAL, QUANTITIES, REPEATABLE, Finding
 
@@ -21,7 +21,7 @@ Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is r
 
 
 def behaviour(
-    mine: Road, by: Road, several: Operands, dtype: str, *, judge: Callable[[Operands], Judge]
+    mine: Evaluator, by: Evaluator, several: Operands, dtype: str, *, judge: Callable[[Operands], Judge]
 ) -> tuple[Finding, ...]:
     """Return one finding for each thing tried on a few samples, or the first; on integers right ones are equal."""
     none, one = ((several[0][:n], *several[1:3], several[3][:n]) for n in (0, 1))
@@ -46,7 +46,7 @@ def behaviour(
     return (*found, tried("batch 0", none, by.run(*_wide(none, dtype))))
 
 
-def repeatable(mine: Road, operands: Operands) -> tuple[Results, Finding]:
+def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
     first = [np.array(r) if isinstance(r, np.ndarray) else r for r in mine.run(*on_each(np.array, operands))]
     second = mine.run(*on_each(np.array, operands))  # which may write to the arrays that came first
@@ -56,7 +56,7 @@ def repeatable(mine: Road, operands: Operands) -> tuple[Results, Finding]:
     return tuple(first), Finding("repeatable", EQUAL)
 
 
-def _of_zeros(mine: Road, one: Operands, right: Results, judge: Callable[[Operands], Judge]) -> Iterator[Finding]:
+def _of_zeros(mine: Evaluator, one: Operands, right: Results, judge: Callable[[Operands], Judge]) -> Iterator[Finding]:
     """Yield what zeros give: for an input of zeros the bias and no weight gradient, for dy of zeros nothing."""
     x, w, b, dy = one
     empty, silent = (0 * x, w, b, dy), (x, w, b, 0 * dy)
@@ -80,7 +80,7 @@ def _first(name: str, got: Any, expected: Any, judge: Judge, names: Any = QUANTI
     return replace(worst, name=name, note=note) if worst.refuted else Finding(name, worst.verdict)
 
 
-def _run(mine: Road, operands: Operands) -> Results:
+def _run(mine: Evaluator, operands: Operands) -> Results:
     try:
         return mine.run(*operands)
     except Exception as error:  # backward gave no three results

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.implementations.evaluators import Operands, Road
+from convdense.implementations.evaluators import Evaluator, Operands
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import CHANGED, QUANTITIES, WRONG, Finding
 
@@ -17,25 +17,25 @@ READS = {"y": "xwb", "dx": "wd", "dw": "xd", "db": "d"}  # d for dy
 Explain = Callable[[Finding, Any, Array], Finding]  # a difference, both values -> what becomes of it
 
 
-def compare_roads(
-    mine: tuple[Road, Operands],
-    by: tuple[Road, Operands],
+def compare_evaluators(
+    mine: tuple[Evaluator, Operands],
+    by: tuple[Evaluator, Operands],
     judged: Sequence[str],
     bounds: dict[str, Array],
     *,
     explain: Explain | None = None,
     dtype: Any = None,
 ) -> dict[str, Finding]:
-    """Run both roads, each on its operands, and compare what is judged; one that writes to its operands is wrong.
+    """Run both evaluators, each on its operands, and compare what is judged; one that writes to its operands is wrong.
 
     Only a db may be None: then it is not judged. `explain` may find rounding behind a difference; a `dtype` is the
     narrowest that results may have.
     """
-    road, operands = mine
+    evaluator, operands = mine
     expected = dict(zip(QUANTITIES, by[0].run(*by[1]), strict=True))
     x, w, b, dy = operands
     given = x.copy(), w.copy(), None if b is None else b.copy(), dy.copy()
-    got = dict(zip(QUANTITIES, road.run(*given), strict=True))
+    got = dict(zip(QUANTITIES, evaluator.run(*given), strict=True))
     kept = [a is None or np.array_equal(a, np.asarray(g)) for a, g in zip(operands, given, strict=True)]
     findings = {}
     for name in judged:

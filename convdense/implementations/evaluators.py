@@ -1,4 +1,4 @@
-"""Roads: ways to compute y, dx, dw and db of a layer; what is judged is one road against another."""
+"""Evaluators: ways to compute y, dx, dw and db of a layer; what is judged is one against another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,41 +18,41 @@ DENSE_NETWORK, DIRECT_TWIN = "dense layers and |x|", "direct twin"
 
 
 @dataclass(frozen=True)
-class Road:
+class Evaluator:
     """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``."""
 
     name: str
     run: Callable[[Array, Array, Array | None, Array], Results]
 
 
-def dense_road(layer: Any) -> Road:
+def dense_evaluator(layer: Any) -> Evaluator:
     """Return the tied dense layer: the stored matrix, its adjoint, and the sums over edges."""
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
         tied = TiedDense(layer, w, b)
         return (tied.forward(x), *tied.backward(x, dy))
 
-    return Road(DENSE, run)
+    return Evaluator(DENSE, run)
 
 
-def direct_road(layer: Any) -> Road:
+def direct_evaluator(layer: Any) -> Evaluator:
     """Return direct convolution; layers it does not know have the tied dense layer as their definition."""
     if not isinstance(layer, (Windowed, ConvTranspose)):
-        return dense_road(layer)
+        return dense_evaluator(layer)
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
         return (convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy))
 
-    return Road(DIRECT, run)
+    return Evaluator(DIRECT, run)
 
 
-def size_road(layer: Any) -> Road:
-    """Return a road that adds up sizes when it is given sizes: coefficients without their signs."""
-    road = direct_road(layer)
-    return road if road.name == DIRECT else dense_road(tie(layer).absolute)
+def magnitude_evaluator(layer: Any) -> Evaluator:
+    """Return an evaluator that adds up sizes when it is given sizes: coefficients without their signs."""
+    evaluator = direct_evaluator(layer)
+    return evaluator if evaluator.name == DIRECT else dense_evaluator(tie(layer).absolute)
 
 
-def implementation_road(implementation: Any) -> Road:
+def implementation_evaluator(implementation: Any) -> Evaluator:
     """Return somebody's implementation: an object with forward and backward, or two such functions.
 
     ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not judged.
@@ -68,7 +68,7 @@ def implementation_road(implementation: Any) -> Road:
             raise TypeError(complain("backward", type(gradients).__name__, "three results: dx, dw and db (or None)"))
         return (y, *gradients)
 
-    return Road(name, run)
+    return Evaluator(name, run)
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
@@ -96,19 +96,19 @@ def functions(implementation: Any, needs: str) -> tuple[Callable[..., Any], Call
     return forward, backward, "implementation" if name == "<lambda>" else name
 
 
-def two_roads(layer: Any, implementation: Any) -> tuple[Road, Road]:
-    """Return the road to judge and the road to judge it by."""
-    by = direct_road(layer)
+def two_evaluators(layer: Any, implementation: Any) -> tuple[Evaluator, Evaluator]:
+    """Return the evaluator to judge and the one to judge it by."""
+    by = direct_evaluator(layer)
     if implementation is not None:
-        return implementation_road(implementation), by
+        return implementation_evaluator(implementation), by
     if by.name == DENSE:
-        needs = "a Conv, ConvTranspose or LocallyConnected, which have a second road"
+        needs = "a Conv, ConvTranspose or LocallyConnected, which have a direct form"
         raise TypeError(complain("layer", repr(layer), needs, "or give an implementation to judge by this layer"))
-    return dense_road(layer), by
+    return dense_evaluator(layer), by
 
 
-def needs_implementation(road: str, implementation: Any) -> None:
+def needs_implementation(evaluator: str, implementation: Any) -> None:
     """Refuse to run a verdict on an implementation again without it."""
-    if road not in (DENSE, DENSE_NETWORK) and implementation is None:
+    if evaluator not in (DENSE, DENSE_NETWORK) and implementation is None:
         do = "call rerun(implementation)"
-        raise TypeError(complain("implementation", "None", f"{road}, which this is a verdict on", do))
+        raise TypeError(complain("implementation", "None", f"{evaluator}, which this is a verdict on", do))

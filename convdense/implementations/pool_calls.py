@@ -1,4 +1,4 @@
-"""Somebody's pool and the direct one as roads, and what rounding explains of a difference between them."""
+"""Somebody's pool and the direct one as evaluators, and how they compare."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,24 +9,24 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import widened
 from convdense.direct import pool as direct_pool
 from convdense.geometry import Pool
-from convdense.implementations.evaluators import Results, Road, caught, pool_functions
+from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
 from convdense.verdicts.findings import CHANGED, RAISED, Finding
 
 DIRECT_POOL = "direct pooling"
 POWERS = "entries are roots of sums of powers, for which no bound is known"
 
 
-def pool_roads(pool: Pool, implementation: Any) -> tuple[Road, Road]:
-    """Return somebody's pool and the direct one as roads: w and b are not read, dw and db are None."""
+def pool_evaluators(pool: Pool, implementation: Any) -> tuple[Evaluator, Evaluator]:
+    """Return somebody's pool and the direct one as evaluators: w and b are not read, dw and db are None."""
     forward, backward, name = pool_functions(implementation)
 
-    def mine(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (a road takes all four)
+    def mine(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (an evaluator takes all four)
         return caught(forward, x), caught(backward, x, dy), None, None
 
-    def direct(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (a road takes all four)
+    def direct(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (an evaluator takes all four)
         return direct_pool.forward(pool, x), direct_pool.backward(pool, x, dy), None, None
 
-    return Road(name, mine), Road(DIRECT_POOL, direct)
+    return Evaluator(name, mine), Evaluator(DIRECT_POOL, direct)
 
 
 Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is right

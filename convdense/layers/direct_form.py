@@ -178,7 +178,7 @@ def direct_twin(layer: Any) -> Any:
     Raises
     ------
     TypeError
-        For a layer that has no other road: a bare tie map, split ties.
+        For a layer that has no other form: a bare tie map, split ties.
 
     Examples
     --------

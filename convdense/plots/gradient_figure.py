@@ -31,7 +31,7 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
     Returns
     -------
     matplotlib Figure
-        Of a layer that no direct road knows, such as a `TieMap`, without the direct gradient and the difference.
+        Of a layer without a direct form, such as a `TieMap`, without the direct gradient and the difference.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Rounding bounds through a network, layer by layer; behind a kink whose side rounding may change, none is known.
 
-Forward, every value comes with an error: what any road may be off by, whatever its order of summation. Backward, a
+Forward, every value comes with an error: what any order of summation may be off by. Backward, a
 gradient also says which of its entries hang on an undecided kink. Products and sums as in Higham, *Accuracy and
 Stability of Numerical Algorithms*, ch. 3; everything is carried through each layer by its own sums of sizes.
 """
@@ -32,14 +32,14 @@ SLACK = 1 + 1e-6  # the bounds are rounded sums as well, of less than 10**9 size
 
 
 class Value(NamedTuple):
-    """A road's value, and what any road may be off the exact one by; so two roads differ by twice that at most."""
+    """A computed value, and what any order of summation may be off by; so two of them differ by twice that at most."""
 
     value: Array
     error: Array
 
     @property
     def size(self) -> Array:
-        """The largest any road may have."""
+        """The largest that any order of summation may give."""
         return np.asarray(size(self.value) + 2 * self.error)
 
 
@@ -52,7 +52,7 @@ class Slope(NamedTuple):
 
     @property
     def size(self) -> Array:
-        """The largest any road may have."""
+        """The largest that any order of summation may give."""
         return np.asarray(size(self.value) + 2 * self.error)
 
 
@@ -118,7 +118,7 @@ def back(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: A
 @ahead.register(Dense)
 def _(layer: Any, x: Value) -> Value:
     adding = sizes(layer)
-    carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same on all roads
+    carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same in all of them
     return Value(
         direct_twin(layer).forward(x.value),
         SLACK * carried + rounded(_counts(layer).outputs + 1, adding.forward(x.size), *_dtypes(layer, x.value)),
@@ -170,7 +170,7 @@ def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
         hanging = hanging | ~_decided(layer, x)
         # Halves of one gradient cancel exactly; only those of several windows that share a cell are rounded.
         longest = (2 * cells + 1) * layer.depth if cells > 1 else 0
-        # one cell of the window has it all: the errors go where the direct road sends them
+        # one cell of the window has it all: the errors go where direct pooling sends them
         carried = direct_twin(layer).backward(x.value.astype(float), dy.error)
         passed = everywhere.backward(x.size, dy.size)
         error = SLACK * carried + rounded(longest, passed, dy.value.dtype) + halved(passed, dy.value.dtype)
@@ -186,7 +186,7 @@ def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
 
 
 def _decided(layer: Tournament, x: Value) -> Array:
-    """Return which windows every road finds the same winner in: one that leads by more than errors, or exact equals."""
+    """Return which windows have the same winner in any order of summation: one far enough ahead, or exact equals."""
     pool = same_windows(SumPool, layer.pool)
     edges = sums(pool).entries()
     sign = 1 if isinstance(layer.pool, MaxPool) else -1

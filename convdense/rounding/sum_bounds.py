@@ -10,7 +10,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import format_of
-from convdense.implementations.evaluators import Operands, size_road
+from convdense.implementations.evaluators import Operands, magnitude_evaluator
 from convdense.structure._tie import tie
 from convdense.structure.axis import Axis
 
@@ -60,7 +60,7 @@ def _rounds(axis: Axis) -> bool:
 
 
 def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> dict[str, Array]:
-    """Return the bound on every entry of the quantities in `dtypes`, between one road and a float64 reference.
+    """Return the bound on every entry of the quantities in `dtypes`, between one evaluation and a float64 reference.
 
     `dtypes` gives the float dtype (or "bfloat16"), or all a quantity may be rounded in on its way: then the coarsest
     counts.
@@ -71,7 +71,7 @@ def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> d
     """
     with np.errstate(over="ignore", invalid="ignore"):
         x, w, b, dy = operands
-        sizes = size_road(layer).run(_size(x), _size(w), None if b is None else _size(b), _size(dy))
+        sizes = magnitude_evaluator(layer).run(_size(x), _size(w), None if b is None else _size(b), _size(dy))
     counts = terms(layer, len(operands[0]))
     named = dict(zip(counts, sizes, strict=True))
     some = {name: dtype for name, dtype in dtypes.items() if named[name] is not None}  # without a b there is no db

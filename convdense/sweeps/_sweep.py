@@ -38,7 +38,7 @@ class Swept:
 
 @dataclass(frozen=True)
 class Failure:
-    """A geometry on which the two roads differ, as the call that makes it, and where they do first."""
+    """A geometry on which the two ways differ, as the call that makes it, and where they do first."""
 
     layer: str
     finding: Finding
@@ -65,7 +65,7 @@ class Sweep:
 
     @property
     def pairs(self) -> int:
-        """How many pairs of basis vectors were evaluated, on each road."""
+        """How many pairs of basis vectors were evaluated, each way."""
         return sum(family.pairs for family in self.families)
 
     @property

@@ -1,8 +1,8 @@
-"""Both roads on every pair of basis vectors of one small layer, with little else: for tens of thousands of layers.
+"""Both ways on every pair of basis vectors of one small layer, with little else: for tens of thousands of layers.
 
 `certify` does the same for any implementation and costs a hundred times as much. Here the stored matrix is made once
 per basis weight, y and dx are run on all basis vectors of a batch at once, and the weight gradient, which sums over
-the batch, one pair at a time by the function that computes it alone. The roads share their operands, which neither can
+the batch, one pair at a time by the function that computes it alone. Both share their operands, which neither can
 write to, and nothing else.
 """
 
@@ -32,7 +32,7 @@ class Units(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What one road gives on all of them."""
+    """What one way gives on all of them."""
 
     y: Array  # (weights, inputs, *out_shape), then (biases, inputs, *out_shape) with every bias
     dx: Array  # (weights, outputs, *in_shape)
@@ -68,7 +68,7 @@ def judge_pairs(layer: Any) -> Finding | None:
     units = _units(layer)
     try:
         got, expected = _dense(layer, units), _direct(layer, units)
-    except Exception as error:  # whatever a road raises is a verdict on this layer, and no end of the sweep
+    except Exception as error:  # whatever is raised is a verdict on this layer, and no end of the sweep
         return Finding("y", RAISED, note=f"{type(error).__name__}: {error}")
     return next((finding for finding in _compared(got, expected) if finding.verdict != EQUAL), None)
 

@@ -35,7 +35,7 @@ class Finding:
     at : tuple of int or None
         Position of the worst entry; None where all are equal.
     got, expected : str
-        That entry on both roads.
+        That entry, as it came and as it should be.
     difference, bound : float
         The difference there and what rounding explains (0 where equality was asked).
     note : str
