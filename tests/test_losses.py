@@ -661,7 +661,7 @@ def test_float32_stays_float32():
 
 
 def apart(direct, epochs=3):
-    """Return how far dense layers and their direct twins are apart after some epochs on integers."""
+    """Return how far dense layers and their direct counterpart are apart after some epochs on integers."""
     x, labels = labelled()
     ends = [list(train(net, x, labels, **{**PLAN, "epochs": epochs}))[-1] for net in (tiny(), direct)]
     one, other = (end.network.parameters for end in ends)

@@ -235,7 +235,7 @@ def test_a_network_forgets_what_it_need_not_remember():
     assert peak < 6 * x.nbytes
 
 
-def test_a_tied_linear_has_a_direct_twin():
+def test_a_tied_linear_has_a_direct_counterpart():
     net = network(TiedDense(Linear(3, 2), np.array([[1.0, 2, 3], [4, 5, 6]])), ReLU())
     assert cd.certify(net, seed=0).exact
 

@@ -237,7 +237,7 @@ def pooled_over_zeros(pool, x, _right=direct_pool.forward):
         ),
     ],
 )
-def test_a_defect_of_the_direct_twin_is_refused(name, owner, attribute, defect, monkeypatch):
+def test_a_defect_of_the_direct_counterpart_is_refused(name, owner, attribute, defect, monkeypatch):
     assert cd.certify(NETS[name], seed=0).exact
     monkeypatch.setattr(owner, attribute, defect)
     assert not cd.certify(NETS[name], seed=0)

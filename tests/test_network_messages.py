@@ -36,7 +36,7 @@ from convdense._util.files import read_arrays
 from convdense.geometry import AvgPool, ChannelScale, Linear
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import dense_steps
-from convdense.layers.direct_form import direct_twin
+from convdense.layers.direct_form import direct_counterpart
 from convdense.rounding.magnitudes import sizes
 from convdense.rounding.network_bounds import ahead, back
 from convdense.training.loop import train
@@ -115,7 +115,7 @@ def frozen(**changed):
 
 
 def direct_weights(layer, **weights):
-    return direct_twin(layer).with_weights(**weights)
+    return direct_counterpart(layer).with_weights(**weights)
 
 
 def forward(layer, x):
@@ -160,8 +160,8 @@ def listed(layer=POOL):
     return network(layer).dense_layers()
 
 
-def twin(layer=NET):
-    return direct_twin(layer)
+def counterpart(layer=NET):
+    return direct_counterpart(layer)
 
 
 def leaky(**changed):
@@ -573,18 +573,18 @@ BUILT = [
 ]
 
 FOR_NET = "for Network(4 layers, (1, 4) -> (3,))"
-PAIRS = [  # x and dy: the layer, its shapes and what its messages name, which for a twin is what it has the shapes of
+PAIRS = [  # x and dy: the layer, its shapes and what its messages name: of a counterpart, what it has the shapes of
     (NET, (1, 4), (3,), f"{NET!r}"),
     (network(Residual(LINE)).layers[0], (1,), (1,), "ResidualSum(Dense(1 outputs, 1 inputs))"),
     (Flatten((2, 3)), (2, 3), (6,), "Flatten((2, 3))"),
     (LINE, (1,), (1,), "Dense(1 outputs, 1 inputs)"),
     (SCALE, (2, 3), (2, 3), "TiedDense(ChannelScale((2, 3)))"),
-    (direct_twin(network(CONV).layers[0]), (1, 4), (2, 2), f"{CONV!r}"),
-    (direct_twin(SCALE), (2, 3), (2, 3), "ChannelScale((2, 3))"),
-    (direct_twin(LINE), (1,), (1,), "Dense(1 outputs, 1 inputs)"),
-    (direct_twin(dense_pool(POOL)), (1, 4), (1, 2), f"{POOL!r}"),
-    (direct_twin(ReLU((2,))), (2,), (2,), "DirectReLU(0, (2,))"),
-    (direct_twin(LeakyReLU(0.25, (2,))), (2,), (2,), "DirectReLU(0.25, (2,))"),
+    (direct_counterpart(network(CONV).layers[0]), (1, 4), (2, 2), f"{CONV!r}"),
+    (direct_counterpart(SCALE), (2, 3), (2, 3), "ChannelScale((2, 3))"),
+    (direct_counterpart(LINE), (1,), (1,), "Dense(1 outputs, 1 inputs)"),
+    (direct_counterpart(dense_pool(POOL)), (1, 4), (1, 2), f"{POOL!r}"),
+    (direct_counterpart(ReLU((2,))), (2,), (2,), "DirectReLU(0, (2,))"),
+    (direct_counterpart(LeakyReLU(0.25, (2,))), (2,), (2,), "DirectReLU(0.25, (2,))"),
 ]
 RUN = (
     [
@@ -632,22 +632,22 @@ RUN = (
             f"x: got rows of different lengths; {ONE_LENGTH}",
             {"layer": layer, "x": np.ones(layer.in_shape)},
         )
-        for layer in (NET, Flatten((2, 3)), LINE, direct_twin(LINE), direct_twin(ReLU((2,))))
+        for layer in (NET, Flatten((2, 3)), LINE, direct_counterpart(LINE), direct_counterpart(ReLU((2,))))
     ]
     + [
         (
             forward,
-            {"layer": direct_twin(ReLU((2,))), "x": np.ones((3, 2), complex)},
+            {"layer": direct_counterpart(ReLU((2,))), "x": np.ones((3, 2), complex)},
             TypeError,
             "x: got dtype complex128; needs real numbers, which can be compared",
-            {"layer": direct_twin(ReLU((2,))), "x": np.ones((3, 2))},
+            {"layer": direct_counterpart(ReLU((2,))), "x": np.ones((3, 2))},
         ),
         (
             backward,
-            {"layer": direct_twin(ReLU((2,))), "x": np.ones((3, 2), complex), "dy": np.ones((3, 2))},
+            {"layer": direct_counterpart(ReLU((2,))), "x": np.ones((3, 2), complex), "dy": np.ones((3, 2))},
             TypeError,
             "x: got dtype complex128; needs real numbers, which can be compared",
-            {"layer": direct_twin(ReLU((2,))), "x": np.ones((3, 2)), "dy": np.ones((3, 2))},
+            {"layer": direct_counterpart(ReLU((2,))), "x": np.ones((3, 2)), "dy": np.ones((3, 2))},
         ),
         *(
             (
@@ -740,14 +740,17 @@ FILES = [
     ),
 ]
 
-OWN_STEPS, OWN_TWIN = "register your own with @dense_steps.register", "register its twin with @direct_twin.register"
+OWN_STEPS, OWN_COUNTERPART = (
+    "register your own with @dense_steps.register",
+    "register its counterpart with @direct_counterpart.register",
+)
 DIRECTLY = "needs a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
 FIRST = 'needs ties="first": the direct pool hands everything to the first of several largest'
 TAKEN_APART = [
     (call, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
     for call, needs in (
         (taken_apart, f"needs a layer made of matrices and |x|; {OWN_STEPS}"),
-        (twin, f"needs a layer that has a direct form; {OWN_TWIN}"),
+        (counterpart, f"needs a layer that has a direct form; {OWN_COUNTERPART}"),
         (sized, "needs a layer whose sums are known, made of matrices and |x|; register your own with @sizes.register"),
     )
     for bad, good in ((3, LINE), (CONV, network(CONV).layers[0]), (POOL, dense_pool(POOL)), (Unknown(), LINE))
@@ -778,7 +781,7 @@ TAKEN_APART = [
         (listed, POWER.pool, LpPool((1, 4), kernel=2, p=1)),
     )
 ] + [
-    (twin, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
+    (counterpart, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
     for bad, needs, good in [
         (TiedDense(TIES, np.ones(2)), DIRECTLY, TiedDense(CONV, np.ones((2, 1, 3)))),
         (TiedDense(SumPool((1, 4), kernel=2), np.ones(())), DIRECTLY, dense_pool(SumPool((1, 4), kernel=2))),
@@ -987,7 +990,7 @@ CERTIFIED = [
     *(
         (certified, {"layer": network(bad)}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": network(good)})
         for bad, needs, good in [
-            (Unknown(), f"needs a layer that has a direct form; {OWN_TWIN}", ReLU((1, 4))),
+            (Unknown(), f"needs a layer that has a direct form; {OWN_COUNTERPART}", ReLU((1, 4))),
             (TiedDense(TIES, np.ones(2)), DIRECTLY, Dense(np.ones((2, 2)))),
             (HALVES, FIRST, POOL),
         ]
@@ -1086,7 +1089,7 @@ CHECKED = [
             {"layer": network(good), "x": np.ones(good.in_shape), "dy": None},
         )
         for bad, needs, good in [
-            (Unknown(), f"needs a layer that has a direct form; {OWN_TWIN}", ReLU((1, 4))),
+            (Unknown(), f"needs a layer that has a direct form; {OWN_COUNTERPART}", ReLU((1, 4))),
             (TiedDense(TIES, np.ones(2)), DIRECTLY, Dense(np.ones((2, 2)))),
             (HALVES, FIRST, POOL),
         ]
@@ -1200,8 +1203,8 @@ OWN_LAYERS = [
         for bad in (None, ["0.w", "0.b"])
     ),
     (
-        twin,
-        {"layer": direct_twin(dense_pool(POOL))},
+        counterpart,
+        {"layer": direct_counterpart(dense_pool(POOL))},
         TypeError,
         "layer: got DirectPool(MaxPool((1, 4), kernel=2)); "
         "needs a pool as dense layers: this one is run directly already",

@@ -1,4 +1,4 @@
-"""Whole networks: dense layers and |x|, the list they come apart into, and the direct twin are one, exactly."""
+"""Whole networks: dense layers and |x|, the list they come apart into, and the direct counterpart are one, exactly."""
 
 import json
 import os
@@ -35,7 +35,7 @@ from convdense.direct import pool_loops
 from convdense.geometry import ChannelScale, layer_from_dict
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import Absolute, Affine, Divide, dense_steps
-from convdense.layers.direct_form import direct_twin
+from convdense.layers.direct_form import direct_counterpart
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
 from convdense.rounding.magnitudes import bit_budget, sizes
 from convdense.rounding.sum_bounds import gamma
@@ -496,8 +496,8 @@ def test_the_bit_budget_bounds_every_number_of_both_roads():
                for layer, v in zip(net.layers, net.trace(x), strict=False))  # fmt: skip
 
 
-def test_direct_twins_share_no_matrix():
+def test_direct_counterparts_share_no_matrix():
     for layer in lenet().direct().layers:
         assert not any(hasattr(layer, name) for name in ("matrix", "ties", "total", "layers"))
-    assert isinstance(direct_twin(cd.dense_pool(MaxPool((1, 4), 2))).forward(np.zeros((1, 1, 4))), np.ndarray)
+    assert isinstance(direct_counterpart(cd.dense_pool(MaxPool((1, 4), 2))).forward(np.zeros((1, 1, 4))), np.ndarray)
     assert dense_steps(Flatten((2, 2))) == []

@@ -1,4 +1,4 @@
-"""certify for pools and networks: dense layers and |x| against the direct twin, on integers, bit for bit."""
+"""certify for pools and networks: dense layers and |x| against the direct counterpart, on integers, bit for bit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from convdense.certificates.certify_pool import judge_pool
 from convdense.certificates.effective_roundoff import Examined, Precision, lines
 from convdense.certificates.integer_ranges import PRECISION, limited
 from convdense.geometry import Pool
-from convdense.implementations.evaluators import DENSE_NETWORK, DIRECT_TWIN, needs_implementation, pool_functions
+from convdense.implementations.evaluators import DENSE_NETWORK, DIRECT_COUNTERPART, needs_implementation, pool_functions
 from convdense.implementations.pool_calls import DIRECT_POOL
 from convdense.layers.dense_form import Absolute, Step, back_through
 from convdense.networks.builder import network
@@ -70,7 +70,7 @@ class NetworkCertificate(Examined):
     @property
     def compared(self) -> str:
         """What was compared with what."""
-        return f"{self.evaluator} against {DIRECT_TWIN if self.evaluator == DENSE_NETWORK else DIRECT_POOL}"
+        return f"{self.evaluator} against {DIRECT_COUNTERPART if self.evaluator == DENSE_NETWORK else DIRECT_POOL}"
 
     @property
     def how(self) -> str:

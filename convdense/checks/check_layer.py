@@ -11,7 +11,7 @@ from convdense.geometry import Geometry, Pool, backward_operands, forward_operan
 from convdense.implementations.compare_calls import compare_evaluators
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
-    DIRECT_TWIN,
+    DIRECT_COUNTERPART,
     Evaluator,
     Operands,
     needs_implementation,
@@ -162,7 +162,7 @@ def _check_network(layer: Pool | Network, x: Any, dy: Any, implementation: Any, 
     if implementation is not None:
         return _check_pool(layer, arrays, implementation)
     findings = judge_network(layer, arrays["x"], arrays["dy"])
-    return Report(layer, tuple(findings), DENSE_NETWORK, DIRECT_TWIN, arrays)
+    return Report(layer, tuple(findings), DENSE_NETWORK, DIRECT_COUNTERPART, arrays)
 
 
 def _check_pool(pool: Pool | Network, arrays: dict[str, Any], implementation: Any) -> Report:

@@ -9,7 +9,7 @@ import numpy as np
 from convdense._util.arguments import Array, complain
 from convdense.geometry import Pool, paired_operands
 from convdense.layers.base import floating, pulled
-from convdense.layers.direct_form import direct_twin
+from convdense.layers.direct_form import direct_counterpart
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
@@ -23,7 +23,7 @@ LAYERS = "layers"  # the name of the finding that every layer has its part in
 
 
 def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Finding]:
-    """Compare dense layers and |x| with the direct twin; without dy, only what goes forward.
+    """Compare dense layers and |x| with the direct counterpart; without dy, only what goes forward.
 
     Bounds that are carried through many layers grow loose: beside the whole, every layer is judged on the same input.
     """
@@ -65,25 +65,25 @@ def _whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Fi
 
 def _parts(net: Network, x: Array, dy: Array, place: str) -> Iterator[tuple[str, Any, Array, Array]]:
     """Yield every layer, those inside others too, with what enters it and what is handed to it by the direct form."""
-    values, twins = [x], [direct_twin(layer) for layer in net.layers]
-    for twin in twins:
-        values.append(twin.forward(values[-1]))
+    values, counterparts = [x], [direct_counterpart(layer) for layer in net.layers]
+    for counterpart in counterparts:
+        values.append(counterpart.forward(values[-1]))
     for i, layer in reversed(list(enumerate(net.layers))):
         here = f"{place}{i}"
         yield here, layer, values[i], dy
         if isinstance(layer, (Network, ResidualSum)):
             inner = layer if isinstance(layer, Network) else layer.inner
             yield from _parts(inner, values[i], dy, f"{here}.")
-        dy, _ = pulled(twins[i], values[i], dy)
+        dy, _ = pulled(counterparts[i], values[i], dy)
 
 
 def _one(place: str, layer: Any, x: Array, dy: Array, asked: bool) -> Iterator[Finding]:
-    """Yield what one layer and its twin make of the same input, each within its own bound."""
-    twin, entering = direct_twin(layer), Value(x, np.zeros(x.shape))
-    pairs = {"y": (layer.forward(x), twin.forward(x), 2 * ahead(layer, entering).error)}
+    """Yield what one layer and its direct counterpart make of the same input, each within its own bound."""
+    counterpart, entering = direct_counterpart(layer), Value(x, np.zeros(x.shape))
+    pairs = {"y": (layer.forward(x), counterpart.forward(x), 2 * ahead(layer, entering).error)}
     if asked:
         slope, bounds = back(layer, entering, _exact(dy))
-        (dx, own), (expected, gradients) = pulled(layer, x, dy), pulled(twin, x, dy)
+        (dx, own), (expected, gradients) = pulled(layer, x, dy), pulled(counterpart, x, dy)
         pairs["dx"] = (dx, expected, np.where(slope.undecided, np.inf, 2 * slope.error))
         pairs |= {name: (own[name], g, bounds[name]) for name, g in gradients.items()}
     for name, (got, expected, bound) in pairs.items():

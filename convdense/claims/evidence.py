@@ -124,7 +124,7 @@ def _orders(pool: Pool) -> tuple[Array, Array] | None:
 
 
 def agree(net: Network, x: Array, dy: Array) -> bool:
-    """Tell whether dense layers and |x| and the direct twin agree to the last bit: output, dx, every gradient."""
+    """Tell whether dense layers and |x| and the direct counterpart agree to the last bit, in every quantity."""
     direct = net.direct()
     (dx, own), (expected, gradients) = net.backward(x, dy), direct.backward(x, dy)
     pairs = [(net.forward(x), direct.forward(x)), (dx, expected), *((own[name], g) for name, g in gradients.items())]

@@ -131,7 +131,7 @@ def the_network(x: Array, say: Callable[[str], None]) -> Evidence:
 
 
 def _compare_both_ways(net: Network, x: Array, dy: Array, say: Callable[[str], None]) -> Evidence:
-    """Compare a network with its direct twin, on whole numbers bit for bit and scaled to floats by its bounds."""
+    """Compare a network with its direct counterpart: whole numbers bit for bit, scaled to floats by its bounds."""
     exact, bits = agree(net, x, dy), bit_budget(net, x[None], dy[None])
     report = check(net, x / 255, dy=dy / 7)
     hanging = sum(finding.verdict == UNDECIDED for finding in report.findings)

@@ -1,4 +1,4 @@
-"""Convolution and its untied twin: a window that slides over the padded input."""
+"""Convolution and the locally connected layer, its untied counterpart: a window that slides over the padded input."""
 
 from abc import ABC
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ from convdense.verdicts.comparison import Raised
 Operands = tuple[Array, Array, Array | None, Array]
 Results = tuple[Any, ...]
 DENSE, DIRECT = "tied dense layer", "direct convolution"
-DENSE_NETWORK, DIRECT_TWIN = "dense layers and |x|", "direct twin"
+DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 
 
 @dataclass(frozen=True)

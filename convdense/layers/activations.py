@@ -12,7 +12,7 @@ from convdense.display.tables import facts
 from convdense.geometry import paired_samples, samples
 from convdense.layers.base import floating
 from convdense.layers.dense_form import Absolute, Affine, Step, dense_steps, sums
-from convdense.layers.direct_form import DirectReLU, direct_twin
+from convdense.layers.direct_form import DirectReLU, direct_counterpart
 
 
 @dataclass(frozen=True)
@@ -211,11 +211,11 @@ def _(layer: LeakyReLU, dtype: Any = "float64") -> list[Step]:
     ]
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: LeakyReLU) -> DirectReLU:
     return DirectReLU(layer.slope, known_shape(layer))
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: Abs) -> Abs:
     return layer  # its own definition

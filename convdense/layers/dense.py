@@ -12,7 +12,7 @@ from convdense.display.tables import facts
 from convdense.geometry import ChannelScale, ConvTranspose, Linear, Windowed, backward_operands, forward_operands
 from convdense.layers.base import Gradients
 from convdense.layers.dense_form import Affine, Step, dense_steps
-from convdense.layers.direct_form import DirectConv, DirectDense, DirectScale, direct_twin
+from convdense.layers.direct_form import DirectConv, DirectDense, DirectScale, direct_counterpart
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import scaled
 from convdense.structure.tie_map import TieMap
@@ -281,7 +281,7 @@ def _(layer: Dense, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (its
     return [Affine(ties.matrix(layer.w), layer.b, ties=ties)]
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: TiedDense) -> Any:
     if isinstance(layer.layer, Linear):
         return DirectDense(layer.layer, layer.w, layer.b)
@@ -293,6 +293,6 @@ def _(layer: TiedDense) -> Any:
     raise TypeError(complain("layer", repr(layer), needs))
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: Dense) -> DirectDense:
     return DirectDense(layer, layer.w, layer.b)

@@ -1,4 +1,4 @@
-"""Direct twins: a layer's own parameters run the other way, by direct convolution and argmax pooling, no matrix."""
+"""Direct form: a layer's own parameters run the other way, by direct convolution and argmax pooling, no matrix."""
 
 from dataclasses import dataclass
 from functools import singledispatch
@@ -167,13 +167,13 @@ class DirectReLU:
 
 
 @singledispatch
-def direct_twin(layer: Any) -> Any:
-    """Return a layer's direct twin: the same parameters and shapes, computed without a matrix.
+def direct_counterpart(layer: Any) -> Any:
+    """Return a layer's direct counterpart: the same parameters and shapes, computed without a matrix.
 
     Parameters
     ----------
     layer : TiedDense, Dense, Abs, ReLU, LeakyReLU, Flatten, Network, or what `dense_pool` returns
-        A layer of your own joins with ``@direct_twin.register``.
+        A layer of your own joins with ``@direct_counterpart.register``.
 
     Raises
     ------
@@ -183,14 +183,14 @@ def direct_twin(layer: Any) -> Any:
     Examples
     --------
     >>> from convdense import MaxPool, dense_pool
-    >>> direct_twin(dense_pool(MaxPool((1, 4), kernel=2))).forward([[1, 3, 2, 2]])
+    >>> direct_counterpart(dense_pool(MaxPool((1, 4), kernel=2))).forward([[1, 3, 2, 2]])
     array([[3, 2]])
     """
-    do = "register its twin with @direct_twin.register"
+    do = "register its counterpart with @direct_counterpart.register"
     raise TypeError(complain("layer", repr(layer), "a layer that has a direct form", do))
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: OfPool) -> DirectPool:
     if isinstance(layer, DirectPool):
         raise TypeError(complain("layer", repr(layer), "a pool as dense layers: this one is run directly already"))

@@ -10,7 +10,7 @@ from convdense._util.arguments import Array, batched, known_shape, shape_or_none
 from convdense.display.tables import facts
 from convdense.geometry import paired_operands
 from convdense.layers.dense_form import Step, dense_steps
-from convdense.layers.direct_form import direct_twin
+from convdense.layers.direct_form import direct_counterpart
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,6 +67,6 @@ def _(layer: Flatten, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (f
     return []
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: Flatten) -> Flatten:
     return layer  # its own definition

@@ -12,7 +12,7 @@ from convdense.layers.activations import Abs
 from convdense.layers.base import OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Step, dense_steps
-from convdense.layers.direct_form import DirectPool, direct_twin
+from convdense.layers.direct_form import DirectPool, direct_counterpart
 from convdense.structure._tie import pool_axes
 from convdense.structure.axis import Axis, diagonal
 from convdense.structure.tie_map import TieMap
@@ -157,7 +157,7 @@ def _(layer: Tournament, dtype: Any = "float64") -> list[Step]:
     return [step for part in layer.layers for step in dense_steps(part, dtype)]
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: Tournament) -> DirectPool:
     if layer.ties != "first":
         needs = 'ties="first": the direct pool hands everything to the first of several largest'

@@ -15,7 +15,7 @@ from convdense.display.tables import aligned, table
 from convdense.geometry import paired_operands
 from convdense.layers.base import floating, is_ready, pulled
 from convdense.layers.dense_form import Affine, Step, dense_steps, named
-from convdense.layers.direct_form import direct_twin
+from convdense.layers.direct_form import direct_counterpart
 
 HEADER = ("", "layer", "output", "dense layers", "free weights", "edges", "held at zero")
 
@@ -144,7 +144,7 @@ class Network:
 
     def direct(self) -> "Network":
         """Return the same parameters run by direct convolution and argmax pooling, without a matrix."""
-        return Network(tuple(map(direct_twin, self.layers)))
+        return Network(tuple(map(direct_counterpart, self.layers)))
 
     def save(self, path: Path | str) -> None:
         """Write the parameters to an .npz file, without pickle; one that cannot be finished leaves the old file."""
@@ -192,7 +192,7 @@ def _(layer: Network, dtype: Any = "float64") -> list[Step]:
     return [step for i, part in enumerate(layer.layers) for step in named(dense_steps(part, dtype), str(i))]
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: Network) -> Network:
     return layer.direct()
 

@@ -11,7 +11,7 @@ from convdense._util.arguments import Array, batched, complain
 from convdense.display.tables import facts
 from convdense.geometry import paired_operands
 from convdense.layers.dense_form import Affine, Step, beside, dense_steps, sums, twice
-from convdense.layers.direct_form import direct_twin
+from convdense.layers.direct_form import direct_counterpart
 from convdense.networks.network import Network
 
 
@@ -84,6 +84,6 @@ def _(layer: ResidualSum, dtype: Any = "float64") -> list[Step]:
     return [Affine(twice(n, dtype)), *inner, Affine(sums(n, dtype))]
 
 
-@direct_twin.register
+@direct_counterpart.register
 def _(layer: ResidualSum) -> ResidualSum:
     return ResidualSum(layer.inner.direct())

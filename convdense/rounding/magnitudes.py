@@ -1,4 +1,4 @@
-"""Sizes: the sums of absolute products behind every number of a network, by its direct twin run on |w| and |x|."""
+"""Magnitudes: the sum of absolute products of every number of a network, by its direct form run on |w| and |x|."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +14,7 @@ from convdense.geometry.pool import same_windows
 from convdense.layers.activations import Abs, LeakyReLU
 from convdense.layers.base import OfPool, pulled
 from convdense.layers.dense import Dense, TiedDense
-from convdense.layers.direct_form import DirectPool, direct_twin
+from convdense.layers.direct_form import DirectPool, direct_counterpart
 from convdense.layers.flatten import Flatten
 from convdense.layers.pooling import SumDivide
 from convdense.networks.network import Network
@@ -89,7 +89,7 @@ def sizes(layer: Any) -> Any:
 @sizes.register(TiedDense)
 @sizes.register(Dense)
 def _(layer: Any) -> Any:
-    return direct_twin(layer).with_weights(size(layer.w), None if layer.b is None else size(layer.b))
+    return direct_counterpart(layer).with_weights(size(layer.w), None if layer.b is None else size(layer.b))
 
 
 @sizes.register

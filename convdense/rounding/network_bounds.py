@@ -17,7 +17,7 @@ from convdense.geometry.pool import same_windows
 from convdense.layers.activations import Abs, LeakyReLU
 from convdense.layers.base import OfPool
 from convdense.layers.dense import Dense, TiedDense
-from convdense.layers.direct_form import DirectPool, direct_twin
+from convdense.layers.direct_form import DirectPool, direct_counterpart
 from convdense.layers.flatten import Flatten
 from convdense.layers.max_pool_tournament import Tournament
 from convdense.layers.pooling import PowerAverage
@@ -120,7 +120,7 @@ def _(layer: Any, x: Value) -> Value:
     adding = sizes(layer)
     carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same in all of them
     return Value(
-        direct_twin(layer).forward(x.value),
+        direct_counterpart(layer).forward(x.value),
         SLACK * carried + rounded(_counts(layer).outputs + 1, adding.forward(x.size), *_dtypes(layer, x.value)),
     )
 
@@ -134,7 +134,7 @@ def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     hanging = pattern.backward(np.sign(x.size), dy.undecided.astype(float))
     off = adding.backward(x.error, dy.size).dw  # dw = x dy: both may be off
     dx = Slope(
-        direct_twin(layer).backward(x.value, dy.value).dx,
+        direct_counterpart(layer).backward(x.value, dy.value).dx,
         SLACK * carried.dx + rounded(counts.inputs, longest.dx, *_dtypes(layer, dy.value)),
         hanging.dx > 0,
     )
@@ -151,7 +151,7 @@ def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
 
 @ahead.register
 def _(layer: OfPool, x: Value) -> Value:
-    y = direct_twin(layer).forward(x.value)
+    y = direct_counterpart(layer).forward(x.value)
     if isinstance(layer, PowerAverage) and layer.pool.p != 1:
         return Value(y, np.full(y.shape, np.inf))  # nothing is promised of a power
     adding = sizes(layer)
@@ -160,7 +160,7 @@ def _(layer: OfPool, x: Value) -> Value:
 
 @back.register
 def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
-    value = direct_twin(layer).backward(x.value, dy.value)
+    value = direct_counterpart(layer).backward(x.value, dy.value)
     if isinstance(layer, PowerAverage) and layer.pool.p != 1:
         return Slope(value, np.zeros(value.shape), np.ones(value.shape, bool)), {}
     cells = int(sums(layer.pool).counts().inputs.max(initial=0))  # windows that share a cell, at most
@@ -171,7 +171,7 @@ def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
         # Halves of one gradient cancel exactly; only those of several windows that share a cell are rounded.
         longest = (2 * cells + 1) * layer.depth if cells > 1 else 0
         # one cell of the window has it all: the errors go where direct pooling sends them
-        carried = direct_twin(layer).backward(x.value.astype(float), dy.error)
+        carried = direct_counterpart(layer).backward(x.value.astype(float), dy.error)
         passed = everywhere.backward(x.size, dy.size)
         error = SLACK * carried + rounded(longest, passed, dy.value.dtype) + halved(passed, dy.value.dtype)
     else:
@@ -193,7 +193,7 @@ def _decided(layer: Tournament, x: Value) -> Array:
     values = sign * x.value.reshape(len(x.value), prod(layer.in_shape)).astype(float)
     error = sizes(layer).forward(x.error).reshape(len(values), prod(layer.out_shape))  # the largest of the window
     adrift = rounded(2 * layer.depth, sizes(layer).forward(x.size), x.value.dtype).reshape(error.shape)
-    top = sign * direct_twin(layer).forward(x.value).reshape(error.shape).astype(float)
+    top = sign * direct_counterpart(layer).forward(x.value).reshape(error.shape).astype(float)
     near = values[:, edges.col] >= (top - 4 * error - 2 * adrift)[:, edges.row]
     equal = values[:, edges.col] == top[:, edges.row]
     rivals, alike = np.zeros(error.shape, int), np.zeros(error.shape, int)
@@ -207,7 +207,7 @@ def _decided(layer: Tournament, x: Value) -> Array:
 
 @ahead.register
 def _(layer: LeakyReLU, x: Value) -> Value:
-    y = direct_twin(layer).forward(x.value)
+    y = direct_counterpart(layer).forward(x.value)
     below = x.value < -2 * x.error
     error = np.where(below, layer.slope * x.error, x.error)
     return Value(y, error + rounded(4 if layer.slope else 0, x.size, x.value.dtype) + halved(x.size, x.value.dtype))
@@ -219,7 +219,7 @@ def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     slope = np.where(x.value > 0, 1.0, layer.slope)
     own = rounded(4 if layer.slope else 0, dy.size, dy.value.dtype) + halved(dy.size, dy.value.dtype)
     error = SLACK * slope * dy.error + own
-    return Slope(direct_twin(layer).backward(x.value, dy.value), error, undecided), {}
+    return Slope(direct_counterpart(layer).backward(x.value, dy.value), error, undecided), {}
 
 
 @ahead.register
