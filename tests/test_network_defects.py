@@ -271,7 +271,7 @@ def test_somebodys_pool_is_judged_and_named():
     assert right.rerun(MyPool(pool)).findings == right.findings
 
 
-# Floats: kinks that rounding may turn, and nothing else, are undecided
+# Floats: absolutes that rounding may turn, and nothing else, are undecided
 
 
 def thirds():
@@ -279,7 +279,7 @@ def thirds():
     return net.with_parameters({"0.w": [[[0.1, 0.2, -0.3]]], "0.b": [0.0]})
 
 
-def test_a_kink_within_rounding_is_undecided_and_beside_it_decided():
+def test_a_branch_within_rounding_is_undecided_and_beside_it_decided():
     net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
     values = network_bounds.forward_errors(net.layers, network_bounds.Value(x, 0 * x))
     start = network_bounds.Slope(dy, 0 * dy, np.zeros(dy.shape, bool))
@@ -292,12 +292,12 @@ def test_a_kink_within_rounding_is_undecided_and_beside_it_decided():
     assert not network_bounds._bent(decided[1]).any()  # exact zeros have no error: both ways give the slope at 0
 
 
-def test_a_gradient_that_hangs_on_a_kink_is_reported_undecided_unless_equal(monkeypatch):
+def test_a_gradient_that_depends_on_rounding_is_reported_undecided_unless_equal(monkeypatch):
     net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
     monkeypatch.setattr(direct_layers.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy)
     report = cd.check(net, x, dy=dy)
     assert report["dx"].verdict == "undecided"
-    assert "kink whose side rounding may change" in report["dx"].note
+    assert "non-differentiable point whose branch rounding may flip" in report["dx"].note
     assert not report
     monkeypatch.setattr(direct_layers.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1))
     assert cd.check(net, x, dy=dy)["dx"].verdict == "wrong"  # what is decided is judged all the same

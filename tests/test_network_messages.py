@@ -37,7 +37,7 @@ from convdense.geometry import AvgPool, ChannelScale, Linear
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import dense_steps
 from convdense.layers.direct_form import direct_counterpart
-from convdense.rounding.magnitudes import sizes
+from convdense.rounding.magnitudes import magnitudes
 from convdense.rounding.network_bounds import ahead, back
 from convdense.training.loop import train
 from convdense.training.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
@@ -241,7 +241,7 @@ def checked_conv(**changed):
 
 
 def sized(layer=NET):
-    return sizes(layer)
+    return magnitudes(layer)
 
 
 def rounded(layer=LINE):
@@ -740,10 +740,9 @@ FILES = [
     ),
 ]
 
-OWN_STEPS, OWN_COUNTERPART = (
-    "register your own with @dense_steps.register",
-    "register its counterpart with @direct_counterpart.register",
-)
+OWN_STEPS = "register your own with @dense_steps.register"
+OWN_MAGNITUDES = "register your own with @magnitudes.register"
+OWN_COUNTERPART = "register its counterpart with @direct_counterpart.register"
 DIRECTLY = "needs a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
 FIRST = 'needs ties="first": the direct pool hands everything to the first of several largest'
 TAKEN_APART = [
@@ -751,7 +750,7 @@ TAKEN_APART = [
     for call, needs in (
         (taken_apart, f"needs a layer made of matrices and |x|; {OWN_STEPS}"),
         (counterpart, f"needs a layer that has a direct form; {OWN_COUNTERPART}"),
-        (sized, "needs a layer whose sums are known, made of matrices and |x|; register your own with @sizes.register"),
+        (sized, "needs a layer whose sums are known, made of matrices and |x|; " + OWN_MAGNITUDES),
     )
     for bad, good in ((3, LINE), (CONV, network(CONV).layers[0]), (POOL, dense_pool(POOL)), (Unknown(), LINE))
 ] + [

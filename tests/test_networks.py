@@ -37,7 +37,7 @@ from convdense.layers.activations import Abs
 from convdense.layers.dense_form import Absolute, Affine, Divide, dense_steps
 from convdense.layers.direct_form import direct_counterpart
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
-from convdense.rounding.magnitudes import bit_budget, sizes
+from convdense.rounding.magnitudes import bit_budget, magnitudes
 from convdense.rounding.sum_bounds import gamma
 from tests.test_pooling import operands, pools
 
@@ -492,7 +492,7 @@ def test_the_bit_budget_bounds_every_number_of_both_roads():
     for run in (net, net.direct()):
         numbers = [*run.trace(x), *run.backward(x, dy)[1].values(), run.backward(x, dy)[0]]
         assert max(np.abs(n).max() for n in numbers) <= 2.0 ** (bits - 1)
-    assert all((sizes(layer).forward(np.abs(v)) >= np.abs(layer.forward(v))).all()
+    assert all((magnitudes(layer).forward(np.abs(v)) >= np.abs(layer.forward(v))).all()
                for layer, v in zip(net.layers, net.trace(x), strict=False))  # fmt: skip
 
 

@@ -151,7 +151,7 @@ def test_what_is_not_affine_is_named():
         lambda x: np.round(x / 2),
     ],
 )
-def test_kinks_powers_and_products_are_not_affine(wrong):
+def test_absolutes_powers_and_products_are_not_affine(wrong):
     assert not recover(wrong, (1, 6))
 
 

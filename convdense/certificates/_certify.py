@@ -68,7 +68,7 @@ def certify(
     Returns
     -------
     Certificate, or NetworkCertificate for a pool or a network
-        The latter with a bit budget and what the kinks met instead of a probability.
+        The latter with a bit budget and what every |x| met instead of a probability.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class NetworkCertificate(Examined):
     dtype, batch, trials, seed
         What to repeat.
     bits : int
-        The bit budget: integers of the longest sum of sizes, at most 24 or 53.
+        The bit budget: integers of the longest sum of magnitudes, at most 24 or 53.
     coverage : tuple of float, or None where there is no |x|
         The shares of the coordinates of |x| that were seen positive, zero and negative.
     met : tuple of float, or None
@@ -75,7 +75,7 @@ class NetworkCertificate(Examined):
     @property
     def how(self) -> str:
         """How sure it is: what was met, for a piecewise polynomial allows no probability."""
-        met = "no kink"
+        met = "no |x|"
         if self.coverage is not None:
             met = "|x| met {:.0%} positive, {:.0%} zero and {:.0%} negative of its coordinates".format(*self.coverage)
         elif self.met is not None:

@@ -128,7 +128,7 @@ def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
 
 
 def _precision(pool: Pool, by: Evaluator, seen: tuple[Operands, Results], dtype: str) -> tuple[Precision, ...]:
-    """Return how far y and dx of random reals are from the direct ones in float64, in units of their sizes."""
+    """Return how far y and dx of random reals are from the direct ones in float64, in units of their magnitudes."""
     reals, results = seen
     found, allowed = [], float(2 * gamma(table(pool).longest + 2, FORMATS[dtype].unit_roundoff))  # both sides round
     if not np.isfinite(allowed):  # so long that rounding may be anything

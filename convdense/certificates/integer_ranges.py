@@ -64,7 +64,7 @@ def narrow_ranges(layer: Any, batch: int) -> Ranges | None:
 
 
 def _ranges(layer: Any, batch: int, exact: int, most: int) -> Ranges | None:
-    """Return the largest integers up to `most` whose sums of sizes stay within `exact`; None if there are none."""
+    """Return the largest integers up to `most` whose sums of magnitudes stay within `exact`; None if there are none."""
     longest, limit = longest_sums(tie(layer), batch), exact // _scale(tie(layer))
     xw, wdy, xdy, dy = (limit // max(1, longest[name]) for name in QUANTITIES)  # bounds on the products drawn
     least = min(isqrt(min(xw, wdy, xdy)), dy, most)

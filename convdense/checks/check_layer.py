@@ -150,7 +150,7 @@ def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, i
 
 
 def _check_network(layer: Pool | Network, x: Any, dy: Any, implementation: Any, **others: Any) -> Report:
-    """Do what `check` does for a pool or a network: bounds carried through the layers, kinks in mind."""
+    """Do what `check` does for a pool or a network: rounding bounds carried through the layers."""
     for name, value in others.items():
         if value is not None:
             needs = "None for a pool, or a network, which has parameters of its own"

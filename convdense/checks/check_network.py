@@ -17,7 +17,7 @@ from convdense.rounding.network_bounds import Slope, Value, ahead, back, backwar
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, UNDECIDED, Finding
 
-KINK = "entries hang on a kink whose side rounding may change"
+FLIPPABLE = "entries pass a non-differentiable point whose branch rounding may flip"
 LOOSE = "entries have a bound as large as the values"
 LAYERS = "layers"  # the name of the finding that every layer has its part in
 
@@ -43,8 +43,8 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
             slope, bounds = backward_errors(net.layers, values, _exact(dy))
             (dx, own), (expected, gradients) = net.backward(x, dy), direct.backward(x, dy)
             allowed = np.where(slope.undecided, np.inf, 2 * slope.error)
-            findings.append(_whole("dx", dx, expected, allowed, KINK))
-            findings += [_whole(name, own[name], g, bounds[name], KINK) for name, g in gradients.items()]
+            findings.append(_whole("dx", dx, expected, allowed, FLIPPABLE))
+            findings += [_whole(name, own[name], g, bounds[name], FLIPPABLE) for name, g in gradients.items()]
         each = [found for part in _parts(net, x, dy, "") for found in _one(*part, asked)]
     return [*findings, max(each, key=_badness)]
 
@@ -87,7 +87,7 @@ def _one(place: str, layer: Any, x: Array, dy: Array, asked: bool) -> Iterator[F
         pairs["dx"] = (dx, expected, np.where(slope.undecided, np.inf, 2 * slope.error))
         pairs |= {name: (own[name], g, bounds[name]) for name, g in gradients.items()}
     for name, (got, expected, bound) in pairs.items():
-        finding = compare(LAYERS, got, expected, np.where(np.isnan(bound), np.inf, bound), why=KINK)
+        finding = compare(LAYERS, got, expected, np.where(np.isnan(bound), np.inf, bound), why=FLIPPABLE)
         said = f"{name} of layer {place}" + (f"; {finding.note}" if finding.note else "")
         yield finding if finding.verdict == EQUAL else replace(finding, note=said)
 

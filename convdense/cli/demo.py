@@ -134,14 +134,14 @@ def _compare_both_ways(net: Network, x: Array, dy: Array, say: Callable[[str], N
     """Compare a network with its direct counterpart: whole numbers bit for bit, scaled to floats by its bounds."""
     exact, bits = agree(net, x, dy), bit_budget(net, x[None], dy[None])
     report = check(net, x / 255, dy=dy / 7)
-    hanging = sum(finding.verdict == UNDECIDED for finding in report.findings)
+    undecided = sum(finding.verdict == UNDECIDED for finding in report.findings)
     said = "equal" if exact else "NOT EQUAL"
     say(f"\nin whole numbers from 0 to 255, {bits} bits of 53, both ways are {said} bit for bit;")
     say("in floats from 0 to 1, with their derived bounds:\n")
     for finding in report.findings:
         say(f"  {finding}")
-    if hanging:
-        say("\nWhere flat patches tie, the winner and with it the gradient hangs on rounding: that is left undecided.")
+    if undecided:
+        say("\nWhere flat patches tie, the winner and with it the gradient depend on rounding: that is left undecided.")
     wrong = [finding.name for finding in report.findings if finding.verdict == WRONG]
     difference, bound = on_floats(report, ["y"])
     return Evidence(net, exact and not wrong and bits <= 53, 0.0, difference, bound, trials=1)

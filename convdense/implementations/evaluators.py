@@ -47,7 +47,7 @@ def direct_evaluator(layer: Any) -> Evaluator:
 
 
 def magnitude_evaluator(layer: Any) -> Evaluator:
-    """Return an evaluator that adds up sizes when it is given sizes: coefficients without their signs."""
+    """Return an evaluator that adds up magnitudes when it is given magnitudes: coefficients without their signs."""
     evaluator = direct_evaluator(layer)
     return evaluator if evaluator.name == DIRECT else dense_evaluator(tie(layer).absolute)
 

@@ -1,4 +1,4 @@
-"""Kinks, forward and backward: the absolute value of some coordinates, and what is made of it elementwise."""
+"""Activations, forward and backward: the absolute value of some coordinates, and what is made of it elementwise."""
 
 from dataclasses import dataclass
 from math import prod

@@ -97,8 +97,8 @@ def dense_steps(layer: Any, dtype: Any = "float64") -> list[Step]:  # noqa: ARG0
     Examples
     --------
     >>> from convdense import ReLU
-    >>> first, kink, last = dense_steps(ReLU(in_shape=(2,)))
-    >>> first.W.toarray().T.tolist(), kink.mask.tolist()
+    >>> first, absolute, last = dense_steps(ReLU(in_shape=(2,)))
+    >>> first.W.toarray().T.tolist(), absolute.mask.tolist()
     ([[0.5, 0.0, 0.5, 0.0], [0.0, 0.5, 0.0, 0.5]], [False, False, True, True])
     >>> last.W.toarray().tolist()
     [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]

@@ -55,9 +55,9 @@ def _links(layer: SumDivide | Tournament | PowerAverage) -> list[Link]:
         total = Affine(layer.total.total.matrix("float64"))
         return [Link(_powers(layer)), Link(total, "sums"), *([] if layer.pool.p == 1 else [Link(_roots(layer))])]
     steps = dense_steps(layer) or [Affine(sp.eye_array(prod(layer.in_shape), format="csr"))]  # nothing to compare
-    kinks = [isinstance(step, Absolute) for step in steps]
+    absolutes = [isinstance(step, Absolute) for step in steps]
     links = []
-    for step, after, before in zip(steps, [False, *kinks], [*kinks[1:], False], strict=False):
+    for step, after, before in zip(steps, [False, *absolutes], [*absolutes[1:], False], strict=False):
         if not isinstance(step, Affine):
             links.append(Link(pointwise(step)))
         elif isinstance(layer, SumDivide):

@@ -23,7 +23,7 @@ from convdense.networks.residual import ResidualSum
 
 @dataclass(frozen=True)
 class Passes:
-    """Sizes that pass as they are, through |.| and whatever is made of halves."""
+    """Magnitudes that pass as they are, through |.| and whatever is made of halves."""
 
     in_shape: tuple[int, ...]
 
@@ -43,7 +43,7 @@ class Passes:
 
 @dataclass(frozen=True)
 class Largest:
-    """Sizes through max and min pooling: forward the largest of a window; backward every cell may get everything."""
+    """Magnitudes through max and min pooling: forward the largest of a window, backward everything to every cell."""
 
     pool: Pool
 
@@ -58,7 +58,7 @@ class Largest:
         return self.pool.out_shape
 
     def forward(self, x: Array) -> Array:
-        """Return the largest size of every window."""
+        """Return the largest magnitude of every window."""
         return DirectPool(same_windows(MaxPool, self.pool)).forward(x)
 
     def backward(self, x: Array, dy: Array) -> Array:
@@ -67,8 +67,8 @@ class Largest:
 
 
 @singledispatch
-def sizes(layer: Any) -> Any:
-    """Return the layer that adds up sizes where this one adds up numbers.
+def magnitudes(layer: Any) -> Any:
+    """Return the layer that adds up magnitudes where this one adds up numbers.
 
     Raises
     ------
@@ -79,20 +79,20 @@ def sizes(layer: Any) -> Any:
     --------
     >>> import numpy as np
     >>> from convdense import Dense
-    >>> sizes(Dense([[1.0, -2.0]], b=[-3.0])).forward(np.array([[1.0, 1.0]]))
+    >>> magnitudes(Dense([[1.0, -2.0]], b=[-3.0])).forward(np.array([[1.0, 1.0]]))
     array([[6.]])
     """
-    do = "register your own with @sizes.register"
+    do = "register your own with @magnitudes.register"
     raise TypeError(complain("layer", repr(layer), "a layer whose sums are known, made of matrices and |x|", do))
 
 
-@sizes.register(TiedDense)
-@sizes.register(Dense)
+@magnitudes.register(TiedDense)
+@magnitudes.register(Dense)
 def _(layer: Any) -> Any:
-    return direct_counterpart(layer).with_weights(size(layer.w), None if layer.b is None else size(layer.b))
+    return direct_counterpart(layer).with_weights(magnitude(layer.w), None if layer.b is None else magnitude(layer.b))
 
 
-@sizes.register
+@magnitudes.register
 def _(layer: OfPool) -> Any:
     pool = layer.pool
     if isinstance(pool, (MaxPool, MinPool)):
@@ -104,48 +104,48 @@ def _(layer: OfPool) -> Any:
     return DirectPool(pool)
 
 
-@sizes.register
+@magnitudes.register
 def _(layer: LeakyReLU) -> Passes:
     return Passes(known_shape(layer))
 
 
-@sizes.register
+@magnitudes.register
 def _(layer: Abs) -> Passes:
     return Passes(layer.in_shape)
 
 
-@sizes.register
+@magnitudes.register
 def _(layer: Flatten) -> Flatten:
     return layer
 
 
-@sizes.register
+@magnitudes.register
 def _(layer: ResidualSum) -> ResidualSum:
-    return ResidualSum(sizes(layer.inner))
+    return ResidualSum(magnitudes(layer.inner))
 
 
-@sizes.register
+@magnitudes.register
 def _(layer: Network) -> Network:
-    return Network(tuple(map(sizes, layer.layers)))
+    return Network(tuple(map(magnitudes, layer.layers)))
 
 
-def size(array: Array) -> Array:
+def magnitude(array: Array) -> Array:
     """Return the absolute values, in float64 at least."""
     return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
 
 
 def bit_budget(net: Network, x: Array, dy: Array) -> int:
     """Return how many bits integers need for every sum in both directions to be exact in any order, halves included."""
-    _, ahead = _through(net, size(x))
-    _, back = _back_through(net, size(x), size(dy))
-    largest = max(1.0, float(np.max(size(x), initial=0)), float(np.max(size(dy), initial=0)), ahead, back)
+    _, ahead = _through(net, magnitude(x))
+    _, back = _back_through(net, magnitude(x), magnitude(dy))
+    largest = max(1.0, float(np.max(magnitude(x), initial=0)), float(np.max(magnitude(dy), initial=0)), ahead, back)
     if not isfinite(largest):
         return 1025  # more than floats have
     return ceil(log2(largest)) + 1  # |.| meets halves: one bit below the integers
 
 
 def _through(layer: Any, x: Array) -> tuple[Array, float]:
-    """Return the sizes that leave a layer, and the largest sum on the way, those inside it too."""
+    """Return the magnitudes that leave a layer, and the largest sum on the way, those inside it too."""
     if isinstance(layer, Network):
         peaks = [0.0]
         for part in layer.layers:
@@ -155,13 +155,13 @@ def _through(layer: Any, x: Array) -> tuple[Array, float]:
     if isinstance(layer, ResidualSum):
         y, peak = _through(layer.inner, x)
         return x + y, max(peak, float((x + y).max(initial=0)))
-    y = sizes(layer).forward(x)
+    y = magnitudes(layer).forward(x)
     sums = DirectPool(same_windows(SumPool, layer.pool)).forward(x) if isinstance(layer, SumDivide) else y
     return y, max(float(y.max(initial=0)), float(sums.max(initial=0)))  # an average is a sum before it is divided
 
 
 def _back_through(layer: Any, x: Array, dy: Array) -> tuple[Array, float]:
-    """Return the sizes that are handed back, and the largest sum on the way, parameters' gradients too."""
+    """Return the magnitudes that are handed back, and the largest sum on the way, parameters' gradients too."""
     if isinstance(layer, Network):
         values, peaks = [x], [0.0]
         for part in layer.layers:
@@ -173,7 +173,7 @@ def _back_through(layer: Any, x: Array, dy: Array) -> tuple[Array, float]:
     if isinstance(layer, ResidualSum):
         dx, peak = _back_through(layer.inner, x, dy)
         return dx + dy, max(peak, float((dx + dy).max(initial=0)))
-    dx, own = pulled(sizes(layer), x, dy)
+    dx, own = pulled(magnitudes(layer), x, dy)
     return dx, max(float(g.max(initial=0)) for g in (dx, *own.values()))
 
 

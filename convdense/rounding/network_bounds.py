@@ -1,8 +1,11 @@
-"""Rounding bounds through a network, layer by layer; behind a kink whose side rounding may change, none is known.
+"""Rounding bounds through a network, layer by layer.
+
+Past a non-differentiable point whose branch rounding may flip (a tie, a pre-activation of about 0) no bound on a
+gradient is known: there it is undecided.
 
 Forward, every value comes with an error: what any order of summation may be off by. Backward, a
-gradient also says which of its entries hang on an undecided kink. Products and sums as in Higham, *Accuracy and
-Stability of Numerical Algorithms*, ch. 3; everything is carried through each layer by its own sums of sizes.
+gradient also says which of its entries are undecided. Products and sums as in Higham, *Accuracy and
+Stability of Numerical Algorithms*, ch. 3; everything is carried through each layer by its own sums of magnitudes.
 """
 
 from functools import singledispatch
@@ -23,12 +26,12 @@ from convdense.layers.max_pool_tournament import Tournament
 from convdense.layers.pooling import PowerAverage
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
-from convdense.rounding.magnitudes import size, sizes
+from convdense.rounding.magnitudes import magnitude, magnitudes
 from convdense.rounding.sum_bounds import gamma
 from convdense.structure._tie import sums
 from convdense.structure.kronecker import Counts
 
-SLACK = 1 + 1e-6  # the bounds are rounded sums as well, of less than 10**9 sizes
+SLACK = 1 + 1e-6  # the bounds are rounded sums as well, of less than 10**9 magnitudes
 
 
 class Value(NamedTuple):
@@ -38,26 +41,26 @@ class Value(NamedTuple):
     error: Array
 
     @property
-    def size(self) -> Array:
+    def magnitude(self) -> Array:
         """The largest that any order of summation may give."""
-        return np.asarray(size(self.value) + 2 * self.error)
+        return np.asarray(magnitude(self.value) + 2 * self.error)
 
 
 class Slope(NamedTuple):
-    """A gradient with its error, and which entries hang on an undecided kink, (batch, ...) bool."""
+    """A gradient with its error, and which of its entries are undecided, (batch, ...) bool."""
 
     value: Array
     error: Array
     undecided: Array
 
     @property
-    def size(self) -> Array:
+    def magnitude(self) -> Array:
         """The largest that any order of summation may give."""
-        return np.asarray(size(self.value) + 2 * self.error)
+        return np.asarray(magnitude(self.value) + 2 * self.error)
 
 
 def rounded(terms: Any, sums: Array, *dtypes: Any) -> Array:
-    """Return the error of sums of that many products, given the sums of their sizes, in the coarsest of the dtypes.
+    """Return the error of sums of that many products, given the sums of their magnitudes, in the coarsest dtype.
 
     Exact zeros stay exact; nothing is known of sums that may overflow.
     """
@@ -68,7 +71,7 @@ def rounded(terms: Any, sums: Array, *dtypes: Any) -> Array:
 
 
 def halved(numbers: Array, dtype: Any) -> Array:
-    """Return the error of halving and adding up again, given the sizes: none but below the normal numbers."""
+    """Return the error of halving and adding up again, given the magnitudes: none but below the normal numbers."""
     info = np.finfo(_coarsest((dtype,)))
     small = (numbers > 0) & (numbers < 4 * float(info.smallest_normal))
     return np.where(small, 4 * float(info.smallest_subnormal), 0.0)
@@ -117,36 +120,36 @@ def back(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: A
 @ahead.register(TiedDense)
 @ahead.register(Dense)
 def _(layer: Any, x: Value) -> Value:
-    adding = sizes(layer)
+    adding = magnitudes(layer)
     carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same in all of them
     return Value(
         direct_counterpart(layer).forward(x.value),
-        SLACK * carried + rounded(_counts(layer).outputs + 1, adding.forward(x.size), *_dtypes(layer, x.value)),
+        SLACK * carried + rounded(_counts(layer).outputs + 1, adding.forward(x.magnitude), *_dtypes(layer, x.value)),
     )
 
 
 @back.register(TiedDense)
 @back.register(Dense)
 def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
-    adding, counts, batch = sizes(layer), _counts(layer), len(x.value)
-    carried, longest = adding.backward(x.size, dy.error), adding.backward(x.size, dy.size)
+    adding, counts, batch = magnitudes(layer), _counts(layer), len(x.value)
+    carried, longest = adding.backward(x.magnitude, dy.error), adding.backward(x.magnitude, dy.magnitude)
     pattern = adding.with_weights(np.ones_like(adding.w), adding.b)
-    hanging = pattern.backward(np.sign(x.size), dy.undecided.astype(float))
-    off = adding.backward(x.error, dy.size).dw  # dw = x dy: both may be off
+    reached = pattern.backward(np.sign(x.magnitude), dy.undecided.astype(float))  # by an undecided dy
+    off = adding.backward(x.error, dy.magnitude).dw  # dw = x dy: both may be off
     dx = Slope(
         direct_counterpart(layer).backward(x.value, dy.value).dx,
         SLACK * carried.dx + rounded(counts.inputs, longest.dx, *_dtypes(layer, dy.value)),
-        hanging.dx > 0,
+        reached.dx > 0,
     )
     bounds = {
         "w": SLACK * (off + carried.dw) + rounded(counts.weights * batch, longest.dw, np.result_type(x.value, dy.value))
     }
-    hangs = {"w": hanging.dw > 0}
+    undecided = {"w": reached.dw > 0}
     if layer.b is not None:
         copies = _bias_counts(layer)
         bounds["b"] = SLACK * carried.db + rounded(copies * batch, longest.db, dy.value.dtype)
-        hangs["b"] = hanging.db > 0
-    return dx, {name: np.where(hangs[name], np.inf, 2 * bound) for name, bound in bounds.items()}
+        undecided["b"] = reached.db > 0
+    return dx, {name: np.where(undecided[name], np.inf, 2 * bound) for name, bound in bounds.items()}
 
 
 @ahead.register
@@ -154,8 +157,10 @@ def _(layer: OfPool, x: Value) -> Value:
     y = direct_counterpart(layer).forward(x.value)
     if isinstance(layer, PowerAverage) and layer.pool.p != 1:
         return Value(y, np.full(y.shape, np.inf))  # nothing is promised of a power
-    adding = sizes(layer)
-    return Value(y, SLACK * adding.forward(x.error) + rounded(_steps(layer), adding.forward(x.size), x.value.dtype))
+    adding = magnitudes(layer)
+    return Value(
+        y, SLACK * adding.forward(x.error) + rounded(_steps(layer), adding.forward(x.magnitude), x.value.dtype)
+    )
 
 
 @back.register
@@ -165,23 +170,23 @@ def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
         return Slope(value, np.zeros(value.shape), np.ones(value.shape, bool)), {}
     cells = int(sums(layer.pool).counts().inputs.max(initial=0))  # windows that share a cell, at most
     everywhere = DirectPool(same_windows(SumPool, layer.pool))
-    hanging = dy.undecided
+    windows = dy.undecided
     if isinstance(layer, Tournament):
-        hanging = hanging | ~_decided(layer, x)
+        windows = windows | ~_decided(layer, x)
         # Halves of one gradient cancel exactly; only those of several windows that share a cell are rounded.
         longest = (2 * cells + 1) * layer.depth if cells > 1 else 0
         # one cell of the window has it all: the errors go where direct pooling sends them
         carried = direct_counterpart(layer).backward(x.value.astype(float), dy.error)
-        passed = everywhere.backward(x.size, dy.size)
+        passed = everywhere.backward(x.magnitude, dy.magnitude)
         error = SLACK * carried + rounded(longest, passed, dy.value.dtype) + halved(passed, dy.value.dtype)
     else:
-        adding = sizes(layer)
-        error = SLACK * adding.backward(x.size, dy.error) + rounded(
-            cells + 1, adding.backward(x.size, dy.size), dy.value.dtype
+        adding = magnitudes(layer)
+        error = SLACK * adding.backward(x.magnitude, dy.error) + rounded(
+            cells + 1, adding.backward(x.magnitude, dy.magnitude), dy.value.dtype
         )
-    undecided = everywhere.backward(x.size, hanging.astype(float)) > 0
+    undecided = everywhere.backward(x.magnitude, windows.astype(float)) > 0
     if isinstance(layer, PowerAverage):
-        undecided |= (size(x.value) <= 2 * x.error) & (x.error > 0)
+        undecided |= (magnitude(x.value) <= 2 * x.error) & (x.error > 0)
     return Slope(value, error, undecided), {}
 
 
@@ -191,8 +196,8 @@ def _decided(layer: Tournament, x: Value) -> Array:
     edges = sums(pool).entries()
     sign = 1 if isinstance(layer.pool, MaxPool) else -1
     values = sign * x.value.reshape(len(x.value), prod(layer.in_shape)).astype(float)
-    error = sizes(layer).forward(x.error).reshape(len(values), prod(layer.out_shape))  # the largest of the window
-    adrift = rounded(2 * layer.depth, sizes(layer).forward(x.size), x.value.dtype).reshape(error.shape)
+    error = magnitudes(layer).forward(x.error).reshape(len(values), prod(layer.out_shape))  # the largest of the window
+    adrift = rounded(2 * layer.depth, magnitudes(layer).forward(x.magnitude), x.value.dtype).reshape(error.shape)
     top = sign * direct_counterpart(layer).forward(x.value).reshape(error.shape).astype(float)
     near = values[:, edges.col] >= (top - 4 * error - 2 * adrift)[:, edges.row]
     equal = values[:, edges.col] == top[:, edges.row]
@@ -210,14 +215,16 @@ def _(layer: LeakyReLU, x: Value) -> Value:
     y = direct_counterpart(layer).forward(x.value)
     below = x.value < -2 * x.error
     error = np.where(below, layer.slope * x.error, x.error)
-    return Value(y, error + rounded(4 if layer.slope else 0, x.size, x.value.dtype) + halved(x.size, x.value.dtype))
+    return Value(
+        y, error + rounded(4 if layer.slope else 0, x.magnitude, x.value.dtype) + halved(x.magnitude, x.value.dtype)
+    )
 
 
 @back.register
 def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     undecided = dy.undecided | _bent(x)
     slope = np.where(x.value > 0, 1.0, layer.slope)
-    own = rounded(4 if layer.slope else 0, dy.size, dy.value.dtype) + halved(dy.size, dy.value.dtype)
+    own = rounded(4 if layer.slope else 0, dy.magnitude, dy.value.dtype) + halved(dy.magnitude, dy.value.dtype)
     error = SLACK * slope * dy.error + own
     return Slope(direct_counterpart(layer).backward(x.value, dy.value), error, undecided), {}
 
@@ -235,7 +242,7 @@ def _(layer: Abs, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
 
 def _bent(x: Value) -> Array:
     """Return where rounding may change the side of 0."""
-    return (size(x.value) <= 2 * x.error) & (x.error > 0)
+    return (magnitude(x.value) <= 2 * x.error) & (x.error > 0)
 
 
 @ahead.register
@@ -251,14 +258,16 @@ def _(layer: Flatten, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: 
 @ahead.register
 def _(layer: ResidualSum, x: Value) -> Value:
     inner = ahead(layer.inner, x)
-    error = SLACK * (x.error + inner.error) + rounded(1, x.size + inner.size, x.value.dtype, inner.value.dtype)
+    error = SLACK * (x.error + inner.error) + rounded(
+        1, x.magnitude + inner.magnitude, x.value.dtype, inner.value.dtype
+    )
     return Value(np.asarray(x.value + inner.value), error)
 
 
 @back.register
 def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     dx, bounds = back(layer.inner, x, dy)
-    error = SLACK * (dy.error + dx.error) + rounded(1, dy.size + dx.size, dy.value.dtype, dx.value.dtype)
+    error = SLACK * (dy.error + dx.error) + rounded(1, dy.magnitude + dx.magnitude, dy.value.dtype, dx.value.dtype)
     return Slope(np.asarray(dy.value + dx.value), error, dy.undecided | dx.undecided), bounds
 
 

@@ -55,8 +55,8 @@ def table(pool: Pool) -> Windows:
 def pool_bound(pool: Pool, operands: Operands, name: str, dtype: Any) -> Array:
     """Return what rounding explains of y or dx, entry by entry, against the direct pool in float64.
 
-    ``gamma_n`` times the sum of sizes, n its terms and two for a division; 0 for what max and min pick; infinite for
-    powers and roots, which no two libraries round alike.
+    ``gamma_n`` times the sum of magnitudes, n its terms and two for a division; 0 for what max and min pick;
+    infinite for powers and roots, which no two libraries round alike.
     """
     x, _, _, dy = operands
     x, dy = widened(x, dy)

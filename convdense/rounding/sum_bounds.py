@@ -71,14 +71,16 @@ def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> d
     """
     with np.errstate(over="ignore", invalid="ignore"):
         x, w, b, dy = operands
-        sizes = magnitude_evaluator(layer).run(_size(x), _size(w), None if b is None else _size(b), _size(dy))
+        sums = magnitude_evaluator(layer).run(
+            _magnitude(x), _magnitude(w), None if b is None else _magnitude(b), _magnitude(dy)
+        )
     counts = terms(layer, len(operands[0]))
-    named = dict(zip(counts, sizes, strict=True))
+    named = dict(zip(counts, sums, strict=True))
     some = {name: dtype for name, dtype in dtypes.items() if named[name] is not None}  # without a b there is no db
     return {name: _bound(counts[name], named[name], dtype) for name, dtype in some.items()}
 
 
-def _bound(n: Array, size: Array, dtypes: Any) -> Array:
+def _bound(n: Array, magnitude: Array, dtypes: Any) -> Array:
     dtypes = dtypes if isinstance(dtypes, tuple) else (dtypes,)
     coarsest = max(dtypes, key=unit_roundoff)
     is_complex = any(np.dtype(d).kind == "c" for d in dtypes if not isinstance(d, str))
@@ -87,10 +89,10 @@ def _bound(n: Array, size: Array, dtypes: Any) -> Array:
     reference = gamma(steps, unit_roundoff(np.result_type(form.holder, np.float64)))
     tiny = (4 if is_complex else 1) * form.smallest_subnormal  # underflow in each of a product's real products
     with np.errstate(over="ignore", invalid="ignore"):
-        exact = size / (1 - reference)  # the size is a rounded sum as well: the exact one is at most this
+        exact = magnitude / (1 - reference)  # the magnitude is a rounded sum as well: the exact one is at most this
         bound = (gamma(steps, unit_roundoff(coarsest)) + reference) * exact + n * tiny
     return np.where(np.isfinite(bound) & (exact <= form.largest / 2), bound, np.inf)
 
 
-def _size(array: Array) -> Array:
+def _magnitude(array: Array) -> Array:
     return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
