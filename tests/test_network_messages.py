@@ -38,7 +38,7 @@ from convdense.layers.activations import Abs
 from convdense.layers.dense_form import dense_steps
 from convdense.layers.direct_form import direct_counterpart
 from convdense.rounding.magnitudes import magnitudes
-from convdense.rounding.network_bounds import ahead, back
+from convdense.rounding.network_bounds import backward_error, forward_error
 from convdense.training.loop import train
 from convdense.training.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
 from convdense.training.optimizers import sgd
@@ -245,12 +245,12 @@ def sized(layer=NET):
 
 
 def rounded(layer=LINE):
-    return ahead.dispatch(type(layer))(layer, None) if isinstance(layer, Unknown) else forward(layer, [1.0])
+    return forward_error.dispatch(type(layer))(layer, None) if isinstance(layer, Unknown) else forward(layer, [1.0])
 
 
 def rounded_back(layer=LINE):
     if isinstance(layer, Unknown):
-        return back.dispatch(type(layer))(layer, None, None)
+        return backward_error.dispatch(type(layer))(layer, None, None)
     return backward(layer=layer, x=[1.0], dy=[1.0])
 
 
@@ -1099,7 +1099,7 @@ CHECKED = [
             {"layer": Unknown()},
             TypeError,
             "layer: got Unknown(); needs a layer whose rounding is known, made of matrices and |x|; "
-            "register your own with @ahead.register and @back.register",
+            "register your own with @forward_error.register and @backward_error.register",
             {"layer": LINE},
         )
         for call in (rounded, rounded_back)

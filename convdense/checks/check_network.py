@@ -13,7 +13,14 @@ from convdense.layers.direct_form import direct_counterpart
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
-from convdense.rounding.network_bounds import Slope, Value, ahead, back, backward_errors, forward_errors
+from convdense.rounding.network_bounds import (
+    Slope,
+    Value,
+    backward_error,
+    backward_errors,
+    forward_error,
+    forward_errors,
+)
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, UNDECIDED, Finding
 
@@ -80,9 +87,9 @@ def _parts(net: Network, x: Array, dy: Array, place: str) -> Iterator[tuple[str,
 def _one(place: str, layer: Any, x: Array, dy: Array, asked: bool) -> Iterator[Finding]:
     """Yield what one layer and its direct counterpart make of the same input, each within its own bound."""
     counterpart, entering = direct_counterpart(layer), Value(x, np.zeros(x.shape))
-    pairs = {"y": (layer.forward(x), counterpart.forward(x), 2 * ahead(layer, entering).error)}
+    pairs = {"y": (layer.forward(x), counterpart.forward(x), 2 * forward_error(layer, entering).error)}
     if asked:
-        slope, bounds = back(layer, entering, _exact(dy))
+        slope, bounds = backward_error(layer, entering, _exact(dy))
         (dx, own), (expected, gradients) = pulled(layer, x, dy), pulled(counterpart, x, dy)
         pairs["dx"] = (dx, expected, np.where(slope.undecided, np.inf, 2 * slope.error))
         pairs |= {name: (own[name], g, bounds[name]) for name, g in gradients.items()}

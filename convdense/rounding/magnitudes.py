@@ -136,9 +136,11 @@ def magnitude(array: Array) -> Array:
 
 def bit_budget(net: Network, x: Array, dy: Array) -> int:
     """Return how many bits integers need for every sum in both directions to be exact in any order, halves included."""
-    _, ahead = _through(net, magnitude(x))
-    _, back = _back_through(net, magnitude(x), magnitude(dy))
-    largest = max(1.0, float(np.max(magnitude(x), initial=0)), float(np.max(magnitude(dy), initial=0)), ahead, back)
+    _, forward = _through(net, magnitude(x))
+    _, backward = _back_through(net, magnitude(x), magnitude(dy))
+    largest = max(
+        1.0, float(np.max(magnitude(x), initial=0)), float(np.max(magnitude(dy), initial=0)), forward, backward
+    )
     if not isfinite(largest):
         return 1025  # more than floats have
     return ceil(log2(largest)) + 1  # |.| meets halves: one bit below the integers

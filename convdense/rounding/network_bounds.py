@@ -84,7 +84,7 @@ def _coarsest(dtypes: Any) -> Any:
 
 
 _KNOWN = "a layer whose rounding is known, made of matrices and |x|"
-_REGISTER = "register your own with @ahead.register and @back.register"
+_REGISTER = "register your own with @forward_error.register and @backward_error.register"
 Gradients = dict[str, Array]
 
 
@@ -92,7 +92,7 @@ def forward_errors(layers: Any, x: Value) -> list[Value]:
     """Return what enters each layer and what leaves the last, each with its error."""
     values = [x]
     for layer in layers:
-        values.append(ahead(layer, values[-1]))
+        values.append(forward_error(layer, values[-1]))
     return values
 
 
@@ -100,25 +100,25 @@ def backward_errors(layers: Any, values: list[Value], dy: Slope) -> tuple[Slope,
     """Return dx with its error, and the bound on every parameter's gradient, infinite where it is undecided."""
     bounds: Gradients = {}
     for i, x in reversed(list(enumerate(values[:-1]))):
-        dy, own = back(layers[i], x, dy)
+        dy, own = backward_error(layers[i], x, dy)
         bounds.update({f"{i}.{name}": bound for name, bound in own.items()})
     return dy, bounds
 
 
 @singledispatch
-def ahead(layer: Any, x: Value) -> Value:  # noqa: ARG001  (the kinds below use them)
+def forward_error(layer: Any, x: Value) -> Value:  # noqa: ARG001  (the kinds below use them)
     """Return what leaves a layer, with its error."""
     raise TypeError(complain("layer", repr(layer), _KNOWN, _REGISTER))
 
 
 @singledispatch
-def back(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: ARG001  (as above)
+def backward_error(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: ARG001  (as above)
     """Return dx with its error, and the bounds on the layer's own gradients."""
     raise TypeError(complain("layer", repr(layer), _KNOWN, _REGISTER))
 
 
-@ahead.register(TiedDense)
-@ahead.register(Dense)
+@forward_error.register(TiedDense)
+@forward_error.register(Dense)
 def _(layer: Any, x: Value) -> Value:
     adding = magnitudes(layer)
     carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same in all of them
@@ -128,8 +128,8 @@ def _(layer: Any, x: Value) -> Value:
     )
 
 
-@back.register(TiedDense)
-@back.register(Dense)
+@backward_error.register(TiedDense)
+@backward_error.register(Dense)
 def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     adding, counts, batch = magnitudes(layer), _counts(layer), len(x.value)
     carried, longest = adding.backward(x.magnitude, dy.error), adding.backward(x.magnitude, dy.magnitude)
@@ -152,7 +152,7 @@ def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     return dx, {name: np.where(undecided[name], np.inf, 2 * bound) for name, bound in bounds.items()}
 
 
-@ahead.register
+@forward_error.register
 def _(layer: OfPool, x: Value) -> Value:
     y = direct_counterpart(layer).forward(x.value)
     if isinstance(layer, PowerAverage) and layer.pool.p != 1:
@@ -163,7 +163,7 @@ def _(layer: OfPool, x: Value) -> Value:
     )
 
 
-@back.register
+@backward_error.register
 def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     value = direct_counterpart(layer).backward(x.value, dy.value)
     if isinstance(layer, PowerAverage) and layer.pool.p != 1:
@@ -210,7 +210,7 @@ def _decided(layer: Tournament, x: Value) -> Array:
     return np.asarray(decided.reshape(len(values), *layer.out_shape))
 
 
-@ahead.register
+@forward_error.register
 def _(layer: LeakyReLU, x: Value) -> Value:
     y = direct_counterpart(layer).forward(x.value)
     below = x.value < -2 * x.error
@@ -220,7 +220,7 @@ def _(layer: LeakyReLU, x: Value) -> Value:
     )
 
 
-@back.register
+@backward_error.register
 def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     undecided = dy.undecided | _bent(x)
     slope = np.where(x.value > 0, 1.0, layer.slope)
@@ -229,12 +229,12 @@ def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     return Slope(direct_counterpart(layer).backward(x.value, dy.value), error, undecided), {}
 
 
-@ahead.register
+@forward_error.register
 def _(layer: Abs, x: Value) -> Value:
     return Value(layer.forward(x.value), x.error)
 
 
-@back.register
+@backward_error.register
 def _(layer: Abs, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     bent = _bent(x) & layer.mask.reshape(layer.in_shape)
     return Slope(layer.backward(x.value, dy.value), dy.error, dy.undecided | bent), {}
@@ -245,38 +245,38 @@ def _bent(x: Value) -> Array:
     return (magnitude(x.value) <= 2 * x.error) & (x.error > 0)
 
 
-@ahead.register
+@forward_error.register
 def _(layer: Flatten, x: Value) -> Value:
     return Value(*map(layer.forward, x))
 
 
-@back.register
+@backward_error.register
 def _(layer: Flatten, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: ARG001  (a shape is enough)
     return Slope(*(part.reshape(x.value.shape) for part in dy)), {}
 
 
-@ahead.register
+@forward_error.register
 def _(layer: ResidualSum, x: Value) -> Value:
-    inner = ahead(layer.inner, x)
+    inner = forward_error(layer.inner, x)
     error = SLACK * (x.error + inner.error) + rounded(
         1, x.magnitude + inner.magnitude, x.value.dtype, inner.value.dtype
     )
     return Value(np.asarray(x.value + inner.value), error)
 
 
-@back.register
+@backward_error.register
 def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
-    dx, bounds = back(layer.inner, x, dy)
+    dx, bounds = backward_error(layer.inner, x, dy)
     error = SLACK * (dy.error + dx.error) + rounded(1, dy.magnitude + dx.magnitude, dy.value.dtype, dx.value.dtype)
     return Slope(np.asarray(dy.value + dx.value), error, dy.undecided | dx.undecided), bounds
 
 
-@ahead.register
+@forward_error.register
 def _(layer: Network, x: Value) -> Value:
     return forward_errors(layer.layers, x)[-1]
 
 
-@back.register
+@backward_error.register
 def _(layer: Network, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
     return backward_errors(layer.layers, forward_errors(layer.layers, x), dy)
 
