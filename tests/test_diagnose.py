@@ -11,7 +11,7 @@ from convdense import AvgPool, Conv, ConvTranspose, LocallyConnected, MaxPool, M
 from convdense.diagnosis import _diagnose as module
 from convdense.diagnosis.mistakes.catalogue import Call, mistakes
 from convdense.diagnosis.mistakes.pools import pool_mistakes
-from convdense.diagnosis.mistakes.sums import slips
+from convdense.diagnosis.mistakes.sums import result_mistakes
 from convdense.direct import pool_loops
 from tests.strategies import layers
 
@@ -243,7 +243,7 @@ def test_sentences_are_told_apart():
         sentences = [m.sentence for m in mistakes(layer)]
         assert len(set(sentences)) == len(sentences)
         for name in ("y", "dx", "dw", "db"):
-            words = [sentence for sentence, _ in slips(layer, name)]
+            words = [sentence for sentence, _ in result_mistakes(layer, name)]
             assert len(set(words)) == len(words)
 
 
@@ -311,14 +311,14 @@ def test_what_cannot_be_diagnosed_is_refused():
 
 def test_a_mistake_that_fits_only_one_draw_is_not_named(monkeypatch):
     """Agreement on the first draw alone is not enough."""
-    seen = []
+    observed = []
 
     def sometimes(x, w, dy):
         dx, dw, db = cd.convolve_backward(LINE, x, w, dy)
-        seen.append(1)
-        return dx, (-dw if len(seen) == 1 else dw + 1), db
+        observed.append(1)
+        return dx, (-dw if len(observed) == 1 else dw + 1), db
 
     assert diagnose(LINE, (forward(LINE), sometimes))["dw"].sentence == ""
     monkeypatch.setattr(module, "DRAWS", 1)
-    seen.clear()
+    observed.clear()
     assert diagnose(LINE, (forward(LINE), sometimes))["dw"].sentence == "the sign is turned"

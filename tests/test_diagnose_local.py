@@ -15,7 +15,7 @@ from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
 from convdense.diagnosis.mistakes.geometry import numbers
 from convdense.diagnosis.mistakes.layout import layouts, moved
-from convdense.diagnosis.mistakes.observations import Seen, multiple
+from convdense.diagnosis.mistakes.observations import Observations, multiple
 from convdense.diagnosis.mistakes.windows import TRANSFORMS, window_mistakes, winograd_mistakes
 from convdense.diagnosis.search import explain
 from convdense.direct import pool_loops
@@ -274,7 +274,7 @@ def run_of(layer, mistake, name):
     right = [Mistake("", cd.tie(layer)).run(call, name) for call in calls]
     if all(map(np.array_equal, values, right)):
         return None, values, calls
-    return explain(layer, Seen(name, calls, values, right))[0], values, calls
+    return explain(layer, Observations(name, calls, values, right))[0], values, calls
 
 
 STRUCTURES = [

@@ -7,13 +7,13 @@ import numpy as np
 
 from convdense._util.arguments import complain, integer
 from convdense.certificates.integer_ranges import exact_ranges
-from convdense.diagnosis.first_difference import behind
+from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local, parts
 from convdense.diagnosis.mistakes.candidate import Call
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
-from convdense.diagnosis.mistakes.observations import Seen, same
+from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.pools import pool_mistakes
-from convdense.diagnosis.mistakes.sums import plain_slips
+from convdense.diagnosis.mistakes.sums import plain_result_mistakes
 from convdense.diagnosis.report import Diagnosis, Explanation
 from convdense.diagnosis.search import explain, led
 from convdense.direct import pool_loops
@@ -44,7 +44,7 @@ def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> D
 
     A mistake is named only if what it would give equals what came, exactly, on several draws of integers; a constant
     that is solved for is the same in all of them. Single mistakes are tried first, in the whole and then in the samples
-    and channels that are wrong, then pairs: two in the layer's structure, or one and a slip in the sums.
+    and channels that are wrong, then pairs: two in the layer's structure, or one and a mistake in the sums.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> D
     right = [dict(zip(QUANTITIES, by.run(*call), strict=True)) for call in calls]
     explanations = []
     for name in QUANTITIES:
-        seen = Seen(name, calls, [g[name] for g in got], [r[name] for r in right])
-        if seen.values[0] is None and name == "db":
+        observed = Observations(name, calls, [g[name] for g in got], [r[name] for r in right])
+        if observed.returned[0] is None and name == "db":
             continue
-        findings = [compare(name, v, r) for v, r in zip(seen.values, seen.right, strict=True)]
+        findings = [compare(name, v, r) for v, r in zip(observed.returned, observed.expected, strict=True)]
         wrong = [f for f in findings if f.verdict != EQUAL]
         if wrong:
-            explanations.append(_explained(layer, implementation, seen, wrong[0]))
+            explanations.append(_explained(layer, implementation, observed, wrong[0]))
     return Diagnosis(layer, tuple(explanations))
 
 
@@ -115,15 +115,17 @@ def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
             right = [pool_loops.backward(pool, c.x, c.dy) for c in calls]
         wrong = [f for f in map(compare, [name] * len(calls), values, right) if f.verdict != EQUAL]
         if wrong:
-            explanations.append(Explanation(name, _pool_sentence(pool, Seen(name, calls, values, right)), wrong[0]))
+            explanations.append(
+                Explanation(name, _pool_sentence(pool, Observations(name, calls, values, right)), wrong[0])
+            )
     return Diagnosis(pool, tuple(explanations))
 
 
-def _pool_sentence(pool: Pool, seen: Seen) -> str:
+def _pool_sentence(pool: Pool, observed: Observations) -> str:
     """Return the mistake that gives exactly what came in every draw: of pooling, in the whole, or in a part."""
-    views = [("", seen), *parts(seen)]
+    views = [("", observed), *parts(observed)]
     for words, view in views:
-        for sentence, mistake in pool_mistakes(pool, seen.name):
+        for sentence, mistake in pool_mistakes(pool, observed.name):
             if view.fits(lambda call, mistake=mistake: mistake(call.x, call.dy)):  # type: ignore[misc]  # bound at once
                 return led(words, sentence)
         if sentence := _plain(view):
@@ -133,14 +135,14 @@ def _pool_sentence(pool: Pool, seen: Seen) -> str:
     return ""
 
 
-def _plain(seen: Seen) -> str:
-    """Return the slip that needs nothing but the value, or the factor, that explains what came."""
-    for sentence, slip in plain_slips(seen.name):
-        if all(same(v, slip(r), seen.part) for v, r in zip(seen.values, seen.right, strict=True)):
+def _plain(observed: Observations) -> str:
+    """Return the mistake that needs nothing but the value, or the factor, that explains what came."""
+    for sentence, wrong in plain_result_mistakes(observed.name):
+        if all(same(v, wrong(r), observed.part) for v, r in zip(observed.returned, observed.expected, strict=True)):
             return sentence
-    if not seen.comparable:
+    if not observed.comparable:
         return ""
-    got, right = seen.stacked(seen.values), seen.stacked(seen.right)
+    got, right = observed.stacked(observed.returned), observed.stacked(observed.expected)
     return multiplied(got, right) or clipped(got, right)
 
 
@@ -153,9 +155,9 @@ def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
     return Call(12 * BATCH * x, w, 12 * BATCH * b, unit * dy)
 
 
-def _explained(layer: Geometry, implementation: Any, seen: Seen, finding: Finding) -> Explanation:
+def _explained(layer: Geometry, implementation: Any, observed: Observations, finding: Finding) -> Explanation:
     """Return what explains a quantity, or, where nothing does, what can be recovered of it."""
-    sentence, place = explain(layer, seen) if finding.verdict != RAISED else ("", "")
+    sentence, place = explain(layer, observed) if finding.verdict != RAISED else ("", "")
     if sentence:
-        return Explanation(seen.name, sentence, finding, place)
-    return Explanation(seen.name, "", finding, recovered=behind(layer, implementation, seen))
+        return Explanation(observed.name, sentence, finding, place)
+    return Explanation(observed.name, "", finding, recovered=recovered_difference(layer, implementation, observed))

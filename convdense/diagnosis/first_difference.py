@@ -1,4 +1,4 @@
-"""Where a mistake shows: its first edge; and, for one that nobody knows, what lies behind y, dx and dw."""
+"""Where a mistake shows: its first edge; and, for one that is not in the catalogue, the matrix of y, dx or dw."""
 
 from collections.abc import Iterator
 from math import prod
@@ -8,7 +8,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Mistake
-from convdense.diagnosis.mistakes.observations import WHOLE, Seen
+from convdense.diagnosis.mistakes.observations import WHOLE, Observations
 from convdense.geometry import Geometry
 from convdense.implementations.evaluators import implementation_evaluator
 from convdense.layers.dense import TiedDense
@@ -20,7 +20,7 @@ from convdense.structure.tie_map import TieMap
 ASKED = 128  # outputs whose dw is asked for one by one
 
 
-def first_moved(layer: Geometry, mistake: Mistake, seen: Seen) -> str:
+def first_moved(layer: Geometry, mistake: Mistake, observed: Observations) -> str:
     """Return the first edge that the mistake adds, drops or gives another weight, in the channels that are wrong."""
     right, wrong = tie(layer), mistake.ties
     numbers = np.arange(1.0, right.n_weights + 1).reshape(right.weight_shape)  # a weight's own number tells it
@@ -31,7 +31,7 @@ def first_moved(layer: Geometry, mistake: Mistake, seen: Seen) -> str:
     apart = (a - b).tocoo()
     edges = sorted((int(r), int(c)) for r, c, v in zip(apart.row, apart.col, apart.data, strict=True) if v)
     for row, col in edges:
-        if _belongs(right, seen, row, col):
+        if _belongs(right, observed, row, col):
             break
     else:
         return ""
@@ -39,16 +39,16 @@ def first_moved(layer: Geometry, mistake: Mistake, seen: Seen) -> str:
     return f"output {_at(row, right.out_shape)}, input {_at(col, right.in_shape)}: {held} for {wanted}"
 
 
-def _belongs(ties: TieMap, seen: Seen, row: int, col: int) -> bool:
+def _belongs(ties: TieMap, observed: Observations, row: int, col: int) -> bool:
     """Tell whether an edge is one of the channels that an explanation is about."""
-    if seen.part is WHOLE:
+    if observed.part is WHOLE:
         return True
-    first, second = (set(part.ravel().tolist()) for part in seen.part)
-    if seen.name == "dw":
+    first, second = (set(part.ravel().tolist()) for part in observed.part)
+    if observed.name == "dw":
         own = ties.row(row)
         pairs = zip(*np.unravel_index(own.index[own.col == col], ties.weight_shape)[:2], strict=True)
         return any(int(i) in first and int(j) in second for i, j in pairs)
-    return (row * ties.out_shape[0] // ties.shape[0] if seen.name == "y" else
+    return (row * ties.out_shape[0] // ties.shape[0] if observed.name == "y" else
             col * ties.in_shape[0] // ties.shape[1]) in second  # fmt: skip
 
 
@@ -65,37 +65,37 @@ def _weight(number: float, shape: tuple[int, ...]) -> str:
     return f"{'minus ' if number < 0 else ''}weight {_at(int(abs(number)) - 1, shape)}"
 
 
-def behind(layer: Geometry, implementation: Any, seen: Seen) -> str:
-    """Return how the matrix behind y, dx or dw differs from the layer's, where it can be recovered."""
-    run, name, call = implementation_evaluator(implementation).run, seen.name, seen.calls[0]
+def recovered_difference(layer: Geometry, implementation: Any, observed: Observations) -> str:
+    """Return how the matrix of y, dx or dw differs from the layer's, where it can be recovered."""
+    run, name, call = implementation_evaluator(implementation).run, observed.name, observed.calls[0]
     zeros, w = np.zeros_like(call.b), call.w
     tied = TiedDense(layer, w)
     try:
         if name == "y":
             dy = call.dy
             found = recover(lambda x: run(x, w, zeros, np.zeros((len(x), *dy.shape[1:])))[0], layer.in_shape, tied)
-            return f"the matrix behind it: {found.compare(tied)}" if found else str(found)
+            return f"its matrix: {found.compare(tied)}" if found else str(found)
         if name == "dx":
             found = recover(lambda dy: run(np.zeros((len(dy), *layer.in_shape)), w, zeros, dy)[1], layer.out_shape)
             back = TiedDense(tie(layer).T, w)
-            return f"the matrix behind it: {found.compare(back)}" if found else str(found)
-        if name == "dw" and seen.comparable:
-            return _paired(layer, run, seen)
+            return f"its matrix: {found.compare(back)}" if found else str(found)
+        if name == "dw" and observed.comparable:
+            return _paired(layer, run, observed)
     except (TypeError, ValueError) as error:  # no array, or another shape each time
-        return f"what is behind it cannot be recovered: {error}"
+        return f"its matrix cannot be recovered: {error}"
     return ""
 
 
-def _paired(layer: Geometry, run: Any, seen: Seen) -> str:
+def _paired(layer: Geometry, run: Any, observed: Observations) -> str:
     """Return with which inputs dw pairs its weights, output by output, where that is not as it should be.
 
     For fixed x dw is linear in dy: one output alone gives, for each weight, the input that it met. The inputs are told
     apart by their values, drawn so large that no sum of a few of them is likely to be another. The outputs that the
     first wrong weight serves are asked first.
     """
-    call, entries, outputs = seen.calls[0], tie(layer).entries(), prod(layer.out_shape)
+    call, entries, outputs = observed.calls[0], tie(layer).entries(), prod(layer.out_shape)
     x = np.random.default_rng(0).integers(1, 2**40, (1, *layer.in_shape)).astype(float)
-    first = entries.row[entries.index == np.argmax(np.asarray(seen.values[0]) != seen.right[0])]
+    first = entries.row[entries.index == np.argmax(np.asarray(observed.returned[0]) != observed.expected[0])]
     rows = list(dict.fromkeys([*first.tolist(), *range(outputs)]))[:ASKED]
     differing: list[str] = []
     for row in rows:

@@ -8,7 +8,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Call, Mistake
-from convdense.diagnosis.mistakes.observations import RIGHT, Seen, multiple
+from convdense.diagnosis.mistakes.observations import RIGHT, Observations, multiple
 from convdense.geometry import Geometry, Pool
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
@@ -16,25 +16,25 @@ from convdense.structure.kronecker import Entries
 _CELL = {"y": "output", "dx": "input", "dw": "weight", "db": "bias"}
 
 
-def local(layer: Geometry | Pool, seen: Seen) -> str:
+def local(layer: Geometry | Pool, observed: Observations) -> str:
     """Return what is wrong at the few cells that are wrong, in every draw and sample; empty where nothing fits."""
-    if not seen.comparable:
+    if not observed.comparable:
         return ""
-    got, right = seen.stacked(seen.values), seen.stacked(seen.right)  # (observations, cells)
-    shape = seen.right[0].shape[1:] if seen.batched else seen.right[0].shape
+    got, right = observed.stacked(observed.returned), observed.stacked(observed.expected)  # (observations, cells)
+    shape = observed.expected[0].shape[1:] if observed.batched else observed.expected[0].shape
     cells = np.flatnonzero((got != right).any(axis=0))
     if not 0 < len(cells) < got.shape[1]:
         return ""
-    where, g, r = named(seen.name, cells, shape), got[:, cells], right[:, cells]
+    where, g, r = named(observed.name, cells, shape), got[:, cells], right[:, cells]
     if g.any() and (copied := _copied(g, right, cells)) is not None:
-        return f"it holds at {where} what belongs to {named(seen.name, copied, shape)}"
+        return f"it holds at {where} what belongs to {named(observed.name, copied, shape)}"
     sentence = _changed(g, r)
-    if not sentence and seen.name == "y" and not isinstance(layer, Pool):
-        sentence = _biased(layer, seen, (g, r), cells)
+    if not sentence and observed.name == "y" and not isinstance(layer, Pool):
+        sentence = _biased(layer, observed, (g, r), cells)
     if sentence:
         return f"{sentence} at {where} alone"
-    if len(cells) == 1 and seen.name != "db" and not isinstance(layer, Pool):
-        product = _product(layer, seen, int(cells[0]), (g - r)[:, 0])
+    if len(cells) == 1 and observed.name != "db" and not isinstance(layer, Pool):
+        product = _product(layer, observed, int(cells[0]), (g - r)[:, 0])
         return f"at {where} it {product}" if product else ""
     return ""
 
@@ -85,13 +85,13 @@ def _copied(g: Array, right: Array, cells: Array) -> Array | None:
     return None
 
 
-def _biased(layer: Geometry, seen: Seen, values: tuple[Array, Array], cells: Array) -> str:
+def _biased(layer: Geometry, observed: Observations, values: tuple[Array, Array], cells: Array) -> str:
     """Return that the bias is missing, or there twice, or that all but the bias is multiplied by a number."""
     got, right = values
     more = got - right
-    samples = len(more) // len(seen.calls)
+    samples = len(more) // len(observed.calls)
     whole = tie(layer).bias  # the tie map of the bias
-    bias = np.concatenate([np.tile(whole.matrix(c.b).toarray()[:, 0], (samples, 1)) for c in seen.calls])[:, cells]
+    bias = np.concatenate([np.tile(whole.matrix(c.b).toarray()[:, 0], (samples, 1)) for c in observed.calls])[:, cells]
     if np.array_equal(more, bias):
         return "the bias is added twice"
     if np.array_equal(more, -bias):
@@ -102,13 +102,13 @@ def _biased(layer: Geometry, seen: Seen, values: tuple[Array, Array], cells: Arr
     return f"it is multiplied, before the bias is added, by {factor:.8g}"
 
 
-def _product(layer: Geometry, seen: Seen, cell: int, more: Array) -> str:
+def _product(layer: Geometry, observed: Observations, cell: int, more: Array) -> str:
     """Return which product is missing, or counted twice, at one cell where this is more than right."""
     ties = tie(layer)
     entries = ties.entries()
-    at = np.flatnonzero((entries.row, entries.col, entries.index)[("y", "dx", "dw").index(seen.name)] == cell)
+    at = np.flatnonzero((entries.row, entries.col, entries.index)[("y", "dx", "dw").index(observed.name)] == cell)
     own = Entries(entries.row[at], entries.col[at], entries.index[at])
-    for words, each in _products(seen, own):
+    for words, each in _products(observed, own):
         for sign, verb in ((-1, "misses"), (1, "counts twice")):
             found = np.flatnonzero((sign * each == more[:, None]).all(axis=0))
             if len(found):
@@ -118,19 +118,19 @@ def _product(layer: Geometry, seen: Seen, cell: int, more: Array) -> str:
                     "input": (own.col[e], ties.in_shape),
                     "weight": (own.index[e], ties.weight_shape),
                 }
-                del sides[_CELL[seen.name]]
+                del sides[_CELL[observed.name]]
                 named_sides = (f"{k} {tuple(map(int, np.unravel_index(i, s)))}" for k, (i, s) in sides.items())
                 return f"{verb} the product of {' and '.join(named_sides)}{words}"
     return ""
 
 
-def _products(seen: Seen, own: Entries) -> Iterator[tuple[str, Array]]:
+def _products(observed: Observations, own: Entries) -> Iterator[tuple[str, Array]]:
     """Yield the products of one cell, (observations, products): of dw summed over the batch, or of one sample."""
-    flat = [(c.x.reshape(len(c.x), -1), c.w.ravel(), c.dy.reshape(len(c.dy), -1)) for c in seen.calls]
-    if seen.name == "y":
-        yield "", np.concatenate([w[own.index] * x[seen.samples][:, own.col] for x, w, _ in flat])
-    elif seen.name == "dx":
-        yield "", np.concatenate([w[own.index] * dy[seen.samples][:, own.row] for _, w, dy in flat])
+    flat = [(c.x.reshape(len(c.x), -1), c.w.ravel(), c.dy.reshape(len(c.dy), -1)) for c in observed.calls]
+    if observed.name == "y":
+        yield "", np.concatenate([w[own.index] * x[observed.samples][:, own.col] for x, w, _ in flat])
+    elif observed.name == "dx":
+        yield "", np.concatenate([w[own.index] * dy[observed.samples][:, own.row] for _, w, dy in flat])
     else:
         each = np.stack([x[:, own.col] * dy[:, own.row] for x, _, dy in flat])  # (draws, batch, products)
         yield "", each.sum(axis=1)
@@ -138,21 +138,21 @@ def _products(seen: Seen, own: Entries) -> Iterator[tuple[str, Array]]:
             yield f" of sample {n}", each[:, n]
 
 
-def parts(seen: Seen) -> Iterator[tuple[str, Seen]]:
+def parts(observed: Observations) -> Iterator[tuple[str, Observations]]:
     """Yield words and a narrower view for the samples and channels that are wrong, where not all of them are."""
-    if not seen.comparable or np.ndim(seen.right[0]) < 2:
+    if not observed.comparable or np.ndim(observed.expected[0]) < 2:
         return
-    wrong = np.any([g != r for g, r in zip(seen.values, seen.right, strict=True)], axis=0)
+    wrong = np.any([g != r for g, r in zip(observed.returned, observed.expected, strict=True)], axis=0)
     blocks = wrong.any(axis=tuple(range(2, wrong.ndim)))  # (samples, channels), of dw its first two axes
     rows, cols = np.flatnonzero(blocks.any(axis=1)), np.flatnonzero(blocks.any(axis=0))
     some, few = len(rows) < len(blocks), len(cols) < blocks.shape[1]
     if not some and not few:
         return
-    if seen.batched:
-        words = [_samples(rows, len(blocks))] * some + [_channels(seen, cols)] * few
+    if observed.batched:
+        words = [_samples(rows, len(blocks))] * some + [_channels(observed, cols)] * few
     else:
         words = [f"in weight[{_listed(rows) if some else ':'}{f', {_listed(cols)}' if few else ''}] alone"]
-    yield ", ".join(words), seen._replace(part=np.ix_(rows, cols))
+    yield ", ".join(words), observed._replace(part=np.ix_(rows, cols))
 
 
 def _samples(rows: Array, n: int) -> str:
@@ -161,8 +161,8 @@ def _samples(rows: Array, n: int) -> str:
     return f"in sample{'s' if len(rows) > 1 else ''} {_listed(rows)} alone"
 
 
-def _channels(seen: Seen, cols: Array) -> str:
-    which = "output" if seen.name == "y" else "input"
+def _channels(observed: Observations, cols: Array) -> str:
+    which = "output" if observed.name == "y" else "input"
     return f"in {which} channel{'s' if len(cols) > 1 else ''} {_listed(cols)} alone"
 
 
@@ -170,9 +170,9 @@ def _listed(numbers: Array) -> str:
     return " and ".join(map(str, numbers[:3])) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
 
 
-def later_samples(layer: Geometry, seen: Seen, known: Sequence[Mistake]) -> Mistake | None:
+def later_samples(layer: Geometry, observed: Observations, known: Sequence[Mistake]) -> Mistake | None:
     """Return the mistake that dw makes from the second sample on, the first one's share being right."""
-    if seen.name != "dw" or not seen.comparable:
+    if observed.name != "dw" or not observed.comparable:
         return None
     right = Mistake("", tie(layer))
 
@@ -180,4 +180,4 @@ def later_samples(layer: Geometry, seen: Seen, known: Sequence[Mistake]) -> Mist
         first, rest = (call._replace(x=call.x[at], dy=call.dy[at]) for at in (slice(0, 1), slice(1, None)))
         return right.run(first, "dw") + mistake.run(rest, "dw")
 
-    return next((mistake for mistake in known if seen.fits(partial(value, mistake))), None)
+    return next((mistake for mistake in known if observed.fits(partial(value, mistake))), None)

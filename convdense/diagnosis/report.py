@@ -23,7 +23,7 @@ class Explanation:
     place : str
         The first edge, by output pixel, input pixel and weight, that the mistake moves; empty where it moves none.
     recovered : str
-        Where no mistake fits: how the matrix behind it differs from the layer's, or with which inputs dw pairs weights.
+        Where no mistake fits: how its matrix differs from the layer's, or with which inputs dw pairs weights.
     """
 
     name: str

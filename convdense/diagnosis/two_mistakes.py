@@ -10,7 +10,7 @@ from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Mistake
 from convdense.diagnosis.mistakes.catalogue import wrong_groups
 from convdense.diagnosis.mistakes.geometry import Change, Numbers, changes, exists, numbers, tie_map, windows
-from convdense.diagnosis.mistakes.observations import Seen, same
+from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.weights import Weights, swaps, weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
@@ -22,25 +22,25 @@ MOST = 10_000_000  # weights of all orders that are tried; of large layers the f
 Map = tuple[str, TieMap]
 
 
-def two_mistakes(layer: Geometry, seen: Seen) -> Mistake | None:
+def two_mistakes(layer: Geometry, observed: Observations) -> Mistake | None:
     """Return the first two mistakes that together give exactly what came, in every draw; None if no two do."""
-    if not seen.comparable or not isinstance(layer, (Conv, ConvTranspose)):
+    if not observed.comparable or not isinstance(layer, (Conv, ConvTranspose)):
         return None
     right = tie(layer)
     none = Weights("", np.asarray, np.asarray)
     orders = list(weight_mistakes(right.weight_shape, len(layer.kernel)))[: max(1, MOST // right.n_weights)]
     for maps, some in ((_single(layer), orders), (_double(layer), [none])):
-        tried = _tried(seen, some)
+        tried = _tried(observed, some)
         for first, ties in maps:
             for weights in tried(ties):
                 found = _joined(first, ties, weights)
-                if seen.fits(partial(found.run, name=seen.name)):
+                if observed.fits(partial(found.run, name=observed.name)):
                     return found
     swapped = list(swaps(right.weight_shape, len(layer.kernel)))
     both = [_both(a, b) for a in swapped for b in orders if a.sentence != b.sentence]
-    for weights in _tried(seen, both)(right) if both else ():
+    for weights in _tried(observed, both)(right) if both else ():
         found = _joined("", right, weights)
-        if seen.fits(partial(found.run, name=seen.name)):
+        if observed.fits(partial(found.run, name=observed.name)):
             return found
     return None
 
@@ -86,21 +86,21 @@ def _changes(n: Numbers, transposed: bool) -> Iterator[Change]:
             yield sentence, changed
 
 
-def _tried(seen: Seen, orders: list[Weights]) -> Callable[[TieMap], list[Weights]]:
+def _tried(observed: Observations, orders: list[Weights]) -> Callable[[TieMap], list[Weights]]:
     """Return, as a function of a tie map, the orders of the weights that fit a few cells of the first draw."""
-    call, got = seen.calls[0], np.asarray(seen.values[0])
-    if seen.name == "dw":
+    call, got = observed.calls[0], np.asarray(observed.returned[0])
+    if observed.name == "dw":
         return lambda ties: _writing(ties.add_edges(call.x, call.dy).reshape(call.w.shape), got, orders)
     read = np.stack([o.read(call.w).ravel() for o in orders])  # (orders, weights)
-    bias = 0.0 * got[0] if seen.name == "dx" else _of_bias(seen)
-    wrong = np.argsort(-np.abs(got[0] - seen.right[0][0]).ravel(), kind="stable")[:PROBES]  # of the first sample
+    bias = 0.0 * got[0] if observed.name == "dx" else _of_bias(observed)
+    wrong = np.argsort(-np.abs(got[0] - observed.expected[0][0]).ravel(), kind="stable")[:PROBES]  # of the first sample
     wanted = (got[0] - bias).ravel()[wrong]
 
     def fitting(ties: TieMap) -> list[Weights]:
         kept = np.ones(len(orders), bool)
         for cell, value in zip(wrong, wanted, strict=True):
-            own = ties.row(int(cell)) if seen.name == "y" else ties.column(int(cell))
-            met = call.x[0].ravel()[own.col] if seen.name == "y" else call.dy[0].ravel()[own.row]
+            own = ties.row(int(cell)) if observed.name == "y" else ties.column(int(cell))
+            met = call.x[0].ravel()[own.col] if observed.name == "y" else call.dy[0].ravel()[own.row]
             kept &= read[:, own.index] @ met == value
         return [orders[i] for i in np.flatnonzero(kept)]
 
@@ -112,7 +112,7 @@ def _writing(gradient: Array, got: Array, orders: list[Weights]) -> list[Weights
     return [order for order in orders if same(got, order.write(gradient))]
 
 
-def _of_bias(seen: Seen) -> Array:
+def _of_bias(observed: Observations) -> Array:
     """Return what the bias adds to one sample of y."""
-    call = seen.calls[0]
+    call = observed.calls[0]
     return np.broadcast_to(call.b.reshape(-1, *[1] * (call.dy.ndim - 1 - call.b.ndim)), call.dy.shape[1:])

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, Slip, bias_gradient, each_bias_gradient
+from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake, bias_gradient, each_bias_gradient
 from convdense.geometry import ConvTranspose, Geometry
 
 
-def slips_of_the_bias(layer: Geometry) -> Iterator[Slip]:
+def bias_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield what goes wrong where the bias is added to y."""
     for sentence, times in (("not added", 0), ("added twice", 2), ("subtracted", -1)):
         yield f"the bias is {sentence}", partial(_with_bias, times)
@@ -53,7 +53,7 @@ def _inside(inner: Any, value: Array, mistake: Mistake, call: Call) -> Array:
     return y
 
 
-def slips_of_db(layer: Geometry) -> Iterator[Slip]:
+def bias_gradient_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield sums of dy that were forgotten, or taken over too little or too much."""
     yield "it is not summed over the positions", lambda _, __, c: c.dy.sum(axis=0)
     yield "it is not summed over the batch", lambda _, __, c: each_bias_gradient(layer, c.dy)
@@ -74,7 +74,7 @@ def _summed(axes: tuple[int, ...], _: Array, __: Mistake, call: Call) -> Array:
     return np.asarray(call.dy.sum(axis=axes))
 
 
-def _along_an_axis(layer: Geometry) -> Iterator[Slip]:
+def _along_an_axis(layer: Geometry) -> Iterator[ResultMistake]:
     for i, n in enumerate(layer.out_spatial):
         if n == layer.out_channels:
             others = tuple(k for k in range(2 + len(layer.out_spatial)) if k != i + 2)

@@ -36,15 +36,15 @@ class Mistake:
     ties : TieMap
         Which weight sits where, wrongly or rightly. Its axes may be merged: their sizes count, not their number.
     weights : function of a weight array
-        Linear; its own adjoint up to `back`.
-    back : function of a weight gradient
+        Linear.
+    weights_adjoint : function of a weight gradient
         The adjoint of `weights`.
     """
 
     sentence: str
     ties: TieMap
     weights: Reordering = np.asarray
-    back: Reordering = np.asarray
+    weights_adjoint: Reordering = np.asarray
 
     def run(self, call: Call, name: str) -> Array:
         """Return the quantity y, dx or dw that this mistake gives."""
@@ -52,25 +52,25 @@ class Mistake:
         if name == "dw":
             sums = self.ties.gradient if self.ties.n_entries > FEW else self.ties.add_edges
             cells, outputs = x.reshape(len(x), *self.ties.in_shape), dy.reshape(len(dy), *self.ties.out_shape)
-            return np.asarray(self.back(sums(cells, outputs).reshape(w.shape)))
+            return np.asarray(self.weights_adjoint(sums(cells, outputs).reshape(w.shape)))
         weights = np.ascontiguousarray(self.weights(w)).reshape(self.ties.weight_shape)
         if name == "dx":
-            dx = _products(self.ties, weights, dy.reshape(len(dy), -1), back=True)  # (batch, inputs)
+            dx = _products(self.ties, weights, dy.reshape(len(dy), -1), transposed=True)  # (batch, inputs)
             return _of_samples(dx, x.shape[1:], self.ties.in_shape)
-        y = _products(self.ties, weights, x.reshape(len(x), -1), back=False)  # (batch, outputs)
+        y = _products(self.ties, weights, x.reshape(len(x), -1), transposed=False)  # (batch, outputs)
         y = y + np.repeat(b.ravel(), y.shape[1] // b.size)  # the first axes of an output tell its bias
         return _of_samples(y, dy.shape[1:], self.ties.out_shape)
 
 
-def _products(ties: TieMap, weights: Array, operand: Array, *, back: bool) -> Array:
+def _products(ties: TieMap, weights: Array, operand: Array, *, transposed: bool) -> Array:
     """Return the matrix, or its transpose, times each sample: entry by entry where building the matrix takes longer."""
     if ties.n_entries > FEW:
         matrix = ties.matrix(weights)
-        return np.asarray(((matrix.T if back else matrix) @ operand.T).T)
+        return np.asarray(((matrix.T if transposed else matrix) @ operand.T).T)
     entries = all_entries(ties)
-    to, of = (entries.col, entries.row) if back else (entries.row, entries.col)
+    to, of = (entries.col, entries.row) if transposed else (entries.row, entries.col)
     each = scaled(weights.ravel()[entries.index], entries.coefficient)
-    size = ties.shape[1 if back else 0]
+    size = ties.shape[1 if transposed else 0]
     return np.stack([np.bincount(to, each * sample[of], size) for sample in operand]).astype(float)  # even of none
 
 
@@ -85,7 +85,8 @@ def _of_samples(flat: Array, meant: tuple[int, ...], own: tuple[int, ...]) -> Ar
     return flat.reshape(len(flat), *(meant if prod(meant) == flat.shape[1] else own))
 
 
-Slip = tuple[str, Callable[[Array, Mistake, Call], Array]]  # a sentence, and what it makes of the value of a call
+# a mistake that leaves the layer's structure right: a sentence, and what it makes of the value of a call
+ResultMistake = tuple[str, Callable[[Array, Mistake, Call], Array]]
 
 
 def bias_gradient(layer: Geometry, dy: Array) -> Array:

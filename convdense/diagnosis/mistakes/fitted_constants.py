@@ -7,21 +7,21 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Call, Mistake
-from convdense.diagnosis.mistakes.observations import RIGHT, WHOLE, Seen, multiple
+from convdense.diagnosis.mistakes.observations import RIGHT, WHOLE, Observations, multiple
 from convdense.geometry import Geometry
 from convdense.structure._tie import tie
 
 
-def fitted(layer: Geometry, seen: Seen) -> str:
+def fitted(layer: Geometry, observed: Observations) -> str:
     """Return what explains a quantity with one constant, the same in every draw; empty if nothing does."""
-    if not seen.comparable:
+    if not observed.comparable:
         return ""
-    got, right = (_joined(seen, arrays) for arrays in (seen.values, seen.right))
+    got, right = (_joined(observed, arrays) for arrays in (observed.returned, observed.expected))
     if sentence := multiplied(got, right):
         return sentence
-    if seen.part is not WHOLE:
+    if observed.part is not WHOLE:
         return ""
-    return _added(layer, seen, got, right) or clipped(got, right)
+    return _added(layer, observed, got, right) or clipped(got, right)
 
 
 def multiplied(got: Array, right: Array) -> str:
@@ -31,31 +31,33 @@ def multiplied(got: Array, right: Array) -> str:
     return "" if right_but_for_rounding else f"it is multiplied by {factor:.6g}"
 
 
-def _added(layer: Geometry, seen: Seen, got: Array, right: Array) -> str:
+def _added(layer: Geometry, observed: Observations, got: Array, right: Array) -> str:
     """Return what is added a number of times: the weights, the bias, or to the weights of dx their gradient."""
-    if seen.name in ("dw", "db"):
-        of, word = ("w", "weights") if seen.name == "dw" else ("b", "bias")
-        decay = multiple(got, _joined(seen, [getattr(call, of) for call in seen.calls]), right)
+    if observed.name in ("dw", "db"):
+        of, word = ("w", "weights") if observed.name == "dw" else ("b", "bias")
+        decay = multiple(got, _joined(observed, [getattr(call, of) for call in observed.calls]), right)
         return "" if decay is None else f"{decay:.6g} times the {word} is added"
-    if seen.name == "y":
-        bare = _joined(seen, [Mistake("", tie(layer)).run(c._replace(b=0 * c.b), "y") for c in seen.calls])
+    if observed.name == "y":
+        bare = _joined(observed, [Mistake("", tie(layer)).run(c._replace(b=0 * c.b), "y") for c in observed.calls])
         times = multiple(got, right - bare, bare)
         return "" if times is None else f"the bias is added {times:.6g} times"
-    step = _updated(layer, seen, got, right)
+    step = _updated(layer, observed, got, right)
     return "" if step is None else f"the weights were updated before: {step:.6g} times dw is added to them"
 
 
-def _joined(seen: Seen, arrays: Sequence[Any]) -> Array:
-    return np.concatenate([np.asarray(a)[seen.part].ravel() for a in arrays])
+def _joined(observed: Observations, arrays: Sequence[Any]) -> Array:
+    return np.concatenate([np.asarray(a)[observed.part].ravel() for a in arrays])
 
 
-def _updated(layer: Geometry, seen: Seen, got: Array, right: Array) -> float | None:
+def _updated(layer: Geometry, observed: Observations, got: Array, right: Array) -> float | None:
     """Return c if dx is that of the weights ``w + c dw``."""
     right_layer = Mistake("", tie(layer))
-    dw = [right_layer.run(call, "dw") for call in seen.calls]
+    dw = [right_layer.run(call, "dw") for call in observed.calls]
 
     def joined(of: Callable[[Call, Array], Call]) -> Array:
-        return np.concatenate([right_layer.run(of(c, g), "dx").ravel() for c, g in zip(seen.calls, dw, strict=True)])
+        return np.concatenate(
+            [right_layer.run(of(c, g), "dx").ravel() for c, g in zip(observed.calls, dw, strict=True)]
+        )
 
     of = joined(lambda call, g: call._replace(w=g))
     guess = float(np.median((got - right)[of != 0] / of[of != 0])) if (of != 0).any() else 0.0

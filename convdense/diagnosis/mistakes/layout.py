@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, Slip
+from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake
 from convdense.diagnosis.mistakes.geometry import numbers
 from convdense.geometry import Conv
 from convdense.structure._tie import tie
@@ -90,7 +90,7 @@ def _shifted(axis: int, step: int, value: Array) -> Array:
     return result
 
 
-def sizes_of_dx(layer: Conv) -> Iterator[Slip]:
+def sizes_of_dx(layer: Conv) -> Iterator[ResultMistake]:
     """Yield what goes wrong where dx is cut out of the padded input, or ends where the last window does."""
     sizes = tuple(n + sum(pair) for n, pair in zip(layer.in_spatial, layer.padding, strict=True))
     wide = tie(_like(layer, sizes, 0))
@@ -113,7 +113,7 @@ def sizes_of_dx(layer: Conv) -> Iterator[Slip]:
         yield "the leftover cells of dx are put in front", partial(_in_front, inside)
 
 
-def sizes_of_y(layer: Conv) -> Iterator[Slip]:
+def sizes_of_y(layer: Conv) -> Iterator[ResultMistake]:
     """Yield y of a layer that has other sizes."""
     over = numbers(layer).left_over
     more = [(s - o) % s for s, o in zip(layer.stride, over, strict=True)]

@@ -7,37 +7,37 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Call, Mistake, bias_gradient
-from convdense.diagnosis.mistakes.observations import Seen
+from convdense.diagnosis.mistakes.observations import Observations
 from convdense.geometry import Geometry
 from convdense.structure._tie import tie
 
 
-def left_out(layer: Geometry, seen: Seen) -> str:
+def left_out(layer: Geometry, observed: Observations) -> str:
     """Return which output pixels dw, db or dx misses, the same in every draw; empty where none explain it."""
-    if not seen.comparable or seen.name == "y":
+    if not observed.comparable or observed.name == "y":
         return ""
     right = Mistake("", tie(layer))
 
     def value(call: Call, keep: Array) -> Array:
         dy = call.dy * keep.reshape(-1, 1, *layer.out_spatial)
-        return bias_gradient(layer, dy) if seen.name == "db" else right.run(call._replace(dy=dy), seen.name)
+        return bias_gradient(layer, dy) if observed.name == "db" else right.run(call._replace(dy=dy), observed.name)
 
-    for sentence, keep in _candidates(layer, seen):
-        if seen.fits(lambda call, keep=keep: value(call, keep)):  # type: ignore[misc]  # bound at once
+    for sentence, keep in _candidates(layer, observed):
+        if observed.fits(lambda call, keep=keep: value(call, keep)):  # type: ignore[misc]  # bound at once
             return sentence
     return ""
 
 
-def _candidates(layer: Geometry, seen: Seen) -> Iterator[tuple[str, Array]]:
+def _candidates(layer: Geometry, observed: Observations) -> Iterator[tuple[str, Array]]:
     """Yield output pixels to leave out, as masks (samples, pixels), that explain one cell of the first draw."""
-    terms = _terms(layer, seen)  # (batch, pixels)
-    missing = float(terms.sum() - _cell(seen))
+    terms = _terms(layer, observed)  # (batch, pixels)
+    missing = float(terms.sum() - _cell(observed))
     n, pixels = terms.shape
     single = terms.sum(axis=0)
     for p in np.flatnonzero((single == missing) & (single != 0)):
         at = tuple(int(i) for i in np.unravel_index(p, layer.out_spatial))
         yield f"the output pixel {at} is left out", (np.arange(pixels) != p)[None]
-    if seen.batched:
+    if observed.batched:
         return
     for words, order in (("", (0, 1)), (", counted pixel by pixel,", (1, 0))):
         flat, number = terms.transpose(order).ravel(), np.arange(n * pixels)
@@ -49,27 +49,27 @@ def _candidates(layer: Geometry, seen: Seen) -> Iterator[tuple[str, Array]]:
             yield f"the first {m} of the batch's {n * pixels} output pixels{words} are left out", keep
 
 
-def _cell(seen: Seen) -> float:
-    return float(np.asarray(seen.values[0]).ravel()[_at(seen)])
+def _cell(observed: Observations) -> float:
+    return float(np.asarray(observed.returned[0]).ravel()[_at(observed)])
 
 
-def _at(seen: Seen) -> int:
+def _at(observed: Observations) -> int:
     """Return the first cell that is wrong in the first draw; where none is, the first."""
-    return int(np.argmax(np.asarray(seen.values[0]) != seen.right[0]))
+    return int(np.argmax(np.asarray(observed.returned[0]) != observed.expected[0]))
 
 
-def _terms(layer: Geometry, seen: Seen) -> Array:
+def _terms(layer: Geometry, observed: Observations) -> Array:
     """Return what each output pixel of each sample adds to one wrong cell, (batch, pixels), in the first draw."""
-    call, pixels, at = seen.calls[0], prod(layer.out_spatial), _at(seen)
+    call, pixels, at = observed.calls[0], prod(layer.out_spatial), _at(observed)
     dy = call.dy.reshape(len(call.dy), -1)
     terms = np.zeros((len(dy), pixels))
-    if seen.name == "db":
+    if observed.name == "db":
         own = tie(layer).bias.entries()
         rows = own.row[own.index == at]
         np.add.at(terms.T, rows % pixels, dy[:, rows].T)
         return terms
     entries = tie(layer).entries()
-    if seen.name == "dw":
+    if observed.name == "dw":
         of = entries.index == at
         each = call.x.reshape(len(call.x), -1)[:, entries.col[of]] * dy[:, entries.row[of]]
         np.add.at(terms.T, entries.row[of] % pixels, each.T)

@@ -1,4 +1,4 @@
-"""What came of an implementation in several draws, beside what is right; and whether an explanation fits it."""
+"""What an implementation returned in several draws, beside what was expected; and whether an explanation fits it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,22 +13,22 @@ WHOLE: Part = (...,)
 RIGHT = 1e-14  # a factor as near to 1 as this says that all is right but for rounding
 
 
-class Seen(NamedTuple):
-    """One quantity of an implementation: what came in every draw, and what is right there.
+class Observations(NamedTuple):
+    """One quantity of an implementation: what it returned in every draw, and what was expected.
 
     `part` is what an explanation must fit: outside it everything is right.
     """
 
     name: str
     calls: Sequence[Call]
-    values: Sequence[Any]
-    right: Sequence[Array]
+    returned: Sequence[Any]
+    expected: Sequence[Array]
     part: Part = WHOLE
 
     @property
     def comparable(self) -> bool:
         """Whether numbers of the right shape came in every draw."""
-        pairs = zip(map(np.asarray, self.values), self.right, strict=True)
+        pairs = zip(map(np.asarray, self.returned), self.expected, strict=True)
         return all(g.shape == r.shape and g.dtype.kind in "iuf" for g, r in pairs)
 
     @property
@@ -43,19 +43,19 @@ class Seen(NamedTuple):
 
     def fits(self, value: Callable[[Call], Array]) -> bool:
         """Tell whether an explanation gives exactly what came, in every draw."""
-        draws = zip(self.values, self.calls, strict=True)
+        draws = zip(self.returned, self.calls, strict=True)
         return all(same(got, value(call), self.part) for got, call in draws)
 
     def may_be(self, probe: Array) -> bool:
         """Tell whether what came in the first draw agrees with a probe: a quantity, NaN where it was not asked for."""
-        got, asked = np.asarray(self.values[0]), np.zeros(probe.shape, bool)
+        got, asked = np.asarray(self.returned[0]), np.zeros(probe.shape, bool)
         asked[self.part] = True
         asked &= ~np.isnan(probe)
         return got.shape == probe.shape and got.dtype.kind in "iuf" and bool((got[asked] == probe[asked]).all())
 
     def stacked(self, arrays: Sequence[Any]) -> Array:
         """Return (observations, cells): one row for each draw, and for each sample of it that belongs to the part."""
-        cells = self.right[0][0].size if self.batched else self.right[0].size
+        cells = self.expected[0][0].size if self.batched else self.expected[0].size
         parts = [np.asarray(a)[self.samples] if self.batched else np.asarray(a) for a in arrays]
         return np.concatenate([part.reshape(-1, cells) for part in parts])
 

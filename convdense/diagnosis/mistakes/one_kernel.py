@@ -11,7 +11,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Call, Mistake
 from convdense.diagnosis.mistakes.geometry import subsets
-from convdense.diagnosis.mistakes.observations import WHOLE, Seen, multiple
+from convdense.diagnosis.mistakes.observations import WHOLE, Observations, multiple
 from convdense.geometry import Geometry, LocallyConnected
 from convdense.structure._tie import tie
 
@@ -21,37 +21,42 @@ Pair = tuple[int, ...]
 Kernel = Callable[[Array], Array]  # of all weights, one pair's kernel
 
 
-def one_kernel(layer: Geometry, seen: Seen) -> tuple[str, Mistake | None]:
+def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | None]:
     """Return what y or dx had in place of one pair's kernel, in every draw, and the layer that it amounts to."""
-    if not seen.comparable or not seen.batched or seen.part is not WHOLE or isinstance(layer, LocallyConnected):
+    if (
+        not observed.comparable
+        or not observed.batched
+        or observed.part is not WHOLE
+        or isinstance(layer, LocallyConnected)
+    ):
         return "", None
-    wrong = np.any([g != r for g, r in zip(seen.values, seen.right, strict=True)], axis=0)
+    wrong = np.any([g != r for g, r in zip(observed.returned, observed.expected, strict=True)], axis=0)
     if len(np.flatnonzero(wrong.any(axis=(0, *range(2, wrong.ndim))))) != 1:  # a pair has one channel on either side
         return "", None
-    for pair, probes, taps in _met(layer, seen):
-        for sentence, kernel in _kernels(layer, seen.calls[0].w.shape, pair):
-            first = seen.calls[0].w
+    for pair, probes, taps in _met(layer, observed):
+        for sentence, kernel in _kernels(layer, observed.calls[0].w.shape, pair):
+            first = observed.calls[0].w
             if np.array_equal(taps @ (kernel(first) - first[pair]).ravel(), probes):
                 found = _with_kernel(layer, pair, kernel, f"of the channel pair {pair} {sentence}")
-                if seen.fits(partial(found.run, name=seen.name)):
+                if observed.fits(partial(found.run, name=observed.name)):
                     return found.sentence, found
-        if sentence := _scaled(layer, seen, pair, probes, taps):
+        if sentence := _scaled(layer, observed, pair, probes, taps):
             return sentence, None
     return "", None
 
 
-def _met(layer: Geometry, seen: Seen) -> Iterator[tuple[Pair, Array, Array]]:
+def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array, Array]]:
     """Yield each pair of channels that meets the first wrong cells, what they have too much, and the pair's share.
 
     The share is a matrix (probes, taps): times the kernel it gives what the pair adds to each probe.
     """
-    ties, call = tie(layer), seen.calls[0]
+    ties, call = tie(layer), observed.calls[0]
     entries, each = ties.entries(), prod(ties.weight_shape[2:])
-    more = np.asarray(seen.values[0] - seen.right[0])
+    more = np.asarray(observed.returned[0] - observed.expected[0])
     more = more.reshape(len(more), -1)
     sample, cell = (at[:PROBES] for at in np.nonzero(more))
     meets, others, operand = (
-        (entries.row, entries.col, call.x) if seen.name == "y" else (entries.col, entries.row, call.dy)
+        (entries.row, entries.col, call.x) if observed.name == "y" else (entries.col, entries.row, call.dy)
     )
     flat, share = operand.reshape(len(operand), -1), np.zeros((len(cell), ties.n_weights))
     for probe, (n, c) in enumerate(zip(sample, cell, strict=True)):
@@ -109,9 +114,9 @@ def _with_kernel(layer: Geometry, pair: Pair, kernel: Kernel, sentence: str) -> 
     return Mistake(sentence, tie(layer), weights)
 
 
-def _scaled(layer: Geometry, seen: Seen, pair: Pair, more: Array, share: Array) -> str:
+def _scaled(layer: Geometry, observed: Observations, pair: Pair, more: Array, share: Array) -> str:
     """Return that one weight of the pair, or its whole kernel, is multiplied by a number."""
-    kernel = seen.calls[0].w[pair]
+    kernel = observed.calls[0].w[pair]
     each = share * kernel.ravel()  # (probes, taps): what every weight adds
     columns = [(f"the weight at tap {tap} is", each[:, k], tap) for k, tap in enumerate(np.ndindex(*kernel.shape))]
     for words, column, where in [("the kernel is", each.sum(axis=1), (...,)), *columns]:
@@ -124,11 +129,13 @@ def _scaled(layer: Geometry, seen: Seen, pair: Pair, more: Array, share: Array) 
             return only
 
         alone = Mistake("", tie(layer), part)
-        got, right = (seen.stacked(arrays) for arrays in (seen.values, seen.right))
-        calls = [call._replace(b=0 * call.b) for call in seen.calls]
-        sizes = seen.stacked([Mistake("", tie(layer)).run(Call(*map(np.abs, call)), seen.name) for call in seen.calls])
+        got, right = (observed.stacked(arrays) for arrays in (observed.returned, observed.expected))
+        calls = [call._replace(b=0 * call.b) for call in observed.calls]
+        sizes = observed.stacked(
+            [Mistake("", tie(layer)).run(Call(*map(np.abs, call)), observed.name) for call in observed.calls]
+        )
         factor = multiple(
-            got, seen.stacked([alone.run(call, seen.name) for call in calls]), right, sizes * share.shape[1]
+            got, observed.stacked([alone.run(call, observed.name) for call in calls]), right, sizes * share.shape[1]
         )
         if factor is not None:
             return f"of the channel pair {pair} {words} multiplied by {1 + factor:.8g}"

@@ -1,4 +1,4 @@
-"""Slips in the sums: a sign, a factor, a mean for a sum, = for +=; each says what it makes of a layer's quantity."""
+"""Mistakes in the sums: a sign, a factor, a mean for a sum, = for +=; each says what it makes of a layer's quantity."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.bias import slips_of_db, slips_of_the_bias
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, Slip, all_entries, bias_gradient
+from convdense.diagnosis.mistakes.bias import bias_gradient_mistakes, bias_mistakes
+from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake, all_entries, bias_gradient
 from convdense.diagnosis.mistakes.layout import layouts, moved, sizes_of_dx, sizes_of_y
 from convdense.geometry import Conv, Geometry
 from convdense.structure.kronecker import Entries, scaled
@@ -19,18 +19,18 @@ PROBED = 16  # cells of a quantity that are looked at before all of them
 _READS = {"y": ("x",), "dx": ("dy",), "dw": ("x", "dy")}  # what lies in memory as (batch, channels, *pixels)
 
 
-def slips(layer: Geometry, name: str) -> Iterator[Slip]:
-    """Yield none first, then each slip that a quantity can suffer beside a mistake in the layer."""
+def result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
+    """Yield none first, then each mistake in the sums that a quantity can suffer beside a mistake in the layer."""
     yield "", lambda v, _, __: v
     if name in ("dw", "db"):  # before the plain factors: a mean over a batch of 3 is also a division by 3
         yield from _means(layer)
-    for sentence, change in plain_slips(name):
+    for sentence, change in plain_result_mistakes(name):
         yield sentence, partial(_changed, change)
     if name == "dw":
         yield "only the first sample of the batch counts", partial(_of_one_sample, slice(0, 1))
         yield "only the last sample of the batch counts", partial(_of_one_sample, slice(-1, None))
     if name == "y":
-        yield from slips_of_the_bias(layer)
+        yield from bias_mistakes(layer)
         yield "negative outputs are set to 0", lambda v, _, __: np.maximum(v, 0)
         yield "negative inputs are set to 0", lambda _, m, c: m.run(c._replace(x=np.maximum(c.x, 0)), "y")
     if name in ("y", "dx", "dw"):
@@ -42,11 +42,11 @@ def slips(layer: Geometry, name: str) -> Iterator[Slip]:
         yield "a product of sums is taken for the sum of products", partial(_product_of_sums, False)
         yield "a product of sums, over all of dy, is taken for the sum of products", partial(_product_of_sums, True)
     if name == "db":
-        yield from slips_of_db(layer)
+        yield from bias_gradient_mistakes(layer)
 
 
-def lone_slips(layer: Geometry, name: str) -> Iterator[Slip]:
-    """Yield slips that are tried in the right layer alone: results that lie elsewhere, or have another size."""
+def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
+    """Yield mistakes that are tried in the right layer alone: results that lie elsewhere, or have another size."""
     if name in ("y", "dx"):
         begins = tuple(tuple(pair[0] for pair in p) for p in [getattr(layer, "padding", ())] if p)
         for sentence, layout in moved(len(layer.out_spatial), begins):
@@ -62,8 +62,8 @@ def lone_slips(layer: Geometry, name: str) -> Iterator[Slip]:
         yield from sizes_of_dx(layer)
 
 
-def plain_slips(name: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
-    """Yield the slips that need nothing but the value itself, in layers without weights too."""
+def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    """Yield the mistakes that need nothing but the value itself, in layers without weights too."""
     yield "it is zero", np.zeros_like
     yield "the sign is turned", np.negative
     if name in ("y", "dx"):
@@ -88,7 +88,7 @@ def _read(name: str, part: str, layout: Callable[[Array], Array], _: Array, mist
     return mistake.run(call._replace(**{part: layout(getattr(call, part))}), name)
 
 
-def _means(layer: Geometry) -> Iterator[Slip]:
+def _means(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield means for sums."""
     pixels = prod(layer.out_spatial)
     yield "the mean over the batch is taken for the sum", lambda v, _, c: v / len(c.x)
@@ -147,7 +147,7 @@ class Overwritten:
         result = np.stack([np.bincount(place, one, len(asked)) for one in each]).astype(float)  # even of none
         result[:, ~asked] = np.nan
         if name == "dw":
-            return np.asarray(mistake.back(result.reshape(call.w.shape)))
+            return np.asarray(mistake.weights_adjoint(result.reshape(call.w.shape)))
         if name == "dx":
             return np.asarray(result.reshape(call.x.shape))
         return np.asarray((result + ties.bias.matrix(call.b).toarray()[:, 0]).reshape(call.dy.shape))
@@ -171,4 +171,4 @@ def _product_of_sums(every: bool, _: Array, mistake: Mistake, call: Call) -> Arr
         if not every:
             sums = np.bincount(entries.index, dy.ravel()[entries.row], n)
         total += np.bincount(entries.index, x[entries.col], n) * sums
-    return np.asarray(mistake.back(total.reshape(call.w.shape)))
+    return np.asarray(mistake.weights_adjoint(total.reshape(call.w.shape)))
