@@ -84,7 +84,7 @@ def tied(**changed):
 
 
 def own(layer):
-    """Somebody's code: the library's own."""
+    """The user's code: the library's own."""
     return (lambda x, w, b: convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
 
 

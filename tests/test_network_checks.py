@@ -85,7 +85,7 @@ def test_a_defect_in_a_subclass_stays_when_weights_are_drawn():
     assert cd.certify(network(TiedDense(conv, np.ones(conv.weight_shape))), seed=0)
 
 
-# Somebody's pool
+# The user's pool
 
 
 def test_a_pool_that_writes_to_its_operands_is_wrong():

@@ -243,7 +243,7 @@ def test_a_defect_of_the_direct_counterpart_is_refused(name, owner, attribute, d
     assert not cd.certify(NETS[name], seed=0)
 
 
-# Somebody's pool
+# The user's pool
 
 
 class MyPool:

@@ -327,7 +327,7 @@ def test_repr_of_a_large_map():
 
 @dataclass(frozen=True)
 class Antisymmetric:
-    """Somebody's own layer: W = -W^T, one weight per pair."""
+    """The user's own layer: W = -W^T, one weight per pair."""
 
     n: int
 

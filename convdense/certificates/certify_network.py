@@ -42,9 +42,9 @@ class NetworkCertificate(Examined):
     coverage : tuple of float, or None where there is no |x|
         The shares of the coordinates of |x| that were seen positive, zero and negative.
     met : tuple of float, or None
-        Of somebody's max or min pool: the shares of a window's cells that won alone, and of their pairs that tied.
+        Of the user's max or min pool: the shares of a window's cells that won alone, and of their pairs that tied.
     behaviour, precision
-        Of somebody's pool, as for `Certificate`.
+        Of the user's pool, as for `Certificate`.
 
     Examples
     --------
@@ -130,7 +130,7 @@ _PLAIN = ("evaluator", "dtype", "batch", "trials", "seed", "bits", "coverage", "
 def certify_network(
     layer: Pool | Network, implementation: Any = None, *, dtype: Any, batch: Any, seed: int | None
 ) -> NetworkCertificate:
-    """Decide on integers whether dense layers and |x| (or somebody's pool) are the direct network, ties included."""
+    """Decide on integers whether dense layers and |x| (or the user's pool) are the direct network, ties included."""
     theirs = isinstance(layer, Pool) and implementation is not None
     name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(FORMATS) if theirs else EXACT)
     batch, seed = limited(batch), randbits(64) if seed is None else integer(seed, "seed", 0)

@@ -1,4 +1,4 @@
-"""certify for somebody's pool: integers on which sums are exact, every cell of the windows made to win and to tie."""
+"""certify for the user's pool: integers on which sums are exact, every cell of the windows made to win and to tie."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ NONE = np.zeros(0)
 
 
 class PoolJudged(NamedTuple):
-    """What there is to say about somebody's pool.
+    """What there is to say about the user's pool.
 
     `met` has the shares of a window's cells that won alone, and of their pairs that tied; None for sums and averages.
     """

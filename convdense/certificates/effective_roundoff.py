@@ -67,7 +67,7 @@ class Precision:
 
 
 class Examined(Judgement):
-    """A judgement that also holds somebody's code to its behaviour and its precision."""
+    """A judgement that also holds the user's code to its behaviour and its precision."""
 
     behaviour: tuple[Finding, ...]
     precision: tuple[Precision, ...]

@@ -44,7 +44,7 @@ def _plant(pool: Pool, some: Windows, plane: Array, job: tuple[int, ...], rng: n
         if not taken[cells].any():
             plane[cells[list(job)]] = top
             taken[cells] = True
-            taken[-1] = False  # absent cells are nobody's
+            taken[-1] = False  # absent cells belong to no window
 
 
 class Met:

@@ -166,7 +166,7 @@ def _check_network(layer: Pool | Network, x: Any, dy: Any, implementation: Any, 
 
 
 def _check_pool(pool: Pool | Network, arrays: dict[str, Any], implementation: Any) -> Report:
-    """Do what `check` does for somebody's pool."""
+    """Do what `check` does for the user's pool."""
     if not isinstance(pool, Pool):
         raise TypeError(complain("implementation", repr(implementation), "none for a network", "check its layers"))
     given = [name for name, array in arrays.items() if array is not None]

@@ -1,4 +1,4 @@
-"""The certify command: a layer, somebody's implementation of it, or a certificate read from a file and run again."""
+"""The certify command: a layer, the user's implementation of it, or a certificate read from a file and run again."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from convdense._util.float_formats import FORMATS
 from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.cli.claims import run_claims
 from convdense.cli.exit_status import FAILED, HELD
-from convdense.cli.import_object import implementation, somebodys_code
+from convdense.cli.import_object import implementation, users_code
 from convdense.cli.layer_options import LAYER_DEFAULTS, add_layer, add_pool, pool_or_layer
 from convdense.implementations.evaluators import DENSE, DENSE_NETWORK
 
@@ -21,7 +21,7 @@ _KINDS: dict[Any, Any] = {"certificate": Certificate, "network certificate": Net
 
 
 def add_certify(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `certify`: a layer, somebody's implementation of it, other things to judge, and how sure."""
+    """Add the options of `certify`: a layer, the user's implementation of it, other things to judge, and how sure."""
     add_layer(parser, required=False)
     add_pool(parser)
     own = parser.add_argument_group("your own code")
@@ -71,7 +71,7 @@ def _certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[
     reference, layout = arguments.implementation, arguments.layout
     if layout is not None and reference is None:
         raise ValueError(complain("--layout", layout, "--implementation module:object beside it"))
-    with nullcontext() if reference is None else somebodys_code():
+    with nullcontext() if reference is None else users_code():
         if arguments.rerun is not None:
             certificate, mine = _rerun(arguments.rerun, reference, layout)
         else:

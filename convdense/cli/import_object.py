@@ -1,4 +1,4 @@
-"""module:object, as typed on the command line: somebody's implementation, imported, made for a layer, wrapped."""
+"""module:object, as typed on the command line: the user's implementation, imported, made for a layer, wrapped."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ NEEDS = "an object with forward and backward, a pair of functions, or a class or
 
 
 @contextmanager
-def somebodys_code() -> Iterator[None]:
+def users_code() -> Iterator[None]:
     """Let modules of the current directory be imported, as `python -m` does, and keep what they print off stdout."""
     here = os.getcwd()
     added = here not in sys.path and "" not in sys.path
@@ -106,7 +106,7 @@ def _is_implementation(value: Any) -> bool:
 
 
 def raised(error: BaseException) -> str:
-    """Return the kind, the first line and the place of an exception in somebody's code."""
+    """Return the kind, the first line and the place of an exception in the user's code."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({_short(error.filename)}:{error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]

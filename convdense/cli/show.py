@@ -51,7 +51,7 @@ def in_letters(arguments: argparse.Namespace) -> str:
 
 
 def coloured(environment: Mapping[str, str], is_terminal: bool) -> bool:
-    """Tell whether to print in colour where nobody said so: what https://no-color.org and Python's tracebacks do.
+    """Tell whether to print in colour where it is not said: what https://no-color.org and Python's tracebacks do.
 
     Examples
     --------

@@ -97,7 +97,7 @@ def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> D
 
 
 def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
-    """Do what `diagnose` does for somebody's pool, on integers small enough to tie."""
+    """Do what `diagnose` does for the user's pool, on integers small enough to tie."""
     forward, backward, _ = pool_functions(implementation)
     unit, calls, sign = whole(network(pool)), [], isinstance(pool, MaxPool) - isinstance(pool, MinPool)
     for k in range(2 * DRAWS):  # ties in some, none in others

@@ -53,7 +53,7 @@ def magnitude_evaluator(layer: Any) -> Evaluator:
 
 
 def implementation_evaluator(implementation: Any) -> Evaluator:
-    """Return somebody's implementation: an object with forward and backward, or two such functions.
+    """Return the user's implementation: an object with forward and backward, or two such functions.
 
     ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not judged.
     """
@@ -72,7 +72,7 @@ def implementation_evaluator(implementation: Any) -> Evaluator:
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
-    """Return what somebody's function returns, or what it raised: that is a verdict as well."""
+    """Return what the user's function returns, or what it raised: that is a verdict as well."""
     try:
         return function(*operands)
     except Exception as error:
@@ -80,7 +80,7 @@ def caught(function: Callable[..., Any], *operands: Any) -> Any:
 
 
 def pool_functions(implementation: Any) -> tuple[Callable[..., Any], Callable[..., Any], str]:
-    """Return forward(x) and backward(x, dy) of somebody's pool, and its name."""
+    """Return forward(x) and backward(x, dy) of the user's pool, and its name."""
     needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions, for a pool"
     return functions(implementation, needs)
 

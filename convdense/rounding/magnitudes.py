@@ -73,7 +73,7 @@ def magnitudes(layer: Any) -> Any:
     Raises
     ------
     TypeError
-        For a layer whose sums nobody said.
+        For a layer whose sums are not known.
 
     Examples
     --------
