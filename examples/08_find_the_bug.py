@@ -15,7 +15,7 @@ conv = cd.Conv((1, 3, 4), out_channels=1, kernel=(2, 3), padding=((0, 0), (1, 0)
 padding = ((0, 0), (0, 0), (0, 0), (1, 0))
 
 
-class Somebody:
+class Mine:
     def windows(self, x):  # (batch, in, rows, columns, 2, 3)
         return np.lib.stride_tricks.sliding_window_view(np.pad(x, padding), (2, 3), axis=(2, 3))
 
@@ -34,14 +34,14 @@ class Somebody:
 # The verdict, exactly and on integers: `dx` is wrong, everything else is right.
 
 # %%
-certificate = cd.certify(conv, Somebody(), seed=0)
+certificate = cd.certify(conv, Mine(), seed=0)
 print(certificate)
 
 # %% [markdown]
 # The mistake, named: of every mistake that people make, which one gives these very numbers?
 
 # %%
-diagnosis = cd.diagnose(conv, Somebody())
+diagnosis = cd.diagnose(conv, Mine())
 print(diagnosis)
 
 # %% [markdown]
@@ -54,7 +54,7 @@ x = np.zeros((1, *conv.in_shape))
 
 
 def input_gradient(dy):
-    return Somebody().backward(np.repeat(x, len(dy), axis=0), w, dy)[0]
+    return Mine().backward(np.repeat(x, len(dy), axis=0), w, dy)[0]
 
 
 expected = cd.TiedDense(cd.tie(conv).T, w)
@@ -76,7 +76,7 @@ plots.difference(expected, found).savefig(pictures / "find_the_bug.png", dpi=110
 
 
 # %%
-class Repaired(Somebody):
+class Repaired(Mine):
     def backward(self, x, w, dy):
         _, dw, db = super().backward(x, w, dy)
         dx = np.zeros_like(np.pad(x, padding))

@@ -1,4 +1,4 @@
-"""Numbers that somebody else printed: typed in below with their source, and a whole folder of them where one is."""
+"""Published numbers: typed in below with their source, and a whole folder of them where one is."""
 
 import importlib.util
 import os

@@ -49,7 +49,7 @@ POOL = MaxPool((2, 5, 6), (3, 2), stride=(2, 1))
 
 
 class Direct:
-    """Right on every layer: the library's own direct forms, as somebody else's code."""
+    """Right on every layer: the library's own direct forms, as a user's code."""
 
     def __init__(self, layer):
         self.layer = layer

@@ -19,7 +19,7 @@ from convdense.layers.dense_form import Absolute, Step, back_through
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
-from convdense.rounding.magnitudes import bit_budget, whole
+from convdense.rounding.magnitudes import bit_budget, integer_unit
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, Finding
 
@@ -145,7 +145,7 @@ def certify_network(
         return NetworkCertificate(layer, coverage=None, **judged, **named)
     net = network(layer) if isinstance(layer, Pool) else layer
     _judgeable(net, implementation)
-    unit = whole(net)
+    unit = integer_unit(net)
     budgets = {m: _budget(net, unit, m, batch) for m in LARGEST}
     fitting = [m for m, bits in budgets.items() if bits <= PRECISION[name]]
     if not fitting:

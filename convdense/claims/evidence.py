@@ -14,7 +14,7 @@ from convdense.direct.conv import convolve
 from convdense.geometry import AvgPool, Pool
 from convdense.networks.builder import network
 from convdense.networks.network import Network
-from convdense.rounding.magnitudes import whole
+from convdense.rounding.magnitudes import integer_unit
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import Judgement
 
@@ -80,8 +80,8 @@ def of_activation(layer: Any) -> Evidence:
     """Return the evidence of an activation on every coordinate negative, zero and positive, and of random reals."""
     net, n = network(layer), prod(layer.in_shape)
     evidence = of_network(net)
-    x = whole(net) * np.repeat(np.arange(-8.0, 9), n).reshape(17, *layer.in_shape)
-    exact = evidence.exact and agree(net, x, x[::-1] + whole(net))
+    x = integer_unit(net) * np.repeat(np.arange(-8.0, 9), n).reshape(17, *layer.in_shape)
+    exact = evidence.exact and agree(net, x, x[::-1] + integer_unit(net))
     return Evidence(layer, exact, 0.0, evidence.difference, evidence.bound)
 
 
@@ -108,7 +108,7 @@ def of_second_derivative(layer: Any) -> Evidence:
 
 def _basis(pool: Pool) -> tuple[Array, Array]:
     """Return every basis vector, of inputs and of outputs, as multiples that divide evenly."""
-    rows, cols, unit = prod(pool.out_shape), prod(pool.in_shape), whole(network(pool))
+    rows, cols, unit = prod(pool.out_shape), prod(pool.in_shape), integer_unit(network(pool))
     x, dy = (np.eye(max(rows, cols), n).reshape(-1, *s) for n, s in ((cols, pool.in_shape), (rows, pool.out_shape)))
     return unit * x, unit * dy
 

@@ -30,7 +30,7 @@ from convdense.geometry import (
 )
 from convdense.implementations.evaluators import caught, direct_evaluator, implementation_evaluator, pool_functions
 from convdense.networks.builder import network
-from convdense.rounding.magnitudes import whole
+from convdense.rounding.magnitudes import integer_unit
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, RAISED, Finding
 
@@ -99,7 +99,7 @@ def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> D
 def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
     """Do what `diagnose` does for the user's pool, on integers small enough to tie."""
     forward, backward, _ = pool_functions(implementation)
-    unit, calls, sign = whole(network(pool)), [], isinstance(pool, MaxPool) - isinstance(pool, MinPool)
+    unit, calls, sign = integer_unit(network(pool)), [], isinstance(pool, MaxPool) - isinstance(pool, MinPool)
     for k in range(2 * DRAWS):  # ties in some, none in others
         rng, most = np.random.default_rng((seed, k)), 3 if k % 2 else 10_000
         x, dy = (rng.integers(-most, most + 1, (BATCH, *s)) for s in (pool.in_shape, pool.out_shape))

@@ -25,7 +25,7 @@ from convdense.plots.cell_grid import (
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import cells, mark
 
-WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where nobody says how large it is
+WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its size is not given
 
 
 def matrix(layer: Any, ax: Axes | None = None) -> Axes:

@@ -180,29 +180,29 @@ def _back_through(layer: Any, x: Array, dy: Array) -> tuple[Array, float]:
 
 
 @singledispatch
-def whole(layer: Any) -> int:  # noqa: ARG001  (the kinds below use it)
+def integer_unit(layer: Any) -> int:  # noqa: ARG001  (the kinds below use it)
     """Return what the numbers that enter a layer must be multiples of, for whole numbers to leave it."""
     return 1
 
 
-@whole.register
+@integer_unit.register
 def _(layer: SumDivide) -> int:
     return 1 if layer.divisors is None else lcm(*map(int, np.unique(layer.divisors)))
 
 
-@whole.register
+@integer_unit.register
 def _(layer: LeakyReLU) -> int:
     return max(Fraction(share).denominator for share in layer.shares) if layer.slope else 1
 
 
-@whole.register
+@integer_unit.register
 def _(layer: Network) -> int:
     unit = 1
     for part in layer.layers:
-        unit *= whole(part)
+        unit *= integer_unit(part)
     return unit
 
 
-@whole.register
+@integer_unit.register
 def _(layer: ResidualSum) -> int:
-    return whole(layer.inner)
+    return integer_unit(layer.inner)

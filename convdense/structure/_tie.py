@@ -32,7 +32,7 @@ def tie(layer: Any) -> TieMap:
     Raises
     ------
     TypeError
-        For a kind of layer nobody registered.
+        For a kind of layer that is not registered.
 
     Examples
     --------
