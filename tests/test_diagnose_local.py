@@ -13,7 +13,7 @@ from convdense.diagnosis.localise import named
 from convdense.diagnosis.mistakes.candidate import Mistake
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
-from convdense.diagnosis.mistakes.geometry import numbers
+from convdense.diagnosis.mistakes.geometry import window_parameters
 from convdense.diagnosis.mistakes.layout import layouts, moved
 from convdense.diagnosis.mistakes.observations import Observations, multiple
 from convdense.diagnosis.mistakes.windows import TRANSFORMS, window_mistakes, winograd_mistakes
@@ -451,7 +451,7 @@ def test_every_layer_can_be_asked_about_what_nobody_knows(layer):
 @given(layers((Conv, ConvTranspose)))
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_windows_got_wrong_exist_and_are_told_apart_by_their_sentences(layer):
-    n, transposed = numbers(layer), isinstance(layer, ConvTranspose)
+    n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
     sentences = [sentence for sentence, _ in window_mistakes(n, transposed)]
     assert len(set(sentences)) == len(sentences)
     for _, axes in window_mistakes(n, transposed):

@@ -9,7 +9,15 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Mistake
 from convdense.diagnosis.mistakes.catalogue import wrong_groups
-from convdense.diagnosis.mistakes.geometry import Change, Numbers, changes, exists, numbers, tie_map, windows
+from convdense.diagnosis.mistakes.geometry import (
+    Change,
+    WindowParameters,
+    changes,
+    exists,
+    tie_map,
+    window_parameters,
+    windows,
+)
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.weights import Weights, swaps, weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes
@@ -55,7 +63,7 @@ def _both(a: Weights, b: Weights) -> Weights:
 
 def _single(layer: Conv | ConvTranspose) -> Iterator[Map]:
     """Yield tie maps with one mistake, for the weights to hold the second."""
-    n, transposed = numbers(layer), isinstance(layer, ConvTranspose)
+    n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
     for sentence, changed in _changes(n, transposed):
         yield sentence, tie_map(layer, windows(n._replace(**changed)))
     for sentence, axis in wrong_groups(layer):
@@ -66,7 +74,7 @@ def _single(layer: Conv | ConvTranspose) -> Iterator[Map]:
 
 def _double(layer: Conv | ConvTranspose) -> Iterator[Map]:
     """Yield tie maps with two mistakes."""
-    n, transposed = numbers(layer), isinstance(layer, ConvTranspose)
+    n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
     single, groups = list(_changes(n, transposed)), list(wrong_groups(layer))
     for (first, a), (second, b) in combinations(single, 2):
         axes = windows(n._replace(**a, **b)) if not a.keys() & b.keys() else []
@@ -80,7 +88,7 @@ def _double(layer: Conv | ConvTranspose) -> Iterator[Map]:
             yield f"{sentence}, and {words}", tie_map(layer, axes)
 
 
-def _changes(n: Numbers, transposed: bool) -> Iterator[Change]:
+def _changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
     for sentence, changed in changes(n, transposed):
         if exists(windows(n._replace(**changed))):
             yield sentence, changed

@@ -19,7 +19,7 @@ _DEFAULTS = {
 }
 
 
-class Numbers:
+class Hyperparameters:
     """Frozen numbers of a layer: as plain data, and as the call that makes it."""
 
     in_shape: Any  # a field, or a property, of every kind
@@ -51,7 +51,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class Geometry(Numbers, ABC):
+class Geometry(Hyperparameters, ABC):
     """What every layer with a sliding window has; the concrete classes say how sizes and weights follow."""
 
     in_shape: tuple[int, ...]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convdense._util.arguments import complain, integer, is_sequence
-from convdense.geometry.base import Numbers
+from convdense.geometry.base import Hyperparameters
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class Linear(Numbers):
+class Linear(Hyperparameters):
     """The numbers of a fully connected layer, as PyTorch calls it; it holds no weights.
 
     Parameters
@@ -55,7 +55,7 @@ class Linear(Numbers):
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class ChannelScale(Numbers):
+class ChannelScale(Hyperparameters):
     """The numbers of a scale and a shift per channel: a diagonal dense layer, tied within each channel.
 
     Parameters

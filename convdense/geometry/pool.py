@@ -8,12 +8,12 @@ from typing import Any
 
 from convdense._util.arguments import Sizes, complain, integer, per_axis
 from convdense.geometry import padding as pad
-from convdense.geometry.base import Numbers, sample_shape
+from convdense.geometry.base import Hyperparameters, sample_shape
 from convdense.geometry.padding import Padding, Pairs
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class Pool(Numbers, ABC):
+class Pool(Hyperparameters, ABC):
     """What every pool has: a window per output that slides, or that divides each axis into `output` parts.
 
     Parameters

@@ -3,15 +3,15 @@
 from typing import Any
 
 from convdense._util.arguments import complain
-from convdense.geometry.base import Geometry, Numbers
+from convdense.geometry.base import Geometry, Hyperparameters
 from convdense.geometry.conv import Conv, LocallyConnected
 from convdense.geometry.conv_transpose import ConvTranspose
 from convdense.geometry.linear import ChannelScale, Linear
 from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, SumPool
 
 _CONVOLUTIONS: tuple[type[Geometry], ...] = (Conv, LocallyConnected, ConvTranspose)
-_OTHERS: tuple[type[Numbers], ...] = (AvgPool, LpPool, MaxPool, MinPool, SumPool, Linear, ChannelScale)
-_KINDS: dict[str, type[Numbers]] = {kind.__name__: kind for kind in (*_CONVOLUTIONS, *_OTHERS)}
+_OTHERS: tuple[type[Hyperparameters], ...] = (AvgPool, LpPool, MaxPool, MinPool, SumPool, Linear, ChannelScale)
+_KINDS: dict[str, type[Hyperparameters]] = {kind.__name__: kind for kind in (*_CONVOLUTIONS, *_OTHERS)}
 
 
 def layer_from_dict(data: dict[str, Any]) -> Any:

@@ -41,7 +41,7 @@ class Family(NamedTuple):
     flip: bool = False
 
 
-class Numbers(NamedTuple):
+class AxisParameters(NamedTuple):
     """The numbers of one axis."""
 
     input: int
@@ -100,7 +100,7 @@ def geometries(family: Family, every: int = 1) -> Iterator[Geometry]:
             yield _layer(family, mode, axes)
 
 
-def _combinations(family: Family) -> Iterator[tuple[str, tuple[Numbers, ...]]]:
+def _combinations(family: Family) -> Iterator[tuple[str, tuple[AxisParameters, ...]]]:
     """Yield padding mode and the numbers of every axis; a layer is valid where each of its axes is."""
     for mode in MODES if family.kind is Conv else MODES[:1]:
         for axes in product(_valid(family, mode), repeat=family.scope.axes):
@@ -109,13 +109,13 @@ def _combinations(family: Family) -> Iterator[tuple[str, tuple[Numbers, ...]]]:
 
 
 @lru_cache
-def _valid(family: Family, mode: str) -> tuple[Numbers, ...]:
+def _valid(family: Family, mode: str) -> tuple[AxisParameters, ...]:
     """Return the numbers of one axis that make a layer: the geometry itself says which."""
     _, n, k, s, d, p, e = family.scope
     steps, pads = (range(1, n + 1), range(1, k + 1), range(1, s + 1), range(1, d + 1)), range(p + 1)
     found = []
     for size, kernel, stride, dilation, begin, end, extra in product(*steps, pads, pads, range(e + 1)):
-        axis = Numbers(size, kernel, stride, dilation, (begin, end), extra)
+        axis = AxisParameters(size, kernel, stride, dilation, (begin, end), extra)
         try:
             _layer(family, mode, (axis,))
         except ValueError:  # a window larger than what it slides over, more copies than cells, all cropped
@@ -124,7 +124,7 @@ def _valid(family: Family, mode: str) -> tuple[Numbers, ...]:
     return tuple(found)
 
 
-def _layer(family: Family, mode: str, axes: tuple[Numbers, ...]) -> Geometry:
+def _layer(family: Family, mode: str, axes: tuple[AxisParameters, ...]) -> Geometry:
     sizes, *per_axis = zip(*axes, strict=True)
     names = ("kernel", "stride", "dilation", "padding", "output_padding")
     options: dict[str, Any] = {**dict(zip(names, per_axis, strict=True)), "groups": family.groups, "flip": family.flip}

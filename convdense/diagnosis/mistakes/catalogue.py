@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from convdense.diagnosis.mistakes.candidate import Call, Mistake
-from convdense.diagnosis.mistakes.geometry import changes, exists, numbers, tie_map, windows
+from convdense.diagnosis.mistakes.geometry import changes, exists, tie_map, window_parameters, windows
 from convdense.diagnosis.mistakes.weights import weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes, winograd_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
@@ -21,7 +21,7 @@ def mistakes(layer: Geometry) -> Iterator[Mistake]:
     right = tie(layer)
     yield Mistake("", right)
     if isinstance(layer, (Conv, ConvTranspose)):
-        n, transposed = numbers(layer), isinstance(layer, ConvTranspose)
+        n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
         for sentence, changed in changes(n, transposed):
             axes = windows(n._replace(**changed))
             if exists(axes):

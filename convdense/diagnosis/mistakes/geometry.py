@@ -11,7 +11,7 @@ from convdense.structure.tie_map import TieMap
 Change = tuple[str, dict[str, Any]]  # a sentence, and the numbers that it puts in place of the right ones
 
 
-class Numbers(NamedTuple):
+class WindowParameters(NamedTuple):
     """The numbers of a convolution along its axes; a transposed one's window slides over its outputs."""
 
     ins: tuple[int, ...]
@@ -32,7 +32,7 @@ class Numbers(NamedTuple):
         return tuple(n - (o - 1) * s - (k - 1) * d - 1 for n, (o, s, k, d) in zip(padded, last, strict=True))
 
 
-def numbers(layer: Conv | ConvTranspose) -> Numbers:
+def window_parameters(layer: Conv | ConvTranspose) -> WindowParameters:
     """Return the numbers of a layer."""
     transposed = isinstance(layer, ConvTranspose)
     ins, outs = layer.in_spatial, layer.out_spatial
@@ -40,10 +40,12 @@ def numbers(layer: Conv | ConvTranspose) -> Numbers:
         ins, outs = outs, ins  # the window slides over the outputs
     begin, end = (tuple(pair[i] for pair in layer.padding) for i in (0, 1))
     mode = "zeros" if isinstance(layer, ConvTranspose) else layer.padding_mode
-    return Numbers(ins, outs, layer.kernel, layer.stride, layer.dilation, begin, end, mode, (layer.flip,) * len(ins))
+    return WindowParameters(
+        ins, outs, layer.kernel, layer.stride, layer.dilation, begin, end, mode, (layer.flip,) * len(ins)
+    )
 
 
-def windows(n: Numbers) -> list[Axis]:
+def windows(n: WindowParameters) -> list[Axis]:
     """Return the axes that these numbers give."""
     sizes = zip(n.ins, n.outs, n.kernel, n.stride, n.dilation, n.begin, n.flip, strict=True)
     return [
@@ -72,7 +74,7 @@ def subsets(n: int) -> Iterator[tuple[tuple[int, ...], str]]:
             yield some, "all axes" if size == n and size > 1 else f"axis {some[0]}" if size == 1 else f"axes {some}"
 
 
-def changes(n: Numbers, transposed: bool) -> Iterator[Change]:
+def changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
     """Yield what people put in place of the right numbers, the most common first."""
     for some, which in subsets(len(n.kernel)):
         yield f"the kernel is reversed on {which}", {"flip": tuple(f != (i in some) for i, f in enumerate(n.flip))}
@@ -84,7 +86,7 @@ def changes(n: Numbers, transposed: bool) -> Iterator[Change]:
             yield f"the padding is taken for {mode}, not for {n.mode}", {"mode": mode}
 
 
-def _steps(n: Numbers, name: str) -> Iterator[Change]:
+def _steps(n: WindowParameters, name: str) -> Iterator[Change]:
     """Yield the stride or the dilation forgotten, or taken from another axis."""
     own: tuple[int, ...] = getattr(n, name)
     ones, word = (1,) * len(own), "ignored" if name == "dilation" else "forgotten"
@@ -104,7 +106,7 @@ def _steps(n: Numbers, name: str) -> Iterator[Change]:
     yield f"the {name} of the axes is in reverse order", {name: own[::-1]}
 
 
-def _padding(n: Numbers, transposed: bool) -> Iterator[Change]:
+def _padding(n: WindowParameters, transposed: bool) -> Iterator[Change]:
     """Yield padding swapped, halved, forgotten, shifted by a cell, or with the cells left over in front."""
     if n.begin != n.end:
         yield "the padding at begin and end is swapped", {"begin": n.end, "end": n.begin}

@@ -10,7 +10,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake
-from convdense.diagnosis.mistakes.geometry import numbers
+from convdense.diagnosis.mistakes.geometry import window_parameters
 from convdense.geometry import Conv
 from convdense.structure._tie import tie
 
@@ -103,7 +103,7 @@ def sizes_of_dx(layer: Conv) -> Iterator[ResultMistake]:
         yield "dx is not cropped: it has the padding's cells", padded
     if any(not end for _, end in layer.padding):
         yield "dx is cropped by [begin:-end], which is empty where end is 0", lambda v, m, c: padded(v, m, c)[cut]
-    over = numbers(layer).left_over
+    over = window_parameters(layer).left_over
     reach = [
         min(n, n + end - more) for n, more, (_, end) in zip(layer.in_spatial, over, layer.padding, strict=True)
     ]  # up to the last cell that a window reaches
@@ -115,7 +115,7 @@ def sizes_of_dx(layer: Conv) -> Iterator[ResultMistake]:
 
 def sizes_of_y(layer: Conv) -> Iterator[ResultMistake]:
     """Yield y of a layer that has other sizes."""
-    over = numbers(layer).left_over
+    over = window_parameters(layer).left_over
     more = [(s - o) % s for s, o in zip(layer.stride, over, strict=True)]
     others = {
         "the padding at the end is taken for that at the begin": [(b, b) for b, _ in layer.padding],

@@ -7,13 +7,13 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.geometry import Numbers, exists, subsets, windows
+from convdense.diagnosis.mistakes.geometry import WindowParameters, exists, subsets, windows
 from convdense.structure.axis import Axis, window
 
 Windows = tuple[str, list[Axis]]  # a sentence, and the axes that it amounts to
 
 
-def window_mistakes(n: Numbers, transposed: bool) -> Iterator[Windows]:
+def window_mistakes(n: WindowParameters, transposed: bool) -> Iterator[Windows]:
     """Yield axes whose entries are not those of any numbers; a transposed layer's window slides over its outputs."""
     ins, outs = ("outputs", "inputs") if transposed else ("inputs", "outputs")
     for sentence, axes in _all(n, transposed, ins, outs):
@@ -21,7 +21,7 @@ def window_mistakes(n: Numbers, transposed: bool) -> Iterator[Windows]:
             yield sentence, axes
 
 
-def _all(n: Numbers, transposed: bool, ins: str, outs: str) -> Iterator[Windows]:
+def _all(n: WindowParameters, transposed: bool, ins: str, outs: str) -> Iterator[Windows]:
     axes = range(len(n.kernel))
     yield from _left_out(n)
     if n.mode == "zeros" and max(n.stride) > 1:
@@ -45,7 +45,7 @@ def _all(n: Numbers, transposed: bool, ins: str, outs: str) -> Iterator[Windows]
         yield from _pitched(n, outs)
 
 
-def _left_out(n: Numbers) -> Iterator[Windows]:
+def _left_out(n: WindowParameters) -> Iterator[Windows]:
     """Yield windows over the border, the first and the last windows, and all taps at one place of an axis left out."""
     whole = windows(n)
     met = [np.bincount(a.rows, minlength=a.n_rows)[a.rows] for a in whole]  # cells of each entry's window
@@ -72,20 +72,20 @@ def _with(axes: list[Axis], i: int, axis: Axis) -> list[Axis]:
     return [*axes[:i], axis, *axes[i + 1 :]]
 
 
-def _places(n: Numbers, i: int) -> tuple[Array, Array, Array]:
+def _places(n: WindowParameters, i: int) -> tuple[Array, Array, Array]:
     """Return output, step and cell of every place of the window along one axis, cells outside the input too."""
     rows, steps = (a.ravel() for a in np.indices((n.outs[i], n.kernel[i])))
     return rows, steps, rows * n.stride[i] + steps * n.dilation[i] - n.begin[i]
 
 
-def _axis(n: Numbers, i: int, rows: Array, cells: Array, steps: Array) -> Axis:
+def _axis(n: WindowParameters, i: int, rows: Array, cells: Array, steps: Array) -> Axis:
     """Return one axis with these entries, those outside left out."""
     taps = n.kernel[i] - 1 - steps if n.flip[i] else steps
     whole = Axis(rows, cells, taps, n.outs[i], n.ins[i], (n.kernel[i],))
     return whole.take((cells >= 0) & (cells < n.ins[i]) & (rows >= 0) & (rows < n.outs[i]))
 
 
-def _repeated(n: Numbers, i: int, transposed: bool) -> Axis:
+def _repeated(n: WindowParameters, i: int, transposed: bool) -> Axis:
     """Return the window along one axis at every step between two strides, each with the value of the last stride."""
     s, d, k, reach = n.stride[i], n.dilation[i], n.kernel[i], n.ins[i] + n.begin[i] + n.end[i]
     dense = (n.outs[i] - 1) * s + 1 if transposed else reach - (k - 1) * d  # windows of stride 1
@@ -93,13 +93,13 @@ def _repeated(n: Numbers, i: int, transposed: bool) -> Axis:
     return _axis(n, i, places // s, places + steps * d - n.begin[i], steps)
 
 
-def _wrapped(n: Numbers, i: int) -> Axis:
+def _wrapped(n: WindowParameters, i: int) -> Axis:
     """Return the window along one axis if negative indices wrap, as NumPy's do, and those beyond the end do not."""
     rows, steps, cells = _places(n, i)
     return _axis(n, i, rows, np.where(cells < 0, cells + n.ins[i], cells), steps)
 
 
-def _wrapped_rows(n: Numbers, i: int) -> Axis:
+def _wrapped_rows(n: WindowParameters, i: int) -> Axis:
     """Return what each cell gives to the outputs if their negative indices wrap, and those beyond the end do not."""
     cells, steps = (a.ravel() for a in np.indices((n.ins[i], n.kernel[i])))
     rows, rest = np.divmod(cells + n.begin[i] - steps * n.dilation[i], n.stride[i])
@@ -107,7 +107,7 @@ def _wrapped_rows(n: Numbers, i: int) -> Axis:
     return _axis(n, i, np.where(rest == 0, rows, -1), cells, steps)
 
 
-def _one_copy(n: Numbers, i: int, last: bool) -> Axis:
+def _one_copy(n: WindowParameters, i: int, last: bool) -> Axis:
     """Return the window along one axis if of all padded cells that copy a cell one hands back its gradient."""
     axis, (_, _, cells) = windows(n)[i], _places(n, i)
     size = n.ins[i] + n.begin[i] + n.end[i]
@@ -118,7 +118,7 @@ def _one_copy(n: Numbers, i: int, last: bool) -> Axis:
     return axis.take(cells == stays[axis.cols])
 
 
-def _one_weight(n: Numbers, i: int, last: bool) -> Axis:
+def _one_weight(n: WindowParameters, i: int, last: bool) -> Axis:
     """Return the window along one axis if one of the taps that meet in a cell stays there."""
     axis, (rows, steps, _) = windows(n)[i], _places(n, i)
     stays = np.zeros((n.outs[i], n.ins[i]), int)
@@ -127,7 +127,7 @@ def _one_weight(n: Numbers, i: int, last: bool) -> Axis:
     return axis.take(steps == stays[rows, axis.cols])
 
 
-def _turned(n: Numbers, ins: str, outs: str) -> Iterator[Windows]:
+def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
     """Yield outputs or inputs in reverse order, and spectra that are not conjugated: turned about their first cell."""
     whole = windows(n)
     for some, which in subsets(len(whole)):
@@ -149,7 +149,7 @@ def _reordered(axis: Axis, rows: Array, cols: Array) -> Axis:
     return Axis(rows, cols, axis.taps, axis.n_rows, axis.n_cols, axis.tap_shape)
 
 
-def _pitched(n: Numbers, outs: str) -> Iterator[Windows]:
+def _pitched(n: WindowParameters, outs: str) -> Iterator[Windows]:
     """Yield flat memory in which the next row is as far as in an array of another shape."""
     padded = tuple(i + b + e for i, b, e in zip(n.ins, n.begin, n.end, strict=True))
     shapes = {"without its padding": n.ins, f"of the {outs}": n.outs, "turned (height for width)": padded[::-1]}
@@ -159,7 +159,7 @@ def _pitched(n: Numbers, outs: str) -> Iterator[Windows]:
             yield f"rows are as far apart in memory as in the shape {words}", [axis]
 
 
-def _flat(n: Numbers, padded: tuple[int, ...], shape: tuple[int, ...]) -> Axis | None:
+def _flat(n: WindowParameters, padded: tuple[int, ...], shape: tuple[int, ...]) -> Axis | None:
     """Return all axes as one whose cells are numbered in another shape; None where they leave the channel's memory."""
     n_axes = len(n.kernel)
     places = np.indices((*n.outs, *n.kernel)).reshape(2 * n_axes, -1)
@@ -186,7 +186,7 @@ TRANSFORMS = {
 }
 
 
-def winograd_mistakes(n: Numbers) -> Iterator[tuple[str, list[Axis]]]:
+def winograd_mistakes(n: WindowParameters) -> Iterator[tuple[str, list[Axis]]]:
     """Yield the axes that a wrong sign amounts to, where kernel, stride and dilation are those of F(2, 3)."""
     ones = (1,) * len(n.kernel)
     if set(n.kernel) != {3} or n.mode != "zeros" or (n.stride, n.dilation) != (ones, ones):
@@ -205,7 +205,7 @@ def _tile(kernel: Array, input: Array, output: Array) -> Array:
     return np.asarray(np.einsum("ik,kt,kj->itj", output, kernel, input))
 
 
-def _tiled(n: Numbers, axis: int, tile: Array) -> Axis:
+def _tiled(n: WindowParameters, axis: int, tile: Array) -> Axis:
     """Return tiles of two outputs and four cells, two apart; what lies outside is left out."""
     entries = [(2 * m + i, 2 * m + j - n.begin[axis], t, tile[i, t, j])
                for m, (i, t, j) in product(range(-(-n.outs[axis] // 2)), np.argwhere(tile != 0))]  # fmt: skip
