@@ -21,7 +21,7 @@ SECOND = Conv((1, 2, 2), out_channels=1, kernel=2)
 DEGREE = 5  # of dC/dw = 2 (z - y) dz/dw in i, w, v and y: z has 3, dz/dw has 2
 
 
-class Case(NamedTuple):
+class QuestionCase(NamedTuple):
     """Numbers for the question: input (1, 3, 3), both filters (1, 1, 2, 2), and the wanted z."""
 
     i: Array
@@ -31,32 +31,32 @@ class Case(NamedTuple):
 
 
 class Products(NamedTuple):
-    """The products behind dC/dw1, by name: those of edges that exist, and the cross terms of those that do not."""
+    """The products in dC/dw1, by name: those of edges that exist, and the cross terms of those that do not."""
 
     right: list[str]
     crossed: list[str]
 
 
-def example() -> Case:
+def example() -> QuestionCase:
     """Return the integers the demo uses: both signs, no symmetry; z is 77, so 2(z - y) is 2."""
     i = np.array([[[3, -1, 2], [0, 4, -2], [5, 1, -3]]])
-    return Case(i, np.array([[[[2, -1], [3, 1]]]]), np.array([[[[1, -2], [4, 3]]]]), 76)
+    return QuestionCase(i, np.array([[[[2, -1], [3, 1]]]]), np.array([[[[1, -2], [4, 3]]]]), 76)
 
 
-def draw(rng: np.random.Generator, m: int) -> Case:
+def draw(rng: np.random.Generator, m: int) -> QuestionCase:
     """Return random integers of size up to m; m = 100 keeps every number below 2**53."""
     shapes = (FIRST.in_shape, FIRST.weight_shape, SECOND.weight_shape)
     i, w, v = (rng.integers(-m, m, shape, endpoint=True) for shape in shapes)
-    return Case(i, w, v, int(rng.integers(-m, m, endpoint=True)))
+    return QuestionCase(i, w, v, int(rng.integers(-m, m, endpoint=True)))
 
 
-def cost(case: Case) -> int:
+def cost(case: QuestionCase) -> int:
     """Return C by direct convolution, without a matrix."""
     z = convolve(SECOND, convolve(FIRST, case.i, case.w), case.v)
     return int((z - case.y).item() ** 2)
 
 
-def central_difference(case: Case, name: str) -> Array:
+def central_difference(case: QuestionCase, name: str) -> Array:
     """Return dC/dw or dC/dv ("w", "v") with step 1: exact, for the cost is quadratic in each weight."""
     weights: Array = getattr(case, name)
     gradient = np.zeros_like(weights)
@@ -68,11 +68,11 @@ def central_difference(case: Case, name: str) -> Array:
     return gradient
 
 
-def _with(case: Case, name: str, weights: Array) -> Case:
+def _with(case: QuestionCase, name: str, weights: Array) -> QuestionCase:
     return case._replace(w=weights) if name == "w" else case._replace(v=weights)
 
 
-def backpropagated(case: Case) -> tuple[Array, Array]:
+def backpropagated(case: QuestionCase) -> tuple[Array, Array]:
     """Return dC/dw and dC/dv by plain backpropagation through two tied dense layers."""
     first, second = TiedDense(FIRST, case.w), TiedDense(SECOND, case.v)
     o = first.forward(case.i)
@@ -81,7 +81,7 @@ def backpropagated(case: Case) -> tuple[Array, Array]:
     return first.backward(case.i, back.dx).dw, back.dw
 
 
-def as_written(case: Case) -> Array:
+def as_written(case: QuestionCase) -> Array:
     """Return dC/dw as the student wrote it: a product of two sums where a sum of products is needed."""
     z = convolve(SECOND, convolve(FIRST, case.i, case.w), case.v)
     copies = [tie(FIRST).copies(k) for k in range(case.w.size)]

@@ -16,7 +16,7 @@ from convdense.cli.import_object import implementation, users_code
 from convdense.cli.layer_options import LAYER_DEFAULTS, add_layer, add_pool, pool_or_layer
 from convdense.implementations.evaluators import DENSE, DENSE_NETWORK
 
-Verdict = Certificate | NetworkCertificate
+AnyCertificate = Certificate | NetworkCertificate
 _KINDS: dict[Any, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
 
 
@@ -66,7 +66,7 @@ def run_certify(arguments: argparse.Namespace) -> int:
     return HELD if certificate else FAILED
 
 
-def _certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[Verdict, str]:
+def _certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[AnyCertificate, str]:
     """Return the certificate that is asked for, and for an implementation that it refuses the diagnosis."""
     reference, layout = arguments.implementation, arguments.layout
     if layout is not None and reference is None:
@@ -85,7 +85,7 @@ def _certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[
         return certificate, diagnosis(certificate.layer, mine)
 
 
-def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[Verdict, Any]:
+def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[AnyCertificate, Any]:
     """Read a certificate and repeat it; nothing that the file names is imported."""
     recorded, data = _read(path)
     own, of = recorded.evaluator in (DENSE, DENSE_NETWORK), f"{path}, a certificate of {recorded.evaluator!r}"
@@ -112,11 +112,11 @@ def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[Verdi
     return again, mine
 
 
-def _read(path: Path) -> tuple[Verdict, dict[str, Any]]:
+def _read(path: Path) -> tuple[AnyCertificate, dict[str, Any]]:
     """Return the certificate of a file; whatever else the file holds is refused in one line."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        recorded: Verdict = _KINDS.get(data.get("kind"), Certificate).from_dict(data)
+        recorded: AnyCertificate = _KINDS.get(data.get("kind"), Certificate).from_dict(data)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(_no_certificate(path, error)) from None
     if data.get("kind") not in _KINDS:

@@ -1,6 +1,5 @@
 """The user's pool and the direct one as evaluators, and how they compare."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import widened
 from convdense.direct import pool as direct_pool
 from convdense.geometry import Pool
+from convdense.implementations.call_contract import Judge
 from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
 from convdense.verdicts.findings import CHANGED, RAISED, Finding
 
@@ -27,9 +27,6 @@ def pool_evaluators(pool: Pool, implementation: Any) -> tuple[Evaluator, Evaluat
         return direct_pool.forward(pool, x), direct_pool.backward(pool, x, dy), None, None
 
     return Evaluator(name, mine), Evaluator(DIRECT_POOL, direct)
-
-
-Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is right
 
 
 def compare_pools(pool: Pool, implementation: Any, x: Array, dy: Array, judge: Judge) -> list[Finding]:

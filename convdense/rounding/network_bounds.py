@@ -85,7 +85,7 @@ def _coarsest(dtypes: Any) -> Any:
 
 _KNOWN = "a layer whose rounding is known, made of matrices and |x|"
 _REGISTER = "register your own with @forward_error.register and @backward_error.register"
-Gradients = dict[str, Array]
+ParameterBounds = dict[str, Array]
 
 
 def forward_errors(layers: Any, x: Value) -> list[Value]:
@@ -96,9 +96,9 @@ def forward_errors(layers: Any, x: Value) -> list[Value]:
     return values
 
 
-def backward_errors(layers: Any, values: list[Value], dy: Slope) -> tuple[Slope, Gradients]:
+def backward_errors(layers: Any, values: list[Value], dy: Slope) -> tuple[Slope, ParameterBounds]:
     """Return dx with its error, and the bound on every parameter's gradient, infinite where it is undecided."""
-    bounds: Gradients = {}
+    bounds: ParameterBounds = {}
     for i, x in reversed(list(enumerate(values[:-1]))):
         dy, own = backward_error(layers[i], x, dy)
         bounds.update({f"{i}.{name}": bound for name, bound in own.items()})
@@ -112,7 +112,7 @@ def forward_error(layer: Any, x: Value) -> Value:  # noqa: ARG001  (the kinds be
 
 
 @singledispatch
-def backward_error(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: ARG001  (as above)
+def backward_error(layer: Any, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:  # noqa: ARG001  (as above)
     """Return dx with its error, and the bounds on the layer's own gradients."""
     raise TypeError(complain("layer", repr(layer), _KNOWN, _REGISTER))
 
@@ -130,7 +130,7 @@ def _(layer: Any, x: Value) -> Value:
 
 @backward_error.register(TiedDense)
 @backward_error.register(Dense)
-def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     adding, counts, batch = magnitudes(layer), _counts(layer), len(x.value)
     carried, longest = adding.backward(x.magnitude, dy.error), adding.backward(x.magnitude, dy.magnitude)
     pattern = adding.with_weights(np.ones_like(adding.w), adding.b)
@@ -164,7 +164,7 @@ def _(layer: OfPool, x: Value) -> Value:
 
 
 @backward_error.register
-def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     value = direct_counterpart(layer).backward(x.value, dy.value)
     if isinstance(layer, PowerAverage) and layer.pool.p != 1:
         return Slope(value, np.zeros(value.shape), np.ones(value.shape, bool)), {}
@@ -221,7 +221,7 @@ def _(layer: LeakyReLU, x: Value) -> Value:
 
 
 @backward_error.register
-def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     undecided = dy.undecided | _bent(x)
     slope = np.where(x.value > 0, 1.0, layer.slope)
     own = rounded(4 if layer.slope else 0, dy.magnitude, dy.value.dtype) + halved(dy.magnitude, dy.value.dtype)
@@ -235,7 +235,7 @@ def _(layer: Abs, x: Value) -> Value:
 
 
 @backward_error.register
-def _(layer: Abs, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+def _(layer: Abs, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     bent = _bent(x) & layer.mask.reshape(layer.in_shape)
     return Slope(layer.backward(x.value, dy.value), dy.error, dy.undecided | bent), {}
 
@@ -251,7 +251,7 @@ def _(layer: Flatten, x: Value) -> Value:
 
 
 @backward_error.register
-def _(layer: Flatten, x: Value, dy: Slope) -> tuple[Slope, Gradients]:  # noqa: ARG001  (a shape is enough)
+def _(layer: Flatten, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:  # noqa: ARG001  (a shape is enough)
     return Slope(*(part.reshape(x.value.shape) for part in dy)), {}
 
 
@@ -265,7 +265,7 @@ def _(layer: ResidualSum, x: Value) -> Value:
 
 
 @backward_error.register
-def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     dx, bounds = backward_error(layer.inner, x, dy)
     error = SLACK * (dy.error + dx.error) + rounded(1, dy.magnitude + dx.magnitude, dy.value.dtype, dx.value.dtype)
     return Slope(np.asarray(dy.value + dx.value), error, dy.undecided | dx.undecided), bounds
@@ -277,7 +277,7 @@ def _(layer: Network, x: Value) -> Value:
 
 
 @backward_error.register
-def _(layer: Network, x: Value, dy: Slope) -> tuple[Slope, Gradients]:
+def _(layer: Network, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     return backward_errors(layer.layers, forward_errors(layer.layers, x), dy)
 
 

@@ -31,7 +31,7 @@ class Units(NamedTuple):
     drawn: tuple[Array, ...]  # x, w, b and dy, x and dy with a batch of two
 
 
-class Results(NamedTuple):
+class PairResults(NamedTuple):
     """What one way gives on all of them."""
 
     y: Array  # (weights, inputs, *out_shape), then (biases, inputs, *out_shape) with every bias
@@ -57,7 +57,7 @@ def basis_pairs(layer: Any) -> int:
 def judge_pairs(layer: Any) -> Finding | None:
     """Return the first quantity on which the tied dense layer and direct convolution differ anywhere, or None.
 
-    The position it names starts with the numbers of the two basis vectors: see `Results`.
+    The position it names starts with the numbers of the two basis vectors: see `PairResults`.
 
     Examples
     --------
@@ -73,8 +73,8 @@ def judge_pairs(layer: Any) -> Finding | None:
     return next((finding for finding in _compared(got, expected) if finding.verdict != EQUAL), None)
 
 
-def _compared(got: Results, expected: Results) -> Iterator[Finding]:
-    names = Results._fields[:4]
+def _compared(got: PairResults, expected: PairResults) -> Iterator[Finding]:
+    names = PairResults._fields[:4]
     yield from map(compare, names, got[:4], expected[:4])
     yield from map(compare, names, got.drawn, expected.drawn)
 
@@ -99,7 +99,7 @@ def _read_only(array: Array) -> Array:
     return array
 
 
-def _dense(layer: Any, units: Units) -> Results:
+def _dense(layer: Any, units: Units) -> PairResults:
     """Run the stored matrix, its transpose and the sums over edges; the tie map is made once."""
     first = TiedDense(layer, units.w[0], units.b[0])
     plain, biased = [first.with_weights(w) for w in units.w], [first.with_weights(first.w, b) for b in units.b]
@@ -109,7 +109,7 @@ def _dense(layer: Any, units: Units) -> Results:
         np.zeros((len(units.dy), *layer.in_shape)),
         *_batches_of_one(units),
     )
-    return Results(
+    return PairResults(
         np.array([tied.forward(units.x) for tied in (*plain, *biased)]),
         np.array([tied.backward(zeros, units.dy).dx for tied in plain]),
         np.array([[first.ties.add_edges(x, dy) for dy in dys] for x in xs]),
@@ -118,11 +118,11 @@ def _dense(layer: Any, units: Units) -> Results:
     )
 
 
-def _direct(layer: Any, units: Units) -> Results:
+def _direct(layer: Any, units: Units) -> PairResults:
     """Run direct convolution."""
     first, (x, w, b, dy) = units.w[0], units.drawn
     zeros, xs, dys = np.zeros((len(units.dy), *layer.in_shape)), *_batches_of_one(units)
-    return Results(
+    return PairResults(
         np.array(
             [*(convolve(layer, units.x, w) for w in units.w), *(convolve(layer, units.x, first, b) for b in units.b)]
         ),

@@ -16,7 +16,7 @@ from convdense.verdicts.findings import Finding
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CaseResults:
     """What the checks of one geometry share: the implementation is made, certified and diagnosed once, when asked."""
 
     make: Callable[[Any], Any]
@@ -75,12 +75,12 @@ class Check:
     name: str
     case: Case
     quantity: str
-    evidence: Evidence = field(repr=False, compare=False)
+    results: CaseResults = field(repr=False, compare=False)
 
     def __call__(self) -> None:
         """Raise AssertionError if this quantity is wrong, unittest.SkipTest if it is not implemented."""
         __tracebackhide__ = True  # pytest then shows the line of the test
-        certificate = self.evidence.certificate
+        certificate = self.results.certificate
         if self.quantity == "behaviour":
             passes, what = sound(certificate.behaviour, ()), "what it does with zeros, batches and strides"
         else:
@@ -89,11 +89,11 @@ class Check:
             passes, what = finding.holds and sound((), precise), self.quantity
         if not passes:
             said = f"{self.name}: {what} is not that of the tied dense layer"
-            raise AssertionError(f"{said}\n\n{self.evidence.certificate}\n\n{self.evidence.diagnosis}")
+            raise AssertionError(f"{said}\n\n{self.results.certificate}\n\n{self.results.diagnosis}")
 
     def _finding(self) -> Finding:
         wanted = "y" if self.quantity == "forward" else self.quantity
-        findings: tuple[Finding, ...] = self.evidence.certificate.findings
+        findings: tuple[Finding, ...] = self.results.certificate.findings
         for finding in findings:
             if finding.name == wanted:
                 return finding
@@ -149,9 +149,9 @@ def conv_checks(
         raise TypeError(complain("make", repr(make), "a function of a layer that returns its implementation"))
     choice(dtype, "dtype", ("float64", "float32"))
     return (
-        Check(f"{case.name}-{quantity}", case, quantity, evidence)
+        Check(f"{case.name}-{quantity}", case, quantity, results)
         for case in cases(kinds)
-        for evidence in [Evidence(make, case, dtype)]
+        for results in [CaseResults(make, case, dtype)]
         for quantity in case.quantities
     )
 
