@@ -48,7 +48,7 @@ def forced(layer, w) -> sp.csr_array:
 
 def listed(layer, w) -> sp.csr_array:
     ties = cd.tie(layer)
-    return csr_assembly.plain(ties.axes, ties._weights.by_tap(w))
+    return csr_assembly.assemble_by_entries(ties.axes, ties._weights.by_tap(w))
 
 
 @pytest.mark.claim("forward", "dx")
@@ -88,11 +88,11 @@ def test_zero_weights_are_stored(layer):
 
 def test_matrix_takes_the_fast_way_for_large_layers_and_the_plain_way_where_nothing_repeats(monkeypatch):
     taken = Counter()
-    for name in ("plain", "fast"):
+    for name in ("assemble_by_entries", "fast"):
         real = getattr(csr_assembly, name)
         monkeypatch.setattr(csr_assembly, name, lambda *a, name=name, real=real: taken.update([name]) or real(*a))
     large, small = cd.Conv((3, 20, 20), 4, 3), cd.Conv((1, 4), 1, 2)
-    for layer, way in ((large, "fast"), (small, "plain")):
+    for layer, way in ((large, "fast"), (small, "assemble_by_entries")):
         cd.tie(layer).matrix(integers(layer))
         assert taken == {way: 1}
         taken.clear()
@@ -100,7 +100,7 @@ def test_matrix_takes_the_fast_way_for_large_layers_and_the_plain_way_where_noth
     irregular = cd.TieMap.from_index(rng.integers(-1, 50, (5000, 8)))
     assert irregular._plan is None
     irregular.matrix(np.arange(irregular.n_weights))
-    assert taken == {"plain": 1}
+    assert taken == {"assemble_by_entries": 1}
 
 
 # Runs and merged taps

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain
 
-FORMATS = (".npz", ".mtx")
+SUFFIXES = (".npz", ".mtx")
 # pickled objects, one array, no arrays at all, or bytes that were changed: what NumPy and zipfile then raise
 _DAMAGED = (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError, AttributeError, TypeError)
 
@@ -63,7 +63,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
 
 def check_output(path: Path) -> None:
     """Refuse a file name that says no known format, or lies in no folder."""
-    check_name("output", path, FORMATS)
+    check_name("output", path, SUFFIXES)
 
 
 def check_name(name: str, path: Path, formats: Sequence[str]) -> None:

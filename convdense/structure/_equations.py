@@ -81,7 +81,7 @@ def _fraction(number: Fraction) -> str:
     return str(number) if whole else rf"\frac{{{number.numerator}}}{{{number.denominator}}}"
 
 
-FORMATS = {"text": as_text, "latex": as_latex}
+WRITERS = {"text": as_text, "latex": as_latex}
 EQUATIONS_LIMIT = 2_000  # terms of each part: some thirty pages
 
 
@@ -134,7 +134,7 @@ def equations(
     o_{1} &= w_{1} i_{1} + w_{2} i_{2} + b_{1} \\
     """
     ties = tie(layer)
-    write = FORMATS[choice(format, "format", tuple(FORMATS))]
+    write = WRITERS[choice(format, "format", tuple(WRITERS))]
     distinct(input=input, weight=weight, output=output, bias=bias)
     longest = max(ties.n_entries, ties.n_weights, *ties.shape)
     if longest > EQUATIONS_LIMIT:

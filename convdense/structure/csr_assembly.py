@@ -35,7 +35,7 @@ def index_dtype(n_entries: int, n_cols: int) -> Any:
     return np.int32 if max(n_entries, n_cols) < 2**31 else np.int64
 
 
-def plain(axes: Sequence[Axis], weights: Array) -> sp.csr_array:
+def assemble_by_entries(axes: Sequence[Axis], weights: Array) -> sp.csr_array:
     """Return the matrix by listing every entry and letting SciPy sort and sum them: slow, and the oracle of `fast`.
 
     Parameters
@@ -62,7 +62,7 @@ def plain(axes: Sequence[Axis], weights: Array) -> sp.csr_array:
 def assemble(axes: Sequence[Axis], plan: "Plan | None", weights: Array) -> sp.csr_array:
     """Return the matrix the faster way."""
     if plan is None or plan.n_entries < PLAIN_BELOW:
-        return plain(axes, weights)
+        return assemble_by_entries(axes, weights)
     return fast(plan, weights)
 
 
@@ -119,7 +119,7 @@ def along(axis: int, matrix: sp.csr_array, grid: Array) -> Array:
 
 
 def fast(plan: Plan, weights: Array, threads: int | None = None) -> sp.csr_array:
-    """Return the same matrix as `plain`, at the speed of writing it: no entry is looked at one by one.
+    """Return the same matrix as `assemble_by_entries`, at the speed of writing it: no entry is looked at one by one.
 
     Along each axis the rows fall into a few runs with one pattern; over a product of runs all rows share one pattern up
     to an offset, and `data` and `indices` of all of them are one broadcast assignment each into a strided view.
