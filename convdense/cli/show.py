@@ -75,13 +75,13 @@ def painter(environment: Mapping[str, str]) -> Paint:
     """
     exact = environment.get("COLORTERM") in ("truecolor", "24bit")
 
-    def painted(text: str, behind: str) -> str:
-        parts = channels(behind)
+    def painted(text: str, background: str) -> str:
+        parts = channels(background)
         code = "2;{};{};{}".format(*parts)
         if not exact:
             red, green, blue = (min(range(6), key=lambda n: abs(STEPS[n] - part)) for part in parts)
             code = f"5;{16 + 36 * red + 6 * green + blue}"
-            behind = f"#{STEPS[red]:02X}{STEPS[green]:02X}{STEPS[blue]:02X}"
-        return f"\x1b[48;{code};38;5;{16 if ink(behind) == '#000000' else 231}m{text}\x1b[0m"
+            background = f"#{STEPS[red]:02X}{STEPS[green]:02X}{STEPS[blue]:02X}"
+        return f"\x1b[48;{code};38;5;{16 if ink(background) == '#000000' else 231}m{text}\x1b[0m"
 
     return painted

@@ -55,7 +55,7 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def ink(behind: str) -> str:
+def ink(background: str) -> str:
     """Return black or white, whichever stands out more on a colour: the ratio is 4.5 at least on any.
 
     Examples
@@ -63,4 +63,4 @@ def ink(behind: str) -> str:
     >>> ink("#DDCC77"), ink("#332288")
     ('#000000', '#FFFFFF')
     """
-    return max(("#000000", "#FFFFFF"), key=lambda text: contrast(text, behind))
+    return max(("#000000", "#FFFFFF"), key=lambda text: contrast(text, background))

@@ -44,10 +44,10 @@ ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", 
 
 
 class Cell(NamedTuple):
-    """One cell of a table: its text, the colour behind it (#RRGGBB, the letters follow), and another style."""
+    """One cell of a table: its text, its background (#RRGGBB, the letters follow), and another style."""
 
     text: str
-    behind: str = ""
+    background: str = ""
     style: str = CELL
 
 
@@ -81,6 +81,6 @@ def _row(first: str | Cell, *others: str | Cell) -> str:
 
 
 def _cell(cell: str | Cell, tag: str) -> str:
-    text, behind, style = Cell(cell) if isinstance(cell, str) else cell
-    colours = f";background:{behind};color:{ink(behind)}" if behind else ""
+    text, background, style = Cell(cell) if isinstance(cell, str) else cell
+    colours = f";background:{background};color:{ink(background)}" if background else ""
     return f'<{tag} style="{style}{colours}">{text.translate(ESCAPED)}</{tag[:2]}>'

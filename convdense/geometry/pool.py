@@ -115,7 +115,7 @@ class Pool(Hyperparameters, ABC):
     def out_spatial(self) -> tuple[int, ...]:
         """Output positions along each axis: ``floor((size + begin + end - window) / stride) + 1``, or ceil.
 
-        With `ceil_mode`, one less where the last window would start behind the input (PyTorch, ONNX).
+        With `ceil_mode`, one less where the last window would start past the input (PyTorch, ONNX).
         """
         if self.output is not None:
             return self.output

@@ -28,7 +28,7 @@ def compare_evaluators(
 ) -> dict[str, Finding]:
     """Run both evaluators, each on its operands, and compare what is judged; one that writes to its operands is wrong.
 
-    Only a db may be None: then it is not judged. `explain` may find rounding behind a difference; a `dtype` is the
+    Only a db may be None: then it is not judged. `explain` may find that a difference is rounding; a `dtype` is the
     narrowest that results may have.
     """
     evaluator, operands = mine

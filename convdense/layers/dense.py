@@ -115,7 +115,7 @@ class TiedDense:
     """The dense layer that is a convolution: a stored sparse matrix whose weights are tied and masked.
 
     Forward multiplies by the stored matrix, backward by its adjoint; the weight gradient treats every edge as its own
-    weight and then adds up the edges that share one. New weights make a new layer, so the matrix cannot fall behind.
+    weight and then adds up the edges that share one. New weights make a new layer, so the matrix cannot go stale.
 
     Parameters
     ----------

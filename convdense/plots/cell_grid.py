@@ -222,7 +222,7 @@ def outline(ax: Axes, cells: Iterable[tuple[Any, Any]]) -> None:
 
 
 def hatch(ax: Axes, row: int, cols: int) -> None:
-    """Hatch a row of cells, behind what is written on them."""
+    """Hatch a row of cells, under what is written on them."""
     place = (-0.5, row - 0.5)
     ax.add_patch(Rectangle(place, cols, 1, fill=False, hatch="//", edgecolor="#888888", linewidth=0, zorder=1.5))
 

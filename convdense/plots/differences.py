@@ -1,4 +1,4 @@
-"""A layer beside what `recover` found behind the user's code: what is missing, extra, or has another weight."""
+"""A layer beside what `recover` found of the user's code: what is missing, extra, or has another weight."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""recover: the tied dense layer behind a black box that claims to be affine, found by asking it few questions."""
+"""recover: the tied dense layer that a black box is, if it is affine, found by asking it few questions."""
 
 from collections.abc import Callable, Iterator
 from math import prod
@@ -26,7 +26,7 @@ def recover(
     dtype: str = "float64",
     seed: int = 0,
 ) -> Recovered:
-    """Return the tied dense layer behind a black box that claims to be affine: its matrix, bias, mask and ties.
+    """Return the tied dense layer that a black box is, if it is affine: its matrix, bias, mask and ties.
 
     Inputs are set together that are so far apart that no output sees two of them: once all to 1 and once to numbers of
     their own, whose ratio tells which one it was. Random integers then confirm what was found. Where they do not, the

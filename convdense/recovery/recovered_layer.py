@@ -1,4 +1,4 @@
-"""What `recover` found behind a black box: a matrix, a bias, the ties, and where it is not affine."""
+"""What `recover` found of a black box: a matrix, a bias, the ties, and where it is not affine."""
 
 from dataclasses import dataclass, field
 from math import prod

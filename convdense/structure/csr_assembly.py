@@ -101,7 +101,7 @@ def make_plan(axes: Sequence[Axis]) -> Plan | None:
 
 
 def mixed(plan: Plan, weights: Array) -> Array:
-    """Return the weights, one axis per axis of the plan, with the merged taps behind the others."""
+    """Return the weights, one axis per axis of the plan, with the merged taps after the others."""
     grid = weights.reshape([a.n_taps for a in plan.axes])
     for i, mixing in enumerate(plan.mixing):
         if mixing is not None:

@@ -17,7 +17,7 @@ MASKED = "."
 BARS, LINES = ("", "|", "||"), ("", "-", "=")  # where nothing ends, a row of pixels, a channel
 BORDERS = ("", "1px solid #888", "3px solid #888")  # a grey seen on white and on black
 NARROW = "text-align:center;vertical-align:middle;padding:0.15em 0.4em;border:0;white-space:nowrap"
-Paint = Callable[[str, str], str]  # a text and the colour behind it -> the text on that colour
+Paint = Callable[[str, str], str]  # a text and its background colour -> the text on that colour
 
 
 class Grid(NamedTuple):
