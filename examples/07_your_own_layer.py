@@ -178,7 +178,7 @@ cd.certify(conv, keras_like(conv)).require()
 # %% [markdown]
 # ## A function with autograd
 #
-# PyTorch's own backward pass, or one of yours behind `torch.autograd.Function`; whole models: `certify_model`.
+# PyTorch's own backward pass, or one of yours in a `torch.autograd.Function`; whole models: `certify_model`.
 
 # %%
 if importlib.util.find_spec("torch") is not None:

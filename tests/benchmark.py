@@ -36,7 +36,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 
 class Figure(NamedTuple):
-    """One line of the table: a value, its limit, and the times behind a ratio."""
+    """One line of the table: a value, its limit, and the times of a ratio."""
 
     part: str
     what: str

@@ -295,7 +295,7 @@ def test_functions_of_tensors(layer, right, wrong):
 
 @pytest.mark.parametrize(("layer", "right", "wrong"), [f[1:] for f in functions()], ids=[f[0] for f in functions()])
 def test_channels_last(layer, right, wrong):
-    """The same functions behind channels last hold where that is said, and only there."""
+    """The same functions as channels last hold where that is said, and only there."""
 
     def last(function):
         return lambda t, *wb: function(t.movedim(-1, 1), *wb).movedim(1, -1)

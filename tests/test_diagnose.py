@@ -192,7 +192,7 @@ def test_what_no_mistake_explains_is_said_and_what_is_behind_it_shown():
 
     text = str(diagnose(SQUARE, (forward(SQUARE), wrong)))
     assert "dx: no mistake that is known here explains it" in text
-    assert "the matrix behind it: 0 missing, 1 extra, 0 with another weight" in text
+    assert "its matrix: 0 missing, 1 extra, 0 with another weight" in text
     assert "output (1, 2, 3), input (0, 0, 0): got 7.0, expected 0.0" in text
     assert "dw: no mistake that is known here explains it" in text
     assert "worst at (0, 1, 2, 2)" in text

@@ -466,8 +466,8 @@ def test_the_transforms_of_winograd_are_right_before_a_sign_is_turned():
     kernel, cells, outputs = TRANSFORMS.values()
     tile = np.einsum("ik,kt,kj->itj", outputs, kernel, cells)
     assert np.array_equal(tile, [[[j == i + t for j in range(4)] for t in range(3)] for i in range(2)])
-    assert len(list(winograd_mistakes(numbers(SQUARE)))) == 22
-    assert not list(winograd_mistakes(numbers(STRIDED)))
+    assert len(list(winograd_mistakes(window_parameters(SQUARE)))) == 22
+    assert not list(winograd_mistakes(window_parameters(STRIDED)))
 
 
 def test_cells_are_named_by_what_they_have_in_common():

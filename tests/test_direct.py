@@ -70,7 +70,7 @@ class Worked:
 
 
 def padded(mode, y, dx, dw):
-    """Return 1 2 3 padded by two cells in front and one behind, under the kernel (1, 10)."""
+    """Return 1 2 3 padded by two cells in front and one after, under the kernel (1, 10)."""
     layer = Conv((1, 3), 1, kernel=2, padding=((2, 1),), padding_mode=mode)
     return Worked(layer, x=[1, 2, 3], w=[1, 10], y=y, dy=[1, 2, 3, 4, 5], dx=dx, dw=dw, db=15)
 

@@ -1,4 +1,4 @@
-"""recover finds the matrix behind a black box exactly, with few questions, and says what is not affine."""
+"""recover finds the matrix of a black box exactly, with few questions, and says what is not affine."""
 
 import re
 

@@ -61,7 +61,7 @@ def network(*layers: Any, seed: int | None = None, dtype: str = "float64") -> Ne
     Parameters
     ----------
     *layers
-        Hyperparameters: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, ReLU, LeakyReLU, Flatten,
+        Geometries: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, ReLU, LeakyReLU, Flatten,
         Residual; or ready layers: TiedDense, Dense, Abs, a Network, or a layer of your own (see `Network`).
     seed : int or None
         Of the weights; None draws fresh entropy.
