@@ -31,7 +31,7 @@ from convdense.cli import _main
 from convdense.cli import claims as cli_claims
 from convdense.cli._main import main
 from convdense.cli.demo import claims_table
-from convdense.cli.layer_options import LAYER_DEFAULTS
+from convdense.cli.layer_options import layer_defaults
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1]), "PYTHONWARNINGS": "default"}
 SMALL = "--input 1x3x3 --kernel 2"
@@ -213,9 +213,9 @@ def test_a_result_that_was_edited_is_noted_and_another_kind_of_file_refused(run,
 
 def test_every_layer_option_is_known_to_the_check_of_options_not_read():
     given = vars(_main._parser().parse_args(["certify"]))
-    assert given | LAYER_DEFAULTS == given
+    assert given | layer_defaults() == given
     others = {"input", "claims", "all", "rerun", "json", "run", "implementation", "layout"}
-    assert set(given) - set(LAYER_DEFAULTS) == others
+    assert set(given) - set(layer_defaults()) == others
 
 
 def test_a_claim_that_fails_without_a_bound_is_still_json(run, monkeypatch):

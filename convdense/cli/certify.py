@@ -13,7 +13,7 @@ from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.cli.claims import run_claims
 from convdense.cli.exit_status import FAILED, HELD
 from convdense.cli.import_object import implementation, users_code
-from convdense.cli.layer_options import LAYER_DEFAULTS, add_layer, add_pool, pool_or_layer
+from convdense.cli.layer_options import add_layer, add_pool, layer_defaults, pool_or_layer
 from convdense.implementations.evaluators import DENSE, DENSE_NETWORK
 
 AnyCertificate = Certificate | NetworkCertificate
@@ -50,7 +50,7 @@ def run_certify(arguments: argparse.Namespace) -> int:
     if arguments.all and not arguments.claims:
         raise ValueError(complain("certify", "--all", "--claims beside --all"))
     options = {n: getattr(arguments, n) for n in ("dtype", "batch", "error", "method", "seed") if n in arguments}
-    unread = [*options, *(n for n, default in LAYER_DEFAULTS.items() if getattr(arguments, n) != default)]
+    unread = [*options, *(n for n, default in layer_defaults().items() if getattr(arguments, n) != default)]
     if arguments.claims:
         unread += [name for name in ("implementation", "layout") if getattr(arguments, name)]
     if unread and (arguments.claims or arguments.rerun):

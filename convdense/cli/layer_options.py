@@ -1,27 +1,14 @@
 """The options of the command line that describe a layer: a convolution or a pool."""
 
 import argparse
+from functools import cache
 from typing import Any
 
 from convdense._util.arguments import complain
 from convdense.geometry import AvgPool, Conv, ConvTranspose, Geometry, LocallyConnected, MaxPool, MinPool, Pool, SumPool
+from convdense.geometry.base import option_defaults
 
-LAYER_DEFAULTS: dict[str, Any] = {
-    "kernel": None,
-    "out_channels": 1,
-    "stride": None,
-    "dilation": 1,
-    "padding": 0,
-    "padding_mode": "zeros",
-    "groups": 1,
-    "flip": False,
-    "output_padding": 0,
-    "transposed": False,
-    "locally_connected": False,
-    "pool": None,
-    "ceil_mode": False,
-    "count_include_pad": None,
-}
+_DEFAULTS = option_defaults(ConvTranspose) | option_defaults(Conv)
 _OF_POOLS = ("kernel", "stride", "dilation", "padding", "pool", "ceil_mode", "count_include_pad")
 _POOLS: dict[str, type[Pool]] = {"max": MaxPool, "avg": AvgPool, "sum": SumPool, "min": MinPool}
 
@@ -33,18 +20,20 @@ def add_layer(parser: argparse.ArgumentParser, required: bool = True) -> None:
     group.add_argument("--kernel", type=_sizes, required=required, metavar="KxK")
     group.add_argument("--out-channels", type=int, default=1, metavar="N")
     group.add_argument("--stride", type=_sizes, metavar="S", help="default: 1, of a pool its kernel")
-    group.add_argument("--dilation", type=_sizes, default=1, metavar="D")
+    group.add_argument("--dilation", type=_sizes, default=_DEFAULTS["dilation"], metavar="D")
     group.add_argument(
         "--padding",
         type=_padding,
-        default=0,
+        default=_DEFAULTS["padding"],
         metavar="P",
         help="1, 1x2, 0:1x2:3 (begin:end), valid, same, same_lower, full",
     )
-    group.add_argument("--padding-mode", default="zeros", metavar="MODE", help="zeros, circular, reflect, ...")
-    group.add_argument("--groups", type=int, default=1, metavar="G")
+    mode = _DEFAULTS["padding_mode"]
+    group.add_argument("--padding-mode", default=mode, metavar="MODE", help="zeros, circular, reflect, ...")
+    group.add_argument("--groups", type=int, default=_DEFAULTS["groups"], metavar="G")
     group.add_argument("--flip", action="store_true", help="textbook convolution: the kernel reversed")
-    group.add_argument("--output-padding", type=_sizes, default=0, metavar="P", help="with --transposed")
+    extra = _DEFAULTS["output_padding"]
+    group.add_argument("--output-padding", type=_sizes, default=extra, metavar="P", help="with --transposed")
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--transposed", action="store_true", help="a transposed convolution")
     kind.add_argument("--locally-connected", action="store_true", help="the same mask without ties")
@@ -57,6 +46,16 @@ def add_pool(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pool", choices=tuple(_POOLS), help="a pool instead of a convolution")
     group.add_argument("--ceil-mode", action="store_true", help="a last window that runs over the end")
     group.add_argument("--count-include-pad", action=argparse.BooleanOptionalAction, help="avg: default yes")
+
+
+@cache
+def layer_defaults() -> dict[str, Any]:
+    """Return every option that describes a layer, apart from its input, as it is when it is not given."""
+    parser = argparse.ArgumentParser()
+    add_layer(parser, required=False)
+    add_pool(parser)
+    given = vars(parser.parse_args([]))
+    return {name: default for name, default in given.items() if name != "input"}
 
 
 def _sizes(text: str) -> int | tuple[int, ...]:
@@ -86,7 +85,7 @@ def pool_or_layer(arguments: argparse.Namespace) -> Geometry | Pool:
     if arguments.pool is not None:
         return _pool(arguments)
     for name in ("ceil_mode", "count_include_pad"):
-        if getattr(arguments, name) != LAYER_DEFAULTS[name]:
+        if getattr(arguments, name) != layer_defaults()[name]:
             needs = "--pool avg beside it" if name == "count_include_pad" else "--pool max, avg, sum or min beside it"
             raise ValueError(complain(option(name), "a convolution", needs))
     return convolution(arguments)
@@ -109,7 +108,7 @@ def convolution(arguments: argparse.Namespace) -> Geometry:
 
 def _pool(arguments: argparse.Namespace) -> Pool:
     shape = _shape(arguments)
-    for name, default in LAYER_DEFAULTS.items():
+    for name, default in layer_defaults().items():
         if name not in _OF_POOLS and getattr(arguments, name) != default:
             got = f"--pool {arguments.pool} beside it"
             raise ValueError(complain(option(name), got, "a convolution", "leave one of the two out"))

@@ -2,21 +2,31 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
+from functools import cache, cached_property
+from inspect import signature
 from typing import Any
 
 from convdense._util.arguments import complain, integer, is_integer, is_sequence, per_axis
 from convdense.display.tables import facts
 from convdense.geometry.padding import Pairs
 
-_DEFAULTS = {
-    "stride": 1,
-    "padding": 0,
-    "dilation": 1,
-    "groups": 1,
-    "flip": False,
-    "padding_mode": "zeros",
-    "output_padding": 0,
-}
+
+@cache
+def option_defaults(kind: Any) -> dict[str, Any]:
+    """Return the options of a geometry with their defaults, read from its signature: they stand nowhere else.
+
+    Examples
+    --------
+    >>> from convdense import ConvTranspose
+    >>> option_defaults(ConvTranspose)["output_padding"]
+    0
+    """
+    defaults: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):  # a pool of its own kind hands what it does not know on to Pool
+        if "__init__" in vars(base) and base is not object:
+            parameters = signature(vars(base)["__init__"]).parameters.values()
+            defaults |= {p.name: p.default for p in parameters if p.default is not p.empty}
+    return defaults
 
 
 class Hyperparameters:
@@ -30,7 +40,7 @@ class Hyperparameters:
 
     def __repr__(self) -> str:
         """Return the call that makes this layer; options at their defaults are left out."""
-        values = {f.name: _shortest(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]  # every geometry is a dataclass
+        values = {f.name: shortest(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]  # every geometry is a dataclass
         shown = [repr(self.in_shape)]
         shown += [f"{k}={v!r}" for k, v in values.items() if k != "in_shape" and v != self._default(k, values)]
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -39,11 +49,12 @@ class Hyperparameters:
         """Return the call, the shapes that follow from it, and every option, as a table for a notebook."""
         names = ("in_shape", "out_shape", "weight_shape", "bias_shape")
         shapes = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        options = {k: _shortest(v) for k, v in self.to_dict().items() if k not in (*shapes, "type")}
+        options = {k: shortest(v) for k, v in self.to_dict().items() if k not in (*shapes, "type")}
         return facts(repr(self), shapes | options)
 
     def _default(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ARG002  (a pool's stride is its kernel)
-        return _DEFAULTS.get(name)
+        kind: Any = type(self)
+        return option_defaults(kind).get(name)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -78,17 +89,17 @@ class Geometry(Hyperparameters, ABC):
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias array."""
 
-    @property
+    @cached_property
     def in_channels(self) -> int:
         """Number of input channels."""
         return self.in_shape[0]
 
-    @property
+    @cached_property
     def in_spatial(self) -> tuple[int, ...]:
         """Input positions along each axis."""
         return self.in_shape[1:]
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of one output sample: (out_channels, *out_spatial)."""
         return (self.out_channels, *self.out_spatial)
@@ -116,9 +127,9 @@ def sample_shape(value: Any) -> tuple[int, ...]:
     return tuple(integer(n, "in_shape", 1) for n in value)
 
 
-def _shortest(value: Any) -> Any:
-    """Write one number for a tuple whose entries are all equal: (3, 3) as 3, ((1, 1), (1, 1)) as 1."""
+def shortest(value: Any) -> Any:
+    """Return one number for a tuple whose entries are all equal: (3, 3) as 3, ((1, 1), (1, 1)) as 1."""
     if not isinstance(value, tuple):
         return value
-    entries = [_shortest(v) for v in value]
+    entries = [shortest(v) for v in value]
     return entries[0] if entries.count(entries[0]) == len(entries) and is_integer(entries[0]) else tuple(entries)

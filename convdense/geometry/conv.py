@@ -3,6 +3,7 @@
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from convdense._util.arguments import Sizes, complain
 from convdense.geometry import padding as pad
@@ -38,7 +39,7 @@ class Windowed(Geometry, ABC):
                 needs = f"a window of at most {n + sum(pair)} cells there: {n} and padding {pair}"
                 raise ValueError(complain("kernel", got, needs, "use a smaller kernel or more padding"))
 
-    @property
+    @cached_property
     def out_spatial(self) -> tuple[int, ...]:
         """Output positions along each axis: ``floor((size + begin + end - effective kernel) / stride) + 1``.
 
@@ -85,12 +86,12 @@ class Conv(Windowed):
     ((8, 16, 16), (8, 3, 3, 3))
     """
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array: (out_channels, in_channels / groups, *kernel)."""
         return (self.out_channels, self.in_channels // self.groups, *self.kernel)
 
-    @property
+    @cached_property
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias array: one per output channel."""
         return (self.out_channels,)
@@ -114,12 +115,12 @@ class LocallyConnected(Windowed):
     ((2, 1, 3, 3, 3, 3), (2, 3, 3))
     """
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array: (out_channels, in_channels / groups, *out_spatial, *kernel)."""
         return (self.out_channels, self.in_channels // self.groups, *self.out_spatial, *self.kernel)
 
-    @property
+    @cached_property
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias array: one per output."""
         return self.out_shape

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from convdense._util.arguments import Sizes, choice, complain, per_axis
@@ -73,7 +74,7 @@ class ConvTranspose(Geometry):
         surplus = [e - s for e, s in zip(windows, self.stride, strict=True)]
         return tuple(pad.split(max(n, 0), word) for n in surplus), tuple(max(-n, 0) for n in surplus)
 
-    @property
+    @cached_property
     def out_spatial(self) -> tuple[int, ...]:
         """Output positions: ``(size - 1) * stride - begin - end + effective kernel + output_padding``.
 
@@ -84,12 +85,12 @@ class ConvTranspose(Geometry):
         )
         return tuple((n - 1) * s - sum(pair) + pad.effective(k, d) + e for n, pair, k, d, s, e in numbers)
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array: (in_channels, out_channels / groups, *kernel)."""
         return (self.in_channels, self.out_channels // self.groups, *self.kernel)
 
-    @property
+    @cached_property
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias array: one per output channel."""
         return (self.out_channels,)

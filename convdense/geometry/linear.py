@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from convdense._util.arguments import complain, integer, is_sequence
 from convdense.geometry.base import Hyperparameters
@@ -29,22 +30,22 @@ class Linear(Hyperparameters):
         self._set(in_features=integer(in_features, "in_features", 1))
         self._set(out_features=integer(out_features, "out_features", 1))
 
-    @property
+    @cached_property
     def in_shape(self) -> tuple[int, ...]:
         """Shape of one input sample."""
         return (self.in_features,)
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of one output sample."""
         return (self.out_features,)
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array: (out_features, in_features)."""
         return (self.out_features, self.in_features)
 
-    @property
+    @cached_property
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias array: one per output."""
         return (self.out_features,)
@@ -80,17 +81,17 @@ class ChannelScale(Hyperparameters):
             raise ValueError(complain("in_shape", repr(in_shape), "(channels, *axes) or (features,)"))
         self._set(in_shape=tuple(integer(n, "in_shape", 1) for n in in_shape))
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of one output sample: that of the input."""
         return self.in_shape
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array: one per channel."""
         return self.in_shape[:1]
 
-    @property
+    @cached_property
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias array: one per channel."""
         return self.in_shape[:1]

@@ -3,6 +3,7 @@
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -106,12 +107,12 @@ class Pool(Hyperparameters, ABC):
     def _numbers(self) -> Any:
         return zip(self.in_spatial, self.padding, self._kernel, self.stride, self.dilation, strict=True)
 
-    @property
+    @cached_property
     def in_spatial(self) -> tuple[int, ...]:
         """Input positions along each axis."""
         return self.in_shape[1:]
 
-    @property
+    @cached_property
     def out_spatial(self) -> tuple[int, ...]:
         """Output positions along each axis: ``floor((size + begin + end - window) / stride) + 1``, or ceil.
 
@@ -128,7 +129,7 @@ class Pool(Hyperparameters, ABC):
         outputs = -(-room // stride) + 1
         return outputs - 1 if (outputs - 1) * stride >= n + pair[0] else outputs
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of one output sample: (channels, *out_spatial)."""
         return (self.in_shape[0], *self.out_spatial)
@@ -142,7 +143,7 @@ class Pool(Hyperparameters, ABC):
     def _default(self, name: str, values: dict[str, Any]) -> Any:
         if name == "stride":
             return 1 if values["kernel"] is None else values["kernel"]
-        return {"ceil_mode": False, "count_include_pad": True}.get(name, super()._default(name, values))
+        return super()._default(name, values)
 
 
 @dataclass(frozen=True, init=False, repr=False)

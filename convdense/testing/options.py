@@ -2,21 +2,16 @@
 
 from typing import Any
 
-from convdense._util.arguments import complain, is_integer
-from convdense.geometry import Geometry, Pool
+from convdense._util.arguments import complain
+from convdense.geometry import AvgPool, Conv, ConvTranspose, Geometry, Pool
+from convdense.geometry.base import option_defaults, shortest
 
+# of every kind: an option that a layer does not have is at its default
 _DEFAULTS: dict[str, Any] = {
-    "stride": 1,
-    "padding": 0,
-    "dilation": 1,
-    "padding_mode": "zeros",
-    "groups": 1,
-    "flip": False,
-    "output_padding": 0,
-    "ceil_mode": False,
-    "output": None,
-    "count_include_pad": True,
-    "divisor_override": None,
+    name: default
+    for kind in (AvgPool, ConvTranspose, Conv)
+    for name, default in option_defaults(kind).items()
+    if name != "kernel"
 }
 
 
@@ -55,7 +50,7 @@ def only_options(layer: Geometry | Pool, *names: str, axes: int | None = None) -
     """
     if axes is not None and len(layer.in_shape) - 1 != axes:
         raise NotImplementedError(complain("axes", len(layer.in_shape) - 1, f"{axes}"))
-    values = {name: _one(getattr(layer, name)) for name in (*_DEFAULTS, "kernel") if hasattr(layer, name)}
+    values = {name: shortest(getattr(layer, name)) for name in (*_DEFAULTS, "kernel") if hasattr(layer, name)}
     defaults = dict(_DEFAULTS)
     if isinstance(layer, Pool):
         defaults["stride"] = values["stride"] if layer.kernel is None else values["kernel"]  # windows that tile
@@ -66,11 +61,3 @@ def only_options(layer: Geometry | Pool, *names: str, axes: int | None = None) -
         if isinstance(values.get(name), tuple):
             raise NotImplementedError(complain(name, values[name], "one number for all axes, at begin and end"))
     return tuple(values.get(name, _DEFAULTS.get(name)) for name in names)
-
-
-def _one(value: Any) -> Any:
-    """Return the number that all entries of a tuple, and of the tuples in it, are; else the tuple."""
-    if not isinstance(value, tuple):
-        return value
-    entries = [_one(entry) for entry in value]
-    return entries[0] if entries.count(entries[0]) == len(entries) and is_integer(entries[0]) else value
