@@ -3,6 +3,7 @@
 import typing as _typing
 from importlib import import_module as _import_module
 
+from convdense._util.deprecation import find_moved_modules as _find_moved_modules
 from convdense._util.version import __version__ as __version__
 from convdense.certificates import Certificate, certify
 from convdense.checks import Report, check
@@ -31,25 +32,30 @@ from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 
 if _typing.TYPE_CHECKING:
+    from convdense import explorer as explorer
+    from convdense import plots as plots
+    from convdense import testing as testing
+    from convdense import training as training
     from convdense.diagnosis._diagnose import diagnose
     from convdense.recovery._recover import recover
 
-_LATER = {
-    "diagnose": "convdense.diagnosis._diagnose",
-    "recover": "convdense.recovery._recover",
-}  # 15 ms that few ask for
+# What few ask for is imported when it is first touched (PEP 562): names by their module, then whole folders.
+_LATER = {"diagnose": "convdense.diagnosis._diagnose", "recover": "convdense.recovery._recover"}
+_FOLDERS = ("explorer", "plots", "testing", "training")
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """Import what few ask for when it is asked for (PEP 562)."""
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_import_module(_LATER[name]), name)
+    """Import what few ask for when it is asked for."""
+    if name in _FOLDERS:
+        return _import_module(f"{__name__}.{name}")
+    if name in _LATER:
+        return getattr(_import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """Return the names, those not yet imported too: for completion."""
-    return sorted({*globals(), *_LATER})
+    """Return what is public, imported or not yet."""
+    return sorted({*__all__, *_FOLDERS, "__version__"})
 
 
 __all__ = [
@@ -85,3 +91,5 @@ __all__ = [
     "recover",
     "tie",
 ]
+
+_find_moved_modules()

@@ -41,7 +41,7 @@ assert layer.forward(x).ravel().tolist() == [3, -2]
 
 # %%
 dy = np.array([[[10.0, 20.0]]])
-first, split = layer.backward(x, dy), cd.dense_pool(pool, ties="split").backward(x, dy)
+first, split = layer.backward(x, dy), cd.dense_pool(pool, tie_break="split").backward(x, dy)
 print(first)
 print(split)
 assert first.tolist() == [[[10, 0, 20, 0], [0, 0, 0, 0]]]

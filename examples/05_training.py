@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import convdense as cd
-from convdense.training.loop import train
+from convdense.training import train
 
 try:
     from sklearn.datasets import load_digits

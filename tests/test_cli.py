@@ -205,7 +205,7 @@ def test_a_result_that_was_edited_is_noted_and_another_kind_of_file_refused(run,
     path.write_text(json.dumps({**whole, "holds": False}), encoding="utf-8")
     status, _, err = run("certify --rerun", path)
     assert (status, err) == (0, "convdense: note: the file records another result than its own trials give now\n")
-    for other in ({"kind": "report"}, {"by": "another"}):
+    for other in ({"kind": "report"}, {"reference": "another"}):
         path.write_text(json.dumps({**whole, **other}), encoding="utf-8")
         status, out, err = run("certify --rerun", path)
         assert (status, out, err.count("\n")) == (2, "", 1)

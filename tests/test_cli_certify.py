@@ -355,7 +355,7 @@ def test_nothing_that_a_file_names_is_imported(run, tmp_path, name):
         {"implementation": name},
         named,
         {"kind": name},
-        {"by": name},
+        {"reference": name},
     ):
         path.write_text(json.dumps(data | changed), encoding="utf-8")
         status, out, err = run("certify --rerun", path)
@@ -366,7 +366,7 @@ def test_nothing_that_a_file_names_is_imported(run, tmp_path, name):
 def test_an_edited_certificate_of_an_implementation_is_refused(run, tmp_path):
     path = record(run, tmp_path, f"{mine('Mine')} --method random --seed 1")
     data = json.loads(path.read_text(encoding="utf-8"))
-    for changed in ({"trials": 1}, {"dtype": "int8"}, {"kind": "report"}, {"by": "another"}, {"layer": 3}):
+    for changed in ({"trials": 1}, {"dtype": "int8"}, {"kind": "report"}, {"reference": "another"}, {"layer": 3}):
         path.write_text(json.dumps(data | changed), encoding="utf-8")
         status, out, err = run("certify --implementation mylayers:Mine --rerun", path)
         assert (status, out) == (2, "")

@@ -19,7 +19,7 @@ from convdense.claims import student_question
 from convdense.claims.claims import CLAIMS, Evidence
 from convdense.cli import demo as module
 from convdense.cli._main import main
-from convdense.cli.demo import demo, photograph, the_photograph, the_question
+from convdense.cli.demo import photograph, present, the_photograph, the_question
 from convdense.explorer import explore
 from convdense.structure._equations import equations
 from tests.test_equations import THE_QUESTION
@@ -49,7 +49,7 @@ CROSS_TERMS = [
 def ran(tmp_path_factory):
     """Run the whole demo; return what it returned, what it said, and where it drew."""
     folder, said = tmp_path_factory.mktemp("demo") / "not there yet", []
-    return demo(folder, said.append), "\n".join(said), folder
+    return present(folder, said.append), "\n".join(said), folder
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_the_demo_fails_if_one_of_its_parts_does(quick, monkeypatch, tmp_path, p
     monkeypatch.setattr(module, part, lambda say: False)
     monkeypatch.setattr(module, "the_pictures", lambda folder, say: None)
     said = []
-    assert demo(tmp_path, said.append) is False
+    assert present(tmp_path, said.append) is False
     assert "NOT every claim held: see the table." in said[-1]
     assert "Every claim held." not in "\n".join(said).splitlines()
 

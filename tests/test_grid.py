@@ -8,7 +8,7 @@ import pytest
 
 from convdense import Conv, ConvTranspose, Linear, LocallyConnected, SumPool, TiedDense, TieMap, convolve, tie
 from convdense.display.palette import COLOURS, colour, mixed
-from convdense.structure.letter_grid import HEIGHT, MASKED, WIDTH, Grid, small
+from convdense.structure.letter_grid import EMPTY, HEIGHT, WIDTH, Grid, small
 
 FIRST = Conv((1, 3, 3), 1, kernel=2)
 CONVOLUTIONS = [
@@ -56,7 +56,7 @@ def read(text):
         for c, (start, stop) in enumerate(zip(starts, [*starts[1:], None], strict=True)):
             held = line[start:stop].strip(" |")
             assert held
-            if held != MASKED:
+            if held != EMPTY:
                 cells[r, c] = [entry(part) for part in re.split(r"(?<=[a-z])\+", held.replace("-", "+-").lstrip("+"))]
     return cells, re.findall(r"\w+", head), [line.split()[0] for line in lines]
 
@@ -174,9 +174,7 @@ def test_every_cell_is_painted_in_the_colour_of_its_weights(layer):
     text = grid.text(lambda part, behind: painted.append((part, behind)) or part)
     assert text == grid.text()
     held = [read(text)[0][cell] for cell in sorted(read(text)[0])]
-    assert [part.strip() for part, _ in painted] == [
-        cell for cell in re.findall(_CELL, _inside(text)) if cell != MASKED
-    ]
+    assert [part.strip() for part, _ in painted] == [cell for cell in re.findall(_CELL, _inside(text)) if cell != EMPTY]
     assert [behind for _, behind in painted] == [mixed([COLOURS[k % len(COLOURS)] for k, _ in each]) for each in held]
     assert colour(9) == colour(0)  # so letters tell them apart
 

@@ -25,7 +25,7 @@ from convdense.cli._main import main
 from convdense.layers import base, dense
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import Absolute
-from convdense.rounding.magnitudes import bit_budget
+from convdense.rounding.magnitude_sums import bit_budget
 
 # The bit budget sees every sum
 

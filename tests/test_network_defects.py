@@ -11,7 +11,7 @@ from convdense import AvgPool, Conv, Flatten, LeakyReLU, Linear, MaxPool, MinPoo
 from convdense.direct import conv as direct_conv
 from convdense.direct import pool as direct_pool
 from convdense.geometry import ChannelScale
-from convdense.layers import activations, dense, direct_layers, flatten, max_pool_tournament, pooling
+from convdense.layers import activations, dense, direct_form, flatten, max_pool_tournament, pooling
 from convdense.layers.base import Gradients
 from convdense.layers.dense_form import Absolute, Divide
 from convdense.networks import network as network_module
@@ -228,10 +228,10 @@ def pooled_over_zeros(pool, x, _right=direct_pool.forward):
     [
         ("relu", direct_conv, "_unpad", stamped_without_cropping),
         ("min", direct_pool, "forward", pooled_over_zeros),
-        ("relu", direct_layers.DirectReLU, "backward", lambda self, x, dy: np.where(x >= 0, dy, 0)),
+        ("relu", direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x >= 0, dy, 0)),
         (
             "scale",
-            direct_layers.DirectScale,
+            direct_form.DirectScale,
             "backward",
             lambda self, x, dy: Gradients(dy, dy.sum((0, 2, 3)), dy.sum((0, 2, 3))),
         ),
@@ -294,12 +294,12 @@ def test_a_branch_within_rounding_is_undecided_and_beside_it_decided():
 
 def test_a_gradient_that_depends_on_rounding_is_reported_undecided_unless_equal(monkeypatch):
     net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
-    monkeypatch.setattr(direct_layers.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy)
+    monkeypatch.setattr(direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy)
     report = cd.check(net, x, dy=dy)
     assert report["dx"].verdict == "undecided"
     assert "non-differentiable point whose branch rounding may flip" in report["dx"].note
     assert not report
-    monkeypatch.setattr(direct_layers.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1))
+    monkeypatch.setattr(direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1))
     assert cd.check(net, x, dy=dy)["dx"].verdict == "wrong"  # what is decided is judged all the same
 
 

@@ -37,7 +37,7 @@ from convdense.geometry import AvgPool, ChannelScale, Linear
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import dense_steps
 from convdense.layers.direct_form import direct_counterpart
-from convdense.rounding.magnitudes import magnitudes
+from convdense.rounding.magnitude_sums import magnitudes
 from convdense.rounding.network_bounds import backward_error, forward_error
 from convdense.training.loop import train
 from convdense.training.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
@@ -47,7 +47,7 @@ CONV = Conv((1, 4), 2, kernel=3)
 NET = network(CONV, ReLU(), Flatten(), Linear(4, 3), seed=0)
 LINE = Dense([[1.0]], [0.0])
 POOL = MaxPool((1, 4), kernel=2)
-HALVES = dense_pool(POOL, ties="split")
+HALVES = dense_pool(POOL, tie_break="split")
 POWER = dense_pool(LpPool((1, 4), kernel=2, p=2))
 TIES = TieMap.from_index([[0, 1], [1, 0]])
 SCALE = TiedDense(ChannelScale((2, 3)), np.ones(2), np.ones(2))
@@ -744,7 +744,7 @@ OWN_STEPS = "register your own with @dense_steps.register"
 OWN_MAGNITUDES = "register your own with @magnitudes.register"
 OWN_COUNTERPART = "register its counterpart with @direct_counterpart.register"
 DIRECTLY = "needs a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
-FIRST = 'needs ties="first": the direct pool hands everything to the first of several largest'
+FIRST = 'needs tie_break="first": the direct pool hands everything to the first of several largest'
 TAKEN_APART = [
     (call, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
     for call, needs in (
@@ -784,7 +784,7 @@ TAKEN_APART = [
     for bad, needs, good in [
         (TiedDense(TIES, np.ones(2)), DIRECTLY, TiedDense(CONV, np.ones((2, 1, 3)))),
         (TiedDense(SumPool((1, 4), kernel=2), np.ones(())), DIRECTLY, dense_pool(SumPool((1, 4), kernel=2))),
-        (HALVES, FIRST, dense_pool(POOL, ties="first")),
+        (HALVES, FIRST, dense_pool(POOL, tie_break="first")),
     ]
 ]  # fmt: skip
 
@@ -1312,13 +1312,13 @@ MODULES = {  # each with the functions that have no word here: they are the comm
     "geometry.linear": (),
     "_util.files": ("read_array",),
     "certificates._certify": (),
-    "certificates.certify_layer": ("_fits_memory",),
-    "certificates.certify_pool": (),
-    "certificates.certify_network": (),
+    "certificates.layer_certificate": ("_fits_memory",),
+    "certificates.pool_certificate": (),
+    "certificates.network_certificate": (),
     "checks.check_layer": (),
     "checks.check_network": (),
     "rounding.network_bounds": (),
-    "rounding.magnitudes": (),
+    "rounding.magnitude_sums": (),
 }
 
 
@@ -1371,7 +1371,7 @@ def test_a_complaint_that_is_in_no_table_is_seen(monkeypatch):
         ("training.losses", LOSSES[-1]),
         ("training.optimizers", STEPS[0]),
         ("networks.network", PARAMETERS[-1]),
-        ("certificates.certify_network", CERTIFIED[0]),
+        ("certificates.network_certificate", CERTIFIED[0]),
     ],
     ids=["training.losses", "training.optimizers", "networks.network", "exact_network"],
 )
@@ -1379,7 +1379,7 @@ def test_a_message_with_another_word_is_seen(module, row, monkeypatch):
     call, bad, error, message, _ = row
     assert refusal(call, bad) == (error, message)
     loaded_module = importlib.import_module(f"convdense.{module}")
-    name = "choice" if module == "certificates.certify_network" else "complain"
+    name = "choice" if module == "certificates.network_certificate" else "complain"
     right = getattr(loaded_module, name)
 
     def other(*arguments):

@@ -29,7 +29,7 @@ from convdense import (
     batch_norm,
     network,
 )
-from convdense.certificates.certify_network import NetworkCertificate
+from convdense.certificates.network_certificate import NetworkCertificate
 from convdense.direct import pool as direct_pool
 from convdense.direct import pool_loops
 from convdense.geometry import ChannelScale, layer_from_dict
@@ -37,7 +37,7 @@ from convdense.layers.activations import Abs
 from convdense.layers.dense_form import Absolute, Affine, Divide, dense_steps
 from convdense.layers.direct_form import direct_counterpart
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
-from convdense.rounding.magnitudes import bit_budget, magnitudes
+from convdense.rounding.magnitude_sums import bit_budget, magnitudes
 from convdense.rounding.sum_bounds import gamma
 from tests.test_pooling import operands, pools
 
@@ -474,7 +474,7 @@ def test_a_network_comes_back_from_plain_data_with_its_parameters():
     net = network(
         Residual(Conv((1, 4, 4), 1, 3, padding="same"), ReLU()),
         *(batch_norm((1, 4, 4), [1.0], [2.0]), Abs((1, 4, 4), 0, 0, 1), LeakyReLU(0.25)),
-        *(cd.dense_pool(MaxPool((1, 4, 4), 2), ties="split"), AvgPool((1, 2, 2), 2), Flatten(), Linear(1, 2)),
+        *(cd.dense_pool(MaxPool((1, 4, 4), 2), tie_break="split"), AvgPool((1, 2, 2), 2), Flatten(), Linear(1, 2)),
         seed=0,
     )
     back = plain_to_layer(json.loads(json.dumps(layer_to_plain(net))))

@@ -115,7 +115,7 @@ def test_all_negative_input_under_padding_and_ragged_windows(kind):
 @settings(max_examples=80, deadline=None, derandomize=True)
 def test_a_split_gradient_is_a_valid_subgradient(pool):
     """For one output at a time: weights of at least 0, on the cells that win, of sum 1."""
-    layer, (x, _) = dense_pool(pool, ties="split"), operands(pool)
+    layer, (x, _) = dense_pool(pool, tie_break="split"), operands(pool)
     x = x[:1].astype(float)
     for at, cells, _ in list(windows(pool))[:4]:
         dy = np.zeros((1, *pool.out_shape))
@@ -132,7 +132,7 @@ def test_a_split_gradient_is_a_valid_subgradient(pool):
 def test_a_split_gradient_halves_a_tie_and_the_first_takes_it_whole():
     pool, x, dy = MaxPool((1, 4), kernel=4), [[2.0, 1, 2, 2]], [[1.0]]
     assert dense_pool(pool).backward(x, dy).tolist() == [[1, 0, 0, 0]]
-    assert dense_pool(pool, ties="split").backward(x, dy).tolist() == [[0.5, 0, 0.25, 0.25]]
+    assert dense_pool(pool, tie_break="split").backward(x, dy).tolist() == [[0.5, 0, 0.25, 0.25]]
 
 
 @pytest.mark.claim("average", "max")
@@ -439,7 +439,7 @@ REFUSED = [
         lambda: LpPool((1, 4), kernel=2, p=np.inf),
         "p: got inf; needs a finite number of at least 1; use MaxPool for the limit p = inf",
     ),
-    (lambda: dense_pool(MaxPool((1, 4), 2), ties="last"), "ties: got 'last'; needs one of 'first', 'split'"),
+    (lambda: dense_pool(MaxPool((1, 4), 2), tie_break="last"), "tie_break: got 'last'; needs one of 'first', 'split'"),
     (lambda: dense_pool(cd.Conv((1, 4), 1, 2)), "pool: got Conv((1, 4), out_channels=1, kernel=2); needs a SumPool, "),
     (
         lambda: cd.tie(MaxPool((1, 4), 2)),

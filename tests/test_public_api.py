@@ -1,13 +1,23 @@
 """The public names are a list; adding one is a decision and changes this test. Each is documented with an example."""
 
+import ast
 import doctest
+import importlib
 import inspect
+import pkgutil
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import convdense
+from convdense._util.deprecation import MOVED
+
+ROOT = Path(convdense.__file__).parents[1]
+FOLDERS = ["explorer", "plots", "testing", "training"]  # loaded when first touched
 
 EXPECTED = [
     "AvgPool",
@@ -68,9 +78,153 @@ def test_public_names():
 
 def test_nothing_public_is_unlisted():
     """What `import convdense` shows without an underscore is in the list; submodules aside."""
-    names = {*vars(convdense), *dir(convdense)}  # dir names those too that are imported when asked for
+    names = {*vars(convdense), *convdense.__all__}  # some are imported when asked for
     shown = [n for n in names if not n.startswith("_") and not isinstance(getattr(convdense, n), ModuleType)]
     assert difference(shown, EXPECTED) == {"missing": [], "extra": []}
+
+
+def test_dir_is_what_is_public():
+    assert difference(dir(convdense), [*EXPECTED, *FOLDERS, "__version__"]) == {"missing": [], "extra": []}
+    assert [name for name in dir(convdense) if not hasattr(convdense, name)] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_loads_when_it_is_first_touched(folder):
+    code = f"import sys, convdense as cd; a = 'convdense.{folder}' in sys.modules; cd.{folder}; print(a, cd.{folder})"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    assert ran.stdout.startswith(f"False <module 'convdense.{folder}' from")
+
+
+def test_what_is_no_folder_is_no_attribute():
+    with pytest.raises(AttributeError, match=r"^module 'convdense' has no attribute 'plotting'$"):
+        convdense.plotting  # noqa: B018  (the attribute is what is asked for)
+
+
+# The paths that README and examples import, today and before the folders: each works, the old ones with a warning
+
+PATHS = {
+    "convdense.adapters.torch": "certify_model implementation",
+    "convdense.claims.student_question": "FIRST",
+    "convdense.claims.toeplitz": "block_circulant block_toeplitz",
+    "convdense.explorer": "explore",
+    "convdense.layers.dense_form": "Absolute Affine dense_steps",
+    "convdense.plots": "animate density difference gradient_steps matrix network",
+    "convdense.sweeps": "sweep",
+    "convdense.testing": "assert_backward_matches_dense cases channels_last conv_checks from_cache only_options "
+    "parametrize_with_conv_checks without_bias",
+    "convdense.training": "losses sgd train",
+}
+OLD_PATHS = {
+    "convdense.checks.claims": "CLAIMS judge_claims",
+    "convdense.checks.question": "FIRST",
+    "convdense.checks.sweep": "sweep",
+    "convdense.checks.toeplitz": "block_circulant block_toeplitz",
+    "convdense.dense_steps": "Absolute Affine dense_steps",
+    "convdense.losses": "softmax_cross_entropy",
+    "convdense.optimize": "sgd",
+}
+IMPORT = re.compile(r"from (convdense(?:\.\w+)+) import ([\w, ]+)")
+PROSE = re.compile(r"`(convdense(?:\.\w+)*)\.(\w+)")
+
+
+def imported(text):
+    """Return (module, name) of every ``from convdense... import ...`` and every `convdense.path` in a text."""
+    found = {(module, name) for module, names in IMPORT.findall(text) for name in re.findall(r"\w+", names)}
+    return found | set(PROSE.findall(text))
+
+
+def test_the_paths_of_readme_and_examples_are_listed():
+    listed = {(module, name) for module, names in PATHS.items() for name in names.split()}
+    listed |= {tuple(module.rsplit(".", 1)) for module in PATHS} | {("convdense", name) for name in dir(convdense)}
+    texts = [p.read_text(encoding="utf-8") for p in (ROOT / "README.md", *(ROOT / "examples").glob("*.py"))]
+    named = set().union(*map(imported, texts))
+    assert len(named) >= 15
+    assert named - listed == set()
+    assert imported("from convdense.a import b, c\n`convdense.d.e(x)`") == {
+        ("convdense.a", "b"),
+        ("convdense.a", "c"),
+        ("convdense.d", "e"),
+    }
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_a_path_imports_without_a_warning(module, recwarn):
+    if module == "convdense.adapters.torch":
+        pytest.importorskip("torch")
+    there = importlib.import_module(module)
+    assert [name for name in PATHS[module].split() if not hasattr(there, name)] == []
+    assert [str(w.message) for w in recwarn if w.category is DeprecationWarning] == []
+
+
+@pytest.mark.parametrize("module", OLD_PATHS)
+def test_an_old_path_imports_the_same_and_warns_where_it_is_imported(module):
+    names = OLD_PATHS[module].split()
+    code = f"import warnings\nwarnings.simplefilter('always')\nfrom {module} import {', '.join(names)}\n"
+    code += f"import {MOVED[module]} as now\nprint([x is getattr(now, n) for n, x in ("
+    code += ", ".join(f"({n!r}, {n})" for n in names) + ",)])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.stdout == f"{[True] * len(names)}\n"
+    told = f"<string>:3: DeprecationWarning: {module} is {MOVED[module]} now; the old name goes with the next release"
+    assert ran.stderr.splitlines()[0] == told
+
+
+def test_every_moved_module_is_listed():
+    assert difference(MOVED, OLD_PATHS) == {"missing": [], "extra": []}
+
+
+def test_a_module_that_never_was_is_not_found():
+    with pytest.raises(ModuleNotFoundError, match=r"convdense\.never_was"):
+        importlib.import_module("convdense.never_was")
+
+
+def test_the_old_name_of_an_argument_works_and_warns():
+    pool = convdense.MaxPool((1, 2), kernel=2)
+    with pytest.warns(DeprecationWarning, match=r"^ties= is called tie_break= now") as told:
+        split = convdense.dense_pool(pool, ties="split")
+    assert split.tie_break == convdense.dense_pool(pool, "split").tie_break == "split"
+    assert told[0].filename == __file__
+
+
+# Modules and their names
+
+
+def called_like_its_function(module, names):
+    """Tell whether a module has a public function of its own name, which an import of the module would hide."""
+    return module.rpartition(".")[2] in names
+
+
+def modules():
+    return [m.name for m in pkgutil.walk_packages(convdense.__path__, "convdense.") if m.name != "convdense.__main__"]
+
+
+def test_no_module_is_called_like_its_function_or_like_one_of_python():
+    hidden, standard = [], []
+    for name in modules():
+        tree = ast.parse(Path(importlib.util.find_spec(name).origin).read_text(encoding="utf-8"))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        hidden += [name] if called_like_its_function(name, functions) else []
+        standard += [name] if name.rpartition(".")[2] in sys.stdlib_module_names else []
+    assert (hidden, standard) == ([], [])
+    assert called_like_its_function("convdense.plots.anatomy", {"anatomy"})
+    assert not called_like_its_function("convdense.plots._anatomy", {"anatomy"})
+
+
+def test_one_line_says_what_a_verdict_is():
+    conv = convdense.Conv((1, 3, 3), out_channels=1, kernel=2)
+    assert repr(convdense.certify(conv)) == f"Certificate({conv!r}, holds: y, dx, dw, db equal)"
+
+    def negative(x, w, dy):
+        dx, dw, db = convdense.convolve_backward(conv, x, w, dy)
+        return -dx, dw, db
+
+    mine = (lambda x, w, b: convdense.convolve(conv, x, w, b)), negative
+    wrong = convdense.certify(conv, mine, seed=0)
+    assert repr(wrong) == f"Certificate({conv!r}, does not hold: y equal, dx wrong, dw, db equal)"
+    assert repr(convdense.diagnose(conv, mine)) == f"Diagnosis({conv!r}, dx: the sign is turned)"
+    chain = convdense.network(*[convdense.Linear(2, 2)] * 4, seed=0)
+    said = "y, dx, 0.w, 0.b, 1.w, 5 more equal"
+    assert repr(convdense.certify(chain, seed=0)) == f"NetworkCertificate({chain!r}, holds: {said})"
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -21,9 +21,9 @@ from convdense.direct import conv as direct_conv
 from convdense.geometry.padding import MODES
 from convdense.layers import dense
 from convdense.structure import axis
-from convdense.sweeps import _sweep, basis_pairs
+from convdense.sweeps import _sweep, all_basis_pairs
 from convdense.sweeps._sweep import Sweep
-from convdense.sweeps.basis_pairs import judge_pairs
+from convdense.sweeps.all_basis_pairs import judge_pairs
 from convdense.sweeps.scope import FAMILIES, Family, Scope, count, geometries
 from convdense.verdicts.findings import EQUAL
 from tests.conftest import JUDGED
@@ -105,7 +105,7 @@ def test_each_nth_is_taken_from_every_family(monkeypatch):
     monkeypatch.setattr(_sweep, "FAMILIES", (FEW, FEW_TRANSPOSED))
     result = _sweep.sweep(every=10**6, workers=1)
     assert [family.geometries for family in result.families] == [1, 1]
-    assert result.pairs == 2 * basis_pairs.basis_pairs(Conv((1, 1), 1, kernel=1)) == 6
+    assert result.pairs == 2 * all_basis_pairs.basis_pairs(Conv((1, 1), 1, kernel=1)) == 6
 
 
 # what the judge of one layer evaluates
@@ -122,16 +122,16 @@ OTHERS = [
 @pytest.mark.parametrize("layer", OTHERS, ids=repr)
 def test_a_layer_is_judged_on_each_of_its_basis_pairs(layer):
     assert judge_pairs(layer) is None
-    units = basis_pairs._units(layer)
+    units = all_basis_pairs._units(layer)
     inputs, outputs, weights, biases = (len(a) for a in (units.x, units.dy, units.w, units.b))
-    for evaluator in (basis_pairs._dense, basis_pairs._direct):
+    for evaluator in (all_basis_pairs._dense, all_basis_pairs._direct):
         y, dx, dw, db, drawn = evaluator(layer, units)
         assert y.shape == (weights + biases, inputs, *layer.out_shape)
         assert dx.shape == (weights, outputs, *layer.in_shape)
         assert dw.shape == (inputs, outputs, *layer.weight_shape)
         assert db.shape == (outputs, *layer.bias_shape)
         assert len(drawn) == 4
-    assert basis_pairs.basis_pairs(layer) == weights * inputs + weights * outputs + inputs * outputs
+    assert all_basis_pairs.basis_pairs(layer) == weights * inputs + weights * outputs + inputs * outputs
     for unit in units[:4]:
         flat = unit.reshape(len(unit), -1)
         assert np.count_nonzero(flat) == len(np.unique(flat[flat != 0])) == len(flat) == flat.shape[1]
@@ -139,14 +139,14 @@ def test_a_layer_is_judged_on_each_of_its_basis_pairs(layer):
 
 def test_the_weight_gradient_alone_is_that_of_the_backward_pass():
     for layer in OTHERS:
-        x, w, _, dy = basis_pairs._units(layer).drawn
+        x, w, _, dy = all_basis_pairs._units(layer).drawn
         expected = direct_conv.convolve_backward(layer, x, w, dy).dw
         assert np.array_equal(direct_conv.weight_gradient(layer, x, dy), expected)
 
 
 @pytest.mark.parametrize("quantity", range(5))
 def test_each_quantity_is_compared(quantity, monkeypatch):
-    right = basis_pairs._dense
+    right = all_basis_pairs._dense
 
     def wrong(layer, units):
         results = list(right(layer, units))
@@ -154,16 +154,16 @@ def test_each_quantity_is_compared(quantity, monkeypatch):
         results[quantity] = (
             (*part[:3], part[3] + 1) if quantity == 4 else part + (np.arange(part.size) == 3).reshape(part.shape)
         )
-        return basis_pairs.Results(*results)
+        return all_basis_pairs.PairResults(*results)
 
-    monkeypatch.setattr(basis_pairs, "_dense", wrong)
+    monkeypatch.setattr(all_basis_pairs, "_dense", wrong)
     finding = judge_pairs(OTHERS[0])
     assert finding.name == ["y", "dx", "dw", "db", "db"][quantity]
     assert not finding.holds
 
 
 def test_a_road_that_writes_to_an_operand_or_raises_is_a_verdict(monkeypatch):
-    monkeypatch.setattr(basis_pairs, "convolve", lambda layer, x, w, b=None: x.__imul__(0))
+    monkeypatch.setattr(all_basis_pairs, "convolve", lambda layer, x, w, b=None: x.__imul__(0))
     finding = judge_pairs(OTHERS[0])
     assert (finding.verdict, finding.note) == ("raised", "ValueError: output array is read-only")
 
@@ -228,7 +228,7 @@ DEFECTS = {  # name -> what is replaced, by what, the quantity that is wrong, an
     ),
     "a tap lost in one mode": ("structure._tie.window", tap_lost, "y", "'reflect'"),
     "a rim lost in one mode": ("direct.conv._unpad", rim_dropped, "dx", "'symmetric'"),
-    "dw doubled where dilated": ("sweeps.basis_pairs.weight_gradient", doubled_where_dilated, "dw", "dilation=2"),
+    "dw doubled where dilated": ("sweeps.all_basis_pairs.weight_gradient", doubled_where_dilated, "dw", "dilation=2"),
     "clipped below": ("layers.dense.TiedDense.forward", clipped, "y", "Conv"),
     "transposed, stride 3": ("direct.conv._stamp", stamped_elsewhere, "y", "ConvTranspose"),
 }
@@ -253,7 +253,7 @@ def test_a_defect_that_few_geometries_meet_is_seen(monkeypatch, target, defect, 
 
 def test_the_result_is_said_in_words_and_in_json(monkeypatch):
     monkeypatch.setattr(_sweep, "FAMILIES", (FEW,))
-    monkeypatch.setattr(basis_pairs, "TiedDense", None)
+    monkeypatch.setattr(all_basis_pairs, "TiedDense", None)
     failed = _sweep.sweep(every=97, workers=1)
     data = json.loads(json.dumps(failed.to_dict()))
     assert (data["kind"], data["holds"], data["failed"]) == ("sweep", False, failed.geometries)
@@ -347,7 +347,7 @@ def test_the_claims_are_followed_by_the_sweep(swept, capsys, monkeypatch):
     data = json.loads(capsys.readouterr().out)
     assert [claim["id"] for claim in data["claims"]] == ["toeplitz"]
     assert (data["sweep"]["geometries"], data["sweep"]["holds"]) == (1, True)
-    monkeypatch.setattr(basis_pairs, "TiedDense", None)
+    monkeypatch.setattr(all_basis_pairs, "TiedDense", None)
     assert _main.main(["certify", "--claims", "--all"]) == 1
     assert _main.main(["certify", "--claims", "--all", "--json"]) == 1
     assert _main.main(["certify", "--claims"]) == 0

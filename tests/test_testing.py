@@ -36,7 +36,7 @@ from convdense.testing import (
     parametrize_with_conv_checks,
     without_bias,
 )
-from convdense.testing.cases import KINDS
+from convdense.testing.case_table import KINDS
 from tests import zoo_right as right
 from tests.test_public_api import undocumented
 from tests.zoo_members import WRONG

@@ -8,12 +8,13 @@ from typing import Any, Self
 from convdense.certificates import Certificate, NetworkCertificate
 from convdense.display.tables import aligned, preformatted
 from convdense.verdicts.findings import QUANTITIES
+from convdense.verdicts.schema import numbered, upgraded
 
 _READERS: dict[str, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
 _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelReport:
     """One certificate per layer and shape; true if there are any, all of them hold and no layer failed.
 
@@ -74,6 +75,10 @@ class ModelReport:
             parts.append("never called: " + ", ".join(self.not_called))
         return "\n\n".join(parts)
 
+    def __repr__(self) -> str:
+        """Return one line: how many layers were judged, and how many hold."""
+        return f"ModelReport({self._count()})"
+
     def _repr_html_(self) -> str:
         """Return the same for a notebook."""
         return preformatted(str(self))
@@ -84,18 +89,21 @@ class ModelReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (JSON)."""
-        return {
-            "kind": "model report",
-            "holds": bool(self),
-            "certificates": {name: c.to_dict() for name, c in self.certificates.items()},
-            "failed": dict(self.failed),
-            "skipped": dict(self.skipped),
-            "not_called": list(self.not_called),
-        }
+        return numbered(
+            {
+                "kind": "model report",
+                "holds": bool(self),
+                "certificates": {name: c.to_dict() for name, c in self.certificates.items()},
+                "failed": dict(self.failed),
+                "skipped": dict(self.skipped),
+                "not_called": list(self.not_called),
+            }
+        )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "ModelReport":
-        """Read back what `to_dict` wrote."""
+        """Read back what `to_dict` wrote, in any schema."""
+        data = upgraded(data)
         certificates = {name: _READERS[c["kind"]].from_dict(c) for name, c in data["certificates"].items()}
         return cls(certificates, dict(data["failed"]), dict(data["skipped"]), tuple(data["not_called"]))
 

@@ -3,8 +3,8 @@
 from typing import Any, overload
 
 from convdense._util.arguments import complain
-from convdense.certificates.certify_layer import Certificate, certify_bilinear
-from convdense.certificates.certify_network import NetworkCertificate, certify_network
+from convdense.certificates.layer_certificate import Certificate, certify_bilinear
+from convdense.certificates.network_certificate import NetworkCertificate, certify_network
 from convdense.geometry import Pool
 from convdense.networks.network import Network
 

@@ -27,9 +27,10 @@ from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict
+from convdense.verdicts.schema import numbered, upgraded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Judgement):
     """What `check` found on one set of data; true if every entry is equal or within its rounding bound.
 
@@ -54,13 +55,13 @@ class Report(Judgement):
     """
 
     evaluator: str
-    by: str
+    reference: str
     operands: dict[str, Array | None] = field(compare=False, repr=False)
 
     @property
     def compared(self) -> str:
         """What was compared with what."""
-        return f"{self.evaluator} against {self.by}"
+        return f"{self.evaluator} against {self.reference}"
 
     @property
     def how(self) -> str:
@@ -83,21 +84,24 @@ class Report(Judgement):
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (JSON), its arrays byte for byte."""
         arrays = {name: None if a is None else array_to_dict(a) for name, a in self.operands.items()}
-        return {
-            "kind": "report",
-            "layer": layer_to_plain(self.layer),
-            "evaluator": self.evaluator,
-            "by": self.by,
-            "findings": [f.to_dict() for f in self.findings],
-            "operands": arrays,
-        }
+        return numbered(
+            {
+                "kind": "report",
+                "layer": layer_to_plain(self.layer),
+                "evaluator": self.evaluator,
+                "reference": self.reference,
+                "findings": [f.to_dict() for f in self.findings],
+                "operands": arrays,
+            }
+        )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Report":
-        """Read back what `to_dict` wrote."""
+        """Read back what `to_dict` wrote, in any schema."""
+        data = upgraded(data)
         arrays = {name: None if a is None else array_from_dict(a) for name, a in data["operands"].items()}
         findings = tuple(Finding.from_dict(f) for f in data["findings"])
-        return cls(plain_to_layer(data["layer"]), findings, data["evaluator"], data["by"], arrays)
+        return cls(plain_to_layer(data["layer"]), findings, data["evaluator"], data["reference"], arrays)
 
 
 def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, implementation: Any = None) -> Report:

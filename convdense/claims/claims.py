@@ -13,7 +13,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.certificates._certify import certify
-from convdense.certificates.certify_layer import Certificate
+from convdense.certificates.layer_certificate import Certificate
 from convdense.checks.check_layer import Report, check
 from convdense.claims import student_question
 from convdense.claims.evidence import Evidence, of_activation, of_network, of_pool, of_second_derivative, on_floats

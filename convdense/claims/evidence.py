@@ -14,7 +14,7 @@ from convdense.direct.conv import convolve
 from convdense.geometry import AvgPool, Pool
 from convdense.networks.builder import network
 from convdense.networks.network import Network
-from convdense.rounding.magnitudes import integer_unit
+from convdense.rounding.magnitude_sums import integer_unit
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import Judgement
 

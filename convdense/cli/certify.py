@@ -105,7 +105,7 @@ def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[AnyCe
         again = recorded.rerun(mine)
         if recorded.evaluator != again.evaluator:
             _note(f"the file is a certificate of {recorded.evaluator!r}, this is one of {again.evaluator!r}")
-    if getattr(recorded, "by", None) != getattr(again, "by", None):
+    if getattr(recorded, "reference", None) != getattr(again, "reference", None):
         raise ValueError(_no_certificate(path, f"{recorded.compared}, not {again.compared}"))
     if recorded.findings != again.findings or data.get("holds") != bool(again):
         _note("the file records another result than its own trials give now")

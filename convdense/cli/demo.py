@@ -23,7 +23,7 @@ from convdense.layers.dense import Dense, TiedDense
 from convdense.layers.flatten import Flatten
 from convdense.networks.builder import network
 from convdense.networks.network import Network
-from convdense.rounding.magnitudes import bit_budget
+from convdense.rounding.magnitude_sums import bit_budget
 from convdense.structure._equations import equations
 from convdense.verdicts.findings import UNDECIDED, WRONG
 
@@ -44,10 +44,10 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 def run_demo(arguments: argparse.Namespace) -> int:
     """Run the demo."""
-    return HELD if demo(arguments.output) else FAILED
+    return HELD if present(arguments.output) else FAILED
 
 
-def demo(folder: Path, say: Callable[[str], None] = print) -> bool:
+def present(folder: Path, say: Callable[[str], None] = print) -> bool:
     """Run all three parts, write the pictures into the folder, and return whether every claim held."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(complain("folder", f"{folder}, which is a file", "the name of a folder"))

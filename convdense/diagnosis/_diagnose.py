@@ -30,7 +30,7 @@ from convdense.geometry import (
 )
 from convdense.implementations.evaluators import caught, direct_evaluator, implementation_evaluator, pool_functions
 from convdense.networks.builder import network
-from convdense.rounding.magnitudes import integer_unit
+from convdense.rounding.magnitude_sums import integer_unit
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, RAISED, Finding
 

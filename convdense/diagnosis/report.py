@@ -41,7 +41,7 @@ class Explanation:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What `diagnose` found; true if nothing is wrong.
 
@@ -86,6 +86,11 @@ class Diagnosis:
     def __str__(self) -> str:
         """Return one sentence for each quantity that is wrong."""
         return "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
+
+    def __repr__(self) -> str:
+        """Return one line: the layer, and what is wrong with each quantity."""
+        said = "; ".join(f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations) or "nothing is wrong"
+        return f"Diagnosis({self.layer!r}, {said})"
 
     def _repr_html_(self) -> str:
         """Return the same for a notebook."""

@@ -6,14 +6,14 @@ from functools import partial
 from convdense._util.arguments import Array
 from convdense.diagnosis.first_difference import first_moved
 from convdense.diagnosis.localise import later_samples, local, parts
+from convdense.diagnosis.mistake_pairs import two_mistakes
 from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake, bias_gradient
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import fitted
 from convdense.diagnosis.mistakes.missing_outputs import left_out
 from convdense.diagnosis.mistakes.observations import Observations
-from convdense.diagnosis.mistakes.one_kernel import one_kernel
+from convdense.diagnosis.mistakes.single_kernel import one_kernel
 from convdense.diagnosis.mistakes.sums import Overwritten, lone_result_mistakes, result_mistakes
-from convdense.diagnosis.two_mistakes import two_mistakes
 from convdense.geometry import Geometry
 from convdense.structure._tie import tie
 

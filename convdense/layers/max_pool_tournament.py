@@ -31,14 +31,14 @@ class Tournament(OfPool):
     Parameters
     ----------
     pool : MaxPool or MinPool
-    ties : {"first", "split"}
+    tie_break : {"first", "split"}
         Who gets the gradient where several cells are largest: the first, as in the frameworks, or each pair halves it.
     layers : tuple of Fixed and Abs
         What is run, in this order.
     """
 
     pool: Pool
-    ties: str
+    tie_break: str
     layers: tuple[Fixed | Abs, ...]
 
     @property
@@ -62,7 +62,7 @@ class Tournament(OfPool):
         """Return dx: what the layers hand back, each by its transpose or by the signs of what it made positive."""
         x, dy, had_batch = paired_samples(self, x, dy)
         dtype = np.result_type(x, dy)
-        if dtype.kind in "iu" and self.ties == "split":
+        if dtype.kind in "iu" and self.tie_break == "split":
             dtype = np.dtype(np.float64)  # halves
         values = self._run(_comparable(x, "x"))
         g = _comparable(dy, "dy").reshape(len(dy), prod(self.out_shape))
@@ -85,7 +85,7 @@ class Tournament(OfPool):
         return values
 
 
-def tournament(pool: MaxPool | MinPool, ties: str = "first") -> Tournament:
+def tournament(pool: MaxPool | MinPool, tie_break: str = "first") -> Tournament:
     """Return the tournament of a pool, axis by axis, the last axis first."""
     sign = 1 if isinstance(pool, MaxPool) else -1
     axes = [diagonal(n) for n in pool.in_shape]
@@ -96,9 +96,9 @@ def tournament(pool: MaxPool | MinPool, ties: str = "first") -> Tournament:
                 layers.append(Fixed(TieMap((*axes[:i], step, *axes[i + 1 :]))))
                 axes[i] = diagonal(step.n_rows)
             else:
-                slope = 0 if ties == "split" else sign
+                slope = 0 if tie_break == "split" else sign
                 layers.append(Abs(tuple(a.n_rows for a in axes), i, *step, slope_at_zero=slope))
-    return Tournament(pool, ties, tuple(layers))
+    return Tournament(pool, tie_break, tuple(layers))
 
 
 def _levels(windows: Axis, sign: int) -> list[Axis | tuple[int, int]]:
@@ -159,7 +159,7 @@ def _(layer: Tournament, dtype: Any = "float64") -> list[Step]:
 
 @direct_counterpart.register
 def _(layer: Tournament) -> DirectPool:
-    if layer.ties != "first":
-        needs = 'ties="first": the direct pool hands everything to the first of several largest'
+    if layer.tie_break != "first":
+        needs = 'tie_break="first": the direct pool hands everything to the first of several largest'
         raise TypeError(complain("layer", repr(layer), needs))
     return DirectPool(layer.pool)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain
+from convdense._util.deprecation import renamed_argument
 from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool, paired_samples, samples
 from convdense.layers.base import OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
@@ -89,14 +90,16 @@ class PowerAverage(OfPool):
         return np.asarray(dx if had_batch else dx[0])
 
 
-def dense_pool(pool: Any, ties: str = "first") -> SumDivide | Tournament | PowerAverage:
+def dense_pool(pool: Any, tie_break: str = "first", *, ties: Any = None) -> SumDivide | Tournament | PowerAverage:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
 
     Parameters
     ----------
     pool : SumPool, AvgPool, MaxPool, MinPool or LpPool
-    ties : {"first", "split"}
-        For MaxPool and MinPool; see `Tournament`.
+    tie_break : {"first", "split"}
+        Who gets the gradient where several cells are largest, for MaxPool and MinPool; see `Tournament`.
+    ties
+        The old name of `tie_break`; it warns.
 
     Raises
     ------
@@ -116,9 +119,10 @@ def dense_pool(pool: Any, ties: str = "first") -> SumDivide | Tournament | Power
     array([[0.5, 0.5, 0. ],
            [0. , 0.5, 0.5]])
     """
-    choice(ties, "ties", ("first", "split"))
+    tie_break = renamed_argument("ties", "tie_break", ties, tie_break)
+    choice(tie_break, "tie_break", ("first", "split"))
     if isinstance(pool, (MaxPool, MinPool)):
-        return tournament(pool, ties)
+        return tournament(pool, tie_break)
     if isinstance(pool, SumPool):
         return SumDivide(pool, Fixed(sums(pool)), None)
     if isinstance(pool, AvgPool):

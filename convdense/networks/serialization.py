@@ -67,7 +67,7 @@ def _(layer: Dense) -> dict[str, Any]:
 
 @layer_to_plain.register
 def _(layer: OfPool) -> dict[str, Any]:
-    return {"type": "dense_pool", "pool": layer.pool.to_dict(), "ties": getattr(layer, "ties", "first")}
+    return {"type": "dense_pool", "pool": layer.pool.to_dict(), "tie_break": getattr(layer, "tie_break", "first")}
 
 
 @layer_to_plain.register(Abs)
@@ -109,7 +109,7 @@ _READERS: dict[Any, Callable[[dict[str, Any]], Any]] = {
     "TieMap": _tie_map,
     "TiedDense": lambda v: TiedDense(plain_to_layer(v["layer"]), _array(v["w"]), _array(v["b"])),
     "Dense": lambda v: Dense(_array(v["w"]), _array(v["b"])),
-    "dense_pool": lambda v: dense_pool(layer_from_dict(v["pool"]), v["ties"]),
+    "dense_pool": lambda v: dense_pool(layer_from_dict(v["pool"]), v["tie_break"]),
     "Abs": lambda v: Abs(**_arrays(v)),
     "LeakyReLU": lambda v: LeakyReLU(**_arrays(v)),
     "ReLU": lambda v: ReLU(**_arrays(v)),

@@ -26,7 +26,7 @@ from convdense.layers.max_pool_tournament import Tournament
 from convdense.layers.pooling import PowerAverage
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
-from convdense.rounding.magnitudes import magnitude, magnitudes
+from convdense.rounding.magnitude_sums import magnitude, magnitudes
 from convdense.rounding.sum_bounds import gamma
 from convdense.structure._tie import sums
 from convdense.structure.kronecker import Counts

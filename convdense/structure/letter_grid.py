@@ -5,7 +5,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from convdense.display.labels import letter, numbered, term, total
-from convdense.display.palette import colour, mixed
+from convdense.display.palette import MASKED, colour, mixed
 from convdense.display.tables import Cell, facts, table
 from convdense.structure.kronecker import Entries
 
@@ -13,7 +13,7 @@ Held = list[tuple[int, Any]]  # the (weight, coefficient) of every entry of one 
 
 
 WIDTH, HEIGHT = 120, 40  # characters and lines that a terminal shows whole
-MASKED = "."
+EMPTY = "."  # a cell without an entry
 BARS, LINES = ("", "|", "||"), ("", "-", "=")  # where nothing ends, a row of pixels, a channel
 BORDERS = ("", "1px solid #888", "3px solid #888")  # a grey seen on white and on black
 NARROW = "text-align:center;vertical-align:middle;padding:0.15em 0.4em;border:0;white-space:nowrap"
@@ -76,7 +76,7 @@ class Grid(NamedTuple):
         """Return the letters and the colour of every cell, row by row; what is held at zero has no colour."""
         looks = {cell: (mark(held), fill(held)) for cell, held in self.held.items()}
         rows, cols = range(prod(self.out_shape)), range(prod(self.in_shape))
-        return [[looks.get((r, c), (MASKED, "")) for c in cols] for r in rows]
+        return [[looks.get((r, c), (EMPTY, "")) for c in cols] for r in rows]
 
 
 def small(ties: Any) -> Grid | None:

@@ -16,9 +16,10 @@ from typing import Any
 from convdense._util.arguments import integer
 from convdense.display.tables import aligned, preformatted
 from convdense.implementations.evaluators import DENSE, DIRECT
-from convdense.sweeps.basis_pairs import basis_pairs, judge_pairs
+from convdense.sweeps.all_basis_pairs import basis_pairs, judge_pairs
 from convdense.sweeps.scope import FAMILIES, count, geometries
 from convdense.verdicts.findings import Finding
+from convdense.verdicts.schema import numbered
 
 SHOWN = 10  # failures that are kept
 CHUNK = 16  # geometries handed to a process at once: some tenths of a second
@@ -48,7 +49,7 @@ class Failure:
         return f"{self.layer}: {self.finding}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """What `sweep` found; true if every geometry judged is equal, bit for bit, on every pair of basis vectors."""
 
@@ -90,25 +91,31 @@ class Sweep:
         lines = (f"  {failure}" for failure in self.failures)
         return "\n".join((f"{DENSE} against {DIRECT}, {which} of a small scope", "", table, "", total, *lines))
 
+    def __repr__(self) -> str:
+        """Return one line: how many geometries were judged, and how many failed."""
+        return f"Sweep({self.geometries:,} geometries, {self.failed:,} failed)"
+
     def _repr_html_(self) -> str:
         """Return the same for a notebook."""
         return preformatted(str(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data (JSON)."""
-        return {
-            "kind": "sweep",
-            "holds": bool(self),
-            "compared": f"{DENSE} against {DIRECT}",
-            "geometries": self.geometries,
-            "pairs": self.pairs,
-            "failed": self.failed,
-            "every": self.every,
-            "families": [asdict(family) for family in self.families],
-            "failures": [{"layer": f.layer, "finding": f.finding.to_dict()} for f in self.failures],
-            "processes": self.processes,
-            "seconds": self.seconds,
-        }
+        return numbered(
+            {
+                "kind": "sweep",
+                "holds": bool(self),
+                "compared": f"{DENSE} against {DIRECT}",
+                "geometries": self.geometries,
+                "pairs": self.pairs,
+                "failed": self.failed,
+                "every": self.every,
+                "families": [asdict(family) for family in self.families],
+                "failures": [{"layer": f.layer, "finding": f.finding.to_dict()} for f in self.failures],
+                "processes": self.processes,
+                "seconds": self.seconds,
+            }
+        )
 
 
 def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:

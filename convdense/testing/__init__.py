@@ -3,7 +3,7 @@
 from convdense.implementations.layouts import channels_last
 from convdense.implementations.signatures import from_cache, without_bias
 from convdense.testing.assertions import assert_backward_matches_dense
-from convdense.testing.cases import Case, cases
+from convdense.testing.case_table import Case, cases
 from convdense.testing.check_runner import Check, conv_checks, parametrize_with_conv_checks
 from convdense.testing.options import only_options
 

@@ -11,7 +11,7 @@ from convdense._util.arguments import choice, complain, install
 from convdense.certificates.effective_roundoff import sound
 from convdense.geometry import Pool
 from convdense.testing.assertions import diagnosis, judged
-from convdense.testing.cases import Case, cases
+from convdense.testing.case_table import Case, cases
 from convdense.verdicts.findings import Finding
 
 

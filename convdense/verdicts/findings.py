@@ -3,6 +3,7 @@
 import base64
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from math import inf
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ WRONG, BILINEAR, REPEATABLE = "wrong", "not bilinear", "not repeatable"
 RAISED, SHAPE, DTYPE, CHANGED = "raised", "wrong shape", "wrong dtype", "changed its input"  # wrong as well, and how
 GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)  # from the best; any other verdict is below all of these
 QUANTITIES = ("y", "dx", "dw", "db")
+LISTED = 6  # names of quantities that a repr writes in a row
 HELD, REFUTED, OPEN = COLOURS[3], COLOURS[5], COLOURS[2]  # green, wine, sand: beside the words, never instead of them
 
 
@@ -101,7 +103,7 @@ class Finding:
         return cls(at=None if at is None else tuple(at), difference=difference, bound=bound, **values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judgement(ABC):
     """What Report and Certificate share: findings, a truth value, and a way to insist on it."""
 
@@ -150,11 +152,23 @@ class Judgement(ABC):
         lines = (f"  {finding}" for finding in self.findings)
         return "\n".join((f"{self.layer!r}: {self.compared}", *lines, self.how))
 
+    def __repr__(self) -> str:
+        """Return one line: what was judged, whether it holds, and the verdict on each quantity."""
+        runs = [(verdict, [f.name for f in run]) for verdict, run in groupby(self.findings, lambda f: f.verdict)]
+        said = ", ".join(f"{_listed(names)} {verdict}" for verdict, names in runs)
+        return f"{type(self).__name__}({self.layer!r}, {'holds' if self else 'does not hold'}: {said})"
+
     def _repr_html_(self) -> str:
-        """Return the same for a notebook, the verdicts in colour too."""
+        """Return the same as `str` for a notebook, the verdicts in colour too."""
         looks = [HELD if f.holds else REFUTED if f.refuted else OPEN for f in self.findings]
         rows = [(f.name, Cell(f.verdict, look), f.worst, f.note) for f, look in zip(self.findings, looks, strict=True)]
         return table(rows, caption=f"{self.layer!r}: {self.compared}") + preformatted(self.how)
+
+
+def _listed(names: list[str]) -> str:
+    """Return names in a row, of many the first few and how many more."""
+    few = names if len(names) <= LISTED else [*names[: LISTED - 1], f"{len(names) - LISTED + 1} more"]
+    return ", ".join(few)
 
 
 def array_to_dict(array: Array) -> dict[str, Any]:

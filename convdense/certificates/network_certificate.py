@@ -9,9 +9,9 @@ import numpy as np
 
 from convdense._util.arguments import Array, choice, complain, integer
 from convdense._util.float_formats import EXACT, FORMATS
-from convdense.certificates.certify_pool import judge_pool
 from convdense.certificates.effective_roundoff import Examined, Precision, lines
 from convdense.certificates.integer_ranges import PRECISION, limited
+from convdense.certificates.pool_certificate import judge_pool
 from convdense.geometry import Pool
 from convdense.implementations.evaluators import DENSE_NETWORK, DIRECT_COUNTERPART, needs_implementation, pool_functions
 from convdense.implementations.pool_calls import DIRECT_POOL
@@ -19,15 +19,16 @@ from convdense.layers.dense_form import Absolute, Step, back_through
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
-from convdense.rounding.magnitudes import bit_budget, integer_unit
+from convdense.rounding.magnitude_sums import bit_budget, integer_unit
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, Finding
+from convdense.verdicts.schema import numbered, upgraded
 
 LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
 DRAWS = 3  # of each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NetworkCertificate(Examined):
     """What `certify` found on a pool or a network; true if everything is equal bit for bit in every trial.
 
@@ -105,18 +106,21 @@ class NetworkCertificate(Examined):
         findings = [f.to_dict() for f in self.findings]
         layer = layer_to_plain(self.layer)
         more = {name: [part.to_dict() for part in getattr(self, name)] for name in ("behaviour", "precision")}
-        return {
-            "kind": "network certificate",
-            "layer": layer,
-            "holds": bool(self),
-            **data,
-            "findings": findings,
-            **more,
-        }
+        return numbered(
+            {
+                "kind": "network certificate",
+                "layer": layer,
+                "holds": bool(self),
+                **data,
+                "findings": findings,
+                **more,
+            }
+        )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "NetworkCertificate":
-        """Read back what `to_dict` wrote."""
+        """Read back what `to_dict` wrote, in any schema."""
+        data = upgraded(data)
         findings, behaviour = (tuple(map(Finding.from_dict, data.get(n, ()))) for n in ("findings", "behaviour"))
         plain: dict[str, Any] = {name: data.get(name) for name in _PLAIN}
         plain |= {name: plain[name] and tuple(plain[name]) for name in ("coverage", "met")}

@@ -18,12 +18,13 @@ from convdense.implementations.evaluators import needs_implementation, two_evalu
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import Finding
+from convdense.verdicts.schema import numbered, upgraded
 
 AUTO_CALLS = 1_000  # up to here every basis pair costs less than a second, and leaves nothing to chance
 EXHAUSTIVE_CALLS = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate(Examined):
     """What `certify` found; true if y, dx, dw and db are equal bit for bit, or within rounding, and all else holds.
 
@@ -59,7 +60,7 @@ class Certificate(Examined):
     """
 
     evaluator: str
-    by: str
+    reference: str
     method: str
     dtype: str
     batch: int
@@ -75,7 +76,7 @@ class Certificate(Examined):
     @property
     def compared(self) -> str:
         """What was compared with what."""
-        return f"{self.evaluator} against {self.by}"
+        return f"{self.evaluator} against {self.reference}"
 
     @property
     def resolution(self) -> float:
@@ -113,21 +114,24 @@ class Certificate(Examined):
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
         data = {name: getattr(self, name) for name in _PLAIN}
-        return {
-            "kind": "certificate",
-            "layer": layer_to_plain(self.layer),
-            "holds": bool(self),
-            **data,
-            "ranges": self.ranges._asdict(),
-            "findings": [f.to_dict() for f in self.findings],
-            "behaviour": [f.to_dict() for f in self.behaviour],
-            "precision": [p.to_dict() for p in self.precision],
-            "tried_on": None if self.tried_on is None else layer_to_plain(self.tried_on),
-        }
+        return numbered(
+            {
+                "kind": "certificate",
+                "layer": layer_to_plain(self.layer),
+                "holds": bool(self),
+                **data,
+                "ranges": self.ranges._asdict(),
+                "findings": [f.to_dict() for f in self.findings],
+                "behaviour": [f.to_dict() for f in self.behaviour],
+                "precision": [p.to_dict() for p in self.precision],
+                "tried_on": None if self.tried_on is None else layer_to_plain(self.tried_on),
+            }
+        )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Certificate":
-        """Read back what `to_dict` wrote."""
+        """Read back what `to_dict` wrote, in any schema."""
+        data = upgraded(data)
         findings, behaviour = (tuple(map(Finding.from_dict, data.get(n, ()))) for n in ("findings", "behaviour"))
         plain = {name: data[name] for name in _PLAIN}
         plain["tried_on"] = plain_to_layer(data["tried_on"]) if data.get("tried_on") else None
@@ -151,7 +155,7 @@ class Certificate(Examined):
         return again
 
 
-_PLAIN = ("evaluator", "by", "method", "dtype", "batch", "trials", "error", "asked", "seed")
+_PLAIN = ("evaluator", "reference", "method", "dtype", "batch", "trials", "error", "asked", "seed")
 
 
 def certify_bilinear(
@@ -178,7 +182,13 @@ def certify_bilinear(
         trials = ceil(-log2(error) / bits_per_trial(min(ranges)))
         findings = random(ties, mine, by, dtype, trials=trials, seed=seed, **how)
         reached = max(2 ** (-bits_of_all(ranges, explainer.allowed if explainer else {}) * trials), 5e-324)
-    run: dict[str, Any] = {"evaluator": mine.name, "by": by.name, "dtype": dtype, "batch": batch, "asked": float(error)}
+    run: dict[str, Any] = {
+        "evaluator": mine.name,
+        "reference": by.name,
+        "dtype": dtype,
+        "batch": batch,
+        "asked": float(error),
+    }
     run |= {"method": method, "seed": seed, "trials": trials, "ranges": ranges}
     if explainer is None:
         return Certificate(layer, findings, error=reached, **run)

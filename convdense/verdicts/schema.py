@@ -1,0 +1,61 @@
+"""The JSON of verdicts: its schema number, and what older schemas called things.
+
+Schema 1 had no number. Schema 2 (version 0.1) says `evaluator` for `road`, `reference` for `by`, `tie_break` for a
+pool's `ties`, and *direct counterpart* for *direct twin*.
+"""
+
+from typing import Any
+
+from convdense._util.arguments import complain, is_integer
+
+SCHEMA = 2
+_KEYS = {"road": "evaluator", "by": "reference"}  # of a certificate or a report
+_POOL_KEYS = {"ties": "tie_break"}  # of a layer of type "dense_pool", however deep in a network
+_WORDS = {
+    "direct twin": "direct counterpart",
+    "entries hang on a kink whose side rounding may change": (
+        "entries pass a non-differentiable point whose branch rounding may flip"
+    ),
+}
+
+
+def numbered(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what `to_dict` wrote with the number of its schema."""
+    return {"schema": SCHEMA, **data}
+
+
+def upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what any schema wrote in the words of this one.
+
+    Raises
+    ------
+    ValueError
+        For a number that this version does not know.
+
+    Examples
+    --------
+    >>> upgraded({"kind": "report", "road": "Mine", "by": "direct twin"})
+    {'kind': 'report', 'evaluator': 'Mine', 'reference': 'direct counterpart'}
+    >>> upgraded({"schema": 2, "kind": "report", "evaluator": "Mine"})
+    {'kind': 'report', 'evaluator': 'Mine'}
+    """
+    schema = data.get("schema", 1)
+    if not is_integer(schema) or not 1 <= schema <= SCHEMA:
+        raise ValueError(complain("schema", repr(schema), f"1 to {SCHEMA}", "read it with the version that wrote it"))
+    values = {name: value for name, value in data.items() if name != "schema"}
+    if schema == 1:
+        values = {_KEYS.get(name, name): _of_schema_1(value) for name, value in values.items()}
+    return values
+
+
+def _of_schema_1(value: Any) -> Any:
+    """Return a value of schema 1, or all that it holds, in the words of schema 2."""
+    if isinstance(value, dict):
+        keys = _POOL_KEYS if value.get("type") == "dense_pool" else {}
+        return {keys.get(name, name): _of_schema_1(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_of_schema_1(part) for part in value]
+    if isinstance(value, str):
+        for old, new in _WORDS.items():
+            value = value.replace(old, new)
+    return value
