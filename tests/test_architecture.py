@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from collections import Counter
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
@@ -31,7 +32,7 @@ FLOORS = {
     "implementations": 6,
     "training": 7,
     "rounding": 7,
-    "checks": 8.5,
+    "checks": 8,
     "certificates": 8,
     "recovery": 8,
     "sweeps": 8,
@@ -48,6 +49,7 @@ FLOORS = {
 FRAMEWORKS = ("torch", "jax", "onnx", "sklearn")  # in adapters only
 SLOW = ("matplotlib", "tqdm", "scipy.sparse.linalg")  # inside functions, for type checkers, or in plots
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 40
+LARGEST_FOLDER = 0.15  # of all lines
 INSTALLED = packages_distributions()  # {name to import: the packages that have it}
 LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -175,6 +177,28 @@ def undeclared(module, source, package=False):
     return complaints
 
 
+def described(docstring):
+    """Return (sentence, {file: caption}) of a folder's docstring, or of any text with such a list."""
+    sentence = " ".join(docstring.split("\n\n")[0].split())
+    return sentence, dict(re.findall(r"^\* `(\w+)`: (.+)$", docstring, re.MULTILINE))
+
+
+def undescribed(docstring, files):
+    """Return a complaint for each file that a folder's docstring does not list, and each that it lists in vain."""
+    sentence, listed = described(docstring or "")
+    missing = [f"{name}: not listed" for name in sorted(set(files) - set(listed))]
+    gone = [f"{name}: listed, and not there" for name in sorted(set(listed) - set(files))]
+    return (missing + gone) if re.fullmatch(r"\S.+\.", sentence) else ["no sentence that ends in a period"]
+
+
+def shares():
+    """Return {folder: its share of all lines of the package}."""
+    lines = Counter()
+    for module, source in SOURCES.items():
+        lines[room(module)] += len(source.splitlines())
+    return {folder: n / lines.total() for folder, n in lines.items()}
+
+
 def too_long(module, source):
     """Return a complaint for a module, and for each function (its docstring aside), over the limit."""
     n = len(source.splitlines())
@@ -219,6 +243,35 @@ def test_what_is_imported_is_declared(module):
 @on_all_modules
 def test_modules_and_functions_stay_short(module):
     assert too_long(module, SOURCES[module]) == []
+
+
+# The house: folders that say what they are, none too large, and a map of them
+
+CONTRIBUTING = (FOLDER.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| (\d+) \| `([\w/]+)` \| (.+) \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", sorted(PACKAGES - {""}))
+def test_a_folder_says_what_it_is_and_lists_its_files(folder):
+    files = [m.rpartition(".")[2] for m in SOURCES if room(m) == folder and m not in PACKAGES]
+    assert undescribed(ast.get_docstring(ast.parse(SOURCES[folder])), files) == []
+
+
+def test_the_map_is_the_floors_and_the_sentences():
+    rows = [(int(n), folder.replace("/", "."), sentence) for n, folder, sentence in ROW.findall(CONTRIBUTING)]
+    sentences = {f: described(ast.get_docstring(ast.parse(SOURCES[f])))[0] for f in PACKAGES - {""}}
+    assert rows == [(FLOORS[folder], folder, sentences[folder]) for _, folder, _ in rows]
+    assert {folder for _, folder, _ in rows} == set(FLOORS) - {""} == PACKAGES - {""}
+    assert [n for n, _, _ in rows] == sorted(n for n, _, _ in rows)
+
+
+def test_no_folder_is_too_large_and_none_too_high():
+    assert max(shares().values()) <= LARGEST_FOLDER, shares()
+    assert set(FLOORS.values()) == set(range(1, 13))
+
+
+def test_the_root_holds_three_files():
+    assert sorted(p.name for p in FOLDER.iterdir() if p.is_file()) == ["__init__.py", "__main__.py", "py.typed"]
 
 
 # The checks themselves can fail
@@ -363,6 +416,22 @@ def test_an_undeclared_import_is_seen():
     assert undeclared("m", HIDDEN.format("from yaml_of_nobody import load")) == [
         "m, line 4: imports yaml_of_nobody; declare yaml_of_nobody"
     ]
+
+
+@pytest.mark.parametrize(
+    ("docstring", "complaints"),
+    [
+        ("Sums.\n\n* `a`: one\n* `_b`: two\n", []),
+        ("Sums\nof all.\n\n* `a`: one\n* `_b`: two\n", []),
+        ("Sums.\n\n* `a`: one\n", ["_b: not listed"]),
+        ("Sums.\n\n* `a`: one\n* `_b`: two\n* `c`: three\n", ["c: listed, and not there"]),
+        ("Sums.\n\n* `a`: one\n* `_b`:\n", ["_b: not listed"]),
+        ("Sums\n\n* `a`: one\n* `_b`: two\n", ["no sentence that ends in a period"]),
+        (None, ["no sentence that ends in a period"]),
+    ],
+)
+def test_a_folder_that_does_not_say_what_it_holds_is_seen(docstring, complaints):
+    assert undescribed(docstring, ["a", "_b"]) == complaints
 
 
 def test_a_long_module_or_function_is_seen():

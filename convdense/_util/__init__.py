@@ -1,1 +1,8 @@
-"""."""
+"""What every folder uses and that knows nothing of convolutions.
+
+* `arguments`: validate an argument, or say what came, what is needed and what to do
+* `deprecation`: old names and places, which work for one release and warn
+* `files`: atomic writes; .npy, .npz and .mtx
+* `float_formats`: float64 to bfloat16: bits, unit roundoff, the dtype that holds them
+* `version`: the version, in one place
+"""

@@ -1,1 +1,8 @@
-"""Adapters: a framework's layers become this library's numbers and implementations; each needs its framework."""
+"""Other frameworks: the only folder that imports them.
+
+* `torch`: certify_module, certify_model
+* `torch_geometry`: module -> geometry
+* `torch_implementation`: module or function -> implementation
+* `import_torch`: PyTorch, or how to get it
+* `model_report`: ModelReport: one certificate a layer
+"""

@@ -1,4 +1,17 @@
-"""Certificates."""
+"""certify: equality decided exactly, on integers whose sums round nowhere.
+
+* `_certify`: certify
+* `layer_certificate`: Certificate: one layer, its text, how sure it is
+* `network_certificate`: NetworkCertificate: pools and networks
+* `pool_certificate`: a user's pool
+* `integer_ranges`: how large integers may be for sums to stay exact
+* `integer_trials`: every pair of basis vectors, random trials
+* `pool_probes`: inputs in which chosen cells win or tie
+* `rounding_explainer`: whether rounding explains a difference; the error probability that is left
+* `implementation_review`: what kind of right or wrong a user's code is; a small copy of a large layer
+* `bilinearity`: whether what is wrong is linear in each operand
+* `effective_roundoff`: how precise a user's code is
+"""
 
 from convdense.certificates._certify import certify
 from convdense.certificates.layer_certificate import Certificate

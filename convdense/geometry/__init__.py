@@ -1,10 +1,19 @@
-"""Geometry: the numbers of a layer (sizes, stride, padding, groups), without weights and without indices.
+"""The hyper-parameters of a layer (sizes, stride, padding, groups), without weights and without index arrays.
 
 The conventions of the whole library, said once: batch first, channels first; "convolution" means
 cross-correlation, as in every deep-learning library, and ``flip=True`` gives the textbook one; weights are
 ``(out, in / groups, *kernel)``, for a transposed convolution ``(in, out / groups, *kernel)``, for a locally
 connected layer ``(out, in / groups, *out_axes, *kernel)``; ``"same"`` puts the extra cell at the end
 (TensorFlow's SAME, ONNX's SAME_UPPER), ``"same_lower"`` at the beginning.
+
+* `base`: shapes, repr, plain data, defaults
+* `conv`: Conv, LocallyConnected
+* `conv_transpose`: ConvTranspose
+* `linear`: Linear, ChannelScale
+* `operands`: the arrays of one call, checked against the shapes of a layer
+* `padding`: padding values and padding modes
+* `pool`: SumPool, AvgPool, MaxPool, MinPool, LpPool
+* `registry`: class name -> class, for reading back from plain data
 """
 
 from convdense.geometry.base import Geometry

@@ -1,1 +1,7 @@
-"""."""
+"""Layers in sequence.
+
+* `network`: Network
+* `residual`: the input added to the output
+* `builder`: network: geometries -> layers with weights
+* `serialization`: layers and networks to and from plain data
+"""

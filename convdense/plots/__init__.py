@@ -1,4 +1,19 @@
-"""Figures, drawn from the tie map; they take and return Axes or a Figure, and none is shown."""
+"""Figures, drawn from the tie map; they take and return Axes or a Figure, and none is shown.
+
+* `matrices`: matrix, mask, gradient, tied
+* `gradient_figure`: gradient_steps
+* `_anatomy`: anatomy: one output four times
+* `_frame`: frame: one output with the gradient so far
+* `animation`: animate: the kernel sliding, as a GIF
+* `_density`: density: any large layer
+* `density_bins`: exact counts per bin
+* `differences`: difference: expected against recovered
+* `networks`: network
+* `pools`: pooling
+* `layer_chain`: matrices in a row
+* `cell_grid`: axes of cells, frames, hatches
+* `panel_layout`: panels placed in inches
+"""
 
 from convdense.plots._anatomy import anatomy
 from convdense.plots._density import density

@@ -1,1 +1,8 @@
-"""."""
+"""Floating-point error analysis: what rounding may do, derived and never chosen.
+
+* `sum_bounds`: gamma_n bounds of one layer, entry by entry
+* `normwise_bounds`: bounds of FFT and Winograd
+* `pool_bounds`: bounds of pools, and their windows as a table
+* `magnitude_sums`: sums of absolute products through a network; its bit budget
+* `network_bounds`: bounds carried through a network
+"""

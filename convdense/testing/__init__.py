@@ -1,4 +1,10 @@
-"""For other people's test suites: assertions, and checks over a table of asymmetric geometries."""
+"""For users' test suites: assertions, and checks over a table of asymmetric geometries.
+
+* `assertions`: assert_backward_matches_dense
+* `check_runner`: conv_checks, parametrize_with_conv_checks
+* `case_table`: the geometries
+* `options`: only_options
+"""
 
 from convdense.implementations.layouts import channels_last
 from convdense.implementations.signatures import from_cache, without_bias
