@@ -57,7 +57,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
 def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays to an .npz file by name; an older file stays as it was until this one is whole."""
     check_name("path", path, (".npz",))
-    with beside(path) as file:
+    with atomic_file(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes a name for allow_pickle
 
 
@@ -83,7 +83,7 @@ def save_matrix(path: Path, matrix: sp.csr_array) -> None:
     """
     check_output(path)
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    with beside(path) as file, _progress(file, size if path.suffix == ".npz" else None) as counted:
+    with atomic_file(path) as file, _progress(file, size if path.suffix == ".npz" else None) as counted:
         if path.suffix == ".npz":
             sp.save_npz(counted, matrix, compressed=False)
         else:
@@ -97,12 +97,12 @@ def save_matrix(path: Path, matrix: sp.csr_array) -> None:
 def save_bytes(path: Path, data: bytes, formats: Sequence[str]) -> None:
     """Write a file whose name ends in one of the formats; an older file stays as it was until this one is whole."""
     check_name("path", path, formats)
-    with beside(path) as file:
+    with atomic_file(path) as file:
         file.write(data)
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file in the same folder; rename it to path on success, remove it on failure."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -66,7 +66,7 @@ class Precision:
         return asdict(self)
 
 
-class Examined(Judgement):
+class ImplementationJudgement(Judgement):
     """A judgement that also holds the user's code to its behaviour and its precision."""
 
     behaviour: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""The second look at an implementation: how it rounds, how it behaves, and what kind of wrong it is."""
+"""What kind of right or wrong an implementation is: how it rounds, how it behaves, whether it repeats."""
 
 from dataclasses import replace
 from math import ceil, log2
@@ -23,7 +23,7 @@ from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Fi
 NARROW_TRIALS = 32  # on integers of few bits each is worth little; more would cost more than they tell
 
 
-class SecondLook(NamedTuple):
+class Review(NamedTuple):
     """The findings, some of them named more precisely, and what was found beside them.
 
     `error` is the error probability of what is equal on narrow integers alone, 0 where nothing is; `tried_on` the
@@ -37,7 +37,7 @@ class SecondLook(NamedTuple):
     tried_on: Any = None
 
 
-def second_look(
+def review_implementation(
     evaluators: tuple[Evaluator, Evaluator],
     explainer: Explainer,
     findings: tuple[Finding, ...],
@@ -46,7 +46,7 @@ def second_look(
     batch: int,
     error: float,
     seed: int,
-) -> SecondLook:
+) -> Review:
     """Return what else there is to say about an implementation.
 
     What differs on wide integers and rounds on reals as a narrower format does may be right in structure: then it is
@@ -73,12 +73,12 @@ def second_look(
     right = {f.name for f in findings if not f.refuted}
     precise = tuple(p for p in precise if p.name in right)
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
-        return SecondLook(findings, (), precise, odds)
-    for layer in dict.fromkeys((shrunken(explainer.layer), explainer.layer)):  # a copy first, if it takes one
+        return Review(findings, (), precise, odds)
+    for layer in dict.fromkeys((small_copy(explainer.layer), explainer.layer)):  # a copy first, if it takes one
         tried = _tried(layer, mine, dtype, narrow=odds > 0, seed=seed)
         if not misbehaves(tried):
             break
-    return SecondLook(findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer)
+    return Review(findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer)
 
 
 def _tried(layer: Any, mine: Evaluator, dtype: str, *, narrow: bool, seed: int) -> tuple[Finding, ...]:
@@ -137,12 +137,12 @@ def _judge(explainer: Explainer) -> Any:
 LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 
 
-def shrunken(layer: Any) -> Any:
+def small_copy(layer: Any) -> Any:
     """Return a layer of the same numbers with fewer channels and cells, or the layer itself if it is not large.
 
     Examples
     --------
-    >>> shrunken(Conv((64, 56, 56), out_channels=256, kernel=3, stride=2, padding=1, groups=2))
+    >>> small_copy(Conv((64, 56, 56), out_channels=256, kernel=3, stride=2, padding=1, groups=2))
     Conv((4, 8, 8), out_channels=4, kernel=3, stride=2, padding=1, groups=2)
     """
     if not isinstance(layer, (Conv, ConvTranspose)) or tie(layer).n_entries < LARGE:

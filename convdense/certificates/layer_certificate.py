@@ -9,8 +9,8 @@ import numpy as np
 
 from convdense._util.arguments import choice, complain, integer, physical_memory
 from convdense._util.float_formats import EXACT, HALF
-from convdense.certificates.effective_roundoff import Examined, Precision, lines
-from convdense.certificates.implementation_review import second_look
+from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines
+from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
@@ -25,7 +25,7 @@ EXHAUSTIVE_CALLS = 100_000
 
 
 @dataclass(frozen=True, repr=False)
-class Certificate(Examined):
+class Certificate(ImplementationJudgement):
     """What `certify` found; true if y, dx, dw and db are equal bit for bit, or within rounding, and all else holds.
 
     Attributes
@@ -192,10 +192,12 @@ def certify_bilinear(
     run |= {"method": method, "seed": seed, "trials": trials, "ranges": ranges}
     if explainer is None:
         return Certificate(layer, findings, error=reached, **run)
-    look = second_look((mine, by), explainer, findings, ranges=ranges, batch=batch, error=float(error), seed=seed or 0)
-    odds = max(reached, look.error)
-    more = {"behaviour": look.behaviour, "precision": look.precision, "tried_on": look.tried_on}
-    return Certificate(layer, look.findings, error=odds, **more, **run)
+    review = review_implementation(
+        (mine, by), explainer, findings, ranges=ranges, batch=batch, error=float(error), seed=seed or 0
+    )
+    odds = max(reached, review.error)
+    more = {"behaviour": review.behaviour, "precision": review.precision, "tried_on": review.tried_on}
+    return Certificate(layer, review.findings, error=odds, **more, **run)
 
 
 def _fits_memory(ties: Any, batch: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from convdense._util.arguments import Array, choice, complain, integer
 from convdense._util.float_formats import EXACT, FORMATS
-from convdense.certificates.effective_roundoff import Examined, Precision, lines
+from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines
 from convdense.certificates.integer_ranges import PRECISION, limited
 from convdense.certificates.pool_certificate import judge_pool
 from convdense.geometry import Pool
@@ -29,7 +29,7 @@ DRAWS = 3  # of each
 
 
 @dataclass(frozen=True, repr=False)
-class NetworkCertificate(Examined):
+class NetworkCertificate(ImplementationJudgement):
     """What `certify` found on a pool or a network; true if everything is equal bit for bit in every trial.
 
     Attributes

@@ -8,7 +8,7 @@ import numpy as np
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, rounded_to, widened
 from convdense.certificates.effective_roundoff import Precision
-from convdense.certificates.pool_probes import Met, planted
+from convdense.certificates.pool_probes import WindowCoverage, planted
 from convdense.geometry import LpPool, MaxPool, MinPool, Pool
 from convdense.implementations.call_contract import behaviour, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
@@ -23,7 +23,7 @@ DRAWS = 3  # of each
 NONE = np.zeros(0)
 
 
-class PoolJudged(NamedTuple):
+class PoolReview(NamedTuple):
     """What there is to say about the user's pool.
 
     `met` has the shares of a window's cells that won alone, and of their pairs that tied; None for sums and averages.
@@ -37,7 +37,7 @@ class PoolJudged(NamedTuple):
     met: tuple[float, float] | None
 
 
-def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed: int) -> PoolJudged:
+def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed: int) -> PoolReview:
     """Judge an implementation's y and dx on integers, its behaviour, and its precision on random reals."""
     if isinstance(pool, LpPool):
         raise TypeError(
@@ -51,7 +51,7 @@ def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed:
         do = 'use dtype="float64", a smaller batch or a smaller layer'
         raise ValueError(complain("layer", f"sums of {bits[LARGEST[0]]} bits", needs, do))
     found: dict[str, Finding] = {}
-    trials, met = 0, Met(pool) if isinstance(pool, (MaxPool, MinPool)) else None
+    trials, met = 0, WindowCoverage(pool) if isinstance(pool, (MaxPool, MinPool)) else None
     for operands in _trials(pool, fitting, (dtype, batch, seed)):
         trials += 1
         x, _, _, dy = operands
@@ -65,11 +65,11 @@ def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed:
     findings, most = tuple(found.values()), max(fitting)
     run: dict[str, Any] = {"trials": trials, "bits": bits[most], "met": None if met is None else met.shares}
     if any(finding.refuted for finding in findings):  # whatever else is tried, it would only be wrong again
-        return PoolJudged(findings, (), (), **run)
+        return PoolReview(findings, (), (), **run)
     results, repeats = repeatable(mine, reals := _reals(pool, dtype, seed))
     several = _drawn(pool, np.random.default_rng((seed, 3)), (3, most), dtype)
     tried = behaviour(mine, by, several, dtype, judge=lambda operands: _judge(pool, operands, dtype))
-    return PoolJudged(findings, (*tried, repeats), _precision(pool, by, (reals, results), dtype), **run)
+    return PoolReview(findings, (*tried, repeats), _precision(pool, by, (reals, results), dtype), **run)
 
 
 def _trials(pool: Pool, fitting: list[int], run: tuple[str, int, int]) -> Iterator[Operands]:

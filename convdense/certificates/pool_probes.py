@@ -47,7 +47,7 @@ def _plant(pool: Pool, some: Windows, plane: Array, job: tuple[int, ...], rng: n
             taken[-1] = False  # absent cells belong to no window
 
 
-class Met:
+class WindowCoverage:
     """Which cells of a window were seen to win alone, and which pairs of them to tie; it grows as inputs are seen."""
 
     def __init__(self, pool: Pool) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 from convdense._util.arguments import complain, integer
 from convdense.certificates.integer_ranges import exact_ranges
 from convdense.diagnosis.first_difference import recovered_difference
-from convdense.diagnosis.localise import local, parts
+from convdense.diagnosis.localise import local_error, parts
 from convdense.diagnosis.mistakes.candidate import Call
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.pools import pool_mistakes
 from convdense.diagnosis.mistakes.sums import plain_result_mistakes
 from convdense.diagnosis.report import Diagnosis, Explanation
-from convdense.diagnosis.search import explain, led
+from convdense.diagnosis.search import explain, prefixed
 from convdense.direct import pool_loops
 from convdense.geometry import (
     AvgPool,
@@ -127,11 +127,11 @@ def _pool_sentence(pool: Pool, observed: Observations) -> str:
     for words, view in views:
         for sentence, mistake in pool_mistakes(pool, observed.name):
             if view.fits(lambda call, mistake=mistake: mistake(call.x, call.dy)):  # type: ignore[misc]  # bound at once
-                return led(words, sentence)
+                return prefixed(words, sentence)
         if sentence := _plain(view):
-            return led(words, sentence)
-        if sentence := local(pool, view):
-            return led(words if view.batched else "", sentence)
+            return prefixed(words, sentence)
+        if sentence := local_error(pool, view):
+            return prefixed(words if view.batched else "", sentence)
     return ""
 
 

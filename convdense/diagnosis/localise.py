@@ -16,7 +16,7 @@ from convdense.structure.kronecker import Entries
 _CELL = {"y": "output", "dx": "input", "dw": "weight", "db": "bias"}
 
 
-def local(layer: Geometry | Pool, observed: Observations) -> str:
+def local_error(layer: Geometry | Pool, observed: Observations) -> str:
     """Return what is wrong at the few cells that are wrong, in every draw and sample; empty where nothing fits."""
     if not observed.comparable:
         return ""

@@ -5,12 +5,12 @@ from functools import partial
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.first_difference import first_moved
-from convdense.diagnosis.localise import later_samples, local, parts
+from convdense.diagnosis.localise import later_samples, local_error, parts
 from convdense.diagnosis.mistake_pairs import two_mistakes
 from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake, bias_gradient
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import fitted
-from convdense.diagnosis.mistakes.missing_outputs import left_out
+from convdense.diagnosis.mistakes.missing_outputs import outputs_missing
 from convdense.diagnosis.mistakes.observations import Observations
 from convdense.diagnosis.mistakes.single_kernel import one_kernel
 from convdense.diagnosis.mistakes.sums import Overwritten, lone_result_mistakes, result_mistakes
@@ -26,7 +26,7 @@ def explain(layer: Geometry, observed: Observations) -> NamedMistake:
     for words, view in (("", observed), *parts(observed)):
         sentence, place = _single(layer, view, known)
         if sentence:
-            return led(words, sentence), place
+            return prefixed(words, sentence), place
     some = list(result_mistakes(layer, observed.name))[1:]
     for mistake in known[1:]:
         for wrong in _fitting(layer, observed, mistake, some):
@@ -35,14 +35,14 @@ def explain(layer: Geometry, observed: Observations) -> NamedMistake:
     if sentence:
         return sentence, first_moved(layer, kernel, observed) if kernel else ""
     if later := later_samples(layer, observed, known[1:]):
-        return led("from the second sample on", later.sentence), first_moved(layer, later, observed)
-    if sentence := left_out(layer, observed):
+        return prefixed("from the second sample on", later.sentence), first_moved(layer, later, observed)
+    if sentence := outputs_missing(layer, observed):
         return sentence, ""
     both = None if observed.name == "db" else two_mistakes(layer, observed)
     return (both.sentence, first_moved(layer, both, observed)) if both else ("", "")
 
 
-def led(words: str, sentence: str) -> str:
+def prefixed(words: str, sentence: str) -> str:
     """Return a sentence with what it is about in front."""
     return f"{words}: {sentence}" if words else sentence
 
@@ -56,7 +56,7 @@ def _single(layer: Geometry, observed: Observations, known: list[Mistake]) -> Na
             return mistake.sentence, first_moved(layer, mistake, observed)
     for wrong in _fitting(layer, observed, known[0], lone_result_mistakes(layer, observed.name)):
         return wrong[0], ""
-    return fitted(layer, observed) or local(layer, observed), ""
+    return fitted(layer, observed) or local_error(layer, observed), ""
 
 
 def _fitting(

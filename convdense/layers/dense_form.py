@@ -129,7 +129,7 @@ def _joined(*parts: str) -> str:
     return ".".join(filter(None, parts))
 
 
-def beside(step: Step, n: int, dtype: Any) -> Step:
+def with_identity(step: Step, n: int, dtype: Any) -> Step:
     """Return the step with n more coordinates in front that pass unchanged."""
     if isinstance(step, Affine):
         W = sp.csr_array(sp.block_diag([sp.eye_array(n, dtype=dtype), step.W], format="csr"))

@@ -10,7 +10,7 @@ import numpy as np
 from convdense._util.arguments import Array, batched, complain
 from convdense.display.tables import facts
 from convdense.geometry import paired_operands
-from convdense.layers.dense_form import Affine, Step, beside, dense_steps, sums, twice
+from convdense.layers.dense_form import Affine, Step, dense_steps, sums, twice, with_identity
 from convdense.layers.direct_form import direct_counterpart
 from convdense.networks.network import Network
 
@@ -80,7 +80,7 @@ class ResidualSum:
 @dense_steps.register
 def _(layer: ResidualSum, dtype: Any = "float64") -> list[Step]:
     n = prod(layer.in_shape)
-    inner = [beside(step, n, dtype) for step in dense_steps(layer.inner, dtype)]
+    inner = [with_identity(step, n, dtype) for step in dense_steps(layer.inner, dtype)]
     return [Affine(twice(n, dtype)), *inner, Affine(sums(n, dtype))]
 
 

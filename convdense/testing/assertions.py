@@ -59,12 +59,12 @@ def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole l
     ...
     """
     __tracebackhide__ = True  # pytest then shows the line of the test
-    verdict = judged(layer, implementation, {"x": x, "w": w, "b": b, "dy": dy}, options)
+    verdict = judge(layer, implementation, {"x": x, "w": w, "b": b, "dy": dy}, options)
     if not verdict:
         raise AssertionError(explained(verdict, layer, implementation))
 
 
-def judged(layer: Any, implementation: Any, data: dict[str, Any], options: dict[str, Any]) -> Judgement:
+def judge(layer: Any, implementation: Any, data: dict[str, Any], options: dict[str, Any]) -> Judgement:
     """Return the certificate of an implementation, or with data the report on it."""
     if implementation is None:  # the verbs would take this for the tied dense layer, which is right
         needs = "an object with forward and backward, or a pair of such functions"

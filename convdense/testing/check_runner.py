@@ -10,7 +10,7 @@ from unittest import SkipTest
 from convdense._util.arguments import choice, complain, install
 from convdense.certificates.effective_roundoff import sound
 from convdense.geometry import Pool
-from convdense.testing.assertions import diagnosis, judged
+from convdense.testing.assertions import diagnosis, judge
 from convdense.testing.case_table import Case, cases
 from convdense.verdicts.findings import Finding
 
@@ -40,7 +40,7 @@ class CaseResults:
         options = {"dtype": self.dtype, "batch": self.case.batch}
         if not isinstance(self.case.layer, Pool):
             options["method"] = "random"  # a few calls instead of hundreds: slow loops are tested as well
-        return judged(self.case.layer, self.implementation, {}, options)
+        return judge(self.case.layer, self.implementation, {}, options)
 
     @cached_property
     def diagnosis(self) -> str:

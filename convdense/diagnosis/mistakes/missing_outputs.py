@@ -12,7 +12,7 @@ from convdense.geometry import Geometry
 from convdense.structure._tie import tie
 
 
-def left_out(layer: Geometry, observed: Observations) -> str:
+def outputs_missing(layer: Geometry, observed: Observations) -> str:
     """Return which output pixels dw, db or dx misses, the same in every draw; empty where none explain it."""
     if not observed.comparable or observed.name == "y":
         return ""

@@ -17,7 +17,7 @@ from convdense.certificates import (
     layer_certificate,
 )
 from convdense.certificates.integer_ranges import exact_ranges, narrow_ranges
-from convdense.certificates.pool_probes import Met, planted
+from convdense.certificates.pool_probes import WindowCoverage, planted
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
 from convdense.direct import conv as direct_conv
 from convdense.direct import pool as direct_pool
@@ -474,7 +474,7 @@ def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
 
     layer = cd.Conv((16, 40, 40), 16, kernel=3, padding=1)
     certificate = cd.certify(layer, AnyShape(layer), seed=0).require()
-    assert certificate.tried_on == implementation_review.shrunken(layer) != layer
+    assert certificate.tried_on == implementation_review.small_copy(layer) != layer
     assert "on a small copy, Conv((2, 6, 6), out_channels=2, kernel=3, padding=1)" in str(certificate)
     assert Certificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
     fixed = cd.certify(layer, Mine(layer), seed=0).require()
@@ -493,7 +493,7 @@ def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
     ids=repr,
 )
 def test_a_copy_keeps_what_matters(layer):
-    copy = implementation_review.shrunken(layer)
+    copy = implementation_review.small_copy(layer)
     assert copy != layer
     assert cd.tie(copy).n_entries < 5_000
     names = ("kernel", "stride", "dilation", "groups", "padding", "flip")
@@ -587,12 +587,12 @@ def test_planted_inputs_make_every_cell_win_and_every_pair_tie(pool):
     if not isinstance(pool, (cd.MaxPool, cd.MinPool)):
         assert list(planted(pool, iter([]), np.random.default_rng(0))) == []
         return
-    rng, met = np.random.default_rng(0), Met(pool)
+    rng, met = np.random.default_rng(0), WindowCoverage(pool)
     flat = (np.zeros((1, *pool.in_shape)) for _ in iter(int, 1))
     for x in planted(pool, flat, rng):
         met.see(x)
     assert met.shares[0] == 1.0
-    fresh = Met(pool)
+    fresh = WindowCoverage(pool)
     fresh.see(np.arange(float(np.prod(pool.in_shape))).reshape(1, *pool.in_shape))
     assert fresh.shares[0] < 1
     assert fresh.shares[1] == 0
