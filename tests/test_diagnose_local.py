@@ -10,11 +10,11 @@ import convdense as cd
 from convdense import AvgPool, Conv, ConvTranspose, MaxPool, diagnose
 from convdense.diagnosis import _diagnose as module
 from convdense.diagnosis.localise import named
-from convdense.diagnosis.mistakes.candidate import Mistake
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
 from convdense.diagnosis.mistakes.geometry import window_parameters
 from convdense.diagnosis.mistakes.layout import layouts, moved
+from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import Observations, multiple
 from convdense.diagnosis.mistakes.windows import TRANSFORMS, window_mistakes, winograd_mistakes
 from convdense.diagnosis.search import explain

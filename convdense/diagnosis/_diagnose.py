@@ -9,8 +9,8 @@ from convdense._util.arguments import complain, integer
 from convdense.certificates.integer_ranges import exact_ranges
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, parts
-from convdense.diagnosis.mistakes.candidate import Call
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
+from convdense.diagnosis.mistakes.mistake import Call
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.pools import pool_mistakes
 from convdense.diagnosis.mistakes.sums import plain_result_mistakes

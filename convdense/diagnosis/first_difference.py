@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Mistake
+from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations
 from convdense.geometry import Geometry
 from convdense.implementations.evaluators import implementation_evaluator

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake
+from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.observations import RIGHT, Observations, multiple
 from convdense.geometry import Geometry, Pool
 from convdense.structure._tie import tie

@@ -7,7 +7,6 @@ from itertools import combinations
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Mistake
 from convdense.diagnosis.mistakes.catalogue import wrong_groups
 from convdense.diagnosis.mistakes.geometry import (
     Change,
@@ -18,6 +17,7 @@ from convdense.diagnosis.mistakes.geometry import (
     window_parameters,
     windows,
 )
+from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.weights import Weights, swaps, weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes

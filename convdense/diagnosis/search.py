@@ -7,10 +7,10 @@ from convdense._util.arguments import Array
 from convdense.diagnosis.first_difference import first_moved
 from convdense.diagnosis.localise import later_samples, local_error, parts
 from convdense.diagnosis.mistake_pairs import two_mistakes
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake, bias_gradient
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import fitted
 from convdense.diagnosis.mistakes.missing_outputs import outputs_missing
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake, bias_gradient
 from convdense.diagnosis.mistakes.observations import Observations
 from convdense.diagnosis.mistakes.single_kernel import one_kernel
 from convdense.diagnosis.mistakes.sums import Overwritten, lone_result_mistakes, result_mistakes

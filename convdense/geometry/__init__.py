@@ -13,12 +13,13 @@ connected layer ``(out, in / groups, *out_axes, *kernel)``; ``"same"`` puts the 
 * `operands`: the arrays of one call, checked against the shapes of a layer
 * `padding`: padding values and padding modes
 * `pool`: SumPool, AvgPool, MaxPool, MinPool, LpPool
-* `registry`: class name -> class, for reading back from plain data
+* `from_dict`: class name -> class, for reading back from plain data
 """
 
 from convdense.geometry.base import Geometry
 from convdense.geometry.conv import Conv, LocallyConnected, Windowed
 from convdense.geometry.conv_transpose import ConvTranspose
+from convdense.geometry.from_dict import known, layer_from_dict
 from convdense.geometry.linear import ChannelScale, Linear
 from convdense.geometry.operands import (
     Samples,
@@ -30,7 +31,6 @@ from convdense.geometry.operands import (
     samples,
 )
 from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool
-from convdense.geometry.registry import known, layer_from_dict
 
 __all__ = [
     "AvgPool",

@@ -1,7 +1,7 @@
 """The catalogue of mistakes: what a layer would compute if one thing were got wrong.
 
 * `catalogue`: all mistakes of structure, in order
-* `candidate`: one mistake, and what it gives
+* `mistake`: one mistake, and what it gives
 * `observations`: what was returned beside what was expected, and whether a mistake fits
 * `geometry`: stride, padding, dilation, kernel reversed
 * `windows`: entries left out, wrapped or tiled wrongly

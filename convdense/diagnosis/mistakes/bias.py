@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake, bias_gradient, each_bias_gradient
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake, bias_gradient, each_bias_gradient
 from convdense.geometry import ConvTranspose, Geometry
 
 

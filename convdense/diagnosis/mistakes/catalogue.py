@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from convdense.diagnosis.mistakes.candidate import Call, Mistake
 from convdense.diagnosis.mistakes.geometry import changes, exists, tie_map, window_parameters, windows
+from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.weights import weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes, winograd_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake
+from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.observations import RIGHT, WHOLE, Observations, multiple
 from convdense.geometry import Geometry
 from convdense.structure._tie import tie

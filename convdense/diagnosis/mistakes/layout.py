@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake
 from convdense.diagnosis.mistakes.geometry import window_parameters
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake
 from convdense.geometry import Conv
 from convdense.structure._tie import tie
 

@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, bias_gradient
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, bias_gradient
 from convdense.diagnosis.mistakes.observations import Observations
 from convdense.geometry import Geometry
 from convdense.structure._tie import tie

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call
+from convdense.diagnosis.mistakes.mistake import Call
 
 Part = tuple[Any, ...]  # an index into one draw's value; (...,) is all of it
 WHOLE: Part = (...,)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Call, Mistake
 from convdense.diagnosis.mistakes.geometry import subsets
+from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations, multiple
 from convdense.geometry import Geometry, LocallyConnected
 from convdense.structure._tie import tie

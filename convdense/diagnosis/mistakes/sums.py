@@ -9,8 +9,8 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.bias import bias_gradient_mistakes, bias_mistakes
-from convdense.diagnosis.mistakes.candidate import Call, Mistake, ResultMistake, all_entries, bias_gradient
 from convdense.diagnosis.mistakes.layout import layouts, moved, sizes_of_dx, sizes_of_y
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake, all_entries, bias_gradient
 from convdense.geometry import Conv, Geometry
 from convdense.structure.kronecker import Entries, scaled
 from convdense.structure.tie_map import TieMap

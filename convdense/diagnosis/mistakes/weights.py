@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.candidate import Reordering
+from convdense.diagnosis.mistakes.mistake import Reordering
 
 
 class Weights(NamedTuple):
