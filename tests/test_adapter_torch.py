@@ -727,7 +727,7 @@ def test_a_report_is_frozen_and_shows_a_proof(report):
     assert str(proven).endswith("1 of 1 judged hold, 0 not judged, 0 never called")
 
 
-def test_progress_goes_to_stderr_where_somebody_watches(monkeypatch):
+def test_progress_goes_to_stderr_at_a_terminal(monkeypatch):
     import tqdm
 
     seen = []

@@ -413,8 +413,8 @@ def test_a_slow_import_that_everybody_pays_for_is_seen(statement):
 
 def test_an_undeclared_import_is_seen():
     assert undeclared("m", "import math\nfrom PIL import Image\nfrom . import axis") == []
-    assert undeclared("m", HIDDEN.format("from yaml_of_nobody import load")) == [
-        "m, line 4: imports yaml_of_nobody; declare yaml_of_nobody"
+    assert undeclared("m", HIDDEN.format("from a_package_of_no_index import load")) == [
+        "m, line 4: imports a_package_of_no_index; declare a_package_of_no_index"
     ]
 
 

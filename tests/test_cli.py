@@ -246,7 +246,7 @@ def test_a_defect_gives_status_1(run, monkeypatch, tmp_path):
     assert run("certify --rerun", path)[0] == 1
 
 
-def test_a_certificate_of_somebodys_wrong_code_does_not_hold_when_run_again_without_it(run, tmp_path):
+def test_a_certificate_of_a_users_wrong_code_does_not_hold_when_run_again_without_it(run, tmp_path):
     layer = LAYERS[SMALL]
     wrong = (lambda x, w, b: -convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
     path = tmp_path / "wrong.json"

@@ -115,7 +115,7 @@ def test_the_planted_mistake_is_named(layer, ahead, back, name, words):
     assert not untouched & {e.name for e in diagnosis.explanations}
 
 
-def test_slips_of_the_bias_are_named():
+def test_mistakes_of_the_bias_are_named():
     for run, words in [
         (lambda x, w, b: cd.convolve(SKEW, x, w), "the bias is not added"),
         (lambda x, w, b: cd.convolve(SKEW, x, w, 2 * b), "the bias is added twice"),
@@ -289,7 +289,7 @@ def test_every_mistake_of_a_max_pool_is_named(pool):
     assert diagnose(pool, right)
 
 
-def test_a_pool_nobody_can_explain():
+def test_a_pool_that_no_mistake_explains():
     right = pool_of(LARGEST)
     diagnosis = diagnose(LARGEST, (lambda x: right[0](x) + 1, right[1]))
     assert str(diagnosis).startswith("y: no mistake that is known here explains it")

@@ -380,7 +380,7 @@ def test_another_size_is_named():
 
 
 def unknown(rng):
-    """Changes that nobody has a name for."""
+    """Changes that have no name."""
     order = rng.permutation(20)
     return [
         ("y", lambda y, x, w, b: y + 1),
@@ -428,7 +428,7 @@ def test_nothing_that_is_known_fits_within_two_seconds():
 
 @given(layers(max_axes=2))
 @settings(max_examples=12, deadline=None, derandomize=True)
-def test_every_layer_can_be_asked_about_what_nobody_knows(layer):
+def test_every_layer_can_be_asked_about_an_unknown_mistake(layer):
     """Noise, wrong shapes and errors are met on layers of every kind; what is right stays so."""
 
     def noisy(v):

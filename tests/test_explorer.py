@@ -152,7 +152,7 @@ def test_a_title_is_text_whatever_it_contains():
     assert (attributes["title"], attributes["srcdoc"]) == (EVIL, page.html)
 
 
-def test_the_name_of_somebodys_layer_is_text_too():
+def test_the_name_of_a_users_layer_is_text_too():
     class Mine(TieMap):
         def __repr__(self):
             return EVIL
@@ -185,7 +185,7 @@ def test_nothing_is_fetched_and_only_this_style_and_script_may_run():
     assert re.findall('//[^"]*', script) == ["//www.w3.org/2000/svg"]  # comments stay behind
     outside = [v for _, a in reader.elements for n, v in a.items() if n in ("src", "href", "action", "style")]
     assert outside == ["data:,"]
-    elsewhere = r"https?://(?!www\.w3\.org/2000/svg\b)"  # the name of SVG, which nobody visits
+    elsewhere = r"https?://(?!www\.w3\.org/2000/svg\b)"  # the name of SVG, which is never visited
     assert re.findall(elsewhere + r"|url\(|@import|fetch\(|XMLHttp|eval\(|innerHTML", reader_text(reader)) == []
 
 
@@ -241,7 +241,7 @@ def test_what_cannot_be_explored_is_refused_in_words(call, error, words):
     assert str(refusal.value) == words
 
 
-def test_numbers_that_are_not_finite_and_layers_nobody_knows_are_refused():
+def test_numbers_that_are_not_finite_and_unknown_layers_are_refused():
     with pytest.raises(ValueError, match=r"^x: .*finite"):
         explore(SMALL, x=np.full((1, 5, 5), np.nan))
     with pytest.raises(TypeError, match=r"^layer: .*several layers, not one; look at cd.dense_pool"):

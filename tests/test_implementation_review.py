@@ -93,7 +93,7 @@ def test_a_right_implementation_has_nothing_to_explain(layer, method):
     assert certificate.rerun(Mine(layer)) == certificate
 
 
-def test_the_librarys_own_road_is_not_looked_at_twice():
+def test_the_librarys_own_evaluator_is_not_reviewed():
     certificate = cd.certify(CONV)
     assert (certificate.behaviour, certificate.precision, certificate.tried_on) == ((), (), None)
 

@@ -165,7 +165,7 @@ def test_a_bound_has_the_digits_of_what_was_computed(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
-def test_whole_numbers_run_as_floats_on_both_roads(dtype):
+def test_whole_numbers_run_as_floats_both_ways(dtype):
     nets = [
         network(ReLU((1, 4)), SumPool((1, 4), kernel=2)),
         network(Residual(ReLU((1, 4)), ReLU()), AvgPool((1, 4), kernel=2)),

@@ -262,7 +262,7 @@ class MyPool:
         return direct_pool.backward(mirrored, x[..., ::-1], dy[..., ::-1])[..., ::-1]
 
 
-def test_somebodys_pool_is_judged_and_named():
+def test_a_users_pool_is_judged_and_named():
     pool = MaxPool((2, 6), kernel=2)
     right, wrong = cd.certify(pool, MyPool(pool), seed=0), cd.certify(pool, MyPool(pool, last=True), seed=0)
     assert right.exact

@@ -486,7 +486,7 @@ def test_a_network_comes_back_from_plain_data_with_its_parameters():
         assert layer_from_dict(layer.to_dict()) == layer
 
 
-def test_the_bit_budget_bounds_every_number_of_both_roads():
+def test_the_bit_budget_bounds_every_number_of_both_ways():
     net, x, dy = whole(lenet(), 2)
     bits = bit_budget(net, x, dy)
     for run in (net, net.direct()):

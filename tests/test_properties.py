@@ -111,7 +111,7 @@ def agree(kind, mode, number):
     @first_seed(number)
     @settings(max_examples=80, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(calls(kinds=(kind,), modes=(mode,), max_axes=4), st.integers(2, 3), seeds)
-    def loops_fast_road_and_tied_layer_agree(call, batch, seed):
+    def loops_fast_form_and_tied_layer_agree(call, batch, seed):
         layer = call.layer()
         x, w, b, dy = integers_for(layer, seed, batch)
         assert x.min() < 0 < x.max()
@@ -122,11 +122,11 @@ def agree(kind, mode, number):
         assert [v.shape for v in results["loops"]] == [dy.shape, x.shape, w.shape, b.shape]
         assert {v.dtype for v in results["loops"]} == {np.dtype(np.float64)}
 
-    loops_fast_road_and_tied_layer_agree()
+    loops_fast_form_and_tied_layer_agree()
 
 
 @pytest.mark.claim("forward", "dx", "dw", "db", "transposed", "local")
-def test_loops_fast_road_and_tied_layer_agree_and_every_option_was_drawn():
+def test_loops_fast_form_and_tied_layer_agree_and_every_option_was_drawn():
     USED.clear()
     parts = [*product(WINDOWED, MODES), *[(ConvTranspose, "zeros")] * 3]
     for number, (kind, mode) in enumerate(parts):
@@ -159,7 +159,7 @@ def test_float32_stays_float32_and_is_as_exact(layer, batch, seed):
 @pytest.mark.claim("dx")
 @on_examples(80)
 @given(layers(max_axes=4), seeds)
-def test_adjoint_of_every_road(layer, seed):
+def test_adjoint_of_every_evaluator(layer, seed):
     """<dy, W x> = <W^T dy, x> = <dw, w>: backward belongs to forward, in x and in w, whoever computes them."""
     x, w, b, dy = integers_for(layer, seed)
     for y, dx, dw, db in evaluators(layer, x, w, b, dy).values():

@@ -162,7 +162,7 @@ def test_each_quantity_is_compared(quantity, monkeypatch):
     assert not finding.holds
 
 
-def test_a_road_that_writes_to_an_operand_or_raises_is_a_verdict(monkeypatch):
+def test_an_evaluator_that_writes_to_an_operand_or_raises_is_a_verdict(monkeypatch):
     monkeypatch.setattr(all_basis_pairs, "convolve", lambda layer, x, w, b=None: x.__imul__(0))
     finding = judge_pairs(OTHERS[0])
     assert (finding.verdict, finding.note) == ("raised", "ValueError: output array is read-only")
