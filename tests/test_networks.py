@@ -189,7 +189,7 @@ def run_list(steps, x, dy):
     return values[-1], g, dW
 
 
-def whole(net, seed):
+def whole_numbers(net, seed):
     rng = np.random.default_rng(seed)
     net = net.with_parameters({k: rng.integers(-2, 3, a.shape).astype(float) for k, a in net.parameters.items()})
     shapes = (2, *net.in_shape), (2, *net.out_shape)
@@ -198,7 +198,7 @@ def whole(net, seed):
 
 @pytest.mark.claim("network")
 def test_plain_dense_backpropagation_through_the_list_gives_every_gradient_once_tied():
-    net, x, dy = whole(lenet(), 3)
+    net, x, dy = whole_numbers(lenet(), 3)
     steps = net.dense_layers()
     y, dx, dW = run_list(steps, x, dy)
     own_dx, gradients = net.backward(x, dy)
@@ -243,7 +243,7 @@ def test_a_residual_is_two_copies_side_by_side():
 @pytest.mark.claim("network")
 def test_pytorch_computes_the_same_network():
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
-    net, x, dy = whole(lenet(), 5)
+    net, x, dy = whole_numbers(lenet(), 5)
     parameters = {k: torch.from_numpy(np.array(a)).requires_grad_() for k, a in net.parameters.items()}
     functional, tensor = torch.nn.functional, torch.from_numpy(x).requires_grad_()
     h = functional.conv2d(tensor, parameters["0.w"], parameters["0.b"], padding=1)
@@ -305,7 +305,7 @@ def test_relu_is_exact_in_floats_and_keeps_integers():
 
 
 def test_one_sample_goes_without_a_batch_axis_and_an_empty_batch_stays_empty():
-    net, x, dy = whole(lenet(), 1)
+    net, x, dy = whole_numbers(lenet(), 1)
     for run in (net, net.direct()):
         assert np.array_equal(run.forward(x[0]), run.forward(x)[0])
         (one, gradients), (empty, none) = run.backward(x[0], dy[0]), run.backward(x[:0], dy[:0])
@@ -343,7 +343,7 @@ def test_new_parameters_make_a_new_network_and_reuse_the_tie_map():
     assert other.layers[0].ties is net.layers[0].ties
     assert np.array_equal(other.parameters["3.w"], net.parameters["3.w"] + 1)
     with pytest.raises(TypeError):
-        net.parameters["0.w"] = 0  # a view: nothing can be changed behind the matrix' back
+        net.parameters["0.w"] = 0  # a view: nothing can be changed that the matrix does not know
     with pytest.raises(ValueError, match="read-only"):
         net.parameters["0.w"][0] = 0
 
@@ -487,7 +487,7 @@ def test_a_network_comes_back_from_plain_data_with_its_parameters():
 
 
 def test_the_bit_budget_bounds_every_number_of_both_ways():
-    net, x, dy = whole(lenet(), 2)
+    net, x, dy = whole_numbers(lenet(), 2)
     bits = bit_budget(net, x, dy)
     for run in (net, net.direct()):
         numbers = [*run.trace(x), *run.backward(x, dy)[1].values(), run.backward(x, dy)[0]]
