@@ -8,15 +8,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, batched, complain, integer, known_shape, number, numeric, shape_or_none
-from convdense.display.tables import facts
 from convdense.geometry import paired_samples, samples
-from convdense.layers.base import floating
+from convdense.layers.base import SameShape, ShapesTable, floating
 from convdense.layers.dense_form import Absolute, Affine, Step, dense_steps, sums
 from convdense.layers.direct_form import DirectReLU, direct_counterpart
 
 
 @dataclass(frozen=True)
-class Abs:
+class Abs(SameShape, ShapesTable):
     """The absolute value of some coordinates; the others pass.
 
     Parameters
@@ -58,11 +57,6 @@ class Abs:
             object.__setattr__(self, name, int(getattr(self, name)))  # plain numbers, also of NumPy's
 
     @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample: that of the input."""
-        return self.in_shape
-
-    @property
     def mask(self) -> Array:
         """Which coordinates of a flattened sample are made positive, (inputs,) bool."""
         mask = np.zeros((1, *self.in_shape), bool)
@@ -90,13 +84,9 @@ class Abs:
         """The index of these coordinates in every sample of a batch."""
         return (*[slice(None)] * (1 + self.axis), slice(self.start, self.stop))
 
-    def _repr_html_(self) -> str:
-        """Return its shapes for a notebook."""
-        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
-
 
 @dataclass(frozen=True, repr=False)
-class LeakyReLU:
+class LeakyReLU(ShapesTable):
     """The larger of x and slope * x, as ``(1 + slope)/2 x + (1 - slope)/2 |x|``; at 0 its slope is `slope`.
 
     Parameters
@@ -166,10 +156,6 @@ class LeakyReLU:
         """Return the call that makes this layer."""
         known = () if self.in_shape is None else (f"in_shape={self.in_shape}",)
         return f"LeakyReLU({', '.join((f'{self.slope:g}', *known))})"
-
-    def _repr_html_(self) -> str:
-        """Return its shapes for a notebook."""
-        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
 
 
 class ReLU(LeakyReLU):

@@ -1,7 +1,7 @@
 """What every layer shares: gradients by name, pools as layers, arrays on their way in and out."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,28 +17,50 @@ class Gradients(NamedTuple):
     db: Array | None
 
 
-class OfPool:
-    """What every pool as dense layers has: the pool, its shapes, and a repr that names it."""
+class ShapesOf:
+    """A layer whose shapes are those of one of its parts: of the attribute that `_part` names."""
 
-    pool: Any
+    _part: ClassVar[str]
 
     @property
     def in_shape(self) -> tuple[int, ...]:
         """Shape of one input sample."""
-        return tuple(self.pool.in_shape)
+        return tuple(getattr(self, self._part).in_shape)
 
     @property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of one output sample."""
-        return tuple(self.pool.out_shape)
+        return tuple(getattr(self, self._part).out_shape)
+
+
+class SameShape:
+    """A layer whose outputs have the shape of its inputs."""
+
+    in_shape: tuple[int, ...]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample: that of the input."""
+        return self.in_shape
+
+
+class ShapesTable:
+    """A layer that a notebook shows by its shapes."""
+
+    def _repr_html_(self) -> str:
+        """Return its shapes for a notebook."""
+        return facts(repr(self), {name: getattr(self, name) for name in ("in_shape", "out_shape")})
+
+
+class OfPool(ShapesOf, ShapesTable):
+    """What every pool as dense layers has: the pool, its shapes, and a repr that names it."""
+
+    _part = "pool"
+    pool: Any
 
     def __repr__(self) -> str:
         """Return the pool it is."""
         return f"{type(self).__name__}({self.pool!r})"
-
-    def _repr_html_(self) -> str:
-        """Return its shapes for a notebook."""
-        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
 
 
 def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:

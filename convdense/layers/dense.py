@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from convdense._util.arguments import Array, complain, numeric, shaped
 from convdense.display.tables import facts
 from convdense.geometry import ChannelScale, ConvTranspose, Linear, Windowed, backward_operands, forward_operands
-from convdense.layers.base import Gradients
+from convdense.layers.base import Gradients, ShapesOf
 from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.layers.direct_form import DirectConv, DirectDense, DirectScale, direct_counterpart
 from convdense.structure._tie import tie
@@ -111,7 +111,7 @@ class Dense:
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class TiedDense:
+class TiedDense(ShapesOf):
     """The dense layer that is a convolution: a stored sparse matrix whose weights are tied and masked.
 
     Forward multiplies by the stored matrix, backward by its adjoint; the weight gradient treats every edge as its own
@@ -147,6 +147,7 @@ class TiedDense:
              [20, 24]]]])
     """
 
+    _part = "ties"
     layer: Any
     ties: TieMap
     w: Array
@@ -165,16 +166,6 @@ class TiedDense:
         values = {"layer": layer, "ties": ties, "w": weights, "b": bias, "matrix": matrix}
         for name, value in values.items():
             object.__setattr__(self, name, value)
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return self.ties.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample."""
-        return self.ties.out_shape
 
     @property
     def weight_shape(self) -> tuple[int, ...]:

@@ -19,12 +19,14 @@ from convdense.geometry import (
     paired_samples,
     samples,
 )
-from convdense.layers.base import Gradients, OfPool
+from convdense.layers.base import Gradients, OfPool, SameShape, ShapesOf
 
 
-class _Weighted:
+@dataclass(frozen=True, eq=False, repr=False)
+class _Weighted(ShapesOf):
     """What direct layers with weights share: a geometry, its weights and its shapes."""
 
+    _part = "layer"
     layer: Any
     w: Array
     b: Array | None
@@ -37,32 +39,19 @@ class _Weighted:
                 array.setflags(write=False)
                 object.__setattr__(self, name, array)
 
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return tuple(self.layer.in_shape)
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample."""
-        return tuple(self.layer.out_shape)
-
     def with_weights(self, w: Any, b: Any = None) -> Any:
         """Return the same layer with other weights."""
-        return type(self)(self.layer, w, b)  # type: ignore[call-arg]  # a dataclass of these three
+        return type(self)(self.layer, w, b)
 
     def __repr__(self) -> str:
         """Return the layer it is."""
         return f"{type(self).__name__}({self.layer!r})"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class DirectConv(_Weighted):
     """A convolution, run directly."""
 
     layer: Windowed | ConvTranspose
-    w: Array
-    b: Array | None
 
     def forward(self, x: Any) -> Array:
         """Return y by direct convolution."""
@@ -74,13 +63,10 @@ class DirectConv(_Weighted):
         return Gradients(dx, dw, None if self.b is None else db)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class DirectScale(_Weighted):
     """A scale and a shift per channel, by broadcasting."""
 
     layer: ChannelScale
-    w: Array
-    b: Array | None
 
     def forward(self, x: Any) -> Array:
         """Return w x + b, channel by channel."""
@@ -100,13 +86,10 @@ class DirectScale(_Weighted):
         return values.reshape(-1, *[1] * (len(self.in_shape) - 1))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class DirectDense(_Weighted):
     """A fully connected layer, written out as the sum it is."""
 
     layer: Shapes
-    w: Array
-    b: Array | None
 
     def forward(self, x: Any) -> Array:
         """Return ``y_o = sum_i w_oi x_i + b_o``."""
@@ -138,16 +121,11 @@ class DirectPool(OfPool):
 
 
 @dataclass(frozen=True, repr=False)
-class DirectReLU:
+class DirectReLU(SameShape):
     """ReLU and leaky ReLU by choosing: x where it is positive, slope * x elsewhere."""
 
     slope: float
     in_shape: tuple[int, ...]
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample: that of the input."""
-        return self.in_shape
 
     def forward(self, x: Any) -> Array:
         """Return y."""

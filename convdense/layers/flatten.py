@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, batched, known_shape, shape_or_none
-from convdense.display.tables import facts
 from convdense.geometry import paired_operands
+from convdense.layers.base import ShapesTable
 from convdense.layers.dense_form import Step, dense_steps
 from convdense.layers.direct_form import direct_counterpart
 
 
 @dataclass(frozen=True, repr=False)
-class Flatten:
+class Flatten(ShapesTable):
     """One axis for all of a sample's axes, in C order.
 
     Parameters
@@ -55,10 +55,6 @@ class Flatten:
     def __repr__(self) -> str:
         """Return the call that makes this layer."""
         return f"Flatten({'' if self.in_shape is None else self.in_shape})"
-
-    def _repr_html_(self) -> str:
-        """Return its shapes for a notebook."""
-        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape})
 
 
 @dense_steps.register

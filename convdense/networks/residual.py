@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, batched, complain
-from convdense.display.tables import facts
 from convdense.geometry import paired_operands
+from convdense.layers.base import ShapesOf, ShapesTable
 from convdense.layers.dense_form import Affine, Step, dense_steps, sums, twice, with_identity
 from convdense.layers.direct_form import direct_counterpart
 from convdense.networks.network import Network
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ResidualSum:
+class ResidualSum(ShapesOf, ShapesTable):
     """x plus what a network makes of it: ``[I; I]``, the network beside the identity, ``[I I]``.
 
     Made by `network` from a `Residual`.
@@ -27,6 +27,7 @@ class ResidualSum:
         Of equal input and output shape.
     """
 
+    _part = "inner"
     inner: Network
 
     def __post_init__(self) -> None:
@@ -35,16 +36,6 @@ class ResidualSum:
             raise ValueError(
                 complain("layers", got, "equal shapes, for both are added", "pad convolutions with 'same'")
             )
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return self.inner.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample: that of the input."""
-        return self.inner.in_shape
 
     @property
     def parameters(self) -> Mapping[str, Array]:
@@ -74,7 +65,7 @@ class ResidualSum:
 
     def _repr_html_(self) -> str:
         """Return the table of the inner network for a notebook."""
-        return facts(repr(self), {"in_shape": self.in_shape, "out_shape": self.out_shape}) + self.inner._repr_html_()
+        return super()._repr_html_() + self.inner._repr_html_()
 
 
 @dense_steps.register

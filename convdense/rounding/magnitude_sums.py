@@ -12,25 +12,21 @@ from convdense._util.arguments import Array, complain, known_shape
 from convdense.geometry import LpPool, MaxPool, MinPool, Pool, SumPool
 from convdense.geometry.pool import same_windows
 from convdense.layers.activations import Abs, LeakyReLU
-from convdense.layers.base import OfPool, pulled
+from convdense.layers.base import OfPool, SameShape, ShapesOf, pulled
 from convdense.layers.dense import Dense, TiedDense
 from convdense.layers.direct_form import DirectPool, direct_counterpart
 from convdense.layers.flatten import Flatten
 from convdense.layers.pooling import SumDivide
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
+from convdense.rounding.sum_bounds import magnitude
 
 
 @dataclass(frozen=True)
-class Passes:
+class Passes(SameShape):
     """Magnitudes that pass as they are, through |.| and whatever is made of halves."""
 
     in_shape: tuple[int, ...]
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample: that of the input."""
-        return self.in_shape
 
     def forward(self, x: Array) -> Array:
         """Return x."""
@@ -42,20 +38,11 @@ class Passes:
 
 
 @dataclass(frozen=True)
-class Largest:
+class Largest(ShapesOf):
     """Magnitudes through max and min pooling: forward the largest of a window, backward everything to every cell."""
 
+    _part = "pool"
     pool: Pool
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return self.pool.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample."""
-        return self.pool.out_shape
 
     def forward(self, x: Array) -> Array:
         """Return the largest magnitude of every window."""
@@ -127,11 +114,6 @@ def _(layer: ResidualSum) -> ResidualSum:
 @magnitudes.register
 def _(layer: Network) -> Network:
     return Network(tuple(map(magnitudes, layer.layers)))
-
-
-def magnitude(array: Array) -> Array:
-    """Return the absolute values, in float64 at least."""
-    return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
 
 
 def bit_budget(net: Network, x: Array, dy: Array) -> int:

@@ -26,8 +26,8 @@ from convdense.layers.max_pool_tournament import Tournament
 from convdense.layers.pooling import PowerAverage
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
-from convdense.rounding.magnitude_sums import magnitude, magnitudes
-from convdense.rounding.sum_bounds import gamma
+from convdense.rounding.magnitude_sums import magnitudes
+from convdense.rounding.sum_bounds import gamma, magnitude
 from convdense.structure._tie import sums
 from convdense.structure.kronecker import Counts
 
@@ -186,7 +186,7 @@ def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
         )
     undecided = everywhere.backward(x.magnitude, windows.astype(float)) > 0
     if isinstance(layer, PowerAverage):
-        undecided |= (magnitude(x.value) <= 2 * x.error) & (x.error > 0)
+        undecided |= _bent(x)
     return Slope(value, error, undecided), {}
 
 

@@ -72,7 +72,7 @@ def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> d
     with np.errstate(over="ignore", invalid="ignore"):
         x, w, b, dy = operands
         sums = magnitude_evaluator(layer).run(
-            _magnitude(x), _magnitude(w), None if b is None else _magnitude(b), _magnitude(dy)
+            magnitude(x), magnitude(w), None if b is None else magnitude(b), magnitude(dy)
         )
     counts = terms(layer, len(operands[0]))
     named = dict(zip(counts, sums, strict=True))
@@ -80,7 +80,7 @@ def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> d
     return {name: _bound(counts[name], named[name], dtype) for name, dtype in some.items()}
 
 
-def _bound(n: Array, magnitude: Array, dtypes: Any) -> Array:
+def _bound(n: Array, sums: Array, dtypes: Any) -> Array:
     dtypes = dtypes if isinstance(dtypes, tuple) else (dtypes,)
     coarsest = max(dtypes, key=unit_roundoff)
     is_complex = any(np.dtype(d).kind == "c" for d in dtypes if not isinstance(d, str))
@@ -89,10 +89,11 @@ def _bound(n: Array, magnitude: Array, dtypes: Any) -> Array:
     reference = gamma(steps, unit_roundoff(np.result_type(form.holder, np.float64)))
     tiny = (4 if is_complex else 1) * form.smallest_subnormal  # underflow in each of a product's real products
     with np.errstate(over="ignore", invalid="ignore"):
-        exact = magnitude / (1 - reference)  # the magnitude is a rounded sum as well: the exact one is at most this
+        exact = sums / (1 - reference)  # the sum of magnitudes is a rounded sum as well: the exact one is at most this
         bound = (gamma(steps, unit_roundoff(coarsest)) + reference) * exact + n * tiny
     return np.where(np.isfinite(bound) & (exact <= form.largest / 2), bound, np.inf)
 
 
-def _magnitude(array: Array) -> Array:
+def magnitude(array: Array) -> Array:
+    """Return the absolute values, in float64 at least."""
     return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
