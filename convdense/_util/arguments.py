@@ -151,12 +151,17 @@ def batched(value: Any, name: str, shape: tuple[int, ...], of: object) -> tuple[
     raise ValueError(complain(name, f"shape {array.shape}", f"{shape} or {with_batch}, for {of!r}"))
 
 
+def unravelled(flat: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the position of a flattened one, as plain integers."""
+    return tuple(int(i) for i in np.unravel_index(flat, shape))
+
+
 def position(value: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return one position in an array of this shape, given flattened or as one integer per axis."""
     if is_integer(value):
         if not 0 <= value < prod(shape):
             raise ValueError(complain(name, repr(value), f"0 to {prod(shape) - 1}, a flattened position in {shape}"))
-        return tuple(int(i) for i in np.unravel_index(value, shape))
+        return unravelled(value, shape)
     at = tuple(value) if is_sequence(value) else ()
     if len(at) != len(shape) or not all(is_integer(i) and 0 <= i < n for i, n in zip(at, shape, strict=False)):
         raise ValueError(complain(name, repr(value), f"an integer, or {len(shape)} integers within {shape}"))

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import Any, Self
+from typing import Any
 
 from convdense.certificates import Certificate, NetworkCertificate
-from convdense.display.tables import aligned, preformatted
-from convdense.verdicts.findings import QUANTITIES
+from convdense.display.tables import AsText, aligned
+from convdense.verdicts.findings import QUANTITIES, Requirable
 from convdense.verdicts.schema import numbered, upgraded
 
 _READERS: dict[str, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
@@ -15,7 +15,7 @@ _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 
 @dataclass(frozen=True, repr=False)
-class ModelReport:
+class ModelReport(Requirable, AsText):
     """One certificate per layer and shape; true if there are any, all of them hold and no layer failed.
 
     Attributes
@@ -54,12 +54,6 @@ class ModelReport:
         """Return whether layers were judged, and every one of them is right."""
         return bool(self.certificates) and not self.failed and all(self.certificates.values())
 
-    def require(self) -> Self:
-        """Return self if it is true; raise AssertionError with the whole text if not."""
-        if not self:
-            raise AssertionError(str(self))
-        return self
-
     def __str__(self) -> str:
         """Return a table of what was judged, the worst entries of what is wrong, and all that was not judged."""
         parts = [self._count()]
@@ -78,10 +72,6 @@ class ModelReport:
     def __repr__(self) -> str:
         """Return one line: how many layers were judged, and how many hold."""
         return f"ModelReport({self._count()})"
-
-    def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        return preformatted(str(self))
 
     def _count(self) -> str:
         held, judged = sum(map(bool, self.certificates.values())), len(self.certificates) + len(self.failed)

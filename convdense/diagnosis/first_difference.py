@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import Array
+from convdense._util.arguments import Array, unravelled
 from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations
 from convdense.geometry import Geometry
@@ -36,7 +36,7 @@ def first_moved(layer: Geometry, mistake: Mistake, observed: Observations) -> st
     else:
         return ""
     held, wanted = (_weight(m[row, col], right.weight_shape) for m in (b, a))
-    return f"output {_at(row, right.out_shape)}, input {_at(col, right.in_shape)}: {held} for {wanted}"
+    return f"output {unravelled(row, right.out_shape)}, input {unravelled(col, right.in_shape)}: {held} for {wanted}"
 
 
 def _belongs(ties: TieMap, observed: Observations, row: int, col: int) -> bool:
@@ -52,17 +52,13 @@ def _belongs(ties: TieMap, observed: Observations, row: int, col: int) -> bool:
             col * ties.in_shape[0] // ties.shape[1]) in second  # fmt: skip
 
 
-def _at(number: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(number, shape))
-
-
 def _weight(number: float, shape: tuple[int, ...]) -> str:
     """Return the weight that a number stands for; where several meet in one cell, it stands for none."""
     if number == 0:
         return "no weight"
     if number != int(number) or abs(number) > prod(shape):
         return "several weights"
-    return f"{'minus ' if number < 0 else ''}weight {_at(int(abs(number)) - 1, shape)}"
+    return f"{'minus ' if number < 0 else ''}weight {unravelled(int(abs(number)) - 1, shape)}"
 
 
 def recovered_difference(layer: Geometry, implementation: Any, observed: Observations) -> str:
@@ -118,12 +114,12 @@ def _otherwise(layer: Geometry, row: int, dw: Array, x: Array) -> Iterator[str]:
         raise TypeError(f"dw has shape {dw.shape} for {ties.weight_shape}")
     for index in np.flatnonzero(dw.ravel() != right):
         got, wanted = float(dw.ravel()[index]), own.col[own.index == index]
-        meant = " and ".join(f"input {_at(int(col), layer.in_shape)}" for col in wanted) or "none"
+        meant = " and ".join(f"input {unravelled(int(col), layer.in_shape)}" for col in wanted) or "none"
         met = _inputs(got, values, layer.in_shape)
         if not met and (more := _inputs(got - right[index], values, layer.in_shape)):
             met = f"{meant} and {more}"
-        weight = _at(int(index), ties.weight_shape)
-        yield f"output {_at(row, layer.out_shape)}, weight {weight}: meets {met or 'a number'} for {meant}"
+        weight = unravelled(int(index), ties.weight_shape)
+        yield f"output {unravelled(row, layer.out_shape)}, weight {weight}: meets {met or 'a number'} for {meant}"
 
 
 def _inputs(value: float, values: Array, shape: tuple[int, ...]) -> str:
@@ -131,4 +127,4 @@ def _inputs(value: float, values: Array, shape: tuple[int, ...]) -> str:
     if value == 0:
         return "none"
     found = np.flatnonzero(values == abs(value))
-    return f"{'minus ' if value < 0 else ''}input {_at(int(found[0]), shape)}" if len(found) else ""
+    return f"{'minus ' if value < 0 else ''}input {unravelled(int(found[0]), shape)}" if len(found) else ""

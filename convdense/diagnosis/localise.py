@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from convdense._util.arguments import Array
+from convdense._util.arguments import Array, unravelled
 from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.observations import RIGHT, Observations, multiple
 from convdense.geometry import Geometry, Pool
@@ -119,7 +119,7 @@ def _product(layer: Geometry, observed: Observations, cell: int, more: Array) ->
                     "weight": (own.index[e], ties.weight_shape),
                 }
                 del sides[_CELL[observed.name]]
-                named_sides = (f"{k} {tuple(map(int, np.unravel_index(i, s)))}" for k, (i, s) in sides.items())
+                named_sides = (f"{k} {unravelled(i, s)}" for k, (i, s) in sides.items())
                 return f"{verb} the product of {' and '.join(named_sides)}{words}"
     return ""
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from convdense._util.arguments import complain
-from convdense.display.tables import preformatted
-from convdense.verdicts.findings import Finding
+from convdense.display.tables import AsText
+from convdense.verdicts.findings import Finding, Requirable
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, repr=False)
-class Diagnosis:
+class Diagnosis(Requirable, AsText):
     """What `diagnose` found; true if nothing is wrong.
 
     Attributes
@@ -77,12 +77,6 @@ class Diagnosis:
                 return explanation
         raise KeyError(complain("name", repr(name), "one of " + ", ".join(e.name for e in self.explanations)))
 
-    def require(self) -> "Diagnosis":
-        """Return self if nothing is wrong; raise AssertionError with the whole text if something is."""
-        if not self:
-            raise AssertionError(str(self))
-        return self
-
     def __str__(self) -> str:
         """Return one sentence for each quantity that is wrong."""
         return "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
@@ -91,7 +85,3 @@ class Diagnosis:
         """Return one line: the layer, and what is wrong with each quantity."""
         said = "; ".join(f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations) or "nothing is wrong"
         return f"Diagnosis({self.layer!r}, {said})"
-
-    def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        return preformatted(str(self))

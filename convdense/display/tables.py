@@ -76,6 +76,14 @@ def preformatted(text: str) -> str:
     return f'<pre style="color:inherit;background:none;white-space:pre-wrap">{text.translate(ESCAPED)}</pre>'
 
 
+class AsText:
+    """A result that a notebook shows as its text."""
+
+    def _repr_html_(self) -> str:
+        """Return the same as `str` for a notebook."""
+        return preformatted(str(self))
+
+
 def _row(first: str | Cell, *others: str | Cell) -> str:
     return _cell(first, 'th scope="row"') + "".join(_cell(cell, "td") for cell in others)
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array
-from convdense.display.tables import preformatted
+from convdense._util.arguments import Array, unravelled
+from convdense.display.tables import AsText
 
 SHOWN = 3  # entries of a text
 
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(AsText):
     """What a matrix has too little, too much and otherwise; false if nothing differs.
 
     Attributes
@@ -60,10 +60,6 @@ class Difference:
         lines = [line, *(f"  {place}" for place in self.places[:SHOWN])]
         return "\n".join(lines + ([f"  and {len(self.places) - SHOWN} more"] if len(self.places) > SHOWN else []))
 
-    def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        return preformatted(str(self))
-
 
 def difference(
     in_shape: tuple[int, ...], out_shape: tuple[int, ...], got: tuple[Any, Array], expected: tuple[Any, Array]
@@ -87,9 +83,9 @@ def difference(
     found, wanted = (_entries(m, rows, cols) for m in (got[0], expected[0]))
     for r, c, a, b in zip(rows, cols, found, wanted, strict=True):
         kind = "missing" if a == 0 else "extra" if b == 0 else "wrong"
-        kinds[kind].append(Place(_at(r, out_shape), _at(c, in_shape), float(a), float(b)))
+        kinds[kind].append(Place(unravelled(r, out_shape), unravelled(c, in_shape), float(a), float(b)))
     biases = [
-        Place(_at(r, out_shape), None, float(got[1][r]), float(expected[1][r]))
+        Place(unravelled(r, out_shape), None, float(got[1][r]), float(expected[1][r]))
         for r in np.flatnonzero(np.asarray(got[1]) != np.asarray(expected[1]))
     ]
     return Difference(**{kind: tuple(places) for kind, places in kinds.items()}, bias=tuple(biases))
@@ -97,7 +93,3 @@ def difference(
 
 def _entries(matrix: Any, rows: Array, cols: Array) -> Array:
     return np.asarray(matrix[rows, cols]).ravel() if len(rows) else np.zeros(0)
-
-
-def _at(flat: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(flat, shape))

@@ -2,22 +2,23 @@
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, complain
-from convdense.display.tables import preformatted
+from convdense._util.arguments import Array, complain, unravelled
+from convdense.display.tables import AsText
 from convdense.layers.dense import Dense, TiedDense
 from convdense.recovery.matrix_difference import Difference, difference
 from convdense.structure.tie_map import TieMap
+from convdense.verdicts.findings import Requirable
 
 TIES_LIMIT = 10_000_000  # edges whose weights are numbered one by one
 
 
 @dataclass(frozen=True)
-class Recovered:
+class Recovered(Requirable, AsText):
     """What `recover` found; true if the black box is affine as far as it was asked.
 
     Attributes
@@ -100,12 +101,6 @@ class Recovered:
             raise ValueError(complain("layer", got, "{} x {}, as found".format(*self.matrix.shape)))
         return difference(self.in_shape, self.out_shape, (self.matrix, self.bias), expected)
 
-    def require(self) -> Self:
-        """Return self if it is affine; raise AssertionError with the text if not."""
-        if not self:
-            raise AssertionError(str(self))
-        return self
-
     def _classes(self) -> tuple[Array, Array]:
         """Return the distinct weights and the number of each entry's; neighbours within rounding are one."""
         values = self.matrix.data
@@ -127,13 +122,9 @@ class Recovered:
         distinct = np.unique(self.bias)
         line += f"bias {distinct[0]} everywhere" if len(distinct) == 1 else f"{len(distinct)} distinct biases"
         if not self:
-            at = tuple(int(i) for i in np.unravel_index(self.broken[0], self.out_shape))
+            at = unravelled(self.broken[0], self.out_shape)
             line += f"\nfirst at output {at}: it is not the sum of what single inputs give there"
         return line
-
-    def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        return preformatted(str(self))
 
 
 def _expected(layer: Any) -> tuple[sp.csr_array, Array]:

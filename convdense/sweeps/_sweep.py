@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from convdense._util.arguments import integer
-from convdense.display.tables import aligned, preformatted
+from convdense.display.tables import AsText, aligned
 from convdense.implementations.evaluators import DENSE, DIRECT
 from convdense.sweeps.all_basis_pairs import basis_pairs, judge_pairs
 from convdense.sweeps.scope import FAMILIES, count, geometries
@@ -50,7 +50,7 @@ class Failure:
 
 
 @dataclass(frozen=True, repr=False)
-class Sweep:
+class Sweep(AsText):
     """What `sweep` found; true if every geometry judged is equal, bit for bit, on every pair of basis vectors."""
 
     every: int
@@ -94,10 +94,6 @@ class Sweep:
     def __repr__(self) -> str:
         """Return one line: how many geometries were judged, and how many failed."""
         return f"Sweep({self.geometries:,} geometries, {self.failed:,} failed)"
-
-    def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        return preformatted(str(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data (JSON)."""

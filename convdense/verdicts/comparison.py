@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import Array, as_array, numeric
+from convdense._util.arguments import Array, as_array, numeric, unravelled
 from convdense.verdicts.findings import DTYPE, EQUAL, RAISED, SHAPE, UNDECIDED, WITHIN, WRONG, Finding
 
 
@@ -68,6 +68,6 @@ def _worst(name: str, got: Array, expected: Array, difference: Array, allowed: A
     if verdict == WITHIN and not known.all():
         verdict, flat = UNDECIDED, int(np.argmin(known))
         note = f"{int((~known).sum())} {why}"
-    at = tuple(int(i) for i in np.unravel_index(flat, share.shape))
+    at = unravelled(flat, share.shape)
     values = repr(got[at].item()), repr(expected[at].item())
     return Finding(name, verdict, at, *values, float(difference[at]), float(allowed[at]), note)

@@ -103,8 +103,18 @@ class Finding:
         return cls(at=None if at is None else tuple(at), difference=difference, bound=bound, **values)
 
 
+class Requirable:
+    """A result that is true or false, and a way to insist on it."""
+
+    def require(self) -> Self:
+        """Return self if it is true; raise AssertionError with the whole text if not."""
+        if not self:
+            raise AssertionError(str(self))
+        return self
+
+
 @dataclass(frozen=True, repr=False)
-class Judgement(ABC):
+class Judgement(Requirable, ABC):
     """What Report and Certificate share: findings, a truth value, and a way to insist on it."""
 
     layer: Any
@@ -130,12 +140,6 @@ class Judgement(ABC):
             if finding.name == name:
                 return finding
         raise KeyError(complain("name", repr(name), "one of " + ", ".join(f.name for f in self.findings)))
-
-    def require(self) -> Self:
-        """Return self if it is true; raise AssertionError with the whole text if not."""
-        if not self:
-            raise AssertionError(str(self))
-        return self
 
     @property
     @abstractmethod

@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from convdense._util.arguments import Array
+from convdense._util.arguments import Array, unravelled
 from convdense.diagnosis.mistakes.mistake import Call, Mistake, bias_gradient
 from convdense.diagnosis.mistakes.observations import Observations
 from convdense.geometry import Geometry
@@ -35,8 +35,7 @@ def _candidates(layer: Geometry, observed: Observations) -> Iterator[tuple[str, 
     n, pixels = terms.shape
     single = terms.sum(axis=0)
     for p in np.flatnonzero((single == missing) & (single != 0)):
-        at = tuple(int(i) for i in np.unravel_index(p, layer.out_spatial))
-        yield f"the output pixel {at} is left out", (np.arange(pixels) != p)[None]
+        yield f"the output pixel {unravelled(p, layer.out_spatial)} is left out", (np.arange(pixels) != p)[None]
     if observed.batched:
         return
     for words, order in (("", (0, 1)), (", counted pixel by pixel,", (1, 0))):

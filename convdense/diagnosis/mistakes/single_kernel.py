@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import Array
+from convdense._util.arguments import Array, unravelled
 from convdense.diagnosis.mistakes.geometry import subsets
 from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations, multiple
@@ -64,7 +64,7 @@ def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array,
         np.add.at(share[probe], entries.index[of], flat[n, others[of]])
     pairs = share.reshape(len(cell), -1, each)
     for number in np.flatnonzero(pairs.any(axis=(0, 2))):
-        pair = tuple(int(i) for i in np.unravel_index(number, ties.weight_shape[:2]))
+        pair = unravelled(number, ties.weight_shape[:2])
         yield pair, more[sample, cell], pairs[:, number]
 
 
