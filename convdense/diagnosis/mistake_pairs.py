@@ -7,11 +7,8 @@ from itertools import combinations
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.catalogue import wrong_groups
+from convdense.diagnosis.mistakes.catalogue import possible_changes, wrong_groups, wrong_tie_maps
 from convdense.diagnosis.mistakes.geometry import (
-    Change,
-    WindowParameters,
-    changes,
     exists,
     tie_map,
     window_parameters,
@@ -37,7 +34,7 @@ def two_mistakes(layer: Geometry, observed: Observations) -> Mistake | None:
     right = tie(layer)
     none = Weights("", np.asarray, np.asarray)
     orders = list(weight_mistakes(right.weight_shape, len(layer.kernel)))[: max(1, MOST // right.n_weights)]
-    for maps, some in ((_single(layer), orders), (_double(layer), [none])):
+    for maps, some in ((wrong_tie_maps(layer), orders), (_double(layer), [none])):
         tried = _tried(observed, some)
         for first, ties in maps:
             for weights in tried(ties):
@@ -61,21 +58,10 @@ def _both(a: Weights, b: Weights) -> Weights:
     return Weights(f"{a.sentence}, and {b.sentence}", lambda w: b.read(a.read(w)), lambda g: a.write(b.write(g)))
 
 
-def _single(layer: Conv | ConvTranspose) -> Iterator[Map]:
-    """Yield tie maps with one mistake, for the weights to hold the second."""
-    n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
-    for sentence, changed in _changes(n, transposed):
-        yield sentence, tie_map(layer, windows(n._replace(**changed)))
-    for sentence, axis in wrong_groups(layer):
-        yield sentence, tie_map(layer, windows(n), axis)
-    for sentence, axes in window_mistakes(n, transposed):
-        yield sentence, tie_map(layer, axes)
-
-
 def _double(layer: Conv | ConvTranspose) -> Iterator[Map]:
     """Yield tie maps with two mistakes."""
     n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
-    single, groups = list(_changes(n, transposed)), list(wrong_groups(layer))
+    single, groups = list(possible_changes(n, transposed)), list(wrong_groups(layer))
     for (first, a), (second, b) in combinations(single, 2):
         axes = windows(n._replace(**a, **b)) if not a.keys() & b.keys() else []
         if axes and exists(axes):
@@ -86,12 +72,6 @@ def _double(layer: Conv | ConvTranspose) -> Iterator[Map]:
             yield f"{sentence}, and {words}", tie_map(layer, windows(other), axis)
         for words, axes in window_mistakes(other, transposed):
             yield f"{sentence}, and {words}", tie_map(layer, axes)
-
-
-def _changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
-    for sentence, changed in changes(n, transposed):
-        if exists(windows(n._replace(**changed))):
-            yield sentence, changed
 
 
 def _tried(observed: Observations, orders: list[Weights]) -> Callable[[TieMap], list[Weights]]:

@@ -253,9 +253,7 @@ def _flag(value: Any, name: str) -> bool:
     return value
 
 
-def same_windows(kind: type[Pool], pool: Pool) -> Pool:
-    """Return the pool of another kind with the windows of this one."""
-    if pool.kernel is None:
-        return kind(pool.in_shape, output=pool.output)
-    names = ("kernel", "stride", "padding", "dilation", "ceil_mode")
-    return kind(pool.in_shape, **{name: getattr(pool, name) for name in names})
+def same_windows(kind: type[Pool], pool: Pool, **options: Any) -> Pool:
+    """Return the pool of another kind with the windows of this one, and other options of its own."""
+    names = ("output",) if pool.kernel is None else ("kernel", "stride", "padding", "dilation", "ceil_mode")
+    return kind(pool.in_shape, **{name: getattr(pool, name) for name in names}, **options)

@@ -67,14 +67,7 @@ def _(layer: LocallyConnected) -> TieMap:
 
 @tie.register
 def _(layer: ConvTranspose) -> TieMap:
-    sizes = zip(
-        layer.out_spatial, layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
-    )
-    windows = [
-        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=layer.flip)
-        for n_in, n_out, k, s, d, (begin, _) in sizes
-    ]
-    return TieMap((channels(layer.in_channels, layer.out_channels, layer.groups), *windows)).T
+    return TieMap((channels(layer.in_channels, layer.out_channels, layer.groups), *_windows(layer))).T
 
 
 @tie.register
@@ -121,10 +114,12 @@ def padded_counts(pool: Pool) -> list[Array]:
     return [np.bincount(axis.rows) for axis in wide]
 
 
-def _windows(layer: Windowed) -> list[Axis]:
-    sizes = zip(
-        layer.in_spatial, layer.out_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
-    )
+def _windows(layer: Windowed | ConvTranspose) -> list[Axis]:
+    """Return the windows along each axis; those of a transposed convolution slide over its outputs."""
+    ins, outs = layer.in_spatial, layer.out_spatial
+    if isinstance(layer, ConvTranspose):
+        ins, outs = outs, ins
+    sizes = zip(ins, outs, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True)
     return [
         window(n_in, n_out, k, stride=s, dilation=d, begin=begin, mode=layer.padding_mode, flip=layer.flip)
         for n_in, n_out, k, s, d, (begin, _) in sizes

@@ -5,13 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from convdense.diagnosis.mistakes.geometry import changes, exists, tie_map, window_parameters, windows
+from convdense.diagnosis.mistakes.geometry import (
+    Change,
+    WindowParameters,
+    changes,
+    exists,
+    tie_map,
+    window_parameters,
+    windows,
+)
 from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.weights import weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes, winograd_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.structure._tie import tie
 from convdense.structure.axis import Axis, channels
+from convdense.structure.tie_map import TieMap
 
 __all__ = ["Call", "Mistake", "mistakes", "wrong_groups"]
 
@@ -21,17 +30,30 @@ def mistakes(layer: Geometry) -> Iterator[Mistake]:
     right = tie(layer)
     yield Mistake("", right)
     if isinstance(layer, (Conv, ConvTranspose)):
-        n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
-        for sentence, changed in changes(n, transposed):
-            axes = windows(n._replace(**changed))
-            if exists(axes):
-                yield Mistake(sentence, tie_map(layer, axes))
-        for sentence, axis in wrong_groups(layer):
-            yield Mistake(sentence, tie_map(layer, windows(n), axis))
-        for sentence, axes in (*window_mistakes(n, transposed), *winograd_mistakes(n)):
+        for sentence, ties in wrong_tie_maps(layer):
+            yield Mistake(sentence, ties)
+        for sentence, axes in winograd_mistakes(window_parameters(layer)):
             yield Mistake(sentence, tie_map(layer, axes))
     for sentence, read, write in weight_mistakes(right.weight_shape, len(layer.kernel)):
         yield Mistake(sentence, right, read, write)
+
+
+def wrong_tie_maps(layer: Conv | ConvTranspose) -> Iterator[tuple[str, TieMap]]:
+    """Yield the tie map with one of the numbers, the groups or the windows got wrong."""
+    n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
+    for sentence, changed in possible_changes(n, transposed):
+        yield sentence, tie_map(layer, windows(n._replace(**changed)))
+    for sentence, axis in wrong_groups(layer):
+        yield sentence, tie_map(layer, windows(n), axis)
+    for sentence, axes in window_mistakes(n, transposed):
+        yield sentence, tie_map(layer, axes)
+
+
+def possible_changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
+    """Yield the changes of a layer's numbers after which all cells that padding copies exist."""
+    for sentence, changed in changes(n, transposed):
+        if exists(windows(n._replace(**changed))):
+            yield sentence, changed
 
 
 def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:

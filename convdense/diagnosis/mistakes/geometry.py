@@ -34,15 +34,12 @@ class WindowParameters(NamedTuple):
 
 def window_parameters(layer: Conv | ConvTranspose) -> WindowParameters:
     """Return the numbers of a layer."""
-    transposed = isinstance(layer, ConvTranspose)
     ins, outs = layer.in_spatial, layer.out_spatial
-    if transposed:
+    if isinstance(layer, ConvTranspose):
         ins, outs = outs, ins  # the window slides over the outputs
     begin, end = (tuple(pair[i] for pair in layer.padding) for i in (0, 1))
-    mode = "zeros" if isinstance(layer, ConvTranspose) else layer.padding_mode
-    return WindowParameters(
-        ins, outs, layer.kernel, layer.stride, layer.dilation, begin, end, mode, (layer.flip,) * len(ins)
-    )
+    flip = (layer.flip,) * len(ins)
+    return WindowParameters(ins, outs, layer.kernel, layer.stride, layer.dilation, begin, end, layer.padding_mode, flip)
 
 
 def windows(n: WindowParameters) -> list[Axis]:

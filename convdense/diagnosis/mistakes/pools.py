@@ -23,7 +23,7 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
         yield "the mean is over the cells that are not 0", _of_nonzero(pool, name)
     if isinstance(pool, SumPool):
         for include, words in ((True, ""), (False, ", over the cells inside,")):
-            average = AvgPool(pool.in_shape, **_options(pool), count_include_pad=include)
+            average = same_windows(AvgPool, pool, count_include_pad=include)
             yield f"an average{words} is taken for the sum", _run(average, name)
     if isinstance(pool, (MaxPool, MinPool)):
         yield from _largest(pool, name)
@@ -48,7 +48,10 @@ def _largest(pool: MaxPool | MinPool, name: str) -> Iterator[PoolMistake]:
         yield "windows that reach over the border are not a number", lambda x, _: _not_numbers(pool, x)
         yield "of the cell that is largest in size the value is taken, with its sign", lambda x, _: _signed(pool, x)
     else:
-        yield "where several are largest, the first by columns gets the gradient", _by_columns(pool, sign)
+        yield (
+            "where several are largest, the first by columns gets the gradient",
+            _sharing(pool, sign, _first_tie, by_columns=True),
+        )
         for sentence, share in _SHARES.items():
             yield sentence, _sharing(pool, sign, share)
     yield "the largest in size is taken, whatever its sign", _of_sizes(pool, name)
@@ -58,20 +61,15 @@ def _averages(pool: AvgPool) -> Iterator[tuple[str, Pool]]:
     """Yield averages with another divisor."""
     yield "the sum is not divided", same_windows(SumPool, pool)
     if pool.kernel is not None:
-        options = _options(pool)
         if pool.divisor_override is not None:
-            kept = AvgPool(pool.in_shape, **options, count_include_pad=pool.count_include_pad)
+            kept = same_windows(AvgPool, pool, count_include_pad=pool.count_include_pad)
             yield "divisor_override is ignored", kept
         for include, word in ((True, "are counted"), (False, "are not counted")):
-            other = AvgPool(pool.in_shape, **options, count_include_pad=include)
+            other = same_windows(AvgPool, pool, count_include_pad=include)
             yield f"cells of the padding {word} in the divisor", other
         size = prod(pool.kernel)
         sentence = f"every window is divided by the {size} cells of the kernel"
-        yield sentence, AvgPool(pool.in_shape, **options, divisor_override=size)
-
-
-def _options(pool: Pool) -> dict[str, Any]:
-    return {name: getattr(pool, name) for name in ("kernel", "stride", "padding", "dilation", "ceil_mode")}
+        yield sentence, same_windows(AvgPool, pool, divisor_override=size)
 
 
 def _run(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
@@ -96,10 +94,13 @@ def _shared_ties(winners: Array) -> Array:
     return np.asarray(winners / winners.sum(axis=-1, keepdims=True))
 
 
+def _first_tie(winners: Array) -> Array:
+    first = winners.argmax(axis=-1)
+    return np.asarray(np.arange(winners.shape[-1]) == first[..., None]).astype(float)
+
+
 def _last_tie(winners: Array) -> Array:
-    n = winners.shape[-1]
-    last = n - 1 - winners[..., ::-1].argmax(axis=-1)
-    return np.asarray(np.arange(n) == last[..., None]).astype(float)
+    return _first_tie(winners[..., ::-1])[..., ::-1]
 
 
 def _every_cell(winners: Array) -> Array:
@@ -114,31 +115,19 @@ _SHARES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _sharing(pool: Pool, sign: int, share: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
-    """Return dx if the winners of each window share the gradient in this way."""
+def _sharing(
+    pool: Pool, sign: int, share: Callable[[Array], Array], *, by_columns: bool = False
+) -> Callable[[Array, Array], Array]:
+    """Return dx if the winners of each window, its cells in C order or column by column, share the gradient so."""
 
     def dx(x: Array, dy: Array) -> Array:
         total = np.zeros(x.shape)
-        for at, cells, _ in windows(pool):
+        for at, some, _ in windows(pool):
+            cells = sorted(some, key=lambda cell: cell[::-1]) if by_columns else some
             values = np.stack([sign * x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
             shares = share(values == values.max(axis=-1, keepdims=True)) * dy[(..., *at)][..., None]
             for k, cell in enumerate(cells):
                 total[(..., *cell)] += shares[..., k]
-        return total
-
-    return dx
-
-
-def _by_columns(pool: Pool, sign: int) -> Callable[[Array, Array], Array]:
-    """Return dx if ties go to the first cell in Fortran order."""
-
-    def dx(x: Array, dy: Array) -> Array:
-        total = np.zeros(x.shape)
-        for at, cells, _ in windows(pool):
-            order = sorted(cells, key=lambda cell: cell[::-1])
-            winner = np.stack([sign * x[(..., *cell)] for cell in order], axis=-1).argmax(axis=-1)
-            for k, cell in enumerate(order):
-                total[(..., *cell)] += np.where(winner == k, dy[(..., *at)], 0)
         return total
 
     return dx
@@ -169,13 +158,9 @@ def _without_last(pool: Pool, name: str, axis: int) -> Callable[[Array, Array], 
     last: Any = (..., -1, *[slice(None)] * (len(pool.in_spatial) - 1 - axis))
 
     def value(x: Array, dy: Array) -> Array:
-        if name == "y":
-            y = np.array(pool_loops.forward(pool, x))
-            y[last] = 0
-            return y
-        less = np.array(dy)
+        less = np.array(pool_loops.forward(pool, x) if name == "y" else dy)
         less[last] = 0
-        return pool_loops.backward(pool, x, less)
+        return less if name == "y" else pool_loops.backward(pool, x, less)
 
     return value
 
@@ -207,9 +192,8 @@ def _of_cells(pool: Pool, name: str, choose: Choose) -> Callable[[Array, Array],
 
 
 def _of_sizes(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
-    if name == "y":
-        return lambda x, _: pool_loops.forward(pool, np.abs(x))
-    return lambda x, dy: pool_loops.backward(pool, np.abs(x), dy)
+    run = _run(pool, name)
+    return lambda x, dy: run(np.abs(x), dy)
 
 
 def _signed(pool: Pool, x: Array) -> Array:

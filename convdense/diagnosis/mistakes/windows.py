@@ -1,6 +1,7 @@
 """Windows got wrong entry by entry: some left out, cells that wrap, copies counted once, rows of another pitch."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -131,9 +132,9 @@ def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
     """Yield outputs or inputs in reverse order, and spectra that are not conjugated: turned about their first cell."""
     whole = windows(n)
     for some, which in subsets(len(whole)):
-        turned = [_reordered(a, a.n_rows - 1 - a.rows, a.cols) if i in some else a for i, a in enumerate(whole)]
+        turned = [replace(a, rows=a.n_rows - 1 - a.rows) if i in some else a for i, a in enumerate(whole)]
         yield f"the order of the {outs} is reversed on {which}", turned
-        turned = [_reordered(a, a.rows, a.n_cols - 1 - a.cols) if i in some else a for i, a in enumerate(whole)]
+        turned = [replace(a, cols=a.n_cols - 1 - a.cols) if i in some else a for i, a in enumerate(whole)]
         yield f"the order of the {ins} is reversed on {which}", turned
     if n.mode == "zeros":
         for sign, what in ((1, "kernel"), (-1, outs)):
@@ -143,10 +144,6 @@ def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
                 cells = sign * (rows * n.stride[i] - steps * n.dilation[i]) % (n.ins[i] + n.begin[i] + n.end[i])
                 axes.append(_axis(n, i, rows, cells - n.begin[i], steps))
             yield f"the spectrum of the {what} is not conjugated: turned about the first cell, and wrapped around", axes
-
-
-def _reordered(axis: Axis, rows: Array, cols: Array) -> Axis:
-    return Axis(rows, cols, axis.taps, axis.n_rows, axis.n_cols, axis.tap_shape)
 
 
 def _pitched(n: WindowParameters, outs: str) -> Iterator[Windows]:
