@@ -94,11 +94,13 @@ def save_matrix(path: Path, matrix: sp.csr_array) -> None:
             mmwrite(counted, matrix, precision=digits)
 
 
-def save_bytes(path: Path, data: bytes, formats: Sequence[str]) -> None:
-    """Write a file whose name ends in one of the formats; an older file stays as it was until this one is whole."""
-    check_name("path", path, formats)
-    with atomic_file(path) as file:
+def save_bytes(path: Any, data: bytes, formats: Sequence[str]) -> Path:
+    """Write a file whose name ends in one of the formats, whole or not at all, and return its path."""
+    name = as_path(path)
+    check_name("path", name, formats)
+    with atomic_file(name) as file:
         file.write(data)
+    return name
 
 
 @contextmanager

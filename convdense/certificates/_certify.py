@@ -1,6 +1,6 @@
 """certify: equality without a tolerance, on integers so small that every order of summation is exact."""
 
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 from convdense._util.arguments import complain
 from convdense.certificates.layer_certificate import Certificate, certify_bilinear
@@ -9,30 +9,22 @@ from convdense.geometry import Pool
 from convdense.networks.network import Network
 
 
-@overload
-def certify(
-    layer: Pool | Network,
-    implementation: Any = None,
-    *,
-    dtype: str = ...,
-    batch: int = ...,
-    error: float = ...,
-    method: str = ...,
-    seed: int | None = ...,
-) -> NetworkCertificate: ...
+class Options(TypedDict, total=False):
+    """The options of `certify`, as both of its signatures have them."""
+
+    dtype: str
+    batch: int
+    error: float
+    method: str
+    seed: int | None
 
 
 @overload
-def certify(
-    layer: Any,
-    implementation: Any = None,
-    *,
-    dtype: str = ...,
-    batch: int = ...,
-    error: float = ...,
-    method: str = ...,
-    seed: int | None = ...,
-) -> Certificate: ...
+def certify(layer: Pool | Network, implementation: Any = None, **options: Unpack[Options]) -> NetworkCertificate: ...
+
+
+@overload
+def certify(layer: Any, implementation: Any = None, **options: Unpack[Options]) -> Certificate: ...
 
 
 def certify(

@@ -11,7 +11,7 @@ from convdense._util.arguments import Array, choice, complain, integer
 from convdense._util.float_formats import EXACT, FORMATS
 from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines
 from convdense.certificates.integer_ranges import PRECISION, limited
-from convdense.certificates.pool_certificate import judge_pool
+from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
 from convdense.geometry import Pool
 from convdense.implementations.evaluators import DENSE_NETWORK, DIRECT_COUNTERPART, needs_implementation, pool_functions
 from convdense.implementations.pool_calls import DIRECT_POOL
@@ -23,9 +23,6 @@ from convdense.rounding.magnitude_sums import bit_budget, integer_unit
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, Finding
 from convdense.verdicts.schema import numbered, upgraded
-
-LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
-DRAWS = 3  # of each
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 from convdense._util.arguments import complain
-from convdense._util.files import as_path, save_bytes
+from convdense._util.files import save_bytes
 from convdense.display.example_sample import one_sample, sample_of
 from convdense.display.labels import LETTERS
 from convdense.explorer.svg import READABLE, drawings, rules
@@ -56,9 +56,7 @@ class Page:
         ValueError
             For another ending, or a folder that does not exist.
         """
-        name = as_path(path)
-        save_bytes(name, self.html.encode(), (".html",))
-        return name
+        return save_bytes(path, self.html.encode(), (".html",))
 
     def open(self, path: Path | str) -> Path:
         """Write the page to an .html file and open it in the browser."""

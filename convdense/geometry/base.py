@@ -84,10 +84,10 @@ class Geometry(Hyperparameters, ABC):
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def bias_shape(self) -> tuple[int, ...]:
-        """Shape of the bias array."""
+        """Shape of the bias array: one per output channel."""
+        return (self.out_channels,)
 
     @cached_property
     def in_channels(self) -> int:
@@ -107,9 +107,8 @@ class Geometry(Hyperparameters, ABC):
     def _set_common(self, in_shape: Any, out_channels: Any, groups: Any, flip: Any, **per_position: Any) -> None:
         """Check and set what every kind has; `per_position` holds kernel, stride and dilation."""
         shape = sample_shape(in_shape)
-        if not isinstance(flip, bool):
-            raise TypeError(complain("flip", repr(flip), "True or False"))
-        self._set(in_shape=shape, out_channels=integer(out_channels, "out_channels", 1), flip=flip)
+        self._set(in_shape=shape, flip=flag(flip, "flip"))
+        self._set(out_channels=integer(out_channels, "out_channels", 1))
         self._set(groups=integer(groups, "groups", 1))
         self._set(**{name: per_axis(value, name, len(shape) - 1, 1) for name, value in per_position.items()})
         for name, channels in (("in_shape", shape[0]), ("out_channels", self.out_channels)):
@@ -125,6 +124,13 @@ def sample_shape(value: Any) -> tuple[int, ...]:
         needs = "(channels, *axes) with at least one axis, such as (3, 32, 32)"
         raise ValueError(complain("in_shape", repr(value), needs))
     return tuple(integer(n, "in_shape", 1) for n in value)
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return value if it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(complain(name, repr(value), "True or False"))
+    return value
 
 
 def shortest(value: Any) -> Any:

@@ -91,11 +91,6 @@ class Conv(Windowed):
         """Shape of the weight array: (out_channels, in_channels / groups, *kernel)."""
         return (self.out_channels, self.in_channels // self.groups, *self.kernel)
 
-    @cached_property
-    def bias_shape(self) -> tuple[int, ...]:
-        """Shape of the bias array: one per output channel."""
-        return (self.out_channels,)
-
 
 @dataclass(frozen=True, init=False, repr=False)
 class LocallyConnected(Windowed):

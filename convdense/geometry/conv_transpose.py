@@ -89,8 +89,3 @@ class ConvTranspose(Geometry):
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array: (in_channels, out_channels / groups, *kernel)."""
         return (self.in_channels, self.out_channels // self.groups, *self.kernel)
-
-    @cached_property
-    def bias_shape(self) -> tuple[int, ...]:
-        """Shape of the bias array: one per output channel."""
-        return (self.out_channels,)

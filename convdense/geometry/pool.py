@@ -9,7 +9,7 @@ from typing import Any
 
 from convdense._util.arguments import Sizes, complain, integer, per_axis
 from convdense.geometry import padding as pad
-from convdense.geometry.base import Hyperparameters, sample_shape
+from convdense.geometry.base import Hyperparameters, flag, sample_shape
 from convdense.geometry.padding import Padding, Pairs
 
 
@@ -62,7 +62,7 @@ class Pool(Hyperparameters, ABC):
     ) -> None:
         shape = sample_shape(in_shape)
         axes = len(shape) - 1
-        self._set(in_shape=shape, ceil_mode=_flag(ceil_mode, "ceil_mode"), kernel=None, output=None)
+        self._set(in_shape=shape, ceil_mode=flag(ceil_mode, "ceil_mode"), kernel=None, output=None)
         if (kernel is None) == (output is None):
             got = "neither" if kernel is None else f"{kernel!r} and output={output!r}"
             raise ValueError(complain("kernel", got, "a kernel, or output=n for n windows an axis", "give one"))
@@ -212,7 +212,7 @@ class AvgPool(Pool):
         divisor_override: int | None = None,
         **options: Any,
     ) -> None:
-        self._set(count_include_pad=_flag(count_include_pad, "count_include_pad"))
+        self._set(count_include_pad=flag(count_include_pad, "count_include_pad"))
         override = None if divisor_override is None else integer(divisor_override, "divisor_override", 1)
         self._set(divisor_override=override)
         Pool.__init__(self, in_shape, kernel, **options)
@@ -245,12 +245,6 @@ class LpPool(Pool):
             raise ValueError(complain("p", p, needs, "use MaxPool for the limit p = inf"))
         self._set(p=p)
         Pool.__init__(self, in_shape, kernel, **options)
-
-
-def _flag(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(complain(name, repr(value), "True or False"))
-    return value
 
 
 def same_windows(kind: type[Pool], pool: Pool, **options: Any) -> Pool:

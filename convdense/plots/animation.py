@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from convdense._util.arguments import Array
-from convdense._util.files import as_path, save_bytes
+from convdense._util.files import save_bytes
 from convdense.plots._frame import drawn, sampled
 
 COLOURS = 48
@@ -47,9 +47,7 @@ class Animation:
         ValueError
             For another ending, or a folder that does not exist.
         """
-        name = as_path(path)
-        save_bytes(name, self.gif, (".gif",))
-        return name
+        return save_bytes(path, self.gif, (".gif",))
 
     def _repr_html_(self) -> str:
         return f'<img alt="{escape(self.title)}" src="data:image/gif;base64,{b64encode(self.gif).decode()}">'

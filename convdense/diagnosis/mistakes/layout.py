@@ -62,7 +62,7 @@ def moved(n: int, begins: tuple[tuple[int, ...], ...]) -> Iterator[Layout]:
     for axis in range(n):
         for step, word in ((1, "forward"), (-1, "backward")):
             sentence = f"it is moved {word} by a cell along axis {axis}"
-            yield sentence, partial(_rolled, axis + 2, step)
+            yield sentence, partial(np.roll, shift=step, axis=axis + 2)
             yield f"{sentence}, and zeros come in", partial(_shifted, axis + 2, step)
         for step in dict.fromkeys(begin[axis] for begin in begins):
             if step > 1:
@@ -78,10 +78,6 @@ def _exchanged_back(i: int, j: int, value: Array) -> Array:
     shape = list(value.shape)
     shape[i], shape[j] = shape[j], shape[i]
     return value.reshape(shape).swapaxes(i, j)
-
-
-def _rolled(axis: int, step: int, value: Array) -> Array:
-    return np.roll(value, step, axis)
 
 
 def _shifted(axis: int, step: int, value: Array) -> Array:

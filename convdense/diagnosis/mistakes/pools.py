@@ -86,14 +86,6 @@ def _not_numbers(pool: Pool, x: Array) -> Array:
     return y
 
 
-def _all_ties(winners: Array) -> Array:
-    return winners.astype(float)
-
-
-def _shared_ties(winners: Array) -> Array:
-    return np.asarray(winners / winners.sum(axis=-1, keepdims=True))
-
-
 def _first_tie(winners: Array) -> Array:
     first = winners.argmax(axis=-1)
     return np.asarray(np.arange(winners.shape[-1]) == first[..., None]).astype(float)
@@ -103,15 +95,13 @@ def _last_tie(winners: Array) -> Array:
     return _first_tie(winners[..., ::-1])[..., ::-1]
 
 
-def _every_cell(winners: Array) -> Array:
-    return np.ones(winners.shape)
-
-
 _SHARES: dict[str, Callable[[Array], Array]] = {
-    "where several cells are largest, all get the whole gradient": _all_ties,
-    "where several cells are largest, they share the gradient": _shared_ties,
+    "where several cells are largest, all get the whole gradient": lambda winners: winners.astype(float),
+    "where several cells are largest, they share the gradient": lambda winners: (
+        winners / winners.sum(axis=-1, keepdims=True)
+    ),
     "where several cells are largest, the last gets the gradient, not the first": _last_tie,
-    "every cell of the window gets the gradient": _every_cell,
+    "every cell of the window gets the gradient": lambda winners: np.ones(winners.shape),
 }
 
 
