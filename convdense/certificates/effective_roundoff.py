@@ -14,11 +14,13 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS, rounded_to
 from convdense.implementations.call_contract import LAYOUTS
 from convdense.implementations.evaluators import Operands
+from convdense.networks.serialization import layer_to_plain
 from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
 from convdense.rounding.sum_bounds import gamma
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import NORMWISE, RAISED, UNDECIDED, WITHIN, WRONG, Finding, Judgement
+from convdense.verdicts.schema import numbered
 
 LEAST, ENTRIES, TERMS = 4, 12, 50_000  # positions looked at in each quantity: fewer where their sums are long
 DEVIATIONS = 6
@@ -80,6 +82,22 @@ class ImplementationJudgement(Judgement):
     def __bool__(self) -> bool:
         """Return whether every quantity holds, as precise as its dtype, and all required behaviour is right."""
         return super().__bool__() and sound(self.behaviour, self.precision)
+
+    def _to_plain(self, kind: str, names: tuple[str, ...], **more: Any) -> dict[str, Any]:
+        """Return what every certificate is as plain data, these of its numbers and some more before its findings."""
+        parts = {name: [part.to_dict() for part in getattr(self, name)] for name in _PARTS}
+        data = {name: getattr(self, name) for name in names}
+        head = {"kind": kind, "layer": layer_to_plain(self.layer), "holds": bool(self)}
+        return numbered({**head, **data, **more, **parts})
+
+
+_PARTS = ("findings", "behaviour", "precision")
+
+
+def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
+    """Read back the findings, the behaviour and the precision of a certificate."""
+    kinds = (Finding.from_dict, Finding.from_dict, lambda part: Precision(**part))
+    return {name: tuple(map(kind, data.get(name, ()))) for name, kind in zip(_PARTS, kinds, strict=True)}
 
 
 def sound(behaviour: tuple[Finding, ...], precise: tuple[Precision, ...]) -> bool:

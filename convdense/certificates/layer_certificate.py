@@ -9,7 +9,7 @@ import numpy as np
 
 from convdense._util.arguments import choice, complain, integer, physical_memory
 from convdense._util.float_formats import EXACT, HALF
-from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines
+from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines, parts_from_plain
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
@@ -18,7 +18,7 @@ from convdense.implementations.evaluators import needs_implementation, two_evalu
 from convdense.networks.serialization import layer_to_plain, plain_to_layer
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import Finding
-from convdense.verdicts.schema import numbered, upgraded
+from convdense.verdicts.schema import upgraded
 
 AUTO_CALLS = 1_000  # up to here every basis pair costs less than a second, and leaves nothing to chance
 EXHAUSTIVE_CALLS = 100_000
@@ -113,32 +113,16 @@ class Certificate(ImplementationJudgement):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
-        data = {name: getattr(self, name) for name in _PLAIN}
-        return numbered(
-            {
-                "kind": "certificate",
-                "layer": layer_to_plain(self.layer),
-                "holds": bool(self),
-                **data,
-                "ranges": self.ranges._asdict(),
-                "findings": [f.to_dict() for f in self.findings],
-                "behaviour": [f.to_dict() for f in self.behaviour],
-                "precision": [p.to_dict() for p in self.precision],
-                "tried_on": None if self.tried_on is None else layer_to_plain(self.tried_on),
-            }
-        )
+        data = self._to_plain("certificate", _PLAIN, ranges=self.ranges._asdict())
+        return {**data, "tried_on": None if self.tried_on is None else layer_to_plain(self.tried_on)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Certificate":
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
-        findings, behaviour = (tuple(map(Finding.from_dict, data.get(n, ()))) for n in ("findings", "behaviour"))
-        plain = {name: data[name] for name in _PLAIN}
+        plain = parts_from_plain(data) | {name: data[name] for name in _PLAIN}
         plain["tried_on"] = plain_to_layer(data["tried_on"]) if data.get("tried_on") else None
-        plain["precision"] = tuple(Precision(**p) for p in data.get("precision", ()))
-        return cls(
-            plain_to_layer(data["layer"]), findings, ranges=Ranges(**data["ranges"]), behaviour=behaviour, **plain
-        )
+        return cls(plain_to_layer(data["layer"]), ranges=Ranges(**data["ranges"]), **plain)
 
     def rerun(self, implementation: Any = None) -> "Certificate":
         """Repeat the very same trials; a verdict on an implementation needs the implementation."""

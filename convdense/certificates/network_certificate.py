@@ -9,7 +9,7 @@ import numpy as np
 
 from convdense._util.arguments import Array, choice, complain, integer
 from convdense._util.float_formats import EXACT, FORMATS
-from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines
+from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines, parts_from_plain
 from convdense.certificates.integer_ranges import PRECISION, limited
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
 from convdense.geometry import Pool
@@ -18,11 +18,11 @@ from convdense.implementations.pool_calls import DIRECT_POOL
 from convdense.layers.dense_form import Absolute, Step, back_through
 from convdense.networks.builder import network
 from convdense.networks.network import Network
-from convdense.networks.serialization import layer_to_plain, plain_to_layer
+from convdense.networks.serialization import plain_to_layer
 from convdense.rounding.magnitude_sums import bit_budget, integer_unit
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, Finding
-from convdense.verdicts.schema import numbered, upgraded
+from convdense.verdicts.schema import upgraded
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,30 +99,15 @@ class NetworkCertificate(ImplementationJudgement):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
-        data = {name: getattr(self, name) for name in _PLAIN}
-        findings = [f.to_dict() for f in self.findings]
-        layer = layer_to_plain(self.layer)
-        more = {name: [part.to_dict() for part in getattr(self, name)] for name in ("behaviour", "precision")}
-        return numbered(
-            {
-                "kind": "network certificate",
-                "layer": layer,
-                "holds": bool(self),
-                **data,
-                "findings": findings,
-                **more,
-            }
-        )
+        return self._to_plain("network certificate", _PLAIN)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "NetworkCertificate":
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
-        findings, behaviour = (tuple(map(Finding.from_dict, data.get(n, ()))) for n in ("findings", "behaviour"))
-        plain: dict[str, Any] = {name: data.get(name) for name in _PLAIN}
+        plain = parts_from_plain(data) | {name: data.get(name) for name in _PLAIN}
         plain |= {name: plain[name] and tuple(plain[name]) for name in ("coverage", "met")}
-        plain["precision"] = tuple(Precision(**p) for p in data.get("precision", ()))
-        return cls(plain_to_layer(data["layer"]), findings, behaviour=behaviour, **plain)
+        return cls(plain_to_layer(data["layer"]), **plain)
 
 
 _PLAIN = ("evaluator", "dtype", "batch", "trials", "seed", "bits", "coverage", "met")

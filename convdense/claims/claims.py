@@ -113,15 +113,12 @@ def _quantities(*names: str) -> Callable[[Any], Evidence]:
     return lambda layer: of_quantities(names, *_judged(layer))
 
 
-def _basis(layer: Any) -> Iterable[Array]:
-    yield from np.eye(prod(layer.weight_shape), dtype=np.int64).reshape(-1, *layer.weight_shape)
-
-
 def _matrices(other: Callable[[Any, Array], Array]) -> Callable[[Any], Evidence]:
     """Judge the matrix, linear in w, by its value for every basis vector."""
 
     def equal(layer: Any) -> bool:
-        return all(np.array_equal(tie(layer).matrix(w).toarray(), other(layer, w)) for w in _basis(layer))
+        basis = np.eye(prod(layer.weight_shape), dtype=np.int64).reshape(-1, *layer.weight_shape)
+        return all(np.array_equal(tie(layer).matrix(w).toarray(), other(layer, w)) for w in basis)
 
     return lambda layer: Evidence(layer, equal(layer))
 

@@ -107,7 +107,7 @@ def _product(layer: Geometry, observed: Observations, cell: int, more: Array) ->
     ties = tie(layer)
     entries = ties.entries()
     at = np.flatnonzero((entries.row, entries.col, entries.index)[("y", "dx", "dw").index(observed.name)] == cell)
-    own = Entries(entries.row[at], entries.col[at], entries.index[at])
+    own = entries.take(at)
     for words, each in _products(observed, own):
         for sign, verb in ((-1, "misses"), (1, "counts twice")):
             found = np.flatnonzero((sign * each == more[:, None]).all(axis=0))

@@ -117,10 +117,6 @@ def without_bias(implementation: Any) -> WithoutBias:
     implementation : object with forward(x, w) -> y and backward(x, w, dy) -> (dx, dw), or two such functions
         One on arrays with the channels last is wrapped in `channels_last` first.
 
-    Returns
-    -------
-    object with forward(x, w, b) and backward(x, w, dy)
-
     Examples
     --------
     >>> from convdense import Conv, certify

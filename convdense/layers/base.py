@@ -69,6 +69,13 @@ def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:
     return y if had_batch else y[0]
 
 
+def frozen(array: Array) -> Array:
+    """Return a copy that cannot be written to."""
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
+
+
 def floating(x: Array) -> Array:
     """Return integers as float64, floats as they are."""
     return x.astype(np.float64) if x.dtype.kind in "iu" else x

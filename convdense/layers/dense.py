@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from convdense._util.arguments import Array, complain, numeric, shaped
 from convdense.display.tables import facts
 from convdense.geometry import ChannelScale, ConvTranspose, Linear, Windowed, backward_operands, forward_operands
-from convdense.layers.base import Gradients, ShapesOf
+from convdense.layers.base import Gradients, ShapesOf, as_samples, frozen
 from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.layers.direct_form import DirectConv, DirectDense, DirectScale, direct_counterpart
 from convdense.structure._tie import tie
@@ -59,8 +59,8 @@ class Dense:
         weights = numeric(w, "w")
         if weights.ndim != 2:
             raise ValueError(complain("w", f"shape {weights.shape}", "a matrix (outputs, inputs)"))
-        object.__setattr__(self, "w", _frozen(weights))
-        object.__setattr__(self, "b", None if b is None else _frozen(shaped(b, "b", self.bias_shape, self)))
+        object.__setattr__(self, "w", frozen(weights))
+        object.__setattr__(self, "b", None if b is None else frozen(shaped(b, "b", self.bias_shape, self)))
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -158,8 +158,8 @@ class TiedDense(ShapesOf):
         self._set(layer, tie(layer), w, b)
 
     def _set(self, layer: Any, ties: TieMap, w: Any, b: Any) -> None:
-        weights = _frozen(shaped(w, "w", ties.weight_shape, layer))
-        bias = None if b is None else _frozen(shaped(b, "b", ties.bias_shape, layer))
+        weights = frozen(shaped(w, "w", ties.weight_shape, layer))
+        bias = None if b is None else frozen(shaped(b, "b", ties.bias_shape, layer))
         matrix = ties.matrix(weights)
         for part in (matrix.data, matrix.indices, matrix.indptr):
             part.setflags(write=False)
@@ -189,7 +189,7 @@ class TiedDense(ShapesOf):
         y = (self.matrix @ _columns(x)).T  # (batch, outputs)
         if b is not None:
             y = y + self.ties.bias.matrix(b).toarray()[:, 0]  # the bias is a tied layer whose one input is 1
-        return _samples(y, self.out_shape, had_batch)
+        return as_samples(np.ascontiguousarray(y), self.out_shape, had_batch)
 
     def backward(self, x: Any, dy: Any) -> Gradients:
         """Return dx, dw, db for the upstream gradient dy of shape (batch, *out_shape).
@@ -201,7 +201,8 @@ class TiedDense(ShapesOf):
         db = None
         if self.b is not None:
             db = self.ties.bias.add_edges(np.ones((len(x), 1), dy.dtype), dy).reshape(self.bias_shape)
-        return Gradients(_samples(dx, self.in_shape, had_batch), self.ties.add_edges(x, dy), db)
+        dx = as_samples(np.ascontiguousarray(dx), self.in_shape, had_batch)
+        return Gradients(dx, self.ties.add_edges(x, dy), db)
 
     def gradient_steps(self, x: Any, dy: Any) -> GradientSteps:
         """Return the dense gradient ``dy x^H``, the same masked, and the sums over tied edges: for small layers.
@@ -244,20 +245,8 @@ def _columns(samples: Array) -> Array:
     return samples.reshape(len(samples), prod(samples.shape[1:])).T
 
 
-def _samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:
-    """Undo `_columns`: (batch, features) to (batch, *shape), or to one sample if it came as one."""
-    samples = np.ascontiguousarray(rows).reshape(len(rows), *shape)
-    return samples if had_batch else samples[0]
-
-
 def _facts(array: Array | None) -> str:
     return "None" if array is None else f"{array.shape} {array.dtype}"
-
-
-def _frozen(array: Array) -> Array:
-    copy = np.array(array)
-    copy.setflags(write=False)
-    return copy
 
 
 @dense_steps.register

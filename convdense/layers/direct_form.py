@@ -19,7 +19,7 @@ from convdense.geometry import (
     paired_samples,
     samples,
 )
-from convdense.layers.base import Gradients, OfPool, SameShape, ShapesOf
+from convdense.layers.base import Gradients, OfPool, SameShape, ShapesOf, frozen
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,9 +35,7 @@ class _Weighted(ShapesOf):
         for name, shape in (("w", self.layer.weight_shape), ("b", self.layer.bias_shape)):
             value = getattr(self, name)
             if value is not None:
-                array = np.array(shaped(value, name, tuple(shape), self.layer))
-                array.setflags(write=False)
-                object.__setattr__(self, name, array)
+                object.__setattr__(self, name, frozen(shaped(value, name, tuple(shape), self.layer)))
 
     def with_weights(self, w: Any, b: Any = None) -> Any:
         """Return the same layer with other weights."""

@@ -99,11 +99,9 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     axes = [axis.take(r[axis.rows] & c[axis.cols]) for axis, r, c in zip(ties.axes, down, right, strict=True)]
     found = expand(axes)
     inside = (found.row >= rows.start) & (found.row < rows.stop) & (found.col >= cols.start) & (found.col < cols.stop)
-    row, col, product = (part[inside] for part in found[:3])
+    kept = found.take(inside)
     order = WeightOrder(tuple(n for axis in axes for n in axis.tap_shape), ties.weight_order)
-    return ordered(
-        Entries(row, col, order.weight_of(product), None if found.coefficient is None else found.coefficient[inside])
-    )
+    return ordered(kept._replace(index=order.weight_of(kept.index)))
 
 
 def _met(numbers: range, shape: tuple[int, ...]) -> list[Array]:

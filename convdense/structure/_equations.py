@@ -1,13 +1,12 @@
 """A small layer written out as text: forward, and the gradients of weights, inputs and biases."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from convdense._util.arguments import choice, complain
 from convdense.display.labels import distinct, term, total
 from convdense.structure._tie import tie
-from convdense.structure.kronecker import Entries
 from convdense.structure.tie_map import TieMap
 
 TERMS_A_LINE = 6  # of LaTeX: what a page is wide enough for
@@ -153,10 +152,10 @@ def equations(
 
 def _forward(ties: TieMap, input: str, weight: str, output: str, bias: str | None) -> list[Equation]:
     sums: list[list[Any]] = [[] for _ in range(ties.shape[0])]
-    for row, col, k, c in _each(ties.entries()):
+    for row, col, k, c in ties.entries().plain():
         sums[row].append((c, (Name(weight, k), Name(input, col))))
     if bias is not None:
-        for row, _, k, c in _each(ties.bias.entries()):
+        for row, _, k, c in ties.bias.entries().plain():
             sums[row].append((c, (Name(bias, k),)))
     return [Equation(Name(output, row), terms) for row, terms in enumerate(sums)]
 
@@ -164,7 +163,7 @@ def _forward(ties: TieMap, input: str, weight: str, output: str, bias: str | Non
 def _of_weights(ties: TieMap, input: str | None, weight: str, output: str) -> list[Equation]:
     """Write dC/dw; without an input symbol the one input is 1 and not written (a bias)."""
     sums: list[list[Any]] = [[] for _ in range(ties.n_weights)]
-    for row, col, k, c in _each(ties.entries()):
+    for row, col, k, c in ties.entries().plain():
         factors = (Name(input, col),) if input else ()
         sums[k].append((c, (*factors, Name(output, row, slope=True))))
     return [Equation(Name(weight, k, slope=True), terms) for k, terms in enumerate(sums)]
@@ -172,11 +171,6 @@ def _of_weights(ties: TieMap, input: str | None, weight: str, output: str) -> li
 
 def _of_inputs(ties: TieMap, input: str, weight: str, output: str) -> list[Equation]:
     sums: list[list[Any]] = [[] for _ in range(ties.shape[1])]
-    for row, col, k, c in _each(ties.entries()):
+    for row, col, k, c in ties.entries().plain():
         sums[col].append((c, (Name(weight, k), Name(output, row, slope=True))))
     return [Equation(Name(input, col, slope=True), terms) for col, terms in enumerate(sums)]
-
-
-def _each(entries: Entries) -> Iterator[tuple[int, int, int, Any]]:
-    coefficients = [1] * len(entries.row) if entries.coefficient is None else entries.coefficient
-    return zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), coefficients, strict=True)

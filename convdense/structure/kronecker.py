@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import accumulate
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,16 @@ class Entries(NamedTuple):
     col: Array
     index: Array  # type: ignore[assignment]  # hides tuple.index, which nobody asks of three arrays
     coefficient: Array | None = None
+
+    def take(self, at: Array) -> "Entries":
+        """Return some of the entries, or all of them in another order."""
+        coefficient = None if self.coefficient is None else self.coefficient[at]
+        return Entries(self.row[at], self.col[at], self.index[at], coefficient)
+
+    def plain(self) -> Iterator[tuple[int, int, int, Any]]:
+        """Return row, column, weight and coefficient of every entry, as Python's numbers."""
+        numbers = [1] * len(self.row) if self.coefficient is None else self.coefficient.tolist()
+        return zip(self.row.tolist(), self.col.tolist(), self.index.tolist(), numbers, strict=True)
 
 
 class Counts(NamedTuple):
@@ -91,9 +101,7 @@ def expand(axes: Sequence[Axis], table: Array | None = None) -> Entries:
 
 def ordered(entries: Entries) -> Entries:
     """Return the entries sorted by row, then column, then index."""
-    order = np.lexsort((entries.index, entries.col, entries.row))
-    coefficient = None if entries.coefficient is None else entries.coefficient[order]
-    return Entries(entries.row[order], entries.col[order], entries.index[order], coefficient)
+    return entries.take(np.lexsort((entries.index, entries.col, entries.row)))
 
 
 def slabs(axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20) -> Iterator[Entries]:

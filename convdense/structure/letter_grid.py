@@ -132,9 +132,7 @@ def cells(entries: Entries) -> dict[tuple[int, int], Held]:
     {(0, 0): [(1, 1)], (0, 1): [(0, 1), (2, 1)], (1, 0): [(0, 1), (2, 1)], (1, 1): [(1, 1)]}
     """
     held: dict[tuple[int, int], Held] = {}
-    numbers = [1] * len(entries.row) if entries.coefficient is None else entries.coefficient.tolist()
-    parts = zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), numbers, strict=True)
-    for row, col, k, number in parts:
+    for row, col, k, number in entries.plain():
         held.setdefault((row, col), []).append((k, number))
     return held
 

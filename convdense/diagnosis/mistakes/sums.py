@@ -12,7 +12,7 @@ from convdense.diagnosis.mistakes.bias import bias_gradient_mistakes, bias_mista
 from convdense.diagnosis.mistakes.layout import layouts, moved, sizes_of_dx, sizes_of_y
 from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake, all_entries, bias_gradient
 from convdense.geometry import Conv, Geometry
-from convdense.structure.kronecker import Entries, scaled
+from convdense.structure.kronecker import scaled
 from convdense.structure.tie_map import TieMap
 
 PROBED = 16  # cells of a quantity that are looked at before all of them
@@ -129,17 +129,15 @@ class Overwritten:
         place = {"y": whole.row, "dx": whole.col, "dw": whole.index}[name]
         if not asked.all():
             some = np.flatnonzero(asked[place])
-            part = None if whole.coefficient is None else whole.coefficient[some]
-            whole, place = Entries(whole.row[some], whole.col[some], whole.index[some], part), place[some]
+            whole, place = whole.take(some), place[some]
         outs, ins, taps = prod(ties.out_shape[1:]), prod(ties.in_shape[1:]), prod(ties.weight_shape[2:])
         steps = {"output": whole.row % outs, "input": whole.col % ins, "tap": whole.index % taps}[self.by]
         last = np.full(len(asked), -1)
         np.maximum.at(last, place, steps)
         stays = np.flatnonzero(steps == last[place])
-        place, row, col = place[stays], whole.row[stays], whole.col[stays]
-        part = None if whole.coefficient is None else whole.coefficient[stays]
+        place, (row, col, index, part) = place[stays], whole.take(stays)
         x, dy = call.x.reshape(len(call.x), -1), call.dy.reshape(len(call.dy), -1)
-        weights = np.ascontiguousarray(mistake.weights(call.w)).ravel()[whole.index[stays]]
+        weights = np.ascontiguousarray(mistake.weights(call.w)).ravel()[index]
         if name == "dw":
             each = scaled((x[:, col] * dy[:, row]).sum(axis=0), part)[None]
         else:
