@@ -106,13 +106,11 @@ def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
         x = x - (k % 3 == 2) * sign * 2**20  # where zeros would win, if something stood for absent cells
         calls.append(Call(unit * x.astype(float), NONE, NONE, unit * dy.astype(float)))
     explanations = []
-    for name in ("y", "dx"):
-        if name == "y":
-            values = [caught(forward, c.x.copy()) for c in calls]
-            right = [pool_loops.forward(pool, c.x) for c in calls]
-        else:
-            values = [caught(backward, c.x.copy(), c.dy.copy()) for c in calls]
-            right = [pool_loops.backward(pool, c.x, c.dy) for c in calls]
+    both: tuple[Any, ...] = ("y", forward, pool_loops.forward), ("dx", backward, pool_loops.backward)
+    for name, theirs, ours in both:
+        operands = [(c.x,) if name == "y" else (c.x, c.dy) for c in calls]
+        values = [caught(theirs, *map(np.copy, given)) for given in operands]
+        right = [ours(pool, *given) for given in operands]
         wrong = [f for f in map(compare, [name] * len(calls), values, right) if f.verdict != EQUAL]
         if wrong:
             explanations.append(

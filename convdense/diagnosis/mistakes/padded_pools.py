@@ -91,17 +91,13 @@ def _decoded(pool: Pool, decode: Decode, x: Array, dy: Array) -> Array:
     return _cropped(pool, rim)
 
 
-def _turned(number: Array, pool: Pool) -> tuple[Array, ...]:
-    return tuple(np.unravel_index(np.asarray(number), (pool.kernel or ())[::-1]))
-
-
-def _by_columns(number: Array, pool: Pool) -> tuple[Array, ...]:
-    return np.unravel_index(number, pool.kernel or (), order="F")
-
-
 _DECODED: dict[str, Decode] = {
-    "the winner's number in its window is decoded with the height for the width": _turned,
-    "the winner's number in its window is decoded column by column": _by_columns,
+    "the winner's number in its window is decoded with the height for the width": lambda number, pool: np.unravel_index(
+        number, (pool.kernel or ())[::-1]
+    ),
+    "the winner's number in its window is decoded column by column": lambda number, pool: np.unravel_index(
+        number, pool.kernel or (), order="F"
+    ),
 }
 
 

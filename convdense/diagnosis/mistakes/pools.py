@@ -14,13 +14,17 @@ from convdense.direct.pool_loops import windows
 from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
 from convdense.geometry.pool import same_windows
 
+Wrong = Callable[[Array, Array], Array]  # what a mistake makes of x and dy: y or dx
+Counts = tuple[int, int]  # of a window: its cells, and those of the padding with them
+Window = Callable[[Array, Array, Counts], tuple[Any, Array]]  # of its values and its dy: its y, and each cell's dx
+
 
 def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
     """Yield mistakes in y or dx: each gives the whole quantity for x and dy."""
     if isinstance(pool, AvgPool):
         for sentence, other in _averages(pool):
             yield sentence, _run(other, name)
-        yield "the mean is over the cells that are not 0", _of_nonzero(pool, name)
+        yield "the mean is over the cells that are not 0", _by_windows(pool, name, _of_nonzero)
     if isinstance(pool, SumPool):
         for include, words in ((True, ""), (False, ", over the cells inside,")):
             average = same_windows(AvgPool, pool, count_include_pad=include)
@@ -46,7 +50,8 @@ def _largest(pool: MaxPool | MinPool, name: str) -> Iterator[PoolMistake]:
         yield f"the {'smallest' if sign > 0 else 'largest'} is taken", _run(same_windows(opposite, pool), name)
         yield "the average is taken", _run(same_windows(AvgPool, pool), name)
         yield "windows that reach over the border are not a number", lambda x, _: _not_numbers(pool, x)
-        yield "of the cell that is largest in size the value is taken, with its sign", lambda x, _: _signed(pool, x)
+        sentence = "of the cell that is largest in size the value is taken, with its sign"
+        yield sentence, _by_windows(pool, name, _signed)
     else:
         yield (
             "where several are largest, the first by columns gets the gradient",
@@ -72,7 +77,7 @@ def _averages(pool: AvgPool) -> Iterator[tuple[str, Pool]]:
         yield sentence, same_windows(AvgPool, pool, divisor_override=size)
 
 
-def _run(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
+def _run(pool: Pool, name: str) -> Wrong:
     if name == "y":
         return lambda x, _: pool_loops.forward(pool, x)
     return lambda x, dy: pool_loops.backward(pool, x, dy)
@@ -105,25 +110,62 @@ _SHARES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _sharing(
-    pool: Pool, sign: int, share: Callable[[Array], Array], *, by_columns: bool = False
-) -> Callable[[Array, Array], Array]:
+def _by_windows(pool: Pool, name: str, one: Window, choose: Choose = lambda _, cells: cells) -> Wrong:
+    """Return y or dx, window by window: what `one` makes of the cells that are chosen, and hands back to each."""
+
+    def value(x: Array, dy: Array) -> Array:
+        y, dx = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(x.shape)
+        for at, cells, padded in windows(pool):
+            kept = choose(at, cells)
+            if not kept:
+                continue
+            values = np.stack([x[(..., *cell)] for cell in kept], axis=-1)  # (batch, channels, cells)
+            counts = (len(kept), len(kept)) if pool.kernel is None else (len(cells), padded)
+            y[(..., *at)], shares = one(values, dy[(..., *at)][..., None], counts)
+            for k, cell in enumerate(kept) if name == "dx" else ():
+                dx[(..., *cell)] += shares[..., k]
+        return y if name == "y" else dx
+
+    return value
+
+
+def _sharing(pool: Pool, sign: int, share: Callable[[Array], Array], *, by_columns: bool = False) -> Wrong:
     """Return dx if the winners of each window, its cells in C order or column by column, share the gradient so."""
 
-    def dx(x: Array, dy: Array) -> Array:
-        total = np.zeros(x.shape)
-        for at, some, _ in windows(pool):
-            cells = sorted(some, key=lambda cell: cell[::-1]) if by_columns else some
-            values = np.stack([sign * x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
-            shares = share(values == values.max(axis=-1, keepdims=True)) * dy[(..., *at)][..., None]
-            for k, cell in enumerate(cells):
-                total[(..., *cell)] += shares[..., k]
-        return total
+    def one(values: Array, dy: Array, _: Counts) -> tuple[Any, Array]:
+        return 0, share(sign * values == (sign * values).max(axis=-1, keepdims=True)) * dy
 
-    return dx
+    if by_columns:
+        return _by_windows(pool, "dx", one, lambda _, cells: sorted(cells, key=lambda cell: cell[::-1]))
+    return _by_windows(pool, "dx", one)
 
 
-def _overwritten(pool: Pool) -> Callable[[Array, Array], Array]:
+def _of_cells(pool: Pool, name: str, choose: Choose) -> Wrong:
+    """Return y or dx if each window has other cells; a divisor stays as it is, but for parts, whose own it is."""
+
+    def one(values: Array, dy: Array, counts: Counts) -> tuple[Any, Array]:
+        if isinstance(pool, (MaxPool, MinPool)):
+            sign = 1 if isinstance(pool, MaxPool) else -1
+            winner = (sign * values).argmax(axis=-1)[..., None]
+            return sign * (sign * values).max(axis=-1), (np.arange(values.shape[-1]) == winner) * dy
+        scale = pool_loops.divisor(pool, *counts) if isinstance(pool, AvgPool) else 1
+        return values.sum(axis=-1) / scale, np.ones(values.shape) / scale * dy
+
+    return _by_windows(pool, name, one, choose)
+
+
+def _signed(values: Array, dy: Array, _: Counts) -> tuple[Any, Array]:
+    largest = np.abs(values).argmax(axis=-1)[..., None]
+    return np.take_along_axis(values, largest, -1)[..., 0], 0 * dy
+
+
+def _of_nonzero(values: Array, dy: Array, _: Counts) -> tuple[Any, Array]:
+    """Return the mean of a window, and its cells' shares, if zeros are taken for padding, which does not count."""
+    counts = np.maximum((values != 0).sum(axis=-1, keepdims=True), 1)
+    return values.sum(axis=-1) / counts[..., 0], np.where(values != 0, dy / counts, 0)
+
+
+def _overwritten(pool: Pool) -> Wrong:
     """Return dx if every window writes its cells anew."""
 
     def dx(x: Array, dy: Array) -> Array:
@@ -144,7 +186,7 @@ def _overwritten(pool: Pool) -> Callable[[Array, Array], Array]:
     return dx
 
 
-def _without_last(pool: Pool, name: str, axis: int) -> Callable[[Array, Array], Array]:
+def _without_last(pool: Pool, name: str, axis: int) -> Wrong:
     last: Any = (..., -1, *[slice(None)] * (len(pool.in_spatial) - 1 - axis))
 
     def value(x: Array, dy: Array) -> Array:
@@ -155,63 +197,12 @@ def _without_last(pool: Pool, name: str, axis: int) -> Callable[[Array, Array], 
     return value
 
 
-def _of_cells(pool: Pool, name: str, choose: Choose) -> Callable[[Array, Array], Array]:
-    """Return y or dx if each window has other cells; a divisor stays as it is, but for parts, whose own it is."""
-
-    def value(x: Array, dy: Array) -> Array:
-        y, dx = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(x.shape)
-        for at, cells, padded in windows(pool):
-            kept = choose(at, cells)
-            if not kept:
-                continue
-            values = np.stack([x[(..., *cell)] for cell in kept], axis=-1)
-            counts = (len(kept), len(kept)) if pool.kernel is None else (len(cells), padded)
-            scale = pool_loops.divisor(pool, *counts) if isinstance(pool, AvgPool) else 1
-            if isinstance(pool, (MaxPool, MinPool)):
-                sign = 1 if isinstance(pool, MaxPool) else -1
-                y[(..., *at)] = sign * (sign * values).max(axis=-1)
-                shares = np.arange(len(kept)) == (sign * values).argmax(axis=-1)[..., None]
-            else:
-                y[(..., *at)] = values.sum(axis=-1) / scale
-                shares = np.ones(values.shape) / scale
-            for k, cell in enumerate(kept):
-                dx[(..., *cell)] += shares[..., k] * dy[(..., *at)]
-        return y if name == "y" else dx
-
-    return value
-
-
-def _of_sizes(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
+def _of_sizes(pool: Pool, name: str) -> Wrong:
     run = _run(pool, name)
     return lambda x, dy: run(np.abs(x), dy)
 
 
-def _signed(pool: Pool, x: Array) -> Array:
-    y = np.zeros((*x.shape[:2], *pool.out_spatial))
-    for at, cells, _ in windows(pool):
-        values = np.stack([x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
-        largest = np.abs(values).argmax(axis=-1)
-        y[(..., *at)] = np.take_along_axis(values, largest[..., None], -1)[..., 0]
-    return y
-
-
-def _of_nonzero(pool: Pool, name: str) -> Callable[[Array, Array], Array]:
-    """Return y or dx if zeros are taken for padding, which does not count."""
-
-    def value(x: Array, dy: Array) -> Array:
-        y, dx = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(x.shape)
-        for at, cells, _ in windows(pool):
-            values = np.stack([x[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
-            counts = np.maximum((values != 0).sum(axis=-1), 1)
-            y[(..., *at)] = values.sum(axis=-1) / counts
-            for k, cell in enumerate(cells):
-                dx[(..., *cell)] += np.where(values[..., k] != 0, dy[(..., *at)] / counts, 0)
-        return y if name == "y" else dx
-
-    return value
-
-
-def _cut(pool: Pool) -> Callable[[Array, Array], Array]:
+def _cut(pool: Pool) -> Wrong:
     """Return dx without the cells that no window reaches at the end."""
     reach = np.zeros(len(pool.in_spatial), int)
     for _, cells, _ in windows(pool):

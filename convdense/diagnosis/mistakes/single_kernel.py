@@ -1,6 +1,6 @@
 """One kernel got wrong: that of one pair of channels reversed, transposed, another pair's, or one weight of it off."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
 from math import prod
@@ -10,7 +10,7 @@ import numpy as np
 
 from convdense._util.arguments import Array, unravelled
 from convdense.diagnosis.mistakes.geometry import subsets
-from convdense.diagnosis.mistakes.mistake import Call, Mistake
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, Reordering
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations, multiple
 from convdense.geometry import Geometry, LocallyConnected
 from convdense.structure._tie import tie
@@ -18,7 +18,6 @@ from convdense.structure._tie import tie
 PROBES = 8  # cells on which a kernel is tried first
 MOST_PAIRS = 4096  # pairs of channels whose kernels are tried in the place of one
 Pair = tuple[int, ...]
-Kernel = Callable[[Array], Array]  # of all weights, one pair's kernel
 
 
 def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | None]:
@@ -34,10 +33,11 @@ def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | 
     if len(np.flatnonzero(wrong.any(axis=(0, *range(2, wrong.ndim))))) != 1:  # a pair has one channel on either side
         return "", None
     for pair, probes, taps in _met(layer, observed):
-        for sentence, kernel in _kernels(layer, observed.calls[0].w.shape, pair):
+        for sentence, source, change in _kernels(layer, observed.calls[0].w.shape, pair):
             first = observed.calls[0].w
-            if np.array_equal(taps @ (kernel(first) - first[pair]).ravel(), probes):
-                found = _with_kernel(layer, pair, kernel, f"of the channel pair {pair} {sentence}")
+            if np.array_equal(taps @ (change(first[source]) - first[pair]).ravel(), probes):
+                said = f"of the channel pair {pair} {sentence}"
+                found = _with_kernel(layer, pair, (source, change), said)
                 if observed.fits(partial(found.run, name=observed.name)):
                     return found.sentence, found
         if sentence := _scaled(layer, observed, pair, probes, taps):
@@ -68,47 +68,36 @@ def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array,
         yield pair, more[sample, cell], pairs[:, number]
 
 
-def _kernels(layer: Geometry, shape: tuple[int, ...], pair: Pair) -> Iterator[tuple[str, Kernel]]:
-    """Yield what can be in the place of one pair's kernel, as functions of all weights."""
+def _kernels(layer: Geometry, shape: tuple[int, ...], pair: Pair) -> Iterator[tuple[str, Pair, Reordering]]:
+    """Yield what can be in the place of one pair's kernel: which pair's kernel is taken, and what is made of it."""
     n = len(layer.kernel)
-    yield "the kernel is zero", partial(_times, pair, 0)
-    yield "the kernel has its sign turned", partial(_times, pair, -1)
+    yield "the kernel is zero", pair, np.zeros_like
+    yield "the kernel has its sign turned", pair, np.negative
     for some, which in subsets(n):
-        yield f"the kernel is reversed on {which}", partial(_reversed, pair, some)
+        yield f"the kernel is reversed on {which}", pair, partial(np.flip, axis=some)
     for i, j in combinations(range(n), 2):
         if shape[2 + i] == shape[2 + j]:
-            yield f"the kernel has axes {i} and {j} transposed", partial(_transposed, pair, i, j)
+            yield f"the kernel has axes {i} and {j} transposed", pair, partial(np.swapaxes, axis1=i, axis2=j)
     for other in np.ndindex(*shape[:2]) if prod(shape[:2]) <= MOST_PAIRS else ():
         if other != pair:
-            yield f"the kernel is that of the pair {other}", partial(_times, other, 1)
+            yield f"the kernel is that of the pair {other}", other, np.asarray
     for tap in np.ndindex(*shape[2:]):
-        yield f"the weight at tap {tap} is zero", partial(_without, pair, tap)
+        yield f"the weight at tap {tap} is zero", pair, partial(_without, tap)
 
 
-def _times(pair: Pair, factor: int, w: Array) -> Array:
-    return np.asarray(factor * w[pair])
+def _without(tap: Pair, kernel: Array) -> Array:
+    rest = np.array(kernel)
+    rest[tap] = 0
+    return rest
 
 
-def _reversed(pair: Pair, axes: tuple[int, ...], w: Array) -> Array:
-    return np.flip(w[pair], axes)
-
-
-def _transposed(pair: Pair, i: int, j: int, w: Array) -> Array:
-    return np.swapaxes(w[pair], i, j)
-
-
-def _without(pair: Pair, tap: Pair, w: Array) -> Array:
-    kernel = np.array(w[pair])
-    kernel[tap] = 0
-    return kernel
-
-
-def _with_kernel(layer: Geometry, pair: Pair, kernel: Kernel, sentence: str) -> Mistake:
-    """Return the layer whose weights hold another kernel for one pair."""
+def _with_kernel(layer: Geometry, pair: Pair, put: tuple[Pair, Reordering], sentence: str) -> Mistake:
+    """Return the layer whose weights hold another kernel for one pair: what is made of some pair's."""
+    source, change = put
 
     def weights(w: Array) -> Array:
         other = np.array(w)
-        other[pair] = kernel(w)
+        other[pair] = change(w[source])
         return other
 
     return Mistake(sentence, tie(layer), weights)
