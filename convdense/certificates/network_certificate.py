@@ -120,15 +120,11 @@ def certify_network(
     theirs = isinstance(layer, Pool) and implementation is not None
     name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(FORMATS) if theirs else EXACT)
     batch, seed = limited(batch), randbits(64) if seed is None else integer(seed, "seed", 0)
+    run: dict[str, Any] = {"dtype": name, "batch": batch, "seed": seed}
     if isinstance(layer, Pool) and theirs:
-        judged = judge_pool(layer, implementation, dtype=name, batch=batch, seed=seed)._asdict()
-        named: dict[str, Any] = {
-            "evaluator": pool_functions(implementation)[2],
-            "dtype": name,
-            "batch": batch,
-            "seed": seed,
-        }
-        return NetworkCertificate(layer, coverage=None, **judged, **named)
+        judged = judge_pool(layer, implementation, **run)._asdict()
+        evaluator = pool_functions(implementation)[2]
+        return NetworkCertificate(layer, coverage=None, evaluator=evaluator, **judged, **run)
     net = network(layer) if isinstance(layer, Pool) else layer
     _judgeable(net, implementation)
     unit = integer_unit(net)
@@ -150,9 +146,8 @@ def certify_network(
             if finding.name not in findings or findings[finding.name].verdict == EQUAL:
                 findings[finding.name] = finding
     coverage = None if not seen or not seen[0].size else tuple(float(part.mean()) for part in seen)
-    run: dict[str, Any] = {"dtype": name, "batch": batch, "trials": len(trials), "seed": seed}
-    run |= {"bits": max(budgets[m] for m in fitting), "coverage": coverage, "evaluator": DENSE_NETWORK}
-    return NetworkCertificate(layer, tuple(findings.values()), **run)
+    run |= {"trials": len(trials), "bits": max(budgets[m] for m in fitting), "coverage": coverage}
+    return NetworkCertificate(layer, tuple(findings.values()), DENSE_NETWORK, **run)
 
 
 def _judgeable(net: Network, implementation: Any) -> None:

@@ -91,14 +91,10 @@ def _(layer: OfPool) -> Any:
     return DirectPool(pool)
 
 
-@magnitudes.register
-def _(layer: LeakyReLU) -> Passes:
+@magnitudes.register(LeakyReLU)
+@magnitudes.register(Abs)
+def _(layer: Any) -> Passes:
     return Passes(known_shape(layer))
-
-
-@magnitudes.register
-def _(layer: Abs) -> Passes:
-    return Passes(layer.in_shape)
 
 
 @magnitudes.register

@@ -91,27 +91,21 @@ def sums(pool: Pool) -> TieMap:
     return TieMap((diagonal(pool.in_shape[0]), *pool_axes(pool)))
 
 
-def pool_axes(pool: Pool) -> list[Axis]:
-    """Return the windows of a pool along each axis, absent cells dropped."""
+def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
+    """Return the windows of a pool along each axis, absent cells dropped; `padded` keeps those of the padding."""
     if pool.kernel is None:
         return [parts(n_in, n_out) for n_in, n_out in zip(pool.in_spatial, pool.out_spatial, strict=True)]
     sizes = zip(pool.in_spatial, pool.out_spatial, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
-    return [
-        all_tied(window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False))
-        for n_in, n_out, k, s, d, (begin, _) in sizes
-    ]
+    axes = []
+    for n, n_out, k, s, d, pair in sizes:
+        n_in, begin = (n + sum(pair), 0) if padded else (n, pair[0])
+        axes.append(all_tied(window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False)))
+    return axes
 
 
 def padded_counts(pool: Pool) -> list[Array]:
     """Return how many cells each window has along each axis, those of the padding counted, those beyond it not."""
-    if pool.kernel is None:
-        return [np.bincount(axis.rows) for axis in pool_axes(pool)]
-    sizes = zip(pool.in_spatial, pool.out_spatial, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
-    wide = [
-        window(n_in + sum(pair), n_out, k, stride=s, dilation=d, begin=0, flip=False)
-        for n_in, n_out, k, s, d, pair in sizes
-    ]
-    return [np.bincount(axis.rows) for axis in wide]
+    return [np.bincount(axis.rows) for axis in pool_axes(pool, padded=True)]
 
 
 def _windows(layer: Windowed | ConvTranspose) -> list[Axis]:
