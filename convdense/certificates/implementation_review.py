@@ -21,6 +21,7 @@ from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
 
 NARROW_TRIALS = 32  # on integers of few bits each is worth little; more would cost more than they tell
+LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 
 
 class Review(NamedTuple):
@@ -132,9 +133,6 @@ def _judge(explainer: Explainer) -> Any:
         return judge
 
     return on
-
-
-LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 
 
 def small_copy(layer: Any) -> Any:

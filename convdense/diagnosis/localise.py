@@ -1,4 +1,4 @@
-"""Errors at some cells only: one output, weight or channel that is zero, a copy, too large, or misses a product."""
+"""Errors in some cells, samples or channels only: zero there, a copy, too large, or a product that is missing."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial

@@ -1,9 +1,14 @@
-"""Tables as HTML, for notebooks: all text escaped, all style inline, letters in the notebook's own colour."""
+"""Tables: as aligned text, as Markdown, and as HTML for notebooks (all text escaped, all style inline)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from convdense.display.palette import ink
+
+TABLE = "border-collapse:collapse;width:auto;margin:0 0 0.5em 0"
+CAPTION = "padding:0.3em 0"  # no <caption>: it would be broken into lines as narrow as the table
+CELL = "text-align:left;vertical-align:top;padding:0.2em 0.7em"
+ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})  # as html.escape
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -35,12 +40,6 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = [[cell.replace("|", "\\|") for cell in line] for line in (header, *rows)]
     first, *rest = (f"| {' | '.join(line)} |" for line in cells)
     return "\n".join([first, "|" + "---|" * len(header), *rest])
-
-
-TABLE = "border-collapse:collapse;width:auto;margin:0 0 0.5em 0"
-CAPTION = "padding:0.3em 0"  # no <caption>: it would be broken into lines as narrow as the table
-CELL = "text-align:left;vertical-align:top;padding:0.2em 0.7em"
-ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})  # as html.escape
 
 
 class Cell(NamedTuple):

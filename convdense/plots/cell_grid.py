@@ -1,4 +1,4 @@
-"""The grid that figures share: a square per edge, outputs on the rows, inputs on the columns, named and parted."""
+"""The grid that figures share: a square per edge, outputs on the rows, inputs on the columns; frames and hatches."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -18,19 +18,15 @@ from convdense.structure.letter_grid import Held, fill
 from convdense.structure.tie_map import TieMap
 
 FINE = 2.0  # points: cells of less have no lines between them
-
-
 STRENGTH = 0.3  # of a colour that stands back
+CELLS_LIMIT = 10_000
+NAMES, BELOW = 0.35, 0.3  # inches: beside a matrix and below it, for the names of its pixels
+LARGEST_TEXT, NAMES_FROM = 9.0, 7.0  # points: of a text, and of a cell whose pixels are named
 
 
 def pale(colours: Array) -> Array:
     """Return colours nearer to white, from 0 to 1."""
     return 1 - STRENGTH * (1 - colours)
-
-
-CELLS_LIMIT = 10_000
-NAMES, BELOW = 0.35, 0.3  # inches: beside a matrix and below it, for the names of its pixels
-LARGEST_TEXT, NAMES_FROM = 9.0, 7.0  # points: of a text, and of a cell whose pixels are named
 
 
 def alone(panel: Panel) -> Axes:

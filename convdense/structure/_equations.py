@@ -1,4 +1,4 @@
-"""A small layer written out as text: forward, and the gradients of weights, inputs and biases."""
+"""A small layer written out, as text and as LaTeX: forward, and the gradients of weights, inputs and biases."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,6 +10,7 @@ from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 
 TERMS_A_LINE = 6  # of LaTeX: what a page is wide enough for
+EQUATIONS_LIMIT = 2_000  # terms of each part: some thirty pages
 
 
 class Name(NamedTuple):
@@ -81,7 +82,6 @@ def _fraction(number: Fraction) -> str:
 
 
 WRITERS = {"text": as_text, "latex": as_latex}
-EQUATIONS_LIMIT = 2_000  # terms of each part: some thirty pages
 
 
 def equations(

@@ -1,4 +1,4 @@
-"""Runs: rows of one axis that share a pattern up to a constant offset, so that many rows are written at once."""
+"""Runs: rows of one axis that share a pattern up to an offset, so that many are written at once; taps merged."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The table of geometries that other people's implementations are tested on: small, asymmetric, every option met."""
+"""The table of geometries that users' implementations are tested on: small, asymmetric, every option met."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

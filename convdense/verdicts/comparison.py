@@ -8,6 +8,8 @@ import numpy as np
 from convdense._util.arguments import Array, as_array, numeric, unravelled
 from convdense.verdicts.findings import DTYPE, EQUAL, RAISED, SHAPE, UNDECIDED, WITHIN, WRONG, Finding
 
+TOO_LONG = "entries are too long or may overflow"
+
 
 @dataclass(frozen=True)
 class Raised:
@@ -18,9 +20,6 @@ class Raised:
     def __str__(self) -> str:
         """Return the kind of error and the first line of its text."""
         return f"{type(self.error).__name__}: {str(self.error).partition(chr(10))[0]}"
-
-
-TOO_LONG = "entries are too long or may overflow"
 
 
 def compare(

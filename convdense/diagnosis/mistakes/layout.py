@@ -1,4 +1,4 @@
-"""Results that are right and lie elsewhere: axes exchanged in memory, samples mixed with pixels, moved by a cell."""
+"""Right results that lie elsewhere, or have another size: axes exchanged in memory, moved by a cell, cropped."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

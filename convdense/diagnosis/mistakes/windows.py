@@ -1,4 +1,4 @@
-"""Windows got wrong entry by entry: some left out, cells that wrap, copies counted once, rows of another pitch."""
+"""Windows got wrong entry by entry: some left out, cells that wrap, copies counted once, Winograd tiles wrong."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +10,13 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.geometry import WindowParameters, exists, subsets, windows
 from convdense.structure.axis import Axis, window
+
+TRANSFORMS = {
+    "kernel": np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
+    "input": np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
+    "output": np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
+}
+
 
 Windows = tuple[str, list[Axis]]  # a sentence, and the axes that it amounts to
 
@@ -174,13 +181,6 @@ def _flat(n: WindowParameters, padded: tuple[int, ...], shape: tuple[int, ...]) 
         for places, size in ((rows, n.outs), (cells, n.ins), (taps, n.kernel))
     ]
     return Axis(flat[0], flat[1], flat[2], prod(n.outs), prod(n.ins), n.kernel)
-
-
-TRANSFORMS = {
-    "kernel": np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-    "input": np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-    "output": np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
-}
 
 
 def winograd_mistakes(n: WindowParameters) -> Iterator[tuple[str, list[Axis]]]:
