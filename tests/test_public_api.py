@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import convdense
@@ -222,6 +223,11 @@ def test_one_line_says_what_a_verdict_is():
     wrong = convdense.certify(conv, mine, seed=0)
     assert repr(wrong) == f"Certificate({conv!r}, does not hold: y equal, dx wrong, dw, db equal)"
     assert repr(convdense.diagnose(conv, mine)) == f"Diagnosis({conv!r}, dx: the sign is turned)"
+    w = np.arange(4.0).reshape(1, 1, 2, 2)
+    recovered = convdense.recover(lambda x: convdense.convolve(conv, x, 2 * w), conv.in_shape)
+    difference_found = recovered.compare(convdense.TiedDense(conv, w))
+    assert repr(difference_found) == "Difference(0 missing, 0 extra, 12 with another weight)"
+    assert "\n" not in repr(recovered)
     chain = convdense.network(*[convdense.Linear(2, 2)] * 4, seed=0)
     said = "y, dx, 0.w, 0.b, 1.w, 5 more equal"
     assert repr(convdense.certify(chain, seed=0)) == f"NetworkCertificate({chain!r}, holds: {said})"

@@ -26,7 +26,7 @@ class Place(NamedTuple):
         return f"{where}: got {self.got}, expected {self.expected}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Difference(AsText):
     """What a matrix has too little, too much and otherwise; false if nothing differs.
 
@@ -51,13 +51,21 @@ class Difference(AsText):
         """Return whether anything differs."""
         return bool(self.places)
 
-    def __str__(self) -> str:
-        """Return how many differ, and the first of them."""
+    @property
+    def _counts(self) -> str:
+        """How many differ, in words."""
         if not self:
             return "no difference"
         line = f"{len(self.missing)} missing, {len(self.extra)} extra, {len(self.wrong)} with another weight"
-        line += f", {len(self.bias)} with another bias" if self.bias else ""
-        lines = [line, *(f"  {place}" for place in self.places[:SHOWN])]
+        return line + (f", {len(self.bias)} with another bias" if self.bias else "")
+
+    def __repr__(self) -> str:
+        """Return how many differ, in one line."""
+        return f"Difference({self._counts})"
+
+    def __str__(self) -> str:
+        """Return how many differ, and the first of them."""
+        lines = [self._counts, *(f"  {place}" for place in self.places[:SHOWN])]
         return "\n".join(lines + ([f"  and {len(self.places) - SHOWN} more"] if len(self.places) > SHOWN else []))
 
 
