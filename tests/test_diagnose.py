@@ -256,6 +256,7 @@ POOLS = [
     (AvgPool((2, 5, 6), 3, stride=2, padding=1), BORDER, "cells of the padding are not counted in the divisor"),
     (BORDER, SumPool((2, 5, 6), 3, stride=2, padding=1), "the sum is not divided"),
     (SumPool((2, 5, 6), 2), AvgPool((2, 5, 6), 2), "an average is taken for the sum"),
+    (SumPool((2, 5, 6), output=(2, 3)), AvgPool((2, 5, 6), output=(2, 3)), "an average is taken for the sum"),
 ]
 
 

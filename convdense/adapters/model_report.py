@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any
 
-from convdense.certificates import Certificate, NetworkCertificate
+from convdense.certificates import READERS, Certificate, NetworkCertificate
 from convdense.display.tables import AsText, aligned
 from convdense.verdicts.findings import QUANTITIES, Requirable
 from convdense.verdicts.schema import numbered, upgraded
 
-_READERS: dict[str, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
 _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 
@@ -94,7 +93,7 @@ class ModelReport(Requirable, AsText):
     def from_dict(cls, data: dict[str, Any]) -> "ModelReport":
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
-        certificates = {name: _READERS[c["kind"]].from_dict(c) for name, c in data["certificates"].items()}
+        certificates = {name: READERS[c["kind"]].from_dict(c) for name, c in data["certificates"].items()}
         return cls(certificates, dict(data["failed"]), dict(data["skipped"]), tuple(data["not_called"]))
 
 

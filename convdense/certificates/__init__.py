@@ -17,4 +17,9 @@ from convdense.certificates._certify import certify
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.network_certificate import NetworkCertificate
 
-__all__ = ["Certificate", "NetworkCertificate", "certify"]
+READERS: dict[str, type[Certificate] | type[NetworkCertificate]] = {  # "kind" in JSON -> what reads it
+    "certificate": Certificate,
+    "network certificate": NetworkCertificate,
+}
+
+__all__ = ["READERS", "Certificate", "NetworkCertificate", "certify"]

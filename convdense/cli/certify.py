@@ -9,7 +9,7 @@ from typing import Any
 
 from convdense._util.arguments import complain
 from convdense._util.float_formats import FORMATS
-from convdense.certificates import Certificate, NetworkCertificate, certify
+from convdense.certificates import READERS, Certificate, NetworkCertificate, certify
 from convdense.cli.claims import run_claims
 from convdense.cli.exit_status import FAILED, HELD
 from convdense.cli.import_object import implementation, users_code
@@ -17,7 +17,6 @@ from convdense.cli.layer_options import add_layer, add_pool, layer_defaults, poo
 from convdense.implementations.evaluators import DENSE, DENSE_NETWORK
 
 AnyCertificate = Certificate | NetworkCertificate
-_KINDS: dict[Any, Any] = {"certificate": Certificate, "network certificate": NetworkCertificate}
 
 
 def add_certify(parser: argparse.ArgumentParser) -> None:
@@ -116,10 +115,10 @@ def _read(path: Path) -> tuple[AnyCertificate, dict[str, Any]]:
     """Return the certificate of a file; whatever else the file holds is refused in one line."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        recorded: AnyCertificate = _KINDS.get(data.get("kind"), Certificate).from_dict(data)
+        recorded: AnyCertificate = READERS.get(data.get("kind"), Certificate).from_dict(data)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(_no_certificate(path, error)) from None
-    if data.get("kind") not in _KINDS:
+    if data.get("kind") not in READERS:
         raise ValueError(_no_certificate(path, f"kind {data.get('kind')!r}"))
     return recorded, data
 
