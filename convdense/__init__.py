@@ -44,13 +44,15 @@ _LATER = {"diagnose": "convdense.diagnosis._diagnose", "recover": "convdense.rec
 _FOLDERS = ("explorer", "plots", "testing", "training")
 
 
-def __getattr__(name: str) -> _typing.Any:
-    """Import what few ask for when it is asked for."""
-    if name in _FOLDERS:
-        return _import_module(f"{__name__}.{name}")
-    if name in _LATER:
-        return getattr(_import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not _typing.TYPE_CHECKING:  # so that a type checker sees a name that does not exist
+
+    def __getattr__(name: str) -> _typing.Any:
+        """Import what few ask for when it is asked for."""
+        if name in _FOLDERS:
+            return _import_module(f"{__name__}.{name}")
+        if name in _LATER:
+            return getattr(_import_module(_LATER[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

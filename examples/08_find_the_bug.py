@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Find the bug in this backward pass
 #
-# The user's convolution. The forward pass is right, training goes down, and yet the backward pass is wrong. Where?
+# A convolution that someone wrote: forward is right, training goes down, and yet the backward pass is wrong. Where?
 
 # %%
 from pathlib import Path

@@ -227,7 +227,11 @@ def test_no_module_imports_itself_by_way_of_others():
 
 @pytest.mark.parametrize("module", [m for m in SOURCES if room(m) == "direct" and m not in PACKAGES])
 def test_direct_convolution_shares_only_the_geometry(module):
-    assert {room(target) for target in targets(module, SOURCES[module], SOURCES)} - {"direct"} == {"geometry"}
+    """The loops import no fast form, and fast convolution no loops: each judges the other."""
+    found = set(targets(module, SOURCES[module], SOURCES))
+    allowed = {"direct.pool_loops"} if module == "direct.pool" else set()  # for windows of several sizes
+    assert {target for target in found if room(target) != "geometry"} == allowed
+    assert "geometry" in {room(target) for target in found}
 
 
 @on_all_modules

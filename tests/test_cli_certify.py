@@ -194,7 +194,7 @@ def test_an_implementation_that_the_options_of_certify_reach(run):
     }
 
 
-FORM = "needs module:object, such as mylayers:Conv; write the module as after `import`, without slashes or .py"
+FORM = "needs module:object, such as mylayers:Conv; write the module as `import` takes it, without slashes or .py"
 UNUSABLE = {  # module:object -> the line on stderr, after "convdense: --implementation: got "
     "mylayers": f"'mylayers'; {FORM}",
     ":Mine": f"':Mine'; {FORM}",

@@ -1,6 +1,7 @@
 """Sizes, text and equality of the layers: counted by sliding a window by hand, and by PyTorch where it is installed."""
 
 import copy
+import pickle
 from dataclasses import FrozenInstanceError, fields
 from itertools import product
 
@@ -298,3 +299,28 @@ def test_to_dict_names_every_number():
         "flip": False,
         "output_padding": (0, 0),
     }
+
+
+@pytest.mark.parametrize("how", [lambda layer: pickle.loads(pickle.dumps(layer)), copy.copy, copy.deepcopy])
+def test_a_copy_or_pickle_holds_the_fields_alone(how):
+    for layer in (
+        cd.Conv((2, 6, 5), 4, 3, groups=2),
+        cd.ConvTranspose((2, 3), 2, 2),
+        cd.MaxPool((1, 5), 2),
+        cd.Linear(3, 2),
+    ):
+        fresh = pickle.dumps(layer)
+        known = layer.out_shape, repr(layer), hash(layer)  # computed, and kept beside the fields
+        assert pickle.dumps(layer) == fresh
+        copied = how(layer)
+        assert (copied, vars(copied)) == (layer, layer.__getstate__())
+        assert (copied.out_shape, repr(copied), hash(copied)) == known
+
+
+def test_a_size_is_computed_once(monkeypatch):
+    conv = cd.Conv((2, 6, 5), 4, 3)
+    first = conv.out_spatial
+    monkeypatch.setattr("convdense.geometry.padding.effective", lambda *_: 1 / 0)
+    assert conv.out_spatial is first
+    with pytest.raises(ZeroDivisionError):
+        _ = cd.MaxPool((2, 6, 5), 2).out_spatial

@@ -22,7 +22,7 @@ from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
 from convdense.direct import conv as direct_conv
 from convdense.direct import pool as direct_pool
 from convdense.rounding import normwise_bounds
-from convdense.rounding.pool_bounds import table
+from convdense.rounding.pool_bounds import window_table
 from convdense.verdicts.findings import (
     BILINEAR,
     CHANGED,
@@ -541,7 +541,7 @@ def test_a_right_pool_is_certified_with_all_that_it_met(pool):
 @on_pools
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_right_pool_is_certified_in_narrower_formats(pool, dtype):
-    if table(pool).bits(1) > FORMATS[dtype].bits:
+    if window_table(pool).bits(1) > FORMATS[dtype].bits:
         with pytest.raises(ValueError, match=f"needs at most 8, up to where {dtype} counts exactly"):
             cd.certify(pool, Pool(pool), dtype=dtype)
         return
@@ -601,10 +601,10 @@ def test_planted_inputs_make_every_cell_win_and_every_pair_tie(pool):
 def test_the_windows_of_a_pool_are_those_of_the_loops():
     pool = POOLS[0]
     numbers = np.arange(30.0).reshape(1, 1, 5, 6).repeat(2, axis=1)
-    some = table(pool)
+    some = window_table(pool)
     largest = np.where(some.cells >= 0, numbers[0, 0].ravel()[some.cells], -inf).max(axis=1)
     assert np.array_equal(largest.reshape(pool.out_spatial), direct_pool.forward(pool, numbers)[0, 0])
-    assert table(cd.AvgPool((1, 5, 5), kernel=5, stride=1, padding=2, count_include_pad=False)).unit == 3600
+    assert window_table(cd.AvgPool((1, 5, 5), kernel=5, stride=1, padding=2, count_include_pad=False)).unit == 3600
 
 
 def test_a_pool_that_writes_is_said_to_change_its_input():

@@ -16,6 +16,8 @@ import pytest
 
 import convdense
 from convdense._util.deprecation import MOVED
+from convdense.adapters.model_report import ModelReport
+from convdense.sweeps import sweep
 
 ROOT = Path(convdense.__file__).parents[1]
 FOLDERS = ["explorer", "plots", "testing", "training"]  # loaded when first touched
@@ -119,34 +121,86 @@ PATHS = {
 OLD_PATHS = {
     "convdense.checks.claims": "CLAIMS judge_claims",
     "convdense.checks.question": "FIRST",
-    "convdense.checks.sweep": "sweep",
+    "convdense.checks.sweep": "Failure Sweep Swept sweep",
     "convdense.checks.toeplitz": "block_circulant block_toeplitz",
     "convdense.dense_steps": "Absolute Affine dense_steps",
-    "convdense.losses": "softmax_cross_entropy",
+    "convdense.losses": "half_squared_error softmax_cross_entropy squared_error",
     "convdense.optimize": "sgd",
 }
-IMPORT = re.compile(r"from (convdense(?:\.\w+)+) import ([\w, ]+)")
-PROSE = re.compile(r"`(convdense(?:\.\w+)*)\.(\w+)")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+PROSE = re.compile(r"\b(convdense(?:\.[a-z_]\w*)*)\.([a-z_]\w*)", re.IGNORECASE)
 
 
-def imported(text):
-    """Return (module, name) of every ``from convdense... import ...`` and every `convdense.path` in a text."""
-    found = {(module, name) for module, names in IMPORT.findall(text) for name in re.findall(r"\w+", names)}
-    return found | set(PROSE.findall(text))
+def imported(code):
+    """Return (module, name) of every import from convdense in a program."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("convdense"):
+            found |= {(node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {tuple(a.name.rsplit(".", 1)) for a in node.names if a.name.startswith("convdense.")}
+    return found
 
 
-def test_the_paths_of_readme_and_examples_are_listed():
-    listed = {(module, name) for module, names in PATHS.items() for name in names.split()}
-    listed |= {tuple(module.rsplit(".", 1)) for module in PATHS} | {("convdense", name) for name in dir(convdense)}
-    texts = [p.read_text(encoding="utf-8") for p in (ROOT / "README.md", *(ROOT / "examples").glob("*.py"))]
-    named = set().union(*map(imported, texts))
-    assert len(named) >= 15
-    assert named - listed == set()
-    assert imported("from convdense.a import b, c\n`convdense.d.e(x)`") == {
-        ("convdense.a", "b"),
-        ("convdense.a", "c"),
-        ("convdense.d", "e"),
-    }
+def listed():
+    """Return (module, name) of all that README and examples may name."""
+    names = {(module, name) for module, names in PATHS.items() for name in names.split()}
+    return names | {tuple(module.rsplit(".", 1)) for module in PATHS} | {("convdense", name) for name in dir(convdense)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_what_an_example_imports_is_listed(path):
+    assert imported(path.read_text(encoding="utf-8")) <= listed()
+
+
+def test_what_the_readme_imports_and_names_is_listed():
+    programs = CODE.findall(README)
+    assert set().union(*map(imported, programs)) <= listed()
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    folders = {("convdense", folder) for folder in ("adapters", "claims", "layers", "sweeps")}
+    named = set(PROSE.findall(prose))
+    assert len(named) >= 6
+    assert named <= listed() | folders
+
+
+def test_an_import_that_is_not_listed_is_seen():
+    code = "import convdense.a.b, numpy\nfrom convdense.c import (\n    d,\n    e,\n)\n"
+    code += "def f():\n    from convdense import g\n"
+    expected = {("convdense.a", "b"), ("convdense.c", "d"), ("convdense.c", "e"), ("convdense", "g")}
+    assert imported(code) == expected
+    assert not expected & listed()
+    assert PROSE.findall("see `convdense.a.b(x)` and convdense.Conv") == [("convdense.a", "b"), ("convdense", "Conv")]
+
+
+# What each public folder exports, exactly
+
+EXPORTS = {
+    "adapters.torch": "ModelReport certify_model certify_module implementation layer_of",
+    "checks": "Report check",
+    "certificates": "Certificate NetworkCertificate READERS certify",
+    "explorer": "ENTRIES_LIMIT Page explore",
+    "plots": "anatomy animate density difference frame gradient gradient_steps mask matrix network pooling tied",
+    "sweeps": "sweep",
+    "testing": "Case Check assert_backward_matches_dense cases channels_last conv_checks from_cache only_options "
+    "parametrize_with_conv_checks without_bias",
+    "training": "Epoch losses sgd train",
+    "verdicts": "Finding",
+}
+
+
+@pytest.mark.parametrize("folder", EXPORTS)
+def test_a_folder_exports_what_is_listed(folder):
+    if folder == "adapters.torch":
+        pytest.importorskip("torch")
+    there = importlib.import_module(f"convdense.{folder}")
+    assert difference(there.__all__, EXPORTS[folder].split()) == {"missing": [], "extra": []}
+    assert [name for name in there.__all__ if not hasattr(there, name)] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_dir_of_a_public_folder_is_what_it_exports(folder):
+    assert difference(dir(getattr(convdense, folder)), EXPORTS[folder].split()) == {"missing": [], "extra": []}
 
 
 @pytest.mark.parametrize("module", PATHS)
@@ -170,6 +224,42 @@ def test_an_old_path_imports_the_same_and_warns_where_it_is_imported(module):
     assert ran.stderr.splitlines()[0] == told
 
 
+def test_an_old_path_hands_on_everything():
+    code = (
+        "import warnings; warnings.simplefilter('ignore'); from convdense.losses import *; import convdense.losses as l"
+    )
+    code += "; print(squared_error is l.squared_error, 'sgd' in dir(l), 'squared_error' in dir(l), 'np' in dir(l))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("True False True True\n", "")
+
+
+@pytest.mark.parametrize("name", ["Certificate", "Finding", "NetworkCertificate", "certify"])
+def test_what_checks_exported_before_it_was_split_warns(name):
+    with pytest.warns(DeprecationWarning, match=rf"^convdense\.checks\.{name} is convdense\.\w+\.{name} now") as told:
+        found = getattr(convdense.checks, name)
+    assert found.__name__ == name
+    assert told[0].filename == __file__
+    with pytest.raises(AttributeError, match=r"^module 'convdense.checks' has no attribute 'certified'$"):
+        convdense.checks.certified  # noqa: B018  (the attribute is what is asked for)
+
+
+def test_old_names_of_attributes_warn():
+    conv = convdense.Conv((1, 3), 1, kernel=2)
+    certificate, tournament = convdense.certify(conv), convdense.dense_pool(convdense.MaxPool((1, 2), kernel=2))
+    report = convdense.check(conv, np.ones((1, 3)), np.ones((1, 1, 2)))
+    for thing, old, new in (
+        (certificate, "road", "evaluator"),
+        (certificate, "by", "reference"),
+        (report, "road", "evaluator"),
+        (report, "by", "reference"),
+        (convdense.certify(tournament.pool), "road", "evaluator"),
+        (tournament, "ties", "tie_break"),
+    ):
+        with pytest.warns(DeprecationWarning, match=rf"^\.{old} is called \.{new} now") as told:
+            assert getattr(thing, old) == getattr(thing, new)
+        assert told[0].filename == __file__
+
+
 def test_every_moved_module_is_listed():
     assert difference(MOVED, OLD_PATHS) == {"missing": [], "extra": []}
 
@@ -185,6 +275,15 @@ def test_the_old_name_of_an_argument_works_and_warns():
         split = convdense.dense_pool(pool, ties="split")
     assert split.tie_break == convdense.dense_pool(pool, "split").tie_break == "split"
     assert told[0].filename == __file__
+    needs = r"^ties: got 'first' beside tie_break='split'; needs one of them; leave ties= out$"
+    with pytest.raises(TypeError, match=needs):
+        convdense.dense_pool(pool, "split", ties="first")
+    for bad in (None, "last"):
+        with (
+            pytest.warns(DeprecationWarning, match="^ties= is called"),
+            pytest.raises(ValueError, match=rf"^tie_break: got {bad!r}"),
+        ):
+            convdense.dense_pool(pool, ties=bad)
 
 
 # Modules and their names
@@ -197,6 +296,16 @@ def called_like_its_function(module, names):
 
 def modules():
     return [m.name for m in pkgutil.walk_packages(convdense.__path__, "convdense.") if m.name != "convdense.__main__"]
+
+
+def test_no_folder_exports_a_name_that_one_of_its_files_has():
+    hidden = []
+    for name in (m.name for m in pkgutil.walk_packages(convdense.__path__, "convdense.") if m.ispkg):
+        package = importlib.import_module(name)
+        files = {m.name for m in pkgutil.iter_modules(package.__path__)}
+        exported = {n for n in getattr(package, "__all__", ()) if not isinstance(getattr(package, n), ModuleType)}
+        hidden += [f"{name}.{n}" for n in sorted(files & exported)]
+    assert hidden == []
 
 
 def test_no_module_is_called_like_its_function_or_like_one_of_python():
@@ -223,6 +332,9 @@ def test_one_line_says_what_a_verdict_is():
     wrong = convdense.certify(conv, mine, seed=0)
     assert repr(wrong) == f"Certificate({conv!r}, does not hold: y equal, dx wrong, dw, db equal)"
     assert repr(convdense.diagnose(conv, mine)) == f"Diagnosis({conv!r}, dx: the sign is turned)"
+    assert re.fullmatch(r"Sweep\(\d+ geometries, 0 failed\)", repr(sweep(every=50_000, workers=1)))
+    judged = ModelReport({"stem": convdense.certify(conv)}, {}, {}, ())
+    assert repr(judged) == "ModelReport(1 of 1 judged hold, 0 not judged, 0 never called)"
     w = np.arange(4.0).reshape(1, 1, 2, 2)
     recovered = convdense.recover(lambda x: convdense.convolve(conv, x, 2 * w), conv.in_shape)
     difference_found = recovered.compare(convdense.TiedDense(conv, w))
@@ -261,3 +373,43 @@ EXAMPLE = "Examples\n    --------\n    >>> 1\n    1\n"
 )
 def test_an_undocumented_name_is_seen(docstring, lacks):
     assert undocumented(docstring) == lacks
+
+
+class Direct:
+    """Right on one sample; what subclasses change is what is wrong."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def forward(self, x, w, b):
+        return convdense.convolve(self.layer, x, w, b)
+
+    def backward(self, x, w, dy):
+        return convdense.convolve_backward(self.layer, x, w, dy)
+
+
+class NoBatchOfThree(Direct):
+    def forward(self, x, w, b):
+        if len(x) == 3:
+            raise RuntimeError("no three")
+        return super().forward(x, w, b)
+
+
+class InFloat32(Direct):
+    def forward(self, x, w, b):
+        return super().forward(x, w, b).astype(np.float32).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "said"),
+    [
+        (Direct, "holds: y, dx, dw, db equal"),
+        (NoBatchOfThree, "does not hold: y, dx, dw, db equal, batch 3 raised"),
+        (InFloat32, "does not hold: y, dx, dw, db equal, precision of y wrong"),
+    ],
+)
+def test_one_line_says_why_what_is_equal_does_not_hold(implementation, said):
+    conv = convdense.Conv((2, 6, 7), out_channels=3, kernel=(3, 2), stride=2)
+    certificate = convdense.certify(conv, implementation(conv), seed=3)
+    assert repr(certificate) == f"Certificate({conv!r}, {said})"
+    assert bool(certificate) == said.startswith("holds")

@@ -8,11 +8,13 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from convdense._util.arguments import complain
+
 # What README and examples of version 0.1's first days import, and where it is now.
 MOVED = {
     "convdense.checks.claims": "convdense.claims.claims",
     "convdense.checks.question": "convdense.claims.student_question",
-    "convdense.checks.sweep": "convdense.sweeps",
+    "convdense.checks.sweep": "convdense.sweeps._sweep",
     "convdense.checks.toeplitz": "convdense.claims.toeplitz",
     "convdense.dense_steps": "convdense.layers.dense_form",
     "convdense.losses": "convdense.training.losses",
@@ -20,23 +22,53 @@ MOVED = {
 }
 
 
-def renamed_argument(old: str, new: str, value: Any, current: Any) -> Any:
+UNSET: Any = object()  # an argument that was not given
+_GOES = "the old name goes with the next release"
+
+
+def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any) -> Any:
     """Return the value given under the old name of an argument, with a warning; the current one if none was.
+
+    Raises
+    ------
+    TypeError
+        Where both names are given.
 
     Examples
     --------
     >>> import warnings
     >>> with warnings.catch_warnings(record=True) as said:
     ...     warnings.simplefilter("always")
-    ...     renamed_argument("ties", "tie_break", "split", "first")
+    ...     renamed_argument("ties", "tie_break", "split", "first", "first")
     'split'
     >>> print(said[0].message)
     ties= is called tie_break= now; the old name goes with the next release
     """
-    if value is None:
+    if value is UNSET:
         return current
-    _warn(f"{old}= is called {new}= now; the old name goes with the next release", stacklevel=4)
+    if current != default:
+        raise TypeError(complain(old, f"{value!r} beside {new}={current!r}", "one of them", f"leave {old}= out"))
+    _warn(f"{old}= is called {new}= now; {_GOES}", stacklevel=4)
     return value
+
+
+def renamed_attribute(old: str, new: str) -> property:
+    """Return a property that hands on an attribute which has another name now, with a warning."""
+
+    def value(self: Any) -> Any:
+        _warn(f".{old} is called .{new} now; {_GOES}", stacklevel=3)
+        return getattr(self, new)
+
+    value.__doc__ = f"The old name of `{new}`; it warns."
+    return property(value)
+
+
+def moved_name(module: str, name: str, moved: dict[str, str]) -> Any:
+    """Return what a module had under a name and another has now, with a warning: for its ``__getattr__``."""
+    if name not in moved:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    _warn(f"{module}.{name} is {moved[name]}.{name} now; {_GOES}", stacklevel=4)
+    return getattr(import_module(moved[name]), name)
 
 
 def _warn(message: str, stacklevel: int) -> None:
@@ -63,9 +95,10 @@ class MovedModules(MetaPathFinder, Loader):
         """Return a module that hands on the names of the one that is there now."""
         new = self.moved[spec.name]
         # the import system's own frames are not counted: this points at the import statement
-        _warn(f"{spec.name} is {new} now; the old name goes with the next release", stacklevel=3)
+        _warn(f"{spec.name} is {new} now; {_GOES}", stacklevel=3)
         module, there = ModuleType(spec.name, f"Moved to {new}."), import_module(new)
-        module.__getattr__ = lambda name: getattr(there, name)  # type: ignore[method-assign]  # PEP 562
+        names = {name: value for name, value in vars(there).items() if not name.startswith("__")}
+        vars(module).update(names, __all__=[name for name in names if not name.startswith("_")])
         return module
 
     def exec_module(self, module: ModuleType) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from convdense.certificates import READERS, Certificate, NetworkCertificate
 from convdense.display.tables import AsText, aligned
 from convdense.verdicts.findings import QUANTITIES, Requirable
-from convdense.verdicts.schema import numbered, upgraded
+from convdense.verdicts.schema import upgraded, with_schema
 
 _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
@@ -78,7 +78,7 @@ class ModelReport(Requirable, AsText):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (JSON)."""
-        return numbered(
+        return with_schema(
             {
                 "kind": "model report",
                 "holds": bool(self),

@@ -1,4 +1,4 @@
-"""PyTorch's layers: their numbers read, run through autograd as implementations, and certified, whole models too.
+"""PyTorch's layers: hyper-parameters read, run through autograd as implementations, and certified, whole models too.
 
 TF32 is left as the session has it: with ``torch.backends.cudnn.allow_tf32``, the default, a GPU rounds the float32
 operands of a convolution to 11 bits, and a certificate in float32 refuses it.

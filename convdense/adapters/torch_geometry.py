@@ -1,4 +1,4 @@
-"""The numbers of PyTorch's layers: read from a module, and seen to be those it computes with."""
+"""The hyper-parameters of PyTorch's layers: read from a module, and seen to be those it computes with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ _TAKES = {
 
 
 def layer_of(module: Any, in_shape: Sequence[int]) -> Any:
-    """Return the numbers of a module of ``torch.nn`` for one sample of this shape.
+    """Return the hyper-parameters of a module of ``torch.nn`` for one sample of this shape.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def layer_of(module: Any, in_shape: Sequence[int]) -> Any:
 
 
 def read(module: Any, in_shape: Any) -> Any:
-    """Return the numbers of a module, which may yet be contradicted by what it computes."""
+    """Return the hyper-parameters of a module, which may yet be contradicted by what it computes."""
     family, axes = kind_of(module)
     shape = sample_shape(in_shape)
     not_lazy(module)

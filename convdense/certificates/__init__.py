@@ -1,6 +1,7 @@
 """certify: equality decided exactly, on integers whose sums round nowhere.
 
 * `_certify`: certify
+* `certificate_base`: what every certificate shares: what a user's code is held to, its lines, its JSON
 * `layer_certificate`: Certificate: one layer, its text, how sure it is
 * `network_certificate`: NetworkCertificate: pools and networks
 * `pool_certificate`: a user's pool

@@ -9,7 +9,8 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT, FORMATS
 from convdense.certificates.bilinearity import bilinear
-from convdense.certificates.effective_roundoff import Precision, misbehaves, precision, reals
+from convdense.certificates.certificate_base import misbehaves
+from convdense.certificates.effective_roundoff import Precision, precision, reals
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, narrow_ranges
 from convdense.certificates.integer_trials import draw_operands, random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial

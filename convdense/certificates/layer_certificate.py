@@ -9,7 +9,8 @@ import numpy as np
 
 from convdense._util.arguments import choice, complain, integer, physical_memory
 from convdense._util.float_formats import EXACT, HALF
-from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines, parts_from_plain
+from convdense.certificates.certificate_base import ImplementationJudgement, lines, parts_from_plain
+from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random

@@ -9,7 +9,8 @@ import numpy as np
 
 from convdense._util.arguments import Array, choice, complain, integer
 from convdense._util.float_formats import EXACT, FORMATS
-from convdense.certificates.effective_roundoff import ImplementationJudgement, Precision, lines, parts_from_plain
+from convdense.certificates.certificate_base import ImplementationJudgement, lines, parts_from_plain
+from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.integer_ranges import PRECISION, limited
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
 from convdense.geometry import Pool

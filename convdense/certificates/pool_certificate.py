@@ -13,7 +13,7 @@ from convdense.geometry import LpPool, MaxPool, MinPool, Pool
 from convdense.implementations.call_contract import behaviour, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
-from convdense.rounding.pool_bounds import pool_bound, table
+from convdense.rounding.pool_bounds import pool_bound, window_table
 from convdense.rounding.sum_bounds import gamma
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding
@@ -44,7 +44,7 @@ def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed:
             complain("layer", repr(pool), "a pool without powers and roots", "use check, which decides what is equal")
         )
     mine, by = pool_evaluators(pool, implementation)
-    bits = {m: table(pool).bits(m) for m in LARGEST}
+    bits = {m: window_table(pool).bits(m) for m in LARGEST}
     fitting = [m for m in LARGEST if bits[m] <= FORMATS[dtype].bits]
     if not fitting:
         needs = f"at most {FORMATS[dtype].bits}, up to where {dtype} counts exactly"
@@ -102,7 +102,7 @@ def _beyond_zero(pool: Pool, x: Array, turn: int, dtype: str) -> Array:
 
 def _drawn(pool: Pool, rng: np.random.Generator, size: tuple[int, int], dtype: str) -> Operands:
     """Return x and dy of a batch of integers up to m, times what makes averages whole."""
-    (batch, m), unit = size, table(pool).unit
+    (batch, m), unit = size, window_table(pool).unit
     shapes = (batch, *pool.in_shape), (batch, *pool.out_shape)
     x, dy = ((unit * rng.integers(-m, m, s, endpoint=True)).astype(FORMATS[dtype].holder) for s in shapes)
     return x, NONE, NONE, dy
@@ -130,7 +130,10 @@ def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
 def _precision(pool: Pool, by: Evaluator, seen: tuple[Operands, Results], dtype: str) -> tuple[Precision, ...]:
     """Return how far y and dx of random reals are from the direct ones in float64, in units of their magnitudes."""
     reals, results = seen
-    found, allowed = [], float(2 * gamma(table(pool).longest + 2, FORMATS[dtype].unit_roundoff))  # both sides round
+    found, allowed = (
+        [],
+        float(2 * gamma(window_table(pool).longest + 2, FORMATS[dtype].unit_roundoff)),
+    )  # both sides round
     if not np.isfinite(allowed):  # so long that rounding may be anything
         return tuple(Precision(name, UNDECIDED, 0.0, 0.0) for name in ("y", "dx"))
     for name, got, right in zip(("y", "dx"), results, by.run(*widened(*reals)), strict=False):

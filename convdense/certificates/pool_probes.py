@@ -7,7 +7,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.geometry import MaxPool, MinPool, Pool
-from convdense.rounding.pool_bounds import Windows, table
+from convdense.rounding.pool_bounds import WindowTable, window_table
 
 PLANTED = 64  # inputs at most in which cells are made to win or to tie
 TRIED = 64  # windows that an input plants its cells in, at most
@@ -20,7 +20,7 @@ def planted(pool: Pool, inputs: Iterator[Array], rng: np.random.Generator) -> It
     """
     if not isinstance(pool, (MaxPool, MinPool)):
         return
-    some = table(pool)
+    some = window_table(pool)
     each = range(some.cells.shape[1])
     jobs: list[tuple[int, ...]] = [(cell,) for cell in each]
     jobs += combinations(each, 2)
@@ -34,7 +34,7 @@ def planted(pool: Pool, inputs: Iterator[Array], rng: np.random.Generator) -> It
         yield x
 
 
-def _plant(pool: Pool, some: Windows, plane: Array, job: tuple[int, ...], rng: np.random.Generator) -> None:
+def _plant(pool: Pool, some: WindowTable, plane: Array, job: tuple[int, ...], rng: np.random.Generator) -> None:
     """Make the chosen cells the largest (of a min pool the smallest) of some windows that share no cell."""
     top = plane.max() + 1 if isinstance(pool, MaxPool) else plane.min() - 1
     able = np.flatnonzero((some.cells[:, list(job)] >= 0).all(axis=1))
@@ -51,7 +51,7 @@ class WindowCoverage:
     """Which cells of a window were seen to win alone, and which pairs of them to tie; it grows as inputs are seen."""
 
     def __init__(self, pool: Pool) -> None:
-        self.pool, self.windows = pool, table(pool)
+        self.pool, self.windows = pool, window_table(pool)
         n = self.windows.cells.shape[1]
         self.alone, self.pairs = np.zeros(n, bool), np.zeros((n, n), bool)
 

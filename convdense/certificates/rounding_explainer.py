@@ -25,7 +25,7 @@ class Explainer:
     ----------
     layer : geometry or TieMap
     dtype : str
-        A name of `formats.FORMATS`.
+        A name of `float_formats.FORMATS`.
     allowed : dict
         Quantity -> the largest bound that was needed so far.
     """

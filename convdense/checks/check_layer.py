@@ -27,7 +27,7 @@ from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict
-from convdense.verdicts.schema import numbered, upgraded
+from convdense.verdicts.schema import upgraded, with_schema
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +84,7 @@ class Report(Judgement):
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (JSON), its arrays byte for byte."""
         arrays = {name: None if a is None else array_to_dict(a) for name, a in self.operands.items()}
-        return numbered(
+        return with_schema(
             {
                 "kind": "report",
                 "layer": layer_to_plain(self.layer),

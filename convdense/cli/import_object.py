@@ -42,7 +42,7 @@ def implementation(reference: str, layer: Any, layout: str | None) -> Any:
     """
     module, colon, name = reference.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
-        do = "write the module as after `import`, without slashes or .py"
+        do = "write the module as `import` takes it, without slashes or .py"
         raise ValueError(complain(OPTION, repr(reference), FORM, do))
     made = _ready(_attribute(reference, _module(reference, module), name), layer, reference)
     return channels_last(made) if layout == "NHWC" else made

@@ -36,7 +36,7 @@ def backward(pool: Pool, x: Any, dy: Any) -> Array:
 
 
 def _axes(pool: Pool) -> list[Sliding] | None:
-    """Return the numbers of a sliding window along each axis, or None if windows differ in size."""
+    """Return the hyper-parameters of a sliding window along each axis, or None if windows differ in size."""
     sizes = zip(pool.in_spatial, pool.out_spatial, strict=True)
     if pool.kernel is None:
         if any(n % m for n, m in sizes):

@@ -1,4 +1,4 @@
-"""One sample to show: the numbers of a picture, given or always the same."""
+"""One sample to show: the hyper-parameters of a picture, given or always the same."""
 
 from math import isfinite
 from typing import Any

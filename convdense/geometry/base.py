@@ -30,7 +30,7 @@ def option_defaults(kind: Any) -> dict[str, Any]:
 
 
 class Hyperparameters:
-    """Frozen numbers of a layer: as plain data, and as the call that makes it."""
+    """Frozen hyper-parameters of a layer: as plain data, and as the call that makes it."""
 
     in_shape: Any  # a field, or a property, of every kind
 
@@ -55,6 +55,10 @@ class Hyperparameters:
     def _default(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ARG002  (a pool's stride is its kernel)
         kind: Any = type(self)
         return option_defaults(kind).get(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields alone: sizes that were computed meanwhile are no part of a pickle or a copy."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]  # every geometry is one
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():

@@ -51,7 +51,7 @@ class Windowed(Geometry, ABC):
 
 @dataclass(frozen=True, init=False, repr=False)
 class Conv(Windowed):
-    """The numbers of a convolution (cross-correlation; ``flip=True`` for the textbook one). It holds no weights.
+    """The hyper-parameters of a convolution (cross-correlation; ``flip=True`` for the textbook one), no weights.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Conv(Windowed):
 
 @dataclass(frozen=True, init=False, repr=False)
 class LocallyConnected(Windowed):
-    """The numbers of a convolution whose weights are not tied: the same mask, every window its own kernel.
+    """The hyper-parameters of a convolution whose weights are not tied: the same mask, every window its own kernel.
 
     With zero padding, weights that would meet padded cells have no edge.
 

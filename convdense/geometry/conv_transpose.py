@@ -13,7 +13,7 @@ from convdense.geometry.padding import Padding, Pairs
 
 @dataclass(frozen=True, init=False, repr=False)
 class ConvTranspose(Geometry):
-    """The numbers of a transposed convolution: the dense layer of a `Conv`, transposed.
+    """The hyper-parameters of a transposed convolution: the dense layer of a `Conv`, transposed.
 
     ``ConvTranspose(padding=p)`` is the transpose of the ``Conv(padding=p)`` that leads from its output to its input,
     so padding *crops* the output.

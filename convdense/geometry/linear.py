@@ -10,7 +10,7 @@ from convdense.geometry.base import Hyperparameters
 
 @dataclass(frozen=True, init=False, repr=False)
 class Linear(Hyperparameters):
-    """The numbers of a fully connected layer, as PyTorch calls it; it holds no weights.
+    """The hyper-parameters of a fully connected layer, as PyTorch calls it; it holds no weights.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Linear(Hyperparameters):
 
 @dataclass(frozen=True, init=False, repr=False)
 class ChannelScale(Hyperparameters):
-    """The numbers of a scale and a shift per channel: a diagonal dense layer, tied within each channel.
+    """The hyper-parameters of a scale and a shift per channel: a diagonal dense layer, tied within each channel.
 
     Parameters
     ----------

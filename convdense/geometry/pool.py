@@ -1,4 +1,4 @@
-"""Pooling: the numbers of a window that sums, averages or takes the largest; it holds no weights."""
+"""Pooling: the hyper-parameters of a window that sums, averages or takes the largest; it holds no weights."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -148,7 +148,7 @@ class Pool(Hyperparameters, ABC):
 
 @dataclass(frozen=True, init=False, repr=False)
 class SumPool(Pool):
-    """The numbers of sum pooling: a convolution of each channel with a kernel of ones.
+    """The hyper-parameters of sum pooling: a convolution of each channel with a kernel of ones.
 
     Examples
     --------
@@ -159,7 +159,7 @@ class SumPool(Pool):
 
 @dataclass(frozen=True, init=False, repr=False)
 class MaxPool(Pool):
-    """The numbers of max pooling; absent cells never win.
+    """The hyper-parameters of max pooling; absent cells never win.
 
     Examples
     --------
@@ -172,7 +172,7 @@ class MaxPool(Pool):
 
 @dataclass(frozen=True, init=False, repr=False)
 class MinPool(Pool):
-    """The numbers of min pooling; absent cells never win.
+    """The hyper-parameters of min pooling; absent cells never win.
 
     Examples
     --------
@@ -183,7 +183,7 @@ class MinPool(Pool):
 
 @dataclass(frozen=True, init=False, repr=False)
 class AvgPool(Pool):
-    """The numbers of average pooling: sum pooling, then one division per output.
+    """The hyper-parameters of average pooling: sum pooling, then one division per output.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ class AvgPool(Pool):
 
 @dataclass(frozen=True, init=False, repr=False)
 class LpPool(Pool):
-    """The numbers of power-average pooling, ``(sum |x|^p)^(1/p)``; absent cells count 0.
+    """The hyper-parameters of power-average pooling, ``(sum |x|^p)^(1/p)``; absent cells count 0.
 
     Parameters
     ----------

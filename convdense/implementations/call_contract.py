@@ -1,7 +1,7 @@
 """Behaviour: what an implementation owes beside its numbers, tried on a few calls of its own.
 
 Zeros in give the bias out, and gradients of zero; batches of any size are taken, arrays may be read-only, strided or
-reversed in memory, the same call twice gives the same, and what is wrong may be wrong for not being bilinear at all.
+reversed in memory, and the same call twice gives the same.
 """
 
 from collections.abc import Callable, Iterator

@@ -12,8 +12,6 @@ from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import CHANGED, QUANTITIES, WRONG, Finding
 
 READS = {"y": "xwb", "dx": "wd", "dw": "xd", "db": "d"}  # d for dy
-
-
 Explain = Callable[[Finding, Any, Array], Finding]  # a difference, both values -> what becomes of it
 
 

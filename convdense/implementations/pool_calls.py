@@ -17,7 +17,7 @@ POWERS = "entries are roots of sums of powers, for which no bound is known"
 
 
 def pool_evaluators(pool: Pool, implementation: Any) -> tuple[Evaluator, Evaluator]:
-    """Return The user's pool and the direct one as evaluators: w and b are not read, dw and db are None."""
+    """Return the user's pool and the direct one as evaluators: w and b are not read, dw and db are None."""
     forward, backward, name = pool_functions(implementation)
 
     def mine(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (an evaluator takes all four)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, complain, finite
+from convdense._util.deprecation import renamed_attribute
 from convdense.geometry import MaxPool, MinPool, Pool, paired_samples, samples
 from convdense.layers.activations import Abs
 from convdense.layers.base import OfPool, as_samples, floating
@@ -40,6 +41,8 @@ class Tournament(OfPool):
     pool: Pool
     tie_break: str
     layers: tuple[Fixed | Abs, ...]
+
+    ties = renamed_attribute("ties", "tie_break")
 
     @property
     def depth(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain
-from convdense._util.deprecation import renamed_argument
+from convdense._util.deprecation import UNSET, renamed_argument
 from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool, paired_samples, samples
 from convdense.layers.base import OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
@@ -90,7 +90,7 @@ class PowerAverage(OfPool):
         return np.asarray(dx if had_batch else dx[0])
 
 
-def dense_pool(pool: Any, tie_break: str = "first", *, ties: Any = None) -> SumDivide | Tournament | PowerAverage:
+def dense_pool(pool: Any, tie_break: str = "first", *, ties: Any = UNSET) -> SumDivide | Tournament | PowerAverage:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
 
     Parameters
@@ -119,7 +119,7 @@ def dense_pool(pool: Any, tie_break: str = "first", *, ties: Any = None) -> SumD
     array([[0.5, 0.5, 0. ],
            [0. , 0.5, 0.5]])
     """
-    tie_break = renamed_argument("ties", "tie_break", ties, tie_break)
+    tie_break = renamed_argument("ties", "tie_break", ties, tie_break, "first")
     choice(tie_break, "tie_break", ("first", "split"))
     if isinstance(pool, (MaxPool, MinPool)):
         return tournament(pool, tie_break)

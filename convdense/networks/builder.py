@@ -1,4 +1,4 @@
-"""network: numbers in, a network out; geometries get seeded He weights, ready layers keep theirs."""
+"""network: geometries in, a network out; geometries get seeded He weights, ready layers keep theirs."""
 
 from dataclasses import dataclass, replace
 from functools import singledispatch

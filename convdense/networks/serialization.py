@@ -1,4 +1,4 @@
-"""Layers as plain data and back: geometries by their numbers, tie maps by their axes, networks by their layers.
+"""Layers as plain data and back: geometries by hyper-parameters, tie maps by their axes, networks by their layers.
 
 Nothing is ever imported.
 """

@@ -39,3 +39,8 @@ __all__ = [
     "pooling",
     "tied",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return what is public: the files of the folder are not."""
+    return list(__all__)

@@ -48,8 +48,8 @@ class Kind(NamedTuple):
 
 MISSING = Kind("missing", "\N{MINUS SIGN}", COLOURS[1])
 EXTRA = Kind("extra", "+", COLOURS[2])
-WRONG = Kind("with another weight", "≠", COLOURS[0])
-BIAS = Kind("with another bias", "≠", COLOURS[0])
+OTHER_WEIGHT = Kind("with another weight", "≠", COLOURS[0])
+OTHER_BIAS = Kind("with another bias", "≠", COLOURS[0])
 LEGEND = 0.35  # inches
 WIDE = 1.4  # times its height: a bias
 
@@ -145,7 +145,7 @@ def _biases(values: Array) -> dict[Cell, str]:
 def _kinds(apart: Difference, found: Recovered) -> dict[Cell, Kind]:
     """Return how every entry that differs does so, a bias in the column after the last."""
     last = found.matrix.shape[1]
-    every = ((MISSING, apart.missing), (EXTRA, apart.extra), (WRONG, apart.wrong), (BIAS, apart.bias))
+    every = ((MISSING, apart.missing), (EXTRA, apart.extra), (OTHER_WEIGHT, apart.wrong), (OTHER_BIAS, apart.bias))
     return {_cell(place, found, last): kind for kind, places in every for place in places}
 
 
@@ -206,7 +206,7 @@ def _title(apart: Difference, found: Recovered) -> str:
 
 def _legend(apart: Difference, found: Recovered) -> list[Patch]:
     """Return a patch for every kind that occurs."""
-    every = ((MISSING, apart.missing), (EXTRA, apart.extra), (WRONG, apart.wrong), (BIAS, apart.bias))
+    every = ((MISSING, apart.missing), (EXTRA, apart.extra), (OTHER_WEIGHT, apart.wrong), (OTHER_BIAS, apart.bias))
     patches = [
         Patch(facecolor=kind.colour, label=f"{kind.sign} {kind.words}: {len(places)}", edgecolor="black")
         for kind, places in every

@@ -15,7 +15,7 @@ from convdense.implementations.evaluators import Operands
 from convdense.rounding.sum_bounds import gamma, unit_roundoff
 
 
-class Windows(NamedTuple):
+class WindowTable(NamedTuple):
     """The cells of every window, (windows, cells) flattened, -1 where one has fewer.
 
     `unit` is what inputs must be multiples of for averages to be whole, `longest` the number of cells in a window or of
@@ -32,14 +32,14 @@ class Windows(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def table(pool: Pool) -> Windows:
+def window_table(pool: Pool) -> WindowTable:
     """Return the windows of a pool.
 
     Examples
     --------
     >>> from convdense import MaxPool
-    >>> table(MaxPool((1, 5), kernel=3, stride=2, padding=1))
-    Windows(cells=array([[ 0,  1, -1],
+    >>> window_table(MaxPool((1, 5), kernel=3, stride=2, padding=1))
+    WindowTable(cells=array([[ 0,  1, -1],
            [ 1,  2,  3],
            [ 3,  4, -1]]), unit=1, longest=3)
     """
@@ -49,7 +49,7 @@ def table(pool: Pool) -> Windows:
     for row, (_, cells, _) in zip(flat, found, strict=True):
         row[: len(cells)] = np.ravel_multi_index(tuple(np.transpose(cells)), pool.in_spatial)
     counts = {divisor(pool, len(cells), padded) for _, cells, padded in found} if isinstance(pool, AvgPool) else {1}
-    return Windows(flat, lcm(*counts), max(width, int(np.bincount(flat[flat >= 0]).max())))
+    return WindowTable(flat, lcm(*counts), max(width, int(np.bincount(flat[flat >= 0]).max())))
 
 
 def pool_bound(pool: Pool, operands: Operands, name: str, dtype: Any) -> Array:
@@ -62,7 +62,7 @@ def pool_bound(pool: Pool, operands: Operands, name: str, dtype: Any) -> Array:
     x, dy = widened(x, dy)
     if isinstance(pool, LpPool):  # nothing is promised of a power
         return np.full((len(x), *(pool.out_shape if name == "y" else pool.in_shape)), np.inf)
-    factor = gamma(table(pool).longest + 2, unit_roundoff(dtype))
+    factor = gamma(window_table(pool).longest + 2, unit_roundoff(dtype))
     picks = isinstance(pool, (MaxPool, MinPool))
     if name == "y":
         size = direct_pool.forward(pool, np.abs(x))

@@ -10,8 +10,6 @@ from convdense.display.tables import Cell, facts, table
 from convdense.structure.kronecker import Entries
 
 Held = list[tuple[int, Any]]  # the (weight, coefficient) of every entry of one cell
-
-
 WIDTH, HEIGHT = 120, 40  # characters and lines that a terminal shows whole
 EMPTY = "."  # a cell without an entry
 BARS, LINES = ("", "|", "||"), ("", "-", "=")  # where nothing ends, a row of pixels, a channel

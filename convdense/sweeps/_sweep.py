@@ -19,7 +19,7 @@ from convdense.implementations.evaluators import DENSE, DIRECT
 from convdense.sweeps.all_basis_pairs import basis_pairs, judge_pairs
 from convdense.sweeps.scope import FAMILIES, count, geometries
 from convdense.verdicts.findings import Finding
-from convdense.verdicts.schema import numbered
+from convdense.verdicts.schema import with_schema
 
 SHOWN = 10  # failures that are kept
 CHUNK = 16  # geometries handed to a process at once: some tenths of a second
@@ -97,7 +97,7 @@ class Sweep(AsText):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data (JSON)."""
-        return numbered(
+        return with_schema(
             {
                 "kind": "sweep",
                 "holds": bool(self),

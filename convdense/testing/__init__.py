@@ -25,3 +25,8 @@ __all__ = [
     "parametrize_with_conv_checks",
     "without_bias",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return what is public: the files of the folder are not."""
+    return list(__all__)

@@ -8,7 +8,7 @@ from typing import Any
 from unittest import SkipTest
 
 from convdense._util.arguments import choice, complain, install
-from convdense.certificates.effective_roundoff import sound
+from convdense.certificates.certificate_base import sound
 from convdense.geometry import Pool
 from convdense.testing.assertions import diagnosis, judge
 from convdense.testing.case_table import Case, cases

@@ -50,7 +50,8 @@ def only_options(layer: Geometry | Pool, *names: str, axes: int | None = None) -
     """
     if axes is not None and len(layer.in_shape) - 1 != axes:
         raise NotImplementedError(complain("axes", len(layer.in_shape) - 1, f"{axes}"))
-    values = {name: shortest(getattr(layer, name)) for name in (*_DEFAULTS, "kernel") if hasattr(layer, name)}
+    values = {name: getattr(layer, name) for name in (*_DEFAULTS, "kernel") if hasattr(layer, name)}
+    values |= {name: one for name, value in values.items() if not isinstance(one := shortest(value), tuple)}
     defaults = dict(_DEFAULTS)
     if isinstance(layer, Pool):
         defaults["stride"] = values["stride"] if layer.kernel is None else values["kernel"]  # windows that tile

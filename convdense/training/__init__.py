@@ -6,7 +6,12 @@
 """
 
 from convdense.training import losses
-from convdense.training.loop import train
+from convdense.training.loop import Epoch, train
 from convdense.training.optimizers import sgd
 
-__all__ = ["losses", "sgd", "train"]
+__all__ = ["Epoch", "losses", "sgd", "train"]
+
+
+def __dir__() -> list[str]:
+    """Return what is public: the files of the folder are not."""
+    return list(__all__)

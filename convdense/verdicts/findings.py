@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from convdense._util.arguments import Array, complain
+from convdense._util.deprecation import renamed_attribute
 from convdense.display.palette import COLOURS
 from convdense.display.tables import Cell, preformatted, table
 
@@ -19,7 +20,8 @@ RAISED, SHAPE, DTYPE, CHANGED = "raised", "wrong shape", "wrong dtype", "changed
 GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)  # from the best; any other verdict is below all of these
 QUANTITIES = ("y", "dx", "dw", "db")
 LISTED = 6  # names of quantities that a repr writes in a row
-HELD, REFUTED, OPEN = COLOURS[3], COLOURS[5], COLOURS[2]  # green, wine, sand: beside the words, never instead of them
+# green, wine, sand: beside the words, never instead of them
+HOLDS_COLOUR, REFUTED_COLOUR, OPEN_COLOUR = COLOURS[3], COLOURS[5], COLOURS[2]
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,9 @@ class Judgement(Requirable, ABC):
     layer: Any
     findings: tuple[Finding, ...]
 
+    road = renamed_attribute("road", "evaluator")
+    by = renamed_attribute("by", "reference")
+
     @property
     def exact(self) -> bool:
         """Whether every quantity is equal, bit for bit."""
@@ -158,13 +163,17 @@ class Judgement(Requirable, ABC):
 
     def __repr__(self) -> str:
         """Return one line: what was judged, whether it holds, and the verdict on each quantity."""
-        runs = [(verdict, [f.name for f in run]) for verdict, run in groupby(self.findings, lambda f: f.verdict)]
-        said = ", ".join(f"{_listed(names)} {verdict}" for verdict, names in runs)
+        said = ", ".join(self._verdicts())
         return f"{type(self).__name__}({self.layer!r}, {'holds' if self else 'does not hold'}: {said})"
+
+    def _verdicts(self) -> list[str]:
+        """Return every verdict with the quantities that have it, in their order."""
+        runs = [(verdict, [f.name for f in run]) for verdict, run in groupby(self.findings, lambda f: f.verdict)]
+        return [f"{_listed(names)} {verdict}" for verdict, names in runs]
 
     def _repr_html_(self) -> str:
         """Return the same as `str` for a notebook, the verdicts in colour too."""
-        looks = [HELD if f.holds else REFUTED if f.refuted else OPEN for f in self.findings]
+        looks = [HOLDS_COLOUR if f.holds else REFUTED_COLOUR if f.refuted else OPEN_COLOUR for f in self.findings]
         rows = [(f.name, Cell(f.verdict, look), f.worst, f.note) for f, look in zip(self.findings, looks, strict=True)]
         return table(rows, caption=f"{self.layer!r}: {self.compared}") + preformatted(self.how)
 

@@ -11,15 +11,14 @@ from convdense._util.arguments import complain, is_integer
 SCHEMA = 2
 _KEYS = {"road": "evaluator", "by": "reference"}  # of a certificate or a report
 _POOL_KEYS = {"ties": "tie_break"}  # of a layer of type "dense_pool", however deep in a network
-_WORDS = {
-    "direct twin": "direct counterpart",
-    "entries hang on a kink whose side rounding may change": (
-        "entries pass a non-differentiable point whose branch rounding may flip"
-    ),
-}
+_NAMES = {"direct twin": "direct counterpart"}  # of what is judged by
+_UNDECIDED = (  # in the note of a finding
+    "entries hang on a kink whose side rounding may change",
+    "entries pass a non-differentiable point whose branch rounding may flip",
+)
 
 
-def numbered(data: dict[str, Any]) -> dict[str, Any]:
+def with_schema(data: dict[str, Any]) -> dict[str, Any]:
     """Return what `to_dict` wrote with the number of its schema."""
     return {"schema": SCHEMA, **data}
 
@@ -55,7 +54,4 @@ def _of_schema_1(value: Any) -> Any:
         return {keys.get(name, name): _of_schema_1(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_of_schema_1(part) for part in value]
-    if isinstance(value, str):
-        for old, new in _WORDS.items():
-            value = value.replace(old, new)
-    return value
+    return _NAMES.get(value, value.replace(*_UNDECIDED)) if isinstance(value, str) else value

@@ -14,15 +14,13 @@ from convdense.diagnosis.mistakes.geometry import (
     window_parameters,
     windows,
 )
-from convdense.diagnosis.mistakes.mistake import Call, Mistake
+from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.weights import weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes, winograd_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.structure._tie import tie
 from convdense.structure.axis import Axis, channels
 from convdense.structure.tie_map import TieMap
-
-__all__ = ["Call", "Mistake", "mistakes", "wrong_groups"]
 
 
 def mistakes(layer: Geometry) -> Iterator[Mistake]:

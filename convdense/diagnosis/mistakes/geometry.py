@@ -1,4 +1,4 @@
-"""A layer's numbers got wrong: a kernel reversed, a stride forgotten, padding swapped or shifted by a cell."""
+"""A layer's hyper-parameters got wrong: a kernel reversed, a stride forgotten, padding swapped or shifted by a cell."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -12,7 +12,7 @@ Change = tuple[str, dict[str, Any]]  # a sentence, and the numbers that it puts 
 
 
 class WindowParameters(NamedTuple):
-    """The numbers of a convolution along its axes; a transposed one's window slides over its outputs."""
+    """The hyper-parameters of a convolution along its axes; a transposed one's window slides over its outputs."""
 
     ins: tuple[int, ...]
     outs: tuple[int, ...]
@@ -33,7 +33,7 @@ class WindowParameters(NamedTuple):
 
 
 def window_parameters(layer: Conv | ConvTranspose) -> WindowParameters:
-    """Return the numbers of a layer."""
+    """Return the hyper-parameters of a layer."""
     ins, outs = layer.in_spatial, layer.out_spatial
     if isinstance(layer, ConvTranspose):
         ins, outs = outs, ins  # the window slides over the outputs
