@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex
 
 from convdense.display.palette import COLOURS, MASKED, channels
 from convdense.plots.cell_grid import diverging
-from convdense.plots.differences import EXTRA, MISSING, WRONG
+from convdense.plots.differences import EXTRA, MISSING, OTHER_WEIGHT
 
 APART = 5 * 2.3
 SIGHT = {
@@ -75,7 +75,7 @@ def test_weights_the_mask_and_white_are_told_apart(sight):
 
 @on_sights
 def test_kinds_of_differences_are_told_apart_from_each_other_and_from_what_agrees(sight):
-    assert alike([kind.colour for kind in (MISSING, EXTRA, WRONG)] + [MASKED, "#FFFFFF"], sight) == []
+    assert alike([kind.colour for kind in (MISSING, EXTRA, OTHER_WEIGHT)] + [MASKED, "#FFFFFF"], sight) == []
 
 
 @on_sights

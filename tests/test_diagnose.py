@@ -9,7 +9,8 @@ from hypothesis import given, settings
 import convdense as cd
 from convdense import AvgPool, Conv, ConvTranspose, LocallyConnected, MaxPool, MinPool, SumPool, diagnose
 from convdense.diagnosis import _diagnose as module
-from convdense.diagnosis.mistakes.catalogue import Call, mistakes
+from convdense.diagnosis.mistakes.catalogue import mistakes
+from convdense.diagnosis.mistakes.mistake import Call
 from convdense.diagnosis.mistakes.pools import pool_mistakes
 from convdense.diagnosis.mistakes.sums import result_mistakes
 from convdense.direct import pool_loops

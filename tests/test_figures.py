@@ -17,7 +17,7 @@ from convdense.display.labels import letter
 from convdense.display.palette import COLOURS, MASKED, channels, contrast, mixed
 from convdense.display.plane_layout import sheet
 from convdense.layers.activations import Abs
-from convdense.plots.differences import EXTRA, MISSING, WRONG
+from convdense.plots.differences import EXTRA, MISSING, OTHER_WEIGHT
 from convdense.plots.layer_chain import SMALLEST_TEXT
 from convdense.plots.panel_layout import WIDEST, Panel, wrapped
 
@@ -433,7 +433,7 @@ def signs_of(expected, found):
     signs = {}
     for cell in np.ndindex(*expected.shape):
         if expected[cell] != found[cell]:
-            kind = MISSING if not found[cell] else EXTRA if not expected[cell] else WRONG
+            kind = MISSING if not found[cell] else EXTRA if not expected[cell] else OTHER_WEIGHT
             signs[cell] = (kind.sign, kind.colour)
     return signs
 
@@ -475,7 +475,7 @@ def test_every_difference_is_signed_coloured_and_counted(name):
     for numbers, matrix in zip(shown, (expected, found.matrix.toarray()), strict=True):
         assert numbers == {tuple(c): matrix[tuple(c)] for c in np.argwhere(matrix).tolist()}
     signs = [sign for sign, _ in third(figure, n).values()]
-    kinds = [kind for kind in (MISSING, EXTRA, WRONG) if kind.sign in signs]
+    kinds = [kind for kind in (MISSING, EXTRA, OTHER_WEIGHT) if kind.sign in signs]
     labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert labels[: len(kinds)] == [f"{kind.sign} {kind.words}: {signs.count(kind.sign)}" for kind in kinds]
     assert labels[len(kinds) :] == ["≠ with another bias: 1"] * (n == 2) + ["not affine"] * (name == "bent")
