@@ -87,7 +87,7 @@ class MovedModules(MetaPathFinder, Loader):
     def __init__(self, moved: dict[str, str]) -> None:
         self.moved = moved
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002  (what finders are asked with)
         """Return a spec for a module that has moved, None for any other."""
         return ModuleSpec(fullname, self) if fullname in self.moved else None
 
