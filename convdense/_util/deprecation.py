@@ -20,8 +20,6 @@ MOVED = {
     "convdense.losses": "convdense.training.losses",
     "convdense.optimize": "convdense.training.optimizers",
 }
-
-
 UNSET: Any = object()  # an argument that was not given
 _GOES = "the old name goes with the next release"
 
@@ -87,7 +85,7 @@ class MovedModules(MetaPathFinder, Loader):
     def __init__(self, moved: dict[str, str]) -> None:
         self.moved = moved
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002  (what finders are asked with)
+    def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
         """Return a spec for a module that has moved, None for any other."""
         return ModuleSpec(fullname, self) if fullname in self.moved else None
 

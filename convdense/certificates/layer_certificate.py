@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import choice, complain, integer, physical_memory
+from convdense._util.deprecation import renamed_attribute
 from convdense._util.float_formats import EXACT, HALF
 from convdense.certificates.certificate_base import ImplementationJudgement, lines, parts_from_plain
 from convdense.certificates.effective_roundoff import Precision
@@ -62,6 +63,7 @@ class Certificate(ImplementationJudgement):
 
     evaluator: str
     reference: str
+    by = renamed_attribute("by", "reference")
     method: str
     dtype: str
     batch: int

@@ -205,9 +205,9 @@ def _compared(net: Network, steps: list[Step], x: Array, dy: Array) -> Iterator[
     y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
     listed_y, listed_dx, listed = back_through(steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1))
     own_dx, own = net.backward(x, dy)
-    evaluators = {"y": (net.forward(x), listed_y, y), "dx": (own_dx, listed_dx, dx)}
-    evaluators |= {name: (own[name], listed[name], gradient) for name, gradient in gradients.items()}
-    for name, (got, taken_apart, expected) in evaluators.items():
+    results = {"y": (net.forward(x), listed_y, y), "dx": (own_dx, listed_dx, dx)}
+    results |= {name: (own[name], listed[name], gradient) for name, gradient in gradients.items()}
+    for name, (got, taken_apart, expected) in results.items():
         finding = compare(name, got, expected)
         if finding.verdict == EQUAL:
             finding = compare(name, taken_apart.reshape(expected.shape), expected)

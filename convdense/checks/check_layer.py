@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, complain, finite, numeric
+from convdense._util.deprecation import renamed_attribute
 from convdense.checks.check_network import judge_network
 from convdense.geometry import Geometry, Pool, backward_operands, forward_operands, paired_samples, samples
 from convdense.implementations.compare_calls import compare_evaluators
@@ -56,6 +57,7 @@ class Report(Judgement):
 
     evaluator: str
     reference: str
+    by = renamed_attribute("by", "reference")
     operands: dict[str, Array | None] = field(compare=False, repr=False)
 
     @property

@@ -1,11 +1,8 @@
 """Rounding bounds through a network, layer by layer.
 
-Past a non-differentiable point whose branch rounding may flip (a tie, a pre-activation of about 0) no bound on a
-gradient is known: there it is undecided.
-
-Forward, every value comes with an error: what any order of summation may be off by. Backward, a
-gradient also says which of its entries are undecided. Products and sums as in Higham, *Accuracy and
-Stability of Numerical Algorithms*, ch. 3; everything is carried through each layer by its own sums of magnitudes.
+Forward, every value comes with an error: what any order of summation may be off by. Backward, a gradient also says
+which of its entries are undecided: past a non-differentiable point whose branch rounding may flip no bound is known.
+Products and sums as in Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3.
 """
 
 from functools import singledispatch
@@ -122,10 +119,8 @@ def backward_error(layer: Any, x: Value, dy: Slope) -> tuple[Slope, ParameterBou
 def _(layer: Any, x: Value) -> Value:
     adding = magnitudes(layer)
     carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same in all of them
-    return Value(
-        direct_counterpart(layer).forward(x.value),
-        SLACK * carried + rounded(_counts(layer).outputs + 1, adding.forward(x.magnitude), *_dtypes(layer, x.value)),
-    )
+    own = rounded(_counts(layer).outputs + 1, adding.forward(x.magnitude), *_dtypes(layer, x.value))
+    return Value(direct_counterpart(layer).forward(x.value), SLACK * carried + own)
 
 
 @backward_error.register(TiedDense)
@@ -141,9 +136,8 @@ def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
         SLACK * carried.dx + rounded(counts.inputs, longest.dx, *_dtypes(layer, dy.value)),
         reached.dx > 0,
     )
-    bounds = {
-        "w": SLACK * (off + carried.dw) + rounded(counts.weights * batch, longest.dw, np.result_type(x.value, dy.value))
-    }
+    own = rounded(counts.weights * batch, longest.dw, np.result_type(x.value, dy.value))
+    bounds = {"w": SLACK * (off + carried.dw) + own}
     undecided = {"w": reached.dw > 0}
     if layer.b is not None:
         copies = _bias_counts(layer)
@@ -181,9 +175,8 @@ def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
         error = SLACK * carried + rounded(longest, passed, dy.value.dtype) + halved(passed, dy.value.dtype)
     else:
         adding = magnitudes(layer)
-        error = SLACK * adding.backward(x.magnitude, dy.error) + rounded(
-            cells + 1, adding.backward(x.magnitude, dy.magnitude), dy.value.dtype
-        )
+        own = rounded(cells + 1, adding.backward(x.magnitude, dy.magnitude), dy.value.dtype)
+        error = SLACK * adding.backward(x.magnitude, dy.error) + own
     undecided = everywhere.backward(x.magnitude, windows.astype(float)) > 0
     if isinstance(layer, PowerAverage):
         undecided |= _bent(x)

@@ -11,20 +11,9 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, is_sequence, position, shaped
 from convdense.geometry import paired_operands
-from convdense.structure import csr_assembly, linear_operator
+from convdense.structure import csr_assembly, kronecker, linear_operator
 from convdense.structure.axis import Axis, listed, spread
-from convdense.structure.kronecker import (
-    Counts,
-    Entries,
-    add_all_edges,
-    add_edges,
-    count,
-    expand,
-    few_edges,
-    ordered,
-    outer,
-    slabs,
-)
+from convdense.structure.kronecker import Counts, Entries, add_all_edges, add_edges, expand, few_edges
 from convdense.structure.weight_order import WeightOrder
 
 if TYPE_CHECKING:
@@ -119,7 +108,7 @@ class TieMap:
     @property
     def n_entries(self) -> int:
         """Number of entries (row, column, weight); where taps meet, one edge has several."""
-        return count(self.axes)
+        return kronecker.count(self.axes)
 
     @property
     def n_weights(self) -> int:
@@ -143,11 +132,11 @@ class TieMap:
 
     def entries(self) -> Entries:
         """Return all entries, sorted by row, then column, then index."""
-        return ordered(expand(self.axes, self._weights.table()))
+        return kronecker.ordered(expand(self.axes, self._weights.table()))
 
     def slabs(self, limit: int = 1 << 20) -> Iterator[Entries]:
         """Yield all entries in slabs of about `limit`, in no particular order: for maps larger than memory."""
-        return slabs(self.axes, self._weights.table(), limit)
+        return kronecker.slabs(self.axes, self._weights.table(), limit)
 
     def row(self, r: Position) -> Entries:
         """Return the entries of one output, given flattened or as (channel, *position)."""
@@ -263,10 +252,10 @@ class TieMap:
 
     def counts(self) -> Counts:
         """Return how many entries each output, input and weight takes part in."""
-        weights = outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
+        weights = kronecker.outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
         return Counts(
-            outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes]).reshape(self.out_shape),
-            outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes]).reshape(self.in_shape),
+            kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes]).reshape(self.out_shape),
+            kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes]).reshape(self.in_shape),
             self._weights.by_weight(weights),
         )
 
@@ -301,4 +290,4 @@ class TieMap:
         return WeightOrder(tuple(n for a in self.axes for n in a.tap_shape), self.weight_order)
 
     def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
-        return ordered(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._weights.table()))
+        return kronecker.ordered(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._weights.table()))

@@ -123,7 +123,6 @@ class Judgement(Requirable, ABC):
     findings: tuple[Finding, ...]
 
     road = renamed_attribute("road", "evaluator")
-    by = renamed_attribute("by", "reference")
 
     @property
     def exact(self) -> bool:
