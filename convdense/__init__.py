@@ -39,7 +39,8 @@ if _typing.TYPE_CHECKING:
     from convdense.diagnosis._diagnose import diagnose
     from convdense.recovery._recover import recover
 
-# What few ask for is imported when it is first touched (PEP 562): names by their module, then whole folders.
+# What few ask for is imported when it is first touched (PEP 562): names by their module, then whole
+# folders.
 _LATER = {"diagnose": "convdense.diagnosis._diagnose", "recover": "convdense.recovery._recover"}
 _FOLDERS = ("explorer", "plots", "testing", "training")
 

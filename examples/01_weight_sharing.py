@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Weight sharing in a plain fully connected layer
 #
-# Two edges of an ordinary dense layer may carry *the same* weight, and some edges may be held at zero.
-# Backpropagation needs nothing new for that: treat every edge as its own weight, then add up the gradients of the
-# edges that share one.
+# Two edges of an ordinary dense layer may carry *the same* weight, and some edges may be held at
+# zero. Backpropagation needs nothing new for that: treat every edge as its own weight, then add up
+# the gradients of the edges that share one.
 
 # %%
 from pathlib import Path
@@ -14,15 +14,16 @@ from matplotlib.figure import Figure
 import convdense as cd
 from convdense import plots
 
-# Three inputs, two outputs. The numbers say which weight sits at which edge; -1 holds an edge at zero.
+# Three inputs, two outputs. The numbers say which weight sits at which edge; -1 holds an edge at
+# zero.
 index = np.array([[0, 1, -1], [-1, 0, 1]])
 ties = cd.TieMap.from_index(index)
 w = np.array([2, -3])
 layer = cd.TiedDense(ties, w)
 print(layer.matrix.toarray())  # two weights in four places
 
-# %% [markdown]
-# The same numbers in an ordinary `Dense` layer, which has six independent weights and knows nothing of ties:
+# %% [markdown] The same numbers in an ordinary `Dense` layer, which has six independent weights and
+# knows nothing of ties:
 
 # %%
 dense = cd.Dense(layer.matrix.toarray())
@@ -32,9 +33,9 @@ assert np.array_equal(dense.forward(x), layer.forward(x))
 every_edge = dense.backward(x, dy).dw  # (2, 3): one gradient per edge
 print(every_edge)
 
-# %% [markdown]
-# Weight 0 sits at edges (0, 0) and (1, 1), so its gradient is the sum of those two entries; weight 1 sits at (0,
-# 1) and (1, 2). What was held at zero stays zero, and its gradient is thrown away. That is all.
+# %% [markdown] Weight 0 sits at edges (0, 0) and (1, 1), so its gradient is the sum of those two
+# entries; weight 1 sits at (0, 1) and (1, 2). What was held at zero stays zero, and its gradient is
+# thrown away. That is all.
 
 # %%
 by_hand = np.array([every_edge[0, 0] + every_edge[1, 1], every_edge[0, 1] + every_edge[1, 2]])
@@ -42,9 +43,8 @@ tied = layer.backward(x, dy).dw
 print(by_hand, tied)
 assert np.array_equal(by_hand, tied)
 
-# %% [markdown]
-# This little layer *is* a convolution: a kernel of two weights that slides over three inputs. Larger ones only
-# have more copies of each weight.
+# %% [markdown] This little layer *is* a convolution: a kernel of two weights that slides over three
+# inputs. Larger ones only have more copies of each weight.
 
 # %%
 conv = cd.Conv((1, 3), out_channels=1, kernel=2)
@@ -60,5 +60,6 @@ pictures = Path(__file__).parent / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "weight_sharing.png", dpi=110)
 
-# A convolution of any size, forward and backward, is such a layer: decided exactly, not to a tolerance.
+# A convolution of any size, forward and backward, is such a layer: decided exactly, not to a
+# tolerance.
 assert cd.certify(cd.Conv((3, 7, 5), out_channels=4, kernel=(3, 2), stride=2, padding=1)).exact

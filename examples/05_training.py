@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Training is the same training
 #
-# A small LeNet on real handwritten digits, trained twice from the same start: as tied dense layers and |x|, and by
-# direct convolution and argmax pooling. Then without the ties, and without the mask: what do they do?
+# A small LeNet on real handwritten digits, trained twice from the same start: as tied dense layers
+# and |x|, and by direct convolution and argmax pooling. Then without the ties, and without the
+# mask: what do they do?
 
 # %%
 import os
@@ -21,7 +22,9 @@ from convdense.training import train
 try:
     from sklearn.datasets import load_digits
 except ImportError:
-    sys.exit("This example needs scikit-learn for its digits: pip install '.[examples]' in a clone of convdense")
+    sys.exit(
+        "This example needs scikit-learn for its digits: pip install '.[examples]' in a clone of convdense"
+    )
 
 digits = load_digits()  # 1,797 digits of 8 x 8 pixels, offline
 x, labels = digits.images[:, None] / 16, digits.target
@@ -56,9 +59,8 @@ def accuracy(net, x, labels):
     return np.mean(net.forward(x).argmax(axis=1) == labels)
 
 
-# %% [markdown]
-# Both networks hold the same parameters and see the same batches; one never builds a matrix, the other never slides
-# a window.
+# %% [markdown] Both networks hold the same parameters and see the same batches; one never builds a
+# matrix, the other never slides a window.
 
 # %%
 dense = lenet(seed=0)
@@ -66,21 +68,26 @@ direct = dense.direct()
 print(dense)
 start = perf_counter()
 losses, differences = [], []
-pairs = zip(epochs(dense, x[train_set], 12, 6, 0), epochs(direct, x[train_set], 12, 6, 0), strict=True)
+pairs = zip(
+    epochs(dense, x[train_set], 12, 6, 0), epochs(direct, x[train_set], 12, 6, 0), strict=True
+)
 for a, b in tqdm(pairs, total=18):
     dense, direct = a.network, b.network
     losses.append((a.loss, b.loss))
-    differences.append(max(np.abs(p - direct.parameters[name]).max() for name, p in dense.parameters.items()))
-print(f"\n{'epoch':>5}  {'loss, dense layers':>18}  {'loss, direct':>18}  largest parameter difference")
+    differences.append(
+        max(np.abs(p - direct.parameters[name]).max() for name, p in dense.parameters.items())
+    )
+print(
+    f"\n{'epoch':>5}  {'loss, dense layers':>18}  {'loss, direct':>18}  largest parameter difference"
+)
 for i, ((first, second), difference) in enumerate(zip(losses, differences, strict=True)):
     print(f"{i + 1:>5}  {first:>18.15f}  {second:>18.15f}  {difference:.1e}")
 scores = [accuracy(net, x[test_set], labels[test_set]) for net in (dense, direct)]
 print(f"test accuracy {scores[0]:.2%} and {scores[1]:.2%}; {perf_counter() - start:.0f} s")
 
-# %% [markdown]
-# A convolution is a dense layer with two constraints. *Untied*: the same mask, every edge its own weight.
-# *Unmasked*: every edge free. Both start as exactly the same function. The digits they are tested on come centred, as
-# in training, and shifted by one pixel.
+# %% [markdown] A convolution is a dense layer with two constraints. *Untied*: the same mask, every
+# edge its own weight. *Unmasked*: every edge free. Both start as exactly the same function. The
+# digits they are tested on come centred, as in training, and shifted by one pixel.
 
 
 # %%
@@ -102,11 +109,17 @@ def untied(net):
 
     def local(tied):
         conv = tied.layer
-        layer = cd.LocallyConnected(conv.in_shape, conv.out_channels, conv.kernel, padding=conv.padding)
-        w = np.broadcast_to(tied.w[:, :, None, None], layer.weight_shape)  # (out, in, *out_axes, *kernel)
+        layer = cd.LocallyConnected(
+            conv.in_shape, conv.out_channels, conv.kernel, padding=conv.padding
+        )
+        w = np.broadcast_to(
+            tied.w[:, :, None, None], layer.weight_shape
+        )  # (out, in, *out_axes, *kernel)
         return cd.TiedDense(layer, w, np.broadcast_to(tied.b[:, None, None], layer.bias_shape))
 
-    return cd.network(*(local(layer) if isinstance(layer, cd.TiedDense) else layer for layer in net.layers))
+    return cd.network(
+        *(local(layer) if isinstance(layer, cd.TiedDense) else layer for layer in net.layers)
+    )
 
 
 def unmasked(net):
@@ -125,7 +138,9 @@ def unmasked(net):
 def shifted(x):
     """Return x moved by one pixel in each of four directions, zeros moving in."""
     wide = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
-    return np.concatenate([wide[:, :, r : r + 8, c : c + 8] for r, c in ((0, 1), (2, 1), (1, 0), (1, 2))])
+    return np.concatenate(
+        [wide[:, :, r : r + 8, c : c + 8] for r, c in ((0, 1), (2, 1), (1, 0), (1, 2))]
+    )
 
 
 seeds = range(int(os.environ.get("CONVDENSE_EXAMPLE_SEEDS", "5")))
@@ -138,9 +153,13 @@ for seed, (name, kind) in tqdm([(seed, kind) for seed in seeds for kind in kinds
     sizes[name] = sum(p.size for p in net.parameters.values())
     *_, last = epochs(net, small[train_set], 6, 2, seed)
     centred = accuracy(last.network, small[test_set], labels[test_set])
-    found[name].append((centred, accuracy(last.network, shifted(small[test_set]), np.tile(labels[test_set], 4))))
+    found[name].append(
+        (centred, accuracy(last.network, shifted(small[test_set]), np.tile(labels[test_set], 4)))
+    )
 
-print(f"\n{len(seeds)} seeds, mean and range   parameters  centred                  shifted by a pixel")
+print(
+    f"\n{len(seeds)} seeds, mean and range   parameters  centred                  shifted by a pixel"
+)
 for name, pairs in found.items():
     columns = [f"{np.mean(v):.1%} ({min(v):.1%} to {max(v):.1%})" for v in zip(*pairs, strict=True)]
     print(f"{name:<26} {sizes[name]:>11,}  {columns[0]}  {columns[1]}")
@@ -150,20 +169,45 @@ figure = Figure(figsize=(12, 4), layout="constrained")
 a, b, c = figure.subplots(1, 3)
 numbers = range(1, len(losses) + 1)
 a.plot(
-    numbers, [first for first, _ in losses], "-", color="#332288", lw=4, alpha=0.4, label="tied dense layers and |x|"
+    numbers,
+    [first for first, _ in losses],
+    "-",
+    color="#332288",
+    lw=4,
+    alpha=0.4,
+    label="tied dense layers and |x|",
 )
-a.plot(numbers, [second for _, second in losses], "--", color="#882255", label="direct convolution, argmax pooling")
+a.plot(
+    numbers,
+    [second for _, second in losses],
+    "--",
+    color="#882255",
+    label="direct convolution, argmax pooling",
+)
 a.set(title="the same loss", xlabel="epoch", ylabel="cross-entropy", yscale="log")
 a.legend(fontsize=8)
 b.semilogy(numbers, differences, "o-", color="#117733")
 b.set(title="largest difference between parameters", xlabel="epoch", ylim=(1e-17, 1e-10))
 b.axhline(np.finfo(float).eps, color="0.5", linestyle=":")
-b.text(len(differences), 1.2 * np.finfo(float).eps, "spacing of floats at 1", ha="right", va="bottom", fontsize=8)
+b.text(
+    len(differences),
+    1.2 * np.finfo(float).eps,
+    "spacing of floats at 1",
+    ha="right",
+    va="bottom",
+    fontsize=8,
+)
 for i, pairs in enumerate(found.values()):
-    for j, (values, colour) in enumerate(zip(zip(*pairs, strict=True), ("#332288", "#CC6677"), strict=True)):
+    for j, (values, colour) in enumerate(
+        zip(zip(*pairs, strict=True), ("#332288", "#CC6677"), strict=True)
+    ):
         c.plot([i + 0.2 * j - 0.1] * len(values), values, "o", color=colour, alpha=0.6)
-        c.text(i + 0.2 * j - 0.05, np.mean(values), f"{np.mean(values):.0%}", fontsize=8, va="center")
-c.set_xticks(range(len(kinds)), [f"{name}\n{sizes[name]:,}\nparameters" for name in kinds], fontsize=8)
+        c.text(
+            i + 0.2 * j - 0.05, np.mean(values), f"{np.mean(values):.0%}", fontsize=8, va="center"
+        )
+c.set_xticks(
+    range(len(kinds)), [f"{name}\n{sizes[name]:,}\nparameters" for name in kinds], fontsize=8
+)
 c.set(title="test accuracy, one dot a seed", xlim=(-0.5, 2.7))
 c.plot([], [], "o", color="#332288", label="centred, as in training")
 c.plot([], [], "o", color="#CC6677", label="shifted by a pixel")
@@ -172,7 +216,7 @@ pictures = Path(__file__).parent / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "training.png", dpi=110)
 
-# %%
-# No bound is derived through 400 steps: this says that what was seen, 1e-15, is not just one machine's.
+# %% No bound is derived through 400 steps: this says that what was seen, 1e-15, is not just one
+# machine's.
 assert max(differences) < 1e-10
 assert min(scores) >= 0.97

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Operator norms, done right
 #
-# The operator norm of a layer is the largest singular value of its matrix. Three numbers go by that name: the true
-# one; the one of the *circular* layer, which Fourier transforms give (Sedghi, Gupta and Long, 2019); and the norm of
-# the kernel reshaped to (out, in * taps), which most `spectral_norm` implementations use and which is another number.
+# The operator norm of a layer is the largest singular value of its matrix. Three numbers go by that
+# name: the true one; the one of the *circular* layer, which Fourier transforms give (Sedghi, Gupta
+# and Long, 2019); and the norm of the kernel reshaped to (out, in * taps), which most
+# `spectral_norm` implementations use and which is another number.
 
 # %%
 import os
@@ -22,7 +23,9 @@ from convdense import plots
 def true_norm(conv, w, **options):
     """Return the largest singular value of the layer, stored or not."""
     A = cd.tie(conv).operator(w)
-    first = np.random.default_rng(0).normal(size=min(A.shape)).astype(A.dtype)  # so that every run prints the same
+    first = (
+        np.random.default_rng(0).normal(size=min(A.shape)).astype(A.dtype)
+    )  # so that every run prints the same
     return svds(A, k=1, v0=first, return_singular_vectors=False, **options)[0]
 
 
@@ -51,24 +54,39 @@ def layer(*sizes, **options):
 circular = {"padding": 1, "padding_mode": "circular"}
 norms = {
     "[2, 7, -1], n = 20, circular, by FFT": (circular_norm(line, (20,)), 8.005633637867117),
-    "[2, 7, -1], n = 20, circular, by svds": (true_norm(layer(20, **circular), line), 8.005633637867117),
+    "[2, 7, -1], n = 20, circular, by svds": (
+        true_norm(layer(20, **circular), line),
+        8.005633637867117,
+    ),
     "3x3, n = 20, circular, by FFT": (circular_norm(square, (20, 20)), 22.9122134817051),
-    "3x3, n = 20, circular, by svds": (true_norm(layer(20, 20, **circular), square), 22.9122134817051),
-    '3x3, n = 20, zero padding, "same"': (true_norm(layer(20, 20, padding="same"), square), 22.727533019959868),
+    "3x3, n = 20, circular, by svds": (
+        true_norm(layer(20, 20, **circular), square),
+        22.9122134817051,
+    ),
+    '3x3, n = 20, zero padding, "same"': (
+        true_norm(layer(20, 20, padding="same"), square),
+        22.727533019959868,
+    ),
     '3x3, n = 20, no padding, "valid"': (true_norm(layer(20, 20), square), 22.67943198452078),
     "3x3, reshaped kernel": (reshaped_norm(square), 12.767145334803706),
     "3x3, n = 12, stride 1": (true_norm(layer(12, 12, padding=1), square), 22.286429191708557),
-    "3x3, n = 12, stride 2": (true_norm(layer(12, 12, padding=1, stride=2), square), 13.742008925316961),
-    "3x3, n = 12, stride 3": (true_norm(layer(12, 12, padding=1, stride=3), square), 12.767145334803704),
+    "3x3, n = 12, stride 2": (
+        true_norm(layer(12, 12, padding=1, stride=2), square),
+        13.742008925316961,
+    ),
+    "3x3, n = 12, stride 3": (
+        true_norm(layer(12, 12, padding=1, stride=3), square),
+        12.767145334803704,
+    ),
 }
 for name, (norm, published) in norms.items():
     print(f"{name:<40}{norm:.13g}")
     assert f"{norm:.13g}" == f"{published:.13g}", name
 
-# %% [markdown]
-# The reshaped kernel is not even an upper bound: a layer normalised by it can stretch its input almost twice as far.
-# The circular value bounds the zero-padded one from above at stride 1 (padding a larger circle with zeros is the
-# same layer), and the true norm comes up to it as the image grows.
+# %% [markdown] The reshaped kernel is not even an upper bound: a layer normalised by it can stretch
+# its input almost twice as far. The circular value bounds the zero-padded one from above at stride
+# 1 (padding a larger circle with zeros is the same layer), and the true norm comes up to it as the
+# image grows.
 
 # %%
 sizes = [3, 4, 5, 6, 8, 10, 12, 16, 20, 28, 40]
@@ -90,9 +108,9 @@ figure.savefig(pictures / "operator_norm.png", dpi=110)
 assert np.all(np.diff(true) > 0)
 assert true[-1] < wide
 
-# %% [markdown]
-# A layer whose matrix does not fit: 64 to 64 channels at 224 x 224 has 1.8 * 10^9 entries, 14.7 GB. Its norm needs no
-# matrix, and its matrix can be gone through block by block. The weights are multiples of 1/64, so the sums are exact.
+# %% [markdown] A layer whose matrix does not fit: 64 to 64 channels at 224 x 224 has 1.8 * 10^9
+# entries, 14.7 GB. Its norm needs no matrix, and its matrix can be gone through block by block. The
+# weights are multiples of 1/64, so the sums are exact.
 
 # %%
 n = int(os.environ.get("CONVDENSE_EXAMPLE_SIZE", "224"))
@@ -102,7 +120,9 @@ rng = np.random.default_rng(0)
 w = (rng.integers(-4, 12, large.weight_shape) / 64).astype(np.float32)
 tracemalloc.start()
 start = perf_counter()
-largest = true_norm(large, w, tol=5e-2, ncv=6)  # what svds has found by then is a lower bound, and close
+largest = true_norm(
+    large, w, tol=5e-2, ncv=6
+)  # what svds has found by then is a lower bound, and close
 print(f"{large!r}: {ties.n_entries:,} entries")
 print(f"  true norm, at least          {largest:.2f}   in {perf_counter() - start:.1f} s")
 print(f"  reshaped kernel              {reshaped_norm(w):.2f}")
@@ -118,16 +138,14 @@ peak = tracemalloc.get_traced_memory()[1]
 tracemalloc.stop()
 print(f"  peak memory                  {peak / 1e9:.2f} GB")
 
-# %% [markdown]
-# Nobody can draw so many entries one by one. Every one of them is counted, in bins that follow the channels; grey is
-# zero. Two places are drawn cell by cell.
+# %% [markdown] Nobody can draw so many entries one by one. Every one of them is counted, in bins
+# that follow the channels; grey is zero. Two places are drawn cell by cell.
 
 # %%
 plots.density(large).savefig(pictures / "large_layer.png")
 
-# %% [markdown]
-# The same sum from the multiplicities alone (each weight times its number of copies), and the same product without
-# the matrix: to the last bit.
+# %% [markdown] The same sum from the multiplicities alone (each weight times its number of copies),
+# and the same product without the matrix: to the last bit.
 
 # %%
 assert largest > 2 * reshaped_norm(w)

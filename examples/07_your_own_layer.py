@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Your own layer
 #
-# You have written a convolution or a pool, with a backward pass. Is it right, and if not, what is wrong? `certify` and
-# `diagnose` take an object with `forward(x, w, b)` and `backward(x, w, dy) -> (dx, dw, db)`, or two such functions.
-# Most code has another signature. Here is each common one, and the few lines that wrap it.
+# You have written a convolution or a pool, with a backward pass. Is it right, and if not, what is
+# wrong? `certify` and `diagnose` take an object with `forward(x, w, b)` and `backward(x, w, dy) ->
+# (dx, dw, db)`, or two such functions. Most code has another signature. Here is each common one,
+# and the few lines that wrap it.
 
 # %%
 import importlib.util
@@ -17,14 +18,24 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 import convdense as cd
-from convdense.testing import cases, channels_last, conv_checks, from_cache, only_options, without_bias
+from convdense.testing import (
+    cases,
+    channels_last,
+    conv_checks,
+    from_cache,
+    only_options,
+    without_bias,
+)
 
-conv = cd.Conv((3, 7, 6), out_channels=4, kernel=(3, 2), stride=2, padding=1)  # asymmetric: equal sizes hide mistakes
+conv = cd.Conv(
+    (3, 7, 6), out_channels=4, kernel=(3, 2), stride=2, padding=1
+)  # asymmetric: equal sizes hide mistakes
 
 # %% [markdown]
 # ## Two functions and a cache
 #
-# The signature of a well-known course: `forward(x, w, b, conv_param) -> (out, cache)`, `backward(dout, cache)`.
+# The signature of a well-known course: `forward(x, w, b, conv_param) -> (out, cache)`,
+# `backward(dout, cache)`.
 
 
 # %%
@@ -53,7 +64,9 @@ def conv_backward_naive(dout, cache):
 
 
 def course(layer, backward=conv_backward_naive):
-    stride, pad = only_options(layer, "stride", "padding", axes=2)  # NotImplementedError for what it has no option for
+    stride, pad = only_options(
+        layer, "stride", "padding", axes=2
+    )  # NotImplementedError for what it has no option for
     forward = partial(conv_forward_naive, conv_param={"stride": stride, "pad": pad})
     return from_cache(layer, forward, backward)
 
@@ -63,8 +76,8 @@ print(cd.certify(conv, course(conv), seed=0).require())
 # %% [markdown]
 # ## What a student wrote
 #
-# Two lines are wrong: `=` where `+=` is needed, and a mean where the gradient is a sum. No tolerance hides them, and
-# `diagnose` says which they are.
+# Two lines are wrong: `=` where `+=` is needed, and a mean where the gradient is a sum. No
+# tolerance hides them, and `diagnose` says which they are.
 
 
 # %%
@@ -90,7 +103,8 @@ assert {e.name for e in diagnosis.explanations} == {"dx", "db"}  # and dw is rig
 # %% [markdown]
 # ## No bias, and another order of the arguments
 #
-# `without_bias` adds the bias, so that the rest can be judged; `db` is then not judged. An order is a lambda.
+# `without_bias` adds the bias, so that the rest can be judged; `db` is then not judged. An order is
+# a lambda.
 
 
 # %%
@@ -104,14 +118,18 @@ def correlate_backward(upstream, kernel, image):
 
 
 mine = without_bias(
-    (lambda x, w: correlate(w, x), lambda x, w, dy: correlate_backward(dy, w, x)[::-1])  # (dw, dx) turned round
+    (
+        lambda x, w: correlate(w, x),
+        lambda x, w, dy: correlate_backward(dy, w, x)[::-1],
+    )  # (dw, dx) turned round
 )
 assert [f.name for f in cd.certify(conv, mine).require().findings] == ["y", "dx", "dw"]
 
 # %% [markdown]
 # ## A class that holds its weights
 #
-# Hand the weights over, run `forward` again so that its cache is of this call, and read the gradients off.
+# Hand the weights over, run `forward` again so that its cache is of this call, and read the
+# gradients off.
 
 
 # %%
@@ -165,7 +183,9 @@ def keras_like(layer):
         padded = np.pad(x, pads)
         dw, rim = np.einsum("nijchw,nijo->hwco", windows(padded), dy), np.zeros_like(padded)
         for h, v in np.ndindex(kh, kw):
-            rows, columns = (slice(t, t + s * n, s) for t, s, n in ((h, sh, dy.shape[1]), (v, sw, dy.shape[2])))
+            rows, columns = (
+                slice(t, t + s * n, s) for t, s, n in ((h, sh, dy.shape[1]), (v, sw, dy.shape[2]))
+            )
             rim[:, rows, columns] += dy @ w[h, v].T
         (top, _), (left, _) = layer.padding
         return rim[:, top : top + x.shape[1], left : left + x.shape[2]], dw, dy.sum(axis=(0, 1, 2))
@@ -178,7 +198,8 @@ cd.certify(conv, keras_like(conv)).require()
 # %% [markdown]
 # ## A function with autograd
 #
-# PyTorch's own backward pass, or one of yours in a `torch.autograd.Function`; whole models: `certify_model`.
+# PyTorch's own backward pass, or one of yours in a `torch.autograd.Function`; whole models:
+# `certify_model`.
 
 # %%
 if importlib.util.find_spec("torch") is not None:
@@ -212,13 +233,17 @@ def pool_backward(dout, cache):
 
 pool = cd.MaxPool((3, 7, 8), kernel=(3, 2), stride=2)
 param = {"pool_height": 3, "pool_width": 2, "stride": 2}
-print(cd.certify(pool, from_cache(pool, partial(pool_forward, pool_param=param), pool_backward), seed=0).require())
+print(
+    cd.certify(
+        pool, from_cache(pool, partial(pool_forward, pool_param=param), pool_backward), seed=0
+    ).require()
+)
 
 # %% [markdown]
 # ## A whole test suite
 #
-# One geometry can hide a mistake: where windows do not overlap nothing is added up, and `=` is as good as `+=`.
-# `convdense.testing` has a table of small, asymmetric geometries. In a test file:
+# One geometry can hide a mistake: where windows do not overlap nothing is added up, and `=` is as
+# good as `+=`. `convdense.testing` has a table of small, asymmetric geometries. In a test file:
 #
 #     from convdense.testing import parametrize_with_conv_checks
 #
@@ -242,14 +267,16 @@ for check in conv_checks(course):
         count["not implemented"] += 1
 print(dict(count))
 
-# %% [markdown]
-# The student's backward pass on the same table. `dx` is right on two geometries, `db` on one: never test only those.
+# %% [markdown] The student's backward pass on the same table. `dx` is right on two geometries, `db`
+# on one: never test only those.
 
 # %%
 shown, verdicts = [], []
 for case in cases("conv"):
     try:
-        certificate = cd.certify(case.layer, course(case.layer, students_backward), batch=case.batch, method="random")
+        certificate = cd.certify(
+            case.layer, course(case.layer, students_backward), batch=case.batch, method="random"
+        )
     except NotImplementedError:
         continue
     shown.append(case.name.removeprefix("conv-"))
@@ -258,7 +285,13 @@ held = dict(zip(shown, verdicts, strict=True))
 
 figure = Figure(figsize=(7, 3.2), layout="constrained")
 axes = figure.subplots()
-axes.pcolormesh(np.transpose(verdicts), cmap=ListedColormap(["#cc6677", "#88ccee"]), vmin=0, vmax=1, edgecolors="white")
+axes.pcolormesh(
+    np.transpose(verdicts),
+    cmap=ListedColormap(["#cc6677", "#88ccee"]),
+    vmin=0,
+    vmax=1,
+    edgecolors="white",
+)
 axes.set_xticks(np.arange(len(shown)) + 0.5, shown, rotation=45, ha="right")
 axes.set_yticks(np.arange(4) + 0.5, ["forward", "dx", "dw", "db"])
 axes.invert_yaxis()
@@ -272,5 +305,7 @@ figure.savefig(pictures / "your_own_layer.png", dpi=110)
 assert count["passed"] == 5 * len(shown)  # y, dx, dw, db and behaviour, wherever it has the options
 dx_right = [name for name, row in held.items() if row[1]]
 assert dx_right == ["kernel-1", "kernel-covers-input"]  # there no cell is in two windows
-assert not any(row[3] for name, row in held.items() if name != "one-sample")  # the mean of one is its sum
+assert not any(
+    row[3] for name, row in held.items() if name != "one-sample"
+)  # the mean of one is its sum
 assert all(row[0] and row[2] for row in verdicts)

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Find the bug in this backward pass
 #
-# A convolution that someone wrote: forward is right, training goes down, and yet the backward pass is wrong. Where?
+# A convolution that someone wrote: forward is right, training goes down, and yet the backward pass
+# is wrong. Where?
 
 # %%
 from pathlib import Path
@@ -24,7 +25,9 @@ class Mine:
 
     def backward(self, x, w, dy):
         dx = np.zeros_like(np.pad(x, padding))
-        for i, j in np.ndindex(dy.shape[2:]):  # every output pixel hands its gradient on to its window
+        for i, j in np.ndindex(
+            dy.shape[2:]
+        ):  # every output pixel hands its gradient on to its window
             dx[:, :, i : i + 2, j : j + 3] = np.einsum("no,ockl->nckl", dy[:, :, i, j], w)
         dw = np.einsum("ncijkl,noij->ockl", self.windows(x), dy)
         return dx[..., 1:], dw, dy.sum(axis=(0, 2, 3))
@@ -44,9 +47,9 @@ print(certificate)
 diagnosis = cd.diagnose(conv, Mine())
 print(diagnosis)
 
-# %% [markdown]
-# And shown. `dx` is a linear function of `dy`, so it is a dense layer, whatever the code looks like: `recover` finds
-# its matrix by a few calls. It should be the convolution's matrix, transposed.
+# %% [markdown] And shown. `dx` is a linear function of `dy`, so it is a dense layer, whatever the
+# code looks like: `recover` finds its matrix by a few calls. It should be the convolution's matrix,
+# transposed.
 
 # %%
 w = np.array([[[[1.0, 2, 3], [4, 5, 6]]]])
@@ -62,9 +65,9 @@ found = cd.recover(input_gradient, conv.out_shape)
 print(found)
 print(found.compare(expected))
 
-# %% [markdown]
-# Every pixel that lies in several windows keeps the gradient of the last of them alone: `=` stands where `+=` is
-# needed. Rows are pixels of `dx`, columns pixels of `dy`; every missing entry is a gradient that was overwritten.
+# %% [markdown] Every pixel that lies in several windows keeps the gradient of the last of them
+# alone: `=` stands where `+=` is needed. Rows are pixels of `dx`, columns pixels of `dy`; every
+# missing entry is a gradient that was overwritten.
 
 # %%
 pictures = Path(__file__).parent / "pictures"

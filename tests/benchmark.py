@@ -1,8 +1,9 @@
-"""How fast, run by hand: ``python tests/benchmark.py [--json] [PART ...]``. Medians, and ratios within one run.
+"""How fast, run by hand: ``python tests/benchmark.py [--json] [PART ...]``. Medians, and ratios
+within one run.
 
-Every figure has its limit beside it; the exit status is 1 if one is missed. What is compared with other packages
-(torch, sparse_convolution), and what needs a browser, is skipped with one line where they are not installed.
-"""
+Every figure has its limit beside it; the exit status is 1 if one is missed. What is compared with
+other packages (torch, sparse_convolution), and what needs a browser, is skipped with one line where
+they are not installed."""
 
 import argparse
 import gc
@@ -32,7 +33,9 @@ from convdense.training.loop import train
 REPEATS = 7
 SHORTEST = 5e-3  # seconds: what is shorter is repeated within one measurement
 MB = 1e6
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 class Figure(NamedTuple):
@@ -96,7 +99,9 @@ def paired(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int = RE
         pairs = [(seconds(ours, n), seconds(theirs, m)) for _ in range(repeats)]
     finally:
         gc.enable()
-    return Times(median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs))
+    return Times(
+        median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs)
+    )
 
 
 def peak_mb(function: Callable[[], Any]) -> float:
@@ -118,11 +123,15 @@ def ratio(part: str, what: str, against: str, times: Times, limit: float) -> Fig
 
 def speedup(part: str, what: str, against: str, times: Times, limit: float) -> Figure:
     """Return how many times faster ours is than theirs; the two were timed as (theirs, ours)."""
-    return Figure(part, what, against, times.ratio, "x", limit, "at least", times.theirs, times.ours)
+    return Figure(
+        part, what, against, times.ratio, "x", limit, "at least", times.theirs, times.ours
+    )
 
 
 def weights(layer: Any, dtype: str) -> np.ndarray:
-    return np.random.default_rng(0).integers(-4, 5, layer.weight_shape).astype(dtype)  # whole: every sum is exact
+    return (
+        np.random.default_rng(0).integers(-4, 5, layer.weight_shape).astype(dtype)
+    )  # whole: every sum is exact
 
 
 def size_of(matrix: sp.csr_array) -> int:
@@ -151,7 +160,10 @@ OTHERS = {
     "reflect": (cd.Conv((64, 56, 56), 64, 3, padding=1, padding_mode="reflect"), 2),
     "1-D": (cd.Conv((128, 2048), 128, 3, padding=1), 2),
     "3-D": (cd.Conv((24, 14, 14, 14), 24, 3, padding=1), 2),
-    "transposed, stride 2": (cd.ConvTranspose((64, 56, 56), 64, 3, stride=2, padding=1, output_padding=1), 3),
+    "transposed, stride 2": (
+        cd.ConvTranspose((64, 56, 56), 64, 3, stride=2, padding=1, output_padding=1),
+        3,
+    ),
 }
 
 
@@ -160,7 +172,9 @@ def assembly() -> Iterator[Figure]:
     part = "assembly"
     build, entries, size = builder(BASE, "float32")
     fill = filler(build())
-    yield ratio(part, "64 -> 64, 3x3, 56x56, float32", "filling fresh memory", paired(build, fill), 1.2)
+    yield ratio(
+        part, "64 -> 64, 3x3, 56x56, float32", "filling fresh memory", paired(build, fill), 1.2
+    )
     over = peak_mb(build) - 1.1 * size / MB
     yield Figure(part, "64 -> 64: peak memory above 1.1 times the result", "", over, "MB", 64)
     for name, (layer, limit) in OTHERS.items():
@@ -169,7 +183,13 @@ def assembly() -> Iterator[Figure]:
         per_entry = Times(times.ours, times.theirs, times.ratio * entries / n)
         yield ratio(part, f"{name}: per entry", "64 -> 64, 3x3, 56x56", per_entry, limit)
     image, _, _ = builder(cd.Conv((1, 1024, 1024), 1, 5), "float64")
-    yield ratio(part, "1 -> 1, 1024x1024, 5x5, float64", "filling fresh memory", paired(image, filler(image())), 3)
+    yield ratio(
+        part,
+        "1 -> 1, 1024x1024, 5x5, float64",
+        "filling fresh memory",
+        paired(image, filler(image())),
+        3,
+    )
     tiny = paired(builder(cd.Conv((1, 16, 16), 1, 3), "float64")[0], lambda: None)
     yield Figure(part, "1 -> 1, 16x16, 3x3", "", tiny.ours * 1e3, "ms", 0.3)
     short, few, _ = builder(cd.Conv((64, 56, 56), 6, 3, padding=1), "float32")
@@ -184,7 +204,10 @@ def by_scipy_kron(layer: cd.Conv, w: np.ndarray) -> sp.csr_array:
     taps = []
     for tap in np.ndindex(*layer.kernel):
         axes = zip(layer.out_spatial, layer.in_spatial, tap, layer.padding, strict=True)
-        shifts = [sp.eye_array(n, m, k=t - begin, format="csr", dtype=w.dtype) for n, m, t, (begin, _) in axes]
+        shifts = [
+            sp.eye_array(n, m, k=t - begin, format="csr", dtype=w.dtype)
+            for n, m, t, (begin, _) in axes
+        ]
         pixels = sp.kron(*shifts, format="csr")
         taps.append(sp.kron(sp.csr_array(w[(..., *tap)]), pixels, format="csr"))
     return sum(taps[1:], taps[0])
@@ -206,13 +229,18 @@ def _beside_sparse_convolution(part: str) -> Figure | Skipped:
         return Skipped(part, "sparse_convolution is not installed: pip install sparse_convolution")
     from sparse_convolution import Toeplitz_convolution2d
 
-    w, x = (np.random.default_rng(0).integers(-4, 5, shape).astype(float) for shape in ((5, 5), (512, 512)))
+    w, x = (
+        np.random.default_rng(0).integers(-4, 5, shape).astype(float)
+        for shape in ((5, 5), (512, 512))
+    )
     ties = cd.tie(cd.Conv((1, 512, 512), 1, 5, padding=2, flip=True))
 
     def theirs() -> Any:
         return Toeplitz_convolution2d(x_shape=(512, 512), k=w, mode="same", method="precomputed")
 
-    assert np.array_equal(theirs()(x, batching=False).ravel(), ties.matrix(w[None, None]) @ x.ravel())
+    assert np.array_equal(
+        theirs()(x, batching=False).ravel(), ties.matrix(w[None, None]) @ x.ravel()
+    )
     times = paired(theirs, lambda: ties.matrix(w[None, None]), 5)
     return speedup(part, "1 -> 1, 5x5, 512x512", "sparse_convolution", times, 5)
 
@@ -285,19 +313,33 @@ def _beside_torch(batch: int) -> Figure | Skipped:
     x = np.random.default_rng(1).normal(size=(operator.shape[1], batch)).astype("float32")
     samples = torch.from_numpy(np.ascontiguousarray(x.T).reshape(batch, *BASE.in_shape))
     kernel = torch.from_numpy(weights(BASE, "float32"))
-    times = paired(lambda: operator @ x, lambda: torch.nn.functional.conv2d(samples, kernel, padding=1))
-    return ratio("operator", "64 -> 64, 56x56, float32", f"torch.conv2d, {torch.get_num_threads()} threads", times, 4)
+    times = paired(
+        lambda: operator @ x, lambda: torch.nn.functional.conv2d(samples, kernel, padding=1)
+    )
+    return ratio(
+        "operator",
+        "64 -> 64, 56x56, float32",
+        f"torch.conv2d, {torch.get_num_threads()} threads",
+        times,
+        4,
+    )
 
 
 def argmax_pool(x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Max pooling 2x2, stride 2, forward and backward, as people write it in NumPy; x (batch, channels, rows, cols)."""
     n, c, h, w = x.shape
-    tiles = x.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h // 2, w // 2, 4)
+    tiles = (
+        x.reshape(n, c, h // 2, 2, w // 2, 2)
+        .transpose(0, 1, 2, 4, 3, 5)
+        .reshape(n, c, h // 2, w // 2, 4)
+    )
     winner = tiles.argmax(axis=-1)[..., None]
     y = np.take_along_axis(tiles, winner, axis=-1)[..., 0]
     dtiles = np.zeros_like(tiles)
     np.put_along_axis(dtiles, winner, dy[..., None], axis=-1)
-    return y, dtiles.reshape(n, c, h // 2, w // 2, 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(x.shape)
+    return y, dtiles.reshape(n, c, h // 2, w // 2, 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(
+        x.shape
+    )
 
 
 def pooling() -> Iterator[Figure]:
@@ -313,16 +355,25 @@ def pooling() -> Iterator[Figure]:
     assert all(np.array_equal(a, b) for a, b in zip(network(), argmax_pool(x, dy), strict=True))
     times = paired(network, lambda: argmax_pool(x, dy))
     yield ratio("pooling", "max 2x2, 64x112x112, forward and backward", "argmax in NumPy", times, 3)
-    stored = sum(size_of(step.matrix("float64")) for step in layer.layers if isinstance(step, Fixed))
+    stored = sum(
+        size_of(step.matrix("float64")) for step in layer.layers if isinstance(step, Fixed)
+    )
     yield Figure("pooling", "its matrices", "the input", stored / x.nbytes, "x", 8)
-    yield Figure("pooling", "its other memory", "the input", peak_mb(network) * MB / x.nbytes, "x", 12)
+    yield Figure(
+        "pooling", "its other memory", "the input", peak_mb(network) * MB / x.nbytes, "x", 12
+    )
 
 
 def lenet() -> cd.Network:
     """The network of examples/05_training.py."""
     return cd.network(
         *(cd.Conv((1, 8, 8), 16, 3, padding=1), cd.ReLU(), cd.MaxPool((16, 8, 8), kernel=2)),
-        *(cd.Conv((16, 4, 4), 32, 3, padding=1), cd.ReLU(), cd.AvgPool((32, 4, 4), kernel=2), cd.Flatten()),
+        *(
+            cd.Conv((16, 4, 4), 32, 3, padding=1),
+            cd.ReLU(),
+            cd.AvgPool((32, 4, 4), kernel=2),
+            cd.Flatten(),
+        ),
         cd.Linear(128, 10),
         seed=0,
     )
@@ -341,16 +392,39 @@ def training() -> Iterator[Figure]:
     direct = net.direct()
     assert cd.certify(net, seed=0).exact
     times = paired(lambda: step(net), lambda: step(direct))
-    yield ratio("training", "LeNet, a step of 64 digits, as dense layers", "the direct form", times, 4)
+    yield ratio(
+        "training", "LeNet, a step of 64 digits, as dense layers", "the direct form", times, 4
+    )
 
 
-# The distinct convolution layers of ResNet-50 at 224 x 224: channels, cells, output channels, kernel, stride, padding
+# The distinct convolution layers of ResNet-50 at 224 x 224: channels, cells, output channels,
+# kernel, stride, padding
 RESNET_50 = (
     *((3, 224, 64, 7, 2, 3), (64, 56, 64, 1, 1, 0), (64, 56, 64, 3, 1, 1), (64, 56, 256, 1, 1, 0)),
-    *((256, 56, 64, 1, 1, 0), (256, 56, 128, 1, 1, 0), (128, 56, 128, 3, 2, 1), (256, 56, 512, 1, 2, 0)),
-    *((128, 28, 512, 1, 1, 0), (512, 28, 128, 1, 1, 0), (128, 28, 128, 3, 1, 1), (512, 28, 256, 1, 1, 0)),
-    *((256, 28, 256, 3, 2, 1), (512, 28, 1024, 1, 2, 0), (256, 14, 1024, 1, 1, 0), (1024, 14, 256, 1, 1, 0)),
-    *((256, 14, 256, 3, 1, 1), (1024, 14, 512, 1, 1, 0), (512, 14, 512, 3, 2, 1), (1024, 14, 2048, 1, 2, 0)),
+    *(
+        (256, 56, 64, 1, 1, 0),
+        (256, 56, 128, 1, 1, 0),
+        (128, 56, 128, 3, 2, 1),
+        (256, 56, 512, 1, 2, 0),
+    ),
+    *(
+        (128, 28, 512, 1, 1, 0),
+        (512, 28, 128, 1, 1, 0),
+        (128, 28, 128, 3, 1, 1),
+        (512, 28, 256, 1, 1, 0),
+    ),
+    *(
+        (256, 28, 256, 3, 2, 1),
+        (512, 28, 1024, 1, 2, 0),
+        (256, 14, 1024, 1, 1, 0),
+        (1024, 14, 256, 1, 1, 0),
+    ),
+    *(
+        (256, 14, 256, 3, 1, 1),
+        (1024, 14, 512, 1, 1, 0),
+        (512, 14, 512, 3, 2, 1),
+        (1024, 14, 2048, 1, 2, 0),
+    ),
     *((512, 7, 2048, 1, 1, 0), (2048, 7, 512, 1, 1, 0), (512, 7, 512, 3, 1, 1)),
 )
 SMALL = cd.Conv((16, 32, 32), 16, kernel=3, padding=1)
@@ -373,12 +447,24 @@ def certifying() -> Iterator[Figure | Skipped]:
         ours.append(times.ours)
         theirs.append(trials * times.theirs)
     what = f"to 2^-64, the {len(RESNET_50)} layers of ResNet-50 together"
-    yield Figure("certify", what, "trials x torch", sum(ours) / sum(theirs), "x", 8, "at most", sum(ours), sum(theirs))
+    yield Figure(
+        "certify",
+        what,
+        "trials x torch",
+        sum(ours) / sum(theirs),
+        "x",
+        8,
+        "at most",
+        sum(ours),
+        sum(theirs),
+    )
     each = sorted(a / b for a, b in zip(ours, theirs, strict=True))
     yield Figure("certify", "the same, the median layer", "trials x torch", median(each), "x", 8)
     yield Figure("certify", "the same, the worst layer", "trials x torch", each[-1], "x", 16)
     mine = _functional(BASE)
-    yield Figure("certify", "64 -> 64, 56x56: memory", "", peak_mb(lambda: cd.certify(BASE, mine)), "MB", 150)
+    yield Figure(
+        "certify", "64 -> 64, 56x56: memory", "", peak_mb(lambda: cd.certify(BASE, mine)), "MB", 150
+    )
 
 
 class Unlike:
@@ -403,7 +489,9 @@ def _functional(conv: cd.Conv) -> Any:
     return implementation(lambda x, w, b: torch.nn.functional.conv2d(x, w, b, stride, padding))
 
 
-def _beside_autograd(c: int, n: int, o: int, kernel: int, stride: int, padding: int) -> tuple["Times", int]:
+def _beside_autograd(
+    c: int, n: int, o: int, kernel: int, stride: int, padding: int
+) -> tuple["Times", int]:
     """Return a certificate's time beside torch's own forward and backward at its batch, and its trials."""
     import torch
 
@@ -423,8 +511,12 @@ def _beside_autograd(c: int, n: int, o: int, kernel: int, stride: int, padding: 
 def importing() -> Iterator[Figure]:
     """The price of ``import convdense``."""
     code = "from time import perf_counter as t; import scipy.sparse; start = t(); import convdense; print(t() - start)"
-    times = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(REPEATS + 1)][1:]
-    yield Figure("import", "import convdense", "after import scipy.sparse", median(times) * 1e3, "ms", 100)
+    times = [
+        float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(REPEATS + 1)
+    ][1:]
+    yield Figure(
+        "import", "import convdense", "after import scipy.sparse", median(times) * 1e3, "ms", 100
+    )
 
 
 DENSITY = """
@@ -448,18 +540,34 @@ def drawing() -> Iterator[Figure | Skipped]:
     from convdense.plots import animate, matrix
 
     if Path("/proc/self/status").exists():
-        runs = [[float(n) for n in subprocess.check_output([sys.executable, "-c", DENSITY]).split()] for _ in range(5)]
+        runs = [
+            [float(n) for n in subprocess.check_output([sys.executable, "-c", DENSITY]).split()]
+            for _ in range(5)
+        ]
         what = "density of 64 -> 64, 56x56, matplotlib imported, drawn and saved"
         yield Figure("drawing", what, "", median(s for s, _ in runs), "s", 3)
-        yield Figure("drawing", "the same: peak memory of the process", "", max(mb for _, mb in runs), "MB", 1000)
+        yield Figure(
+            "drawing",
+            "the same: peak memory of the process",
+            "",
+            max(mb for _, mb in runs),
+            "MB",
+            1000,
+        )
     else:
-        yield Skipped("drawing", "density in a process of its own: its peak memory is read from Linux's /proc")
+        yield Skipped(
+            "drawing", "density in a process of its own: its peak memory is read from Linux's /proc"
+        )
     conv = cd.Conv((1, 10, 10), 1, kernel=3)
     shown = typical(lambda: matrix(conv).figure.savefig(BytesIO()))
     yield Figure("drawing", "matrix of 64 x 100, drawn and saved", "", shown, "s", 1)
     small = cd.Conv((1, 5, 5), 1, kernel=3)
-    yield Figure("drawing", "moving picture, 3x3 on 5x5", "", len(animate(small).gif) / 1e3, "kB", 200)
-    yield Figure("drawing", "page, 3x3 on 5x5", "", len(explore(small).html.encode()) / 1e3, "kB", 40)
+    yield Figure(
+        "drawing", "moving picture, 3x3 on 5x5", "", len(animate(small).gif) / 1e3, "kB", 200
+    )
+    yield Figure(
+        "drawing", "page, 3x3 on 5x5", "", len(explore(small).html.encode()) / 1e3, "kB", 40
+    )
     yield from _in_a_browser()
 
 
@@ -519,12 +627,22 @@ def line(figure: Figure) -> list[str]:
     """Return the cells of one line of the table."""
     times = [f"{1e3 * s:.3g} ms" if s is not None else "" for s in (figure.ours, figure.theirs)]
     value, limit = f"{figure.value:.3g} {figure.unit}", f"{figure.sense} {figure.limit:g}"
-    return [figure.part, figure.what, figure.against, *times, value, limit, "yes" if figure.met else "NO"]
+    return [
+        figure.part,
+        figure.what,
+        figure.against,
+        *times,
+        value,
+        limit,
+        "yes" if figure.met else "NO",
+    ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):

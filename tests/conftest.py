@@ -1,9 +1,10 @@
-"""The tests as a proof: ``@pytest.mark.claim(id, ...)`` says which claims of the table a test supports.
+"""The tests as a proof: ``@pytest.mark.claim(id, ...)`` says which claims of the table a test
+supports.
 
-A run ends with one row per claim it met. A full run, the configured folders and nothing left out, has a row for every
-claim, and fails where a claim has no passing test or a failing one. What was judged, and how surely, comes from the
-evidence that tests record: ``record_property(JUDGED, (claim, geometries, error, trials))``.
-"""
+A run ends with one row per claim it met. A full run, the configured folders and nothing left out,
+has a row for every claim, and fails where a claim has no passing test or a failing one. What was
+judged, and how surely, comes from the evidence that tests record: ``record_property(JUDGED, (claim,
+geometries, error, trials))``."""
 
 import os
 from dataclasses import dataclass, field
@@ -17,9 +18,29 @@ from convdense.display.tables import aligned
 from tests.benchmark import BROWSER
 from tests.pages import Explored
 
-CARRIED, JUDGED = "claims", "judged"  # properties of a test: plain data that travels with its report
-LEFT_OUT = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "setuponly", "collectonly")
-HEADER = ["claim", "tests", "geometries", "exhaustive or random", "error at most", "verdict", "sentence"]
+CARRIED, JUDGED = (
+    "claims",
+    "judged",
+)  # properties of a test: plain data that travels with its report
+LEFT_OUT = (
+    "keyword",
+    "markexpr",
+    "deselect",
+    "ignore",
+    "ignore_glob",
+    "lf",
+    "setuponly",
+    "collectonly",
+)
+HEADER = [
+    "claim",
+    "tests",
+    "geometries",
+    "exhaustive or random",
+    "error at most",
+    "verdict",
+    "sentence",
+]
 
 
 def pytest_configure(config):
@@ -43,8 +64,12 @@ def pytest_collection_modifyitems(items):
 class Support:
     """What one claim has: tests that carry it, and the evidence they recorded."""
 
-    outcomes: dict[str, bool] = field(default_factory=dict)  # of every test: passed, in all its phases
-    judged: dict[tuple, bool] = field(default_factory=dict)  # (test, place, geometries, error, trials): in a passed one
+    outcomes: dict[str, bool] = field(
+        default_factory=dict
+    )  # of every test: passed, in all its phases
+    judged: dict[tuple, bool] = field(
+        default_factory=dict
+    )  # (test, place, geometries, error, trials): in a passed one
 
     @property
     def failed(self):
@@ -72,7 +97,10 @@ class Support:
 
     def error(self, good):
         """Return the largest probability that a check was fooled; exact trials come without one, so count them."""
-        errors, trials = [error for _, error, trials in good if not trials], sum(trials for *_, trials in good)
+        errors, trials = (
+            [error for _, error, trials in good if not trials],
+            sum(trials for *_, trials in good),
+        )
         parts = [f"2^{ceil(log2(max(errors)))}" if max(errors) else "0"] if errors else []
         return ", ".join(parts + ([f"unknown for {trials} exact trials"] if trials else []))
 
@@ -96,7 +124,9 @@ class Table:
         for place, (name, value) in enumerate(report.user_properties):
             if name == CARRIED:
                 for carried in value:
-                    self.support[carried].outcomes[report.nodeid] = passed  # a broken teardown comes after the call
+                    self.support[carried].outcomes[report.nodeid] = (
+                        passed  # a broken teardown comes after the call
+                    )
             elif name == JUDGED:
                 carried, *evidence = value
                 self.support[carried].judged[(report.nodeid, place, *evidence)] = passed
@@ -109,12 +139,18 @@ class Table:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter):
-        rows = [self.support[c.id].row(c) for c in claims.CLAIMS if self.full or self.support[c.id].outcomes]
+        rows = [
+            self.support[c.id].row(c)
+            for c in claims.CLAIMS
+            if self.full or self.support[c.id].outcomes
+        ]
         if rows:
             terminalreporter.section("claims")
             terminalreporter.write_line(aligned(HEADER, rows))
         if self.full and self.unsupported():
-            needs = complain("claims", ", ".join(self.unsupported()), "a passing test each, and no failing one")
+            needs = complain(
+                "claims", ", ".join(self.unsupported()), "a passing test each, and no failing one"
+            )
             terminalreporter.write_line(needs, red=True)
 
     def unsupported(self):
@@ -132,7 +168,9 @@ def browser():
         missing = pytest.fail if os.environ.get("CONVDENSE_BROWSER") == "required" else pytest.skip
         missing("no browser: install Chromium, and pip install '.[browser]'")
     with sync_playwright() as tools:
-        chrome = tools.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])  # CI runs as root
+        chrome = tools.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox"]
+        )  # CI runs as root
         yield chrome
         chrome.close()
 

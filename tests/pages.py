@@ -2,7 +2,8 @@
 
 import re
 
-# What is lit: of the matrix the cells, of the sheets the places; which are pointed at; where the bands and cursor are.
+# What is lit: of the matrix the cells, of the sheets the places; which are pointed at; where the
+# bands and cursor are.
 LIT = """() => {
   const group = (svg) => document.querySelector(svg === "matrix" ? "#cells" : `#${svg} > g`);
   const all = (svg) => [...group(svg).children];

@@ -12,9 +12,14 @@ FORMS = ("int", "per axis", "pairs", "valid", "same", "same_lower", "full")
 MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
 
 _AXES = (1, 1, 2, 2, 3, 3, 4)
-# Axes -> the largest kernel, padding, cells beyond the shortest possible input, and channels per group.
+# Axes -> the largest kernel, padding, cells beyond the shortest possible input, and channels per
+# group.
 _LARGEST = {1: (4, 3, 5, 3), 2: (3, 2, 2, 2), 3: (2, 1, 2, 2), 4: (2, 1, 1, 1)}
-_BEYOND_PAD = {"circular": 0, "reflect": 1, "symmetric": 0}  # cells an axis needs beyond its larger pad
+_BEYOND_PAD = {
+    "circular": 0,
+    "reflect": 1,
+    "symmetric": 0,
+}  # cells an axis needs beyond its larger pad
 
 
 class Call(NamedTuple):
@@ -41,22 +46,33 @@ def calls(draw, kinds=KINDS, max_axes=3, forms=FORMS, modes=MODES, min_axes=1):
     kind = draw(st.sampled_from(kinds))
     axes = draw(st.sampled_from([n for n in _AXES if min_axes <= n <= max_axes]))
     largest_kernel, largest_pad, slack, channels = _LARGEST[axes]
-    kernel, stride, dilation = (_per_axis(draw, axes, 1, high) for high in (largest_kernel, 3, 3 if axes == 1 else 2))
+    kernel, stride, dilation = (
+        _per_axis(draw, axes, 1, high) for high in (largest_kernel, 3, 3 if axes == 1 else 2)
+    )
     windows = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     form = draw(st.sampled_from(forms))
     padding, pairs = _padding(draw, form, windows, largest_pad)
     options = {"stride": shortest(stride), "padding": padding, "dilation": shortest(dilation)}
     if kind is ConvTranspose:
-        limits = [1 if "same" in form else max(numbers) for numbers in zip(stride, dilation, strict=True)]
+        limits = [
+            1 if "same" in form else max(numbers) for numbers in zip(stride, dilation, strict=True)
+        ]
         extra = tuple(draw(st.integers(0, limit - 1)) for limit in limits)
         if any(extra):
             options["output_padding"] = shortest(extra)
         least = map(_least_transposed, pairs, windows, stride, extra)
     else:
         options["padding_mode"] = draw(st.sampled_from(modes))
-        least = [_least(pair, window, options["padding_mode"]) for pair, window in zip(pairs, windows, strict=True)]
+        least = [
+            _least(pair, window, options["padding_mode"])
+            for pair, window in zip(pairs, windows, strict=True)
+        ]
     spatial = (n + draw(st.integers(0, slack)) for n in least)
-    groups, ins, outs = draw(st.integers(1, 3)), draw(st.integers(1, channels)), draw(st.integers(1, channels))
+    groups, ins, outs = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, channels)),
+        draw(st.integers(1, channels)),
+    )
     options |= {"groups": groups, "flip": draw(st.booleans())}
     return Call(kind, (groups * ins, *spatial), groups * outs, shortest(kernel), options, form)
 
@@ -73,7 +89,9 @@ def signed_integers(seed, shape, magnitude, dtype=np.float64):
     """Return integers without 0 up to `magnitude`, of both signs if there are two; complex ones have two such parts."""
     rng = np.random.default_rng(seed)  # a generator is taken as it is
     if np.dtype(dtype).kind == "c":
-        return (signed_integers(rng, shape, magnitude) + 1j * signed_integers(rng, shape, magnitude)).astype(dtype)
+        return (
+            signed_integers(rng, shape, magnitude) + 1j * signed_integers(rng, shape, magnitude)
+        ).astype(dtype)
     values = rng.integers(1, magnitude, shape, endpoint=True) * rng.choice((-1, 1), shape)
     if (values > 0).all() or (values < 0).all():
         values.flat[0] *= -1
@@ -83,7 +101,12 @@ def signed_integers(seed, shape, magnitude, dtype=np.float64):
 def integers_for(layer, seed, batch=2, magnitude=9, dtype=np.float64):
     """Return x, w, b and dy for a layer, all integers: small enough that no sum of products is ever rounded."""
     rng = np.random.default_rng(seed)
-    shapes = (batch, *layer.in_shape), layer.weight_shape, layer.bias_shape, (batch, *layer.out_shape)
+    shapes = (
+        (batch, *layer.in_shape),
+        layer.weight_shape,
+        layer.bias_shape,
+        (batch, *layer.out_shape),
+    )
     return tuple(signed_integers(rng, shape, magnitude, dtype) for shape in shapes)
 
 
@@ -106,9 +129,13 @@ def _padding(draw, form, windows, largest):
         pads = _per_axis(draw, axes, 0, largest)
         return pads, [(pad, pad) for pad in pads]
     if form == "pairs":
-        pairs = tuple((draw(st.integers(0, largest)), draw(st.integers(0, largest))) for _ in windows)
+        pairs = tuple(
+            (draw(st.integers(0, largest)), draw(st.integers(0, largest))) for _ in windows
+        )
         return pairs, pairs
-    cells = {"valid": lambda _: 0, "full": lambda window: window - 1}.get(form, lambda window: window // 2)
+    cells = {"valid": lambda _: 0, "full": lambda window: window - 1}.get(
+        form, lambda window: window // 2
+    )
     return form, [(cells(window), cells(window)) for window in windows]
 
 

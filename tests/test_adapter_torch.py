@@ -42,7 +42,8 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-# Random modules, never square: the numbers they are made from, the module, and the shape of a sample
+# Random modules, never square: the numbers they are made from, the module, and the shape of a
+# sample
 
 FAMILIES = ("Conv", "ConvTranspose", "AvgPool", "MaxPool", "AdaptiveAvgPool", "AdaptiveMaxPool")
 SIZES = (9, 6, 7)
@@ -56,7 +57,9 @@ def numbers(family, axes, rng):
 
     kernel, stride, dilation = some(1, 3), some(1, 3), some(1, 2)
     if family.startswith("Adaptive"):
-        sizes = (1, 2, 4, 5) if axes == 1 else (None, 1, 2, 4, 5)  # torch's AdaptiveAvgPool1d takes no None
+        sizes = (
+            (1, 2, 4, 5) if axes == 1 else (None, 1, 2, 4, 5)
+        )  # torch's AdaptiveAvgPool1d takes no None
         return {"output_size": tuple(rng.choice(sizes) for _ in range(axes))}
     if family.endswith("Pool"):
         padding = tuple(rng.randint(0, k // 2) for k in kernel)
@@ -66,14 +69,24 @@ def numbers(family, axes, rng):
             return {**shared, "dilation": dilation}
         divisor = {"divisor_override": rng.choice((None, 3))} if axes > 1 else {}
         return {**shared, "count_include_pad": rng.random() < 0.5, **divisor}
-    channels = {"in_channels": 4, "out_channels": 6, "groups": rng.choice((1, 2)), "bias": rng.random() < 0.7}
+    channels = {
+        "in_channels": 4,
+        "out_channels": 6,
+        "groups": rng.choice((1, 2)),
+        "bias": rng.random() < 0.7,
+    }
     shared = {**channels, "kernel_size": kernel, "dilation": dilation}
     if family == "ConvTranspose":
         extra = tuple(rng.randrange(max(pair)) for pair in zip(stride, dilation, strict=True))
         return {**shared, "stride": stride, "padding": some(0, 1), "output_padding": extra}
     padding = rng.choice(("same", "valid", some(0, 2)))
     mode = rng.choice(("zeros", "reflect", "replicate", "circular"))
-    return {**shared, "stride": 1 if padding == "same" else stride, "padding": padding, "padding_mode": mode}
+    return {
+        **shared,
+        "stride": 1 if padding == "same" else stride,
+        "padding": padding,
+        "padding_mode": mode,
+    }
 
 
 def drawn(family, axes, number):
@@ -83,7 +96,9 @@ def drawn(family, axes, number):
     return given, getattr(nn, f"{family}{axes}d")(**given), (4, *SIZES[:axes])
 
 
-RANDOM = [(family, axes, number) for family in FAMILIES for axes in (1, 2, 3) for number in range(3)]
+RANDOM = [
+    (family, axes, number) for family in FAMILIES for axes in (1, 2, 3) for number in range(3)
+]
 THEIRS = {"kernel_size": "kernel", "output_size": "output"}
 
 
@@ -95,7 +110,10 @@ def misread(given, layer):
             continue
         due = value
         if name == "output_size":
-            due = tuple(n if size is None else size for n, size in zip(layer.in_shape[1:], value, strict=True))
+            due = tuple(
+                n if size is None else size
+                for n, size in zip(layer.in_shape[1:], value, strict=True)
+            )
         if name == "padding" and value == "valid":
             due = (0,) * len(layer.kernel)
         if name == "padding" and value == "same":  # torch's odd cell goes to the end
@@ -104,7 +122,13 @@ def misread(given, layer):
         elif name == "padding":
             due = tuple((n, n) for n in due)
         if name == "stride":
-            due = layer.kernel if value is None else (value,) * len(layer.kernel) if value == 1 else value
+            due = (
+                layer.kernel
+                if value is None
+                else (value,) * len(layer.kernel)
+                if value == 1
+                else value
+            )
         if getattr(layer, THEIRS.get(name, name)) != due:
             wrong.append(name)
     return wrong
@@ -117,7 +141,9 @@ def test_numbers_read_back_are_those_torch_computes_with(family, axes, number):
     assert type(layer).__name__ == family.removeprefix("Adaptive")
     assert misread(given, layer) == []
     assert layer.out_shape == tuple(module(torch.zeros(2, *shape)).shape[1:])
-    certificate = cd.certify(layer, implementation(module), method="auto", dtype=("float64", "float32")[number % 2])
+    certificate = cd.certify(
+        layer, implementation(module), method="auto", dtype=("float64", "float32")[number % 2]
+    )
     assert certificate.exact, str(certificate)
     assert {f.name for f in certificate.findings} == quantities(module)
 
@@ -128,9 +154,17 @@ def quantities(module):
     return {"y", "dx"} | {{"weight": "dw", "bias": "db"}[name] for name in own}
 
 
-@pytest.mark.parametrize("name", ["kernel", "stride", "padding", "dilation", "groups", "padding_mode", "out_channels"])
+@pytest.mark.parametrize(
+    "name", ["kernel", "stride", "padding", "dilation", "groups", "padding_mode", "out_channels"]
+)
 def test_a_number_misread_is_seen(name):
-    given = {"in_channels": 4, "out_channels": 6, "kernel_size": (2, 3), "stride": (2, 1), "padding": (1, 2)}
+    given = {
+        "in_channels": 4,
+        "out_channels": 6,
+        "kernel_size": (2, 3),
+        "stride": (2, 1),
+        "padding": (1, 2),
+    }
     given |= {"dilation": (1, 2), "groups": 2, "padding_mode": "reflect"}
     layer = layer_of(nn.Conv2d(**given), (4, 9, 6))
     assert misread(given, layer) == []
@@ -140,7 +174,9 @@ def test_a_number_misread_is_seen(name):
 
 
 def test_torchs_shorthands():
-    assert layer_of(nn.MaxPool2d((3,), stride=(2,)), (1, 9, 8)) == cd.MaxPool((1, 9, 8), 3, stride=2)
+    assert layer_of(nn.MaxPool2d((3,), stride=(2,)), (1, 9, 8)) == cd.MaxPool(
+        (1, 9, 8), 3, stride=2
+    )
     pool = nn.AvgPool2d((3, 2))
     pool.stride = None
     assert layer_of(pool, (1, 9, 8)) == cd.AvgPool((1, 9, 8), (3, 2))
@@ -172,7 +208,9 @@ class IgnoresDilation(nn.Conv2d):
 
 class IgnoresMode(nn.Conv2d):
     def forward(self, x):
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
 
 
 class IgnoresBias(nn.Conv2d):
@@ -254,7 +292,9 @@ def refused(certificate):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("wrong", "right", "given", "seen"), DEFECTS, ids=[row[0].__name__ for row in DEFECTS])
+@pytest.mark.parametrize(
+    ("wrong", "right", "given", "seen"), DEFECTS, ids=[row[0].__name__ for row in DEFECTS]
+)
 def test_a_wrong_module_is_refused_and_its_right_neighbour_holds(wrong, right, given, seen, dtype):
     certificate = certify_module(wrong(**given), (4, 9, 6), dtype=dtype)
     assert refused(certificate) == seen
@@ -273,8 +313,15 @@ def functions():
     x = (4, 9, 6)
     strided = cd.Conv(x, 6, (3, 2), stride=(2, 1), groups=2)
     up = cd.ConvTranspose(x, 6, (3, 2), stride=2, groups=2)
-    average, largest = cd.AvgPool(x, (3, 2), stride=2, padding=1), cd.MaxPool(x, (3, 2), stride=2, padding=1)
-    swapped = (lambda t, w, b: F.conv2d(t, w, b, stride=(1, 2), groups=2)[:, :, :4].repeat(1, 1, 1, 2)[..., :5],)
+    average, largest = (
+        cd.AvgPool(x, (3, 2), stride=2, padding=1),
+        cd.MaxPool(x, (3, 2), stride=2, padding=1),
+    )
+    swapped = (
+        lambda t, w, b: F.conv2d(t, w, b, stride=(1, 2), groups=2)[:, :, :4].repeat(1, 1, 1, 2)[
+            ..., :5
+        ],
+    )
     return [
         ("conv", strided, lambda t, w, b: F.conv2d(t, w, b, (2, 1), groups=2), swapped[0]),
         ("up", up, lambda t, w, b: F.conv_transpose2d(t, w, b, 2, groups=2),
@@ -286,14 +333,18 @@ def functions():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("layer", "right", "wrong"), [f[1:] for f in functions()], ids=[f[0] for f in functions()])
+@pytest.mark.parametrize(
+    ("layer", "right", "wrong"), [f[1:] for f in functions()], ids=[f[0] for f in functions()]
+)
 def test_functions_of_tensors(layer, right, wrong):
     assert cd.certify(layer, implementation(right)).require().exact
     assert {"y", "dx"} <= refused(cd.certify(layer, implementation(wrong)))
     assert cd.certify(layer, implementation(right)).evaluator == "implementation"
 
 
-@pytest.mark.parametrize(("layer", "right", "wrong"), [f[1:] for f in functions()], ids=[f[0] for f in functions()])
+@pytest.mark.parametrize(
+    ("layer", "right", "wrong"), [f[1:] for f in functions()], ids=[f[0] for f in functions()]
+)
 def test_channels_last(layer, right, wrong):
     """The same functions as channels last hold where that is said, and only there."""
 
@@ -335,7 +386,9 @@ def test_a_bias_of_another_shape():
 # Arrays in, arrays out
 
 RNG = np.random.default_rng(7)
-X, W, B, DY = (RNG.standard_normal(shape) for shape in ((2, 4, 9, 6), (6, 2, 3, 2), (6,), (2, 6, 9, 7)))
+X, W, B, DY = (
+    RNG.standard_normal(shape) for shape in ((2, 4, 9, 6), (6, 2, 3, 2), (6,), (2, 6, 9, 7))
+)
 LAYER = cd.Conv((4, 9, 6), 6, (3, 2), padding=1, groups=2)
 
 
@@ -343,7 +396,9 @@ def conv(**changed):
     return nn.Conv2d(**{**CONV, **changed})
 
 
-@pytest.mark.parametrize("dtypes", [("f4", "f4", "f4"), ("f8", "f4", "f8"), ("i4", "i8", "u1"), ("i4", "f4", "f8")])
+@pytest.mark.parametrize(
+    "dtypes", [("f4", "f4", "f4"), ("f8", "f4", "f8"), ("i4", "i8", "u1"), ("i4", "f4", "f8")]
+)
 def test_dtypes(dtypes):
     x, w = (10 * X).astype(dtypes[0]), (10 * W).astype(dtypes[1])
     due = "f8" if np.result_type(x, w).kind in "iu" else np.result_type(x, w)
@@ -364,7 +419,9 @@ def test_read_only_reversed_strided_and_single_samples():
     wide[..., ::2] = X
     for x in (frozen, X[::-1].copy()[::-1], wide[..., ::2], X.astype(">f8")):
         assert np.array_equal(mine.forward(x, W, B), y)
-        assert all(np.array_equal(*pair) for pair in zip(mine.backward(x, W, DY), gradients, strict=True))
+        assert all(
+            np.array_equal(*pair) for pair in zip(mine.backward(x, W, DY), gradients, strict=True)
+        )
     for own in (mine, implementation(lambda x, w, b: F.conv2d(x, w, b, padding=1, groups=2))):
         assert np.allclose(own.forward(X[0], W, B), y[0])
         alone = own.backward(X[0], W, DY[0])
@@ -378,7 +435,9 @@ def test_without_a_bias():
     assert np.allclose(without.forward(X, W, B), with_bias.forward(X, W, B))
     assert without.backward(X, W, DY)[2] is None
     assert implementation(conv(), bias=False).backward(X, W, DY)[2] is None
-    assert np.allclose(implementation(conv(), bias=False).forward(X, W, B), with_bias.forward(X, W, B))
+    assert np.allclose(
+        implementation(conv(), bias=False).forward(X, W, B), with_bias.forward(X, W, B)
+    )
     function = implementation(lambda x, w, b: F.conv2d(x, w, b, padding=1, groups=2))
     assert np.array_equal(function.forward(X, W), with_bias.forward(X, W))
     assert np.allclose(function.backward(X, W, DY)[2], DY.sum((0, 2, 3)))
@@ -417,7 +476,9 @@ def test_half_precision_is_within_rounding_and_a_wrong_module_is_not(dtype):
     assert 6 < min(p.bits for p in certificate.precision) < 16
     assert certify_module(module(Reversed), (3, 9, 8), dtype=dtype, seed=0).refuted
     assert certify_module(nn.MaxPool2d(2), (3, 8, 8), dtype=dtype, seed=0).require().exact
-    assert certify_model(nn.Sequential(module(nn.Conv2d), nn.MaxPool2d(2)), torch.zeros(1, 3, 9, 8), dtype=dtype)
+    assert certify_model(
+        nn.Sequential(module(nn.Conv2d), nn.MaxPool2d(2)), torch.zeros(1, 3, 9, 8), dtype=dtype
+    )
     with pytest.raises(ValueError, match="dtype: got 'int8'; needs one of"):
         implementation(module(nn.Conv2d), dtype="int8")
 
@@ -451,12 +512,20 @@ class Counts(nn.Conv2d):
 
 def state(model):
     """Return all that may not change."""
-    hooks = [len(d) for m in model.modules() for d in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks)]
+    hooks = [
+        len(d)
+        for m in model.modules()
+        for d in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks)
+    ]
     kwargs = [len(m._forward_hooks_with_kwargs) for m in model.modules()]
     arrays = {
-        name: (id(t), t.dtype, t.detach().numpy().tobytes()) for name, t in model.state_dict(keep_vars=True).items()
+        name: (id(t), t.dtype, t.detach().numpy().tobytes())
+        for name, t in model.state_dict(keep_vars=True).items()
     }
-    grads = [(p.requires_grad, None if p.grad is None else p.grad.numpy().tobytes()) for p in model.parameters()]
+    grads = [
+        (p.requires_grad, None if p.grad is None else p.grad.numpy().tobytes())
+        for p in model.parameters()
+    ]
     return arrays, grads, [m.training for m in model.modules()], hooks, kwargs
 
 
@@ -544,7 +613,7 @@ act         ReLU: neither a convolution nor a pool of torch.nn
 flat        Flatten: neither a convolution nor a pool of torch.nn
 head        Linear: neither a convolution nor a pool of torch.nn
 
-never called: spare"""  # noqa: E501  (a table as printed)
+never called: spare"""
 
 
 @pytest.fixture(scope="module")
@@ -604,7 +673,9 @@ def test_a_model_with_a_wrong_layer_is_refused():
     model.down = wrong
     found = certify_model(model, EXAMPLE)
     assert not found
-    assert [name for name, c in found.certificates.items() if not c] == list(found.certificates)[2:4]
+    assert [name for name, c in found.certificates.items() if not c] == list(found.certificates)[
+        2:4
+    ]
     assert "3 of 5 judged hold, 4 not judged" in str(found)
     assert "\ndown (8, 9, 7) -> (8, 5, 4): dw  wrong, worst at (" in str(found)
     with pytest.raises(AssertionError, match=r"^name .*layer"):
@@ -644,7 +715,9 @@ def test_a_layer_that_fails_is_no_layer_that_was_skipped(layer, reason):
     assert (found.failed, found.skipped, bool(found)) == ({"1": reason}, {}, False)
     assert f"\n1       {reason}" in str(found)
     assert "1 of 2 judged hold" in str(found)
-    right = {Smaller: nn.Conv2d(3, 2, 3), Picky: nn.Conv2d(3, 2, 3), NoGradient: nn.MaxPool2d(2)}[type(layer)]
+    right = {Smaller: nn.Conv2d(3, 2, 3), Picky: nn.Conv2d(3, 2, 3), NoGradient: nn.MaxPool2d(2)}[
+        type(layer)
+    ]
     assert certify_model(nn.Sequential(nn.Conv2d(3, 3, 1), right), torch.zeros(1, 3, 6, 6))
 
 
@@ -654,7 +727,12 @@ class Upsamples(nn.Module):
         self.up = nn.ConvTranspose2d(2, 3, 3, stride=2)
 
     def forward(self, x):
-        return self.up(x), self.up(x, output_size=(10, 12)), self.up(x, output_size=(9, 11)), self.up(input=x[0])
+        return (
+            self.up(x),
+            self.up(x, output_size=(10, 12)),
+            self.up(x, output_size=(9, 11)),
+            self.up(input=x[0]),
+        )
 
 
 def skipped_models():
@@ -676,7 +754,9 @@ def skipped_models():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("layer", "reason"), skipped_models(), ids=[row[1][:20] for row in skipped_models()])
+@pytest.mark.parametrize(
+    ("layer", "reason"), skipped_models(), ids=[row[1][:20] for row in skipped_models()]
+)
 def test_a_layer_that_cannot_be_judged_is_listed_with_the_reason(layer, reason):
     found = certify_model(nn.ModuleDict({"odd": layer})["odd"], torch.zeros(1, 3, 6, 6))
     assert found.skipped["model"] == reason
@@ -686,7 +766,9 @@ def test_a_layer_that_cannot_be_judged_is_listed_with_the_reason(layer, reason):
 
 def test_a_layer_called_with_another_size_is_listed():
     found = certify_model(Upsamples(), torch.zeros(1, 2, 4, 5))
-    assert list(found.certificates) == ["up (2, 4, 5) -> (3, 9, 11)"]  # with a batch, without one, by keyword
+    assert list(found.certificates) == [
+        "up (2, 4, 5) -> (3, 9, 11)"
+    ]  # with a batch, without one, by keyword
     assert found.skipped == {
         "up (2, 4, 5) -> (3, 10, 12)": "ConvTranspose2d: module: got outputs (3, 10, 12) of ConvTranspose2d(2, 3, "
         "kernel_size=(3, 3), stride=(2, 2)); needs (3, 9, 11), for ConvTranspose((2, 4, 5), out_channels=3, kernel=3, "
@@ -704,7 +786,9 @@ def test_sums_too_long_for_the_dtype_are_skipped_with_the_reason():
 
 
 def test_options_reach_every_layer_that_has_them():
-    found = certify_model(small(), EXAMPLE, dtype="float32", batch=1, seed=3, error=2**-20, method="random")
+    found = certify_model(
+        small(), EXAMPLE, dtype="float32", batch=1, seed=3, error=2**-20, method="random"
+    )
     assert len(found.certificates) == 5  # pools too, which have neither error nor method
     assert {(c.dtype, c.batch, c.seed) for c in found.certificates.values()} == {("float32", 1, 3)}
     assert found.certificates["stem"].asked == 2**-20
@@ -876,7 +960,9 @@ def refusal(call, bad):
     return found.type, str(found.value)
 
 
-@pytest.mark.parametrize(("call", "bad", "error", "message"), REFUSED, ids=[row[3][:50] for row in REFUSED])
+@pytest.mark.parametrize(
+    ("call", "bad", "error", "message"), REFUSED, ids=[row[3][:50] for row in REFUSED]
+)
 def test_refused_word_for_word(call, bad, error, message):
     assert refusal(call, bad) == (error, message)
 
@@ -887,7 +973,9 @@ def test_the_nearest_right_call_is_accepted(call):
 
 
 def test_weights_for_a_pool_are_refused():
-    with pytest.raises(ValueError, match=rf"^w: got shape \(6, 2, 3, 2\); needs none, for {POOL_TEXT[:9]}"):
+    with pytest.raises(
+        ValueError, match=rf"^w: got shape \(6, 2, 3, 2\); needs none, for {POOL_TEXT[:9]}"
+    ):
         run_pool(X, W)
 
 
@@ -905,7 +993,10 @@ def test_every_complaint_is_met(module, monkeypatch):
     monkeypatch.setattr(module, "complain", listening)
     for call, bad, *_ in REFUSED:
         refusal(call, bad)
-    for fails in (lambda: run_pool(X, W), lambda: implementation(NoGradient(2)).backward(X, X[..., :4, :3])):
+    for fails in (
+        lambda: run_pool(X, W),
+        lambda: implementation(NoGradient(2)).backward(X, X[..., :4, :3]),
+    ):
         with pytest.raises(ValueError, match="needs"):
             fails()
     lines = {i for i, line in enumerate(source.splitlines(), 1) if "complain(" in line}
@@ -922,26 +1013,36 @@ WITHOUT = (
 
 
 def python(code):
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
 def test_without_pytorch_one_line_says_what_to_install():
     code = "try:\n    import convdense.adapters.{}\nexcept ImportError as e:\n    print('ImportError:', e)\n"
-    loop = "".join(code.format(name) for name in ("torch", "torch_implementation", "torch_geometry", "import_torch"))
+    loop = "".join(
+        code.format(name)
+        for name in ("torch", "torch_implementation", "torch_geometry", "import_torch")
+    )
     found = python(f"{BLOCKED}\nimport convdense\n{loop}")
     assert (found.stdout.splitlines(), found.stderr) == ([WITHOUT] * 4, "")
 
 
 def test_a_broken_pytorch_speaks_for_itself(tmp_path):
     (tmp_path / "torch.py").write_text("import no_such_library\n", encoding="utf-8")
-    found = python(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import convdense.adapters.torch")
+    found = python(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import convdense.adapters.torch"
+    )
     assert found.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'no_such_library'"
 
 
 def test_without_pytorch_the_doctests_are_skipped():
     options = ["--doctest-modules", "convdense/adapters", "-q", "-p", "no:cacheprovider"]
     found = python(f"{BLOCKED}import pytest; sys.exit(pytest.main({options}))")
-    assert (found.returncode, found.stdout.splitlines()[-1].split(" in ")[0]) == (0, "1 passed, 4 skipped")
+    assert (found.returncode, found.stdout.splitlines()[-1].split(" in ")[0]) == (
+        0,
+        "1 passed, 4 skipped",
+    )
 
 
 def test_the_report_needs_no_pytorch():
@@ -961,7 +1062,9 @@ def test_on_cuda(tf32, monkeypatch):
     before = copy.deepcopy(module.state_dict())
     assert certify_module(module, (64, 20, 18), device="cuda").exact
     assert all(torch.equal(module.state_dict()[name], value) for name, value in before.items())
-    assert refused(certify_module(Flips(64, 64, 3, stride=2, padding=1), (64, 20, 18), device="cuda")) >= {"y", "dw"}
+    assert refused(
+        certify_module(Flips(64, 64, 3, stride=2, padding=1), (64, 20, 18), device="cuda")
+    ) >= {"y", "dw"}
     single = certify_module(module, (64, 20, 18), device="cuda", dtype="float32")
     assert bool(single) is not (tf32 and torch.cuda.get_device_capability() >= (8, 0)), str(single)
     assert certify_model(small().cuda(), EXAMPLE.cuda(), device="cuda")

@@ -31,7 +31,9 @@ LAYERS = [
     ConvTranspose((1, 2, 2), 1, kernel=(1, 2), stride=(1, 2)),
     LocallyConnected((1, 2, 3), 1, kernel=2),
 ]
-TABLE = TieMap.from_index([[2, -1, 0], [-1, -1, -1], [0, 2, 2]], [[1, 1, -1], [1, 1, 1], [0.5, 2, 1]])
+TABLE = TieMap.from_index(
+    [[2, -1, 0], [-1, -1, -1], [0, 2, 2]], [[1, 1, -1], [1, 1, 1], [0.5, 2, 1]]
+)
 on_layers = pytest.mark.parametrize("layer", [*LAYERS, TABLE], ids=repr)
 
 
@@ -71,7 +73,9 @@ def texts(ax, shape):
 def looks(ax, shape):
     """Return the colour of every square of a sheet."""
     laid, colours = sheet(shape), np.asarray(ax.images[0].get_array())
-    return [to_hex(colours[y, x]).upper() for x, y in zip(laid.x.tolist(), laid.y.tolist(), strict=True)]
+    return [
+        to_hex(colours[y, x]).upper() for x, y in zip(laid.x.tolist(), laid.y.tolist(), strict=True)
+    ]
 
 
 def said(text):
@@ -86,7 +90,9 @@ def gradients_are_right(layer, r):
     shown = [said(text) for text in texts(seen(layer, r)[3], tie(layer).weight_shape)]
     now, before = by_loops(layer, x, dy, r), by_loops(layer, x, dy, r - 1)
     met = set(tie(layer).row(r).index.tolist())
-    expected = [(letter(k), now[k], now[k] - before[k] if k in met else None) for k in range(len(now))]
+    expected = [
+        (letter(k), now[k], now[k] - before[k] if k in met else None) for k in range(len(now))
+    ]
     return shown == expected and all(now[k] == before[k] for k in range(len(now)) if k not in met)
 
 
@@ -122,7 +128,9 @@ DEFECTS = [
 
 
 @pytest.mark.parametrize(("source", "wrong", "right"), DEFECTS)
-def test_a_planted_defect_of_the_sums_is_seen_and_its_right_neighbour_accepted(source, wrong, right, monkeypatch):
+def test_a_planted_defect_of_the_sums_is_seen_and_its_right_neighbour_accepted(
+    source, wrong, right, monkeypatch
+):
     monkeypatch.setattr(module.sums, "__code__", rewritten(module.sums, source, wrong))
     seen.cache_clear()
     assert not gradients_are_right(LAYERS[1], 5)
@@ -148,7 +156,9 @@ def test_the_kernel_lies_on_the_pixels_that_the_output_reads(layer):
         ax, read = seen(layer, r)[0], reads(layer, r)
         letters = {col: "+".join(map(letter, weights)) for col, weights in read.items()}
         values = [str(v) for v in x.ravel().tolist()]
-        assert texts(ax, layer.in_shape) == [f"{letters[k]}\n{v}" if k in read else v for k, v in enumerate(values)]
+        assert texts(ax, layer.in_shape) == [
+            f"{letters[k]}\n{v}" if k in read else v for k, v in enumerate(values)
+        ]
         for k, look in enumerate(looks(ax, layer.in_shape)):
             assert look == (mixed([colour(w) for w in read[k]]) if k in read else "#F7F7F7")
         assert framed(ax, layer.in_shape) == set(read)
@@ -177,7 +187,11 @@ def framed(ax, shape):
         if (x, y) in outside or not (-1 <= x <= laid.width and -1 <= y <= laid.height):
             continue
         outside.add((x, y))
-        todo += [(x + dx, y + dy) for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)) if not wall(x, y, dx, dy)]
+        todo += [
+            (x + dx, y + dy)
+            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))
+            if not wall(x, y, dx, dy)
+        ]
     return {k for place, k in at.items() if place not in outside}
 
 
@@ -196,7 +210,11 @@ def test_the_weights_have_their_letters_and_colours(layer):
     _, weights, _, sums, _ = seen(layer, 0)
     n = tie(layer).n_weights
     assert texts(weights, layer.weight_shape) == [letter(k) for k in range(n)]
-    assert looks(weights, layer.weight_shape) == looks(sums, layer.weight_shape) == [colour(k) for k in range(n)]
+    assert (
+        looks(weights, layer.weight_shape)
+        == looks(sums, layer.weight_shape)
+        == [colour(k) for k in range(n)]
+    )
     assert [weights.get_title(), framed(weights, layer.weight_shape)] == ["weights", set()]
 
 
@@ -205,8 +223,14 @@ def test_rows_of_the_matrix_appear_one_after_the_other_and_the_newest_is_framed(
     rows, cols = tie(layer).shape
     for r in (0, rows // 2, rows - 1):
         ax = seen(layer, r)[4]
-        written = {(int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in ax.texts}
-        held = {(row, col): weights for row in range(r + 1) for col, weights in reads(layer, row).items()}
+        written = {
+            (int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in ax.texts
+        }
+        held = {
+            (row, col): weights
+            for row in range(r + 1)
+            for col, weights in reads(layer, row).items()
+        }
         assert written == {cell: "+".join(map(letter, weights)) for cell, weights in held.items()}
         colours = np.asarray(ax.images[0].get_array())
         for cell in np.ndindex(rows, cols):
@@ -267,7 +291,9 @@ def test_a_frame_says_what_it_shows():
 def test_an_output_may_be_named_by_its_position():
     flat, position = (frame(LAYERS[0], r).texts[0].get_text() for r in (7, (1, 1, 1)))
     assert flat == position
-    with pytest.raises(ValueError, match=re.escape("r: got 9; needs 0 to 8, a flattened position in (1, 3, 3)")):
+    with pytest.raises(
+        ValueError, match=re.escape("r: got 9; needs 0 to 8, a flattened position in (1, 3, 3)")
+    ):
         frame(FIVE, 9)
 
 
@@ -283,7 +309,10 @@ def test_everything_has_room(layer):
     canvas = _pixels(figure)
     assert canvas.shape[1] == 840
     boxes = [ax.get_tightbbox() for ax in figure.axes[:5]]
-    assert all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= figure.bbox.width and b.y1 <= figure.bbox.height for b in boxes)
+    assert all(
+        b.x0 >= 0 and b.y0 >= 0 and b.x1 <= figure.bbox.width and b.y1 <= figure.bbox.height
+        for b in boxes
+    )
     over = [(i, j) for i in range(5) for j in range(i) if boxes[i].overlaps(boxes[j])]
     assert over == []
     sizes = {t.get_fontsize() for ax in figure.axes for t in ax.texts}
@@ -313,9 +342,21 @@ def test_a_layer_too_large_to_be_read_is_refused(layer, got):
 
 NOT_SHOWN = [
     ({"x": np.ones((5, 5))}, ValueError, "x: got shape (5, 5); needs (1, 5, 5), one sample"),
-    ({"dy": np.ones((2, 1, 3, 3))}, ValueError, "dy: got shape (2, 1, 3, 3); needs (1, 3, 3), one sample"),
-    ({"dy": np.full((1, 3, 3), 1j)}, TypeError, "dy: got dtype complex128; needs real numbers; draw .real or .imag"),
-    ({"x": np.full((1, 5, 5), np.nan)}, ValueError, "x: got nan at (0, 0, 0); needs finite numbers; "),
+    (
+        {"dy": np.ones((2, 1, 3, 3))},
+        ValueError,
+        "dy: got shape (2, 1, 3, 3); needs (1, 3, 3), one sample",
+    ),
+    (
+        {"dy": np.full((1, 3, 3), 1j)},
+        TypeError,
+        "dy: got dtype complex128; needs real numbers; draw .real or .imag",
+    ),
+    (
+        {"x": np.full((1, 5, 5), np.nan)},
+        ValueError,
+        "x: got nan at (0, 0, 0); needs finite numbers; ",
+    ),
 ]
 
 
@@ -365,7 +406,10 @@ def test_there_is_a_frame_for_each_output_and_the_last_stays_longer(moving):
 def test_every_frame_is_its_figure_in_few_colours(moving):
     for k in (0, 8):
         moving.image.seek(k)
-        got, drawn = np.asarray(moving.image.convert("RGB")).astype(int), _pixels(frame(FIVE, k)).astype(int)
+        got, drawn = (
+            np.asarray(moving.image.convert("RGB")).astype(int),
+            _pixels(frame(FIVE, k)).astype(int),
+        )
         off = np.abs(got - drawn).max(axis=2)
         assert (off > 0).mean() < 0.1  # the edges of letters
         flat = {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in (*COLOURS, MASKED)}
@@ -375,11 +419,16 @@ def test_every_frame_is_its_figure_in_few_colours(moving):
 
 def test_an_image_of_few_colours_keeps_them_all():
     colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
-    assert np.array_equal(np.asarray(_few_colours(Image.fromarray(colours)).convert("RGB")), colours)
+    assert np.array_equal(
+        np.asarray(_few_colours(Image.fromarray(colours)).convert("RGB")), colours
+    )
 
 
 def test_the_picture_is_shown_in_a_notebook():
-    assert Animation("a<b", b"GIF")._repr_html_() == '<img alt="a&lt;b" src="data:image/gif;base64,R0lG">'
+    assert (
+        Animation("a<b", b"GIF")._repr_html_()
+        == '<img alt="a&lt;b" src="data:image/gif;base64,R0lG">'
+    )
 
 
 def test_the_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -394,7 +443,9 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize(("name", "needs"), [("layer.png", "a name that ends in .gif"), ("no/a.gif", "a folder")])
+@pytest.mark.parametrize(
+    ("name", "needs"), [("layer.png", "a name that ends in .gif"), ("no/a.gif", "a folder")]
+)
 def test_a_name_of_another_format_or_in_no_folder_is_refused(name, needs, tmp_path):
     with pytest.raises(ValueError, match=re.escape(f"path: got {tmp_path / name}; needs {needs}")):
         Animation("title", b"new").save(tmp_path / name)

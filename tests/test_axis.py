@@ -42,21 +42,46 @@ def test_window_slides_over_what_numpy_pads(mode, flip):
     copied = 0
     for n, kernel, stride, dilation in product(range(1, 6), range(1, 5), range(1, 4), range(1, 3)):
         for begin, end in product(range(limit(n) + 1), repeat=2):
-            expected, n_out = slid(np.pad(np.arange(n), (begin, end), **options), kernel, stride, dilation, flip)
+            expected, n_out = slid(
+                np.pad(np.arange(n), (begin, end), **options), kernel, stride, dilation, flip
+            )
             if n_out == 0:
                 continue
-            axis = window(n, n_out, kernel, stride=stride, dilation=dilation, begin=begin, mode=mode, flip=flip)
+            axis = window(
+                n,
+                n_out,
+                kernel,
+                stride=stride,
+                dilation=dilation,
+                begin=begin,
+                mode=mode,
+                flip=flip,
+            )
             assert listed(axis) == expected
-            assert (axis.n_rows, axis.n_cols, axis.tap_shape, axis.n_taps) == (n_out, n, (kernel,), kernel)
+            assert (axis.n_rows, axis.n_cols, axis.tap_shape, axis.n_taps) == (
+                n_out,
+                n,
+                (kernel,),
+                kernel,
+            )
             assert axis.coefficients is None
             copied += len({entry[:2] for entry in expected}) < len(expected)
-    assert (copied > 0) is (mode != "zeros")  # several entries in one cell did occur, and never with zeros
+    assert (copied > 0) is (
+        mode != "zeros"
+    )  # several entries in one cell did occur, and never with zeros
 
 
 def test_window_without_a_mode_pads_with_zeros():
     numbers = {"stride": 1, "dilation": 1, "begin": 1, "flip": False}
     assert listed(window(3, 4, 2, **numbers)) == listed(window(3, 4, 2, **numbers, mode="zeros"))
-    assert listed(window(3, 4, 2, **numbers)) == [(0, 0, 1), (1, 0, 0), (1, 1, 1), (2, 1, 0), (2, 2, 1), (3, 2, 0)]
+    assert listed(window(3, 4, 2, **numbers)) == [
+        (0, 0, 1),
+        (1, 0, 0),
+        (1, 1, 1),
+        (2, 1, 0),
+        (2, 2, 1),
+        (3, 2, 0),
+    ]
 
 
 def test_window_may_meet_nothing():
@@ -74,10 +99,19 @@ def test_channels_are_dense_within_a_group_and_nothing_across(groups):
             for group, out, inp in product(range(groups), range(outs), range(ins))
         ]
         assert listed(axis) == expected
-        assert (axis.n_rows, axis.n_cols, axis.tap_shape) == (groups * outs, groups * ins, (groups * outs, ins))
+        assert (axis.n_rows, axis.n_cols, axis.tap_shape) == (
+            groups * outs,
+            groups * ins,
+            (groups * outs, ins),
+        )
 
 
-ROWS, COLS, TAPS, COEFFICIENTS = [0, 0, 0, 2, 2], [1, 1, 3, 0, 1], [0, 2, 1, 2, 0], [1, -1, 2, -3, 5]
+ROWS, COLS, TAPS, COEFFICIENTS = (
+    [0, 0, 0, 2, 2],
+    [1, 1, 3, 0, 1],
+    [0, 2, 1, 2, 0],
+    [1, -1, 2, -3, 5],
+)
 
 
 def irregular(coefficients=None):
@@ -120,7 +154,9 @@ class TestAxis:
         ids=["mask", "indices", "slice", "nothing"],
     )
     def test_take_keeps_the_sizes(self, coefficients, keep, chosen):
-        assert self.parts(irregular(coefficients).take(keep)) == self.expected((3, 4, (3,)), chosen, coefficients)
+        assert self.parts(irregular(coefficients).take(keep)) == self.expected(
+            (3, 4, (3,)), chosen, coefficients
+        )
 
     @pytest.mark.parametrize(("first", "stop"), [(0, 3), (0, 1), (1, 3), (2, 3), (1, 1)])
     def test_between_renumbers_the_outputs(self, coefficients, first, stop):
@@ -148,17 +184,29 @@ class TestAxis:
 
 def test_untied_of_several_taps():
     axis = untied(channels(2, 4, groups=2))
-    assert listed(axis) == [(0, 0, 0), (0, 1, 1), (1, 2, 6), (1, 3, 7)]  # tap (row, out, in) of (2, 2, 2)
+    assert listed(axis) == [
+        (0, 0, 0),
+        (0, 1, 1),
+        (1, 2, 6),
+        (1, 3, 7),
+    ]  # tap (row, out, in) of (2, 2, 2)
     assert (axis.tap_shape, axis.n_taps) == ((2, 2, 2), 8)
 
 
 @pytest.mark.parametrize(
-    ("shared", "taps", "tap_shape"), [(True, [0, 0, 0], ()), (False, [0, 1, 2], (3,))], ids=["shared", "each its own"]
+    ("shared", "taps", "tap_shape"),
+    [(True, [0, 0, 0], ()), (False, [0, 1, 2], (3,))],
+    ids=["shared", "each its own"],
 )
 def test_spread_reaches_every_output_from_one_input(shared, taps, tap_shape):
     axis = spread(3, shared)
     assert listed(axis) == [(row, 0, tap) for row, tap in enumerate(taps)]
-    assert (axis.n_rows, axis.n_cols, axis.tap_shape, axis.n_taps) == (3, 1, tap_shape, len(set(taps)))
+    assert (axis.n_rows, axis.n_cols, axis.tap_shape, axis.n_taps) == (
+        3,
+        1,
+        tap_shape,
+        len(set(taps)),
+    )
 
 
 def factors(seed, sizes, coefficients=()):
@@ -168,7 +216,15 @@ def factors(seed, sizes, coefficients=()):
     for i, size in enumerate(sizes):
         n_rows, n_cols, n_taps = rng.integers(2, 6, 3).tolist()
         arrays = [rng.integers(n, size=size) for n in (n_rows, n_cols, n_taps)]
-        axes.append(Axis(*arrays, n_rows, n_cols, (n_taps,), rng.integers(-3, 4, size) if i in coefficients else None))
+        axes.append(
+            Axis(
+                *arrays,
+                n_rows,
+                n_cols,
+                (n_taps,),
+                rng.integers(-3, 4, size) if i in coefficients else None,
+            )
+        )
     return axes
 
 
@@ -177,8 +233,14 @@ def combined(axes):
     shapes = [[getattr(a, n) for a in axes] for n in ("n_rows", "n_cols", "n_taps")]
     rows = []
     for chosen in product(*(range(len(a)) for a in axes)):
-        at = [[getattr(a, n)[i] for a, i in zip(axes, chosen, strict=True)] for n in ("rows", "cols", "taps")]
-        numbers = [1 if a.coefficients is None else a.coefficients[i] for a, i in zip(axes, chosen, strict=True)]
+        at = [
+            [getattr(a, n)[i] for a, i in zip(axes, chosen, strict=True)]
+            for n in ("rows", "cols", "taps")
+        ]
+        numbers = [
+            1 if a.coefficients is None else a.coefficients[i]
+            for a, i in zip(axes, chosen, strict=True)
+        ]
         flat = [int(np.ravel_multi_index(p, shape)) for p, shape in zip(at, shapes, strict=True)]
         rows.append((*flat, int(np.prod(numbers))))
     return rows
@@ -200,7 +262,9 @@ FACTORS = [
     factors(7, [3, 4, 2], coefficients=[0, 2]),
     factors(8, [3, 0, 4]),
 ]
-on_all_factors = pytest.mark.parametrize("axes", FACTORS, ids=lambda axes: " x ".join(str(len(a)) for a in axes))
+on_all_factors = pytest.mark.parametrize(
+    "axes", FACTORS, ids=lambda axes: " x ".join(str(len(a)) for a in axes)
+)
 
 
 @on_all_factors
@@ -213,7 +277,9 @@ def test_expand_lists_every_combination(axes):
 @on_all_factors
 def test_expand_reads_the_index_from_a_table(axes):
     table = np.random.default_rng(0).permutation(np.prod([a.n_taps for a in axes]))
-    assert as_rows(expand(axes, table)) == [(r, c, table[k], number) for r, c, k, number in combined(axes)]
+    assert as_rows(expand(axes, table)) == [
+        (r, c, table[k], number) for r, c, k, number in combined(axes)
+    ]
 
 
 @on_all_factors
@@ -231,7 +297,9 @@ def test_slabs_one_after_another_are_everything(axes, limit):
 def test_kron_is_numpys_flattening_of_all_combinations(sizes):
     rng = np.random.default_rng(0)
     parts = [rng.integers(n, size=3) for n in sizes]
-    assert kron(parts, sizes).tolist() == [np.ravel_multi_index(at, sizes) for at in product(*parts)]
+    assert kron(parts, sizes).tolist() == [
+        np.ravel_multi_index(at, sizes) for at in product(*parts)
+    ]
 
 
 def test_outer_multiplies_all_combinations():

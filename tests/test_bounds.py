@@ -8,7 +8,17 @@ from math import prod
 import numpy as np
 import pytest
 
-from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, check, convolve, convolve_backward, tie
+from convdense import (
+    Conv,
+    ConvTranspose,
+    LocallyConnected,
+    TiedDense,
+    TieMap,
+    check,
+    convolve,
+    convolve_backward,
+    tie,
+)
 from convdense.rounding.sum_bounds import gamma, rounding_bounds, terms, unit_roundoff
 
 QUANTITIES = ("y", "dx", "dw", "db")
@@ -21,7 +31,8 @@ LAYERS = [
     ConvTranspose((2, 2, 3), 1, kernel=(2, 3), stride=(1, 2), padding=((0, 1), (0, 0))),
     LocallyConnected((2, 3, 3), 2, kernel=(2, 1), stride=(1, 2)),
 ]
-# 16 taps a side on one replicated pixel, read at 256 positions a side: 2^24 products reach the one dx
+# 16 taps a side on one replicated pixel, read at 256 positions a side: 2^24 products reach the one
+# dx
 AT_THE_LIMIT = Conv((1, 1, 1), 1, kernel=16, padding=135, padding_mode="replicate")
 on_layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 on_dtypes = pytest.mark.parametrize("dtype", ROUNDOFF)
@@ -37,17 +48,29 @@ def reals(layer, dtype, seed=0, scale=1.0, batch=2):
     rng = np.random.default_rng(seed)
     part = lambda shape: rng.normal(size=shape) * 10 ** rng.uniform(-2, 1, shape) * scale  # noqa: E731  (one line)
     kind = np.dtype(dtype).kind
-    return tuple((part(s) + (1j * part(s) if kind == "c" else 0)).astype(dtype) for s in shapes(layer, batch))
+    return tuple(
+        (part(s) + (1j * part(s) if kind == "c" else 0)).astype(dtype) for s in shapes(layer, batch)
+    )
 
 
 def dense(layer, operands):
     tied = TiedDense(layer, operands[1], operands[2])
-    return dict(zip(QUANTITIES, (tied.forward(operands[0]), *tied.backward(operands[0], operands[3])), strict=True))
+    return dict(
+        zip(
+            QUANTITIES,
+            (tied.forward(operands[0]), *tied.backward(operands[0], operands[3])),
+            strict=True,
+        )
+    )
 
 
 def direct(layer, operands):
     x, w, b, dy = operands
-    return dict(zip(QUANTITIES, (convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy)), strict=True))
+    return dict(
+        zip(
+            QUANTITIES, (convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy)), strict=True
+        )
+    )
 
 
 class Complex:
@@ -157,9 +180,9 @@ def test_terms_are_the_entries_counted_one_by_one(layer, batch):
         layer.weight_shape,
         layer.bias_shape,
     ]
-    assert counted["db"].ravel().tolist() == [batch * prod(layer.out_shape) // prod(layer.bias_shape)] * prod(
-        layer.bias_shape
-    )
+    assert counted["db"].ravel().tolist() == [
+        batch * prod(layer.out_shape) // prod(layer.bias_shape)
+    ] * prod(layer.bias_shape)
 
 
 def test_a_replicated_pixel_sums_57_products_not_3():
@@ -176,12 +199,19 @@ def test_true_errors_of_both_ways_stay_below_their_part_of_the_bound(layer, dtyp
     wide = [a.astype(np.result_type(a, np.float64)) for a in operands]
     truth, bounds, counted = exactly(layer, operands), bounds_for(layer, operands), terms(layer, 2)
     more = 2 if np.dtype(dtype).kind == "c" else 0
-    evaluators = [(dense, operands, ROUNDOFF[dtype]), (direct, operands, ROUNDOFF[dtype]), (direct, wide, 2**-53)]
+    evaluators = [
+        (dense, operands, ROUNDOFF[dtype]),
+        (direct, operands, ROUNDOFF[dtype]),
+        (direct, wide, 2**-53),
+    ]
     for evaluator, given, u in evaluators:
         for name, got in evaluator(layer, given).items():
             n = np.broadcast_to(counted[name] + more, got.shape)
             both = [exact_gamma(k, ROUNDOFF[dtype]) + exact_gamma(k, 2**-53) for k in n.flat]
-            share = [exact_gamma(k, u) / total if total else 0 for k, total in zip(n.flat, both, strict=True)]
+            share = [
+                exact_gamma(k, u) / total if total else 0
+                for k, total in zip(n.flat, both, strict=True)
+            ]
             part = np.reshape(np.array(share, dtype=object), got.shape) * fractions(bounds[name])
             assert (truth[name].distance2(got) <= part**2).all(), (evaluator.__name__, name)
 
@@ -192,11 +222,15 @@ def test_one_complex_product_may_cost_more_than_one_real_one(dtype):
     operands = reals(layer, dtype, seed=12, batch=400)
     u = ROUNDOFF[dtype]
     part = (
-        fractions(bounds_for(layer, operands)["dx"]) * exact_gamma(3, u) / (exact_gamma(3, u) + exact_gamma(3, 2**-53))
+        fractions(bounds_for(layer, operands)["dx"])
+        * exact_gamma(3, u)
+        / (exact_gamma(3, u) + exact_gamma(3, 2**-53))
     )
     distance2 = exactly(layer, operands)["dx"].distance2(dense(layer, operands)["dx"])
     assert (distance2 <= part**2).all()
-    assert (distance2 > (part * exact_gamma(1, u) / exact_gamma(3, u)) ** 2).any()  # gamma_1 would not do
+    assert (
+        distance2 > (part * exact_gamma(1, u) / exact_gamma(3, u)) ** 2
+    ).any()  # gamma_1 would not do
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -208,9 +242,14 @@ def test_the_bound_is_the_derived_one_and_no_larger(layer, dtype):
     for name, bound in bounds_for(layer, operands).items():
         n = np.broadcast_to(terms(layer, 2)[name], bound.shape)
         both = [exact_gamma(k, ROUNDOFF[dtype]) + exact_gamma(k, 2**-53) for k in n.flat]
-        derived = np.reshape(np.array(both, dtype=object), n.shape) * sizes[name].re + n.astype(object) * subnormal
+        derived = (
+            np.reshape(np.array(both, dtype=object), n.shape) * sizes[name].re
+            + n.astype(object) * subnormal
+        )
         got = fractions(bound)
-        assert (got <= derived * (1 + Fraction(2) ** -44)).all()  # some 60 roundings of its own, 2^-53 each
+        assert (
+            got <= derived * (1 + Fraction(2) ** -44)
+        ).all()  # some 60 roundings of its own, 2^-53 each
         assert (got >= derived * (1 - Fraction(2) ** -50)).all()
 
 
@@ -249,7 +288,9 @@ def test_an_error_of_three_bounds_in_one_float32_entry_is_refused_and_named(laye
 
 def fixed(results):
     """Return an implementation whose results are already known."""
-    return (lambda x, w, b: results["y"]), (lambda x, w, dy: (results["dx"], results["dw"], results["db"]))
+    return (lambda x, w, b: results["y"]), (
+        lambda x, w, dy: (results["dx"], results["dw"], results["db"])
+    )
 
 
 def reversed_kernel(layer):
@@ -275,17 +316,23 @@ def test_what_allclose_calls_equal_at_weights_of_1e_9_is_wrong(name):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "scale"), [("float64", 1e-310), ("float64", 1e-160), ("float32", 1e-42), ("float32", 1e-21)]
+    ("dtype", "scale"),
+    [("float64", 1e-310), ("float64", 1e-160), ("float32", 1e-42), ("float32", 1e-21)],
 )
 @on_layers
 def test_subnormal_numbers_do_not_cry_wolf(layer, dtype, scale):
     operands = reals(layer, dtype, seed=5, scale=scale)
     wide = [a.astype(np.float64) for a in operands]
     truth, bounds = exactly(layer, operands), bounds_for(layer, operands)
-    assert min(np.abs(wide[0]).min(), np.abs(direct(layer, wide)["dx"]).min()) < np.finfo(dtype).tiny
+    assert (
+        min(np.abs(wide[0]).min(), np.abs(direct(layer, wide)["dx"]).min()) < np.finfo(dtype).tiny
+    )
     for evaluator, given in ((dense, operands), (direct, wide)):
         for name, got in evaluator(layer, given).items():
-            assert (truth[name].distance2(got) <= fractions(bounds[name]) ** 2).all(), (evaluator.__name__, name)
+            assert (truth[name].distance2(got) <= fractions(bounds[name]) ** 2).all(), (
+                evaluator.__name__,
+                name,
+            )
     assert check(layer, *operands)
     assert check(layer, *operands, implementation=fixed(dense(layer, operands)))
 
@@ -296,7 +343,10 @@ def test_complex_subnormal_products_do_not_cry_wolf(dtype):
     scale = float(np.sqrt(np.finfo(dtype).smallest_subnormal)) * 1e2
     x, w, b, dy = reals(layer, dtype, seed=6, scale=scale, batch=400)
     assert check(layer, x, w, b, dy).require()
-    best = {k: v.re.astype(float) + 1j * v.im.astype(float) for k, v in exactly(layer, (x, w, b, dy)).items()}
+    best = {
+        k: v.re.astype(float) + 1j * v.im.astype(float)
+        for k, v in exactly(layer, (x, w, b, dy)).items()
+    }
     assert check(layer, x, w, b, dy, implementation=fixed(best)).require()
 
 
@@ -309,18 +359,29 @@ def test_a_kernel_reversed_among_subnormal_numbers_is_still_wrong():
 
 def test_sums_too_long_for_float32_are_undecided_even_when_they_agree_nearly():
     layer = AT_THE_LIMIT
-    x, w, dy = (np.ones(s, np.float32) for s in (layer.in_shape, layer.weight_shape, layer.out_shape))
+    x, w, dy = (
+        np.ones(s, np.float32) for s in (layer.in_shape, layer.weight_shape, layer.out_shape)
+    )
     assert terms(layer, 1)["dx"].item() * 2**-24 == 1
 
     def backward(x, w, dy):
         dx, dw, db = convolve_backward(layer, x, w, dy)
         return dx * np.float32(1 + 2**-20), dw, db
 
-    report = check(layer, x, w, None, dy, implementation=(lambda x, w, b: convolve(layer, x, w, b), backward))
-    assert {f.name: f.verdict for f in report.findings} == {"y": "equal", "dx": "undecided", "dw": "equal"}
+    report = check(
+        layer, x, w, None, dy, implementation=(lambda x, w, b: convolve(layer, x, w, b), backward)
+    )
+    assert {f.name: f.verdict for f in report.findings} == {
+        "y": "equal",
+        "dx": "undecided",
+        "dw": "equal",
+    }
     assert not report
     assert report["dx"].bound == np.inf
-    assert rounding_bounds(layer, (x[None], w, None, dy[None]), {"dx": np.float64})["dx"].item() < 2**24 * 2**-27
+    assert (
+        rounding_bounds(layer, (x[None], w, None, dy[None]), {"dx": np.float64})["dx"].item()
+        < 2**24 * 2**-27
+    )
 
 
 def test_sums_that_may_overflow_in_float32_are_undecided():
@@ -353,7 +414,10 @@ def test_overflow_is_reported_in_the_verdict_and_not_as_a_warning():
 def test_a_sum_whose_size_overflows_though_it_cancels_is_undecided():
     layer = Conv((1, 2), 1, kernel=2)
     x, w = np.array([[1e308, 1e308]]), np.array([[[1.0, -1.0]]])
-    off_by_one_in_the_last_place = (lambda x, w, b: np.full((1, 1, 1), 1.0)), (lambda x, w, dy: (x * 0, w * 0, None))
+    off_by_one_in_the_last_place = (
+        (lambda x, w, b: np.full((1, 1, 1), 1.0)),
+        (lambda x, w, dy: (x * 0, w * 0, None)),
+    )
     report = check(layer, x, w, implementation=off_by_one_in_the_last_place)
     assert report["y"].verdict == "undecided"
 
@@ -363,8 +427,14 @@ SIGNED = TieMap.from_index([[0, 1, 2], [2, 0, -1]], coefficient=[[1, -1, 0.5], [
 
 def test_sizes_count_the_coefficients_without_their_signs():
     x, w, dy = np.array([[1.0, 2, 3]]), np.array([4.0, 5, 6]), np.array([[7.0, 8]])
-    bounds = rounding_bounds(SIGNED, (x, w, None, dy), {"y": np.float64, "dx": np.float64, "dw": np.float64})
-    sizes = {"y": [[4 + 10 + 9, 6 + 8]], "dx": [[28 + 48, 35 + 32, 21]], "dw": [7 + 16, 14, 10.5 + 8]}
+    bounds = rounding_bounds(
+        SIGNED, (x, w, None, dy), {"y": np.float64, "dx": np.float64, "dw": np.float64}
+    )
+    sizes = {
+        "y": [[4 + 10 + 9, 6 + 8]],
+        "dx": [[28 + 48, 35 + 32, 21]],
+        "dw": [7 + 16, 14, 10.5 + 8],
+    }
     for name, size in sizes.items():
         derived = 2 * gamma(terms(SIGNED, 1)[name], 2**-53) * size
         assert (derived <= bounds[name]).all()
@@ -378,7 +448,10 @@ def test_with_negative_coefficients_right_is_right_and_wrong_is_wrong():
     backward = lambda x, w, dy: TiedDense(SIGNED, w, b).backward(x, dy)  # noqa: E731  (one line)
     nearly = lambda x, w, b: forward(x, w, b) * (1 + 2**-52)  # noqa: E731  (one line)
     wrong = lambda x, w, b: forward(x, w, b) * 1.5  # noqa: E731  (one line)
-    assert check(SIGNED, x, w, b, dy, implementation=(nearly, backward))["y"].verdict == "within rounding"
+    assert (
+        check(SIGNED, x, w, b, dy, implementation=(nearly, backward))["y"].verdict
+        == "within rounding"
+    )
     assert check(SIGNED, x, w, b, dy, implementation=(wrong, backward))["y"].verdict == "wrong"
 
 

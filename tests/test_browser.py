@@ -1,4 +1,5 @@
-"""The page to explore in a real browser: what lights up, what is said, by pointer and by keyboard; and no request.
+"""The page to explore in a real browser: what lights up, what is said, by pointer and by keyboard;
+and no request.
 
 Expected is what the loops of direct convolution say of every weight, input pixel and output pixel.
 """
@@ -20,7 +21,9 @@ from tests.benchmark import page_times
 from tests.pages import LIT, Explored
 from tests.test_explorer import by_direct
 
-CONV = Conv((2, 4, 6), 2, kernel=(2, 3), padding=1, dilation=2)  # nothing alike: sides, kernel, directions, channels
+CONV = Conv(
+    (2, 4, 6), 2, kernel=(2, 3), padding=1, dilation=2
+)  # nothing alike: sides, kernel, directions, channels
 ROWS, COLS = tie(CONV).shape
 ENTRIES = sorted(by_direct(CONV))
 HELD = {}
@@ -28,9 +31,13 @@ for r, c, k in ENTRIES:
     HELD.setdefault((r, c), []).append(k)
 CELLS = list(HELD)  # sorted
 GROUPED = Conv((4, 3, 3), 2, kernel=2, groups=2)
-MEETING = Conv((1, 1, 4), 1, kernel=(1, 3), padding=((0, 0), (1, 1)), padding_mode="reflect")  # cells of two weights
+MEETING = Conv(
+    (1, 1, 4), 1, kernel=(1, 3), padding=((0, 0), (1, 1)), padding_mode="reflect"
+)  # cells of two weights
 RNG = np.random.default_rng(5)
-X, DY, W = (RNG.integers(-9, 10, shape) for shape in (CONV.in_shape, CONV.out_shape, CONV.weight_shape))
+X, DY, W = (
+    RNG.integers(-9, 10, shape) for shape in (CONV.in_shape, CONV.out_shape, CONV.weight_shape)
+)
 
 PAGES = {
     "unequal": explore(CONV, X, DY),
@@ -76,7 +83,10 @@ def expect_cells(page, cells):
 
 def test_the_tie_map_agrees_with_direct_convolution():
     entries = tie(CONV).entries()
-    assert list(zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), strict=True)) == ENTRIES
+    assert (
+        list(zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), strict=True))
+        == ENTRIES
+    )
 
 
 def test_every_entry_that_is_pointed_at_lights_its_row_column_window_and_copies(visit):
@@ -123,7 +133,11 @@ def test_an_edge_that_does_not_exist_says_so(visit):
 
 def test_every_pixel_and_weight_lights_what_it_takes_part_in(visit):
     page = visit()
-    for part, name, n in [(0, "output", ROWS), (1, "input", COLS), (2, "kernel", CONV.weight_shape)]:
+    for part, name, n in [
+        (0, "output", ROWS),
+        (1, "input", COLS),
+        (2, "kernel", CONV.weight_shape),
+    ]:
         for number in range(int(np.prod(n))):
             page.point_at(name, number)
             lit, mine = page.lit(), [entry for entry in ENTRIES if entry[part] == number]
@@ -200,13 +214,19 @@ def test_with_shift_every_cell_can_be_reached_to_the_borders(visit):
     row, col = CELLS[0]
     row, col = max(row - 1, 0), max(col - 1, 0)
     expect_cell(page.lit(), row, col)
-    for key, step in [("Shift+ArrowRight", (0, 1)), ("Shift+ArrowDown", (1, 0)), ("Shift+ArrowLeft", (0, -1))]:
+    for key, step in [
+        ("Shift+ArrowRight", (0, 1)),
+        ("Shift+ArrowDown", (1, 0)),
+        ("Shift+ArrowLeft", (0, -1)),
+    ]:
         page.key("matrix", key)
         row, col = row + step[0], col + step[1]
         expect_cell(page.lit(), row, col)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("input", CONV.in_shape), ("kernel", CONV.weight_shape)])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("input", CONV.in_shape), ("kernel", CONV.weight_shape)]
+)
 def test_arrows_lead_over_pixels_and_weights(visit, name, shape):
     page, width, size = visit(), shape[-1], int(np.prod(shape))
     page.key(name, "Control+Home")
@@ -214,7 +234,12 @@ def test_arrows_lead_over_pixels_and_weights(visit, name, shape):
         assert page.lit()["here"][name] == [n]
         page.page.keyboard.press("ArrowRight" if n + 1 < size else "ArrowUp")
     assert page.lit()["here"][name] == [size - 1 - width]
-    ends = [("Home", size - 2 * width), ("End", size - width - 1), ("ArrowDown", size - 1), ("ArrowDown", size - 1)]
+    ends = [
+        ("Home", size - 2 * width),
+        ("End", size - width - 1),
+        ("ArrowDown", size - 1),
+        ("ArrowDown", size - 1),
+    ]
     for key, n in ends:
         page.key(name, key)
         assert page.lit()["here"][name] == [n]
@@ -244,8 +269,13 @@ def in_letters(text):
     return re.sub(r"\bw(\d+)", lambda match: letter(int(match[1]) - 1), text)
 
 
-TEXTS = [in_letters(line.strip()) for line in equations(CONV, bias=None).replace("dC/dw", "dC/d w").splitlines()]
-EQUATIONS = {line.replace("dC/d ", "dC/d").split(" = ")[0]: line.replace("dC/d ", "dC/d") for line in TEXTS}
+TEXTS = [
+    in_letters(line.strip())
+    for line in equations(CONV, bias=None).replace("dC/dw", "dC/d w").splitlines()
+]
+EQUATIONS = {
+    line.replace("dC/d ", "dC/d").split(" = ")[0]: line.replace("dC/d ", "dC/d") for line in TEXTS
+}
 
 
 WHY = ", and an output moves at every copy; the cost feels them all, so its gradient is the sum over the copies."
@@ -254,7 +284,9 @@ WHY = ", and an output moves at every copy; the cost feels them all, so its grad
 def shortened(equation):
     """Leave out what the page does: all beyond twelve terms."""
     terms = equation.split(" + ")
-    return equation if len(terms) <= 12 else " + ".join([*terms[:12], f"... ({len(terms) - 12} more)"])
+    return (
+        equation if len(terms) <= 12 else " + ".join([*terms[:12], f"... ({len(terms) - 12} more)"])
+    )
 
 
 def test_the_equations_said_are_those_of_the_layer(visit):
@@ -262,7 +294,10 @@ def test_the_equations_said_are_those_of_the_layer(visit):
     for row, col in CELLS[::7]:
         page.point("matrix", col, row)
         weight = letter(HELD[row, col][0])
-        assert page.lit()["equations"] == [shortened(EQUATIONS[f"o{row + 1}"]), shortened(EQUATIONS[f"dC/d{weight}"])]
+        assert page.lit()["equations"] == [
+            shortened(EQUATIONS[f"o{row + 1}"]),
+            shortened(EQUATIONS[f"dC/d{weight}"]),
+        ]
     for k in range(int(np.prod(CONV.weight_shape))):
         page.point_at("kernel", k)
         lit = page.lit()
@@ -309,7 +344,10 @@ def test_a_cell_of_several_weights_lights_and_names_them_all(visit):
     for n in range(4):  # taps that meet are one edge
         page.point_at("output", n)
         edges = len({c for r, c, _ in entries if r == n})
-        assert page.lit()["said"][0] == f"o{n + 1} (row 1, column {n + 1}) reads {edges} edges: its window."
+        assert (
+            page.lit()["said"][0]
+            == f"o{n + 1} (row 1, column {n + 1}) reads {edges} edges: its window."
+        )
 
 
 def test_groups_stay_apart(visit):
@@ -327,7 +365,9 @@ def test_the_dense_gradient_is_written_on_every_cell(visit):
     written = page.page.locator("#numbers text").all_text_contents()
     assert np.array_equal(np.array(written, int).reshape(ROWS, COLS), np.outer(DY, X))
     assert page.page.locator("#field").is_visible()
-    assert page.page.evaluate("getComputedStyle(document.getElementById('letters')).display") == "none"
+    assert (
+        page.page.evaluate("getComputedStyle(document.getElementById('letters')).display") == "none"
+    )
 
 
 def test_the_tied_gradient_is_on_the_edges_that_exist_and_its_sums_on_the_weights(visit):
@@ -352,7 +392,9 @@ def test_the_tied_gradient_is_on_the_edges_that_exist_and_its_sums_on_the_weight
 
 def test_the_mask_is_one_colour_and_the_weights_have_theirs(visit):
     page = visit()
-    looks = "[...document.querySelectorAll('#cells path')].map((path) => getComputedStyle(path).fill)"
+    looks = (
+        "[...document.querySelectorAll('#cells path')].map((path) => getComputedStyle(path).fill)"
+    )
     in_colour = page.page.evaluate(looks)
     assert len(set(in_colour)) == 9
     by_weight = {}
@@ -362,7 +404,9 @@ def test_the_mask_is_one_colour_and_the_weights_have_theirs(visit):
     page.mode("mask")
     ground = page.page.evaluate("getComputedStyle(document.getElementById('ground')).fill")
     assert len(set(page.page.evaluate(looks)) - {ground}) == 1
-    assert page.page.evaluate("getComputedStyle(document.getElementById('letters')).display") == "none"
+    assert (
+        page.page.evaluate("getComputedStyle(document.getElementById('letters')).display") == "none"
+    )
 
 
 def test_the_values_of_a_tied_dense_layer_stand_under_their_letters(visit):
@@ -445,7 +489,9 @@ def test_without_scripts_the_drawings_are_all_there(visit):
     page = visit(java_script_enabled=False)
     assert page.page.locator("#cells path").count() == len(HELD)
     assert page.page.locator("#cells path").last.is_visible()
-    assert page.page.locator("#letters text").all_text_contents() == [letter(ks[0]) for ks in HELD.values()]
+    assert page.page.locator("#letters text").all_text_contents() == [
+        letter(ks[0]) for ks in HELD.values()
+    ]
     assert page.page.locator("noscript p").is_visible()
     for id in ("bar", "said", "keys"):
         assert page.page.locator(f"#{id}").is_hidden()
@@ -471,10 +517,17 @@ def test_words_are_announced_and_drawings_named(visit):
     said = page.page.locator("#said")
     assert (said.get_attribute("role"), said.get_attribute("aria-live")) == ("status", "polite")
     matrix = "the dense layer's matrix: a row per output pixel, a column per input pixel"
-    for id, name in (("input", "input"), ("kernel", "weights"), ("output", "output"), ("matrix", matrix)):
+    for id, name in (
+        ("input", "input"),
+        ("kernel", "weights"),
+        ("output", "output"),
+        ("matrix", matrix),
+    ):
         assert page.page.get_by_role("application", name=name, exact=True).get_attribute("id") == id
     page.mode("tied")
-    assert page.page.get_by_role("application", name="sum per weight").get_attribute("id") == "kernel"
+    assert (
+        page.page.get_by_role("application", name="sum per weight").get_attribute("id") == "kernel"
+    )
 
 
 # Over http, in a frame, and whether it is accessible and quick
@@ -511,14 +564,18 @@ def test_over_http_it_asks_for_itself_alone_and_may_ask_for_nothing_else(browser
         more = "document.head.appendChild(document.createElement('script')).text = 'a = 1'"
         page.page.evaluate(more)
         assert page.page.evaluate("typeof a") == "undefined"
-        refusals = {text.split()[0] for text in page.complaints if "Content Security Policy" in text}
+        refusals = {
+            text.split()[0] for text in page.complaints if "Content Security Policy" in text
+        }
         assert refusals >= {"Connecting", "Executing"}  # so complaints are heard
         assert asked == ["/unequal.html"]
 
 
 def test_in_the_frame_of_a_notebook_it_answers_and_reaches_nothing(browser, tmp_path):
     frame = PAGES["unequal"]._repr_html_()
-    (tmp_path / "notebook.html").write_text(f"<!doctype html><title>notebook</title>{frame}", encoding="utf-8")
+    (tmp_path / "notebook.html").write_text(
+        f"<!doctype html><title>notebook</title>{frame}", encoding="utf-8"
+    )
     with browser.new_context(viewport={"width": 1300, "height": 1000}) as context:
         page = Explored(context.new_page(), (tmp_path / "notebook.html").as_uri())
         inside = page.page.frames[1]
@@ -533,9 +590,15 @@ def test_in_the_frame_of_a_notebook_it_answers_and_reaches_nothing(browser, tmp_
 
 def serious(page):
     """Return what axe-core finds that is serious."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install '.[browser]'")
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="pip install '.[browser]'"
+    )
     found = axe.Axe().run(page).response["violations"]
-    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
+    return [
+        f"{v['id']}: {v['nodes'][0]['html'][:200]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,7 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, convolve_backward, equations, tie
+from convdense import (
+    Conv,
+    ConvTranspose,
+    LocallyConnected,
+    TiedDense,
+    TieMap,
+    convolve_backward,
+    equations,
+    tie,
+)
 from convdense.display.labels import letter, numbered
 from convdense.display.palette import contrast
 from convdense.explorer import explore
@@ -18,7 +27,16 @@ VOLUME = Conv((2, 2, 3, 3), 1, kernel=2)
 MANY = Conv((1, 620), 1, kernel=620)  # letters up to aav
 UP = ConvTranspose((1, 2, 3), 2, kernel=(2, 3), stride=2, padding=1, output_padding=(1, 0))
 LOCAL = LocallyConnected((1, 3, 4), 2, kernel=2)
-LAYERS = [COEFFICIENTS, COPIED, REFLECTED, VOLUME, MANY, UP, LOCAL, Conv((2, 7), 3, kernel=3, flip=True, groups=1)]
+LAYERS = [
+    COEFFICIENTS,
+    COPIED,
+    REFLECTED,
+    VOLUME,
+    MANY,
+    UP,
+    LOCAL,
+    Conv((2, 7), 3, kernel=3, flip=True, groups=1),
+]
 on_layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 FEW = [COEFFICIENTS, COPIED, REFLECTED, VOLUME]
 on_few = pytest.mark.parametrize("layer", FEW, ids=repr)
@@ -52,17 +70,27 @@ def test_every_equation_of_the_page_is_that_of_python(open_page, layer):
           Array.from({ length: cols }, (_, n) => toInput(n)),
         ]"""
     )
-    lines = [line.strip() for line in equations(layer, bias=None, weight="w").splitlines() if line.startswith(" ")]
-    named = [re.sub(r"(\b|dC/d)w(\d+)", lambda m: m[1] + letter(int(m[2]) - 1), line) for line in lines]
+    lines = [
+        line.strip()
+        for line in equations(layer, bias=None, weight="w").splitlines()
+        if line.startswith(" ")
+    ]
+    named = [
+        re.sub(r"(\b|dC/d)w(\d+)", lambda m: m[1] + letter(int(m[2]) - 1), line) for line in lines
+    ]
     rows, weights = ties.shape[0], ties.n_weights
     expected = [named[:rows], named[rows : rows + weights], named[rows + weights :]]
-    assert [list(map(terms, part)) for part in said] == [list(map(terms, part)) for part in expected]
+    assert [list(map(terms, part)) for part in said] == [
+        list(map(terms, part)) for part in expected
+    ]
 
 
 @on_layers
 def test_what_a_cell_holds_is_written_as_python_does(open_page, layer):
     held = cells(tie(layer).entries())
-    assert open_page(drawn(layer)[0]).page.evaluate("inCells.map(marked)") == [mark(each) for each in held.values()]
+    assert open_page(drawn(layer)[0]).page.evaluate("inCells.map(marked)") == [
+        mark(each) for each in held.values()
+    ]
 
 
 @on_layers
@@ -73,7 +101,12 @@ def test_the_sums_of_the_page_are_the_gradients(open_page, layer):
     expected = TiedDense(layer, np.ones(ties.weight_shape)).gradient_steps(x, dy).tied.ravel()
     assert sums == expected.tolist()
     if not isinstance(layer, TieMap):
-        assert sums == convolve_backward(layer, x, np.zeros(layer.weight_shape, int), dy).dw.ravel().tolist()
+        assert (
+            sums
+            == convolve_backward(layer, x, np.zeros(layer.weight_shape, int), dy)
+            .dw.ravel()
+            .tolist()
+        )
 
 
 def test_the_script_counts_letters_as_python_does(open_page):
@@ -97,7 +130,9 @@ SHORT = {0: "0", 12: "12", 0.12345: "0.12", -0.0345: "-0.035", 1.2345: "1.23", 2
 
 def test_numbers_are_short(open_page):
     page = open_page(drawn(COEFFICIENTS)[0]).page
-    assert page.evaluate("(all) => all.map((n) => written(n))", list(NUMBERS)) == list(NUMBERS.values())
+    assert page.evaluate("(all) => all.map((n) => written(n))", list(NUMBERS)) == list(
+        NUMBERS.values()
+    )
     assert page.evaluate("(all) => all.map(short)", list(SHORT)) == list(SHORT.values())
 
 
@@ -164,7 +199,9 @@ def test_every_letter_stands_in_its_cell_and_can_be_read_on_it(open_page, layer,
     held = cells(tie(layer).entries())
     letters, places = page.evaluate(TEXTS, "#letters"), page.evaluate(PATHS, "#cells")
     assert [text["text"] for text in letters] == [mark(entries) for entries in held.values()]
-    assert [[at // 20 for at in path["at"][::-1]] for path in places] == [list(cell) for cell in held]
+    assert [[at // 20 for at in path["at"][::-1]] for path in places] == [
+        list(cell) for cell in held
+    ]
     for text, path in zip(letters, places, strict=True):
         assert within(text, path["at"]), text
         assert contrast(colour_of(text["fill"]), colour_of(path["fill"])) >= 4.5
@@ -230,7 +267,9 @@ def test_pixels_rows_slices_and_channels_are_named_where_they_are(open_page):
     channels = [(f"channel {k + 1}", 360 * k + 180, -70) for k in range(2)]
     expected = [*outputs, *inputs, *in_rows, *slices, *channels]
     assert [text["text"] for text in texts] == [name for name, *_ in expected]
-    middles = [(x + width / 2, y + height / 2) for x, y, width, height in (text["box"] for text in texts)]
+    middles = [
+        (x + width / 2, y + height / 2) for x, y, width, height in (text["box"] for text in texts)
+    ]
     assert np.abs(np.subtract(middles, [at for _, *at in expected])).max() <= 1
     view = [float(n) for n in page.locator("#matrix").get_attribute("viewBox").split()]
     assert view == [-40, -80, 20 * cols + 42, 20 * rows + 82]
@@ -239,7 +278,11 @@ def test_pixels_rows_slices_and_channels_are_named_where_they_are(open_page):
 @pytest.mark.parametrize(
     ("layer", "thin", "thick"),
     [
-        (Conv((2, 2, 3), 2, kernel=(1, 2)), (range(0, 9, 2), range(0, 13, 3)), (range(0, 9, 4), range(0, 13, 6))),
+        (
+            Conv((2, 2, 3), 2, kernel=(1, 2)),
+            (range(0, 9, 2), range(0, 13, 3)),
+            (range(0, 9, 4), range(0, 13, 6)),
+        ),
         (VOLUME, (range(0, 5, 2), range(0, 37, 3)), (range(0, 5, 4), range(0, 37, 9))),
     ],
     ids=repr,
@@ -250,9 +293,13 @@ def test_lines_part_rows_and_thick_ones_channels_or_slices(open_page, layer, thi
     widths = {}
     for name, (across, along) in (("thin", thin), ("thick", thick)):
         line = page.locator(f"#matrix .{name}")
-        expected = [f"M0 {20 * k}h{20 * cols}" for k in across] + [f"M{20 * k} 0v{20 * rows}" for k in along]
+        expected = [f"M0 {20 * k}h{20 * cols}" for k in across] + [
+            f"M{20 * k} 0v{20 * rows}" for k in along
+        ]
         assert line.get_attribute("d") == "".join(expected)
-        widths[name] = float(line.evaluate("(path) => getComputedStyle(path).strokeWidth").removesuffix("px"))
+        widths[name] = float(
+            line.evaluate("(path) => getComputedStyle(path).strokeWidth").removesuffix("px")
+        )
     assert widths["thick"] > widths["thin"] > 0
 
 
@@ -269,13 +316,20 @@ def test_what_is_lit_stands_out(open_page, scheme):
         box = page.page.locator(f"#{id}").bounding_box()
         assert box["width"] > 5
         assert box["height"] > 5
-        assert page.page.locator(f"#{id}").evaluate("(r) => getComputedStyle(r).stroke") == lit[0]["stroke"]
+        assert (
+            page.page.locator(f"#{id}").evaluate("(r) => getComputedStyle(r).stroke")
+            == lit[0]["stroke"]
+        )
     window = page.page.evaluate(PATHS, "#input")
     assert {path["on"] for path in window} == {True, False}
     widths = "(path) => parseFloat(getComputedStyle(path).strokeWidth)"
-    here, lit = (page.page.locator(f"#input path.on{kind}").first for kind in (".here", ":not(.here)"))
+    here, lit = (
+        page.page.locator(f"#input path.on{kind}").first for kind in (".here", ":not(.here)")
+    )
     assert here.evaluate(widths) > lit.evaluate(widths)
-    assert {str(p["fill"]) for p in window if p["on"]}.isdisjoint({str(p["fill"]) for p in window if not p["on"]})
+    assert {str(p["fill"]) for p in window if p["on"]}.isdisjoint(
+        {str(p["fill"]) for p in window if not p["on"]}
+    )
     page.key("matrix", "ArrowRight")
     focus = page.page.locator("#matrix").evaluate("(svg) => getComputedStyle(svg).outlineStyle")
     assert focus == "solid"
@@ -304,7 +358,9 @@ def test_the_dense_gradient_is_painted_purple_and_orange_below_its_cells(open_pa
     for zoom in ("1", "3"):
         page.locator("#zoom").fill(zoom)
         boxes = [page.locator(f"#{id}").bounding_box() for id in ("field", "ground")]
-        assert all(abs(boxes[0][side] - boxes[1][side]) < 1 for side in ("x", "y", "width", "height"))
+        assert all(
+            abs(boxes[0][side] - boxes[1][side]) < 1 for side in ("x", "y", "width", "height")
+        )
 
 
 def test_of_a_large_field_the_largest_of_those_that_meet_in_a_pixel_is_painted(open_page):
@@ -337,7 +393,9 @@ def test_a_fine_matrix_gets_its_letters_where_one_zooms_in(open_page):
     assert "fine" not in matrix.get_attribute("class")
     letters = page.page.evaluate(TEXTS, "#letters")
     assert [text["text"] for text in letters] == [mark(entries) for entries in held.values()]
-    assert all(within(text, (20 * col, 20 * row)) for text, (row, col) in zip(letters, held, strict=True))
+    assert all(
+        within(text, (20 * col, 20 * row)) for text, (row, col) in zip(letters, held, strict=True)
+    )
     assert [text["kind"] for text in letters] == [f"c{entries[0][0]}" for entries in held.values()]
     assert page.page.locator(".names").is_visible()
     page.page.locator("#modes input[value=tied]").check()
@@ -355,7 +413,9 @@ def test_a_layer_of_64_columns_has_its_letters_at_once(open_page):
 
 
 def test_what_the_keyboard_reaches_is_not_hidden_below_the_upper_part(open_page):
-    page = open_page(drawn(Conv((1, 6, 6), 3, kernel=3, padding=1))[0], viewport={"width": 1300, "height": 900})
+    page = open_page(
+        drawn(Conv((1, 6, 6), 3, kernel=3, padding=1))[0], viewport={"width": 1300, "height": 900}
+    )
     page.key("matrix", "Control+End")
     for _ in range(70):
         page.page.keyboard.press("Shift+ArrowUp")
@@ -399,6 +459,12 @@ def test_keys_of_the_browser_stay_the_browsers(open_page):
       document.getElementById("matrix").dispatchEvent(event);
       return event.defaultPrevented;
     })"""
-    keys = [["ArrowRight", {}], ["ArrowLeft", {"altKey": True}], ["Tab", {}], ["f", {"ctrlKey": True}], ["End", {}]]
+    keys = [
+        ["ArrowRight", {}],
+        ["ArrowLeft", {"altKey": True}],
+        ["Tab", {}],
+        ["f", {"ctrlKey": True}],
+        ["End", {}],
+    ]
     assert page.evaluate(prevented, keys) == [True, False, False, False, True]
     assert page.locator("#matrix").get_attribute("aria-describedby") == "keys"

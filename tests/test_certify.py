@@ -66,7 +66,10 @@ class PerTap:
 
     def forward(self, x, w, b):
         padded = self.padded(x)
-        y = sum(np.einsum("oc,nchw->nohw", w[:, :, i, j].astype(float), padded[view]) for i, j, view in self.taps())
+        y = sum(
+            np.einsum("oc,nchw->nohw", w[:, :, i, j].astype(float), padded[view])
+            for i, j, view in self.taps()
+        )
         return y + b[:, None, None]
 
     def backward(self, x, w, dy):
@@ -82,8 +85,12 @@ class Im2col(PerTap):
     """The textbook matrix product on gathered patches."""
 
     def columns(self, x):
-        windows = np.lib.stride_tricks.sliding_window_view(self.padded(x), self.conv.kernel, axis=(2, 3))
-        windows = windows[:, :, :: self.conv.stride[0], :: self.conv.stride[1]]  # (n, c, h, w, i, j)
+        windows = np.lib.stride_tricks.sliding_window_view(
+            self.padded(x), self.conv.kernel, axis=(2, 3)
+        )
+        windows = windows[
+            :, :, :: self.conv.stride[0], :: self.conv.stride[1]
+        ]  # (n, c, h, w, i, j)
         return windows.transpose(0, 2, 3, 1, 4, 5).reshape(len(x), prod(self.conv.out_spatial), -1)
 
     def forward(self, x, w, b):
@@ -93,7 +100,9 @@ class Im2col(PerTap):
     def backward(self, x, w, dy):
         rows = dy.reshape(len(dy), len(w), -1).swapaxes(1, 2)  # (n, positions, out)
         numbers = np.arange(1.0, 1 + prod(self.conv.in_shape)).reshape(1, *self.conv.in_shape)
-        where = self.columns(numbers)[0].astype(int)  # the input cell of every patch entry, 0 for padding
+        where = self.columns(numbers)[0].astype(
+            int
+        )  # the input cell of every patch entry, 0 for padding
         dx = np.zeros((len(x), 1 + prod(self.conv.in_shape)))
         for sample, patches in zip(dx, rows @ w.reshape(len(w), -1), strict=True):
             np.add.at(sample, where, patches)
@@ -107,7 +116,9 @@ class SciPy(PerTap):
     def spread(self, dy):
         shape = [
             n + sum(p) - k + 1
-            for n, p, k in zip(self.conv.in_spatial, self.conv.padding, self.conv.kernel, strict=True)
+            for n, p, k in zip(
+                self.conv.in_spatial, self.conv.padding, self.conv.kernel, strict=True
+            )
         ]
         out = np.zeros((*dy.shape[:2], *shape))
         out[:, :, :: self.conv.stride[0], :: self.conv.stride[1]] = dy
@@ -115,8 +126,13 @@ class SciPy(PerTap):
 
     def forward(self, x, w, b):
         padded, pairs = self.padded(x), np.ndindex(len(x), len(w))
-        y = [sum(correlate(p, k, "valid", "direct") for p, k in zip(padded[n], w[o], strict=True)) for n, o in pairs]
-        y = np.reshape(y, (len(x), len(w), *y[0].shape))[:, :, :: self.conv.stride[0], :: self.conv.stride[1]]
+        y = [
+            sum(correlate(p, k, "valid", "direct") for p, k in zip(padded[n], w[o], strict=True))
+            for n, o in pairs
+        ]
+        y = np.reshape(y, (len(x), len(w), *y[0].shape))[
+            :, :, :: self.conv.stride[0], :: self.conv.stride[1]
+        ]
         return y + b[:, None, None]
 
     def backward(self, x, w, dy):
@@ -153,7 +169,10 @@ def gradients(change):
 
 
 def dx_by(change):
-    return lambda right, x, w, dy: (right.backward(x, change(w), dy)[0], *right.backward(x, w, dy)[1:])
+    return lambda right, x, w, dy: (
+        right.backward(x, change(w), dy)[0],
+        *right.backward(x, w, dy)[1:],
+    )
 
 
 def uncropped(right, x, w, dy):
@@ -185,7 +204,8 @@ def anywhere(at):
     return True
 
 
-# what was done wrong -> forward, backward, the quantities that are then wrong, where they must be seen to be wrong
+# what was done wrong -> forward, backward, the quantities that are then wrong, where they must be
+# seen to be wrong
 DEFECTS = {
     "the kernel flipped": (lambda r, x, w, b: r.forward(x, turned(w), b), None, {"y"}, anywhere),
     "one weight off by 1e-4": (
@@ -194,7 +214,12 @@ DEFECTS = {
         {"y"},
         lambda at: at[1] == 1,
     ),
-    "one tap missing": (lambda r, x, w, b: r.forward(x, scaled(w, np.s_[:, :, 1, 0], 0), b), None, {"y"}, anywhere),
+    "one tap missing": (
+        lambda r, x, w, b: r.forward(x, scaled(w, np.s_[:, :, 1, 0], 0), b),
+        None,
+        {"y"},
+        anywhere,
+    ),
     "the bias forgotten": (lambda r, x, w, b: r.forward(x, w, 0 * b), None, {"y"}, anywhere),
     "one bias of two": (
         lambda r, x, w, b: r.forward(x, w, b * (np.arange(len(b)) != 1)),
@@ -202,11 +227,26 @@ DEFECTS = {
         {"y"},
         lambda at: at[1] == 1,
     ),
-    "the input channels swapped": (lambda r, x, w, b: r.forward(x[:, ::-1], w, b), None, {"y"}, anywhere),
+    "the input channels swapped": (
+        lambda r, x, w, b: r.forward(x[:, ::-1], w, b),
+        None,
+        {"y"},
+        anywhere,
+    ),
     "dx with the kernel flipped": (None, dx_by(turned), {"dx"}, anywhere),
-    "dx with one tap missing": (None, dx_by(lambda w: scaled(w, np.s_[:, 1, 0, 1], 0)), {"dx"}, lambda at: at[1] == 1),
+    "dx with one tap missing": (
+        None,
+        dx_by(lambda w: scaled(w, np.s_[:, 1, 0, 1], 0)),
+        {"dx"},
+        lambda at: at[1] == 1,
+    ),
     "dx not cropped": (None, uncropped, {"dx"}, lambda at: at is None),
-    "dw with its sign turned": (None, gradients(lambda dx, dw, db: (dx, -dw, db)), {"dw"}, anywhere),
+    "dw with its sign turned": (
+        None,
+        gradients(lambda dx, dw, db: (dx, -dw, db)),
+        {"dw"},
+        anywhere,
+    ),
     "dw with one entry off by 1e-4": (
         None,
         gradients(lambda dx, dw, db: (dx, scaled(dw, (1, 1, 0, 2), 1 + 1e-4), db)),
@@ -219,7 +259,12 @@ DEFECTS = {
         {"dw"},
         lambda at: at == (0, 1, 1, 0),
     ),
-    "dw with its input channels swapped": (None, gradients(lambda dx, dw, db: (dx, dw[:, ::-1], db)), {"dw"}, anywhere),
+    "dw with its input channels swapped": (
+        None,
+        gradients(lambda dx, dw, db: (dx, dw[:, ::-1], db)),
+        {"dw"},
+        anywhere,
+    ),
     "db averaged over the positions": (None, averaged_db, {"db"}, anywhere),
     "db with one entry missing": (
         None,
@@ -251,7 +296,9 @@ def test_a_mistake_is_refused_and_named(layer, options, defect):
     assert {f.name for f in certificate.findings if not f.holds} == names
     assert {f.verdict for f in certificate.findings if f.name not in names} <= {"equal"}
     assert all(where(certificate[name].at) for name in names)
-    with pytest.raises(AssertionError, match="|".join(f"{name} .*(wrong|changed its input)" for name in names)):
+    with pytest.raises(
+        AssertionError, match="|".join(f"{name} .*(wrong|changed its input)" for name in names)
+    ):
         certificate.require()
 
 
@@ -261,11 +308,16 @@ def test_a_shape_that_is_wrong_is_named():
 
 
 def test_the_first_difference_is_reported_with_both_values():
-    certificate = certify(SMALL, Defect(SMALL, forward=lambda r, x, w, b: r.forward(x, w, 3 * b)), method="exhaustive")
+    certificate = certify(
+        SMALL, Defect(SMALL, forward=lambda r, x, w, b: r.forward(x, w, 3 * b)), method="exhaustive"
+    )
     finding = certificate["y"]
     assert finding.at == (0, 0, 0, 0)
     assert float(finding.got) == 3 * float(finding.expected) != 0
-    assert str(finding) == f"y   wrong, worst at (0, 0, 0, 0): got {finding.got}, expected {finding.expected} ± 0"
+    assert (
+        str(finding)
+        == f"y   wrong, worst at (0, 0, 0, 0): got {finding.got}, expected {finding.expected} ± 0"
+    )
 
 
 @on_runs
@@ -282,7 +334,9 @@ def test_a_bias_gradient_of_none_is_not_judged(layer, options):
     certificate = certify(layer, without, **options)
     assert certificate
     assert [f.name for f in certificate.findings] == ["y", "dx", "dw"]
-    assert not certify(layer, Defect(layer, backward=gradients(lambda dx, dw, db: (dx, 2 * dw, None))), **options)
+    assert not certify(
+        layer, Defect(layer, backward=gradients(lambda dx, dw, db: (dx, 2 * dw, None))), **options
+    )
 
 
 def refusal(judge):
@@ -297,7 +351,9 @@ def refusal(judge):
 @on_runs
 def test_only_a_bias_gradient_may_be_missing(layer, options, missing):
     forward = (lambda r, *a: None) if missing == "y" else None
-    backward = gradients(lambda dx, dw, db: (None if missing == "dx" else dx, None if missing == "dw" else dw, db))
+    backward = gradients(
+        lambda dx, dw, db: (None if missing == "dx" else dx, None if missing == "dw" else dw, db)
+    )
     refused = refusal(lambda: certify(layer, Defect(layer, forward, backward), **options))
     assert missing in refused if isinstance(refused, str) else not refused
 
@@ -308,10 +364,14 @@ def test_a_backward_that_returns_too_little_is_refused_in_words():
 
 
 @pytest.mark.parametrize(
-    "implementation", [3, (PerTap(SMALL).forward,), (1, 2), object()], ids=lambda v: type(v).__name__
+    "implementation",
+    [3, (PerTap(SMALL).forward,), (1, 2), object()],
+    ids=lambda v: type(v).__name__,
 )
 def test_what_is_no_implementation_is_refused(implementation):
-    needs = "needs an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
+    needs = (
+        "needs an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
+    )
     with pytest.raises(TypeError) as error:
         certify(SMALL, implementation)
     assert str(error.value) == f"implementation: got {implementation!r}; {needs}"
@@ -343,7 +403,9 @@ def test_a_tie_map_has_one_evaluator_and_needs_an_implementation(ties):
         y = np.zeros((len(x), ties.shape[0]))
         for r, c, k, size in zip(row, col, index, coefficient, strict=True):
             y[:, r] += size * w.ravel()[k] * x.reshape(len(x), -1)[:, c]
-        return y.reshape(len(x), *ties.out_shape) + b.reshape(b.shape + (1,) * (len(ties.out_shape) - b.ndim))
+        return y.reshape(len(x), *ties.out_shape) + b.reshape(
+            b.shape + (1,) * (len(ties.out_shape) - b.ndim)
+        )
 
     def backward(x, w, dy):
         return TiedDense(ties, w, np.zeros(ties.bias_shape)).backward(x, dy)
@@ -352,7 +414,9 @@ def test_a_tie_map_has_one_evaluator_and_needs_an_implementation(ties):
         certificate = certify(ties, (edge_by_edge, backward), method=method)
         assert certificate.require().exact
         assert certificate.compared == "edge_by_edge against tied dense layer"
-        assert not certify(ties, (lambda x, w, b: edge_by_edge(x, w, b) + 1, backward), method=method)
+        assert not certify(
+            ties, (lambda x, w, b: edge_by_edge(x, w, b) + 1, backward), method=method
+        )
         assert not certify(ties, (lambda x, w, b: edge_by_edge(x, -w, b), backward), method=method)
 
 
@@ -360,7 +424,11 @@ def worst(layer, m, batch):
     """Return the largest sum of absolute values of y, dx, dw, db, in units of the smallest coefficient's digit."""
     ties = tie(layer)
     row, col, index, coefficient = ties.entries()
-    sizes = [Fraction(1)] * len(row) if coefficient is None else [Fraction(abs(c)) for c in coefficient.tolist()]
+    sizes = (
+        [Fraction(1)] * len(row)
+        if coefficient is None
+        else [Fraction(abs(c)) for c in coefficient.tolist()]
+    )
     unit = Fraction(1, max(s.denominator for s in sizes))
 
     def longest(labels):
@@ -394,7 +462,9 @@ def test_larger_integers_would_not(layer, dtype, batch):
     m = exact_ranges(layer, dtype, batch)
     assert m.b == m.x * m.w
     for larger in (m._replace(x=m.x + 1), m._replace(w=m.w + 1), m._replace(dy=m.dy + 1)):
-        assert max(worst(layer, larger._replace(b=larger.x * larger.w), batch)) > 2 ** PRECISION[dtype]
+        assert (
+            max(worst(layer, larger._replace(b=larger.x * larger.w), batch)) > 2 ** PRECISION[dtype]
+        )
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)
@@ -404,7 +474,10 @@ def test_float32_really_sums_these_integers_exactly(layer):
     x, w, b, dy = (np.full(s, size) for s, size in zip(shapes, m, strict=True))
     exact = (convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy))
     tied = TiedDense(layer, w.astype(np.float32), b.astype(np.float32))
-    got = (tied.forward(x.astype(np.float32)), *tied.backward(x.astype(np.float32), dy.astype(np.float32)))
+    got = (
+        tied.forward(x.astype(np.float32)),
+        *tied.backward(x.astype(np.float32), dy.astype(np.float32)),
+    )
     for single, integer in zip(got, exact, strict=True):
         assert single.dtype == np.float32
         assert np.array_equal(single.astype(np.int64), integer)
@@ -416,7 +489,10 @@ def test_sums_too_long_for_float32_are_refused():
         "layer: got sums of 16,842,752 terms; needs at most 16,777,216, up to where float32 counts exactly; "
         'use dtype="float64", a smaller batch or a smaller layer'
     )
-    for refuse in (lambda: exact_ranges(BEYOND, "float32", 1), lambda: certify(BEYOND, dtype="float32", batch=1)):
+    for refuse in (
+        lambda: exact_ranges(BEYOND, "float32", 1),
+        lambda: certify(BEYOND, dtype="float32", batch=1),
+    ):
         with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
             refuse()
         assert str(error.value) == text
@@ -481,7 +557,9 @@ def test_the_seed_decides_what_is_drawn_and_is_recorded():
 
 @on_dtypes
 @pytest.mark.parametrize("asked", [0.9, 0.5, 2**-10, 2**-64, 1e-30], ids="{:.2g}".format)
-def test_the_error_probability_reached_is_at_most_the_one_asked_with_no_trial_to_spare(asked, dtype):
+def test_the_error_probability_reached_is_at_most_the_one_asked_with_no_trial_to_spare(
+    asked, dtype
+):
     certificate = certify(WIDE, dtype=dtype, method="random", error=asked)
     per_trial = Fraction(2, 2 * min(certificate.ranges) + 1)
     assert 0 < certificate.error <= asked == certificate.asked
@@ -498,11 +576,21 @@ def test_an_error_too_small_for_a_float_is_still_an_error_and_can_be_printed():
 def test_small_layers_are_proven_and_larger_ones_drawn():
     for layer, method in [(SMALL, "exhaustive"), (WIDE, "random")]:
         certificate = certify(layer)
-        assert (certificate.method, exhaustive_calls(tie(layer), 2) <= AUTO_CALLS) == (method, method == "exhaustive")
+        assert (certificate.method, exhaustive_calls(tie(layer), 2) <= AUTO_CALLS) == (
+            method,
+            method == "exhaustive",
+        )
         assert (certificate.seed is None, certificate.error == 0) == (method == "exhaustive",) * 2
     larger = Conv((1, 5, 5), 1, kernel=2)
-    forced, calls = certify(larger, PerTap(larger), method="exhaustive"), exhaustive_calls(tie(larger), 2)
-    assert (forced.method, forced.trials, forced.ranges) == ("exhaustive", calls, exact_ranges(larger, "float64", 2))
+    forced, calls = (
+        certify(larger, PerTap(larger), method="exhaustive"),
+        exhaustive_calls(tie(larger), 2),
+    )
+    assert (forced.method, forced.trials, forced.ranges) == (
+        "exhaustive",
+        calls,
+        exact_ranges(larger, "float64", 2),
+    )
     assert AUTO_CALLS < calls == 4 + 1 + 1 + 4 * 16 * 25 + 5 * DRAWS
     assert certify(larger).method == "random"
     assert certify(SMALL, method="random").error > 0
@@ -515,8 +603,13 @@ def test_a_proof_meets_every_pair_of_basis_vectors():
     rows, cols = ties.shape
     pairs = {"xw": set(), "wdy": set(), "xdy": set(), "b": set()}
     for call in spy.calls[: certificate.trials - 5 * DRAWS]:  # what is drawn beside them comes last
-        x, w, b, dy = (a.reshape(-1, size) for a, size in zip(call, (cols, ties.n_weights, 2, rows), strict=True))
-        one = [bool((np.count_nonzero(a, axis=1) <= 1).all()) for a in (x, w, b, dy)]  # basis vectors, not drawn
+        x, w, b, dy = (
+            a.reshape(-1, size)
+            for a, size in zip(call, (cols, ties.n_weights, 2, rows), strict=True)
+        )
+        one = [
+            bool((np.count_nonzero(a, axis=1) <= 1).all()) for a in (x, w, b, dy)
+        ]  # basis vectors, not drawn
         inputs, weights, biases, upstream = (np.argwhere(a)[:, 1].tolist() for a in (x, w, b, dy))
         assert one[0]
         assert one[3]
@@ -536,13 +629,17 @@ def int8(a):
 
 
 NOT_LINEAR = {
-    "dw plus a little of w": {"backward": lambda r, x, w, dy: _plus(r.backward(x, w, dy), 0.01 * w)},
+    "dw plus a little of w": {
+        "backward": lambda r, x, w, dy: _plus(r.backward(x, w, dy), 0.01 * w)
+    },
     "negative inputs cut off": {"forward": lambda r, x, w, b: r.forward(np.maximum(x, 0), w, b)},
     "a ReLU too many": {"forward": lambda r, x, w, b: np.maximum(r.forward(x, w, b), 0)},
     "the size of y": {"forward": lambda r, x, w, b: np.abs(r.forward(x, w, b))},
     "the size of b": {"forward": lambda r, x, w, b: r.forward(x, w, np.abs(b))},
     "the size of w": {"forward": lambda r, x, w, b: r.forward(x, np.abs(w), b)},
-    "a square": {"forward": lambda r, x, w, b: r.forward(x, w, b) + (x[..., :1, :1] * x[..., -1:, -1:])},
+    "a square": {
+        "forward": lambda r, x, w, b: r.forward(x, w, b) + (x[..., :1, :1] * x[..., -1:, -1:])
+    },
     "dw from the size of x": {"backward": lambda r, x, w, dy: r.backward(np.abs(x), w, dy)},
     "dx from the size of dy": {"backward": lambda r, x, w, dy: r.backward(x, w, np.abs(dy))},
     "weights in int8": {"forward": lambda r, x, w, b: r.forward(x, int8(w), b)},
@@ -556,7 +653,9 @@ def _plus(gradients, more):
 
 
 @pytest.mark.parametrize("defect", NOT_LINEAR.values(), ids=NOT_LINEAR)
-@pytest.mark.parametrize("layer", [Conv((1, 3, 3), 1, kernel=2), Conv((1, 3, 1), 1, kernel=1)], ids=repr)
+@pytest.mark.parametrize(
+    "layer", [Conv((1, 3, 3), 1, kernel=2), Conv((1, 3, 1), 1, kernel=1)], ids=repr
+)
 def test_a_proof_tries_other_values_than_zero_and_one(layer, defect):
     assert certify(layer, Defect(layer)).method == "exhaustive"
     assert certify(layer, Defect(layer))
@@ -589,7 +688,11 @@ REFUSED = [
     *(({"batch": n}, ValueError, "batch: got ") for n in (0, -1)),
     *(({"batch": n}, TypeError, "batch: got ") for n in (1.5, True, "2")),
     ({"method": "random", "seed": -1}, ValueError, "seed: got -1"),
-    ({"seed": -1}, ValueError, "seed: got -1"),  # a proof draws with no seed, but is not given nonsense either
+    (
+        {"seed": -1},
+        ValueError,
+        "seed: got -1",
+    ),  # a proof draws with no seed, but is not given nonsense either
     ({"method": "random", "seed": 1.5}, TypeError, "seed: got 1.5"),
 ]
 
@@ -604,7 +707,12 @@ def test_arguments_that_make_no_sense_are_refused_by_name(options, kind, text):
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch": np.int64(3)}, {"seed": np.uint8(5)}, {"error": np.float64(0.01)}, {"dtype": np.dtype("float32")}],
+    [
+        {"batch": np.int64(3)},
+        {"seed": np.uint8(5)},
+        {"error": np.float64(0.01)},
+        {"dtype": np.dtype("float32")},
+    ],
     ids=lambda o: f"{next(iter(o))} as {type(next(iter(o.values()))).__name__}",
 )
 def test_numpy_spellings_are_recorded_as_plain_data(options):
@@ -615,11 +723,17 @@ def test_numpy_spellings_are_recorded_as_plain_data(options):
 
 @pytest.mark.parametrize(
     "layer",
-    [ConvTranspose((3, 3, 4), 2, kernel=(3, 2), stride=2), LocallyConnected((2, 4, 5), 3, kernel=(3, 2))],
+    [
+        ConvTranspose((3, 3, 4), 2, kernel=(3, 2), stride=2),
+        LocallyConnected((2, 4, 5), 3, kernel=(3, 2)),
+    ],
     ids=repr,
 )
 def test_other_kinds_of_layer_are_judged_too(layer):
-    right = (lambda x, w, b: convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
+    right = (
+        (lambda x, w, b: convolve(layer, x, w, b)),
+        (lambda x, w, dy: convolve_backward(layer, x, w, dy)),
+    )
     wrong = (lambda x, w, b: convolve(layer, x, w[..., ::-1], b)), right[1]
     assert certify(layer, right)
     assert certify(layer, wrong)["y"].verdict == "wrong"
@@ -631,7 +745,9 @@ def test_other_kinds_of_layer_are_judged_too(layer):
     ids=["objects", "text", "ragged"],
 )
 def test_an_answer_that_is_no_array_of_numbers_is_wrong_and_says_why(answer):
-    certificate = certify(SMALL, Defect(SMALL, forward=lambda r, x, w, b: answer(r.forward(x, w, b))))
+    certificate = certify(
+        SMALL, Defect(SMALL, forward=lambda r, x, w, b: answer(r.forward(x, w, b)))
+    )
     assert certificate["y"].verdict == "wrong dtype"
     assert certificate["y"].note.startswith("y: got ")
     assert certificate["dx"].verdict == "equal"
@@ -667,9 +783,13 @@ def test_an_operand_that_is_overwritten_is_seen(layer, options, operand):
     assert "an operand was written to in place" in str(certificate)
 
 
-@pytest.mark.parametrize("layer", [WIDE, SMALL, Conv((2, 1), 3, 3, padding=10, padding_mode="replicate")], ids=repr)
+@pytest.mark.parametrize(
+    "layer", [WIDE, SMALL, Conv((2, 1), 3, 3, padding=10, padding_mode="replicate")], ids=repr
+)
 def test_the_longest_sums_are_those_of_the_tie_map(layer):
-    assert longest_sums(tie(layer), 3) == {name: int(n.max()) for name, n in terms(layer, 3).items()}
+    assert longest_sums(tie(layer), 3) == {
+        name: int(n.max()) for name, n in terms(layer, 3).items()
+    }
 
 
 def test_a_layer_too_long_to_be_exact_is_refused_before_anything_large_is_counted():

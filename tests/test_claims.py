@@ -8,7 +8,18 @@ from itertools import product
 import numpy as np
 import pytest
 
-from convdense import Conv, Dense, LocallyConnected, TiedDense, TieMap, certify, check, convolve, convolve_backward, tie
+from convdense import (
+    Conv,
+    Dense,
+    LocallyConnected,
+    TiedDense,
+    TieMap,
+    certify,
+    check,
+    convolve,
+    convolve_backward,
+    tie,
+)
 from convdense.claims import claims, student_question, toeplitz
 from convdense.claims.claims import CLAIMS, Claim, Evidence, Verdict, judge_claims
 from convdense.claims.toeplitz import block_circulant, block_toeplitz
@@ -42,7 +53,10 @@ def first_broken(name):
 
 @pytest.mark.parametrize(
     ("claim", "layer"),
-    [pytest.param(c, layer, id=f"{c.id}-{layer!r}", marks=pytest.mark.claim(c.id)) for c, layer in PAIRS],
+    [
+        pytest.param(c, layer, id=f"{c.id}-{layer!r}", marks=pytest.mark.claim(c.id))
+        for c, layer in PAIRS
+    ],
 )
 def test_the_claim_holds(claim, layer, record_property):
     evidence = claim.judge(layer)
@@ -65,23 +79,41 @@ def test_claims_have_a_name_of_their_own_a_sentence_and_layers():
 
 
 def test_the_layers_leave_no_easy_case_alone():
-    everything = {layer for _, layer in PAIRS if hasattr(layer, "padding_mode") or hasattr(layer, "output_padding")}
+    everything = {
+        layer
+        for _, layer in PAIRS
+        if hasattr(layer, "padding_mode") or hasattr(layer, "output_padding")
+    }
     kinds = Counter(type(layer).__name__ for layer in everything)
     assert min(kinds[name] for name in ("Conv", "ConvTranspose", "LocallyConnected")) >= 3
-    assert {layer.padding_mode for layer in everything} >= {"zeros", "circular", "reflect", "replicate"}
+    assert {layer.padding_mode for layer in everything} >= {
+        "zeros",
+        "circular",
+        "reflect",
+        "replicate",
+    }
     for kind in ("Conv", "ConvTranspose"):
         mine = [layer for layer in everything if type(layer).__name__ == kind]
         assert {len(layer.kernel) for layer in mine} == {1, 2, 3}
         assert {layer.flip for layer in mine} == {True, False}
-        assert max(max(layer.stride) for layer in mine) > 1 < max(max(layer.dilation) for layer in mine)
-        assert any(len(set(layer.in_spatial)) > 1 and 1 < layer.groups < layer.in_channels for layer in mine)
+        assert (
+            max(max(layer.stride) for layer in mine)
+            > 1
+            < max(max(layer.dilation) for layer in mine)
+        )
+        assert any(
+            len(set(layer.in_spatial)) > 1 and 1 < layer.groups < layer.in_channels
+            for layer in mine
+        )
 
 
 def test_the_table_is_judged_in_order_and_in_part(monkeypatch):
     some = [BY_ID["question"], BY_ID["circulant"]]
     verdicts = list(judge_claims(some))
     assert [verdict.claim for verdict in verdicts] == some
-    assert [[e.layer for e in verdict.evidence] for verdict in verdicts] == [list(claim.layers) for claim in some]
+    assert [[e.layer for e in verdict.evidence] for verdict in verdicts] == [
+        list(claim.layers) for claim in some
+    ]
     monkeypatch.setattr(claims, "CLAIMS", (BY_ID["circulant"], BY_ID["toeplitz"]))
     assert [verdict.claim.id for verdict in judge_claims()] == ["circulant", "toeplitz"]
 
@@ -105,16 +137,27 @@ def test_a_verdict_holds_if_all_its_evidence_does():
 def test_a_verdict_says_how_sure_it_is():
     proof, drawn = Evidence("a", True), Evidence("b", True, 2**-70)
     assert verdict_of(proof).sure == "proof on 1 layer"
-    assert verdict_of(proof, proof, drawn).sure == "proof on 2 layers; error at most 2^-70 on 1 layer"
+    assert (
+        verdict_of(proof, proof, drawn).sure == "proof on 2 layers; error at most 2^-70 on 1 layer"
+    )
     assert verdict_of(drawn, drawn).sure == "error at most 2^-70 on 2 layers"
 
 
 def report_on(layer, dx):
     """Return a certificate that is true and a report on an implementation with this dx."""
     rng = np.random.default_rng(0)
-    x, w, b, dy = (rng.normal(size=s) for s in (layer.in_shape, layer.weight_shape, layer.bias_shape, layer.out_shape))
-    backward = lambda x, w, dy: (dx(convolve_backward(layer, x, w, dy).dx), *convolve_backward(layer, x, w, dy)[1:])  # noqa: E731  (one line)
-    forward = lambda x, w, b: convolve(layer, x, w, b)  # noqa: E731  (one line)
+    x, w, b, dy = (
+        rng.normal(size=s)
+        for s in (layer.in_shape, layer.weight_shape, layer.bias_shape, layer.out_shape)
+    )
+
+    def forward(x, w, b):
+        return convolve(layer, x, w, b)
+
+    def backward(x, w, dy):
+        gradients = convolve_backward(layer, x, w, dy)
+        return (dx(gradients.dx), *gradients[1:])
+
     return certify(layer), check(layer, x, w, b, dy, implementation=(forward, backward))
 
 
@@ -126,18 +169,24 @@ def test_evidence_takes_the_worst_of_its_quantities_and_both_verdicts():
     assert 0 < evidence.difference <= evidence.bound
     assert evidence.held
     assert not claims.of_quantities(("y", "dx"), *report_on(layer, dx=lambda dx: -dx)).held
-    refused = certify(layer, (lambda x, w, b: 0, lambda x, w, dy: convolve_backward(layer, x, w, dy)))
+    refused = certify(
+        layer, (lambda x, w, b: 0, lambda x, w, dy: convolve_backward(layer, x, w, dy))
+    )
     assert not claims.of_quantities(("y",), refused, report).held
     assert claims.of_quantities(("dw",), refused, report).held
 
 
 def test_a_wrong_shape_holds_nothing():
-    assert not claims.of_quantities(("y", "dx"), *report_on(student_question.FIRST, dx=lambda dx: dx[..., :-1])).held
+    assert not claims.of_quantities(
+        ("y", "dx"), *report_on(student_question.FIRST, dx=lambda dx: dx[..., :-1])
+    ).held
 
 
 def test_what_is_undecided_holds_nothing():
     certificate, report = report_on(student_question.FIRST, dx=lambda dx: dx)
-    undecided = replace(report, findings=(Finding("dx", "undecided", (0, 0, 0), "1.0", "2.0", 1.0, float("inf")),))
+    undecided = replace(
+        report, findings=(Finding("dx", "undecided", (0, 0, 0), "1.0", "2.0", 1.0, float("inf")),)
+    )
     assert not claims.of_quantities(("dx",), certificate, undecided).held
 
 
@@ -227,7 +276,9 @@ def identity_twice(layer, x, _right=residual.ResidualSum.forward):
 
 def gradients_exchanged(net, values, dy, _right=network.Network.pull_back):
     dx, gradients = _right(net, values, dy)
-    same = [name for name, g in gradients.items() if g.shape == next(iter(gradients.values())).shape]
+    same = [
+        name for name, g in gradients.items() if g.shape == next(iter(gradients.values())).shape
+    ]
     return dx, {**gradients, **dict(zip(same, [-gradients[name] for name in same], strict=True))}
 
 
@@ -277,7 +328,9 @@ DEFECTS = [  # the claim that must fail, one that must still hold, what is repla
     [pytest.param(*d, id=f"{d[0]} fails, {d[2]}", marks=pytest.mark.claim(d[0])) for d in DEFECTS],
 )
 def test_a_planted_defect_makes_its_claim_fail(monkeypatch, name, other, target, defect):
-    monkeypatch.setattr(claims, "certify", partial(certify, method="random"))  # sooner done than proofs
+    monkeypatch.setattr(
+        claims, "certify", partial(certify, method="random")
+    )  # sooner done than proofs
     with monkeypatch.context() as planted:
         planted.setattr(f"convdense.{target}", defect)
         broken = first_broken(name)
@@ -298,7 +351,12 @@ def named(pairs):
     return sorted(f"i{i} v{v}" for i, v in pairs)
 
 
-COPIES = [[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]]  # the inputs that w1, ..., w4 meet, one per output
+COPIES = [
+    [1, 2, 4, 5],
+    [2, 3, 5, 6],
+    [4, 5, 7, 8],
+    [5, 6, 8, 9],
+]  # the inputs that w1, ..., w4 meet, one per output
 
 
 @pytest.mark.claim("question")
@@ -317,27 +375,50 @@ def test_the_products_of_the_first_weight_are_the_ones_in_the_answer():
     right, crossed = student_question.products()
     assert right == ["i1 v1", "i2 v2", "i4 v3", "i5 v4"]
     assert crossed == (
-        ["i1 v2", "i1 v3", "i1 v4", "i2 v1", "i2 v3", "i2 v4", "i4 v1", "i4 v2", "i4 v4", "i5 v1", "i5 v2", "i5 v3"]
+        [
+            "i1 v2",
+            "i1 v3",
+            "i1 v4",
+            "i2 v1",
+            "i2 v3",
+            "i2 v4",
+            "i4 v1",
+            "i4 v2",
+            "i4 v4",
+            "i5 v1",
+            "i5 v2",
+            "i5 v3",
+        ]
     )
 
 
 def loops(case):
     """Return C, dC/dw and dC/dv of the question in Python integers, from its words alone."""
     i, w, v = (np.ravel(a).tolist() for a in (case.i, case.w, case.v))
-    met = [[COPIES[k][j] - 1 for k in range(4)] for j in range(4)]  # the inputs of each output, in the order of w
+    met = [
+        [COPIES[k][j] - 1 for k in range(4)] for j in range(4)
+    ]  # the inputs of each output, in the order of w
     o = [sum(w[k] * i[met[j][k]] for k in range(4)) for j in range(4)]
     back = 2 * (sum(a * b for a, b in zip(v, o, strict=True)) - case.y)
-    return back**2 // 4, [back * sum(v[j] * i[met[j][k]] for j in range(4)) for k in range(4)], [back * a for a in o]
+    return (
+        back**2 // 4,
+        [back * sum(v[j] * i[met[j][k]] for j in range(4)) for k in range(4)],
+        [back * a for a in o],
+    )
 
 
 @pytest.mark.claim("question")
 @pytest.mark.parametrize(
-    "case", [student_question.example(), *CASES], ids=["example", *(f"seed {s}" for s in range(len(CASES)))]
+    "case",
+    [student_question.example(), *CASES],
+    ids=["example", *(f"seed {s}" for s in range(len(CASES)))],
 )
 def test_backpropagation_central_differences_and_plain_integers_agree(case):
     cost, dw, dv = loops(case)
     assert student_question.cost(case) == cost
-    for by_layers, name, expected in zip(student_question.backpropagated(case), "wv", (dw, dv), strict=True):
+    for by_layers, name, expected in zip(
+        student_question.backpropagated(case), "wv", (dw, dv), strict=True
+    ):
         assert by_layers.shape == (1, 1, 2, 2)
         assert by_layers.ravel().tolist() == expected
         assert student_question.central_difference(case, name).ravel().tolist() == expected
@@ -345,7 +426,9 @@ def test_backpropagation_central_differences_and_plain_integers_agree(case):
 
 @pytest.mark.claim("question")
 @pytest.mark.parametrize(
-    "case", [student_question.example(), *CASES], ids=["example", *(f"seed {s}" for s in range(len(CASES)))]
+    "case",
+    [student_question.example(), *CASES],
+    ids=["example", *(f"seed {s}" for s in range(len(CASES)))],
 )
 def test_the_gradient_as_written_is_another_number(case):
     written, (dw, _) = student_question.as_written(case), student_question.backpropagated(case)
@@ -356,7 +439,9 @@ def test_the_gradient_as_written_is_another_number(case):
         .forward(TiedDense(student_question.FIRST, case.w).forward(case.i))
         .item()
     )
-    assert written.ravel().tolist() == [int(sum(i[n - 1] for n in met) * v * 2 * (z - case.y)) for met in COPIES]
+    assert written.ravel().tolist() == [
+        int(sum(i[n - 1] for n in met) * v * 2 * (z - case.y)) for met in COPIES
+    ]
 
 
 def test_the_example_is_as_its_docstring_says():
@@ -370,7 +455,11 @@ def test_drawn_cases_stay_within_their_size_and_reach_both_signs():
     for case in (student_question.draw(rng, 3) for _ in range(50)):
         values = np.concatenate([np.ravel(part) for part in case])
         assert set(values.tolist()) <= set(range(-3, 4))
-    assert {-3, 3} <= {int(v) for s in range(20) for v in student_question.draw(np.random.default_rng(s), 3).i.ravel()}
+    assert {-3, 3} <= {
+        int(v)
+        for s in range(20)
+        for v in student_question.draw(np.random.default_rng(s), 3).i.ravel()
+    }
 
 
 def test_the_question_is_judged_by_the_error_probability_of_its_degree():
@@ -381,7 +470,9 @@ def test_the_question_is_judged_by_the_error_probability_of_its_degree():
 
 
 def test_the_question_is_not_settled_where_the_written_formula_is_right(monkeypatch):
-    monkeypatch.setattr(student_question, "as_written", lambda case: student_question.backpropagated(case)[0])
+    monkeypatch.setattr(
+        student_question, "as_written", lambda case: student_question.backpropagated(case)[0]
+    )
     assert student_question.judge(seed=0)[0] is False
 
 
@@ -403,8 +494,19 @@ def test_dive_into_deep_learning_writes_this_matrix():
 
 @pytest.mark.claim("toeplitz")
 def test_a_block_toeplitz_matrix_written_by_hand():
-    layer = Conv((1, 3), 2, kernel=2, padding=((1, 2),), dilation=2)  # the padded input: 0 i1 i2 i3 0 0
-    by_hand = [[0, 5, 0], [-3, 0, 5], [0, -3, 0], [0, 0, -3], [0, 7, 0], [4, 0, 7], [0, 4, 0], [0, 0, 4]]
+    layer = Conv(
+        (1, 3), 2, kernel=2, padding=((1, 2),), dilation=2
+    )  # the padded input: 0 i1 i2 i3 0 0
+    by_hand = [
+        [0, 5, 0],
+        [-3, 0, 5],
+        [0, -3, 0],
+        [0, 0, -3],
+        [0, 7, 0],
+        [4, 0, 7],
+        [0, 4, 0],
+        [0, 0, 4],
+    ]
     assert block_toeplitz(layer, np.array([[[-3, 5]], [[4, 7]]])).tolist() == by_hand
 
 
@@ -428,16 +530,30 @@ SECOND_WAY = [
     (block_toeplitz, Conv((2, 3), 4, kernel=2, groups=2, padding=((3, 0),), flip=True)),
     (block_toeplitz, Conv((2, 3, 4), 3, kernel=(3, 2), padding=((2, 0), (0, 1)), dilation=(1, 3))),
     (block_toeplitz, Conv((3, 2, 3, 2), 1, kernel=(1, 2, 2), padding=(1, 0, 2), flip=True)),
-    (block_circulant, Conv((2, 5), 3, kernel=4, padding="same", padding_mode="circular", flip=True)),
-    (block_circulant, Conv((4, 3, 4), 2, kernel=2, padding="same_lower", padding_mode="circular", groups=2)),
-    (block_circulant, Conv((1, 2, 3, 2), 2, kernel=(2, 3, 1), padding="same", padding_mode="circular")),
+    (
+        block_circulant,
+        Conv((2, 5), 3, kernel=4, padding="same", padding_mode="circular", flip=True),
+    ),
+    (
+        block_circulant,
+        Conv((4, 3, 4), 2, kernel=2, padding="same_lower", padding_mode="circular", groups=2),
+    ),
+    (
+        block_circulant,
+        Conv((1, 2, 3, 2), 2, kernel=(2, 3, 1), padding="same", padding_mode="circular"),
+    ),
 ]
 
 
 @pytest.mark.parametrize(
     ("build", "layer"),
     [
-        pytest.param(build, layer, id=repr(layer), marks=pytest.mark.claim(build.__name__.removeprefix("block_")))
+        pytest.param(
+            build,
+            layer,
+            id=repr(layer),
+            marks=pytest.mark.claim(build.__name__.removeprefix("block_")),
+        )
         for build, layer in SECOND_WAY
     ],
 )
@@ -447,12 +563,18 @@ def test_the_second_way_gives_the_matrix_of_the_tie_map(build, layer):
 
 
 REFUSED = [
-    *((block_toeplitz, Conv((1, 5, 4), 1, kernel=2, **o)) for o in ({"stride": (1, 2)}, {"stride": 2})),
+    *(
+        (block_toeplitz, Conv((1, 5, 4), 1, kernel=2, **o))
+        for o in ({"stride": (1, 2)}, {"stride": 2})
+    ),
     *(
         (block_toeplitz, Conv((1, 5, 4), 1, kernel=2, padding=1, padding_mode=m))
         for m in ("circular", "reflect", "replicate", "symmetric")
     ),
-    (block_circulant, Conv((1, 5, 4), 1, kernel=3, padding=1, stride=(2, 1), padding_mode="circular")),
+    (
+        block_circulant,
+        Conv((1, 5, 4), 1, kernel=3, padding=1, stride=(2, 1), padding_mode="circular"),
+    ),
     (block_circulant, Conv((1, 5, 4), 1, kernel=3, padding=2, padding_mode="circular")),
     *(
         (block_circulant, Conv((1, 5, 4), 1, kernel=3, padding=1, padding_mode=m))
@@ -465,7 +587,9 @@ NEEDS = {
 }
 
 
-@pytest.mark.parametrize(("build", "layer"), REFUSED, ids=[f"{build.__name__} {layer!r}" for build, layer in REFUSED])
+@pytest.mark.parametrize(
+    ("build", "layer"), REFUSED, ids=[f"{build.__name__} {layer!r}" for build, layer in REFUSED]
+)
 def test_a_matrix_that_is_not_of_this_form_is_refused(build, layer):
     with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
         build(layer, np.ones(layer.weight_shape, int))
@@ -475,7 +599,10 @@ def test_a_matrix_that_is_not_of_this_form_is_refused(build, layer):
 @pytest.mark.claim("local")
 def test_the_mask_of_an_untied_layer_is_that_of_its_convolution():
     for layer in claims.LOCAL:
-        options = {name: getattr(layer, name) for name in ("kernel", "stride", "padding", "dilation", "groups")}
+        options = {
+            name: getattr(layer, name)
+            for name in ("kernel", "stride", "padding", "dilation", "groups")
+        }
         conv = Conv(layer.in_shape, layer.out_channels, padding_mode=layer.padding_mode, **options)
         assert isinstance(layer, LocallyConnected)
         assert np.array_equal(tie(layer).mask().toarray(), tie(conv).mask().toarray())
@@ -495,7 +622,9 @@ def test_an_untied_layer_must_have_the_mask_and_no_ties(lost, monkeypatch):
             return self.ties.mask() if lost != "mask" else self.ties.T.mask().T * 0
 
         def counts(self):
-            return self.ties.counts() if lost != "ties" else real(Conv((1, 3), 1, kernel=2)).counts()
+            return (
+                self.ties.counts() if lost != "ties" else real(Conv((1, 3), 1, kernel=2)).counts()
+            )
 
     assert claims._untied(layer).exact
     monkeypatch.setattr(claims, "tie", lambda one: Other(real(one)) if one is layer else real(one))

@@ -6,7 +6,10 @@ from convdense.claims import claims
 from convdense.claims.claims import Claim
 from tests.conftest import HEADER, Support
 
-QUICK = ("-p", "no:hypothesispytest")  # it imports all of hypothesis at the end of every run, to say nothing
+QUICK = (
+    "-p",
+    "no:hypothesispytest",
+)  # it imports all of hypothesis at the end of every run, to say nothing
 EVEN = Claim("even", "Two is an even number.", "2 with 1 + 1", (), lambda layer: None)
 ODD = Claim("odd", "Three is an odd number.", "3 with 2 + 1", (), lambda layer: None)
 TINY = {
@@ -46,7 +49,9 @@ TINY = {
 }
 NO_CLAIM = "def test_odd(): pass"
 SKIPPED = "import pytest\n@pytest.mark.claim('odd')\ndef test_odd(): pytest.skip('not here')"
-EXPECTED = "import pytest\n@pytest.mark.claim('odd')\n@pytest.mark.xfail(strict=False)\ndef test_odd(): {}"
+EXPECTED = (
+    "import pytest\n@pytest.mark.claim('odd')\n@pytest.mark.xfail(strict=False)\ndef test_odd(): {}"
+)
 FAILING = {
     "call": "def test_failing(): assert False",
     "setup": "@pytest.fixture\ndef broken(): raise RuntimeError\ndef test_failing(broken): pass",
@@ -64,18 +69,24 @@ def joined(head, more):
 def run(pytester, monkeypatch):
     """Run the tiny project, some of its files changed; return the exit status, the rows of the table, and all lines."""
     monkeypatch.setattr(claims, "CLAIMS", (EVEN, ODD))
-    pytester.makeini("[pytest]\ntestpaths = .\naddopts = --strict-markers --doctest-modules\nmarkers = claim: claims\n")
+    pytester.makeini(
+        "[pytest]\ntestpaths = .\naddopts = --strict-markers --doctest-modules\nmarkers = claim: claims\n"
+    )
 
     def run(*arguments, cache=False, **changed):
         pytester.makepyfile(**(TINY | changed))
-        result = pytester.runpytest_inprocess(*QUICK, *([] if cache else ["-p", "no:cacheprovider"]), *arguments)
+        result = pytester.runpytest_inprocess(
+            *QUICK, *([] if cache else ["-p", "no:cacheprovider"]), *arguments
+        )
         lines = [line.rstrip() for line in result.outlines]
         header = next((line for line in lines if line.split()[:3] == HEADER[:3]), None)
         starts = [header.index(name) for name in HEADER] if header else []
         rows = {}
         for line in lines if header else []:
             if line.split()[:1] in (["even"], ["odd"]):
-                cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+                cells = [
+                    line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)
+                ]
                 rows[cells[0]] = cells[1:]
         return result.ret, rows, "\n".join([*lines, *result.errlines])
 
@@ -98,7 +109,9 @@ def test_a_full_run_ends_with_one_row_per_claim(run, arguments):
 
 
 @pytest.mark.parametrize(
-    "without", [NO_CLAIM, SKIPPED, EXPECTED.format("assert False"), EXPECTED.format("pass")], ids=range(4)
+    "without",
+    [NO_CLAIM, SKIPPED, EXPECTED.format("assert False"), EXPECTED.format("pass")],
+    ids=range(4),
 )
 def test_a_claim_without_a_passing_test_fails_a_full_run_and_is_named(run, without):
     """Without any test, with a skipped one, with one that fails as expected, and with one that passes unexpectedly."""
@@ -116,7 +129,14 @@ def test_a_failing_test_shows_in_full_and_partial_runs(run, phase):
     for arguments, blamed in (((), True), (("test_second.py",), False)):
         status, rows, lines = run(*arguments, test_second=text)
         assert status == pytest.ExitCode.TESTS_FAILED
-        assert rows["odd"] == ["1 FAILED of 3", "1", "1 random", "unknown for 12 exact trials", "WRONG", ODD.sentence]
+        assert rows["odd"] == [
+            "1 FAILED of 3",
+            "1",
+            "1 random",
+            "unknown for 12 exact trials",
+            "WRONG",
+            ODD.sentence,
+        ]
         assert rows["even"][-2] == "holds"
         assert (BLAMED in lines) is blamed
 
@@ -158,7 +178,9 @@ def test_a_run_of_what_failed_last_is_partial(run, again):
 def test_a_run_from_another_folder_is_partial(run, pytester, monkeypatch):
     pytester.mkdir("inner").joinpath("test_inner.py").write_text("def test_inner(): pass")
     monkeypatch.chdir("inner")
-    result = pytester.runpytest_inprocess(*QUICK, "-p", "no:cacheprovider", "--rootdir", "..", "-c", "../tox.ini")
+    result = pytester.runpytest_inprocess(
+        *QUICK, "-p", "no:cacheprovider", "--rootdir", "..", "-c", "../tox.ini"
+    )
     assert result.ret == pytest.ExitCode.OK
     assert "claims: got" not in result.stdout.str()
 
@@ -187,7 +209,9 @@ def test_an_aborted_run_blames_no_claim(run, arguments, changed, status):
 
 @pytest.mark.parametrize("option", ["--collect-only", "--setup-only", "--setup-plan"])
 def test_running_nothing_shows_and_fails_nothing(run, option):
-    status, rows, text = run(option, test_second=NO_CLAIM, test_third=NO_CLAIM)  # pytest cannot plan doctests
+    status, rows, text = run(
+        option, test_second=NO_CLAIM, test_third=NO_CLAIM
+    )  # pytest cannot plan doctests
     assert (status, rows) == (pytest.ExitCode.OK, {})
     assert " claims " not in text
 
@@ -195,19 +219,30 @@ def test_running_nothing_shows_and_fails_nothing(run, option):
 @pytest.mark.parametrize("ids", ["'evn'", "'odd', 'evn'", "", "id='odd'"])
 @pytest.mark.parametrize("option", ["-q", "--collect-only"])
 def test_an_unknown_claim_is_an_error_at_collection(run, option, ids):
-    status, _, text = run(option, test_third=f"import pytest\n@pytest.mark.claim({ids})\ndef test_bad(): pass")
+    status, _, text = run(
+        option, test_third=f"import pytest\n@pytest.mark.claim({ids})\ndef test_bad(): pass"
+    )
     assert status == pytest.ExitCode.USAGE_ERROR
     unknown = "evn" if "evn" in ids else ""
-    assert f"ERROR: test_third.py::test_bad: claim: got '{unknown}'; needs one of even, odd" in text.splitlines()
+    assert (
+        f"ERROR: test_third.py::test_bad: claim: got '{unknown}'; needs one of even, odd"
+        in text.splitlines()
+    )
 
 
 def support(*evidence):
     """Return what a claim has whose one test passed, and recorded this."""
-    return Support({"t": True}, {("t", i, *one): True for i, one in enumerate(evidence)}).row(ODD)[2:5]
+    return Support({"t": True}, {("t", i, *one): True for i, one in enumerate(evidence)}).row(ODD)[
+        2:5
+    ]
 
 
 def test_evidence_states_its_own_probability():
     assert support((4, 0.0, 0)) == ["4", "4 exhaustive", "0"]
     assert support((4, 2**-70, 0), (1, 2**-66, 0)) == ["5", "5 random", "2^-66"]
-    assert support((1, 0.0, 0), (1, 0.0, 12)) == ["2", "1 exhaustive, 1 random", "0, unknown for 12 exact trials"]
+    assert support((1, 0.0, 0), (1, 0.0, 12)) == [
+        "2",
+        "1 exhaustive, 1 random",
+        "0, unknown for 12 exact trials",
+    ]
     assert support() == ["none", "", ""]

@@ -33,7 +33,11 @@ from convdense.cli._main import main
 from convdense.cli.demo import claims_table
 from convdense.cli.layer_options import layer_defaults
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1]), "PYTHONWARNINGS": "default"}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(convdense.__file__).parents[1]),
+    "PYTHONWARNINGS": "default",
+}
 SMALL = "--input 1x3x3 --kernel 2"
 
 LAYERS = {  # options -> the layer they describe
@@ -44,11 +48,17 @@ LAYERS = {  # options -> the layer they describe
     "--input 2x4x5 --kernel 3x2 --stride 1x2 --padding 1x2": Conv(
         (2, 4, 5), 1, kernel=(3, 2), stride=(1, 2), padding=(1, 2)
     ),
-    "--input 2x4x5 --kernel 2 --padding 0:1x2:3": Conv((2, 4, 5), 1, kernel=2, padding=((0, 1), (2, 3))),
-    "--input 1x4x5 --kernel 2 --padding 1x2:0": Conv((1, 4, 5), 1, kernel=2, padding=((1, 1), (2, 0))),
+    "--input 2x4x5 --kernel 2 --padding 0:1x2:3": Conv(
+        (2, 4, 5), 1, kernel=2, padding=((0, 1), (2, 3))
+    ),
+    "--input 1x4x5 --kernel 2 --padding 1x2:0": Conv(
+        (1, 4, 5), 1, kernel=2, padding=((1, 1), (2, 0))
+    ),
     "--input 1x4x5 --kernel 2 --padding 2": Conv((1, 4, 5), 1, kernel=2, padding=2),
     **{
-        f"--input 1x4x5 --kernel 2x4 --padding {word}": Conv((1, 4, 5), 1, kernel=(2, 4), padding=word)
+        f"--input 1x4x5 --kernel 2x4 --padding {word}": Conv(
+            (1, 4, 5), 1, kernel=(2, 4), padding=word
+        )
         for word in ("valid", "same", "same_lower", "full")
     },
     **{
@@ -63,8 +73,12 @@ LAYERS = {  # options -> the layer they describe
     "--input 2x2x3 --kernel 2x3 --stride 3x2 --transposed --output-padding 1x0": ConvTranspose(
         (2, 2, 3), 1, kernel=(2, 3), stride=(3, 2), output_padding=(1, 0)
     ),
-    "--input 2x3 --kernel 3 --padding 1 --transposed": ConvTranspose((2, 3), 1, kernel=3, padding=1),
-    "--input 1x3x4 --kernel 2x3 --locally-connected --out-channels 2": LocallyConnected((1, 3, 4), 2, kernel=(2, 3)),
+    "--input 2x3 --kernel 3 --padding 1 --transposed": ConvTranspose(
+        (2, 3), 1, kernel=3, padding=1
+    ),
+    "--input 1x3x4 --kernel 2x3 --locally-connected --out-channels 2": LocallyConnected(
+        (1, 3, 4), 2, kernel=(2, 3)
+    ),
     "--input 1x2x2x3 --kernel 1x2x2": Conv((1, 2, 2, 3), 1, kernel=(1, 2, 2)),
 }
 on_layers = pytest.mark.parametrize(("options", "layer"), LAYERS.items(), ids=LAYERS)
@@ -108,7 +122,10 @@ def plain(value):
 def test_explain_counts_edges_and_writes_the_equations(run, options, layer):
     status, out, err = run(f"explain {options}")
     ties = tie(layer)
-    (rows, cols), nonzero = ties.shape, len(set(zip(*(a.tolist() for a in ties.entries()[:2]), strict=True)))
+    (rows, cols), nonzero = (
+        ties.shape,
+        len(set(zip(*(a.tolist() for a in ties.entries()[:2]), strict=True))),
+    )
     assert (status, err) == (0, "")
     assert out == (
         f"{layer!r}: {layer.in_shape} -> {layer.out_shape}\n"
@@ -172,7 +189,9 @@ def test_certify_prints_nothing_but_json_if_asked(run, options, layer):
 
 
 def test_certify_takes_its_options_from_the_line(run):
-    line = f"certify {SMALL} --dtype float32 --batch 3 --error 0.001 --method random --seed 7 --json"
+    line = (
+        f"certify {SMALL} --dtype float32 --batch 3 --error 0.001 --method random --seed 7 --json"
+    )
     data = json.loads(run(line)[1])
     assert {name: data[name] for name in ("dtype", "batch", "asked", "method", "seed")} == {
         "dtype": "float32",
@@ -204,7 +223,10 @@ def test_a_result_that_was_edited_is_noted_and_another_kind_of_file_refused(run,
     path, whole = tmp_path / "proof.json", json.loads(run(f"certify {SMALL} --json")[1])
     path.write_text(json.dumps({**whole, "holds": False}), encoding="utf-8")
     status, _, err = run("certify --rerun", path)
-    assert (status, err) == (0, "convdense: note: the file records another result than its own trials give now\n")
+    assert (status, err) == (
+        0,
+        "convdense: note: the file records another result than its own trials give now\n",
+    )
     for other in ({"kind": "report"}, {"reference": "another"}):
         path.write_text(json.dumps({**whole, **other}), encoding="utf-8")
         status, out, err = run("certify --rerun", path)
@@ -248,7 +270,10 @@ def test_a_defect_gives_status_1(run, monkeypatch, tmp_path):
 
 def test_a_certificate_of_a_users_wrong_code_does_not_hold_when_run_again_without_it(run, tmp_path):
     layer = LAYERS[SMALL]
-    wrong = (lambda x, w, b: -convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
+    wrong = (
+        (lambda x, w, b: -convolve(layer, x, w, b)),
+        (lambda x, w, dy: convolve_backward(layer, x, w, dy)),
+    )
     path = tmp_path / "wrong.json"
     path.write_text(json.dumps(certify(layer, wrong).to_dict()), encoding="utf-8")
     assert run("certify --rerun", path)[0] != 0
@@ -271,30 +296,48 @@ def test_the_claims_are_printed_as_a_table(run, monkeypatch):
 
 
 def test_the_claims_are_printed_as_json(run, monkeypatch):
-    monkeypatch.setattr("convdense.claims.claims.certify", partial(certify, method="random"))  # sooner than proofs
+    monkeypatch.setattr(
+        "convdense.claims.claims.certify", partial(certify, method="random")
+    )  # sooner than proofs
     status, out, err = run("certify --claims --json")
     assert (status, err) == (0, "")
     data = json.loads(out)
     for row, claim in zip(data, CLAIMS, strict=True):
-        assert (row["id"], row["sentence"], row["compared"]) == (claim.id, claim.sentence, claim.compared)
+        assert (row["id"], row["sentence"], row["compared"]) == (
+            claim.id,
+            claim.sentence,
+            claim.compared,
+        )
         assert row["held"] is row["exact"] is True
         assert [e["layer"] for e in row["layers"]] == [repr(layer) for layer in claim.layers]
-        assert all(e["exact"] and e["error"] <= 2**-64 and e["difference"] <= e["bound"] for e in row["layers"])
+        assert all(
+            e["exact"] and e["error"] <= 2**-64 and e["difference"] <= e["bound"]
+            for e in row["layers"]
+        )
 
 
 @pytest.mark.parametrize("as_json", ["", "--json"])
 def test_a_claim_that_fails_gives_status_1(run, monkeypatch, as_json):
     monkeypatch.setattr(
-        "convdense.cli.claims.CLAIMS", [claim for claim in CLAIMS if claim.id in ("question", "circulant")]
+        "convdense.cli.claims.CLAIMS",
+        [claim for claim in CLAIMS if claim.id in ("question", "circulant")],
     )
     right = student_question.backpropagated
-    monkeypatch.setattr(student_question, "backpropagated", lambda case: tuple(2 * g for g in right(case)))
+    monkeypatch.setattr(
+        student_question, "backpropagated", lambda case: tuple(2 * g for g in right(case))
+    )
     status, out, _ = run(f"certify --claims {as_json}")
     assert status == 1
     if as_json:
-        assert {row["id"]: row["held"] for row in json.loads(out)} == {"circulant": True, "question": False}
+        assert {row["id"]: row["held"] for row in json.loads(out)} == {
+            "circulant": True,
+            "question": False,
+        }
     else:
-        assert {row.split()[0]: " NO " in row for row in out.splitlines()[2:]} == {"circulant": False, "question": True}
+        assert {row.split()[0]: " NO " in row for row in out.splitlines()[2:]} == {
+            "circulant": False,
+            "question": True,
+        }
 
 
 # what cannot be used
@@ -381,7 +424,9 @@ def test_what_cannot_be_read_is_refused_below_the_usage(run, line, text):
 def files():
     proof = certify(LAYERS[SMALL], method="random").to_dict()
     rng = np.random.default_rng(0)
-    report = check(LAYERS[SMALL], rng.normal(size=(1, 3, 3)), rng.normal(size=(1, 1, 2, 2))).to_dict()
+    report = check(
+        LAYERS[SMALL], rng.normal(size=(1, 3, 3)), rng.normal(size=(1, 1, 2, 2))
+    ).to_dict()
     return {
         "empty": "",
         "no JSON": "certificate",
@@ -390,7 +435,9 @@ def files():
         "a number": "3",
         "a report": json.dumps(report),
         "an unknown layer": json.dumps({**proof, "layer": {**proof["layer"], "type": "Dense"}}),
-        "a layer that cannot be": json.dumps({**proof, "layer": {**proof["layer"], "kernel": [9, 9]}}),
+        "a layer that cannot be": json.dumps(
+            {**proof, "layer": {**proof["layer"], "kernel": [9, 9]}}
+        ),
         "an unknown dtype": json.dumps({**proof, "dtype": "int8"}),
         "a batch of none": json.dumps({**proof, "batch": 0}),
         "an error of text": json.dumps({**proof, "asked": "small"}),

@@ -132,8 +132,12 @@ POOLS = {
     "--pool avg --input 1x6x8 --kernel 3x2 --stride 2x3 --padding 1x0 --ceil-mode --no-count-include-pad": AvgPool(
         (1, 6, 8), (3, 2), stride=(2, 3), padding=(1, 0), ceil_mode=True, count_include_pad=False
     ),
-    "--pool avg --input 1x6 --kernel 3 --padding 1 --count-include-pad": AvgPool((1, 6), 3, padding=1),
-    "--pool sum --input 2x7 --kernel 3 --dilation 2 --padding 1": SumPool((2, 7), 3, dilation=2, padding=1),
+    "--pool avg --input 1x6 --kernel 3 --padding 1 --count-include-pad": AvgPool(
+        (1, 6), 3, padding=1
+    ),
+    "--pool sum --input 2x7 --kernel 3 --dilation 2 --padding 1": SumPool(
+        (2, 7), 3, dilation=2, padding=1
+    ),
     "--pool min --input 1x4x5 --kernel 2 --padding same": MinPool((1, 4, 5), 2, padding="same"),
 }
 
@@ -154,8 +158,13 @@ def test_a_pool_is_certified(run, options, layer):
 def test_a_right_implementation_holds(run, name):
     status, out, err = run(f"{mine(name)} --seed 4 --method random")
     evaluator = {"pair": "forward", "listed": "forward"}.get(name, "Mine")
-    pair = (lambda x, w, b: convolve(CONV, x, w, b)), (lambda x, w, dy: convolve_backward(CONV, x, w, dy))
-    text = str(certify(CONV, pair, seed=4, method="random")).replace("implementation against", f"{evaluator} against")
+    pair = (
+        (lambda x, w, b: convolve(CONV, x, w, b)),
+        (lambda x, w, dy: convolve_backward(CONV, x, w, dy)),
+    )
+    text = str(certify(CONV, pair, seed=4, method="random")).replace(
+        "implementation against", f"{evaluator} against"
+    )
     assert (status, out) == (0, f"{text}\n")
     assert set(err.split()) <= {"imported", "running"}  # what it prints is kept off stdout
 
@@ -184,7 +193,11 @@ def test_channels_last(run):
 
 
 def test_an_implementation_that_the_options_of_certify_reach(run):
-    data = json.loads(run(f"{mine('Mine')} --dtype float32 --batch 1 --error 0.01 --method random --seed 5 --json")[1])
+    data = json.loads(
+        run(
+            f"{mine('Mine')} --dtype float32 --batch 1 --error 0.01 --method random --seed 5 --json"
+        )[1]
+    )
     assert {name: data[name] for name in ("dtype", "batch", "asked", "method", "seed")} == {
         "dtype": "float32",
         "batch": 1,
@@ -250,7 +263,9 @@ def test_what_cannot_be_used_is_refused_in_one_line(run, tmp_path, reference, li
 
 
 def test_a_layer_that_is_not_implemented_is_said_so(run):
-    status, out, err = run("certify --input 4x5 --kernel 2 --groups 2 --out-channels 2 --implementation mylayers:Mine")
+    status, out, err = run(
+        "certify --input 4x5 --kernel 2 --groups 2 --out-channels 2 --implementation mylayers:Mine"
+    )
     assert (status, out) == (2, "")
     assert err.splitlines()[-1] == (
         "convdense: --implementation: got 'mylayers:Mine', which raised NotImplementedError: no groups "
@@ -308,7 +323,11 @@ def test_a_certificate_of_an_implementation_is_run_again(run, tmp_path, name):
     status, out, err = run(f"certify --json --implementation mylayers:{name} --rerun", path)
     assert (status, out) == (int(name == "Mean"), path.read_text(encoding="utf-8"))
     assert "note" not in err
-    pool = record(run, tmp_path, "certify --pool avg --input 2x5 --kernel 2 --seed 8 --implementation mylayers:Mine")
+    pool = record(
+        run,
+        tmp_path,
+        "certify --pool avg --input 2x5 --kernel 2 --seed 8 --implementation mylayers:Mine",
+    )
     assert run("certify --implementation mylayers:Mine --rerun", pool)[0] == 0
     last = record(run, tmp_path, f"{mine('Last')} --layout NHWC --seed 8")
     assert run("certify --implementation mylayers:Last --layout NHWC --rerun", last)[0] == 0
@@ -366,7 +385,13 @@ def test_nothing_that_a_file_names_is_imported(run, tmp_path, name):
 def test_an_edited_certificate_of_an_implementation_is_refused(run, tmp_path):
     path = record(run, tmp_path, f"{mine('Mine')} --method random --seed 1")
     data = json.loads(path.read_text(encoding="utf-8"))
-    for changed in ({"trials": 1}, {"dtype": "int8"}, {"kind": "report"}, {"reference": "another"}, {"layer": 3}):
+    for changed in (
+        {"trials": 1},
+        {"dtype": "int8"},
+        {"kind": "report"},
+        {"reference": "another"},
+        {"layer": 3},
+    ):
         path.write_text(json.dumps(data | changed), encoding="utf-8")
         status, out, err = run("certify --implementation mylayers:Mine --rerun", path)
         assert (status, out) == (2, "")
@@ -379,8 +404,16 @@ def test_an_edited_certificate_of_an_implementation_is_refused(run, tmp_path):
 
 def test_the_program_imports_from_the_current_directory(tmp_path):
     (tmp_path / "mylayers.py").write_text(MODULE, encoding="utf-8")
-    line = [sys.executable, "-P", "-m", "convdense", *mine("Mean").split()]  # -P: as the installed script starts
-    done = subprocess.run(line, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    line = [
+        sys.executable,
+        "-P",
+        "-m",
+        "convdense",
+        *mine("Mean").split(),
+    ]  # -P: as the installed script starts
+    done = subprocess.run(
+        line, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stdout.endswith("\n\ndb: the mean over the batch is taken for the sum\n")

@@ -1,11 +1,11 @@
 """The colours of the palette stay apart for every common colour blindness, simulated.
 
-Simulation: Machado, Oliveira and Fernandes, *A Physiologically-based Model for Simulation of Color Vision Deficiency*,
-IEEE Transactions on Visualization and Computer Graphics 15 (2009), the matrices of severity 1.0, on linear RGB.
-Distance: CIE 1976, the Euclidean distance in CIELAB. A difference of 2.3 is just noticeable (Mahy, Van Eycken and
-Oosterlinck, *Evaluation of uniform color spaces developed after the adoption of CIELAB and CIELUV*, 1994), side by side
-and with care; small squares apart from each other, at a glance, are given five times as much.
-"""
+Simulation: Machado, Oliveira and Fernandes, *A Physiologically-based Model for Simulation of Color
+Vision Deficiency*, IEEE Transactions on Visualization and Computer Graphics 15 (2009), the matrices
+of severity 1.0, on linear RGB. Distance: CIE 1976, the Euclidean distance in CIELAB. A difference
+of 2.3 is just noticeable (Mahy, Van Eycken and Oosterlinck, *Evaluation of uniform color spaces
+developed after the adoption of CIELAB and CIELUV*, 1994), side by side and with care; small squares
+apart from each other, at a glance, are given five times as much."""
 
 from itertools import combinations
 
@@ -38,7 +38,9 @@ SIGHT = {
     ],
 }
 on_sights = pytest.mark.parametrize("sight", SIGHT)
-TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])  # IEC 61966-2-1
+TO_XYZ = np.array(
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+)  # IEC 61966-2-1
 TAB10 = [to_hex(colour) for colour in matplotlib.colormaps["tab10"].colors[: len(COLOURS)]]
 
 
@@ -75,7 +77,10 @@ def test_weights_the_mask_and_white_are_told_apart(sight):
 
 @on_sights
 def test_kinds_of_differences_are_told_apart_from_each_other_and_from_what_agrees(sight):
-    assert alike([kind.colour for kind in (MISSING, EXTRA, OTHER_WEIGHT)] + [MASKED, "#FFFFFF"], sight) == []
+    assert (
+        alike([kind.colour for kind in (MISSING, EXTRA, OTHER_WEIGHT)] + [MASKED, "#FFFFFF"], sight)
+        == []
+    )
 
 
 @on_sights
@@ -120,5 +125,7 @@ def test_greys_stay_as_they_are(sight):
 
 def test_who_sees_no_red_or_green_mixes_them_up_and_who_sees_no_blue_does_not():
     for sight, mixed_up in zip(SIGHT, (False, True, True, False), strict=True):
-        share = distance("#C00000", "#507000", sight) / distance("#C00000", "#507000", "all colours")
+        share = distance("#C00000", "#507000", sight) / distance(
+            "#C00000", "#507000", "all colours"
+        )
         assert (share < 0.5) == mixed_up

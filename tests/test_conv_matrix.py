@@ -7,7 +7,13 @@ from scipy.linalg import convolution_matrix
 import convdense as cd
 
 MAGIC_5 = np.array(
-    [[17, 24, 1, 8, 15], [23, 5, 7, 14, 16], [4, 6, 13, 20, 22], [10, 12, 19, 21, 3], [11, 18, 25, 2, 9]]
+    [
+        [17, 24, 1, 8, 15],
+        [23, 5, 7, 14, 16],
+        [4, 6, 13, 20, 22],
+        [10, 12, 19, 21, 3],
+        [11, 18, 25, 2, 9],
+    ]
 )
 MAGIC_5_FULL = np.array(  # 9 Y of the convmtx2 page of MATLAB's Image Processing Toolbox: H = ones(3)/9, X = magic(5)
     [
@@ -45,11 +51,15 @@ def test_matlab_counts_down_the_columns():
         full[a : a + 3, b : b + 4] += h * X
     Y = convmtx2(H, 3, 4) @ X.ravel(order="F")
     assert np.array_equal(Y.reshape(4, 6, order="F"), full)
-    assert not np.array_equal((convmtx2(H[::-1], 3, 4) @ X.ravel(order="F")).reshape(4, 6, order="F"), full)
+    assert not np.array_equal(
+        (convmtx2(H[::-1], 3, 4) @ X.ravel(order="F")).reshape(4, 6, order="F"), full
+    )
 
 
 @pytest.mark.claim("forward", "toeplitz")
-@pytest.mark.parametrize(("mode", "padding"), [("full", "full"), ("same", "same_lower"), ("valid", "valid")])
+@pytest.mark.parametrize(
+    ("mode", "padding"), [("full", "full"), ("same", "same_lower"), ("valid", "valid")]
+)
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
 def test_scipy_builds_the_same(mode, padding, length):
     a = np.array([-1, 4, -2, 7, 3])[:length]
@@ -66,23 +76,41 @@ def test_scipy_prints_this():
 
 
 def test_every_option_reaches_the_layer():
-    options = {"stride": 2, "padding": 1, "dilation": (1, 2), "groups": 2, "padding_mode": "reflect", "flip": True}
+    options = {
+        "stride": 2,
+        "padding": 1,
+        "dilation": (1, 2),
+        "groups": 2,
+        "padding_mode": "reflect",
+        "flip": True,
+    }
     conv = cd.Conv((4, 6, 7), 2, (3, 2), **options)
     w = np.random.default_rng(0).integers(-9, 9, conv.weight_shape)
     expected = cd.tie(conv).matrix(w).toarray()
     assert np.array_equal(cd.conv_matrix(w, (4, 6, 7), **options).toarray(), expected)
-    for name, other in {"stride": 1, "padding": 2, "dilation": 1, "padding_mode": "zeros", "flip": False}.items():
+    for name, other in {
+        "stride": 1,
+        "padding": 2,
+        "dilation": 1,
+        "padding_mode": "zeros",
+        "flip": False,
+    }.items():
         changed = cd.conv_matrix(w, (4, 6, 7), **options | {name: other}).toarray()
         assert not np.array_equal(changed, expected), name
 
 
-@pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize(
+    "dtype", ["int32", "int64", "float32", "float64", "complex64", "complex128"]
+)
 def test_dtype_is_kept(dtype):
     assert cd.conv_matrix(np.ones((2, 3, 3, 3), dtype), (3, 9, 8)).dtype == dtype
 
 
 def test_bad_weights_are_named():
-    with pytest.raises(ValueError, match=r"^w: got shape \(3, 3\); needs \(out_channels, .*; for one channel give w"):
+    with pytest.raises(
+        ValueError,
+        match=r"^w: got shape \(3, 3\); needs \(out_channels, .*; for one channel give w",
+    ):
         cd.conv_matrix(np.ones((3, 3)), (1, 5, 5))
     with pytest.raises(ValueError, match=r"^w: got shape \(2, 1, 3\); needs \(2, 3, 3\), for Conv"):
         cd.conv_matrix(np.ones((2, 1, 3)), (3, 5))

@@ -1,8 +1,9 @@
-"""Planted defects: one line of the library rewritten wrongly is refused, rewritten rightly is accepted.
+"""Planted defects: one line of the library rewritten wrongly is refused, rewritten rightly is
+accepted.
 
-A row names a function, a piece of its source, a wrong and a right replacement, and the layer that tells them apart. Nothing
-else changes, so every check is seen to fail on the smallest mistake, and to accept its nearest right neighbour.
-"""
+A row names a function, a piece of its source, a wrong and a right replacement, and the layer that
+tells them apart. Nothing else changes, so every check is seen to fail on the smallest mistake, and
+to accept its nearest right neighbour."""
 
 import inspect
 import textwrap
@@ -154,10 +155,18 @@ DEFECTS = [
 def rewritten(function, source: str, replacement: str):
     """Return the code of the function with one piece of its source replaced; it must stand there exactly once."""
     text = textwrap.dedent(inspect.getsource(function))
-    assert text.count(source) == 1, f"{function.__qualname__} no longer says {source!r} once: update the table"
-    text = "\n".join(line for line in text.replace(source, replacement).splitlines() if not line.startswith("@"))
+    assert text.count(source) == 1, (
+        f"{function.__qualname__} no longer says {source!r} once: update the table"
+    )
+    text = "\n".join(
+        line for line in text.replace(source, replacement).splitlines() if not line.startswith("@")
+    )
     names: dict[str, Any] = {}
-    exec(compile(text, f"<{function.__qualname__} rewritten>", "exec"), dict(function.__globals__), names)
+    exec(
+        compile(text, f"<{function.__qualname__} rewritten>", "exec"),
+        dict(function.__globals__),
+        names,
+    )
     return names[function.__name__].__code__
 
 
@@ -166,7 +175,10 @@ def test_a_planted_defect_is_refused_and_its_right_neighbour_accepted(defect, mo
     assert defect.judge(defect.layer)
     wrong = rewritten(defect.function, defect.source, defect.wrong)
     right = rewritten(defect.function, defect.source, defect.right)
-    assert defect.function.__code__.co_code != wrong.co_code or defect.function.__code__.co_consts != wrong.co_consts
+    assert (
+        defect.function.__code__.co_code != wrong.co_code
+        or defect.function.__code__.co_consts != wrong.co_consts
+    )
     with monkeypatch.context() as patch:
         patch.setattr(defect.function, "__code__", wrong)
         assert not defect.judge(defect.layer)

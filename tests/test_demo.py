@@ -25,7 +25,13 @@ from convdense.structure._equations import equations
 from tests.test_equations import THE_QUESTION
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1])}
-PICTURES = ["dense_gradient.png", "mask.png", "masked_gradient.png", "matrix.png", "tied_gradient.png"]
+PICTURES = [
+    "dense_gradient.png",
+    "mask.png",
+    "masked_gradient.png",
+    "matrix.png",
+    "tied_gradient.png",
+]
 ARGUMENT, PAGE = "gradient_steps.png", "explore.html"
 FILES = sorted([*PICTURES, ARGUMENT, PAGE])
 ON_PHOTOGRAPH = ["forward", "dx", "dw", "db"]
@@ -61,7 +67,9 @@ def quick(monkeypatch):
 
     def judge(claims):
         for claim in claims:
-            held = convdense.claims.claims.Verdict(claim, tuple(Evidence(layer, True) for layer in claim.layers))
+            held = convdense.claims.claims.Verdict(
+                claim, tuple(Evidence(layer, True) for layer in claim.layers)
+            )
             yield verdicts.get(claim.id, held)
 
     monkeypatch.setattr(module, "judge_claims", judge)
@@ -73,7 +81,9 @@ def table(said):
     lines = said.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("claim "))
     rules = lines[start + 1]
-    edges = [n for n in range(len(rules)) if rules[n] == "-" and (n == 0 or rules[n - 1] == " ")] + [None]
+    edges = [
+        n for n in range(len(rules)) if rules[n] == "-" and (n == 0 or rules[n - 1] == " ")
+    ] + [None]
     cut = lambda line: [line[a:b].strip() for a, b in pairwise(edges)]  # noqa: E731  (one line)
     rows = {}
     for line in lines[start + 2 :]:
@@ -91,12 +101,18 @@ def read_png(path):
     while at < len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])
         kind, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        assert struct.unpack(">I", data[at + 8 + length : at + 12 + length]) == (zlib.crc32(kind + content),)
+        assert struct.unpack(">I", data[at + 8 + length : at + 12 + length]) == (
+            zlib.crc32(kind + content),
+        )
         chunks.append((kind, content))
         at += 12 + length
     assert (chunks[0][0], chunks[-1]) == (b"IHDR", (b"IEND", b""))
     width, height = struct.unpack(">II", chunks[0][1][:8])
-    return width, height, zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
+    return (
+        width,
+        height,
+        zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT")),
+    )
 
 
 def test_everything_held(ran):
@@ -108,12 +124,17 @@ def test_everything_held(ran):
 
 def test_the_equations_of_both_layers_are_written_out(ran):
     assert THE_QUESTION in ran[1]
-    assert equations(student_question.SECOND, input="o", weight="v", output="z", bias=None) in ran[1]
+    assert (
+        equations(student_question.SECOND, input="o", weight="v", output="z", bias=None) in ran[1]
+    )
 
 
 def test_the_formula_as_written_stands_beside_the_right_one(ran):
     lines = ran[1].splitlines()
-    assert "  as written  dC/dw1 = 2(z - y) * (i1 + i2 + i4 + i5) * (v1 + v2 + v3 + v4)   16 products" in lines
+    assert (
+        "  as written  dC/dw1 = 2(z - y) * (i1 + i2 + i4 + i5) * (v1 + v2 + v3 + v4)   16 products"
+        in lines
+    )
     assert "  right       dC/dw1 = 2(z - y) * (i1 v1 + i2 v2 + i4 v3 + i5 v4)   4 products" in lines
     others = next(line for line in lines if line.startswith("  the other "))
     head, terms = others.split(": ")
@@ -124,12 +145,19 @@ def test_the_formula_as_written_stands_beside_the_right_one(ran):
 @pytest.mark.claim("question")
 def test_integers_settle_it(ran):
     i, w, v, y = (np.ravel(part).tolist() for part in student_question.example())
-    met = [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]]  # the inputs of each output; of each weight, too
+    met = [
+        [0, 1, 3, 4],
+        [1, 2, 4, 5],
+        [3, 4, 6, 7],
+        [4, 5, 7, 8],
+    ]  # the inputs of each output; of each weight, too
     z = sum(v[j] * sum(w[k] * i[met[j][k]] for k in range(4)) for j in range(4))
     right = [2 * (z - y[0]) * sum(v[j] * i[met[j][k]] for j in range(4)) for k in range(4)]
     written = [2 * (z - y[0]) * sum(i[n] for n in met[k]) * sum(v) for k in range(4)]
     rows = [line.split() for line in ran[1].splitlines() if line.startswith("dC/dw")]
-    assert rows == [[f"dC/dw{k + 1}", str(right[k]), str(right[k]), str(written[k])] for k in range(4)]
+    assert rows == [
+        [f"dC/dw{k + 1}", str(right[k]), str(right[k]), str(written[k])] for k in range(4)
+    ]
     assert right != written
 
 
@@ -139,9 +167,14 @@ def test_the_photograph_is_a_dense_layer_of_this_size(ran):
     assert 0 <= x.min() < 0.01
     assert 0.99 < x.max() <= 1
     rows, cols = 3 * 300 * 256, 3 * 600 * 512
-    entries = 3 * 3 * (3 * 300 - 1) * (3 * 256 - 1)  # stride 2, padding 1: one tap a side meets the border
+    entries = (
+        3 * 3 * (3 * 300 - 1) * (3 * 256 - 1)
+    )  # stride 2, padding 1: one tap a side meets the border
     assert "512 x 600 pixels in 3 colours" in ran[1]
-    assert f"{rows:,} x {cols:,} edges, of which {1 - entries / (rows * cols):.4%} are held at zero" in ran[1]
+    assert (
+        f"{rows:,} x {cols:,} edges, of which {1 - entries / (rows * cols):.4%} are held at zero"
+        in ran[1]
+    )
     assert f"{entries:,} carry one of 81 weights" in ran[1]
 
 
@@ -153,7 +186,9 @@ def test_every_claim_has_a_row_and_held(ran):
         assert row["exact on integers"] == "yes"
         assert row["compared"] == claim.compared
         assert float(row["largest difference"]) <= float(row["derived bound"])
-        layers = 1 if claim.id in ON_PHOTOGRAPH else len(claim.layers) + (claim.id == "network")  # on both
+        layers = (
+            1 if claim.id in ON_PHOTOGRAPH else len(claim.layers) + (claim.id == "network")
+        )  # on both
         assert sum(map(int, re.findall(r"on (\d+) layer", row["how sure"]))) == layers
     assert all(0 < float(rows[name]["derived bound"]) < math.inf for name in ON_PHOTOGRAPH)
 
@@ -173,7 +208,10 @@ def test_pictures_are_drawn_a_page_is_written_and_all_are_named(ran):
 
 def test_the_page_is_of_the_questions_first_layer_with_its_numbers(ran):
     case = student_question.example()
-    first, second = TiedDense(student_question.FIRST, case.w), TiedDense(student_question.SECOND, case.v)
+    first, second = (
+        TiedDense(student_question.FIRST, case.w),
+        TiedDense(student_question.SECOND, case.v),
+    )
     o = first.forward(case.i)
     dy = second.backward(o, 2 * (second.forward(o) - case.y)).dx
     page = explore(first, case.i, dy, title="The question's first layer")
@@ -196,7 +234,9 @@ def test_the_pictures_differ(ran):
 def test_a_broken_claim_is_admitted(quick, name):
     claim, said = next(claim for claim in CLAIMS if claim.id == name), []
     bad = Evidence(claim.layers[-1], False)
-    quick[name] = convdense.claims.claims.Verdict(claim, (*(Evidence(layer, True) for layer in claim.layers[:-1]), bad))
+    quick[name] = convdense.claims.claims.Verdict(
+        claim, (*(Evidence(layer, True) for layer in claim.layers[:-1]), bad)
+    )
     assert the_photograph(said.append) is False
     exact = {row: cells["exact on integers"] for row, cells in table("\n".join(said)).items()}
     assert exact == {claim.id: "NO" if claim.id == name else "yes" for claim in CLAIMS}
@@ -220,19 +260,28 @@ def test_a_defect_seen_on_the_photograph_is_admitted(quick, monkeypatch, factor)
     rows = table("\n".join(said))
     assert {n for n in ON_PHOTOGRAPH if rows[n]["exact on integers"] == "NO"} == broken
     assert {
-        n for n in ON_PHOTOGRAPH if float(rows[n]["largest difference"]) > float(rows[n]["derived bound"])
+        n
+        for n in ON_PHOTOGRAPH
+        if float(rows[n]["largest difference"]) > float(rows[n]["derived bound"])
     } == broken
 
 
 def test_a_difference_beyond_its_bound_is_admitted_though_integers_agree(quick, monkeypatch):
-    monkeypatch.setattr(module, "of_quantities", lambda names, certificate, report: Evidence(None, True, 0.0, 2.0, 1.0))
+    monkeypatch.setattr(
+        module,
+        "of_quantities",
+        lambda names, certificate, report: Evidence(None, True, 0.0, 2.0, 1.0),
+    )
     assert the_photograph(lambda text: None) is False
 
 
 @pytest.mark.parametrize(
-    "written", [student_question.backpropagated, lambda case: (student_question.as_written(case), None)]
+    "written",
+    [student_question.backpropagated, lambda case: (student_question.as_written(case), None)],
 )
-def test_the_question_is_settled_only_if_the_right_formula_is_right_and_the_written_one_wrong(monkeypatch, written):
+def test_the_question_is_settled_only_if_the_right_formula_is_right_and_the_written_one_wrong(
+    monkeypatch, written
+):
     assert the_question(lambda text: None) is True
     if written is student_question.backpropagated:
         monkeypatch.setattr(student_question, "as_written", lambda case: written(case)[0])
@@ -249,15 +298,21 @@ def test_through_the_command_line(quick, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "a" / "pictures").iterdir()) == FILES
 
 
-def test_through_the_command_line_a_broken_claim_gives_status_1(quick, monkeypatch, tmp_path, capsys):
+def test_through_the_command_line_a_broken_claim_gives_status_1(
+    quick, monkeypatch, tmp_path, capsys
+):
     monkeypatch.setattr(module, "the_pictures", lambda folder, say: None)
-    quick["steps"] = convdense.claims.claims.Verdict(CLAIMS[4], (Evidence(CLAIMS[4].layers[0], False),))
+    quick["steps"] = convdense.claims.claims.Verdict(
+        CLAIMS[4], (Evidence(CLAIMS[4].layers[0], False),)
+    )
     assert CLAIMS[4].id == "steps"
     assert main(["demo", "-o", str(tmp_path)]) == 1
     assert "NOT every claim held" in capsys.readouterr().out
 
 
-def test_a_folder_that_cannot_be_made_is_refused_in_one_line_before_anything_is_run(quick, tmp_path, capsys):
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line_before_anything_is_run(
+    quick, tmp_path, capsys
+):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     assert main(["demo", "--output", str(tmp_path / "file")]) == 2
     out, err = capsys.readouterr()
@@ -283,7 +338,9 @@ print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules, status, f
 
 def test_pyplot_is_never_imported(tmp_path):
     arguments = [sys.executable, "-c", PROGRAM, str(tmp_path / "p")]
-    ran = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(
+        arguments, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=60
+    )
     assert ran.stderr == "True False 0\n"
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == FILES
 

@@ -47,14 +47,20 @@ def entry_by_entry(layer, found):
     """Count every entry in the bin whose edges enclose it."""
     expected = np.zeros((len(found.rows) - 1, len(found.cols) - 1), int)
     for slab in tie(layer).slabs(limit=1 << 16):
-        places = (np.searchsorted(e, at, side="right") - 1 for e, at in zip(found[1:], slab, strict=False))
+        places = (
+            np.searchsorted(e, at, side="right") - 1 for e, at in zip(found[1:], slab, strict=False)
+        )
         np.add.at(expected, tuple(places), 1)
     return expected
 
 
 def of_the_matrix(layer, found):
     """Add up the matrix of ones between the edges: cells with several entries count them all."""
-    ones = tie(TieMap(tuple(strip(a) for a in tie(layer).axes))).matrix(np.ones(flat_weights(layer), int)).toarray()
+    ones = (
+        tie(TieMap(tuple(strip(a) for a in tie(layer).axes)))
+        .matrix(np.ones(flat_weights(layer), int))
+        .toarray()
+    )
     return np.add.reduceat(np.add.reduceat(ones, found.rows[:-1], axis=0), found.cols[:-1], axis=1)
 
 
@@ -72,8 +78,12 @@ def in_order(edges, shape, most):
     sizes, total = np.diff(edges), prod(shape)
     smaller = edges[1:][sizes < sizes.max()]  # where the smaller bins end
     blocks = [prod(shape[k:]) for k in range(len(shape)) if prod(shape[k:]) >= sizes.max()]
-    aligned = any((smaller % block == 0).all() and len(smaller) in (0, total // block) for block in blocks)
-    return (edges[0], edges[-1]) == (0, total) and sizes.min() > 0 and len(sizes) <= most and aligned
+    aligned = any(
+        (smaller % block == 0).all() and len(smaller) in (0, total // block) for block in blocks
+    )
+    return (
+        (edges[0], edges[-1]) == (0, total) and sizes.min() > 0 and len(sizes) <= most and aligned
+    )
 
 
 def agrees(layer, most):
@@ -151,12 +161,42 @@ COUNT = "np.bincount(flat, minlength=n_down * n_right)"
 DEFECTS = {
     "rows for columns": (COUNTED, "axis.rows // down", "axis.cols // down", "axis.rows[:] // down"),
     "at most one entry": (COUNTED, COUNT, f"np.minimum(1, {COUNT})", f"np.maximum(0, {COUNT})"),
-    "bins of the other side": (COUNTED, "axis.cols // right", "axis.cols // down", "axis.cols[:] // right"),
-    "axes reversed": (BINNED, "ties.axes, down, right", "ties.axes[::-1], down, right", "ties.axes[:], down, right"),
-    "edges of the other side": (BINNED, "out_shape, down)", "in_shape, right)", "out_shape, down[:])"),
-    "edges one late": (EDGES, "np.arange(0, n, part)", "np.arange(part > 1, n, part)", "np.arange(n)[::part]"),
-    "bins that are no runs": (TOGETHERED, "n if split else", "min(n, 2) if split else", "n if split is True else"),
-    "too many bins": (TOGETHERED, "(most // bins)", "max(1, most // bins + 1)", "int(most // bins)"),
+    "bins of the other side": (
+        COUNTED,
+        "axis.cols // right",
+        "axis.cols // down",
+        "axis.cols[:] // right",
+    ),
+    "axes reversed": (
+        BINNED,
+        "ties.axes, down, right",
+        "ties.axes[::-1], down, right",
+        "ties.axes[:], down, right",
+    ),
+    "edges of the other side": (
+        BINNED,
+        "out_shape, down)",
+        "in_shape, right)",
+        "out_shape, down[:])",
+    ),
+    "edges one late": (
+        EDGES,
+        "np.arange(0, n, part)",
+        "np.arange(part > 1, n, part)",
+        "np.arange(n)[::part]",
+    ),
+    "bins that are no runs": (
+        TOGETHERED,
+        "n if split else",
+        "min(n, 2) if split else",
+        "n if split is True else",
+    ),
+    "too many bins": (
+        TOGETHERED,
+        "(most // bins)",
+        "max(1, most // bins + 1)",
+        "int(most // bins)",
+    ),
 }
 
 
@@ -201,7 +241,9 @@ def test_the_whole_shows_the_counts_and_leaves_empty_bins_out(layer):
     assert np.array_equal(np.ma.getmaskarray(shown), found.counts == 0)
     assert np.array_equal(shown.filled(0), found.counts)
     assert to_hex(image.cmap(np.ma.masked)) == MASKED.lower()
-    assert MASKED.lower() not in {to_hex(image.cmap(image.norm(k))) for k in (1, found.counts.max())}
+    assert MASKED.lower() not in {
+        to_hex(image.cmap(image.norm(k))) for k in (1, found.counts.max())
+    }
     assert (image.norm.vmin, image.norm.vmax) == (1, max(10, found.counts.max()))
     down, right = found.cells
     assert scale.get_xlabel() == f"entries per bin of {down} x {right} cells; grey: none"
@@ -215,7 +257,10 @@ def test_the_first_row_is_at_the_top_and_the_first_column_at_the_left():
 
 def test_smaller_bins_are_told():
     _, _, scale = drawn(Conv((3, 1009), 2, kernel=3))
-    assert scale.get_xlabel() == "entries per bin of 4 x 10 cells (fewer at the end of a block); grey: none"
+    assert (
+        scale.get_xlabel()
+        == "entries per bin of 4 x 10 cells (fewer at the end of a block); grey: none"
+    )
 
 
 def weights_in(layer, rows, cols):
@@ -257,7 +302,9 @@ def test_the_places_show_every_cell_with_its_colour_and_letters(layer):
         if max(len(rows), len(cols)) > 12:
             assert texts == {}
         elif tie(layer).entries().coefficient is None:
-            assert texts == {cell: "+".join(letter(k) for k in weights) for cell, weights in held.items()}
+            assert texts == {
+                cell: "+".join(letter(k) for k in weights) for cell, weights in held.items()
+            }
         else:
             assert texts.keys() == held.keys()
 
@@ -289,13 +336,25 @@ def test_lines_part_rows_of_pixels_thinly_and_channels_thickly():
     rows, cols = (range(25, 36), range(15, 25))
     ax = Figure().subplots()
     density_module._place(ax, tie(layer), rows, cols, "B")
-    across = {float(line.get_ydata()[0]): line.get_linewidth() for line in ax.lines if line.get_xdata()[0] == 0}
-    down = {float(line.get_xdata()[0]): line.get_linewidth() for line in ax.lines if line.get_ydata()[0] == 0}
+    across = {
+        float(line.get_ydata()[0]): line.get_linewidth()
+        for line in ax.lines
+        if line.get_xdata()[0] == 0
+    }
+    down = {
+        float(line.get_xdata()[0]): line.get_linewidth()
+        for line in ax.lines
+        if line.get_ydata()[0] == 0
+    }
     assert across == {30 - 25 - 0.5: 2}
     assert down == {20 - 15 - 0.5: 2}
     ax = Figure().subplots()
     density_module._place(ax, tie(layer), range(20), range(11), "A")
-    across = {float(line.get_ydata()[0]): line.get_linewidth() for line in ax.lines if line.get_xdata()[0] == 0}
+    across = {
+        float(line.get_ydata()[0]): line.get_linewidth()
+        for line in ax.lines
+        if line.get_xdata()[0] == 0
+    }
     assert across == {5.5: 0.5, 11.5: 0.5, 17.5: 0.5}
 
 
@@ -307,7 +366,9 @@ def test_a_matrix_as_small_as_a_place_is_shown_once():
 SUMMARIES = {
     BIG: "200,704 x 200,704: 112,869,376 entries of 36,864 weights; 99.7198% of 40,282,095,616 cells held at zero",
     LAYERS[0]: "9 x 25: 81 entries of 9 weights; 64.0000% of 225 cells held at zero",
-    LAYERS[7]: "2 x 2: 6 entries of 3 weights; 0.0000% of 4 cells held at zero",  # two cells hold two entries each
+    LAYERS[
+        7
+    ]: "2 x 2: 6 entries of 3 weights; 0.0000% of 4 cells held at zero",  # two cells hold two entries each
     LAYERS[-1]: "1 x 6: 4 entries of 3 weights; 33.3333% of 6 cells held at zero",
 }
 
@@ -321,21 +382,35 @@ def test_the_figure_says_size_entries_weights_and_the_share_held_at_zero(layer, 
 @on_layers
 def test_the_share_held_at_zero_is_that_of_the_mask(layer):
     held = prod(map(density_module._held, tie(layer).axes))
-    assert held == len({(r, c) for r, c in zip(*(part.tolist() for part in tie(layer).entries()[:2]), strict=True)})
+    assert held == len(
+        {(r, c) for r, c in zip(*(part.tolist() for part in tie(layer).entries()[:2]), strict=True)}
+    )
 
 
 def test_a_tied_layer_is_drawn_as_its_layer():
     layer = TiedDense(LAYERS[0], np.ones(LAYERS[0].weight_shape))
-    assert [t.get_text() for t in density(layer).texts] == [t.get_text() for t in density(LAYERS[0]).texts]
+    assert [t.get_text() for t in density(layer).texts] == [
+        t.get_text() for t in density(LAYERS[0]).texts
+    ]
 
 
 SIDES = [
-    (BIG, "output channel, 56 x 56 pixels each", ["1", "9", "17", "25", "33", "41", "49", "57"], 28 * 56),
+    (
+        BIG,
+        "output channel, 56 x 56 pixels each",
+        ["1", "9", "17", "25", "33", "41", "49", "57"],
+        28 * 56,
+    ),
     (Conv((1, 5, 4), 1, kernel=3), "output row of pixels, 2 pixels each", ["1", "2", "3"], 1),
     (Conv((1, 5), 1, kernel=3), "output pixel", ["1", "2", "3"], 0.5),
     (Conv((1, 4, 4, 5), 1, kernel=3), "output slice, 2 x 3 pixels each", ["1", "2"], 3),
     (TieMap.from_index([[0], [1]]), "output", ["1", "2"], 0.5),
-    (Linear(2, 2000), "output", ["1", "224", "447", "670", "893", "1,116", "1,339", "1,562", "1,785"], 0.5),
+    (
+        Linear(2, 2000),
+        "output",
+        ["1", "224", "447", "670", "893", "1,116", "1,339", "1,562", "1,785"],
+        0.5,
+    ),
 ]
 
 
@@ -373,7 +448,9 @@ def test_a_rectangle_holds_its_entries_and_no_others(layer):
 
 
 def test_a_rectangle_of_a_locally_connected_layer_needs_no_table_of_its_weights(monkeypatch):
-    monkeypatch.setattr(WeightOrder, "table", lambda self: pytest.fail("a table as long as the weights"))
+    monkeypatch.setattr(
+        WeightOrder, "table", lambda self: pytest.fail("a table as long as the weights")
+    )
     assert len(density_module.rectangle(tie(LARGER[2]), range(30, 40), range(5, 50)).index)
 
 
@@ -395,13 +472,37 @@ WHOLE, PLACES, FRAMES, MEET, ALL = (
 )
 PLANTED = [
     (density_module._whole, "bins.counts, 0)", "bins.counts, 1)", "bins.counts, 0 + 0)", WHOLE),
-    (density_module._place, "col - cols.start)", "col - cols.start - 1)", "-cols.start + col)", PLACES),
+    (
+        density_module._place,
+        "col - cols.start)",
+        "col - cols.start - 1)",
+        "-cols.start + col)",
+        PLACES,
+    ),
     (density_module.rectangle, "< rows.stop", "<= rows.stop", "<= rows.stop - 1", part_is_right),
     (density_module.rectangle, ">= cols.start", "> cols.start", "> cols.start - 1", part_is_right),
     (density_module.rectangle, "ties.weight_order)", "None)", "ties.weight_order or None)", ALL),
-    (density_module._met, "axis[places] = True", "axis[places[0]] = True", "axis[places[:]] = True", part_is_right),
-    (density_module._frame, "(cols.start, rows.start)", "(rows.start, cols.start)", "(cols[0], rows[0])", FRAMES),
-    (density_module._border, "shape[first] // 2 *", "shape[first] // 2 + 9 +", "shape[first] // 2 * 1 *", MEET),
+    (
+        density_module._met,
+        "axis[places] = True",
+        "axis[places[0]] = True",
+        "axis[places[:]] = True",
+        part_is_right,
+    ),
+    (
+        density_module._frame,
+        "(cols.start, rows.start)",
+        "(rows.start, cols.start)",
+        "(cols[0], rows[0])",
+        FRAMES,
+    ),
+    (
+        density_module._border,
+        "shape[first] // 2 *",
+        "shape[first] // 2 + 9 +",
+        "shape[first] // 2 * 1 *",
+        MEET,
+    ),
     (density_module._places, "row, MEETING", "row + MEETING, MEETING", "row + 0, MEETING", MEET),
 ]
 

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 
 import convdense as cd
-from convdense import AvgPool, Conv, ConvTranspose, LocallyConnected, MaxPool, MinPool, SumPool, diagnose
+from convdense import (
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    LocallyConnected,
+    MaxPool,
+    MinPool,
+    SumPool,
+    diagnose,
+)
 from convdense.diagnosis import _diagnose as module
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.mistake import Call
@@ -16,7 +25,9 @@ from convdense.diagnosis.mistakes.sums import result_mistakes
 from convdense.direct import pool_loops
 from tests.strategies import layers
 
-SKEW = Conv((4, 7, 6), 6, (3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), groups=2)
+SKEW = Conv(
+    (4, 7, 6), 6, (3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), groups=2
+)
 SQUARE = Conv((2, 6, 7), 2, 3, padding=1)
 CIRCULAR = Conv((2, 5, 7), 3, 3, padding=2, padding_mode="circular")
 UP = ConvTranspose((2, 3, 4), 3, (3, 2), stride=(2, 3), padding=((1, 0), (0, 1)))
@@ -76,9 +87,27 @@ PLANTED = [  # layer, forward, backward, quantity, the words of the sentence
     (SKEW, {}, {"dw": lambda v: v[:, :, ::-1]}, "dw", "the kernel is reversed on axis 0"),
     (SKEW, {}, {"w": lambda w: w[..., ::-1]}, "dx", "the kernel is reversed on axis 1"),
     (SQUARE, {"w": lambda w: w[..., ::-1, ::-1]}, {}, "y", "the kernel is reversed on all axes"),
-    (SQUARE, {"w": lambda w: w.swapaxes(2, 3)}, {}, "y", "axes 0 and 1 of the kernel are transposed"),
-    (SQUARE, {}, {"w": lambda w: w.swapaxes(0, 1)}, "dx", "input and output channels of the kernel are swapped"),
-    (SQUARE, {}, {"dw": lambda v: v.swapaxes(2, 3)}, "dw", "axes 0 and 1 of the kernel are transposed"),
+    (
+        SQUARE,
+        {"w": lambda w: w.swapaxes(2, 3)},
+        {},
+        "y",
+        "axes 0 and 1 of the kernel are transposed",
+    ),
+    (
+        SQUARE,
+        {},
+        {"w": lambda w: w.swapaxes(0, 1)},
+        "dx",
+        "input and output channels of the kernel are swapped",
+    ),
+    (
+        SQUARE,
+        {},
+        {"dw": lambda v: v.swapaxes(2, 3)},
+        "dw",
+        "axes 0 and 1 of the kernel are transposed",
+    ),
     (SQUARE, {"w": zeroed((..., 1, 2))}, {}, "y", "tap (1, 2) of the kernel is lost"),
     (SQUARE, {}, {"w": zeroed((1, 0))}, "dx", "the channel pair (1, 0) of the kernel is lost"),
     (SKEW, {}, {"dx": lambda v: -v}, "dx", "the sign is turned"),
@@ -86,15 +115,63 @@ PLANTED = [  # layer, forward, backward, quantity, the words of the sentence
     (SKEW, {}, {"dw": lambda v: v / 2}, "dw", "it is divided by 2"),
     (SKEW, {}, {"dw": lambda v: v / 3}, "dw", "the mean over the batch is taken for the sum"),
     (SKEW, {}, {"db": lambda v: v / 3}, "db", "the mean over the batch is taken for the sum"),
-    (SQUARE, {}, {"db": lambda v: v / 42}, "db", "the mean over the positions is taken for the sum"),
+    (
+        SQUARE,
+        {},
+        {"db": lambda v: v / 42},
+        "db",
+        "the mean over the positions is taken for the sum",
+    ),
     (SKEW, {}, {"db": lambda v: 0 * v}, "db", "it is zero"),
-    (SKEW, {"y": lambda v: np.repeat(v[:1], len(v), 0)}, {}, "y", "every sample is given the first one's result"),
-    (SKEW, {}, {"dx": zeroed(slice(1, None))}, "dx", "only the first sample of the batch is computed"),
-    (SQUARE, {}, {"dw": lambda v: -v.swapaxes(2, 3)}, "dw", "kernel are transposed, and the sign is turned"),
-    (SQUARE, {}, {"dw": lambda v: v[..., ::-1, ::-1] / 3}, "dw", "on all axes, and the mean over the batch"),
-    (CIRCULAR, {}, {"use": changed(CIRCULAR, padding_mode="zeros")}, "dx", "taken for zeros, not for circular"),
-    (CIRCULAR, {"use": changed(CIRCULAR, padding_mode="zeros")}, {}, "y", "taken for zeros, not for circular"),
-    (SKEW, {"use": changed(SKEW, padding=((0, 1), (2, 0)))}, {}, "y", "the padding at begin and end is swapped"),
+    (
+        SKEW,
+        {"y": lambda v: np.repeat(v[:1], len(v), 0)},
+        {},
+        "y",
+        "every sample is given the first one's result",
+    ),
+    (
+        SKEW,
+        {},
+        {"dx": zeroed(slice(1, None))},
+        "dx",
+        "only the first sample of the batch is computed",
+    ),
+    (
+        SQUARE,
+        {},
+        {"dw": lambda v: -v.swapaxes(2, 3)},
+        "dw",
+        "kernel are transposed, and the sign is turned",
+    ),
+    (
+        SQUARE,
+        {},
+        {"dw": lambda v: v[..., ::-1, ::-1] / 3},
+        "dw",
+        "on all axes, and the mean over the batch",
+    ),
+    (
+        CIRCULAR,
+        {},
+        {"use": changed(CIRCULAR, padding_mode="zeros")},
+        "dx",
+        "taken for zeros, not for circular",
+    ),
+    (
+        CIRCULAR,
+        {"use": changed(CIRCULAR, padding_mode="zeros")},
+        {},
+        "y",
+        "taken for zeros, not for circular",
+    ),
+    (
+        SKEW,
+        {"use": changed(SKEW, padding=((0, 1), (2, 0)))},
+        {},
+        "y",
+        "the padding at begin and end is swapped",
+    ),
     (UP, {"w": lambda w: w[..., ::-1]}, {}, "y", "the kernel is reversed on axis 1"),
     (UP, {}, {"dw": lambda v: v[:, :, ::-1, ::-1]}, "dw", "the kernel is reversed on all axes"),
     (LocallyConnected((1, 4, 5), 2, 2), {}, {"dw": lambda v: -v}, "dw", "the sign is turned"),
@@ -173,7 +250,9 @@ def test_assignment_for_addition_is_named():
 
 def test_the_first_place_is_named_by_output_input_and_weight():
     diagnosis = diagnose(LINE, (forward(LINE, w=lambda w: w[..., ::-1]), backward(LINE)))
-    assert diagnosis["y"].place == "output (0, 0), input (0, 0): weight (0, 0, 2) for weight (0, 0, 0)"
+    assert (
+        diagnosis["y"].place == "output (0, 0), input (0, 0): weight (0, 0, 2) for weight (0, 0, 0)"
+    )
     lost = diagnose(LINE, (forward(LINE, w=zeroed((1, 0, 1))), backward(LINE)))
     assert lost["y"].sentence == "in output channel 1 alone: tap (1,) of the kernel is lost"
     assert lost["y"].place == "output (1, 0), input (0, 1): no weight for weight (1, 0, 1)"
@@ -230,7 +309,9 @@ def test_every_mistake_runs_and_the_first_is_none(layer):
     call = Call(*(rng.integers(-9, 10, s).astype(float) for s in shapes))
     right = {
         "y": cd.convolve(layer, *call[:3]),
-        **dict(zip(("dx", "dw"), cd.convolve_backward(layer, call.x, call.w, call.dy)[:2], strict=True)),
+        **dict(
+            zip(("dx", "dw"), cd.convolve_backward(layer, call.x, call.w, call.dy)[:2], strict=True)
+        ),
     }
     for k, mistake in enumerate(mistakes(layer)):
         for name, value in right.items():
@@ -253,11 +334,23 @@ def test_sentences_are_told_apart():
 BORDER = AvgPool((2, 5, 6), 3, stride=2, padding=1, count_include_pad=False)
 LARGEST = MaxPool((2, 5, 6), (3, 2), stride=(2, 1), padding=1)
 POOLS = [
-    (BORDER, AvgPool((2, 5, 6), 3, stride=2, padding=1), "cells of the padding are counted in the divisor"),
-    (AvgPool((2, 5, 6), 3, stride=2, padding=1), BORDER, "cells of the padding are not counted in the divisor"),
+    (
+        BORDER,
+        AvgPool((2, 5, 6), 3, stride=2, padding=1),
+        "cells of the padding are counted in the divisor",
+    ),
+    (
+        AvgPool((2, 5, 6), 3, stride=2, padding=1),
+        BORDER,
+        "cells of the padding are not counted in the divisor",
+    ),
     (BORDER, SumPool((2, 5, 6), 3, stride=2, padding=1), "the sum is not divided"),
     (SumPool((2, 5, 6), 2), AvgPool((2, 5, 6), 2), "an average is taken for the sum"),
-    (SumPool((2, 5, 6), output=(2, 3)), AvgPool((2, 5, 6), output=(2, 3)), "an average is taken for the sum"),
+    (
+        SumPool((2, 5, 6), output=(2, 3)),
+        AvgPool((2, 5, 6), output=(2, 3)),
+        "an average is taken for the sum",
+    ),
 ]
 
 
@@ -279,10 +372,18 @@ def test_every_mistake_of_a_max_pool_is_named(pool):
     for name in ("y", "dx"):
         for sentence, mistake in pool_mistakes(pool, name):
             zeros = np.zeros((3, *pool.out_shape))
-            wrong = (lambda x, mistake=mistake, zeros=zeros: mistake(x, zeros), right[1]), (right[0], mistake)
+            wrong = (
+                (lambda x, mistake=mistake, zeros=zeros: mistake(x, zeros), right[1]),
+                (right[0], mistake),
+            )
             diagnosis = diagnose(pool, wrong[name == "dx"])
-            if diagnosis:  # a mistake that changes nothing here, such as leftover cells where there are none
-                assert any(word in sentence for word in ("leftover", "by columns", "padding are", "decoded", "in size"))
+            if (
+                diagnosis
+            ):  # a mistake that changes nothing here, such as leftover cells where there are none
+                assert any(
+                    word in sentence
+                    for word in ("leftover", "by columns", "padding are", "decoded", "in size")
+                )
                 continue
             assert [e.name for e in diagnosis.explanations] == [name]
             assert diagnosis[name].sentence == sentence
@@ -299,7 +400,9 @@ def test_a_pool_that_no_mistake_explains():
 
 def test_what_cannot_be_diagnosed_is_refused():
     for layer in (cd.LpPool((1, 4), 2, p=2), cd.tie(LINE), 3):
-        with pytest.raises(TypeError, match="needs a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"):
+        with pytest.raises(
+            TypeError, match="needs a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"
+        ):
             diagnose(layer, pool_of(LARGEST))
     with pytest.raises(TypeError, match="implementation: got 3; needs an object with forward"):
         diagnose(LARGEST, 3)

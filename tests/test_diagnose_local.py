@@ -26,8 +26,12 @@ PADDED = Conv((2, 5, 4), 3, (3, 2), padding=((1, 2), (0, 1)))
 STRIDED = Conv((2, 7, 8), 3, (3, 2), stride=(2, 3), padding=((1, 1), (0, 2)))
 SQUARE = Conv((3, 5, 6), 3, 3, padding=1)
 MIXED = Conv((2, 9, 8), 3, (3, 2), stride=(2, 1), dilation=(1, 3), padding=((1, 0), (2, 1)))
-REPLICATE = Conv((2, 3, 4), 3, (3, 2), stride=(2, 1), padding=((2, 3), (1, 0)), padding_mode="replicate")
-UP = ConvTranspose((2, 4, 3), 3, (3, 2), stride=(2, 3), padding=((1, 0), (0, 1)), output_padding=(1, 2))
+REPLICATE = Conv(
+    (2, 3, 4), 3, (3, 2), stride=(2, 1), padding=((2, 3), (1, 0)), padding_mode="replicate"
+)
+UP = ConvTranspose(
+    (2, 4, 3), 3, (3, 2), stride=(2, 3), padding=((1, 0), (0, 1)), output_padding=(1, 2)
+)
 BY_RESHAPE = "batch and channels are exchanged by reshape, where they need transposing"
 SWAPPED = "input and output channels of the kernel are swapped"
 
@@ -106,17 +110,23 @@ LOCAL = [  # layer, quantity, change, sentence
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("layer", "name", "change", "sentence"), LOCAL, ids=[row[3] for row in LOCAL])
+@pytest.mark.parametrize(
+    ("layer", "name", "change", "sentence"), LOCAL, ids=[row[3] for row in LOCAL]
+)
 def test_what_is_wrong_at_a_few_cells_is_named(layer, name, change, sentence):
     assert said(layer, change, name) == sentence
 
 
 def test_a_product_that_is_missing_or_counted_twice_is_named():
     def less(v, x, w, dy):
-        v[2, 1, 0, 1] -= (x[:, 1, 2, 3] * dy[:, 2, 3, 2]).sum()  # begin padding 1: row 3 reads row 2 by tap 0
+        v[2, 1, 0, 1] -= (
+            x[:, 1, 2, 3] * dy[:, 2, 3, 2]
+        ).sum()  # begin padding 1: row 3 reads row 2 by tap 0
         return v
 
-    sentence = "at weight (2, 1, 0, 1) it misses the product of output (2, 3, 2) and input (1, 2, 3)"
+    sentence = (
+        "at weight (2, 1, 0, 1) it misses the product of output (2, 3, 2) and input (1, 2, 3)"
+    )
     assert said(PADDED, less, "dw") == sentence
 
     def of_one_sample(v, x, w, dy):
@@ -130,14 +140,18 @@ def test_a_product_that_is_missing_or_counted_twice_is_named():
         v[:, 1, 2, 3] -= w[2, 1, 0, 1] * dy[:, 2, 3, 2]
         return v
 
-    sentence = "at input (1, 2, 3) it misses the product of output (2, 3, 2) and weight (2, 1, 0, 1)"
+    sentence = (
+        "at input (1, 2, 3) it misses the product of output (2, 3, 2) and weight (2, 1, 0, 1)"
+    )
     assert said(PADDED, of_dx, "dx") == sentence
 
     def of_y(v, x, w, b):
         v[:, 2, 3, 2] -= w[2, 1, 0, 1] * x[:, 1, 2, 3]
         return v
 
-    sentence = "at output (2, 3, 2) it misses the product of input (1, 2, 3) and weight (2, 1, 0, 1)"
+    sentence = (
+        "at output (2, 3, 2) it misses the product of input (1, 2, 3) and weight (2, 1, 0, 1)"
+    )
     assert said(PADDED, of_y, "y") == sentence
 
     def of_an_edge_that_does_not_exist(v, x, w, dy):
@@ -164,7 +178,10 @@ def test_a_bias_that_is_elsewhere_is_named():
         said(wide, lambda v, x, w, dy: dy.sum(axis=(0, 1, 2)), "db")
         == "it is summed for the places along axis 1, not for the channels"
     )
-    assert said(wide, lambda v, x, w, dy: np.full(3, dy.sum()), "db") == "it is summed over the channels too"
+    assert (
+        said(wide, lambda v, x, w, dy: np.full(3, dy.sum()), "db")
+        == "it is summed over the channels too"
+    )
     assert said(wide, lambda v, x, w, dy: v[::-1], "db") == "the channels are in reverse order"
 
     def inner(y, x, w, b):
@@ -172,7 +189,9 @@ def test_a_bias_that_is_elsewhere_is_named():
         return y
 
     assert said(wide, inner, "y") == "the bias is missing at the outputs at 0 along axis 1 alone"
-    assert said(wide, lambda y, x, w, b: y + 5 * b[:, None, None], "y") == "the bias is added 6 times"
+    assert (
+        said(wide, lambda y, x, w, b: y + 5 * b[:, None, None], "y") == "the bias is added 6 times"
+    )
 
     def bare_end(y, x, w, b):
         y[:, :, -1:] -= b[:, None, None]
@@ -192,7 +211,12 @@ def test_output_pixels_left_out_are_named():
 
     lost = "the last 2 of the batch's 90 output pixels are left out"  # 3 samples of 6 x 5, in blocks of 8
     even = Conv((2, 8, 6), 3, (3, 2))
-    assert said(even, lambda v, x, w, dy: cd.convolve_backward(even, x, w, block(v, x, w, dy)).dw, "dw") == lost
+    assert (
+        said(
+            even, lambda v, x, w, dy: cd.convolve_backward(even, x, w, block(v, x, w, dy)).dw, "dw"
+        )
+        == lost
+    )
     assert said(even, lambda v, x, w, dy: block(v, x, w, dy).sum(axis=(0, 2, 3)), "db") == lost
 
     def without(v, x, w, dy):
@@ -218,8 +242,13 @@ def test_constants_are_solved_for():
 
     sentence = "the weights were updated before: -0.0333333 times dw is added to them"
     assert said(STRIDED, updated, "dx") == sentence
-    assert said(STRIDED, lambda v, *_: np.clip(v, -2.5e6, 1e6), "dx") == "it is clipped to [-2.5e+06, 1e+06]"
-    assert said(STRIDED, lambda v, *_: np.maximum(v, -100), "dw") == "it is clipped to at least -100"
+    assert (
+        said(STRIDED, lambda v, *_: np.clip(v, -2.5e6, 1e6), "dx")
+        == "it is clipped to [-2.5e+06, 1e+06]"
+    )
+    assert (
+        said(STRIDED, lambda v, *_: np.maximum(v, -100), "dw") == "it is clipped to at least -100"
+    )
     assert said(STRIDED, lambda v, *_: np.minimum(v, 100), "dx") == "it is clipped to at most 100"
     signs = said(STRIDED, lambda v, *_: np.sign(v), "dx")
     assert signs == "it is clipped to [-1, 1], or its sign is taken 1 times"
@@ -247,7 +276,11 @@ def test_one_kernel_got_wrong_is_named(name):
         def change(v, x, w, other):
             w = w.copy()
             w[pair] = kernel(w)
-            return cd.convolve(SQUARE, x, w, other) if name == "y" else cd.convolve_backward(SQUARE, x, w, other).dx
+            return (
+                cd.convolve(SQUARE, x, w, other)
+                if name == "y"
+                else cd.convolve_backward(SQUARE, x, w, other).dx
+            )
 
         return said(SQUARE, change, name)
 
@@ -299,7 +332,10 @@ def test_every_structural_mistake_is_named_by_itself_or_by_one_that_is_the_same_
         assert sentence
         for other in known[:k]:
             if other.sentence == sentence:  # an earlier one gives the same values on this layer
-                assert all(np.array_equal(other.run(c, name), v) for c, v in zip(calls, values, strict=True))
+                assert all(
+                    np.array_equal(other.run(c, name), v)
+                    for c, v in zip(calls, values, strict=True)
+                )
     assert own > 0.6 * len(known)
 
 
@@ -307,12 +343,16 @@ def test_two_structural_mistakes_are_named_together():
     def other(layer, **changed):
         names = ("stride", "padding", "dilation", "groups", "flip", "padding_mode")
         return Conv(
-            layer.in_shape, layer.out_channels, layer.kernel, **{**{n: getattr(layer, n) for n in names}, **changed}
+            layer.in_shape,
+            layer.out_channels,
+            layer.kernel,
+            **{**{n: getattr(layer, n) for n in names}, **changed},
         )
 
     swapped = tuple(pair[::-1] for pair in MIXED.padding)
     undilated = tuple(
-        (b, e - (k - 1) * (d - 1)) for (b, e), k, d in zip(swapped, MIXED.kernel, MIXED.dilation, strict=True)
+        (b, e - (k - 1) * (d - 1))
+        for (b, e), k, d in zip(swapped, MIXED.kernel, MIXED.dilation, strict=True)
     )
     wrong = other(MIXED, padding=undilated, dilation=1)
     assert wrong.out_shape == MIXED.out_shape
@@ -347,22 +387,35 @@ def test_two_structural_mistakes_are_named_together():
     assert said(SQUARE, transposed_and_lost, "y") == both
     circular = other(SQUARE, padding_mode="circular")
     change = lambda v, x, w, dy: cd.convolve_backward(circular, x, w, dy).dw.swapaxes(0, 1)  # noqa: E731  (short)
-    assert said(SQUARE, change, "dw") == "the padding is taken for circular, not for zeros, and " + SWAPPED
+    assert (
+        said(SQUARE, change, "dw")
+        == "the padding is taken for circular, not for zeros, and " + SWAPPED
+    )
 
 
 def test_where_results_lie_elsewhere_that_is_named():
-    layer = Conv((2, 7, 8), 4, (3, 2), stride=(2, 3), padding=((1, 1), (0, 2)))  # 4 channels, 3 samples
+    layer = Conv(
+        (2, 7, 8), 4, (3, 2), stride=(2, 3), padding=((1, 1), (0, 2))
+    )  # 4 channels, 3 samples
     for sentence, layout in (*layouts(), *moved(2, ())):
         for name in ("y", "dx"):
             found = said(layer, lambda v, *_, layout=layout: layout(v), name)
             assert found
-            if "exchanged in memory" not in sentence:  # which is the same one way and back on some sizes
-                assert found == sentence or "one cell of padding" in found  # what comes in may be zeros anyway
+            if (
+                "exchanged in memory" not in sentence
+            ):  # which is the same one way and back on some sizes
+                assert (
+                    found == sentence or "one cell of padding" in found
+                )  # what comes in may be zeros anyway
     read = said(
-        STRIDED, lambda v, x, w, dy: cd.convolve_backward(STRIDED, x, w, dict(layouts())[BY_RESHAPE](dy)).dw, "dw"
+        STRIDED,
+        lambda v, x, w, dy: cd.convolve_backward(STRIDED, x, w, dict(layouts())[BY_RESHAPE](dy)).dw,
+        "dw",
     )
     assert read == f"of dy, {BY_RESHAPE}"
-    with_zeros = said(STRIDED, lambda v, *_: np.pad(v, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1], "dx")
+    with_zeros = said(
+        STRIDED, lambda v, *_: np.pad(v, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1], "dx"
+    )
     assert with_zeros == "it is moved forward by a cell along axis 0, and zeros come in"
 
 
@@ -384,7 +437,12 @@ def unknown(rng):
     order = rng.permutation(20)
     return [
         ("y", lambda y, x, w, b: y + 1),
-        ("y", lambda y, x, w, b: y.reshape(*y.shape[:2], -1)[..., order % y[0, 0].size].reshape(y.shape)),
+        (
+            "y",
+            lambda y, x, w, b: y.reshape(*y.shape[:2], -1)[..., order % y[0, 0].size].reshape(
+                y.shape
+            ),
+        ),
         ("y", lambda y, x, w, b: cd.convolve(PADDED, x, w**2, b)),
         ("y", lambda y, x, w, b: np.tanh(y / 1e4)),
         ("y", set_to(np.s_[:, 1, 2, 3], 17)),
@@ -442,7 +500,9 @@ def test_every_layer_can_be_asked_about_an_unknown_mistake(layer):
 
     diagnosis = diagnose(layer, (forward, backward))
     assert {e.name for e in diagnosis.explanations} == {"y", "dx", "dw", "db"}
-    if min(cd.tie(layer).n_weights, *cd.tie(layer).shape) > 4:  # of a few numbers much is a multiple
+    if (
+        min(cd.tie(layer).n_weights, *cd.tie(layer).shape) > 4
+    ):  # of a few numbers much is a multiple
         assert [e.sentence for e in diagnosis.explanations if e.name != "db"] == [""] * 3
     broken = diagnose(layer, (lambda x, w, b: x[:0], lambda x, w, dy: (x[0], 1 / 0, None)))
     assert [e.sentence for e in broken.explanations] == [""] * len(broken.explanations)
@@ -465,7 +525,9 @@ def test_windows_got_wrong_exist_and_are_told_apart_by_their_sentences(layer):
 def test_the_transforms_of_winograd_are_right_before_a_sign_is_turned():
     kernel, cells, outputs = TRANSFORMS.values()
     tile = np.einsum("ik,kt,kj->itj", outputs, kernel, cells)
-    assert np.array_equal(tile, [[[j == i + t for j in range(4)] for t in range(3)] for i in range(2)])
+    assert np.array_equal(
+        tile, [[[j == i + t for j in range(4)] for t in range(3)] for i in range(2)]
+    )
     assert len(list(winograd_mistakes(window_parameters(SQUARE)))) == 22
     assert not list(winograd_mistakes(window_parameters(STRIDED)))
 
@@ -506,9 +568,18 @@ def pool_said(pool, change, name):
 
 def test_what_is_wrong_at_a_few_cells_of_a_pool_is_named():
     corner = "it is multiplied by 1.0001 at 2 outputs, the first at (0, 1, 5), alone"
-    assert pool_said(AVERAGE, set_to(np.s_[..., -1, -1], lambda y: (1 + 1e-4) * y[..., -1, -1]), "y") == corner
-    assert pool_said(LARGEST, set_to(np.s_[:, 1, 0, 0], 0), "y") == "it is zero at output (1, 0, 0) alone"
-    assert pool_said(LARGEST, set_to(np.s_[1:], 0), "dx") == "only the first sample of the batch is computed"
+    assert (
+        pool_said(AVERAGE, set_to(np.s_[..., -1, -1], lambda y: (1 + 1e-4) * y[..., -1, -1]), "y")
+        == corner
+    )
+    assert (
+        pool_said(LARGEST, set_to(np.s_[:, 1, 0, 0], 0), "y")
+        == "it is zero at output (1, 0, 0) alone"
+    )
+    assert (
+        pool_said(LARGEST, set_to(np.s_[1:], 0), "dx")
+        == "only the first sample of the batch is computed"
+    )
     later = set_to(np.s_[1:], lambda v: -v[1:])
     assert pool_said(LARGEST, later, "dx") == "from the second sample on: the sign is turned"
     assert pool_said(LARGEST, lambda v, *_: np.clip(v, -5, 9), "dx") == "it is clipped to [-5, 9]"
@@ -524,7 +595,10 @@ def test_pools_over_a_padded_copy_are_named():
         wide = MaxPool((2, 7, 8), (3, 2), stride=(2, 1))
         return pool_loops.backward(wide, copy, dy)[:, :, 1:-1, 1:-1]
 
-    assert pool_said(LARGEST, edges, "dx") == "cells of the padding are the edge and can win, which loses the gradient"
+    assert (
+        pool_said(LARGEST, edges, "dx")
+        == "cells of the padding are the edge and can win, which loses the gradient"
+    )
 
     def repeated(v, x, dy):
         tiled = (dy / 6).repeat(3, axis=2).repeat(2, axis=3)[..., :7]
@@ -534,7 +608,10 @@ def test_pools_over_a_padded_copy_are_named():
     assert pool_said(AVERAGE, repeated, "dx") == words
     override = AvgPool((2, 6, 7), (3, 2), divisor_override=5)
     plain = AvgPool((2, 6, 7), (3, 2))
-    assert pool_said(override, lambda v, x: pool_loops.forward(plain, x), "y") == "divisor_override is ignored"
+    assert (
+        pool_said(override, lambda v, x: pool_loops.forward(plain, x), "y")
+        == "divisor_override is ignored"
+    )
 
 
 def test_what_dw_pairs_is_told_where_no_mistake_is_known():
@@ -546,7 +623,8 @@ def test_what_dw_pairs_is_told_where_no_mistake_is_known():
     explanation = diagnose(PADDED, implementation(PADDED, crossed, "dw"))["dw"]
     first, *others = explanation.recovered.split("; ")
     assert (
-        first == "output (0, 1, 1), weight (0, 0, 0, 0): meets input (0, 0, 1) and input (1, 0, 0) for input (0, 0, 1)"
+        first
+        == "output (0, 1, 1), weight (0, 0, 0, 0): meets input (0, 0, 1) and input (1, 0, 0) for input (0, 0, 1)"
     )
     assert others[1].endswith(
         "weight (0, 0, 1, 0): meets input (0, 1, 1) and minus input (0, 4, 0) for input (0, 1, 1)"
@@ -557,9 +635,14 @@ def test_what_dw_pairs_is_told_where_no_mistake_is_known():
         return v + (len(x) > 1) * w**2
 
     explanation = diagnose(PADDED, implementation(PADDED, of_several, "dw"))["dw"]
-    assert explanation.recovered == "for one sample and one output at a time (72 of 72 asked) dw is right"
+    assert (
+        explanation.recovered
+        == "for one sample and one output at a time (72 of 72 asked) dw is right"
+    )
     refused = diagnose(PADDED, implementation(PADDED, lambda v, *_: v[0], "dw"))["dw"]
-    assert str(refused).splitlines()[1:] == ["  dw  wrong shape; (2, 3, 2) where (3, 2, 3, 2) is needed"]
+    assert str(refused).splitlines()[1:] == [
+        "  dw  wrong shape; (2, 3, 2) where (3, 2, 3, 2) is needed"
+    ]
 
 
 @pytest.mark.parametrize("member", zoo.WRONG, ids=lambda member: member.name)

@@ -6,31 +6,66 @@ import pytest
 from convdense import Conv, ConvTranspose, LocallyConnected, convolve, convolve_backward
 from convdense.direct import conv_loops
 
-EVALUATORS = {"loops": (conv_loops.forward, conv_loops.backward), "fast": (convolve, convolve_backward)}
+EVALUATORS = {
+    "loops": (conv_loops.forward, conv_loops.backward),
+    "fast": (convolve, convolve_backward),
+}
 
-# No two sizes of a layer are alike where the API lets them differ: swapped axes, groups or pads cannot hide.
+# No two sizes of a layer are alike where the API lets them differ: swapped axes, groups or pads
+# cannot hide.
 LAYERS = [
     Conv((2, 7), 3, kernel=3),
     Conv((2, 7), 3, kernel=2, stride=3, dilation=2, padding=((2, 1),), flip=True),
     Conv((3, 5, 4), 2, kernel=(2, 3)),
     Conv((4, 6, 7), 6, kernel=(3, 2), stride=(2, 3), padding=(1, 2), groups=2),
-    Conv((2, 6, 5), 4, kernel=(2, 3), dilation=(3, 1), padding=((0, 2), (1, 0)), groups=2, flip=True),
+    Conv(
+        (2, 6, 5), 4, kernel=(2, 3), dilation=(3, 1), padding=((0, 2), (1, 0)), groups=2, flip=True
+    ),
     Conv((3, 5, 6), 3, kernel=(1, 4), stride=(3, 1), groups=3),
     Conv((2, 5, 6), 3, kernel=(2, 4), stride=(1, 2), padding="same"),
     Conv((2, 3, 4), 3, kernel=(2, 3), padding="full", flip=True),
     Conv((2, 3, 5), 2, kernel=(3, 4), padding=((3, 1), (2, 4)), padding_mode="circular"),
-    Conv((2, 4, 3), 3, kernel=(3, 2), stride=(2, 1), padding=((3, 1), (0, 2)), padding_mode="reflect", flip=True),
-    Conv((2, 2, 3), 2, kernel=(4, 2), dilation=(1, 3), padding=((5, 2), (1, 4)), padding_mode="replicate"),
+    Conv(
+        (2, 4, 3),
+        3,
+        kernel=(3, 2),
+        stride=(2, 1),
+        padding=((3, 1), (0, 2)),
+        padding_mode="reflect",
+        flip=True,
+    ),
+    Conv(
+        (2, 2, 3),
+        2,
+        kernel=(4, 2),
+        dilation=(1, 3),
+        padding=((5, 2), (1, 4)),
+        padding_mode="replicate",
+    ),
     Conv((4, 3, 2), 2, kernel=(3, 4), padding=((3, 2), (1, 2)), padding_mode="symmetric", groups=2),
-    Conv((2, 4, 3, 5), 2, kernel=(2, 1, 3), stride=(1, 2, 3), dilation=(2, 1, 1), padding=(1, 0, 2)),
+    Conv(
+        (2, 4, 3, 5), 2, kernel=(2, 1, 3), stride=(1, 2, 3), dilation=(2, 1, 1), padding=(1, 0, 2)
+    ),
     ConvTranspose((2, 4), 3, kernel=3, stride=2, padding=((1, 0),), output_padding=1),
-    ConvTranspose((4, 3, 2), 6, kernel=(2, 3), stride=(3, 1), dilation=(1, 2), padding=((0, 1), (2, 1)), groups=2),
+    ConvTranspose(
+        (4, 3, 2),
+        6,
+        kernel=(2, 3),
+        stride=(3, 1),
+        dilation=(1, 2),
+        padding=((0, 1), (2, 1)),
+        groups=2,
+    ),
     ConvTranspose((3, 2, 4), 2, kernel=(2, 3), stride=(2, 3), output_padding=(1, 2), flip=True),
     ConvTranspose((2, 3, 4), 3, kernel=(1, 4), stride=(3, 2), padding="same"),
     LocallyConnected((2, 7), 3, kernel=2, stride=2, padding=((0, 1),)),
     LocallyConnected((2, 3, 2), 3, kernel=(2, 3), padding=((1, 0), (1, 2))),
-    LocallyConnected((4, 4, 5), 2, kernel=(3, 2), stride=(1, 2), dilation=(1, 2), groups=2, flip=True),
-    LocallyConnected((2, 2, 3), 3, kernel=(3, 2), padding=((2, 1), (0, 3)), padding_mode="replicate"),
+    LocallyConnected(
+        (4, 4, 5), 2, kernel=(3, 2), stride=(1, 2), dilation=(1, 2), groups=2, flip=True
+    ),
+    LocallyConnected(
+        (2, 2, 3), 3, kernel=(3, 2), padding=((2, 1), (0, 3)), padding_mode="replicate"
+    ),
 ]
 
 
@@ -43,7 +78,12 @@ def integers(shape, seed, dtype=np.int64):
 
 def operands(layer, batch=(2,), dtype=np.int64):
     """Return x, w, b and dy for a layer."""
-    shapes = (*batch, *layer.in_shape), layer.weight_shape, layer.bias_shape, (*batch, *layer.out_shape)
+    shapes = (
+        (*batch, *layer.in_shape),
+        layer.weight_shape,
+        layer.bias_shape,
+        (*batch, *layer.out_shape),
+    )
     return tuple(integers(shape, seed, dtype) for seed, shape in enumerate(shapes))
 
 
@@ -57,13 +97,20 @@ class Worked:
 
     def __init__(self, layer, *, x, w, y, dy, dx, dw, db):
         self.layer = layer
-        self.x, self.w, self.dy = (np.reshape(v, s) for v, s in zip((x, w, dy), self._shapes(0, 1, 3), strict=True))
+        self.x, self.w, self.dy = (
+            np.reshape(v, s) for v, s in zip((x, w, dy), self._shapes(0, 1, 3), strict=True)
+        )
         shapes = self._shapes(3, 0, 1, 2)
-        self.y, self.dx, self.dw, self.db = (np.reshape(v, s) for v, s in zip((y, dx, dw, db), shapes, strict=True))
+        self.y, self.dx, self.dw, self.db = (
+            np.reshape(v, s) for v, s in zip((y, dx, dw, db), shapes, strict=True)
+        )
 
     def _shapes(self, *which):
         layer = self.layer
-        return [(layer.in_shape, layer.weight_shape, layer.bias_shape, layer.out_shape)[i] for i in which]
+        return [
+            (layer.in_shape, layer.weight_shape, layer.bias_shape, layer.out_shape)[i]
+            for i in which
+        ]
 
     def __repr__(self):
         return repr(self.layer)
@@ -130,7 +177,11 @@ WORKED = [
 
 with_both_evaluators = pytest.mark.parametrize("evaluator", EVALUATORS)
 on_all_layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
-SUPPORTED = {Conv: ("forward", "dx", "dw", "db"), ConvTranspose: ("transposed",), LocallyConnected: ("local",)}
+SUPPORTED = {
+    Conv: ("forward", "dx", "dw", "db"),
+    ConvTranspose: ("transposed",),
+    LocallyConnected: ("local",),
+}
 
 
 @pytest.mark.claim("forward", "dx", "dw", "db")
@@ -139,7 +190,9 @@ SUPPORTED = {Conv: ("forward", "dx", "dw", "db"), ConvTranspose: ("transposed",)
 def test_worked_by_hand(case, evaluator):
     forward, backward = EVALUATORS[evaluator]
     np.testing.assert_array_equal(forward(case.layer, case.x, case.w), case.y, strict=True)
-    for got, expected in zip(backward(case.layer, case.x, case.w, case.dy), (case.dx, case.dw, case.db), strict=True):
+    for got, expected in zip(
+        backward(case.layer, case.x, case.w, case.dy), (case.dx, case.dw, case.db), strict=True
+    ):
         np.testing.assert_array_equal(got, expected, strict=True)
 
 
@@ -162,13 +215,19 @@ def test_worked_by_hand_twice_in_one_batch_with_bias(case, evaluator):
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, np.complex128], ids=lambda d: d.__name__)
 @pytest.mark.parametrize(
-    "layer", [pytest.param(layer, id=repr(layer), marks=pytest.mark.claim(*SUPPORTED[type(layer)])) for layer in LAYERS]
+    "layer",
+    [
+        pytest.param(layer, id=repr(layer), marks=pytest.mark.claim(*SUPPORTED[type(layer)]))
+        for layer in LAYERS
+    ],
 )
 def test_fast_is_the_loops(layer, dtype):
     x, w, b, dy = operands(layer, dtype=dtype)
     assert same(convolve(layer, x, w, b), conv_loops.forward(layer, x, w, b))
     fast, loops = convolve_backward(layer, x, w, dy), conv_loops.backward(layer, x, w, dy)
-    assert [name for name, f, slow in zip(fast._fields, fast, loops, strict=True) if not same(f, slow)] == []
+    assert [
+        name for name, f, slow in zip(fast._fields, fast, loops, strict=True) if not same(f, slow)
+    ] == []
 
 
 @pytest.mark.claim("dx", "dw")
@@ -215,7 +274,9 @@ DTYPES = [  # x, w, b -> y, then (with dy like b) dx, dw, db
 def test_dtypes_follow_numpy(kind, dtypes, evaluator):
     forward, backward = EVALUATORS[evaluator]
     layer = kind((2, 3, 4), 2, kernel=2)
-    x, w, b, dy = (v.astype(d) for v, d in zip(operands(layer), (*dtypes[:3], dtypes[2]), strict=True))
+    x, w, b, dy = (
+        v.astype(d) for v, d in zip(operands(layer), (*dtypes[:3], dtypes[2]), strict=True)
+    )
     results = (forward(layer, x, w, b), *backward(layer, x, w, dy))
     assert tuple(r.dtype.name for r in results) == dtypes[3:]
 

@@ -64,7 +64,8 @@ def evaluate(expression, numbers):
         factors = words[start + 1 : stop]
         assert factors
         value += prod(
-            (numbers[f] if f in numbers else Fraction(f) for f in factors), start=Fraction(f"{words[start]}1")
+            (numbers[f] if f in numbers else Fraction(f) for f in factors),
+            start=Fraction(f"{words[start]}1"),
         )
     return value
 
@@ -77,7 +78,9 @@ def drawn(layer, seed=0):
 
 
 def values(symbol, array):
-    return dict(zip(numbered(symbol, array.size), map(Fraction, array.ravel().tolist()), strict=True))
+    return dict(
+        zip(numbered(symbol, array.size), map(Fraction, array.ravel().tolist()), strict=True)
+    )
 
 
 @pytest.mark.claim("forward", "dx", "dw", "db")
@@ -91,7 +94,12 @@ def test_the_text_evaluates_to_what_the_layer_computes(layer, symbols):
     numbers = values(i, x) | values(w, weights) | values(b, bias) | values(f"dC/d{o}", dy)
     parts = read(equations(layer, input=i, weight=w, output=o, bias=b))
     assert list(parts) == HEADINGS
-    expected = [values(o, y), values(f"dC/d{w}", dw), values(f"dC/d{i}", dx), values(f"dC/d{b}", db)]
+    expected = [
+        values(o, y),
+        values(f"dC/d{w}", dw),
+        values(f"dC/d{i}", dx),
+        values(f"dC/d{b}", db),
+    ]
     for part, named in zip(parts.values(), expected, strict=True):
         assert {left: evaluate(right, numbers) for left, right in part.items()} == named
         assert list(part) == list(named)
@@ -103,8 +111,17 @@ def test_every_entry_is_one_term_of_each_part(layer):
     parts = read(equations(layer))
     words = [[w for right in part.values() for w in right.split(" ")] for part in parts.values()]
     assert [sum(w.startswith("i") for w in part) for part in words] == [ties.n_entries] * 2 + [0, 0]
-    assert [sum(w.startswith("w") for w in part) for part in words] == [ties.n_entries, 0, ties.n_entries, 0]
-    assert [sum(w.startswith("dC") for w in part) for part in words] == [0, *[ties.n_entries] * 2, prod(ties.out_shape)]
+    assert [sum(w.startswith("w") for w in part) for part in words] == [
+        ties.n_entries,
+        0,
+        ties.n_entries,
+        0,
+    ]
+    assert [sum(w.startswith("dC") for w in part) for part in words] == [
+        0,
+        *[ties.n_entries] * 2,
+        prod(ties.out_shape),
+    ]
 
 
 @on_layers
@@ -114,7 +131,9 @@ def test_without_a_bias_nothing_is_said_of_it(layer):
     assert list(parts) == HEADINGS[:3]
     numbers = values("i", x) | values("w", weights) | values("dC/do", dy)
     y = TiedDense(layer, weights).forward(x)
-    assert {left: evaluate(right, numbers) for left, right in parts["forward"].items()} == values("o", y)
+    assert {left: evaluate(right, numbers) for left, right in parts["forward"].items()} == values(
+        "o", y
+    )
 
 
 def test_a_changed_letter_changes_the_value():
@@ -156,9 +175,14 @@ gradient of the inputs
 def test_the_question_is_answered_in_these_words():
     assert equations(FIRST, bias=None) == THE_QUESTION
     with_bias = equations(FIRST).splitlines()
-    assert with_bias[:5] == [line + " + b1" * line.startswith("  o") for line in THE_QUESTION.splitlines()[:5]]
+    assert with_bias[:5] == [
+        line + " + b1" * line.startswith("  o") for line in THE_QUESTION.splitlines()[:5]
+    ]
     assert with_bias[5:-2] == THE_QUESTION.splitlines()[5:]
-    assert with_bias[-2:] == ["gradient of the bias", "  dC/db1 = dC/do1 + dC/do2 + dC/do3 + dC/do4"]
+    assert with_bias[-2:] == [
+        "gradient of the bias",
+        "  dC/db1 = dC/do1 + dC/do2 + dC/do3 + dC/do4",
+    ]
 
 
 def test_the_second_layer_has_symbols_of_its_own():
@@ -170,7 +194,9 @@ def test_the_second_layer_has_symbols_of_its_own():
 
 
 def test_several_taps_on_one_pixel_are_several_terms():
-    parts = read(equations(Conv((1, 1), 1, kernel=3, padding=1, padding_mode="replicate"), bias=None))
+    parts = read(
+        equations(Conv((1, 1), 1, kernel=3, padding=1, padding_mode="replicate"), bias=None)
+    )
     assert parts["forward"] == {"o1": "w1 i1 + w2 i1 + w3 i1"}
     assert parts["gradient of the inputs"] == {"dC/di1": "w1 dC/do1 + w2 dC/do1 + w3 dC/do1"}
 
@@ -205,7 +231,10 @@ def test_a_layer_too_large_to_be_read_is_refused():
 def test_one_symbol_for_two_things_is_refused(other):
     with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
         equations(FIRST, **{"input": "s", other: "s"})
-    assert str(error.value) == "input: got 's'; needs a name of its own; give every symbol a different one"
+    assert (
+        str(error.value)
+        == "input: got 's'; needs a name of its own; give every symbol a different one"
+    )
 
 
 @pytest.mark.parametrize("symbol", ["", "1", "a b", "w-", "dC/d", "+", 3, None], ids=repr)
@@ -264,7 +293,9 @@ def test_a_sum_begins_with_a_sign_only_where_it_is_negative():
 
 
 def test_a_table_is_as_wide_as_its_widest_cells():
-    assert aligned(["a", "long", "c"], [["wide cell", "1", ""], ["x", "22", "ccc"]]).splitlines() == [
+    assert aligned(
+        ["a", "long", "c"], [["wide cell", "1", ""], ["x", "22", "ccc"]]
+    ).splitlines() == [
         "a          long  c",
         "---------  ----  ---",
         "wide cell  1",
@@ -308,7 +339,9 @@ BLOCK = re.compile(r"^(.+)\n\\begin\{align\*\}\n((?:.+\n)+?)\\end\{align\*\}$", 
 def lines_of(latex):
     """Return {heading: lines} of LaTeX: nothing but headings and align* blocks, lines between breaks."""
     blocks = BLOCK.findall(latex)
-    whole = "\n".join(f"{heading}\n\\begin{{align*}}\n{inside}\\end{{align*}}" for heading, inside in blocks)
+    whole = "\n".join(
+        f"{heading}\n\\begin{{align*}}\n{inside}\\end{{align*}}" for heading, inside in blocks
+    )
     assert whole == latex
     parts = {}
     for heading, inside in blocks:
@@ -353,11 +386,19 @@ def test_latex_evaluates_to_what_direct_convolution_computes(layer, symbols):
         tied = TiedDense(layer, weights, bias)
         y, (dx, dw, db) = tied.forward(x), tied.backward(x, dy)
     else:
-        y, (dx, dw, db) = convolve(layer, x, weights, bias), convolve_backward(layer, x, weights, dy)
+        y, (dx, dw, db) = (
+            convolve(layer, x, weights, bias),
+            convolve_backward(layer, x, weights, dy),
+        )
     numbers = values(i, x) | values(w, weights) | values(b, bias) | values(f"dC/d{o}", dy)
     parts = read_latex(equations(layer, input=i, weight=w, output=o, bias=b, format="latex"))
     assert list(parts) == HEADINGS
-    expected = [values(o, y), values(f"dC/d{w}", dw), values(f"dC/d{i}", dx), values(f"dC/d{b}", db)]
+    expected = [
+        values(o, y),
+        values(f"dC/d{w}", dw),
+        values(f"dC/d{i}", dx),
+        values(f"dC/d{b}", db),
+    ]
     for part, named in zip(parts.values(), expected, strict=True):
         assert {left: evaluate(right, numbers) for left, right in part.items()} == named
 
@@ -367,13 +408,17 @@ def test_latex_evaluates_to_what_direct_convolution_computes(layer, symbols):
 def test_latex_says_what_the_text_says(layer, symbols):
     i, w, o, b = symbols
     options = {"input": i, "weight": w, "output": o, "bias": b}
-    assert read_latex(equations(layer, **options, format="latex")) == read(equations(layer, **options))
+    assert read_latex(equations(layer, **options, format="latex")) == read(
+        equations(layer, **options)
+    )
     assert equations(layer, **options, format="text") == equations(layer, **options)
 
 
 def test_latex_word_for_word():
     ties = TieMap.from_index([[0, 1] + [-1] * 9 + [2]], coefficient=[[1, -0.5] + [1] * 9 + [3]])
-    assert equations(ties, input="my_x", weight="w", output="o", bias=None, format="latex").splitlines()[:8] == [
+    assert equations(
+        ties, input="my_x", weight="w", output="o", bias=None, format="latex"
+    ).splitlines()[:8] == [
         "forward",
         r"\begin{align*}",
         r"o_{1} &= w_{1} \mathrm{my\_x}_{1} - \frac{1}{2} w_{2} \mathrm{my\_x}_{2} + 3 w_{3} \mathrm{my\_x}_{12}",
@@ -389,7 +434,9 @@ def test_long_sums_go_on_in_the_next_line():
     assert TERMS_A_LINE == 6  # of a page
     n = 2 * TERMS_A_LINE
     for taps, whole in ((n - 1, 2), (n, 2), (n + 1, 3)):
-        lines = lines_of(equations(Conv((1, taps), 1, kernel=taps), bias=None, format="latex"))["forward"]
+        lines = lines_of(equations(Conv((1, taps), 1, kernel=taps), bias=None, format="latex"))[
+            "forward"
+        ]
         rest = taps - (whole - 1) * TERMS_A_LINE
         assert [line.count("w_") for line in lines] == [TERMS_A_LINE] * (whole - 1) + [rest]
         assert [line[:8] for line in lines] == ["o_{1} &="] + [r"&\quad +"] * (whole - 1)

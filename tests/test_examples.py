@@ -19,7 +19,9 @@ def test_example(example, tmp_path, capsys, monkeypatch):
     pictures = sorted((tmp_path / "pictures").iterdir())
     assert pictures
     kept = example.parent / "pictures"
-    assert [p.name for p in pictures if not (kept / p.name).exists()] == [], "commit the example's pictures"
+    assert [p.name for p in pictures if not (kept / p.name).exists()] == [], (
+        "commit the example's pictures"
+    )
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.stem)

@@ -29,7 +29,9 @@ LAYERS = [
     Conv((4, 3, 3), 2, kernel=2, groups=2),
     Conv((2, 7), 1, kernel=3, stride=2),
     Conv((1, 2, 3, 3), 2, kernel=2),
-    Conv((1, 1, 2), 1, kernel=(1, 3), padding=((0, 0), (2, 1)), padding_mode="replicate"),  # cells of two weights
+    Conv(
+        (1, 1, 2), 1, kernel=(1, 3), padding=((0, 0), (2, 1)), padding_mode="replicate"
+    ),  # cells of two weights
     ConvTranspose((1, 2, 3), 1, kernel=2, stride=2),
     LocallyConnected((1, 3, 3), 1, kernel=2),
 ]
@@ -64,10 +66,16 @@ class Reader(HTMLParser):
             self.text[n] = self.text.get(n, "") + data
 
     def all(self, tag):
-        return [(attributes, self.text.get(n, "")) for n, (name, attributes) in enumerate(self.elements) if name == tag]
+        return [
+            (attributes, self.text.get(n, ""))
+            for n, (name, attributes) in enumerate(self.elements)
+            if name == tag
+        ]
 
     def data(self):
-        (text,) = (text for attributes, text in self.all("script") if attributes.get("id") == "data")
+        (text,) = (
+            text for attributes, text in self.all("script") if attributes.get("id") == "data"
+        )
         return json.loads(text)
 
 
@@ -87,14 +95,19 @@ def by_direct(conv):
 def test_the_entries_of_the_page_are_those_of_direct_convolution(layer):
     data = Reader(explore(layer).html).data()
     assert set(zip(data["row"], data["col"], data["weight"], strict=True)) == by_direct(layer)
-    assert (data["shape"], data["weightShape"]) == (list(tie(layer).shape), list(layer.weight_shape))
+    assert (data["shape"], data["weightShape"]) == (
+        list(tie(layer).shape),
+        list(layer.weight_shape),
+    )
 
 
 @on_all
 def test_every_cell_that_holds_something_is_drawn_once_in_order_and_lettered(layer):
     html = explore(layer).html
     inside = html[html.index('<g id="cells">') : html.index('<g id="bands">')]
-    drawn = [(int(y) // 20, int(x) // 20) for x, y in re.findall(r'd="M(\d+) (\d+)h20v20h-20z"', inside)]
+    drawn = [
+        (int(y) // 20, int(x) // 20) for x, y in re.findall(r'd="M(\d+) (\d+)h20v20h-20z"', inside)
+    ]
     held = cells(tie(layer).entries())
     assert drawn == sorted(held) == list(held)
     shown = html[html.index('<g id="letters">') : html.index('<g id="numbers">')]
@@ -109,7 +122,14 @@ def test_the_page_says_what_the_layer_is(layer):
     rows, cols = ties.shape
     (_, text), *_ = Reader(explore(layer).html).all("p")
     numbers = [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*", text)]
-    assert numbers == [rows, cols, rows * cols, rows * cols - ties.mask().nnz, ties.n_weights, ties.n_entries]
+    assert numbers == [
+        rows,
+        cols,
+        rows * cols,
+        rows * cols - ties.mask().nnz,
+        ties.n_weights,
+        ties.n_entries,
+    ]
 
 
 def test_coefficients_travel_exactly():
@@ -128,7 +148,9 @@ def test_the_numbers_are_those_given_or_small_integers_always_the_same():
     assert {type(n) for n in data["x"] + data["dy"]} == {int}
     assert min(data["x"]) < 0 < max(data["x"]) <= 3
     assert explore(SMALL).html == explore(SMALL).html
-    assert explore(SMALL, x[None], dy[None]).html == explore(SMALL, x, dy).html  # one sample with its batch axis
+    assert (
+        explore(SMALL, x[None], dy[None]).html == explore(SMALL, x, dy).html
+    )  # one sample with its batch axis
 
 
 # Size, safety
@@ -145,7 +167,11 @@ def test_a_title_is_text_whatever_it_contains():
     page = explore(SMALL, title=EVIL)
     reader, plain = Reader(page.html), Reader(explore(SMALL).html)
     assert [tag for tag, _ in reader.elements] == [tag for tag, _ in plain.elements]
-    assert [text for _, text in reader.all("h1")] == [text for _, text in reader.all("title")] == [EVIL]
+    assert (
+        [text for _, text in reader.all("h1")]
+        == [text for _, text in reader.all("title")]
+        == [EVIL]
+    )
     frame = Reader(page._repr_html_())
     ((attributes, _),) = frame.all("iframe")
     assert len(frame.elements) == 1
@@ -170,7 +196,11 @@ def test_an_unescaped_title_would_be_seen(monkeypatch):
 
 def test_nothing_is_fetched_and_only_this_style_and_script_may_run():
     reader = Reader(explore(UNEQUAL).html)
-    (policy,) = (a["content"] for a, _ in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    (policy,) = (
+        a["content"]
+        for a, _ in reader.all("meta")
+        if a.get("http-equiv") == "Content-Security-Policy"
+    )
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     (style,) = (text for _, text in reader.all("style"))
     script = next(text for attributes, text in reader.all("script") if "id" not in attributes)
@@ -183,10 +213,20 @@ def test_nothing_is_fetched_and_only_this_style_and_script_may_run():
         "form-action": "'none'",
     }
     assert re.findall('//[^"]*', script) == ["//www.w3.org/2000/svg"]  # comments stay behind
-    outside = [v for _, a in reader.elements for n, v in a.items() if n in ("src", "href", "action", "style")]
+    outside = [
+        v
+        for _, a in reader.elements
+        for n, v in a.items()
+        if n in ("src", "href", "action", "style")
+    ]
     assert outside == ["data:,"]
     elsewhere = r"https?://(?!www\.w3\.org/2000/svg\b)"  # the name of SVG, which is never visited
-    assert re.findall(elsewhere + r"|url\(|@import|fetch\(|XMLHttp|eval\(|innerHTML", reader_text(reader)) == []
+    assert (
+        re.findall(
+            elsewhere + r"|url\(|@import|fetch\(|XMLHttp|eval\(|innerHTML", reader_text(reader)
+        )
+        == []
+    )
 
 
 def source(text):
@@ -194,7 +234,9 @@ def source(text):
 
 
 def reader_text(reader):
-    return "".join(text for n, text in reader.text.items() if reader.elements[n][0] in ("script", "style"))
+    return "".join(
+        text for n, text in reader.text.items() if reader.elements[n][0] in ("script", "style")
+    )
 
 
 def test_in_a_notebook_it_is_a_frame_that_can_reach_nothing():
@@ -229,7 +271,11 @@ WORDS = [
         TypeError,
         "x: got dtype complex128; needs real numbers; explore .real or .imag",
     ),
-    (lambda: explore(SMALL, title=3), TypeError, "title: got 3; needs text, or None for the layer's own"),
+    (
+        lambda: explore(SMALL, title=3),
+        TypeError,
+        "title: got 3; needs text, or None for the layer's own",
+    ),
     (lambda: explore(SMALL).save(3), TypeError, "path: got 3; needs the name of a file"),
 ]
 
@@ -244,7 +290,9 @@ def test_what_cannot_be_explored_is_refused_in_words(call, error, words):
 def test_numbers_that_are_not_finite_and_unknown_layers_are_refused():
     with pytest.raises(ValueError, match=r"^x: .*finite"):
         explore(SMALL, x=np.full((1, 5, 5), np.nan))
-    with pytest.raises(TypeError, match=r"^layer: .*several layers, not one; look at cd.dense_pool"):
+    with pytest.raises(
+        TypeError, match=r"^layer: .*several layers, not one; look at cd.dense_pool"
+    ):
         explore(MaxPool((1, 4, 4), kernel=2))
     with pytest.raises(TypeError, match=r"^layer: got 'conv'"):
         explore("conv")
@@ -284,14 +332,22 @@ def test_the_command_writes_the_page_and_says_how_large(tmp_path, capsys):
     line = "explore --input 2x4x6 --kernel 2x3 --padding 1 --dilation 2 --out-channels 2 -o"
     assert main([*line.split(), str(path)]) == 0
     assert path.read_text(encoding="utf-8") == explore(UNEQUAL).html
-    assert capsys.readouterr() == (f"{path}: {path.stat().st_size:,} bytes; open it in a browser\n", "")
+    assert capsys.readouterr() == (
+        f"{path}: {path.stat().st_size:,} bytes; open it in a browser\n",
+        "",
+    )
 
 
-def test_the_command_opens_the_page_where_asked_and_gives_it_its_title(tmp_path, capsys, monkeypatch):
+def test_the_command_opens_the_page_where_asked_and_gives_it_its_title(
+    tmp_path, capsys, monkeypatch
+):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     path = tmp_path / "page.html"
-    assert main(["explore", "--input", "1x5x5", "--kernel", "3", "--title", EVIL, "-o", str(path)]) == 0
+    assert (
+        main(["explore", "--input", "1x5x5", "--kernel", "3", "--title", EVIL, "-o", str(path)])
+        == 0
+    )
     assert opened == []
     assert path.read_text(encoding="utf-8") == explore(SMALL, title=EVIL).html
     assert main(["explore", "--input", "1x5x5", "--kernel", "3", "-o", str(path), "--open"]) == 0
@@ -301,7 +357,11 @@ def test_the_command_opens_the_page_where_asked_and_gives_it_its_title(tmp_path,
 @pytest.mark.parametrize(
     ("options", "name", "words"),
     [
-        ("--input 3x32x32 --kernel 3 --padding 1", "page.html", "layer: got 26,508 entries; needs at most 20,000"),
+        (
+            "--input 3x32x32 --kernel 3 --padding 1",
+            "page.html",
+            "layer: got 26,508 entries; needs at most 20,000",
+        ),
         ("--input 1x5x5 --kernel 3", "page.txt", "needs a name that ends in .html"),
         ("--input 1x5x5 --kernel 7", "page.html", "kernel"),
         ("--input 1x5x5 --kernel 3", "no/page.html", "a folder that exists"),
@@ -327,7 +387,9 @@ LARGE = {
 def test_pixels_and_weights_are_limited_too(name, monkeypatch):
     layer, got = LARGE[name]
     monkeypatch.setattr(TieMap, "entries", lambda self: pytest.fail("written out"))
-    with pytest.raises(ValueError, match=f"^layer: got {got}; needs at most 20,000 to be pointed at"):
+    with pytest.raises(
+        ValueError, match=f"^layer: got {got}; needs at most 20,000 to be pointed at"
+    ):
         explore(layer)
 
 
@@ -347,7 +409,9 @@ def test_numbers_of_every_precision_are_shown(dtype):
 def test_products_beyond_all_bounds_are_refused():
     with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
         explore(SMALL, np.full((1, 5, 5), 1e200), np.full((1, 3, 3), 1e200))
-    assert str(error.value) == ("x, dy: got products beyond the largest number; needs smaller numbers; scale them down")
+    assert str(error.value) == (
+        "x, dy: got products beyond the largest number; needs smaller numbers; scale them down"
+    )
 
 
 def test_the_command_reads_weights_and_a_sample(tmp_path, capsys):
@@ -363,13 +427,32 @@ def test_the_command_reads_weights_and_a_sample(tmp_path, capsys):
     expected = explore(TiedDense(SMALL, arrays["weights"]), arrays["x"], arrays["dy"]).html
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == expected
     assert main([*line, "--x", str(tmp_path / "none.npy")]) == 2
-    assert capsys.readouterr().err.startswith(f"convdense: x: got {tmp_path / 'none.npy'} (No such file")
+    assert capsys.readouterr().err.startswith(
+        f"convdense: x: got {tmp_path / 'none.npy'} (No such file"
+    )
 
 
 def test_a_name_that_the_terminal_cannot_write_is_escaped(tmp_path):
-    command = [sys.executable, "-m", "convdense", "explore", "--input", "1x5x5", "--kernel", "3", "-o", "\u00e9.html"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(convdense.__file__).parents[1])}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "convdense",
+        "explore",
+        "--input",
+        "1x5x5",
+        "--kernel",
+        "3",
+        "-o",
+        "\u00e9.html",
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONPATH": str(Path(convdense.__file__).parents[1]),
+    }
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith(r"\xe9.html: ")
     assert [path.name for path in tmp_path.iterdir()] == ["\u00e9.html"]

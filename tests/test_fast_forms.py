@@ -30,7 +30,9 @@ AWKWARD = (
 
 
 def integers(layer, dtype=np.int64, seed=1):
-    return np.random.default_rng(seed).integers(-9, 9, layer.weight_shape, endpoint=True).astype(dtype)
+    return (
+        np.random.default_rng(seed).integers(-9, 9, layer.weight_shape, endpoint=True).astype(dtype)
+    )
 
 
 def same(left: sp.csr_array, right: sp.csr_array) -> bool:
@@ -61,13 +63,17 @@ def test_fast_assembly_is_the_plain_one(layer, dtype):
 
 @pytest.mark.claim("forward", "dx")
 @pytest.mark.parametrize("layer", AWKWARD, ids=repr)
-@pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize(
+    "dtype", ["int32", "int64", "float32", "float64", "complex64", "complex128"]
+)
 def test_awkward_layers_are_assembled_alike(layer, dtype):
     w = integers(layer, dtype)
     matrix = forced(layer, w)
     assert same(matrix, listed(layer, w))
     assert matrix.has_canonical_format
-    assert sp.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape).has_canonical_format
+    assert sp.csr_array(
+        (matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape
+    ).has_canonical_format
 
 
 @pytest.mark.parametrize("layer", AWKWARD, ids=repr)
@@ -86,11 +92,15 @@ def test_zero_weights_are_stored(layer):
     assert zeros.nnz == pattern.nnz > 0
 
 
-def test_matrix_takes_the_fast_way_for_large_layers_and_the_plain_way_where_nothing_repeats(monkeypatch):
+def test_matrix_takes_the_fast_way_for_large_layers_and_the_plain_way_where_nothing_repeats(
+    monkeypatch,
+):
     taken = Counter()
     for name in ("assemble_by_entries", "fast"):
         real = getattr(csr_assembly, name)
-        monkeypatch.setattr(csr_assembly, name, lambda *a, name=name, real=real: taken.update([name]) or real(*a))
+        monkeypatch.setattr(
+            csr_assembly, name, lambda *a, name=name, real=real: taken.update([name]) or real(*a)
+        )
     large, small = cd.Conv((3, 20, 20), 4, 3), cd.Conv((1, 4), 1, 2)
     for layer, way in ((large, "fast"), (small, "assemble_by_entries")):
         cd.tie(layer).matrix(integers(layer))
@@ -115,10 +125,20 @@ def test_runs_hold_every_entry_of_an_axis_once_and_in_place(layer):
         for run in runs(merged):
             for i in range(run.count):
                 part = run.part(i, i + 1)
-                for j, (col, tap) in enumerate(zip(part.cols.tolist(), part.taps.tolist(), strict=True)):
+                for j, (col, tap) in enumerate(
+                    zip(part.cols.tolist(), part.taps.tolist(), strict=True)
+                ):
                     found.add((part.offset + j, run.start + i * run.step, col, tap))
         number = range(len(merged))
-        assert found == set(zip(number, merged.rows.tolist(), merged.cols.tolist(), merged.taps.tolist(), strict=True))
+        assert found == set(
+            zip(
+                number,
+                merged.rows.tolist(),
+                merged.cols.tolist(),
+                merged.taps.tolist(),
+                strict=True,
+            )
+        )
 
 
 def test_a_convolution_has_three_runs_and_a_transposed_one_few():
@@ -129,7 +149,10 @@ def test_a_convolution_has_three_runs_and_a_transposed_one_few():
 
 def test_an_irregular_axis_has_no_runs():
     rng = np.random.default_rng(0)
-    rows, cols = np.repeat(np.arange(9000), 3), rng.permuted(np.tile(np.arange(9), (9000, 1)), axis=1)[:, :3].ravel()
+    rows, cols = (
+        np.repeat(np.arange(9000), 3),
+        rng.permuted(np.tile(np.arange(9), (9000, 1)), axis=1)[:, :3].ravel(),
+    )
     axis = merge(Axis(rows, cols, rng.integers(0, 5, 27000), 9000, 9, (5,)))[0]
     assert runs(axis) is None
 
@@ -146,7 +169,9 @@ def never_stored(monkeypatch):
 @pytest.mark.usefixtures("never_stored")
 class TestOperator:
     @SETTINGS
-    @given(layers(max_axes=4), st.integers(0, 3), st.sampled_from(["int64", "float64", "complex128"]))
+    @given(
+        layers(max_axes=4), st.integers(0, 3), st.sampled_from(["int64", "float64", "complex128"])
+    )
     def test_products_and_adjoints_are_those_of_the_matrix(self, layer, batch, dtype):
         w = integers(layer, dtype)
         A, op = listed(layer, w), cd.tie(layer).operator(w)
@@ -164,7 +189,9 @@ class TestOperator:
         x, _, _, dy = integers_for(layer, 3, batch=3)
         ties = cd.tie(layer)
         assert np.array_equal(ties.gradient(x, dy), ties.add_edges(x, dy))
-        assert np.array_equal(ties.gradient(x + 1j * x[::-1], dy), ties.add_edges(x + 1j * x[::-1], dy + 0j))
+        assert np.array_equal(
+            ties.gradient(x + 1j * x[::-1], dy), ties.add_edges(x + 1j * x[::-1], dy + 0j)
+        )
 
     @pytest.mark.parametrize("layer", AWKWARD, ids=repr)
     def test_small_buffers_change_nothing(self, layer, monkeypatch):
@@ -177,7 +204,9 @@ class TestOperator:
 
     def test_a_regular_layer_stores_no_matrix_and_an_untied_one_does(self, monkeypatch):
         stored = []
-        monkeypatch.setattr(linear_operator, "assemble", lambda *a: stored.append(a) or csr_assembly.assemble(*a))
+        monkeypatch.setattr(
+            linear_operator, "assemble", lambda *a: stored.append(a) or csr_assembly.assemble(*a)
+        )
         regular, untied = cd.Conv((2, 6, 5), 3, 2), cd.LocallyConnected((2, 6, 5), 3, 2)
         cd.tie(regular).operator(integers(regular, float))
         assert not stored
@@ -198,16 +227,21 @@ class TestOperator:
         w = np.random.default_rng(0).normal(size=layer.weight_shape)
         op, A = cd.tie(layer).operator(w), cd.tie(layer).matrix(w)
         truth = np.linalg.svd(A.toarray(), compute_uv=False)[0]
-        # A singular value moves by at most the norm of the perturbation (Weyl): N u per product, 200 steps.
+        # A singular value moves by at most the norm of the perturbation (Weyl): N u per product,
+        # 200 steps.
         slack = 200 * A.shape[1] * 2**-53 * np.linalg.norm(A.toarray())
         assert abs(svds(op, k=1, return_singular_vectors=False, random_state=0)[0] - truth) <= slack
         x = np.random.default_rng(1).normal(size=A.shape[1])
-        assert np.linalg.norm(A @ lsqr(op, A @ x, atol=1e-12, btol=1e-12)[0] - A @ x) <= 1e-9 * np.linalg.norm(A @ x)
+        assert np.linalg.norm(
+            A @ lsqr(op, A @ x, atol=1e-12, btol=1e-12)[0] - A @ x
+        ) <= 1e-9 * np.linalg.norm(A @ x)
 
 
 def test_small_matrices_are_stored_because_that_is_faster(monkeypatch):
     stored = []
-    monkeypatch.setattr(linear_operator, "assemble", lambda *a: stored.append(a) or csr_assembly.assemble(*a))
+    monkeypatch.setattr(
+        linear_operator, "assemble", lambda *a: stored.append(a) or csr_assembly.assemble(*a)
+    )
     layer = cd.Conv((1, 16, 16), 1, 3)
     cd.tie(layer).operator(integers(layer, float))
     assert stored
@@ -222,7 +256,9 @@ def test_blocks_are_the_rows_of_the_matrix(layer, parts):
     w = integers(layer)
     ties = cd.tie(layer)
     whole = ties.matrix(w)
-    row = int(ties.counts().outputs.max()) * 12 + 16  # bytes of the longest row, 12 an entry, and its two pointers
+    row = (
+        int(ties.counts().outputs.max()) * 12 + 16
+    )  # bytes of the longest row, 12 an entry, and its two pointers
     limit = max(csr_assembly.nbytes(ties.axes, w.dtype) // parts, row)
     place, blocks = 0, list(ties.blocks(w, limit))
     for rows, block in blocks:
@@ -235,7 +271,9 @@ def test_blocks_are_the_rows_of_the_matrix(layer, parts):
 
 def test_a_block_smaller_than_a_row_is_refused():
     ties = cd.tie(cd.Conv((1, 3), 1, 2))
-    with pytest.raises(ValueError, match=r"^max_bytes: got 10; needs at least 32, the size of one row$"):
+    with pytest.raises(
+        ValueError, match=r"^max_bytes: got 10; needs at least 32, the size of one row$"
+    ):
         list(ties.blocks([[[1, 2]]], 10))
     assert len(list(ties.blocks([[[1, 2]]], 32))) == 2
 
@@ -247,7 +285,9 @@ def test_a_matrix_larger_than_allowed_is_refused_before_anything_is_allocated():
         large.matrix(w)
     text = str(refused.value)
     assert text.startswith("matrix: got about 118,687,138,840,584 bytes; needs at most max_bytes=")
-    assert text.endswith("; use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block")
+    assert text.endswith(
+        "; use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
+    )
 
 
 def test_the_estimate_is_the_size_and_the_limit_is_sharp():
@@ -263,7 +303,12 @@ def test_the_estimate_is_the_size_and_the_limit_is_sharp():
 
 @pytest.mark.parametrize(
     ("entries", "cols", "width"),
-    [(2**31 - 1, 5, np.int32), (2**31, 5, np.int64), (5, 2**31 - 1, np.int32), (5, 2**31, np.int64)],
+    [
+        (2**31 - 1, 5, np.int32),
+        (2**31, 5, np.int64),
+        (5, 2**31 - 1, np.int32),
+        (5, 2**31, np.int64),
+    ],
 )
 def test_indices_have_64_bits_from_two_to_the_31_on(entries, cols, width):
     assert csr_assembly.index_dtype(entries, cols) is width
@@ -300,7 +345,8 @@ def test_a_weight_or_row_that_occurs_again_is_counted_each_time(ties, monkeypatc
     monkeypatch.setattr(linear_operator, "STORED_UP_TO", 0)
     rng = np.random.default_rng(0)
     x, dy, w = (
-        rng.integers(-9, 9, s).astype(float) for s in ((3, *ties.in_shape), (3, *ties.out_shape), ties.weight_shape)
+        rng.integers(-9, 9, s).astype(float)
+        for s in ((3, *ties.in_shape), (3, *ties.out_shape), ties.weight_shape)
     )
     A, stored = ties.operator(w), ties.matrix(w)
     columns, rows = x.reshape(3, -1).T, dy.reshape(3, -1).T
@@ -323,7 +369,10 @@ def test_operators_and_blocks_keep_the_weights_they_were_given():
 
 
 def test_halves_of_integers_are_counted_as_the_floats_they_become():
-    ties, w = cd.TieMap.from_index(np.zeros((7, 5), int), np.full((7, 5), 0.5)), np.array([1], np.int8)
+    ties, w = (
+        cd.TieMap.from_index(np.zeros((7, 5), int), np.full((7, 5), 0.5)),
+        np.array([1], np.int8),
+    )
     size = sum(getattr(ties.matrix(w), part).nbytes for part in ("data", "indices", "indptr"))
     with pytest.raises(MemoryError):
         ties.matrix(w, max_bytes=size - 1)
@@ -364,7 +413,9 @@ def test_temporaries_stay_small_where_one_input_has_many_outputs():
 )
 def test_the_operator_stores_its_matrix_only_where_that_is_faster(layer, stored, monkeypatch):
     asked = []
-    monkeypatch.setattr(linear_operator, "assemble", lambda axes, plan, w: asked.append(1) or sp.csr_array((1, 1)))
+    monkeypatch.setattr(
+        linear_operator, "assemble", lambda axes, plan, w: asked.append(1) or sp.csr_array((1, 1))
+    )
     cd.tie(layer).operator(np.ones(layer.weight_shape, np.float32))
     assert bool(asked) == stored
 
@@ -372,7 +423,9 @@ def test_the_operator_stores_its_matrix_only_where_that_is_faster(layer, stored,
 def test_a_matrix_the_operator_must_store_is_refused_if_it_cannot_be_held(monkeypatch):
     monkeypatch.setattr(csr_assembly, "physical_memory", lambda: 10**6)
     layer = cd.LocallyConnected((2, 100, 100), 3, 3)
-    with pytest.raises(MemoryError, match=r"matrix: got about .* bytes; needs at most max_bytes=1,000,000"):
+    with pytest.raises(
+        MemoryError, match=r"matrix: got about .* bytes; needs at most max_bytes=1,000,000"
+    ):
         cd.tie(layer).operator(np.ones(layer.weight_shape))
 
 

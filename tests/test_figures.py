@@ -77,9 +77,13 @@ def reading(layer):
         if isinstance(layer, cd.TieMap):
             answers = layer.matrix(w).toarray().T
         else:
-            answers = cd.convolve(layer, np.eye(inputs, dtype=int).reshape(inputs, *layer.in_shape), w)
+            answers = cd.convolve(
+                layer, np.eye(inputs, dtype=int).reshape(inputs, *layer.in_shape), w
+            )
         for col, row in np.argwhere(answers.reshape(inputs, -1)).tolist():
-            found.setdefault((row, col), []).extend([k] * int(answers.reshape(inputs, -1)[col, row]))
+            found.setdefault((row, col), []).extend(
+                [k] * int(answers.reshape(inputs, -1)[col, row])
+            )
     return found
 
 
@@ -97,16 +101,23 @@ def faults(figure, layer, row):
     marks = {col: "+".join(map(letter, ks)) for col, ks in window.items()}
     found = []
     at = places(layer.in_shape)
-    if texts(seen) != {at[c]: (f"{marks[c]}\n" if c in marks else "") + f"i{c + 1}" for c in range(len(at))}:
+    if texts(seen) != {
+        at[c]: (f"{marks[c]}\n" if c in marks else "") + f"i{c + 1}" for c in range(len(at))
+    }:
         found.append("letters of the window")
-    looks = [mixed([COLOURS[k % 9] for k in window[c]]) if c in window else MASKED for c in range(len(at))]
+    looks = [
+        mixed([COLOURS[k % 9] for k in window[c]]) if c in window else MASKED
+        for c in range(len(at))
+    ]
     if colours(seen) != dict(zip(at, looks, strict=True)):
         found.append("colours of the window")
     if framed(seen) != {at[c] for c in window}:
         found.append("frame of the window")
     used, taps = {k for ks in window.values() for k in ks}, places(layer.weight_shape)
     strong = {c for c, look in colours(kernel).items() if look in COLOURS}
-    if strong != {taps[k] for k in used} or texts(kernel) != {c: letter(k) for k, c in enumerate(taps)}:
+    if strong != {taps[k] for k in used} or texts(kernel) != {
+        c: letter(k) for k, c in enumerate(taps)
+    }:
         found.append("kernel")
     pixels = places(layer.out_shape)
     white = {c for c, look in colours(pixel).items() if look == "#FFFFFF"}
@@ -117,11 +128,17 @@ def faults(figure, layer, row):
     if texts(whole) != {cell: "+".join(map(letter, ks)) for cell, ks in held.items()}:
         found.append("letters of the matrix")
     full, shown = colours(plots.matrix(layer)), colours(whole)
-    if {c: look for c, look in shown.items() if c[0] == row} != {c: look for c, look in full.items() if c[0] == row}:
+    if {c: look for c, look in shown.items() if c[0] == row} != {
+        c: look for c, look in full.items() if c[0] == row
+    }:
         found.append("colours of the row")
     if any(min(channels(look)) < 128 for c, look in shown.items() if c[0] != row):
         found.append("other rows are not pale")
-    (line,) = [text for text in cd.equations(layer, bias=None).split("\n") if text.startswith(f"  o{row + 1} = ")]
+    (line,) = [
+        text
+        for text in cd.equations(layer, bias=None).split("\n")
+        if text.startswith(f"  o{row + 1} = ")
+    ]
     said = re.sub(r"w(\d+)", lambda m: letter(int(m[1]) - 1), line.strip())
     if figure.texts[-1].get_text().replace("\n", " ") != said:
         found.append("equation")
@@ -150,12 +167,16 @@ def test_the_anatomy_of_another_row_or_kernel_is_seen():
     flipped = plots.anatomy(cd.Conv((1, 3, 3), 1, kernel=2, flip=True))
     assert "letters of the window" in faults(flipped, FIRST, 0)
     shifted = plots.anatomy(cd.Conv((1, 4), 1, kernel=2, padding=((0, 1),)))
-    assert "letters of the window" in faults(shifted, cd.Conv((1, 4), 1, kernel=2, padding=((1, 0),)), 0)
+    assert "letters of the window" in faults(
+        shifted, cd.Conv((1, 4), 1, kernel=2, padding=((1, 0),)), 0
+    )
 
 
 def test_an_output_is_named_flat_or_by_its_position():
     flat, named = (plots.anatomy(FIRST, output) for output in (2, (0, 1, 0)))
-    assert flat.texts[-1].get_text() == named.texts[-1].get_text() == "o3 = a i4 + b i5 + c i7 + d i8"
+    assert (
+        flat.texts[-1].get_text() == named.texts[-1].get_text() == "o3 = a i4 + b i5 + c i7 + d i8"
+    )
     with pytest.raises(ValueError, match="output: got 4; needs 0 to 3"):
         plots.anatomy(FIRST, 4)
 
@@ -163,9 +184,17 @@ def test_an_output_is_named_flat_or_by_its_position():
 TITLES = {
     "o1 of a padded layer": (PADDED, 0, "the window of o1:\n4 of 9 taps meet the input"),
     "its middle": (PADDED, 4, "the window of o5 on the input"),
-    "two channels": (cd.Conv((2, 3), 1, kernel=3, padding=1), 2, "the window of o3:\n4 of 6 taps meet the input"),
+    "two channels": (
+        cd.Conv((2, 3), 1, kernel=3, padding=1),
+        2,
+        "the window of o3:\n4 of 6 taps meet the input",
+    ),
     "reflected": (REFLECTED, 0, "the window of o1 on the input"),
-    "with weights": (cd.TiedDense(PADDED, np.ones((1, 1, 3, 3))), 1, "the window of o2:\n6 of 9 taps meet the input"),
+    "with weights": (
+        cd.TiedDense(PADDED, np.ones((1, 1, 3, 3))),
+        1,
+        "the window of o2:\n6 of 9 taps meet the input",
+    ),
     "no window": (INDEX, 1, "the window of o2 on the input"),
 }
 
@@ -185,7 +214,9 @@ def computed(text):
 @pytest.mark.parametrize("layer", [FIRST, PADDED, REFLECTED, LAYERS[4], LAYERS[8]], ids=repr)
 def test_the_equation_in_numbers_is_right(layer):
     rng = np.random.default_rng(0)
-    x, w, b = (rng.integers(-9, 10, s) for s in (layer.in_shape, layer.weight_shape, layer.bias_shape))
+    x, w, b = (
+        rng.integers(-9, 10, s) for s in (layer.in_shape, layer.weight_shape, layer.bias_shape)
+    )
     y = cd.convolve(layer, x, w, b).ravel().tolist()
     figure = plots.anatomy(cd.TiedDense(layer, w, b), len(y) - 1, x)
     letters, numbers = figure.texts[-1].get_text().split("\n= ")
@@ -194,7 +225,9 @@ def test_the_equation_in_numbers_is_right(layer):
     assert list(texts(figure.axes[2]).values()) == [str(n) for n in y]
     values = [text.split("\n")[-1] for text in texts(figure.axes[0]).values()]
     assert values == [str(n) for n in x.ravel()]
-    assert [text.split("\n")[1] for text in texts(figure.axes[1]).values()] == [str(n) for n in w.ravel()]
+    assert [text.split("\n")[1] for text in texts(figure.axes[1]).values()] == [
+        str(n) for n in w.ravel()
+    ]
 
 
 def test_a_long_equation_keeps_its_ends_and_says_how_much_is_left_out():
@@ -329,11 +362,18 @@ def test_levels_of_a_tournament_are_named():
 W = np.array([[[[1, -2], [3, 4]]]])
 DENSE = cd.Dense(np.array([[1, 0, -2, 1], [0, 3, 1, 1]]))
 NETWORKS = {
-    "a convolution, ReLU and max": cd.network(cd.TiedDense(FIRST, W), cd.ReLU(), cd.MaxPool((1, 2, 2), kernel=2)),
-    "LeakyReLU, Flatten and Dense": cd.network(cd.TiedDense(FIRST, W), cd.LeakyReLU(0.5), cd.Flatten(), DENSE),
+    "a convolution, ReLU and max": cd.network(
+        cd.TiedDense(FIRST, W), cd.ReLU(), cd.MaxPool((1, 2, 2), kernel=2)
+    ),
+    "LeakyReLU, Flatten and Dense": cd.network(
+        cd.TiedDense(FIRST, W), cd.LeakyReLU(0.5), cd.Flatten(), DENSE
+    ),
     "an average": cd.network(cd.TiedDense(FIRST, W), cd.AvgPool((1, 2, 2), kernel=2)),
     "a residual": cd.network(
-        cd.Residual(cd.TiedDense(cd.Conv((1, 4), 1, kernel=3, padding=1), [[[2, 0, -1]]]), cd.ReLU()), cd.ReLU()
+        cd.Residual(
+            cd.TiedDense(cd.Conv((1, 4), 1, kernel=3, padding=1), [[[2, 0, -1]]]), cd.ReLU()
+        ),
+        cd.ReLU(),
     ),
     "|x| first": cd.network(Abs((1, 4), axis=1, start=1, stop=3), cd.SumPool((1, 4), kernel=2)),
     "several weights in a cell": cd.network(cd.TiedDense(REFLECTED, [[[1, 2, 5]]]), cd.ReLU()),
@@ -347,7 +387,9 @@ def test_a_drawn_network_computes(net):
     for seed in range(3):
         x = drawn(net.in_shape, seed)
         assert run(figure, x) == pytest.approx(net.direct().forward(x).ravel(), rel=1e-12)
-    assert flowing(plots.network(net, x)) == pytest.approx(net.direct().forward(x).ravel(), rel=6e-3)
+    assert flowing(plots.network(net, x)) == pytest.approx(
+        net.direct().forward(x).ravel(), rel=6e-3
+    )
 
 
 def test_a_network_with_another_weight_or_slope_is_seen():
@@ -363,12 +405,21 @@ def test_ties_are_drawn_in_their_colours_and_fixed_matrices_by_value():
     figure = plots.network(NETWORKS["a residual"])
     tied = next(ax for ax in figure.axes if any("\n" in text for text in texts(ax).values()))
     assert tied.get_title() == "0.0: ResidualSum\n8 x 8"
-    held = {(r + 4, c + 4): ks for (r, c), ks in reading(cd.Conv((1, 4), 1, kernel=3, padding=1)).items()}
+    held = {
+        (r + 4, c + 4): ks
+        for (r, c), ks in reading(cd.Conv((1, 4), 1, kernel=3, padding=1)).items()
+    }
     looks, written = colours(tied), texts(tied)
-    assert {cell: written[cell].split("\n")[0] for cell in held} == {c: letter(ks[0]) for c, ks in held.items()}
-    assert {cell: looks[cell] for cell in held} == {cell: COLOURS[ks[0]] for cell, ks in held.items()}
+    assert {cell: written[cell].split("\n")[0] for cell in held} == {
+        c: letter(ks[0]) for c, ks in held.items()
+    }
+    assert {cell: looks[cell] for cell in held} == {
+        cell: COLOURS[ks[0]] for cell, ks in held.items()
+    }
     assert written[5, 5] == "b\n0"  # a weight of 0 is an edge
-    assert {cell: written[cell] for cell in written.keys() - held.keys()} == {(k, k): "1" for k in range(4)}
+    assert {cell: written[cell] for cell in written.keys() - held.keys()} == {
+        (k, k): "1" for k in range(4)
+    }
     dense = plots.network(NETWORKS["LeakyReLU, Flatten and Dense"]).axes[-1]
     assert texts(dense) == {cell: str(DENSE.w[cell]) for cell in np.ndindex(2, 4)}
     for cell, look in colours(dense).items():
@@ -466,35 +517,51 @@ def test_every_difference_is_signed_coloured_and_counted(name):
     found = cd.recover(function, FIRST.in_shape)
     figure = plots.difference(cd.TiedDense(FIRST, WEIGHTS, bias), found)
     n = 1 if bias is None else 2
-    expected = np.array([cd.convolve(FIRST, e.reshape(1, 3, 3), WEIGHTS).ravel() for e in np.eye(9)]).T
+    expected = np.array(
+        [cd.convolve(FIRST, e.reshape(1, 3, 3), WEIGHTS).ravel() for e in np.eye(9)]
+    ).T
     assert figure.get_suptitle() == title
     assert third(figure, n) == signs_of(expected, found.matrix.toarray())
     assert [ax.get_title() for ax in figure.axes[::n]] == ["expected", "found", "where they differ"]
     assert framed(figure.axes[0]) == framed(figure.axes[n]) == set(third(figure, n))
-    shown = [{c: float(t.split("\n")[-1]) for c, t in texts(figure.axes[k * n]).items()} for k in (0, 1)]
+    shown = [
+        {c: float(t.split("\n")[-1]) for c, t in texts(figure.axes[k * n]).items()} for k in (0, 1)
+    ]
     for numbers, matrix in zip(shown, (expected, found.matrix.toarray()), strict=True):
         assert numbers == {tuple(c): matrix[tuple(c)] for c in np.argwhere(matrix).tolist()}
     signs = [sign for sign, _ in third(figure, n).values()]
     kinds = [kind for kind in (MISSING, EXTRA, OTHER_WEIGHT) if kind.sign in signs]
     labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert labels[: len(kinds)] == [f"{kind.sign} {kind.words}: {signs.count(kind.sign)}" for kind in kinds]
-    assert labels[len(kinds) :] == ["≠ with another bias: 1"] * (n == 2) + ["not affine"] * (name == "bent")
+    assert labels[: len(kinds)] == [
+        f"{kind.sign} {kind.words}: {signs.count(kind.sign)}" for kind in kinds
+    ]
+    assert labels[len(kinds) :] == ["≠ with another bias: 1"] * (n == 2) + ["not affine"] * (
+        name == "bent"
+    )
 
 
 def hatched(ax):
-    return [patch.get_y() + 0.5 for patch in ax.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
+    return [
+        patch.get_y() + 0.5
+        for patch in ax.patches
+        if isinstance(patch, Rectangle) and patch.get_hatch()
+    ]
 
 
 def test_outputs_that_are_not_affine_are_hatched():
     figure = plots.difference(cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(bent, FIRST.in_shape))
     assert [hatched(ax) for ax in figure.axes] == [[], [], [2], [], [2], []]
     assert figure.legends[0].get_texts()[-1].get_text() == "not affine"
-    straight = plots.difference(cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape))
+    straight = plots.difference(
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape)
+    )
     assert [hatched(ax) for ax in straight.axes] == [[]] * 6
 
 
 def test_biases_have_a_column_of_their_own():
-    figure = plots.difference(cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape))
+    figure = plots.difference(
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape)
+    )
     expected, found, apart = figure.axes[1::2]
     assert [ax.get_title() for ax in (expected, found, apart)] == ["bias"] * 3
     assert list(texts(expected).values()) == ["2"] * 4
@@ -503,7 +570,9 @@ def test_biases_have_a_column_of_their_own():
 
 
 def test_both_matrices_are_coloured_by_value_on_one_scale():
-    figure = plots.difference(cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape))
+    figure = plots.difference(
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape)
+    )
     looks = {}
     for ax in figure.axes[:4]:
         for cell, text in texts(ax).items():
@@ -521,7 +590,8 @@ def test_a_dense_layer_is_compared_too():
 
 def test_nothing_stands_where_nothing_differs():
     figure = plots.difference(
-        cd.TiedDense(FIRST, WEIGHTS), cd.recover(lambda x: cd.convolve(FIRST, x, WEIGHTS), FIRST.in_shape)
+        cd.TiedDense(FIRST, WEIGHTS),
+        cd.recover(lambda x: cd.convolve(FIRST, x, WEIGHTS), FIRST.in_shape),
     )
     assert third(figure, 1) == {}
     assert figure.legends == []
@@ -539,7 +609,9 @@ FIGURES = {
     "powers": lambda: plots.pooling(POOLS[-1], drawn((1, 4))),
     "network": lambda: plots.network(NETWORKS["a convolution, ReLU and max"], drawn((1, 3, 3)) / 7),
     "residual": lambda: plots.network(NETWORKS["a residual"]),
-    "difference": lambda: plots.difference(cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(bent, FIRST.in_shape)),
+    "difference": lambda: plots.difference(
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(bent, FIRST.in_shape)
+    ),
 }
 
 
@@ -550,7 +622,11 @@ def overlaps(figure):
     boxes += [legend.get_window_extent() for legend in figure.legends]
     found = [(i, k) for (i, a), (k, b) in combinations(enumerate(boxes), 2) if a.overlaps(b)]
     whole = figure.bbox.padded(1)
-    return found + [i for i, b in enumerate(boxes) if not (whole.contains(b.x0, b.y0) and whole.contains(b.x1, b.y1))]
+    return found + [
+        i
+        for i, b in enumerate(boxes)
+        if not (whole.contains(b.x0, b.y0) and whole.contains(b.x1, b.y1))
+    ]
 
 
 @cache
@@ -593,7 +669,9 @@ def test_lines_of_pictures_are_not_wider_than_they_may_be():
         width = sum(panel.before + panel.width for panel in line)
         assert width <= WIDEST < width + following[0].before + following[0].width
     column = Panel(1, 1, "", "=", 0.4)
-    assert [len(line) for line in wrapped([Panel(1, 35, ""), column, Panel(1, 35, "", "→"), column])] == [2, 2]
+    assert [
+        len(line) for line in wrapped([Panel(1, 35, ""), column, Panel(1, 35, "", "→"), column])
+    ] == [2, 2]
 
 
 LARGE = cd.Conv((1, 11, 20), 1, kernel=(2, 9))  # 120 x 220 cells
@@ -631,7 +709,9 @@ REFUSED = {
         "net: got Conv; needs a Network; make one of layers with cd.network(...)",
     ),
     "difference, cells": (
-        lambda: plots.difference(cd.Dense(np.ones((101, 100))), cd.recover(lambda x: x @ np.ones((100, 101)), (100,))),
+        lambda: plots.difference(
+            cd.Dense(np.ones((101, 100))), cd.recover(lambda x: x @ np.ones((100, 101)), (100,))
+        ),
         "layer: got 101 x 100 cells; needs at most 10,000 to be drawn cell by cell; "
         "look at convdense.plots.density(layer)",
     ),

@@ -15,7 +15,19 @@ from convdense._util import files
 from convdense.cli._main import main
 
 LAYER = cd.Conv((3, 8, 7), 4, (3, 2), stride=2, padding=1)
-ARGUMENTS = ["matrix", "--input", "3x8x7", "--out-channels", "4", "--kernel", "3x2", "--stride", "2", "--padding", "1"]
+ARGUMENTS = [
+    "matrix",
+    "--input",
+    "3x8x7",
+    "--out-channels",
+    "4",
+    "--kernel",
+    "3x2",
+    "--stride",
+    "2",
+    "--padding",
+    "1",
+]
 
 
 @pytest.fixture(params=["float32", "float64", "complex128", "int64"])
@@ -26,12 +38,16 @@ def weights(request, tmp_path):
 
 
 def run(tmp_path, name, *more) -> int:
-    return main([*ARGUMENTS, "--weights", str(tmp_path / "w.npy"), "-o", str(tmp_path / name), *more])
+    return main(
+        [*ARGUMENTS, "--weights", str(tmp_path / "w.npy"), "-o", str(tmp_path / name), *more]
+    )
 
 
 def read_matrix_market(path):
     """Return a sparse array where SciPy can be asked for one: from 1.18 on its old default warns."""
-    asked = {"spmatrix": False} if "spmatrix" in inspect.signature(scipy.io.mmread).parameters else {}
+    asked = (
+        {"spmatrix": False} if "spmatrix" in inspect.signature(scipy.io.mmread).parameters else {}
+    )
     return scipy.io.mmread(path, **asked)
 
 
@@ -39,11 +55,15 @@ def read_matrix_market(path):
 def test_the_file_holds_the_matrix(tmp_path, weights, name, read, capsys):
     assert run(tmp_path, name) == 0
     expected = cd.tie(LAYER).matrix(weights)
-    back = sp.csr_array(read(tmp_path / name)).astype(weights.dtype)  # Matrix Market knows no float32
+    back = sp.csr_array(read(tmp_path / name)).astype(
+        weights.dtype
+    )  # Matrix Market knows no float32
     assert np.array_equal(back.toarray(), expected.toarray())
     assert back.nnz == expected.nnz
     assert (
-        capsys.readouterr().out.strip().endswith(f"W.{name[2:]}: 64 x 168, {expected.nnz:,} entries, {weights.dtype}")
+        capsys.readouterr()
+        .out.strip()
+        .endswith(f"W.{name[2:]}: 64 x 168, {expected.nnz:,} entries, {weights.dtype}")
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "w.npy"])
 
@@ -77,7 +97,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         ("W.txt", [], "needs a name that ends in .npz or .mtx"),
         ("nowhere/W.npz", [], "needs a folder that exists"),
         ("W.npz", ["--max-bytes", "1000"], "needs at most max_bytes=1,000; use ties.operator(w)"),
-        ("W.npz", ["--groups", "2"], "groups: got 2; needs a divisor of the 3 channels of in_shape"),
+        (
+            "W.npz",
+            ["--groups", "2"],
+            "groups: got 2; needs a divisor of the 3 channels of in_shape",
+        ),
         ("W.npz", ["--dilation", "2"], ""),
     ],
 )
@@ -102,7 +126,9 @@ def test_weights_that_are_none_are_refused(tmp_path, capsys):
     np.savez(tmp_path / "w.npz", np.ones(3))
     (tmp_path / "w.npz").rename(tmp_path / "w.npy")
     assert run(tmp_path, "W.npz") == 2
-    assert capsys.readouterr().err.count("needs an .npy file of numbers, as numpy.save writes it") == 3
+    assert (
+        capsys.readouterr().err.count("needs an .npy file of numbers, as numpy.save writes it") == 3
+    )
     np.save(tmp_path / "w.npy", np.ones((4, 3, 3, 3)))
     assert run(tmp_path, "W.npz") == 2
     assert "--weights: got shape (4, 3, 3, 3); needs (4, 3, 3, 2)" in capsys.readouterr().err
@@ -121,13 +147,18 @@ def test_check_output_accepts_both_formats(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_signal_in_the_middle_of_writing_leaves_nothing_behind(tmp_path, monkeypatch, capsys, name):
+def test_a_signal_in_the_middle_of_writing_leaves_nothing_behind(
+    tmp_path, monkeypatch, capsys, name
+):
     if not hasattr(signal, name):
         pytest.skip(f"no {name} on this system")
     np.save(tmp_path / "w.npy", np.ones(LAYER.weight_shape))
     number = getattr(signal, name)
-    # whatever this process was started with: a shell's background job ignores SIGINT, nohup ignores SIGHUP
-    original = signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+    # whatever this process was started with: a shell's background job ignores SIGINT, nohup ignores
+    # SIGHUP
+    original = signal.signal(
+        number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    )
     before = signal.getsignal(number)
 
     def interrupted(file, *_, **__):
@@ -145,7 +176,9 @@ def test_a_signal_in_the_middle_of_writing_leaves_nothing_behind(tmp_path, monke
     assert status == 128 + number
     assert [p.name for p in tmp_path.iterdir()] == ["w.npy"]
     assert after == before
-    assert capsys.readouterr().err.splitlines() == (["convdense: interrupted"] if name == "SIGINT" else [])
+    assert capsys.readouterr().err.splitlines() == (
+        ["convdense: interrupted"] if name == "SIGINT" else []
+    )
 
 
 def test_files_that_cannot_be_read_or_written_are_named_with_their_option(tmp_path, capsys):

@@ -13,7 +13,13 @@ from convdense import Conv, ConvTranspose, LocallyConnected
 from tests.strategies import KINDS
 
 on_all_kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-SIZES, KERNELS, STRIDES, DILATIONS, PADS = range(1, 8), range(1, 5), range(1, 4), range(1, 4), range(4)
+SIZES, KERNELS, STRIDES, DILATIONS, PADS = (
+    range(1, 8),
+    range(1, 5),
+    range(1, 4),
+    range(1, 4),
+    range(4),
+)
 
 
 def cells_of_window(kernel, dilation):
@@ -116,7 +122,9 @@ def test_transposed_same_gives_an_output_per_stride_and_input(word, first):
         surplus = count_stamped(n, (0, 0), k, s, d, 0) - n * s
         begin, end = layer.padding[0]
         assert (begin + end, layer.output_padding[0]) == (max(surplus, 0), max(-surplus, 0))
-        assert (begin - end, end - begin)[first] == (begin + end) % 2  # the odd one comes first there
+        assert (begin - end, end - begin)[first] == (
+            begin + end
+        ) % 2  # the odd one comes first there
 
 
 def test_transposed_full_crops_what_full_adds():
@@ -132,7 +140,10 @@ def test_axes_do_not_mix():
     conv = Conv((1, *sizes), 1, kernel, **shared)
     up = ConvTranspose((1, *sizes), 1, kernel, **shared, output_padding=extra)
     for axis, one in enumerate(zip(sizes, kernel, stride, dilation, strict=True)):
-        assert conv.out_spatial[axis : axis + 1] == one_axis(Conv, *one, padding=(pads[axis],)).out_spatial
+        assert (
+            conv.out_spatial[axis : axis + 1]
+            == one_axis(Conv, *one, padding=(pads[axis],)).out_spatial
+        )
         alone = one_axis(ConvTranspose, *one, padding=(pads[axis],), output_padding=extra[axis])
         assert up.out_spatial[axis : axis + 1] == alone.out_spatial
 
@@ -140,43 +151,79 @@ def test_axes_do_not_mix():
 TABLE = [  # layer, out_shape, weight_shape, bias_shape
     (Conv((3, 32, 32), 8, 3, stride=2, padding=1), (8, 16, 16), (8, 3, 3, 3), (8,)),
     (Conv((3, 227, 227), 96, 11, stride=4), (96, 55, 55), (96, 3, 11, 11), (96,)),  # AlexNet, conv1
-    (Conv((3, 224, 224), 64, 7, stride=2, padding=3), (64, 112, 112), (64, 3, 7, 7), (64,)),  # ResNet, conv1
-    (Conv((32, 112, 112), 32, 3, padding="same", groups=32), (32, 112, 112), (32, 1, 3, 3), (32,)),  # MobileNet
+    (
+        Conv((3, 224, 224), 64, 7, stride=2, padding=3),
+        (64, 112, 112),
+        (64, 3, 7, 7),
+        (64,),
+    ),  # ResNet, conv1
+    (
+        Conv((32, 112, 112), 32, 3, padding="same", groups=32),
+        (32, 112, 112),
+        (32, 1, 3, 3),
+        (32,),
+    ),  # MobileNet
     (Conv((6, 10), 4, 3, dilation=4, groups=2), (4, 2), (4, 3, 3), (4,)),
     (Conv((2, 5, 6, 7, 8), 3, (1, 2, 3, 4)), (3, 5, 5, 5, 5), (3, 2, 1, 2, 3, 4), (3,)),
-    (ConvTranspose((8, 16, 16), 3, 3, stride=2, padding=1, output_padding=1), (3, 32, 32), (8, 3, 3, 3), (3,)),
-    (ConvTranspose((100, 1, 1), 512, 4), (512, 4, 4), (100, 512, 4, 4), (512,)),  # DCGAN, first layer
+    (
+        ConvTranspose((8, 16, 16), 3, 3, stride=2, padding=1, output_padding=1),
+        (3, 32, 32),
+        (8, 3, 3, 3),
+        (3,),
+    ),
+    (
+        ConvTranspose((100, 1, 1), 512, 4),
+        (512, 4, 4),
+        (100, 512, 4, 4),
+        (512,),
+    ),  # DCGAN, first layer
     (ConvTranspose((6, 4), 4, 5, stride=3, groups=2), (4, 14), (6, 2, 5), (4,)),
     (LocallyConnected((2, 5, 7), 4, (3, 2), groups=2), (4, 3, 6), (4, 1, 3, 6, 3, 2), (4, 3, 6)),
     (LocallyConnected((1, 6), 2, 3, stride=2, padding=1), (2, 3), (2, 1, 3, 3), (2, 3)),
 ]
 
 
-@pytest.mark.parametrize(("layer", "out_shape", "weight_shape", "bias_shape"), TABLE, ids=[repr(r[0]) for r in TABLE])
+@pytest.mark.parametrize(
+    ("layer", "out_shape", "weight_shape", "bias_shape"), TABLE, ids=[repr(r[0]) for r in TABLE]
+)
 def test_shapes(layer, out_shape, weight_shape, bias_shape):
-    assert (layer.out_shape, layer.weight_shape, layer.bias_shape) == (out_shape, weight_shape, bias_shape)
+    assert (layer.out_shape, layer.weight_shape, layer.bias_shape) == (
+        out_shape,
+        weight_shape,
+        bias_shape,
+    )
     assert (layer.in_channels, *layer.in_spatial) == layer.in_shape
     assert (layer.out_channels, *layer.out_spatial) == layer.out_shape
 
 
 @pytest.fixture(scope="module")
 def torch():
-    return pytest.importorskip("torch", reason="PyTorch, the outside judge of sizes, is not installed")
+    return pytest.importorskip(
+        "torch", reason="PyTorch, the outside judge of sizes, is not installed"
+    )
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_sizes_are_pytorchs(torch, axes):
     """On PyTorch's device without memory: shapes only. Every axis takes its numbers from another place of the sweep."""
-    sweep = [row for row in product((5, 6, 9), (1, 2, 3), STRIDES, (1, 2), (0, 1)) if row[-1] < row[1]]
+    sweep = [
+        row for row in product((5, 6, 9), (1, 2, 3), STRIDES, (1, 2), (0, 1)) if row[-1] < row[1]
+    ]
     for i in range(0, len(sweep), axes):
         rows = [sweep[(i + 5 * axis) % len(sweep)] for axis in range(axes)]
-        sizes, kernel, stride, dilation, padding = (list(column) for column in zip(*rows, strict=True))
+        sizes, kernel, stride, dilation, padding = (
+            list(column) for column in zip(*rows, strict=True)
+        )
         numbers = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 2}
         extra = [max(s, d) - 1 for s, d in zip(stride, dilation, strict=True)]
         for kind, options in ((Conv, {}), (ConvTranspose, {"output_padding": extra})):
             layer = kind((4, *sizes), 6, kernel, **numbers, **options)
-            module = getattr(torch.nn, f"{kind.__name__}{axes}d")(4, 6, kernel, **numbers, **options, device="meta")
-            assert layer.out_shape == tuple(module(torch.empty(1, 4, *sizes, device="meta")).shape[1:])
+            module = getattr(torch.nn, f"{kind.__name__}{axes}d")(
+                4, 6, kernel, **numbers, **options, device="meta"
+            )
+            assert layer.out_shape == tuple(
+                module(torch.empty(1, 4, *sizes, device="meta")).shape[1:]
+            )
             assert layer.weight_shape == tuple(module.weight.shape)
             assert layer.bias_shape == tuple(module.bias.shape)
 
@@ -196,10 +243,22 @@ TEXTS = [
         Conv((1, 7, 7), 1, 2, padding=((0, 1), (0, 1))),
         "Conv((1, 7, 7), out_channels=1, kernel=2, padding=((0, 1), (0, 1)))",
     ),
-    (Conv((1, 7), 1, 2, padding="same"), "Conv((1, 7), out_channels=1, kernel=2, padding=((0, 1),))"),
-    (Conv((1, 7), 1, 2, padding="same_lower"), "Conv((1, 7), out_channels=1, kernel=2, padding=((1, 0),))"),
-    (Conv((1, 7, 8), 1, (3, 2), padding="full"), "Conv((1, 7, 8), out_channels=1, kernel=(3, 2), padding=(2, 1))"),
-    (LocallyConnected((2, 5), 3, 2, stride=2), "LocallyConnected((2, 5), out_channels=3, kernel=2, stride=2)"),
+    (
+        Conv((1, 7), 1, 2, padding="same"),
+        "Conv((1, 7), out_channels=1, kernel=2, padding=((0, 1),))",
+    ),
+    (
+        Conv((1, 7), 1, 2, padding="same_lower"),
+        "Conv((1, 7), out_channels=1, kernel=2, padding=((1, 0),))",
+    ),
+    (
+        Conv((1, 7, 8), 1, (3, 2), padding="full"),
+        "Conv((1, 7, 8), out_channels=1, kernel=(3, 2), padding=(2, 1))",
+    ),
+    (
+        LocallyConnected((2, 5), 3, 2, stride=2),
+        "LocallyConnected((2, 5), out_channels=3, kernel=2, stride=2)",
+    ),
     (
         ConvTranspose((8, 16, 16), 3, 3, stride=2, padding=1, output_padding=1),
         "ConvTranspose((8, 16, 16), out_channels=3, kernel=3, stride=2, padding=1, output_padding=1)",
@@ -217,7 +276,15 @@ def test_repr_is_the_shortest_call_that_makes_it(layer, text):
 
 
 NUMBERS = {"stride": 2, "padding": 1, "dilation": 2, "groups": 2, "flip": True}
-VARIED = {"kernel": 3, "stride": 1, "padding": 2, "dilation": 1, "groups": 1, "flip": False, "out_channels": 6}
+VARIED = {
+    "kernel": 3,
+    "stride": 1,
+    "padding": 2,
+    "dilation": 1,
+    "groups": 1,
+    "flip": False,
+    "out_channels": 6,
+}
 
 
 def make(kind, in_shape=(4, 6, 7), out_channels=4, kernel=2, **options):
@@ -228,10 +295,21 @@ def make(kind, in_shape=(4, 6, 7), out_channels=4, kernel=2, **options):
 def test_equal_however_it_is_said(kind):
     layer = make(kind)
     spelled = {"stride": (2, 2), "padding": ((1, 1), (1, 1)), "dilation": [2, 2]}
-    typed = {"stride": np.int64(2), "padding": np.array([1, 1]), "dilation": np.array([2, 2]), "groups": np.int8(2)}
+    typed = {
+        "stride": np.int64(2),
+        "padding": np.array([1, 1]),
+        "dilation": np.array([2, 2]),
+        "groups": np.int8(2),
+    }
     for other in (
         make(kind, in_shape=[4, 6, 7], kernel=[2, 2], **spelled),
-        make(kind, in_shape=np.array([4, 6, 7]), out_channels=np.int64(4), kernel=np.array([2, 2]), **typed),
+        make(
+            kind,
+            in_shape=np.array([4, 6, 7]),
+            out_channels=np.int64(4),
+            kernel=np.array([2, 2]),
+            **typed,
+        ),
         copy.deepcopy(layer),
     ):
         assert other == layer
@@ -243,7 +321,10 @@ def test_equal_however_it_is_said(kind):
 def test_any_other_number_makes_another_layer(kind):
     extra = {"output_padding": 1} if kind is ConvTranspose else {"padding_mode": "replicate"}
     others = [make(kind, **{name: value}) for name, value in {**VARIED, **extra}.items()]
-    others += [make(kind, in_shape=shape) for shape in ((6, 6, 7), (4, 7, 7), (4, 6, 8), (4, 7, 6), (4, 6, 7, 2))]
+    others += [
+        make(kind, in_shape=shape)
+        for shape in ((6, 6, 7), (4, 7, 7), (4, 6, 8), (4, 7, 6), (4, 6, 7, 2))
+    ]
     everything = [make(kind), *others]
     assert len(set(everything)) == len({repr(layer) for layer in everything}) == len(everything)
     assert all(other != everything[0] for other in others)
@@ -276,13 +357,17 @@ def test_misspelled_attribute_is_refused(kind):
 
 @on_all_kinds
 def test_four_axes(kind):
-    layer = kind((2, 3, 4, 2, 5), 2, (2, 3, 1, 2), stride=(1, 1, 2, 2), padding=(0, 1, 0, (1, 0)), groups=2)
+    layer = kind(
+        (2, 3, 4, 2, 5), 2, (2, 3, 1, 2), stride=(1, 1, 2, 2), padding=(0, 1, 0, (1, 0)), groups=2
+    )
     rng = np.random.default_rng(4)
     shapes = (2, *layer.in_shape), layer.weight_shape, layer.bias_shape, (2, *layer.out_shape)
     x, w, b, dy = (rng.integers(-9, 10, shape) for shape in shapes)
     tied = cd.TiedDense(layer, w, b)
     assert np.array_equal(tied.forward(x), cd.convolve(layer, x, w, b))
-    for got, expected in zip(tied.backward(x, dy), cd.convolve_backward(layer, x, w, dy), strict=True):
+    for got, expected in zip(
+        tied.backward(x, dy), cd.convolve_backward(layer, x, w, dy), strict=True
+    ):
         assert np.array_equal(got, expected)
 
 
@@ -301,7 +386,9 @@ def test_to_dict_names_every_number():
     }
 
 
-@pytest.mark.parametrize("how", [lambda layer: pickle.loads(pickle.dumps(layer)), copy.copy, copy.deepcopy])
+@pytest.mark.parametrize(
+    "how", [lambda layer: pickle.loads(pickle.dumps(layer)), copy.copy, copy.deepcopy]
+)
 def test_a_copy_or_pickle_holds_the_fields_alone(how):
     for layer in (
         cd.Conv((2, 6, 5), 4, 3, groups=2),

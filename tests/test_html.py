@@ -71,7 +71,9 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag in ("th", "td"):
             self.rows[-1].append("")
-            self.styles.append(dict(part.split(":") for part in dict(attributes)["style"].split(";")))
+            self.styles.append(
+                dict(part.split(":") for part in dict(attributes)["style"].split(";"))
+            )
 
     def handle_endtag(self, tag):
         assert self._open.pop() == tag
@@ -150,10 +152,14 @@ def shown():
         "network certificate": certify(NET, seed=0),
         "report": checked(),
         "raised": certify(CONV, Evil(), seed=0),
-        "noted": judged(Finding("y", UNDECIDED, (0, 1), "1.0", "2.0", 1.0, inf, "an entry is too long")),
+        "noted": judged(
+            Finding("y", UNDECIDED, (0, 1), "1.0", "2.0", 1.0, inf, "an entry is too long")
+        ),
         "diagnosis": diagnose(CONV, halved()),
         "recovered": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)),
-        "difference": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)).compare(TiedDense(CONV, 2 * W)),
+        "difference": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)).compare(
+            TiedDense(CONV, 2 * W)
+        ),
         "model": ModelReport({"a": refused}, {"b": "why"}, {"c": "not known"}, ("d",)),
         "sweep": Sweep(1, (), (Failure(repr(CONV), refused.findings[0]),), 1, 1.0),
     }
@@ -197,7 +203,9 @@ def test_text_is_shown_as_it_is_printed(name):
     assert Page(SHOWN[name]._repr_html_()).text == str(SHOWN[name])
 
 
-@pytest.mark.parametrize("name", ["certificate", "refused", "raised", "network certificate", "report", "noted"])
+@pytest.mark.parametrize(
+    "name", ["certificate", "refused", "raised", "network certificate", "report", "noted"]
+)
 def test_a_verdict_says_in_words_all_that_print_says(name):
     page, verdict = Page(SHOWN[name]._repr_html_()), SHOWN[name]
     lines = [
@@ -211,7 +219,14 @@ def test_a_verdict_says_in_words_all_that_print_says(name):
 
 @pytest.mark.parametrize(
     ("verdict", "like"),
-    [(EQUAL, EQUAL), (WITHIN, EQUAL), (NORMWISE, UNDECIDED), (UNDECIDED, UNDECIDED), (WRONG, WRONG), (BILINEAR, WRONG)],
+    [
+        (EQUAL, EQUAL),
+        (WITHIN, EQUAL),
+        (NORMWISE, UNDECIDED),
+        (UNDECIDED, UNDECIDED),
+        (WRONG, WRONG),
+        (BILINEAR, WRONG),
+    ],
 )
 def test_three_colours_for_what_holds_what_is_open_and_what_is_wrong(verdict, like):
     for other in (EQUAL, UNDECIDED, WRONG):
@@ -258,7 +273,9 @@ def test_a_large_map_is_never_written_out(monkeypatch):
     assert rows["n_entries"] == "112,869,376"
 
 
-@pytest.mark.parametrize("name", ["conv", "transposed", "local", "linear", "scale", "max pool", "adaptive"])
+@pytest.mark.parametrize(
+    "name", ["conv", "transposed", "local", "linear", "scale", "max pool", "adaptive"]
+)
 def test_numbers_show_their_shapes_and_every_option(name):
     layer, page = SHOWN[name], Page(SHOWN[name]._repr_html_())
     rows = dict(page.rows)
@@ -294,7 +311,9 @@ def test_the_network_shows_the_table_that_is_printed():
     page = Page(NET._repr_html_())
     assert page.text.startswith(repr(NET))
     printed = [line for line in str(NET).splitlines() if not line.startswith("-")]
-    assert [said(" ".join(row)) for row in page.rows] == [said(line) for line in printed if set(line) - set("- ")]
+    assert [said(" ".join(row)) for row in page.rows] == [
+        said(line) for line in printed if set(line) - set("- ")
+    ]
 
 
 # whatever text comes in
@@ -305,7 +324,9 @@ def evil_network():
 
 
 EVILS = {
-    "table": lambda: SimpleNamespace(_repr_html_=lambda: table([[EVIL, Cell(EVIL, "#332288")]], [EVIL, EVIL], EVIL)),
+    "table": lambda: SimpleNamespace(
+        _repr_html_=lambda: table([[EVIL, Cell(EVIL, "#332288")]], [EVIL, EVIL], EVIL)
+    ),
     "facts": lambda: SimpleNamespace(_repr_html_=lambda: facts(EVIL, {EVIL: EVIL})),
     "preformatted": lambda: SimpleNamespace(_repr_html_=lambda: preformatted(EVIL)),
     "layer in a network": evil_network,
@@ -313,8 +334,12 @@ EVILS = {
     "tied dense": lambda: TiedDense(type(EVIL, (Conv,), {})((1, 3, 3), 1, kernel=2), W),
     "implementation and what it raises": lambda: certify(CONV, Evil(), seed=0),
     "diagnosis": lambda: diagnose(CONV, Evil()),
-    "report": lambda: judged(Finding(EVIL, EVIL, (0,), EVIL, EVIL, 1.0, 2.0, EVIL), layer=Evil(), evaluator=EVIL),
-    "model": lambda: ModelReport({EVIL: certify(CONV, seed=0)}, {EVIL: EVIL}, {EVIL: EVIL}, (EVIL,)),
+    "report": lambda: judged(
+        Finding(EVIL, EVIL, (0,), EVIL, EVIL, 1.0, 2.0, EVIL), layer=Evil(), evaluator=EVIL
+    ),
+    "model": lambda: ModelReport(
+        {EVIL: certify(CONV, seed=0)}, {EVIL: EVIL}, {EVIL: EVIL}, (EVIL,)
+    ),
     "sweep": lambda: Sweep(1, (), (Failure(EVIL, Finding("y", EQUAL, note=EVIL)),), 1, 1.0),
 }
 

@@ -46,7 +46,9 @@ UP = cd.ConvTranspose((2, 3, 4), 3, kernel=(3, 2), stride=2, padding=1)
 class Mine:
     """A right implementation, with steps to be changed: of the operands, and of the results."""
 
-    def __init__(self, layer, before=lambda *a: a, y=lambda y: y, gradients=lambda dx, dw, db: (dx, dw, db)):
+    def __init__(
+        self, layer, before=lambda *a: a, y=lambda y: y, gradients=lambda dx, dw, db: (dx, dw, db)
+    ):
         self.layer, self.before, self.y, self.gradients = layer, before, y, gradients
 
     def forward(self, x, w, b):
@@ -63,7 +65,9 @@ def narrowed(bits):
 
     def cut(*arrays):
         mask = np.uint64(2**64 - 2 ** (53 - bits))
-        return tuple((np.ascontiguousarray(a).view(np.uint64) & mask).view(np.float64) for a in arrays)
+        return tuple(
+            (np.ascontiguousarray(a).view(np.uint64) & mask).view(np.float64) for a in arrays
+        )
 
     return cut
 
@@ -78,16 +82,38 @@ def said(certificate, name):
 
 @pytest.mark.parametrize(
     ("layer", "method"),
-    [(CONV, "random"), (UP, "random"), (TINY, "exhaustive"), (cd.ConvTranspose((1, 3), 2, kernel=2), "exhaustive")],
+    [
+        (CONV, "random"),
+        (UP, "random"),
+        (TINY, "exhaustive"),
+        (cd.ConvTranspose((1, 3), 2, kernel=2), "exhaustive"),
+    ],
     ids=repr,
 )
 def test_a_right_implementation_has_nothing_to_explain(layer, method):
-    certificate = cd.certify(layer, Mine(layer), method=method, seed=None if method == "exhaustive" else 3).require()
+    certificate = cd.certify(
+        layer, Mine(layer), method=method, seed=None if method == "exhaustive" else 3
+    ).require()
     assert certificate.exact
     assert [f.verdict for f in certificate.behaviour] == [EQUAL] * len(certificate.behaviour)
-    names = {"batch 0", "batch 1", "batch 3", "read-only", "non-contiguous", "negative strides", "zero x", "zero dy"}
-    assert {f.name for f in certificate.behaviour} == names | {"repeatable", "zero w", "results kept"}
-    assert {p.name: p.verdict for p in certificate.precision} == dict.fromkeys(("y", "dx", "dw", "db"), WITHIN)
+    names = {
+        "batch 0",
+        "batch 1",
+        "batch 3",
+        "read-only",
+        "non-contiguous",
+        "negative strides",
+        "zero x",
+        "zero dy",
+    }
+    assert {f.name for f in certificate.behaviour} == names | {
+        "repeatable",
+        "zero w",
+        "results kept",
+    }
+    assert {p.name: p.verdict for p in certificate.precision} == dict.fromkeys(
+        ("y", "dx", "dw", "db"), WITHIN
+    )
     assert all(p.unit <= p.allowed for p in certificate.precision)
     assert Certificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
     assert certificate.rerun(Mine(layer)) == certificate
@@ -114,7 +140,9 @@ def test_a_division_that_rounds_is_within_rounding():
 
 
 def test_more_than_rounding_is_wrong():
-    certificate = cd.certify(CONV, Mine(CONV, y=lambda y: y * (1 + 2**-45)), method="random", seed=0)
+    certificate = cd.certify(
+        CONV, Mine(CONV, y=lambda y: y * (1 + 2**-45)), method="random", seed=0
+    )
     assert certificate["y"].verdict == WRONG
     assert certificate.refuted
 
@@ -130,7 +158,9 @@ def test_a_fast_transform_is_right_normwise_and_not_wrong():
     layer = cd.Conv((1, 40, 40), 2, kernel=3)
     backward = Mine(layer).backward
     quiet = np.ones((40, 40))
-    quiet[20:] = 2.0**-40  # half of the sample is tiny: entry by entry nothing excuses the error there
+    quiet[20:] = (
+        2.0**-40
+    )  # half of the sample is tiny: entry by entry nothing excuses the error there
     x = quiet * np.random.default_rng(0).normal(size=(1, 1, 40, 40))
     w, b = np.random.default_rng(1).normal(size=(2, 1, 3, 3)), np.zeros(2)
     explain = Explainer(layer, "float64")
@@ -141,7 +171,10 @@ def test_a_fast_transform_is_right_normwise_and_not_wrong():
     assert (finding.holds, finding.refuted) == (False, False)
     assert explain.allowed["y"] > 0
     got[0, 1, 3, 5] += 1e-11  # forty times the normwise bound
-    assert explain(operands)(cd.verdicts.comparison.compare("y", got, right), got, right).verdict == WRONG
+    assert (
+        explain(operands)(cd.verdicts.comparison.compare("y", got, right), got, right).verdict
+        == WRONG
+    )
     certificate = cd.certify(layer, (fourier, backward), method="random", seed=0)
     assert not certificate.refuted
     assert certificate["y"].verdict in (WITHIN, NORMWISE)
@@ -206,14 +239,19 @@ def test_half_precision_is_within_rounding(dtype):
     assert set(verdicts(certificate).values()) <= {EQUAL, WITHIN}
     assert bool(certificate), str(certificate)
     mine.y = lambda y: rounded_to(-y, dtype)
-    assert cd.certify(small, mine, dtype=dtype, method="random", seed=0)["y"].verdict in (WRONG, BILINEAR)
+    assert cd.certify(small, mine, dtype=dtype, method="random", seed=0)["y"].verdict in (
+        WRONG,
+        BILINEAR,
+    )
 
 
 def test_half_precision_needs_an_implementation_and_sums_that_are_short():
     with pytest.raises(ValueError, match="dtype: got 'float16'; needs one of 'float32', 'float64'"):
         cd.certify(CONV, dtype="float16")
     long = cd.Conv((64, 9, 9), 2, kernel=3)
-    mine = Mine(long, before=lambda *a: tuple(v.astype(np.float64) for v in a), y=lambda y: y * (1 + 2**-40))
+    mine = Mine(
+        long, before=lambda *a: tuple(v.astype(np.float64) for v in a), y=lambda y: y * (1 + 2**-40)
+    )
     certificate = cd.certify(long, mine, dtype="bfloat16", seed=0)
     assert certificate["y"].verdict == UNDECIDED  # 576 u > 1
     assert not certificate
@@ -228,7 +266,10 @@ def test_the_probability_with_rounding_counts_what_it_must():
         for r0 in (-3, 0, 5):
             for r1 in (-40, 0, 7):
                 form = (values[:, None] + r0) * values[None, :] + r1  # the slope a = u + r0
-                worst = max(worst, float((np.abs(form) <= allowed).mean()) / 2 ** -bits_per_trial(m, allowed))
+                worst = max(
+                    worst,
+                    float((np.abs(form) <= allowed).mean()) / 2 ** -bits_per_trial(m, allowed),
+                )
     assert 0.1 < worst <= 1
     assert bits_per_trial(m, inf) == 0
 
@@ -306,7 +347,9 @@ def test_the_allowed_unit_covers_sums_in_any_order(n):
             else:
                 total = products.sum(dtype=np.float32)
             exact = fsum(products.tolist())
-            errors.append((float(total) - exact) ** 2 / fsum((products.astype(float) ** 2).tolist()))
+            errors.append(
+                (float(total) - exact) ** 2 / fsum((products.astype(float) ** 2).tolist())
+            )
         units.append(np.sqrt(np.mean(errors)))
     deviation = 2.0**-24 * np.sqrt((n + 3) / 2)
     assert max(units) <= deviation  # of which six are allowed, where one entry is looked at
@@ -319,12 +362,19 @@ def test_the_allowed_unit_covers_sums_in_any_order(n):
 
 def test_what_is_not_bilinear_is_called_so():
     squared = Mine(CONV, before=lambda x, w, last: (x * np.abs(x), w, last))
-    assert verdicts(cd.certify(CONV, squared, seed=0)) == {"y": BILINEAR, "dx": EQUAL, "dw": BILINEAR, "db": EQUAL}
+    assert verdicts(cd.certify(CONV, squared, seed=0)) == {
+        "y": BILINEAR,
+        "dx": EQUAL,
+        "dw": BILINEAR,
+        "db": EQUAL,
+    }
     rectified = Mine(TINY, y=lambda y: np.maximum(y, 0))
     certificate = cd.certify(TINY, rectified, method="exhaustive")
     assert certificate["y"].verdict == BILINEAR
     assert "not linear in x" in certificate["y"].note
-    lost = Mine(CONV, before=lambda x, w, last: (x, w * (np.arange(2) != 1), last))  # wrong, and bilinear
+    lost = Mine(
+        CONV, before=lambda x, w, last: (x, w * (np.arange(2) != 1), last)
+    )  # wrong, and bilinear
     assert cd.certify(CONV, lost, seed=0)["y"].verdict == WRONG
 
 
@@ -333,7 +383,9 @@ def test_what_differs_from_call_to_call_is_called_so():
     noisy = Mine(CONV, y=lambda y: y * (1 + rng.random(y.shape)))
     certificate = cd.certify(CONV, noisy, method="random", seed=0)
     assert certificate["y"].verdict == REPEATABLE
-    quiet = Mine(CONV, gradients=lambda dx, dw, db: (dx, dw * (1 + rng.integers(0, 2) * 2.0**-52), db))
+    quiet = Mine(
+        CONV, gradients=lambda dx, dw, db: (dx, dw * (1 + rng.integers(0, 2) * 2.0**-52), db)
+    )
     certificate = cd.certify(CONV, quiet, method="random", seed=0)
     assert not certificate
     assert "repeated" in str(certificate)
@@ -475,7 +527,9 @@ def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
     layer = cd.Conv((16, 40, 40), 16, kernel=3, padding=1)
     certificate = cd.certify(layer, AnyShape(layer), seed=0).require()
     assert certificate.tried_on == implementation_review.small_copy(layer) != layer
-    assert "on a small copy, Conv((2, 6, 6), out_channels=2, kernel=3, padding=1)" in str(certificate)
+    assert "on a small copy, Conv((2, 6, 6), out_channels=2, kernel=3, padding=1)" in str(
+        certificate
+    )
     assert Certificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
     fixed = cd.certify(layer, Mine(layer), seed=0).require()
     assert fixed.tried_on is None
@@ -485,7 +539,15 @@ def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
 @pytest.mark.parametrize(
     "layer",
     [
-        cd.Conv((64, 56, 55), 256, kernel=(3, 2), stride=(2, 3), padding=(2, 1), dilation=(1, 2), groups=4),
+        cd.Conv(
+            (64, 56, 55),
+            256,
+            kernel=(3, 2),
+            stride=(2, 3),
+            padding=(2, 1),
+            dilation=(1, 2),
+            groups=4,
+        ),
         cd.Conv((64, 57, 56), 64, kernel=3, padding=2, padding_mode="reflect"),
         cd.ConvTranspose((64, 28, 28), 32, kernel=3, stride=2, padding=1, output_padding=1),
         cd.Conv((512, 7, 7), 512, kernel=3, padding=1),
@@ -534,7 +596,9 @@ def test_a_right_pool_is_certified_with_all_that_it_met(pool):
     assert certificate.exact
     assert certificate.met == ((1.0, 1.0) if isinstance(pool, (cd.MaxPool, cd.MinPool)) else None)
     assert [f.verdict for f in certificate.behaviour] == [EQUAL] * 10
-    assert NetworkCertificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
+    assert (
+        NetworkCertificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
+    )
     assert certificate.rerun(Pool(pool)) == certificate
 
 
@@ -542,7 +606,9 @@ def test_a_right_pool_is_certified_with_all_that_it_met(pool):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_right_pool_is_certified_in_narrower_formats(pool, dtype):
     if window_table(pool).bits(1) > FORMATS[dtype].bits:
-        with pytest.raises(ValueError, match=f"needs at most 8, up to where {dtype} counts exactly"):
+        with pytest.raises(
+            ValueError, match=f"needs at most 8, up to where {dtype} counts exactly"
+        ):
             cd.certify(pool, Pool(pool), dtype=dtype)
         return
     wide = Pool(pool, lambda y: rounded_to(y, dtype), lambda dx: rounded_to(dx, dtype))
@@ -555,7 +621,10 @@ def test_a_pool_that_sees_fewer_bits_is_imprecise(pool):
     certificate = cd.certify(pool, Pool(pool, before=narrowed(24)), seed=2)
     assert not certificate
     picks = isinstance(pool, (cd.MaxPool, cd.MinPool))
-    assert (certificate.refuted, certificate.exact) == (picks, not picks)  # what is picked is one of the numbers given
+    assert (certificate.refuted, certificate.exact) == (
+        picks,
+        not picks,
+    )  # what is picked is one of the numbers given
 
 
 def test_an_average_as_a_product_with_one_ninth_is_within_rounding():
@@ -565,7 +634,10 @@ def test_an_average_as_a_product_with_one_ninth_is_within_rounding():
     certificate = cd.certify(pool, ninth, seed=0)
     assert bool(certificate)
     off = Pool(sums, lambda y: y * (1 / 9 + 1e-13), lambda dx: dx * (1 / 9))
-    assert verdicts(cd.certify(pool, off, seed=0)) == {"y": WRONG, "dx": EQUAL if certificate.exact else WITHIN}
+    assert verdicts(cd.certify(pool, off, seed=0)) == {
+        "y": WRONG,
+        "dx": EQUAL if certificate.exact else WITHIN,
+    }
 
 
 def test_a_tie_that_random_integers_would_hardly_meet_is_met():
@@ -575,7 +647,11 @@ def test_a_tie_that_random_integers_would_hardly_meet_is_met():
     def backward(x, dy):
         dx = direct_pool.backward(pool, x, dy)
         flat, out = x.reshape(len(x), 9), dx.reshape(len(x), 9)
-        both = (flat[:, 2] == flat[:, 7]) & (flat[:, 2] == flat.max(axis=1)) & ((flat == flat[:, 2:3]).sum(axis=1) == 2)
+        both = (
+            (flat[:, 2] == flat[:, 7])
+            & (flat[:, 2] == flat.max(axis=1))
+            & ((flat == flat[:, 2:3]).sum(axis=1) == 2)
+        )
         out[both] = out[both][:, ::-1]
         return dx
 
@@ -603,8 +679,15 @@ def test_the_windows_of_a_pool_are_those_of_the_loops():
     numbers = np.arange(30.0).reshape(1, 1, 5, 6).repeat(2, axis=1)
     some = window_table(pool)
     largest = np.where(some.cells >= 0, numbers[0, 0].ravel()[some.cells], -inf).max(axis=1)
-    assert np.array_equal(largest.reshape(pool.out_spatial), direct_pool.forward(pool, numbers)[0, 0])
-    assert window_table(cd.AvgPool((1, 5, 5), kernel=5, stride=1, padding=2, count_include_pad=False)).unit == 3600
+    assert np.array_equal(
+        largest.reshape(pool.out_spatial), direct_pool.forward(pool, numbers)[0, 0]
+    )
+    assert (
+        window_table(
+            cd.AvgPool((1, 5, 5), kernel=5, stride=1, padding=2, count_include_pad=False)
+        ).unit
+        == 3600
+    )
 
 
 def test_a_pool_that_writes_is_said_to_change_its_input():
@@ -615,7 +698,10 @@ def test_a_pool_that_writes_is_said_to_change_its_input():
         x[0] = 0
         return y
 
-    assert verdicts(cd.certify(pool, (forward, Pool(pool).backward), seed=0)) == {"y": CHANGED, "dx": EQUAL}
+    assert verdicts(cd.certify(pool, (forward, Pool(pool).backward), seed=0)) == {
+        "y": CHANGED,
+        "dx": EQUAL,
+    }
 
 
 def test_a_pool_of_powers_has_no_exact_answer():
@@ -628,7 +714,10 @@ def test_a_pool_of_powers_has_no_exact_answer():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 def test_a_pool_is_checked_on_this_data_too(pool, dtype):
     rng = np.random.default_rng(0)
-    x, dy = ((100 * rng.normal(size=(3, *shape))).astype(dtype) for shape in (pool.in_shape, pool.out_shape))
+    x, dy = (
+        (100 * rng.normal(size=(3, *shape))).astype(dtype)
+        for shape in (pool.in_shape, pool.out_shape)
+    )
     mine = Pool(pool)
     report = cd.check(pool, x, dy=dy, implementation=mine).require()
     assert report.compared == "Pool against direct pooling"
@@ -636,7 +725,10 @@ def test_a_pool_is_checked_on_this_data_too(pool, dtype):
     assert report.rerun(mine) == report
     assert cd.check(pool, x[0], dy=dy[0], implementation=mine)
     assert [f.name for f in cd.check(pool, x[0], implementation=mine).findings] == ["y"]
-    for wrong, name in ((Pool(pool, y=lambda y: y * 1.001), "y"), (Pool(pool, dx=lambda dx: dx * 1.001), "dx")):
+    for wrong, name in (
+        (Pool(pool, y=lambda y: y * 1.001), "y"),
+        (Pool(pool, dx=lambda dx: dx * 1.001), "dx"),
+    ):
         report = cd.check(pool, x, dy=dy, implementation=wrong)
         assert [f.name for f in report.findings if not f.holds] == [name]
         assert report[name].verdict == WRONG
@@ -653,7 +745,9 @@ def test_a_pool_of_powers_is_equal_or_undecided():
 
 def test_a_network_is_judged_itself():
     net = cd.network(cd.Conv((1, 3, 3), 1, kernel=2), seed=0)
-    with pytest.raises(TypeError, match=r"implementation: got .* needs none for a network; check its layers"):
+    with pytest.raises(
+        TypeError, match=r"implementation: got .* needs none for a network; check its layers"
+    ):
         cd.check(net, np.ones((1, 3, 3)), implementation=Mine(CONV))
 
 
@@ -739,7 +833,10 @@ def test_what_cannot_become_an_array_is_a_verdict():
 def test_a_layer_whose_operands_do_not_fit_is_refused_before_they_are_drawn(monkeypatch):
     huge = cd.Conv((3, 20_000, 20_000), 3, kernel=3)
     monkeypatch.setattr(layer_certificate, "physical_memory", lambda: 10**10)
-    with pytest.raises(MemoryError, match=r"layer: got operands and results of 153\.\d GB; needs at most the physical"):
+    with pytest.raises(
+        MemoryError,
+        match=r"layer: got operands and results of 153\.\d GB; needs at most the physical",
+    ):
         cd.certify(huge, Mine(huge))
 
 
@@ -755,7 +852,9 @@ def test_coefficients_that_round_are_no_fault():
     rng = np.random.default_rng(0)
     x, w, dy = rng.normal(size=(2, 8)), rng.normal(size=8), rng.normal(size=(2, 8))
     assert cd.check(ties, x, w, None, dy, implementation=(lambda x, w, b: x * (3 * w), backward))
-    assert not cd.check(ties, x, w, None, dy, implementation=(lambda x, w, b: x * (3.001 * w), backward))
+    assert not cd.check(
+        ties, x, w, None, dy, implementation=(lambda x, w, b: x * (3.001 * w), backward)
+    )
 
 
 def test_a_difference_that_is_linear_in_the_bias_is_counted_for_what_it_is():
@@ -772,9 +871,12 @@ def test_a_difference_that_is_linear_in_the_bias_is_counted_for_what_it_is():
         return tuple(rounded_to(g, "bfloat16") for g in exact)
 
     certificates = [
-        cd.certify(small, (forward, backward), dtype="bfloat16", method="random", seed=s) for s in range(40)
+        cd.certify(small, (forward, backward), dtype="bfloat16", method="random", seed=s)
+        for s in range(40)
     ]
-    assert sum(map(bool, certificates)) <= sum(c.error for c in certificates)  # what is claimed, on average
+    assert sum(map(bool, certificates)) <= sum(
+        c.error for c in certificates
+    )  # what is claimed, on average
 
 
 # The parts themselves

@@ -15,7 +15,9 @@ def require_light(statement):
     """Run one statement in a fresh Python and refuse it if it imports something heavy."""
     code = f"import sys; {statement}; print(*(name for name in {HEAVY} if name in sys.modules))"
     where = Path(convdense.__file__).parents[1]
-    run = subprocess.run([sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     heavy = run.stdout.split()
     assert not heavy, f"{statement!r} imports {', '.join(heavy)}"

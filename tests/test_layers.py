@@ -15,7 +15,9 @@ TIED = [
     *LAYERS,
     Conv((1, 1), 2, kernel=3, padding=((4, 3),), padding_mode="replicate"),
     Conv((2, 3), 1, kernel=2, stride=5),  # one window
-    TieMap.from_index([[2, -1, 0, 0], [-1, -1, -1, -1], [0, 2, 2, 3]]),  # an output without edges, weight 1 nowhere
+    TieMap.from_index(
+        [[2, -1, 0, 0], [-1, -1, -1, -1], [0, 2, 2, 3]]
+    ),  # an output without edges, weight 1 nowhere
     TieMap.from_index([[0, 1, 1], [1, 0, -1]], coefficient=[[1, -1, 2], [1, -3, 9]]),
 ]
 DTYPES = ["int8", "int32", "int64", "float32", "float64", "complex64", "complex128"]
@@ -26,13 +28,17 @@ on_all_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 def plainly_tied(layer):
     """Tell whether every edge is one weight as it is: no cell holds two entries, no entry a coefficient."""
-    return tie(layer).n_entries == tie(layer).mask().nnz and tie(layer).entries().coefficient is None
+    return (
+        tie(layer).n_entries == tie(layer).mask().nnz and tie(layer).entries().coefficient is None
+    )
 
 
 def edges(ties):
     """Yield (row, column, flattened weight, coefficient) of every entry."""
     row, col, index, coefficient = ties.entries()
-    return zip(row, col, index, np.ones(len(row), int) if coefficient is None else coefficient, strict=True)
+    return zip(
+        row, col, index, np.ones(len(row), int) if coefficient is None else coefficient, strict=True
+    )
 
 
 def tied_sum(ties, G):
@@ -62,28 +68,41 @@ def test_dense_by_hand_complex():
     layer = Dense([[2 + 1j, 1j]], b=[1j])
     assert layer.forward([1j, 3]).tolist() == [-1 + 6j]
     dx, dw, db = layer.backward([1j, 3], [1 + 1j])
-    assert (dx.tolist(), dw.tolist(), db.tolist()) == ([3 + 1j, 1 - 1j], [[1 - 1j, 3 + 3j]], [1 + 1j])
+    assert (dx.tolist(), dw.tolist(), db.tolist()) == (
+        [3 + 1j, 1 - 1j],
+        [[1 - 1j, 3 + 3j]],
+        [1 + 1j],
+    )
 
 
 @pytest.mark.claim("steps")
 @on_all_dtypes
 def test_dense_is_the_sum_of_products(dtype):
     """Against plain Python sums; the dtype is the operands' own, that of db included."""
-    w, b, x, dy = (integers(shape, seed, dtype) for seed, shape in enumerate([(3, 5), (3,), (4, 5), (4, 3)]))
+    w, b, x, dy = (
+        integers(shape, seed, dtype) for seed, shape in enumerate([(3, 5), (3,), (4, 5), (4, 3)])
+    )
     batch, rows, cols = range(4), range(3), range(5)
     layer = Dense(w, b)
     y = [[sum(w[r, c] * x[n, c] for c in cols) + b[r] for r in rows] for n in batch]
     dx = [[sum(w[r, c].conj() * dy[n, r] for r in rows) for c in cols] for n in batch]
     dw = [[sum(dy[n, r] * x[n, c].conj() for n in batch) for c in cols] for r in rows]
     db = [sum(dy[n, r] for n in batch) for r in rows]
-    for got, expected in zip((layer.forward(x), *layer.backward(x, dy)), (y, dx, dw, db), strict=True):
+    for got, expected in zip(
+        (layer.forward(x), *layer.backward(x, dy)), (y, dx, dw, db), strict=True
+    ):
         np.testing.assert_array_equal(got, np.array(expected, dtype), strict=True)
 
 
 def test_dense_says_its_sizes():
     layer = Dense(np.ones((2, 3)))
     assert repr(layer) == "Dense(2 outputs, 3 inputs)"
-    assert (layer.in_shape, layer.out_shape, layer.weight_shape, layer.bias_shape) == ((3,), (2,), (2, 3), (2,))
+    assert (layer.in_shape, layer.out_shape, layer.weight_shape, layer.bias_shape) == (
+        (3,),
+        (2,),
+        (2, 3),
+        (2,),
+    )
 
 
 # The tied layer is a dense layer whose gradient is masked and added up
@@ -122,14 +141,18 @@ def test_gradient_steps(layer, dtype):
 def test_gradient_steps_of_one_sample():
     x, w, _, dy = operands(LAYERS[0], batch=(1,))
     layer = TiedDense(LAYERS[0], w)
-    for alone, batched in zip(layer.gradient_steps(x[0], dy[0]), layer.gradient_steps(x, dy), strict=True):
+    for alone, batched in zip(
+        layer.gradient_steps(x[0], dy[0]), layer.gradient_steps(x, dy), strict=True
+    ):
         assert same(alone, batched)
 
 
 @pytest.mark.claim("steps")
 def test_gradient_steps_by_hand():
     """The thesis' own case, one row: i1 i2 i3 under w1 w2; the two edges that do not exist drop out."""
-    dense, masked, tied = TiedDense(Conv((1, 3), 1, kernel=2), [[[1, 1]]]).gradient_steps([[2, 3, 5]], [[1, -10]])
+    dense, masked, tied = TiedDense(Conv((1, 3), 1, kernel=2), [[[1, 1]]]).gradient_steps(
+        [[2, 3, 5]], [[1, -10]]
+    )
     assert dense.tolist() == [[2, 3, 5], [-20, -30, -50]]
     assert masked.tolist() == [[2, 3, 0], [0, -30, -50]]
     assert tied.tolist() == [[[2 - 30, 3 - 50]]]
@@ -156,10 +179,11 @@ def test_weights_stay_masked_and_tied(layer):
 @pytest.mark.claim("dw")
 @pytest.mark.parametrize("layer", [x for x in TIED if plainly_tied(x)], ids=repr)
 def test_tied_gradient_is_multiplicity_times_the_projection(layer):
-    """The chain rule sums, the projection takes the mean: dw / multiplicity is the tied matrix nearest to G.
+    """The chain rule sums, the projection takes the mean: dw / multiplicity is the tied matrix
+    nearest to G.
 
-    P is that projection exactly when it is tied and what it leaves, G - P, is orthogonal to every tied matrix.
-    """
+    P is that projection exactly when it is tied and what it leaves, G - P, is orthogonal to every
+    tied matrix."""
     ties = tie(layer)
     x, w, _, dy = operands(ties)
     G = TiedDense(layer, w).gradient_steps(x, dy).dense
@@ -172,7 +196,9 @@ def test_tied_gradient_is_multiplicity_times_the_projection(layer):
 
 
 def test_the_weight_of_an_edge_outside_the_input_has_gradient_zero():
-    layer = Conv((1, 2), 1, kernel=5, padding=2)  # taps 0 and 4 of this 5-tap kernel only ever meet padding
+    layer = Conv(
+        (1, 2), 1, kernel=5, padding=2
+    )  # taps 0 and 4 of this 5-tap kernel only ever meet padding
     x, w, _, dy = operands(layer)
     assert tie(layer).counts().weights.tolist() == [[[0, 1, 2, 1, 0]]]
     assert TiedDense(layer, w).backward(x, dy).dw[0, 0, [0, 4]].tolist() == [0, 0]
@@ -233,8 +259,26 @@ def test_dtype_stays(layer, dtype):
         ("float32", "float32", "float64", "float64", "float64", "float64", "float64", "float64"),
         ("int64", "float32", "float32", "float32", "float64", "float32", "float64", "float32"),
         ("int16", "int8", "int8", "int8", "int16", "int8", "int16", "int8"),
-        ("complex64", "float32", "float32", "float32", "complex64", "float32", "complex64", "float32"),
-        ("float32", "complex64", "float64", "float64", "complex128", "complex128", "float64", "float64"),
+        (
+            "complex64",
+            "float32",
+            "float32",
+            "float32",
+            "complex64",
+            "float32",
+            "complex64",
+            "float32",
+        ),
+        (
+            "float32",
+            "complex64",
+            "float64",
+            "float64",
+            "complex128",
+            "complex128",
+            "float64",
+            "float64",
+        ),
     ],
     ids="-".join,
 )
@@ -263,7 +307,9 @@ def test_batch_of_none(layer, dtype):
     x, w, b, dy = operands(tie(layer), batch=(0,), dtype=dtype)
     tied, dense = both(layer, w, b)
     assert same(tied.forward(x), np.zeros((0, *tied.out_shape), dtype))
-    assert same(dense.forward(x.reshape(0, prod(tied.in_shape))), np.zeros((0, prod(tied.out_shape)), dtype))
+    assert same(
+        dense.forward(x.reshape(0, prod(tied.in_shape))), np.zeros((0, prod(tied.out_shape)), dtype)
+    )
     for got, given in zip(tied.backward(x, dy), (x, w, b), strict=True):
         assert same(got, np.zeros_like(given))
 
@@ -274,7 +320,9 @@ def test_gradient_steps_of_a_batch_of_none(layer, dtype):
     x, w, _, dy = operands(tie(layer), batch=(0,), dtype=dtype)
     tied = TiedDense(layer, w)
     steps = tied.gradient_steps(x, dy)
-    for got, shape in zip(steps, (tied.ties.shape, tied.ties.shape, tied.weight_shape), strict=True):
+    for got, shape in zip(
+        steps, (tied.ties.shape, tied.ties.shape, tied.weight_shape), strict=True
+    ):
         assert same(got, np.zeros(shape, dtype))
 
 
@@ -303,10 +351,16 @@ def test_a_coefficient_with_a_half(c, dtype):
 # What a layer holds
 
 
-@pytest.mark.parametrize("kind", [Dense, lambda w, b: TiedDense(KINDS[0], w, b)], ids=["Dense", "TiedDense"])
+@pytest.mark.parametrize(
+    "kind", [Dense, lambda w, b: TiedDense(KINDS[0], w, b)], ids=["Dense", "TiedDense"]
+)
 @pytest.mark.parametrize("name", ["w", "b"])
 def test_arrays_are_copies_that_cannot_be_written(kind, name):
-    shapes = {"w": (2, 3), "b": (2,)} if kind is Dense else {"w": KINDS[0].weight_shape, "b": KINDS[0].bias_shape}
+    shapes = (
+        {"w": (2, 3), "b": (2,)}
+        if kind is Dense
+        else {"w": KINDS[0].weight_shape, "b": KINDS[0].bias_shape}
+    )
     given = {n: integers(shape, 1) for n, shape in shapes.items()}
     layer = kind(**given)
     before = getattr(layer, name).copy()
@@ -352,7 +406,9 @@ def test_gradient_steps_write_out_up_to_the_limit(monkeypatch):
     monkeypatch.setattr(dense, "GRADIENT_STEPS_LIMIT", 12)
     assert layer.gradient_steps(x, dy).dense.shape == (3, 4)
     monkeypatch.setattr(dense, "GRADIENT_STEPS_LIMIT", 11)
-    with pytest.raises(ValueError, match=r"^layer: got 3 x 4 edges; needs at most 11 to write the dense"):
+    with pytest.raises(
+        ValueError, match=r"^layer: got 3 x 4 edges; needs at most 11 to write the dense"
+    ):
         layer.gradient_steps(x, dy)
 
 

@@ -6,7 +6,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from convdense import Conv, ConvTranspose, Linear, LocallyConnected, SumPool, TiedDense, TieMap, convolve, tie
+from convdense import (
+    Conv,
+    ConvTranspose,
+    Linear,
+    LocallyConnected,
+    SumPool,
+    TiedDense,
+    TieMap,
+    convolve,
+    tie,
+)
 from convdense.display.palette import COLOURS, colour, mixed
 from convdense.structure.letter_grid import EMPTY, HEIGHT, WIDTH, Grid, small
 
@@ -29,7 +39,9 @@ LISTED = TieMap.from_index(
     coefficient=[[1, -1, 0.5, 1], [-1, -0.5, 1, 1], [1] * 4, [3, -0.25, 1, 0]],
 )
 on_convolutions = pytest.mark.parametrize("layer", CONVOLUTIONS, ids=repr)
-on_layers = pytest.mark.parametrize("layer", [*CONVOLUTIONS, LISTED, Linear(3, 2), SumPool((2, 2, 4), 2)], ids=repr)
+on_layers = pytest.mark.parametrize(
+    "layer", [*CONVOLUTIONS, LISTED, Linear(3, 2), SumPool((2, 2, 4), 2)], ids=repr
+)
 
 
 def weight(letters):
@@ -57,7 +69,10 @@ def read(text):
             held = line[start:stop].strip(" |")
             assert held
             if held != EMPTY:
-                cells[r, c] = [entry(part) for part in re.split(r"(?<=[a-z])\+", held.replace("-", "+-").lstrip("+"))]
+                cells[r, c] = [
+                    entry(part)
+                    for part in re.split(r"(?<=[a-z])\+", held.replace("-", "+-").lstrip("+"))
+                ]
     return cells, re.findall(r"\w+", head), [line.split()[0] for line in lines]
 
 
@@ -93,7 +108,9 @@ def test_the_letters_read_back_are_the_convolution(layer):
 
 def test_coefficients_are_read_back_too():
     weights = np.random.default_rng(0).integers(1, 1000, LISTED.weight_shape)
-    assert np.array_equal(as_matrix(Grid.of(LISTED).text(), weights), LISTED.matrix(weights).toarray())
+    assert np.array_equal(
+        as_matrix(Grid.of(LISTED).text(), weights), LISTED.matrix(weights).toarray()
+    )
 
 
 def test_a_letter_changed_is_seen():
@@ -128,7 +145,19 @@ def test_lines_stand_where_a_row_of_pixels_or_a_channel_ends():
         [["i1", "i2"], ["i3", "i4"], ["i5", "i6"]],
         [["i7", "i8"], ["i9", "i10"], ["i11", "i12"]],
     ]
-    assert [line.split()[0][:2] for line in lines] == ["o1", "o2", "--", "o3", "o4", "==", "o5", "o6", "--", "o7", "o8"]
+    assert [line.split()[0][:2] for line in lines] == [
+        "o1",
+        "o2",
+        "--",
+        "o3",
+        "o4",
+        "==",
+        "o5",
+        "o6",
+        "--",
+        "o7",
+        "o8",
+    ]
     bars = [[at for at, sign in enumerate(line) if sign in "|+"] for line in (head, *lines)]
     assert bars == [bars[0]] * len(bars)  # all below each other
 
@@ -161,7 +190,10 @@ def test_the_question_in_letters():
 
 
 def test_cells_of_several_words_stand_further_apart():
-    assert Grid.of(LISTED).text().splitlines()[1:3] == ["o1 a     -b      1/2 c  .", "o2 -c    -1/2 a  .      ."]
+    assert Grid.of(LISTED).text().splitlines()[1:3] == [
+        "o1 a     -b      1/2 c  .",
+        "o2 -c    -1/2 a  .      .",
+    ]
 
 
 # what is painted
@@ -174,8 +206,12 @@ def test_every_cell_is_painted_in_the_colour_of_its_weights(layer):
     text = grid.text(lambda part, behind: painted.append((part, behind)) or part)
     assert text == grid.text()
     held = [read(text)[0][cell] for cell in sorted(read(text)[0])]
-    assert [part.strip() for part, _ in painted] == [cell for cell in re.findall(_CELL, _inside(text)) if cell != EMPTY]
-    assert [behind for _, behind in painted] == [mixed([COLOURS[k % len(COLOURS)] for k, _ in each]) for each in held]
+    assert [part.strip() for part, _ in painted] == [
+        cell for cell in re.findall(_CELL, _inside(text)) if cell != EMPTY
+    ]
+    assert [behind for _, behind in painted] == [
+        mixed([COLOURS[k % len(COLOURS)] for k, _ in each]) for each in held
+    ]
     assert colour(9) == colour(0)  # so letters tell them apart
 
 
@@ -198,7 +234,9 @@ def shown(layer):
 def test_as_many_inputs_as_a_terminal_is_wide():
     widths = {n: len(Grid.of(tie(Linear(n, 1))).text().splitlines()[0]) for n in range(25, 40)}
     assert min(widths.values()) < WIDTH < max(widths.values())
-    assert {n: shown(Linear(n, 1)) for n in widths} == {n: width <= WIDTH for n, width in widths.items()}
+    assert {n: shown(Linear(n, 1)) for n in widths} == {
+        n: width <= WIDTH for n, width in widths.items()
+    }
 
 
 def test_long_cells_count():
@@ -235,5 +273,7 @@ def test_what_holds_nothing_is_a_dot():
 
 
 def test_repr_stays_a_line():
-    assert repr(tie(FIRST)) == "TieMap(in=(1, 3, 3), out=(1, 2, 2), weights=(1, 1, 2, 2), entries=16)"
+    assert (
+        repr(tie(FIRST)) == "TieMap(in=(1, 3, 3), out=(1, 2, 2), weights=(1, 1, 2, 2), entries=16)"
+    )
     assert "\n" not in repr(TiedDense(tie(FIRST), np.ones((1, 1, 2, 2))))

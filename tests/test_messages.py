@@ -85,11 +85,21 @@ def tied(**changed):
 
 def own(layer):
     """The user's code: the library's own."""
-    return (lambda x, w, b: convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
+    return (lambda x, w, b: convolve(layer, x, w, b)), (
+        lambda x, w, dy: convolve_backward(layer, x, w, dy)
+    )
 
 
 def asserted(**changed):
-    given = {"layer": CONV, "implementation": own(CONV), "x": X, "w": W, "b": B, "dy": DY, **changed}
+    given = {
+        "layer": CONV,
+        "implementation": own(CONV),
+        "x": X,
+        "w": W,
+        "b": B,
+        "dy": DY,
+        **changed,
+    }
     return assert_backward_matches_dense(**given)
 
 
@@ -107,7 +117,9 @@ def parametrized(**changed):
 
 
 def cached(**changed):
-    return from_cache(**{"layer": CONV, "forward": own(CONV)[0], "backward": own(CONV)[1], **changed})
+    return from_cache(
+        **{"layer": CONV, "forward": own(CONV)[0], "backward": own(CONV)[1], **changed}
+    )
 
 
 def turned(**changed):
@@ -215,27 +227,75 @@ ONE_ENTRY = [
     (kind, {name: (1, bad)}, error, f"{name}: got {bad!r}; {ONE_UP}", {name: (1, 1)})
     for kind in (conv, transpose, local)
     for name in ("kernel", "stride", "dilation")
-    for bad, error in [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError), ("1", TypeError)]
+    for bad, error in [
+        (0, ValueError),
+        (-1, ValueError),
+        (1.0, TypeError),
+        (True, TypeError),
+        ("1", TypeError),
+    ]
 ]
 
 CHANNELS = [
     (conv, {"in_shape": 5}, TypeError, f"in_shape: got 5; {IN_SHAPE}", {"in_shape": (4, 5, 5)}),
-    (conv, {"in_shape": None}, TypeError, f"in_shape: got None; {IN_SHAPE}", {"in_shape": [4, 5, 5]}),
-    (transpose, {"in_shape": "455"}, TypeError, f"in_shape: got '455'; {IN_SHAPE}", {"in_shape": (4, 5, 5)}),
+    (
+        conv,
+        {"in_shape": None},
+        TypeError,
+        f"in_shape: got None; {IN_SHAPE}",
+        {"in_shape": [4, 5, 5]},
+    ),
+    (
+        transpose,
+        {"in_shape": "455"},
+        TypeError,
+        f"in_shape: got '455'; {IN_SHAPE}",
+        {"in_shape": (4, 5, 5)},
+    ),
     (conv, {"in_shape": ()}, ValueError, f"in_shape: got (); {AN_AXIS}", {"in_shape": (4, 5)}),
     (local, {"in_shape": (4,)}, ValueError, f"in_shape: got (4,); {AN_AXIS}", {"in_shape": (4, 5)}),
     (conv, {"in_shape": (0, 5)}, ValueError, f"in_shape: got 0; {ONE_UP}", {"in_shape": (1, 5)}),
     (conv, {"in_shape": (4, -5)}, ValueError, f"in_shape: got -5; {ONE_UP}", {"in_shape": (4, 5)}),
-    (transpose, {"in_shape": (4, 5.0)}, TypeError, f"in_shape: got 5.0; {ONE_UP}", {"in_shape": (4, 5)}),
-    (conv, {"in_shape": (True, 5)}, TypeError, f"in_shape: got True; {ONE_UP}", {"in_shape": (1, 5)}),
+    (
+        transpose,
+        {"in_shape": (4, 5.0)},
+        TypeError,
+        f"in_shape: got 5.0; {ONE_UP}",
+        {"in_shape": (4, 5)},
+    ),
+    (
+        conv,
+        {"in_shape": (True, 5)},
+        TypeError,
+        f"in_shape: got True; {ONE_UP}",
+        {"in_shape": (1, 5)},
+    ),
     (conv, {"in_shape": (4, "5")}, TypeError, f"in_shape: got '5'; {ONE_UP}", {"in_shape": (4, 5)}),
     (conv, {"out_channels": 0}, ValueError, f"out_channels: got 0; {ONE_UP}", {"out_channels": 1}),
-    (local, {"out_channels": 2.0}, TypeError, f"out_channels: got 2.0; {ONE_UP}", {"out_channels": 2}),
-    (transpose, {"out_channels": (2,)}, TypeError, f"out_channels: got (2,); {ONE_UP}", {"out_channels": 2}),
+    (
+        local,
+        {"out_channels": 2.0},
+        TypeError,
+        f"out_channels: got 2.0; {ONE_UP}",
+        {"out_channels": 2},
+    ),
+    (
+        transpose,
+        {"out_channels": (2,)},
+        TypeError,
+        f"out_channels: got (2,); {ONE_UP}",
+        {"out_channels": 2},
+    ),
     (conv, {"groups": 0}, ValueError, f"groups: got 0; {ONE_UP}", {"groups": 1}),
     (conv, {"groups": True}, TypeError, f"groups: got True; {ONE_UP}", {"groups": 1}),
     (transpose, {"groups": 2.0}, TypeError, f"groups: got 2.0; {ONE_UP}", {"groups": 2}),
-    (conv, {"groups": 3}, ValueError, f"groups: got 3; {DIV} the 4 channels of in_shape", {"groups": 2}),
+    (
+        conv,
+        {"groups": 3},
+        ValueError,
+        f"groups: got 3; {DIV} the 4 channels of in_shape",
+        {"groups": 2},
+    ),
     (
         local,
         {"groups": 4},
@@ -278,7 +338,13 @@ PADDINGS = [
         ("", ValueError, "", WORDS, "valid"),
     ]
 ] + [
-    (conv, {"padding_mode": bad}, ValueError, f"padding_mode: got {bad!r}; {MODES}", {"padding_mode": good})
+    (
+        conv,
+        {"padding_mode": bad},
+        ValueError,
+        f"padding_mode: got {bad!r}; {MODES}",
+        {"padding_mode": good},
+    )
     for bad, good in [
         ("constant", "zeros"),
         ("edge", "replicate"),
@@ -378,20 +444,47 @@ OF_W = [(call, CONV) for call in (convolved, looped, convolved_back, looped_back
 OF_B = [(call, CONV) for call in (convolved, looped, tied)]
 
 SHAPES = [  # the array that stands in the call has the right shape
-    (call, {name: np.ones(shape)}, ValueError, f"{name}: got shape {shape}; needs {needs}, for {layer!r}", {})
+    (
+        call,
+        {name: np.ones(shape)},
+        ValueError,
+        f"{name}: got shape {shape}; needs {needs}, for {layer!r}",
+        {},
+    )
     for calls, name, needs, wrong in [
-        (FORWARD + BACKWARD, "x", "(1, 3, 4) or (batch, 1, 3, 4)", [(3, 4), (12,), (3, 1, 4, 3), (1, 3, 1, 3, 4)]),
-        (BACKWARD, "dy", "(2, 2, 3) or (batch, 2, 2, 3)", [(), (3, 12), (3, 2, 3, 2), (3, 3, 2, 3)]),
+        (
+            FORWARD + BACKWARD,
+            "x",
+            "(1, 3, 4) or (batch, 1, 3, 4)",
+            [(3, 4), (12,), (3, 1, 4, 3), (1, 3, 1, 3, 4)],
+        ),
+        (
+            BACKWARD,
+            "dy",
+            "(2, 2, 3) or (batch, 2, 2, 3)",
+            [(), (3, 12), (3, 2, 3, 2), (3, 3, 2, 3)],
+        ),
         (OF_W, "w", "(2, 1, 2, 2)", [(), (8,), (1, 2, 2, 2), (2, 2, 2)]),
         (OF_B, "b", "(2,)", [(), (3,), (1, 2), (2, 2, 3)]),
         ([(dense, dense())], "b", "(3,)", [(), (2,), (3, 1)]),
-        ([(dense_forward, dense()), (dense_back, dense())], "x", "(2,) or (batch, 2)", [(), (3,), (4, 3), (1, 4, 2)]),
+        (
+            [(dense_forward, dense()), (dense_back, dense())],
+            "x",
+            "(2,) or (batch, 2)",
+            [(), (3,), (4, 3), (1, 4, 2)],
+        ),
         ([(dense_back, dense())], "dy", "(3,) or (batch, 3)", [(), (2,), (4, 2), (1, 4, 3)]),
     ]
     for call, layer in calls
     for shape in wrong
 ] + [
-    (matrix, {"w": W[0]}, ValueError, f"w: got shape (1, 2, 2); needs (2, 1, 2, 2), for {MAP}", {"w": W}),
+    (
+        matrix,
+        {"w": W[0]},
+        ValueError,
+        f"w: got shape (1, 2, 2); needs (2, 1, 2, 2), for {MAP}",
+        {"w": W},
+    ),
     (
         dense,
         {"w": [1, 2, 3]},
@@ -399,10 +492,22 @@ SHAPES = [  # the array that stands in the call has the right shape
         "w: got shape (3,); needs a matrix (outputs, inputs)",
         {"w": np.ones((3, 1))},
     ),
-    (dense, {"w": 1}, ValueError, "w: got shape (); needs a matrix (outputs, inputs)", {"w": [[1], [2], [3]]}),
+    (
+        dense,
+        {"w": 1},
+        ValueError,
+        "w: got shape (); needs a matrix (outputs, inputs)",
+        {"w": [[1], [2], [3]]},
+    ),
 ]
 BATCHES = [
-    (call, {"x": np.ones(x), "dy": np.ones(dy)}, ValueError, f"dy: got shape {dy}; needs {needs}, {BATCH}", good)
+    (
+        call,
+        {"x": np.ones(x), "dy": np.ones(dy)},
+        ValueError,
+        f"dy: got shape {dy}; needs {needs}, {BATCH}",
+        good,
+    )
     for calls, sample, out in [
         ([call for call, _ in BACKWARD], (1, 3, 4), (2, 2, 3)),
         ([dense_back], (2,), (3,)),
@@ -417,7 +522,13 @@ BATCHES = [
     for good in [{"x": np.ones(x), "dy": np.ones(needs)}]
 ]
 DTYPES = [
-    (call, {name: bad}, TypeError, f"{name}: got dtype {bad.dtype}; {NUMBERS}; {CONVERT}", {name: right.astype(good)})
+    (
+        call,
+        {name: bad},
+        TypeError,
+        f"{name}: got dtype {bad.dtype}; {NUMBERS}; {CONVERT}",
+        {name: right.astype(good)},
+    )
     for calls, name, right in [
         (FORWARD + BACKWARD, "x", X),
         (BACKWARD, "dy", DY),
@@ -438,7 +549,13 @@ DTYPES = [
 ]
 
 RAGGED = [
-    (call, {name: [[1, 2], [3]]}, ValueError, f"{name}: got rows of different lengths; {ONE_LENGTH}", {name: good})
+    (
+        call,
+        {name: [[1, 2], [3]]},
+        ValueError,
+        f"{name}: got rows of different lengths; {ONE_LENGTH}",
+        {name: good},
+    )
     for calls, name, good in [
         (FORWARD + BACKWARD, "x", X),
         (BACKWARD, "dy", DY),
@@ -455,7 +572,13 @@ NUMBER_OF = "needs integers: the number of each edge's weight"
 EXACT = "needs small exact numbers, such as 1, -1 or 0.5: multiples of 1/16 up to 16"
 FROM_MINUS_1 = "needs numbers from -1 (held at zero) up, at least one of them a weight"
 INDICES = [
-    (from_index, {"coefficient": np.full((2, 2), 1j)}, TypeError, f"coefficient: got dtype complex128; {EXACT}", {}),
+    (
+        from_index,
+        {"coefficient": np.full((2, 2), 1j)},
+        TypeError,
+        f"coefficient: got dtype complex128; {EXACT}",
+        {},
+    ),
     *(
         (
             from_index,
@@ -464,7 +587,13 @@ INDICES = [
             f"coefficient: got {float(bad)}; {EXACT}; let a weight carry any other number",
             {"coefficient": [[1, good], [1, 1]]},
         )
-        for bad, good in ((np.nan, 0.0), (np.inf, 16.0), (16.5, -16.0), (1 / 3, 1 / 16), (1 / 32, 0.3125))
+        for bad, good in (
+            (np.nan, 0.0),
+            (np.inf, 16.0),
+            (16.5, -16.0),
+            (1 / 3, 1 / 16),
+            (1 / 32, 0.3125),
+        )
     ),
     *(
         (
@@ -477,7 +606,13 @@ INDICES = [
         )
         for bad in (2**31, 2**63)
     ),
-    (from_index, {"coefficient": [1, 2]}, ValueError, "coefficient: got shape (2,); needs (2, 2), for 'index'", {}),
+    (
+        from_index,
+        {"coefficient": [1, 2]},
+        ValueError,
+        "coefficient: got shape (2,); needs (2, 2), for 'index'",
+        {},
+    ),
 ] + [
     (from_index, {"index": bad}, error, f"index: got {got}; {needs}", {"index": good})
     for bad, error, got, needs, good in [
@@ -490,15 +625,27 @@ INDICES = [
         ([0, 1], ValueError, "shape (2,)", "needs a matrix (outputs, inputs)", [[0, 1]]),
         ([[[0]]], ValueError, "shape (1, 1, 1)", "needs a matrix (outputs, inputs)", [[0]]),
         ([[]], TypeError, "dtype float64", NUMBER_OF, [[0]]),
-        (np.ones((2, 0), int), ValueError, "shape (2, 0)", "needs a matrix (outputs, inputs)", np.ones((2, 1), int)),
+        (
+            np.ones((2, 0), int),
+            ValueError,
+            "shape (2, 0)",
+            "needs a matrix (outputs, inputs)",
+            np.ones((2, 1), int),
+        ),
         ([[0, -2]], ValueError, "-2 to 0", FROM_MINUS_1, [[0, -1]]),
         ([[-1, -1]], ValueError, "-1 to -1", FROM_MINUS_1, [[-1, 0]]),
     ]
 ]
 POSITIONS = [
     (call, {name: bad}, ValueError, f"{name}: got {bad!r}; {needs}", {name: good})
-    for call, name, shape in [(row, "r", (2, 2, 3)), (column, "c", (1, 3, 4)), (copies, "k", (2, 1, 2, 2))]
-    for last, axes in [(tuple(n - 1 for n in shape), f"needs an integer, or {len(shape)} integers within {shape}")]
+    for call, name, shape in [
+        (row, "r", (2, 2, 3)),
+        (column, "c", (1, 3, 4)),
+        (copies, "k", (2, 1, 2, 2)),
+    ]
+    for last, axes in [
+        (tuple(n - 1 for n in shape), f"needs an integer, or {len(shape)} integers within {shape}")
+    ]
     for flat in [f"needs 0 to {np.prod(shape) - 1}, a flattened position in {shape}"]
     for bad, needs, good in [
         (int(np.prod(shape)), flat, int(np.prod(shape)) - 1),
@@ -644,7 +791,19 @@ TESTING = [
 ]  # fmt: skip
 
 GEOMETRY = PER_POSITION + ONE_ENTRY + CHANNELS + PADDINGS + ARRAYS + REACH
-REFUSED = GEOMETRY + SHAPES + BATCHES + DTYPES + RAGGED + INDICES + POSITIONS + BLOCKS + LAYERS + FORMATS + TESTING
+REFUSED = (
+    GEOMETRY
+    + SHAPES
+    + BATCHES
+    + DTYPES
+    + RAGGED
+    + INDICES
+    + POSITIONS
+    + BLOCKS
+    + LAYERS
+    + FORMATS
+    + TESTING
+)
 
 
 def label(row):
@@ -653,7 +812,9 @@ def label(row):
     return f"{call.__name__}-{message.split(';')[0]}"[:70]
 
 
-@pytest.mark.parametrize(("call", "bad", "error", "message", "good"), REFUSED, ids=map(label, REFUSED))
+@pytest.mark.parametrize(
+    ("call", "bad", "error", "message", "good"), REFUSED, ids=map(label, REFUSED)
+)
 def test_refused_word_for_word_and_the_nearest_right_accepted(call, bad, error, message, good):
     with pytest.raises((TypeError, ValueError)) as refusal:
         call(**bad)
@@ -691,7 +852,9 @@ def test_max_bytes_is_named(call):
         list(call(W, max_bytes="1 GB"))
 
 
-@pytest.mark.parametrize("bad", [{"w": W[0, 0]}, {"w": W[0]}, {"in_shape": (1, 3)}, {"in_shape": (2, 3, 4)}], ids=str)
+@pytest.mark.parametrize(
+    "bad", [{"w": W[0, 0]}, {"w": W[0]}, {"in_shape": (1, 3)}, {"in_shape": (2, 3, 4)}], ids=str
+)
 def test_conv_matrix_names_arguments_it_has(bad):
     """The kernel is a part of w here: a message about `kernel` would send people to an argument there is not."""
     conv_matrix(W, (1, 3, 4))

@@ -40,7 +40,13 @@ LONG = AvgPool((1, 71, 71), output=1)
         network(LONG),
         network(network(LONG), Flatten()),
         network(Residual(SumPool((1, 1), kernel=1))),
-        network(network(ReLU((1, 5001)), SumPool((1, 5001), kernel=5001), AvgPool((1, 1), 1, divisor_override=5001))),
+        network(
+            network(
+                ReLU((1, 5001)),
+                SumPool((1, 5001), kernel=5001),
+                AvgPool((1, 1), 1, divisor_override=5001),
+            )
+        ),
     ],
     ids=["after ReLU", "alone", "nested", "small", "inside"],
 )
@@ -56,7 +62,9 @@ def test_the_budget_of_a_nested_network_is_that_of_its_layers():
     flat, rng = network(*parts, seed=0), np.random.default_rng(0)
     nested = network(network(*parts[:3], seed=0), *parts[3:], seed=0)
     x, dy = rng.integers(-9, 9, (2, 1, 6)).astype(float), rng.integers(-9, 9, (2, 3)).astype(float)
-    nested = nested.with_parameters(dict(zip(nested.parameters, flat.parameters.values(), strict=True)))
+    nested = nested.with_parameters(
+        dict(zip(nested.parameters, flat.parameters.values(), strict=True))
+    )
     assert bit_budget(nested, x, dy) == bit_budget(flat, x, dy)
 
 
@@ -115,7 +123,9 @@ def deep(last=Dense, dtype="float32", depth=10):
 
 def operands(net, dtype):
     rng = np.random.default_rng(1)
-    return tuple(rng.normal(size=(2, *shape)).astype(dtype) for shape in (net.in_shape, net.out_shape))
+    return tuple(
+        rng.normal(size=(2, *shape)).astype(dtype) for shape in (net.in_shape, net.out_shape)
+    )
 
 
 def test_a_defect_deep_in_a_network_is_seen_where_carried_bounds_see_nothing():
@@ -148,7 +158,10 @@ def test_a_wrong_gradient_of_an_inner_layer_is_named(quantity, monkeypatch):
     monkeypatch.setattr(dense.TiedDense, "backward", wrong)
     report = cd.check(net, x, dy=dy)
     assert report["layers"].verdict == "wrong"
-    assert f"{quantity} of layer 0.2" in report["layers"].note or f"{quantity} of layer 0" in report["layers"].note
+    assert (
+        f"{quantity} of layer 0.2" in report["layers"].note
+        or f"{quantity} of layer 0" in report["layers"].note
+    )
 
 
 def test_a_bound_has_the_digits_of_what_was_computed(monkeypatch):
@@ -171,7 +184,11 @@ def test_whole_numbers_run_as_floats_both_ways(dtype):
         network(Residual(ReLU((1, 4)), ReLU()), AvgPool((1, 4), kernel=2)),
         network(LpPool((1, 4), kernel=2, p=1)),
     ]
-    x = np.array([[[100, 120, 50, 3]]], dtype) if dtype == "int8" else np.array([[[200, 100, 50, 3]]], dtype)
+    x = (
+        np.array([[[100, 120, 50, 3]]], dtype)
+        if dtype == "int8"
+        else np.array([[[200, 100, 50, 3]]], dtype)
+    )
     for net in nets:
         assert np.array_equal(net.forward(x), net.forward(x.astype(float)))
         assert np.array_equal(net.direct().forward(x), net.forward(x))
@@ -192,7 +209,10 @@ def test_unsigned_gradients_have_a_sign():
 
 
 def test_an_empty_batch_is_judged():
-    for net in (network(MaxPool((1, 4), 2)), network(Conv((1, 4), 2, 3), LeakyReLU(), AvgPool((2, 2), 2), seed=0)):
+    for net in (
+        network(MaxPool((1, 4), 2)),
+        network(Conv((1, 4), 2, 3), LeakyReLU(), AvgPool((2, 2), 2), seed=0),
+    ):
         assert cd.check(net, np.zeros((0, *net.in_shape)), dy=np.zeros((0, *net.out_shape)))
 
 
@@ -247,7 +267,10 @@ def test_a_pool_that_raises_is_a_verdict():
         raise IndexError("out of range")
 
     certificate = cd.certify(pool, (broken, cd.dense_pool(pool).backward), seed=0)
-    assert (certificate["y"].verdict, certificate["y"].note) == ("raised", "IndexError: out of range")
+    assert (certificate["y"].verdict, certificate["y"].note) == (
+        "raised",
+        "IndexError: out of range",
+    )
     assert certificate["dx"].verdict == "equal"
 
 

@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 import convdense as cd
-from convdense import AvgPool, Conv, Flatten, LeakyReLU, Linear, MaxPool, MinPool, ReLU, Residual, network
+from convdense import (
+    AvgPool,
+    Conv,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    MaxPool,
+    MinPool,
+    ReLU,
+    Residual,
+    network,
+)
 from convdense.direct import conv as direct_conv
 from convdense.direct import pool as direct_pool
 from convdense.geometry import ChannelScale
@@ -25,7 +36,9 @@ NETS = {
     "leaky": network(CONV, LeakyReLU(0.25), seed=0),
     "max": network(CONV, MaxPool((2, 5, 5), kernel=3, stride=2, padding=1), seed=0),
     "min": network(CONV, MinPool((2, 5, 5), kernel=(2, 3), ceil_mode=True), seed=0),
-    "average": network(CONV, AvgPool((2, 5, 5), 3, stride=2, padding=1, count_include_pad=False), ReLU(), seed=0),
+    "average": network(
+        CONV, AvgPool((2, 5, 5), 3, stride=2, padding=1, count_include_pad=False), ReLU(), seed=0
+    ),
     "included": network(CONV, AvgPool((2, 5, 5), 3, stride=2, padding=1), seed=0),
     "residual": network(Residual(Conv((2, 4), 2, 3, padding="same"), ReLU()), seed=0),
     "scale": network(CONV, ChannelScale((2, 5, 5)), ReLU(), seed=0),
@@ -59,7 +72,9 @@ def tie_counted_twice(self, x, dy, _right=max_pool_tournament.Tournament.backwar
 
 def flipped(parts):
     return tuple(
-        replace(part, slope_at_zero=-part.slope_at_zero) if isinstance(part, activations.Abs) else part
+        replace(part, slope_at_zero=-part.slope_at_zero)
+        if isinstance(part, activations.Abs)
+        else part
         for part in parts
     )
 
@@ -68,7 +83,9 @@ def padded_with_zeros(self, x, _right=max_pool_tournament.Tournament.forward):
     y, x = _right(self, x), np.asarray(x)
     if self.pool.padding[0][0]:
         y = y.copy()
-        y[..., 0, :] = np.maximum(y[..., 0, :], 0) if isinstance(self.pool, MaxPool) else y[..., 0, :]
+        y[..., 0, :] = (
+            np.maximum(y[..., 0, :], 0) if isinstance(self.pool, MaxPool) else y[..., 0, :]
+        )
         y[..., 0] = np.maximum(y[..., 0], 0)
     return y
 
@@ -190,7 +207,9 @@ DEFECTS = [
     DEFECTS,
     ids=[f"{d[0]}: {getattr(d[3], '__name__', d[2])}" for d in DEFECTS],
 )
-def test_a_planted_defect_is_refused_and_the_right_network_accepted(name, owner, attribute, defect, monkeypatch):
+def test_a_planted_defect_is_refused_and_the_right_network_accepted(
+    name, owner, attribute, defect, monkeypatch
+):
     net = NETS[name]
     assert cd.certify(net, seed=0).require().exact
     with monkeypatch.context() as planted:
@@ -264,7 +283,10 @@ class MyPool:
 
 def test_a_users_pool_is_judged_and_named():
     pool = MaxPool((2, 6), kernel=2)
-    right, wrong = cd.certify(pool, MyPool(pool), seed=0), cd.certify(pool, MyPool(pool, last=True), seed=0)
+    right, wrong = (
+        cd.certify(pool, MyPool(pool), seed=0),
+        cd.certify(pool, MyPool(pool, last=True), seed=0),
+    )
     assert right.exact
     assert right.evaluator == "MyPool"
     assert (wrong["y"].verdict, wrong["dx"].verdict) == ("equal", "wrong")
@@ -284,29 +306,46 @@ def test_a_branch_within_rounding_is_undecided_and_beside_it_decided():
     values = network_bounds.forward_errors(net.layers, network_bounds.Value(x, 0 * x))
     start = network_bounds.Slope(dy, 0 * dy, np.zeros(dy.shape, bool))
     dx, bounds = network_bounds.backward_errors(net.layers, values, start)
-    assert dx.undecided.ravel().tolist() == [True, True, True, False]  # o1 = .1 + .2 - .3; o2 = .1 + .2 - .6 is < 0
+    assert dx.undecided.ravel().tolist() == [
+        True,
+        True,
+        True,
+        False,
+    ]  # o1 = .1 + .2 - .3; o2 = .1 + .2 - .6 is < 0
     assert np.isinf(bounds["0.w"]).all()
     assert np.isinf(bounds["0.b"]).all()
     assert abs(values[1].value[0, 0, 0]) <= 2 * values[1].error[0, 0, 0] < 1e-15
     decided = network_bounds.forward_errors(net.layers, network_bounds.Value(2.0 * (x > 1), 0 * x))
-    assert not network_bounds._bent(decided[1]).any()  # exact zeros have no error: both ways give the slope at 0
+    assert not network_bounds._bent(
+        decided[1]
+    ).any()  # exact zeros have no error: both ways give the slope at 0
 
 
 def test_a_gradient_that_depends_on_rounding_is_reported_undecided_unless_equal(monkeypatch):
     net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
-    monkeypatch.setattr(direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy)
+    monkeypatch.setattr(
+        direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy
+    )
     report = cd.check(net, x, dy=dy)
     assert report["dx"].verdict == "undecided"
     assert "non-differentiable point whose branch rounding may flip" in report["dx"].note
     assert not report
-    monkeypatch.setattr(direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1))
-    assert cd.check(net, x, dy=dy)["dx"].verdict == "wrong"  # what is decided is judged all the same
+    monkeypatch.setattr(
+        direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1)
+    )
+    assert (
+        cd.check(net, x, dy=dy)["dx"].verdict == "wrong"
+    )  # what is decided is judged all the same
 
 
 @pytest.mark.parametrize(
     ("pool", "x", "decided"),
     [
-        (MaxPool((1, 3), 3), [[0.3, 0.1, 0.3]], False),  # whoever wins the first match may be rounded
+        (
+            MaxPool((1, 3), 3),
+            [[0.3, 0.1, 0.3]],
+            False,
+        ),  # whoever wins the first match may be rounded
         (MaxPool((1, 3), 3), [[0.3, 0.3, 0.3]], True),  # equals stay equal
         (MaxPool((1, 3), 3), [[0.0, 0.0, 0.0]], True),
         (MaxPool((1, 3), 3), [[0.3, 0.1, np.nextafter(0.3, 1)]], False),
@@ -332,11 +371,17 @@ FLOATS = [
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
-    ("name", "owner", "attribute", "defect"), FLOATS, ids=[f"{d[0]}: {d[3].__name__}" for d in FLOATS]
+    ("name", "owner", "attribute", "defect"),
+    FLOATS,
+    ids=[f"{d[0]}: {d[3].__name__}" for d in FLOATS],
 )
-def test_floats_see_the_defect_too_and_accept_the_right_one(name, owner, attribute, defect, dtype, monkeypatch):
+def test_floats_see_the_defect_too_and_accept_the_right_one(
+    name, owner, attribute, defect, dtype, monkeypatch
+):
     net, rng = NETS[name], np.random.default_rng(1)
-    net = net.with_parameters({k: rng.normal(size=a.shape).astype(dtype) for k, a in net.parameters.items()})
+    net = net.with_parameters(
+        {k: rng.normal(size=a.shape).astype(dtype) for k, a in net.parameters.items()}
+    )
     x, dy = (rng.normal(size=(2, *s)).astype(dtype) for s in (net.in_shape, net.out_shape))
     assert all(f.verdict != "wrong" for f in cd.check(net, x, dy=dy).findings)
     direct = net.direct()

@@ -92,7 +92,9 @@ def entropy(**changed):
 
 
 def step(**changed):
-    given = {name: {"w": np.ones(2), "b": np.ones(1)} for name in ("parameters", "gradients", "velocity")}
+    given = {
+        name: {"w": np.ones(2), "b": np.ones(1)} for name in ("parameters", "gradients", "velocity")
+    }
     return sgd(**{**given, "rate": 0.1, "momentum": 0.9, **changed})
 
 
@@ -102,7 +104,13 @@ def trained(**changed):
 
 
 def line(**changed):
-    right = {"net": network(LINE), "x": [[1.0]], "target": [[0.0]], "loss": half_squared_error, "epochs": 2}
+    right = {
+        "net": network(LINE),
+        "x": [[1.0]],
+        "target": [[0.0]],
+        "loss": half_squared_error,
+        "epochs": 2,
+    }
     return list(train(**{**right, "rate": 0.5, "momentum": 0.0, **changed}))
 
 
@@ -187,11 +195,15 @@ def flat(**changed):
 
 
 def flat_back(**changed):
-    return backward(**{"layer": Flatten((2, 3)), "x": np.ones((4, 2, 3)), "dy": np.ones((4, 6)), **changed})
+    return backward(
+        **{"layer": Flatten((2, 3)), "x": np.ones((4, 2, 3)), "dy": np.ones((4, 6)), **changed}
+    )
 
 
 def norm(**changed):
-    return batch_norm(**{"in_shape": (2, 3), "mean": np.ones(2), "var": np.ones(2), "eps": 0.5, **changed})
+    return batch_norm(
+        **{"in_shape": (2, 3), "mean": np.ones(2), "var": np.ones(2), "eps": 0.5, **changed}
+    )
 
 
 def linear(**changed):
@@ -236,7 +248,12 @@ def pooled(**changed):
 
 
 def checked_conv(**changed):
-    right = {"layer": CONV, "x": np.ones((3, 1, 4)), "w": np.ones((2, 1, 3)), "dy": np.ones((3, 2, 2))}
+    right = {
+        "layer": CONV,
+        "x": np.ones((3, 1, 4)),
+        "w": np.ones((2, 1, 3)),
+        "dy": np.ones((3, 2, 2)),
+    }
     return check(**{**right, **changed})
 
 
@@ -245,7 +262,11 @@ def sized(layer=NET):
 
 
 def rounded(layer=LINE):
-    return forward_error.dispatch(type(layer))(layer, None) if isinstance(layer, Unknown) else forward(layer, [1.0])
+    return (
+        forward_error.dispatch(type(layer))(layer, None)
+        if isinstance(layer, Unknown)
+        else forward(layer, [1.0])
+    )
 
 
 def rounded_back(layer=LINE):
@@ -283,20 +304,65 @@ LOSSES = (
         (call, {"y": bad}, error, f"y: got {message}", {"y": good})
         for call in (half, square)
         for bad, error, message, good in [
-            (np.ones((2, 3), complex), TypeError, "dtype complex128; needs real numbers", np.ones((2, 3), int)),
+            (
+                np.ones((2, 3), complex),
+                TypeError,
+                "dtype complex128; needs real numbers",
+                np.ones((2, 3), int),
+            ),
             ([["a", "b", "c"]] * 2, TypeError, f"dtype <U1; {NUMBERS}; {CONVERT}", [[1, 2, 3]] * 2),
-            ([[1, 2, 3], [3]], ValueError, f"rows of different lengths; {ONE_LENGTH}", [[1, 2, 3], [3, 2, 1]]),
+            (
+                [[1, 2, 3], [3]],
+                ValueError,
+                f"rows of different lengths; {ONE_LENGTH}",
+                [[1, 2, 3], [3, 2, 1]],
+            ),
             (np.ones(3), ValueError, "shape (3,); needs (2, 3), the shape of o", np.ones((2, 3))),
-            (np.ones((3, 2)), ValueError, "shape (3, 2); needs (2, 3), the shape of o", np.ones((2, 3))),
+            (
+                np.ones((3, 2)),
+                ValueError,
+                "shape (3, 2); needs (2, 3), the shape of o",
+                np.ones((2, 3)),
+            ),
             (1, ValueError, "shape (); needs (2, 3), the shape of o", np.ones((2, 3))),
         ]
     ]
     + [
-        (entropy, {"o": np.ones(3)}, ValueError, "o: got shape (3,); needs (batch, classes)", {"o": np.ones((2, 3))}),
-        (entropy, {"o": np.ones((2, 3, 1))}, ValueError, "o: got shape (2, 3, 1); needs (batch, classes)", {}),
-        (entropy, {"labels": [0.0, 2.0]}, TypeError, WITHOUT_KIND.format("float64"), {"labels": [0, 2]}),
-        (entropy, {"labels": [0j, 2]}, TypeError, WITHOUT_KIND.format("complex128"), {"labels": np.uint8([0, 2])}),
-        (entropy, {"labels": [True, False]}, TypeError, f"labels: got dtype bool; {NUMBERS}; {CONVERT}", {}),
+        (
+            entropy,
+            {"o": np.ones(3)},
+            ValueError,
+            "o: got shape (3,); needs (batch, classes)",
+            {"o": np.ones((2, 3))},
+        ),
+        (
+            entropy,
+            {"o": np.ones((2, 3, 1))},
+            ValueError,
+            "o: got shape (2, 3, 1); needs (batch, classes)",
+            {},
+        ),
+        (
+            entropy,
+            {"labels": [0.0, 2.0]},
+            TypeError,
+            WITHOUT_KIND.format("float64"),
+            {"labels": [0, 2]},
+        ),
+        (
+            entropy,
+            {"labels": [0j, 2]},
+            TypeError,
+            WITHOUT_KIND.format("complex128"),
+            {"labels": np.uint8([0, 2])},
+        ),
+        (
+            entropy,
+            {"labels": [True, False]},
+            TypeError,
+            f"labels: got dtype bool; {NUMBERS}; {CONVERT}",
+            {},
+        ),
         (
             entropy,
             {"labels": ["0", "2"]},
@@ -304,8 +370,20 @@ LOSSES = (
             f"labels: got dtype <U1; {NUMBERS}; {CONVERT}",
             {"labels": [0, 2]},
         ),
-        (entropy, {"labels": [0]}, ValueError, "labels: got shape (1,); needs (2,), one label for each sample", {}),
-        (entropy, {"labels": 0}, ValueError, "labels: got shape (); needs (2,), one label for each sample", {}),
+        (
+            entropy,
+            {"labels": [0]},
+            ValueError,
+            "labels: got shape (1,); needs (2,), one label for each sample",
+            {},
+        ),
+        (
+            entropy,
+            {"labels": 0},
+            ValueError,
+            "labels: got shape (); needs (2,), one label for each sample",
+            {},
+        ),
         (
             entropy,
             {"labels": [[1, 0, 0], [0, 0, 1]]},
@@ -330,7 +408,10 @@ LOSSES = (
     ]
 )
 
-FINITE, BELOW_ONE = "needs a finite number of at least 0", "needs a number from 0 up to, not including, 1"
+FINITE, BELOW_ONE = (
+    "needs a finite number of at least 0",
+    "needs a number from 0 up to, not including, 1",
+)
 STEPS = [
     (step, {"rate": bad}, ValueError, f"rate: got {bad}; {FINITE}", {"rate": good})
     for bad, good in ((-0.1, 0.0), (nan, 0), (float("inf"), 1e300))
@@ -375,108 +456,153 @@ STEPS = [
 DOWN = "use a smaller rate, or look at the data"
 IN_LINE = "layer 0, Dense(1 outputs, 1 inputs)"
 ONE_OF = "one for each sample"
-TRAINING = [
-    (trained, {name: bad}, error, f"{name}: got {bad!r}; {ONE_UP}", {name: 1})
-    for name in ("batch", "epochs")
-    for bad, error in ((0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError), ("1", TypeError))
-] + [
-    (
-        trained,
-        {"x": np.ones((4, 4))},
-        ValueError,
-        f"x: got shape (4, 4); needs (1, 4) or (batch, 1, 4), for {NET!r}",
-        {"x": np.ones((4, 1, 4))},
-    ),
-    (trained, {"x": np.ones((4, 1, 4), bool)}, TypeError, f"x: got dtype bool; {NUMBERS}; {CONVERT}", {}),
-    (
-        trained,
-        {"x": np.ones((1, 4)), "target": [0]},
-        ValueError,
-        "x: got shape (1, 4); needs (samples, *in_shape), at least one sample",
-        {"x": np.ones((1, 1, 4)), "target": [0]},
-    ),
-    (
-        trained,
-        {"x": np.ones((0, 1, 4)), "target": []},
-        ValueError,
-        "x: got shape (0, 1, 4); needs (samples, *in_shape), at least one sample",
-        {"x": np.ones((1, 1, 4)), "target": [0]},
-    ),
-    (trained, {"target": [0, 1, 2]}, ValueError, f"target: got shape (3,); needs (4, ...), {ONE_OF}", {}),
-    (trained, {"target": 0}, ValueError, f"target: got shape (); needs (4, ...), {ONE_OF}", {}),
-    (trained, {"target": [[0, 1, 2, 0]]}, ValueError, f"target: got shape (1, 4); needs (4, ...), {ONE_OF}", {}),
-    (trained, {"rate": -1.0}, ValueError, f"rate: got -1.0; {FINITE}", {"rate": 0.0}),
-    (trained, {"momentum": 1.0}, ValueError, f"momentum: got 1.0; {BELOW_ONE}", {"momentum": 0.0}),
-    (
-        line,
-        {"x": [[nan]]},
-        FloatingPointError,
-        f"training: got nan in the input at step 0; needs finite numbers; {DOWN}",
-        {"x": [[0.0]]},
-    ),
-    (
-        line,  # w = 1 and b = 0 give 1; one step down w is 1 - rate, b is -rate, and -3e308 there is not
-        {"rate": 1.5e308},
-        FloatingPointError,
-        f"training: got -inf in the output of {IN_LINE}, at step 1; needs finite numbers; {DOWN}",
-        {"rate": 1.0},
-    ),
-    (
-        line,  # -2e200 there is, but not its square
-        {"rate": 1e200},
-        FloatingPointError,
-        f"training: got inf as the loss at step 1, after {IN_LINE}; needs finite numbers; {DOWN}",
-        {"rate": 1e100},
-    ),
-    (
-        line,
-        {"loss": lambda o, y: 1.0},
-        TypeError,
-        "loss: got a float; needs a Loss(value, gradient) from the function",
-        {"loss": lambda o, y: (1.0, o)},
-    ),
-    (
-        line,
-        {"loss": lambda o, y: Loss(1.0, nan * o)},
-        FloatingPointError,
-        f"training: got nan as the gradient of the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
-        {"loss": lambda o, y: Loss(1.0, o)},
-    ),
-    (
-        line,
-        {"rate": 1.5e308, "target": [[-2.0]], "epochs": 1},
-        FloatingPointError,
-        f"training: got -inf in parameter '0.w', layer 0, after step 0; needs finite numbers; {DOWN}",
-        {"rate": 1e300, "target": [[-2.0]], "epochs": 1},
-    ),
-    (
-        line,
-        {"loss": lambda o, y: Loss(nan, o)},
-        FloatingPointError,
-        f"training: got nan as the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
-        {"loss": lambda o, y: Loss(0.0, o)},
-    ),
-    (
-        line,
-        {"net": network(LINE, Dense([[1.0]]), ReLU()), "loss": lambda o, y: Loss(nan, o)},
-        FloatingPointError,
-        f"training: got nan as the loss at step 0, after layer 2, ReLU((1,)); needs finite numbers; {DOWN}",
-        {"net": network(LINE, Dense([[1.0]]), ReLU())},
-    ),
-    (
-        line,
-        {"net": network(LINE, Dense([[2e308 / 2], [1.0]])), "target": [[0.0, 0.0]], "x": [[4.0]]},
-        FloatingPointError,
-        "training: got inf in the output of layer 1, Dense(2 outputs, 1 inputs), at step 0; "
-        f"needs finite numbers; {DOWN}",
-        {"net": network(LINE, Dense([[2.0], [1.0]])), "target": [[0.0, 0.0]], "x": [[4.0]]},
-    ),
-]
+TRAINING = (
+    [
+        (trained, {name: bad}, error, f"{name}: got {bad!r}; {ONE_UP}", {name: 1})
+        for name in ("batch", "epochs")
+        for bad, error in (
+            (0, ValueError),
+            (-1, ValueError),
+            (1.0, TypeError),
+            (True, TypeError),
+            ("1", TypeError),
+        )
+    ]
+    + [
+        (
+            trained,
+            {"x": np.ones((4, 4))},
+            ValueError,
+            f"x: got shape (4, 4); needs (1, 4) or (batch, 1, 4), for {NET!r}",
+            {"x": np.ones((4, 1, 4))},
+        ),
+        (
+            trained,
+            {"x": np.ones((4, 1, 4), bool)},
+            TypeError,
+            f"x: got dtype bool; {NUMBERS}; {CONVERT}",
+            {},
+        ),
+        (
+            trained,
+            {"x": np.ones((1, 4)), "target": [0]},
+            ValueError,
+            "x: got shape (1, 4); needs (samples, *in_shape), at least one sample",
+            {"x": np.ones((1, 1, 4)), "target": [0]},
+        ),
+        (
+            trained,
+            {"x": np.ones((0, 1, 4)), "target": []},
+            ValueError,
+            "x: got shape (0, 1, 4); needs (samples, *in_shape), at least one sample",
+            {"x": np.ones((1, 1, 4)), "target": [0]},
+        ),
+        (
+            trained,
+            {"target": [0, 1, 2]},
+            ValueError,
+            f"target: got shape (3,); needs (4, ...), {ONE_OF}",
+            {},
+        ),
+        (trained, {"target": 0}, ValueError, f"target: got shape (); needs (4, ...), {ONE_OF}", {}),
+        (
+            trained,
+            {"target": [[0, 1, 2, 0]]},
+            ValueError,
+            f"target: got shape (1, 4); needs (4, ...), {ONE_OF}",
+            {},
+        ),
+        (trained, {"rate": -1.0}, ValueError, f"rate: got -1.0; {FINITE}", {"rate": 0.0}),
+        (
+            trained,
+            {"momentum": 1.0},
+            ValueError,
+            f"momentum: got 1.0; {BELOW_ONE}",
+            {"momentum": 0.0},
+        ),
+        (
+            line,
+            {"x": [[nan]]},
+            FloatingPointError,
+            f"training: got nan in the input at step 0; needs finite numbers; {DOWN}",
+            {"x": [[0.0]]},
+        ),
+        (
+            line,  # w = 1 and b = 0 give 1; one step down w is 1 - rate, b is -rate, and -3e308 there is not
+            {"rate": 1.5e308},
+            FloatingPointError,
+            f"training: got -inf in the output of {IN_LINE}, at step 1; needs finite numbers; {DOWN}",
+            {"rate": 1.0},
+        ),
+        (
+            line,  # -2e200 there is, but not its square
+            {"rate": 1e200},
+            FloatingPointError,
+            f"training: got inf as the loss at step 1, after {IN_LINE}; needs finite numbers; {DOWN}",
+            {"rate": 1e100},
+        ),
+        (
+            line,
+            {"loss": lambda o, y: 1.0},
+            TypeError,
+            "loss: got a float; needs a Loss(value, gradient) from the function",
+            {"loss": lambda o, y: (1.0, o)},
+        ),
+        (
+            line,
+            {"loss": lambda o, y: Loss(1.0, nan * o)},
+            FloatingPointError,
+            f"training: got nan as the gradient of the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
+            {"loss": lambda o, y: Loss(1.0, o)},
+        ),
+        (
+            line,
+            {"rate": 1.5e308, "target": [[-2.0]], "epochs": 1},
+            FloatingPointError,
+            f"training: got -inf in parameter '0.w', layer 0, after step 0; needs finite numbers; {DOWN}",
+            {"rate": 1e300, "target": [[-2.0]], "epochs": 1},
+        ),
+        (
+            line,
+            {"loss": lambda o, y: Loss(nan, o)},
+            FloatingPointError,
+            f"training: got nan as the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
+            {"loss": lambda o, y: Loss(0.0, o)},
+        ),
+        (
+            line,
+            {"net": network(LINE, Dense([[1.0]]), ReLU()), "loss": lambda o, y: Loss(nan, o)},
+            FloatingPointError,
+            f"training: got nan as the loss at step 0, after layer 2, ReLU((1,)); needs finite numbers; {DOWN}",
+            {"net": network(LINE, Dense([[1.0]]), ReLU())},
+        ),
+        (
+            line,
+            {
+                "net": network(LINE, Dense([[2e308 / 2], [1.0]])),
+                "target": [[0.0, 0.0]],
+                "x": [[4.0]],
+            },
+            FloatingPointError,
+            "training: got inf in the output of layer 1, Dense(2 outputs, 1 inputs), at step 0; "
+            f"needs finite numbers; {DOWN}",
+            {"net": network(LINE, Dense([[2.0], [1.0]])), "target": [[0.0, 0.0]], "x": [[4.0]]},
+        ),
+    ]
+)
 
-A_READY_LAYER = "needs a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
+A_READY_LAYER = (
+    "needs a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
+)
 FLATTEN = "put a Flatten() between them"
 BUILT = [
-    (built, {"layers": ()}, ValueError, "layers: got none; needs at least one layer", {"layers": (CONV,)}),
+    (
+        built,
+        {"layers": ()},
+        ValueError,
+        "layers: got none; needs at least one layer",
+        {"layers": (CONV,)},
+    ),
     (frozen, {"layers": ()}, ValueError, "layers: got none; needs at least one layer", {}),
     (
         frozen,
@@ -487,12 +613,37 @@ BUILT = [
         "use network(...), which makes it ready",
         {"layers": (ReLU((2,)),)},
     ),
-    (built, {"layers": (Residual(),)}, ValueError, "layer 0, Residual, layers: got none; needs at least one layer", {}),
-    *(
-        (built, {"layers": (CONV, bad)}, TypeError, f"layer 1: got {bad!r}; {A_READY_LAYER}", {"layers": (CONV, good)})
-        for bad, good in ((3, ReLU()), ("relu", ReLU()), (None, ReLU()), (ReLU, ReLU()), ({}, ReLU()), ((), ReLU()))
+    (
+        built,
+        {"layers": (Residual(),)},
+        ValueError,
+        "layer 0, Residual, layers: got none; needs at least one layer",
+        {},
     ),
-    (built, {"layers": (Conv,)}, TypeError, f"layer 0: got {Conv!r}; {A_READY_LAYER}", {"layers": (CONV,)}),
+    *(
+        (
+            built,
+            {"layers": (CONV, bad)},
+            TypeError,
+            f"layer 1: got {bad!r}; {A_READY_LAYER}",
+            {"layers": (CONV, good)},
+        )
+        for bad, good in (
+            (3, ReLU()),
+            ("relu", ReLU()),
+            (None, ReLU()),
+            (ReLU, ReLU()),
+            ({}, ReLU()),
+            ((), ReLU()),
+        )
+    ),
+    (
+        built,
+        {"layers": (Conv,)},
+        TypeError,
+        f"layer 0: got {Conv!r}; {A_READY_LAYER}",
+        {"layers": (CONV,)},
+    ),
     (
         built,
         {"layers": (CONV, Residual(ReLU(), "relu"))},
@@ -564,11 +715,21 @@ BUILT = [
     ),
     *(
         (built, {"dtype": bad}, ValueError, f"dtype: got {bad!r}; {DTYPES}", {"dtype": good})
-        for bad, good in (("float16", "float32"), ("int64", "float64"), (np.float32, "float32"), (None, "float64"))
+        for bad, good in (
+            ("float16", "float32"),
+            ("int64", "float64"),
+            (np.float32, "float32"),
+            (None, "float64"),
+        )
     ),
     *(
         (built, {"seed": bad}, error, f"seed: got {bad!r}; {ZERO_UP}", {"seed": good})
-        for bad, error, good in ((-1, ValueError, 0), (1.0, TypeError, 1), (True, TypeError, None), ("1", TypeError, 1))
+        for bad, error, good in (
+            (-1, ValueError, 0),
+            (1.0, TypeError, 1),
+            (True, TypeError, None),
+            ("1", TypeError, 1),
+        )
     ),
 ]
 
@@ -590,16 +751,44 @@ RUN = (
     [
         row
         for layer, in_shape, out_shape, name in PAIRS
-        for right in [{"layer": layer, "x": np.ones((3, *in_shape)), "dy": np.ones((3, *out_shape))}]
+        for right in [
+            {"layer": layer, "x": np.ones((3, *in_shape)), "dy": np.ones((3, *out_shape))}
+        ]
         for alone in [{"layer": layer, "x": right["x"]}]
-        for wide_in, wide_out in [[f"(batch, {str(shape)[1:-1].rstrip(',')})" for shape in (in_shape, out_shape)]]
+        for wide_in, wide_out in [
+            [f"(batch, {str(shape)[1:-1].rstrip(',')})" for shape in (in_shape, out_shape)]
+        ]
         for long, short in [((3, 7, *out_shape), (2, *out_shape))]
         for x_needs in [f"needs {in_shape} or {wide_in}, for {name}"]
         for row in [
-            (forward, {**alone, "x": np.ones(7)}, ValueError, f"x: got shape (7,); {x_needs}", alone),
-            (forward, {**alone, "x": np.ones((3, 7))}, ValueError, f"x: got shape (3, 7); {x_needs}", alone),
-            (forward, {**alone, "x": right["x"] > 0}, TypeError, f"x: got dtype bool; {NUMBERS}; {CONVERT}", alone),
-            (backward, {**right, "x": np.ones(7)}, ValueError, f"x: got shape (7,); {x_needs}", right),
+            (
+                forward,
+                {**alone, "x": np.ones(7)},
+                ValueError,
+                f"x: got shape (7,); {x_needs}",
+                alone,
+            ),
+            (
+                forward,
+                {**alone, "x": np.ones((3, 7))},
+                ValueError,
+                f"x: got shape (3, 7); {x_needs}",
+                alone,
+            ),
+            (
+                forward,
+                {**alone, "x": right["x"] > 0},
+                TypeError,
+                f"x: got dtype bool; {NUMBERS}; {CONVERT}",
+                alone,
+            ),
+            (
+                backward,
+                {**right, "x": np.ones(7)},
+                ValueError,
+                f"x: got shape (7,); {x_needs}",
+                right,
+            ),
             (
                 backward,
                 {**right, "dy": np.ones(long)},
@@ -621,7 +810,13 @@ RUN = (
                 f"dy: got shape {out_shape}; needs {(3, *out_shape)}, {SAME_BATCH}",
                 right,
             ),
-            (backward, {**right, "dy": right["dy"] > 0}, TypeError, f"dy: got dtype bool; {NUMBERS}; {CONVERT}", right),
+            (
+                backward,
+                {**right, "dy": right["dy"] > 0},
+                TypeError,
+                f"dy: got dtype bool; {NUMBERS}; {CONVERT}",
+                right,
+            ),
         ]
     ]
     + [
@@ -632,7 +827,13 @@ RUN = (
             f"x: got rows of different lengths; {ONE_LENGTH}",
             {"layer": layer, "x": np.ones(layer.in_shape)},
         )
-        for layer in (NET, Flatten((2, 3)), LINE, direct_counterpart(LINE), direct_counterpart(ReLU((2,))))
+        for layer in (
+            NET,
+            Flatten((2, 3)),
+            LINE,
+            direct_counterpart(LINE),
+            direct_counterpart(ReLU((2,))),
+        )
     ]
     + [
         (
@@ -644,7 +845,11 @@ RUN = (
         ),
         (
             backward,
-            {"layer": direct_counterpart(ReLU((2,))), "x": np.ones((3, 2), complex), "dy": np.ones((3, 2))},
+            {
+                "layer": direct_counterpart(ReLU((2,))),
+                "x": np.ones((3, 2), complex),
+                "dy": np.ones((3, 2)),
+            },
             TypeError,
             "x: got dtype complex128; needs real numbers, which can be compared",
             {"layer": direct_counterpart(ReLU((2,))), "x": np.ones((3, 2)), "dy": np.ones((3, 2))},
@@ -657,7 +862,10 @@ RUN = (
                 f"{message}, for {name}",
                 {"layer": layer, "w": layer.w, "b": layer.b},
             )
-            for layer, name in ((SCALE, "ChannelScale((2, 3))"), (LINE, "Dense(1 outputs, 1 inputs)"))
+            for layer, name in (
+                (SCALE, "ChannelScale((2, 3))"),
+                (LINE, "Dense(1 outputs, 1 inputs)"),
+            )
             for weights, message in [
                 ({"w": np.ones(3)}, f"w: got shape (3,); needs {layer.weight_shape}"),
                 ({"w": layer.w, "b": np.ones(3)}, f"b: got shape (3,); needs {layer.bias_shape}"),
@@ -675,7 +883,10 @@ PARAMETERS = [
     for bad, message in [
         (FEWER, f"parameters: got no '0.b'; needs {NAMES}"),
         ({**ONES, "1.w": np.ones(2)}, f"parameters: got '1.w', which is unknown; needs {NAMES}"),
-        ({**FEWER, "0.B": np.ones(2)}, f"parameters: got no '0.b', '0.B', which is unknown; needs {NAMES}"),
+        (
+            {**FEWER, "0.B": np.ones(2)},
+            f"parameters: got no '0.b', '0.B', which is unknown; needs {NAMES}",
+        ),
         ({}, f"parameters: got no '0.b', no '0.w', no '3.b', no '3.w'; needs {NAMES}"),
         (TURNED, "3.w: got shape (4, 3); needs (3, 4), as here"),
         ({**ONES, "0.b": np.ones((1, 2))}, "0.b: got shape (1, 2); needs (2,), as here"),
@@ -708,11 +919,41 @@ PARAMETERS = [
 
 NPZ = "needs an .npz file of arrays, as numpy.savez writes it"
 FILES = [
-    (saved, {"path": "net"}, ValueError, "path: got net; needs a name that ends in .npz", {"path": "net.npz"}),
-    (saved, {"path": "net.npy"}, ValueError, "path: got net.npy; needs a name that ends in .npz", {}),
-    (saved, {"path": "net.NPZ"}, ValueError, "path: got net.NPZ; needs a name that ends in .npz", {}),
-    (saved, {"path": Path("net.mtx")}, ValueError, "path: got net.mtx; needs a name that ends in .npz", {}),
-    (saved, {"path": ".npz"}, ValueError, "path: got .npz; needs a name that ends in .npz", {"path": "a.npz"}),
+    (
+        saved,
+        {"path": "net"},
+        ValueError,
+        "path: got net; needs a name that ends in .npz",
+        {"path": "net.npz"},
+    ),
+    (
+        saved,
+        {"path": "net.npy"},
+        ValueError,
+        "path: got net.npy; needs a name that ends in .npz",
+        {},
+    ),
+    (
+        saved,
+        {"path": "net.NPZ"},
+        ValueError,
+        "path: got net.NPZ; needs a name that ends in .npz",
+        {},
+    ),
+    (
+        saved,
+        {"path": Path("net.mtx")},
+        ValueError,
+        "path: got net.mtx; needs a name that ends in .npz",
+        {},
+    ),
+    (
+        saved,
+        {"path": ".npz"},
+        ValueError,
+        "path: got .npz; needs a name that ends in .npz",
+        {"path": "a.npz"},
+    ),
     (
         saved,
         {"path": "folder.npz"},
@@ -735,7 +976,13 @@ FILES = [
         {"path": "net.npz"},
     ),
     *(
-        (read, {"path": f"{name}.npz"}, ValueError, f"path: got {name}.npz; {NPZ}", {"path": "net.npz"})
+        (
+            read,
+            {"path": f"{name}.npz"},
+            ValueError,
+            f"path: got {name}.npz; {NPZ}",
+            {"path": "net.npz"},
+        )
         for name in ("one", "objects", "cut", "text", "empty")
     ),
 ]
@@ -743,7 +990,9 @@ FILES = [
 OWN_STEPS = "register your own with @dense_steps.register"
 OWN_MAGNITUDES = "register your own with @magnitudes.register"
 OWN_COUNTERPART = "register its counterpart with @direct_counterpart.register"
-DIRECTLY = "needs a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
+DIRECTLY = (
+    "needs a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
+)
 FIRST = 'needs tie_break="first": the direct pool hands everything to the first of several largest'
 TAKEN_APART = [
     (call, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
@@ -828,8 +1077,20 @@ ELEMENTWISE = (
             "dy: got dtype complex128; needs real numbers, which have a sign",
             {},
         ),
-        (bent_back, {"dy": [["1", "2"]]}, TypeError, f"dy: got dtype <U1; {NUMBERS}; {CONVERT}", {}),
-        (bent_back, {"dy": [1.0, 2.0]}, ValueError, "dy: got shape (2,); needs (1, 2), the shape of x", {}),
+        (
+            bent_back,
+            {"dy": [["1", "2"]]},
+            TypeError,
+            f"dy: got dtype <U1; {NUMBERS}; {CONVERT}",
+            {},
+        ),
+        (
+            bent_back,
+            {"dy": [1.0, 2.0]},
+            ValueError,
+            "dy: got shape (2,); needs (1, 2), the shape of x",
+            {},
+        ),
         (
             bent_back,  # where the layer knows no shape, x says it
             {"layer": ReLU(), "dy": np.ones((1, 3))},
@@ -897,11 +1158,11 @@ FEATURES = [
     (scale, {"in_shape": (True, 4)}, TypeError, f"in_shape: got True; {ONE_UP}", {"in_shape": (1, 4)}),
 ]  # fmt: skip
 
-NO_PROBABILITY = "for a pool or a network, whose certificate reports what was met and no probability"
-A_PROBABILITY = "needs a probability between 0 and 1, such as 2**-64"
-SHORTER = (
-    'use dtype="float64", a smaller batch, a shorter network, or divisors and slopes of few bits; or check, for floats'
+NO_PROBABILITY = (
+    "for a pool or a network, whose certificate reports what was met and no probability"
 )
+A_PROBABILITY = "needs a probability between 0 and 1, such as 2**-64"
+SHORTER = 'use dtype="float64", a smaller batch, a shorter network, or divisors and slopes of few bits; or check, for floats'
 BY_A_HUGE_NUMBER = AvgPool(
     (1, 2), kernel=2, divisor_override=2**25
 )  # what enters is a multiple of it, and one bit is for halves
@@ -1147,7 +1408,9 @@ def given_own(layer):
 
 
 def absolute(**changed):
-    return Abs(**{"in_shape": (2, 3), "axis": 1, "start": 0, "stop": 3, "slope_at_zero": 1, **changed})
+    return Abs(
+        **{"in_shape": (2, 3), "axis": 1, "start": 0, "stop": 3, "slope_at_zero": 1, **changed}
+    )
 
 
 def saved_to(path):
@@ -1213,14 +1476,62 @@ OWN_LAYERS = [
     (trained, {"loss": 3}, TypeError, "loss: got 3; needs a function of (o, target)", {}),
     (absolute, {"in_shape": None}, TypeError, f"in_shape: got None; needs {LAYERS}", {}),
     (absolute, {"in_shape": 5}, TypeError, f"in_shape: got 5; needs {LAYERS}, or None", {}),
-    (absolute, {"axis": 2}, ValueError, "axis: got 2; needs 0 to 1, an axis of (2, 3)", {"axis": 1}),
-    (absolute, {"start": 4}, ValueError, "start: got 4; needs at most 3, the size of axis 1", {"start": 3}),
-    (absolute, {"stop": 4}, ValueError, "stop: got 4; needs at most 3, the size of axis 1", {"stop": 2}),
-    (absolute, {"slope_at_zero": 5}, ValueError, "slope_at_zero: got 5; needs 1, -1 or 0", {"slope_at_zero": -1}),
-    (saved_to, {"path": 3}, TypeError, "path: got 3; needs the name of a file", {"path": Path("no/where.npz")}),
-    (run_again, {"seed": None}, ValueError, "seed: got None; needs the seed the trials were drawn with", {"seed": 1}),
-    (run_again, {"bits": 7}, ValueError, f"certificate: got 12 trials, 7 bits; {EDITED}", {"bits": 5}),
-    (run_again, {"trials": 1}, ValueError, f"certificate: got 1 trials, 5 bits; {EDITED}", {"trials": 12}),
+    (
+        absolute,
+        {"axis": 2},
+        ValueError,
+        "axis: got 2; needs 0 to 1, an axis of (2, 3)",
+        {"axis": 1},
+    ),
+    (
+        absolute,
+        {"start": 4},
+        ValueError,
+        "start: got 4; needs at most 3, the size of axis 1",
+        {"start": 3},
+    ),
+    (
+        absolute,
+        {"stop": 4},
+        ValueError,
+        "stop: got 4; needs at most 3, the size of axis 1",
+        {"stop": 2},
+    ),
+    (
+        absolute,
+        {"slope_at_zero": 5},
+        ValueError,
+        "slope_at_zero: got 5; needs 1, -1 or 0",
+        {"slope_at_zero": -1},
+    ),
+    (
+        saved_to,
+        {"path": 3},
+        TypeError,
+        "path: got 3; needs the name of a file",
+        {"path": Path("no/where.npz")},
+    ),
+    (
+        run_again,
+        {"seed": None},
+        ValueError,
+        "seed: got None; needs the seed the trials were drawn with",
+        {"seed": 1},
+    ),
+    (
+        run_again,
+        {"bits": 7},
+        ValueError,
+        f"certificate: got 12 trials, 7 bits; {EDITED}",
+        {"bits": 5},
+    ),
+    (
+        run_again,
+        {"trials": 1},
+        ValueError,
+        f"certificate: got 1 trials, 5 bits; {EDITED}",
+        {"trials": 12},
+    ),
     (
         certified,
         {"layer": network(Dense([[1j, 2.0]]))},
@@ -1274,7 +1585,9 @@ def refusal(call, bad):
     return refused.type, str(refused.value)
 
 
-@pytest.mark.parametrize(("call", "bad", "error", "message", "good"), REFUSED, ids=map(label, REFUSED))
+@pytest.mark.parametrize(
+    ("call", "bad", "error", "message", "good"), REFUSED, ids=map(label, REFUSED)
+)
 def test_refused_word_for_word_and_the_nearest_right_accepted(call, bad, error, message, good):
     assert refusal(call, bad) == (error, message)
     call(**good)
@@ -1289,7 +1602,9 @@ def test_every_message_names_something_what_came_and_what_is_needed():
     assert [message for _, _, _, message, _ in REFUSED if not is_clear(message)] == []
 
 
-@pytest.mark.parametrize("message", ["rate: got -1", "rate: needs 0", "got -1; needs 0", "rate must be at least 0"])
+@pytest.mark.parametrize(
+    "message", ["rate: got -1", "rate: needs 0", "got -1; needs 0", "rate must be at least 0"]
+)
 def test_an_unclear_message_is_seen(message):
     assert is_clear("rate: got -1; needs 0")
     assert not is_clear(message)
@@ -1327,8 +1642,14 @@ def complaints(source, without=()):
     tree = ast.parse(source)
     left = [f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name in without]
     skipped = {id(node) for function in left for node in ast.walk(function)}
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and id(node) not in skipped]
-    return [(c.lineno, c.end_lineno) for c in calls if isinstance(c.func, ast.Name) and c.func.id == "complain"]
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and id(node) not in skipped
+    ]
+    return [
+        (c.lineno, c.end_lineno)
+        for c in calls
+        if isinstance(c.func, ast.Name) and c.func.id == "complain"
+    ]
 
 
 def unmet(rows, monkeypatch):
@@ -1346,7 +1667,9 @@ def unmet(rows, monkeypatch):
         monkeypatch.setattr(module, "complain", listening)
     for call, bad, *_ in rows:
         refusal(call, bad)
-    sources = {name: Path(module.__file__).read_text(encoding="utf-8") for name, module in modules.items()}
+    sources = {
+        name: Path(module.__file__).read_text(encoding="utf-8") for name, module in modules.items()
+    }
     return [
         f"{name}:{first}"
         for name, source in sources.items()

@@ -53,15 +53,25 @@ def window(draw, n):
 
 def conv_on(draw, shape):
     kernel = tuple(window(draw, n) for n in shape[1:])
-    return Conv(shape, draw(st.integers(1, 3)), kernel, stride=draw(st.integers(1, 2)), padding=draw(st.integers(0, 1)))
+    return Conv(
+        shape,
+        draw(st.integers(1, 3)),
+        kernel,
+        stride=draw(st.integers(1, 2)),
+        padding=draw(st.integers(0, 1)),
+    )
 
 
 def local_on(draw, shape):
-    return LocallyConnected(shape, draw(st.integers(1, 2)), tuple(window(draw, n) for n in shape[1:]))
+    return LocallyConnected(
+        shape, draw(st.integers(1, 2)), tuple(window(draw, n) for n in shape[1:])
+    )
 
 
 def transpose_on(draw, shape):
-    return ConvTranspose(shape, draw(st.integers(1, 2)), draw(st.integers(1, 2)), stride=draw(st.integers(1, 2)))
+    return ConvTranspose(
+        shape, draw(st.integers(1, 2)), draw(st.integers(1, 2)), stride=draw(st.integers(1, 2))
+    )
 
 
 def residual_on(draw, shape):
@@ -73,7 +83,12 @@ def pool_on(draw, shape):
     kind = draw(st.sampled_from([MaxPool, MaxPool, MinPool, AvgPool, SumPool]))
     if draw(st.booleans()):
         return kind(shape, output=tuple(draw(st.integers(1, n)) for n in shape[1:]))
-    return kind(shape, tuple(window(draw, n) for n in shape[1:]), stride=draw(st.integers(1, 2)), ceil_mode=True)
+    return kind(
+        shape,
+        tuple(window(draw, n) for n in shape[1:]),
+        stride=draw(st.integers(1, 2)),
+        ceil_mode=True,
+    )
 
 
 def ceil_safe(make):
@@ -102,7 +117,10 @@ CHOICES = {
 
 @st.composite
 def networks(draw):
-    shape = (draw(st.integers(1, 2)), *(draw(st.integers(2, 5)) for _ in range(draw(st.sampled_from([1, 2, 2])))))
+    shape = (
+        draw(st.integers(1, 2)),
+        *(draw(st.integers(2, 5)) for _ in range(draw(st.sampled_from([1, 2, 2])))),
+    )
     layers, names = [], []
     for _ in range(draw(st.integers(1, 4))):
         name = draw(st.sampled_from([*sorted(CHOICES), "residual", "residual"]))
@@ -144,7 +162,9 @@ def test_random_small_networks_are_exact_on_integers_and_every_kind_of_layer_was
 @given(networks(), st.integers(0, 99), st.sampled_from(["float64", "float32"]))
 def test_random_small_networks_stay_within_their_bounds_on_floats(net, seed, dtype):
     rng = np.random.default_rng(seed)
-    net = net.with_parameters({name: rng.normal(size=a.shape).astype(dtype) for name, a in net.parameters.items()})
+    net = net.with_parameters(
+        {name: rng.normal(size=a.shape).astype(dtype) for name, a in net.parameters.items()}
+    )
     x, dy = (rng.normal(size=(2, *shape)).astype(dtype) for shape in (net.in_shape, net.out_shape))
     report = cd.check(net, x, dy=dy)
     assert [f for f in report.findings if f.verdict == "wrong"] == []
@@ -191,7 +211,9 @@ def run_list(steps, x, dy):
 
 def whole_numbers(net, seed):
     rng = np.random.default_rng(seed)
-    net = net.with_parameters({k: rng.integers(-2, 3, a.shape).astype(float) for k, a in net.parameters.items()})
+    net = net.with_parameters(
+        {k: rng.integers(-2, 3, a.shape).astype(float) for k, a in net.parameters.items()}
+    )
     shapes = (2, *net.in_shape), (2, *net.out_shape)
     return net, *(4 * rng.integers(-3, 4, shape).astype(float) for shape in shapes)
 
@@ -210,7 +232,9 @@ def test_plain_dense_backpropagation_through_the_list_gives_every_gradient_once_
         layer, (G, g) = net.layers[i], dW[k]
         ties = cd.tie(layer.layer) if isinstance(layer, TiedDense) else cd.tie(Linear(16, 5))
         edges = ties.entries()
-        tied = np.bincount(edges.index, G[edges.row, edges.col], ties.n_weights).reshape(ties.weight_shape)
+        tied = np.bincount(edges.index, G[edges.row, edges.col], ties.n_weights).reshape(
+            ties.weight_shape
+        )
         assert np.array_equal(tied, gradients[f"{i}.w"])
         assert np.array_equal(g.reshape(ties.bias_shape[0], -1).sum(axis=1), gradients[f"{i}.b"])
 
@@ -218,23 +242,35 @@ def test_plain_dense_backpropagation_through_the_list_gives_every_gradient_once_
 @pytest.mark.claim("network")
 def test_the_list_holds_matrices_absolute_values_and_divisions_and_nothing_else():
     steps = lenet().dense_layers()
-    assert Counter(type(step).__name__ for step in steps) == {"Affine": 12, "Absolute": 4, "Divide": 1}
+    assert Counter(type(step).__name__ for step in steps) == {
+        "Affine": 12,
+        "Absolute": 4,
+        "Divide": 1,
+    }
     assert {step.slope_at_zero for step in steps if isinstance(step, Absolute)} == {-1, 1}
     assert set(next(step for step in steps if isinstance(step, Divide)).divisors) == {4}
-    assert [step.W.dtype for step in lenet(dtype="float32").dense_layers() if isinstance(step, Affine)] == ["f4"] * 12
+    assert [
+        step.W.dtype for step in lenet(dtype="float32").dense_layers() if isinstance(step, Affine)
+    ] == ["f4"] * 12
 
 
 def test_a_residual_is_two_copies_side_by_side():
     conv = Conv((1, 3), 1, 3, padding="same")
-    net = network(Residual(conv, ReLU()), seed=0).with_parameters({"0.0.w": [[[1.0, 2, 3]]], "0.0.b": [10.0]})
+    net = network(Residual(conv, ReLU()), seed=0).with_parameters(
+        {"0.0.w": [[[1.0, 2, 3]]], "0.0.b": [10.0]}
+    )
     first, second, *_, last = net.dense_layers()
     assert np.array_equal(first.W.toarray(), np.vstack([np.eye(3), np.eye(3)]))
     assert np.array_equal(second.W.toarray()[:3], np.hstack([np.eye(3), np.zeros((3, 3))]))
-    assert np.array_equal(second.W.toarray()[3:, 3:], cd.tie(conv).matrix(np.array([[[1.0, 2, 3]]])).toarray())
+    assert np.array_equal(
+        second.W.toarray()[3:, 3:], cd.tie(conv).matrix(np.array([[[1.0, 2, 3]]])).toarray()
+    )
     assert second.b.tolist() == [0, 0, 0, 10, 10, 10]
     assert np.array_equal(last.W.toarray(), np.hstack([np.eye(3), np.eye(3)]))
     x = np.array([[[1.0, -2, 3]]])
-    assert np.array_equal(net.forward(x), x + np.maximum(cd.convolve(conv, x, [[[1.0, 2, 3]]], [10.0]), 0))
+    assert np.array_equal(
+        net.forward(x), x + np.maximum(cd.convolve(conv, x, [[[1.0, 2, 3]]], [10.0]), 0)
+    )
 
 
 # PyTorch as a judge from outside
@@ -244,19 +280,23 @@ def test_a_residual_is_two_copies_side_by_side():
 def test_pytorch_computes_the_same_network():
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
     net, x, dy = whole_numbers(lenet(), 5)
-    parameters = {k: torch.from_numpy(np.array(a)).requires_grad_() for k, a in net.parameters.items()}
+    parameters = {
+        k: torch.from_numpy(np.array(a)).requires_grad_() for k, a in net.parameters.items()
+    }
     functional, tensor = torch.nn.functional, torch.from_numpy(x).requires_grad_()
     h = functional.conv2d(tensor, parameters["0.w"], parameters["0.b"], padding=1)
     h = functional.max_pool2d(functional.relu(h), 2)
     h = functional.relu(functional.conv2d(h, parameters["3.w"], parameters["3.b"], padding=1))
-    y = functional.linear(functional.avg_pool2d(h, 2).flatten(1), parameters["7.w"], parameters["7.b"])
+    y = functional.linear(
+        functional.avg_pool2d(h, 2).flatten(1), parameters["7.w"], parameters["7.b"]
+    )
     y.backward(torch.from_numpy(dy))
     dx, gradients = net.backward(x, dy)
     assert np.array_equal(net.forward(x), y.detach().numpy())
     assert np.array_equal(dx, tensor.grad.numpy())
-    assert {k: np.array_equal(g, parameters[k].grad.numpy()) for k, g in gradients.items()} == dict.fromkeys(
-        gradients, True
-    )
+    assert {
+        k: np.array_equal(g, parameters[k].grad.numpy()) for k, g in gradients.items()
+    } == dict.fromkeys(gradients, True)
 
 
 @pytest.mark.claim("relu")
@@ -268,20 +308,28 @@ def test_pytorch_has_the_same_slopes_at_zero(slope):
     torch.nn.functional.leaky_relu(tensor, slope).sum().backward()
     expected = tensor.grad.numpy()
     layer = ReLU() if slope == 0 else LeakyReLU(slope)
-    # (1 + a)/2 and (1 - a)/2, each rounded, times 1, and their sum: four roundings of sizes that add up to 1
+    # (1 + a)/2 and (1 - a)/2, each rounded, times 1, and their sum: four roundings of sizes that
+    # add up to 1
     assert (np.abs(layer.backward(x, np.ones(4)) - expected) <= 4.1 * 2**-53).all()
 
 
 def test_pytorch_has_the_same_batch_norm_at_inference():
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
     rng = np.random.default_rng(0)
-    mean, var, weight, bias = (rng.normal(size=3), rng.uniform(0.5, 2, 3), rng.normal(size=3), rng.normal(size=3))
+    mean, var, weight, bias = (
+        rng.normal(size=3),
+        rng.uniform(0.5, 2, 3),
+        rng.normal(size=3),
+        rng.normal(size=3),
+    )
     for axes in ((), (4,), (4, 5)):
         x = rng.normal(size=(2, 3, *axes))
-        theirs = torch.nn.functional.batch_norm(*map(torch.from_numpy, (x, mean, var, weight, bias)), eps=1e-3)
+        theirs = torch.nn.functional.batch_norm(
+            *map(torch.from_numpy, (x, mean, var, weight, bias)), eps=1e-3
+        )
         layer = batch_norm((3, *axes), mean, var, weight, bias, eps=1e-3)
-        # either way rounds a scale (sum, root, quotient), a shift and a product with a sum: seven times, on sizes
-        # |w| (|x| + |mean|) + |bias|; theirs in another order as often
+        # either way rounds a scale (sum, root, quotient), a shift and a product with a sum: seven
+        # times, on sizes |w| (|x| + |mean|) + |bias|; theirs in another order as often
         along = (3, *[1] * len(axes))
         w = np.abs(layer.w.reshape(along))
         sizes = w * (np.abs(x) + np.abs(mean.reshape(along))) + np.abs(bias.reshape(along))
@@ -293,7 +341,12 @@ def test_pytorch_has_the_same_batch_norm_at_inference():
 
 @pytest.mark.claim("relu")
 def test_relu_is_exact_in_floats_and_keeps_integers():
-    x = np.concatenate([np.random.default_rng(0).normal(size=1000) * 10.0 ** np.arange(-300, 300, 0.6), [0.0, -0.0]])
+    x = np.concatenate(
+        [
+            np.random.default_rng(0).normal(size=1000) * 10.0 ** np.arange(-300, 300, 0.6),
+            [0.0, -0.0],
+        ]
+    )
     for dtype in ("float64", "float32"):
         with np.errstate(over="ignore", under="ignore"):
             narrow = x.astype(dtype)
@@ -311,7 +364,9 @@ def test_one_sample_goes_without_a_batch_axis_and_an_empty_batch_stays_empty():
         (one, gradients), (empty, none) = run.backward(x[0], dy[0]), run.backward(x[:0], dy[:0])
         assert one.shape == net.in_shape
         assert empty.shape == (0, *net.in_shape)
-        assert all(np.array_equal(g, run.backward(x[:1], dy[:1])[1][k]) for k, g in gradients.items())
+        assert all(
+            np.array_equal(g, run.backward(x[:1], dy[:1])[1][k]) for k, g in gradients.items()
+        )
         assert not any(g.any() for g in none.values())
 
 
@@ -323,9 +378,13 @@ def test_weights_are_seeded_and_of_the_right_spread():
     assert np.array_equal(a.parameters["0.w"], b.parameters["0.w"])
     assert not np.array_equal(a.parameters["0.w"], other.parameters["0.w"])
     assert not a.parameters["0.b"].any()
-    w = a.parameters["0.w"]  # 2304 of them: their variance is off by sqrt(2 / 2304), 3 %, so 15 % are five sigma
+    w = a.parameters[
+        "0.w"
+    ]  # 2304 of them: their variance is off by sqrt(2 / 2304), 3 %, so 15 % are five sigma
     assert abs(w.var() / (2 / 72) - 1) < 0.15
-    assert not np.array_equal(network(Linear(3, 2)).parameters["0.w"], network(Linear(3, 2)).parameters["0.w"])
+    assert not np.array_equal(
+        network(Linear(3, 2)).parameters["0.w"], network(Linear(3, 2)).parameters["0.w"]
+    )
 
 
 def test_ready_layers_keep_their_parameters_and_others_are_drawn_in_the_dtype():
@@ -334,7 +393,12 @@ def test_ready_layers_keep_their_parameters_and_others_are_drawn_in_the_dtype():
     assert net.layers[0] is ready
     assert list(net.parameters) == ["0.w", "3.w", "3.b"]  # no bias of its own: none is added
     assert net.parameters["3.w"].dtype == np.float32
-    assert network(net, Dense(np.ones((1, 3)))).parameters.keys() == {"0.0.w", "0.3.w", "0.3.b", "1.w"}
+    assert network(net, Dense(np.ones((1, 3)))).parameters.keys() == {
+        "0.0.w",
+        "0.3.w",
+        "0.3.b",
+        "1.w",
+    }
 
 
 def test_new_parameters_make_a_new_network_and_reuse_the_tie_map():
@@ -425,12 +489,15 @@ def test_fast_direct_pooling_is_the_loops(pool, dtype):
 def test_fast_direct_power_averages_are_the_loops_up_to_the_order_of_a_sum(p):
     pool = LpPool((2, 5, 4), (3, 2), stride=1, padding=1, p=p)
     x, dy = (np.random.default_rng(0).normal(size=(2, *s)) for s in (pool.in_shape, pool.out_shape))
-    # two powers, a sum of at most six terms and a root, as in test_pooling: each way rounds a few times as often
+    # two powers, a sum of at most six terms and a root, as in test_pooling: each way rounds a few
+    # times as often
     terms = 4 * (6 + 8)
     y, loops = direct_pool.forward(pool, x), pool_loops.forward(pool, x)
     assert (np.abs(y - loops) <= gamma(terms, 2**-53) * loops).all()
     dx, by_loops = direct_pool.backward(pool, x, dy), pool_loops.backward(pool, x, dy)
-    shares = pool_loops.backward(SumPool((2, 5, 4), (3, 2), stride=1, padding=1), x, np.abs(dy))  # |slope| is at most 1
+    shares = pool_loops.backward(
+        SumPool((2, 5, 4), (3, 2), stride=1, padding=1), x, np.abs(dy)
+    )  # |slope| is at most 1
     assert (np.abs(dx - by_loops) <= gamma(terms + 6, 2**-53) * shares).all()
 
 
@@ -457,7 +524,12 @@ def direct_axes(pool, _right=direct_pool._axes):
 
 
 def test_certificates_and_reports_of_networks_come_back_from_json_and_run_again():
-    net = network(Residual(Conv((1, 4), 1, 3, padding="same"), LeakyReLU(0.5)), MaxPool((1, 4), 2), Flatten(), seed=0)
+    net = network(
+        Residual(Conv((1, 4), 1, 3, padding="same"), LeakyReLU(0.5)),
+        MaxPool((1, 4), 2),
+        Flatten(),
+        seed=0,
+    )
     certificate = cd.certify(net, seed=7)
     back = NetworkCertificate.from_dict(json.loads(json.dumps(certificate.to_dict())))
     assert back.findings == certificate.findings
@@ -474,7 +546,12 @@ def test_a_network_comes_back_from_plain_data_with_its_parameters():
     net = network(
         Residual(Conv((1, 4, 4), 1, 3, padding="same"), ReLU()),
         *(batch_norm((1, 4, 4), [1.0], [2.0]), Abs((1, 4, 4), 0, 0, 1), LeakyReLU(0.25)),
-        *(cd.dense_pool(MaxPool((1, 4, 4), 2), tie_break="split"), AvgPool((1, 2, 2), 2), Flatten(), Linear(1, 2)),
+        *(
+            cd.dense_pool(MaxPool((1, 4, 4), 2), tie_break="split"),
+            AvgPool((1, 2, 2), 2),
+            Flatten(),
+            Linear(1, 2),
+        ),
         seed=0,
     )
     back = plain_to_layer(json.loads(json.dumps(layer_to_plain(net))))
@@ -499,5 +576,8 @@ def test_the_bit_budget_bounds_every_number_of_both_ways():
 def test_direct_counterparts_share_no_matrix():
     for layer in lenet().direct().layers:
         assert not any(hasattr(layer, name) for name in ("matrix", "ties", "total", "layers"))
-    assert isinstance(direct_counterpart(cd.dense_pool(MaxPool((1, 4), 2))).forward(np.zeros((1, 1, 4))), np.ndarray)
+    assert isinstance(
+        direct_counterpart(cd.dense_pool(MaxPool((1, 4), 2))).forward(np.zeros((1, 1, 4))),
+        np.ndarray,
+    )
     assert dense_steps(Flatten((2, 2))) == []

@@ -9,7 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from convdense import Conv, ConvTranspose, LocallyConnected, TiedDense, TieMap, convolve_backward, tie
+from convdense import (
+    Conv,
+    ConvTranspose,
+    LocallyConnected,
+    TiedDense,
+    TieMap,
+    convolve_backward,
+    tie,
+)
 from convdense.display.labels import letter, numbered
 from convdense.display.palette import COLOURS, MASKED, contrast, luminance, mixed
 from convdense.plots import gradient, gradient_steps, mask, matrix, tied
@@ -17,7 +25,9 @@ from convdense.plots.cell_grid import CELLS_LIMIT
 from convdense.structure.letter_grid import cells
 
 FIRST = Conv((1, 3, 3), 1, kernel=2)
-REFLECTED = Conv((1, 2), 1, kernel=3, padding=1, padding_mode="reflect")  # the padded input: i2 i1 i2 i1
+REFLECTED = Conv(
+    (1, 2), 1, kernel=3, padding=1, padding_mode="reflect"
+)  # the padded input: i2 i1 i2 i1
 LAYERS = [
     FIRST,
     Conv((2, 2, 3), 3, kernel=(1, 2), stride=(1, 2), padding=((0, 0), (1, 0))),
@@ -26,7 +36,10 @@ LAYERS = [
     LocallyConnected((1, 2, 4), 1, kernel=2),
     TieMap.from_index([[2, -1, 0], [-1, -1, -1], [0, 2, 2]]),
 ]
-SEVERAL = [REFLECTED, Conv((1, 1, 2), 2, kernel=(1, 3), padding=((0, 0), (2, 1)), padding_mode="replicate")]
+SEVERAL = [
+    REFLECTED,
+    Conv((1, 1, 2), 2, kernel=(1, 3), padding=((0, 0), (2, 1)), padding_mode="replicate"),
+]
 LARGE = Conv((1, 11, 20), 1, kernel=(2, 9))  # 120 x 220 cells
 on_layers = pytest.mark.parametrize("layer", [*LAYERS, *SEVERAL], ids=repr)
 on_plain_layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
@@ -48,7 +61,9 @@ def holding(layer):
     """Return {cell: weights} by looking at the matrix of one weight after the other."""
     ties, cells = tie(layer), {}
     for k in range(ties.n_weights):
-        found = ties.matrix(np.eye(1, ties.n_weights, k, dtype=int).reshape(ties.weight_shape)).toarray()
+        found = ties.matrix(
+            np.eye(1, ties.n_weights, k, dtype=int).reshape(ties.weight_shape)
+        ).toarray()
         for cell in zip(*map(np.ndarray.tolist, np.nonzero(found)), strict=True):
             cells.setdefault(cell, []).extend([k] * found[cell])
     return cells
@@ -57,20 +72,32 @@ def holding(layer):
 def ready(layer, seed=0):
     """Return the tied layer and x, dy: integers of both signs."""
     rng = np.random.default_rng(seed)
-    x, w, dy = (rng.integers(-9, 10, s) for s in (layer.in_shape, layer.weight_shape, layer.out_shape))
+    x, w, dy = (
+        rng.integers(-9, 10, s) for s in (layer.in_shape, layer.weight_shape, layer.out_shape)
+    )
     return TiedDense(layer, w), x, dy
 
 
 @on_layers
 def test_every_cell_of_the_matrix_shows_the_letters_of_its_weights(layer):
-    expected = {cell: "+".join(letter(k) for k in weights) for cell, weights in holding(layer).items()}
+    expected = {
+        cell: "+".join(letter(k) for k in weights) for cell, weights in holding(layer).items()
+    }
     assert texts(matrix(layer)) == expected
-    assert {cell: [k for k, _ in entries] for cell, entries in cells(tie(layer).entries()).items()} == holding(layer)
+    assert {
+        cell: [k for k, _ in entries] for cell, entries in cells(tie(layer).entries()).items()
+    } == holding(layer)
 
 
 def test_coefficients_stand_before_their_letters():
     ties = TieMap.from_index([[0, 0, 1], [1, -1, 0]], [[1, -1, 0.5], [-0.5, 1, 0]])
-    assert texts(matrix(ties)) == {(0, 0): "a", (0, 1): "-a", (0, 2): "1/2 b", (1, 0): "-1/2 b", (1, 2): "0 a"}
+    assert texts(matrix(ties)) == {
+        (0, 0): "a",
+        (0, 1): "-a",
+        (0, 2): "1/2 b",
+        (1, 0): "-1/2 b",
+        (1, 2): "0 a",
+    }
     shown = texts(gradient(ties, np.array([[3, 5, 0], [0, 0, 1]]), masked=True))
     assert shown[0, 1] == "-a\n5"
 
@@ -79,9 +106,19 @@ def test_coefficients_stand_before_their_letters():
     ("draw", "values", "error", "text"),
     [
         (tied, np.ones(5), ValueError, "values: got shape (5,); needs (2,), for"),
-        (lambda layer, v: gradient(layer, v, masked=True), np.ones((3, 3)), ValueError, "values: got shape (3, 3)"),
+        (
+            lambda layer, v: gradient(layer, v, masked=True),
+            np.ones((3, 3)),
+            ValueError,
+            "values: got shape (3, 3)",
+        ),
         (tied, ["a", "b"], TypeError, "values: got dtype <U1"),
-        (tied, [1j, 0], TypeError, "values: got dtype complex128; needs real numbers; draw .real or .imag"),
+        (
+            tied,
+            [1j, 0],
+            TypeError,
+            "values: got dtype complex128; needs real numbers; draw .real or .imag",
+        ),
     ],
 )
 def test_numbers_that_do_not_fit_the_layer_are_not_drawn(draw, values, error, text):
@@ -120,7 +157,10 @@ def test_a_cell_of_two_weights_reads_unlike_a_cell_of_one():
 def test_the_first_nine_weights_have_colours_of_their_own_which_are_not_grey():
     layer = Conv((1, 5, 4), 1, kernel=3)
     shown = colours(matrix(layer))
-    by_weight = {k: {tuple(shown[cell]) for cell, held in holding(layer).items() if held == [k]} for k in range(9)}
+    by_weight = {
+        k: {tuple(shown[cell]) for cell, held in holding(layer).items() if held == [k]}
+        for k in range(9)
+    }
     assert [len(seen) for seen in by_weight.values()] == [1] * 9
     assert len(set.union(*by_weight.values(), {to_rgb(MASKED), (1.0, 1.0, 1.0)})) == 11
     assert [seen.pop() for seen in by_weight.values()] == [to_rgb(c) for c in COLOURS]
@@ -225,8 +265,12 @@ def test_rows_and_channels_of_the_input_are_named_above(layer, names):
     ax = matrix(layer)
     tops = (zip(top.get_xticks(), top.get_xticklabels(), strict=True) for top in ax.child_axes)
     shown = {at: label.get_text() for top in tops for at, label in top}
-    assert {at: text.rstrip("\n") for at, text in shown.items()} == {at: t.rstrip("\n") for at, t in names.items()}
-    heights = {at: text.count("\n") for at, text in shown.items()}  # an outer name stands a line higher
+    assert {at: text.rstrip("\n") for at, text in shown.items()} == {
+        at: t.rstrip("\n") for at, t in names.items()
+    }
+    heights = {
+        at: text.count("\n") for at, text in shown.items()
+    }  # an outer name stands a line higher
     assert all(heights[at] == 0 for at, text in shown.items() if text.startswith("row"))
     assert all("\n" in text for text in shown.values() if text.startswith("slice"))
 
@@ -285,7 +329,10 @@ NUMBERS = {
 @pytest.mark.parametrize(("value", "text"), NUMBERS.items(), ids=NUMBERS.values())
 def test_integers_are_printed_whole_and_other_numbers_short(value, text):
     ties = TieMap.from_index([[0, 1]])
-    assert texts(gradient(ties, np.array([[value, 2.0]]), masked=False)) == {(0, 0): text, (0, 1): "2"}
+    assert texts(gradient(ties, np.array([[value, 2.0]]), masked=False)) == {
+        (0, 0): text,
+        (0, 1): "2",
+    }
     assert texts(tied(ties, np.array([value, 2])))[0, 0].startswith(f"a\n{text} (1 cop")
 
 
@@ -304,7 +351,10 @@ def test_the_tied_gradient_shows_each_sum_with_its_letter_and_copies(layer):
     tied_layer, x, dy = ready(layer)
     sums, copies = tied_layer.backward(x, dy).dw, tie(layer).counts().weights.ravel()
     ax, width = tied(layer, sums), layer.weight_shape[-1]
-    cells = {divmod(k, width): (letter(k), str(v), str(copies[k])) for k, v in enumerate(sums.ravel().tolist())}
+    cells = {
+        divmod(k, width): (letter(k), str(v), str(copies[k]))
+        for k, v in enumerate(sums.ravel().tolist())
+    }
     form = re.compile(r"([a-z]+)\n(-?\d+) \((\d+) cop(?:y|ies)\)")
     assert {cell: form.fullmatch(text).groups() for cell, text in texts(ax).items()} == cells
     assert colours(ax).shape == (sums.size // width, width, 3)
@@ -318,7 +368,11 @@ def parts_of(figure):
     return {ax.get_title(): ax for ax in titled}
 
 
-DENSE, MASK, SUMS = "dense gradient: every edge", "masked: edges that exist", "↓ tied: the sum over each letter"
+DENSE, MASK, SUMS = (
+    "dense gradient: every edge",
+    "masked: edges that exist",
+    "↓ tied: the sum over each letter",
+)
 DIRECT, EQUAL = "the direct convolution's", "difference: equal"
 
 
@@ -359,7 +413,9 @@ def test_the_figure_adds_up():
         name, value = text.split("\n")
         added.setdefault(name, []).append(int(value))
     written = [text.split("\n") for text in texts(parts[SUMS]).values()]
-    assert {name: sum(numbers) for name, numbers in added.items()} == {name: number_after(t) for name, t in written}
+    assert {name: sum(numbers) for name, numbers in added.items()} == {
+        name: number_after(t) for name, t in written
+    }
     assert added == {name: addends(line) for name, line in written}
     assert len({tuple(numbers) for numbers in added.values()}) > 1
 
@@ -388,7 +444,9 @@ def test_a_sum_is_written_out_in_a_line_or_two_and_of_many_copies_counted(size, 
 
 def test_a_weight_without_copies_sums_to_nothing():
     layer, x, dy = ready(Conv((1, 1), 1, kernel=3, padding=1))
-    assert [t.split("\n")[1] for t in texts(parts_of(gradient_steps(layer, x, dy))[SUMS]).values()] == [
+    assert [
+        t.split("\n")[1] for t in texts(parts_of(gradient_steps(layer, x, dy))[SUMS]).values()
+    ] == [
         "0 (0 copies)",
         f"{x.item() * dy.item()} = {x.item() * dy.item()}",
         "0 (0 copies)",
@@ -434,7 +492,9 @@ def test_the_values_of_a_tied_dense_layer_are_written_and_zero_is_not_masked():
 DRAWN = {
     "matrix": matrix,
     "mask": mask,
-    "gradient": lambda layer, ax=None: gradient(layer, np.zeros(tie(layer).shape), masked=True, ax=ax),
+    "gradient": lambda layer, ax=None: gradient(
+        layer, np.zeros(tie(layer).shape), masked=True, ax=ax
+    ),
     "tied": lambda layer, ax=None: tied(layer, np.zeros(layer.weight_shape), ax=ax),
 }
 
@@ -498,7 +558,9 @@ DEEP = Conv((1, 2), 1, kernel=300_000, padding=300_000, padding_mode="replicate"
 @pytest.mark.parametrize("draw", [matrix, mask], ids=lambda f: f.__name__)
 def test_what_is_too_large_is_refused_before_it_is_written_out(draw, monkeypatch):
     monkeypatch.setattr(TieMap, "entries", lambda self: pytest.fail("written out"))
-    with pytest.raises(ValueError, match=r"^layer: got 200,704 x 200,704 cells; needs at most 10,000"):
+    with pytest.raises(
+        ValueError, match=r"^layer: got 200,704 x 200,704 cells; needs at most 10,000"
+    ):
         draw(LARGER)
 
 
@@ -530,7 +592,13 @@ def test_the_verdict_is_that_on_the_weights(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "layer", [Conv((1, 1), 1, kernel=1), Conv((1, 1, 2), 1, kernel=3, padding=1), FIRST, Conv((2, 3, 3), 2, kernel=2)]
+    "layer",
+    [
+        Conv((1, 1), 1, kernel=1),
+        Conv((1, 1, 2), 1, kernel=3, padding=1),
+        FIRST,
+        Conv((2, 3, 3), 2, kernel=2),
+    ],
 )
 def test_no_title_runs_into_another(layer):
     figure = gradient_steps(*ready(layer))
@@ -541,5 +609,7 @@ def test_no_title_runs_into_another(layer):
 
 
 def test_the_luminance_of_red_green_and_blue():
-    assert [luminance(c) for c in ("#FF0000", "#00FF00", "#0000FF")] == pytest.approx([0.2126, 0.7152, 0.0722])
+    assert [luminance(c) for c in ("#FF0000", "#00FF00", "#0000FF")] == pytest.approx(
+        [0.2126, 0.7152, 0.0722]
+    )
     assert luminance("#808080") == pytest.approx(0.2158605, rel=1e-6)  # of WCAG's own formula

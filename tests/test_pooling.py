@@ -37,7 +37,9 @@ def pools(draw, kinds=KINDS):
         options["count_include_pad"] = draw(st.booleans())
         options["divisor_override"] = draw(st.sampled_from([None, None, 3]))
     if draw(st.integers(0, 4)) == 0:
-        return kind(in_shape, output=tuple(draw(st.integers(1, n + 1)) for n in in_shape[1:]), **options)
+        return kind(
+            in_shape, output=tuple(draw(st.integers(1, n + 1)) for n in in_shape[1:]), **options
+        )
     kernel = tuple(draw(st.integers(1, 4)) for _ in range(n_axes))
     dilation = tuple(draw(st.sampled_from([1, 1, 2])) for _ in range(n_axes))
     options["dilation"], options["ceil_mode"] = dilation, draw(st.booleans())
@@ -45,7 +47,9 @@ def pools(draw, kinds=KINDS):
         tuple(draw(st.integers(0, min(d * (k - 1), 3))) for _ in range(2))
         for k, d in zip(kernel, dilation, strict=True)
     )
-    options["stride"] = draw(st.sampled_from([None, tuple(draw(st.integers(1, 3)) for _ in range(n_axes))]))
+    options["stride"] = draw(
+        st.sampled_from([None, tuple(draw(st.integers(1, 3)) for _ in range(n_axes))])
+    )
     try:
         return kind(in_shape, kernel, **options)
     except ValueError:
@@ -54,7 +58,11 @@ def pools(draw, kinds=KINDS):
 
 def multiple(pool):
     """Return what the integers must be multiples of for every division to be whole."""
-    return lcm(*(divisor(pool, len(cells), n) for _, cells, n in windows(pool))) if isinstance(pool, AvgPool) else 1
+    return (
+        lcm(*(divisor(pool, len(cells), n) for _, cells, n in windows(pool)))
+        if isinstance(pool, AvgPool)
+        else 1
+    )
 
 
 def operands(pool, seed=0, largest=3):
@@ -71,7 +79,9 @@ def holds(pool, dtype="float64", layer=None, seeds=(0, 1)) -> bool:
         x, dy = (a.astype(dtype) for a in operands(pool, seed))
         y, dx = layer.forward(x), layer.backward(x, dy)
         pairs = ((y, pool_loops.forward(pool, x)), (dx, pool_loops.backward(pool, x, dy)))
-        if not all(a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs):
+        if not all(
+            a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs
+        ):
             return False
     return True
 
@@ -87,7 +97,9 @@ def random_pools(pool, dtype):
     drawn.update(["padding"] if any(map(sum, pool.padding)) else [])
     drawn.update(["dilation"] if max(pool.dilation) > 1 else [])
     drawn.update(
-        ["overlap"] if pool.kernel and any(k > s for k, s in zip(pool.kernel, pool.stride, strict=True)) else []
+        ["overlap"]
+        if pool.kernel and any(k > s for k, s in zip(pool.kernel, pool.stride, strict=True))
+        else []
     )
     if isinstance(pool, AvgPool):
         drawn.update(["include" if pool.count_include_pad else "exclude"])
@@ -97,8 +109,20 @@ def random_pools(pool, dtype):
 def test_dense_layers_and_loops_agree_exactly_and_every_option_was_drawn():
     drawn.clear()
     random_pools()
-    options = ("ceil_mode", "output", "padding", "dilation", "overlap", "int64", "float32", "include", "exclude")
-    assert {name: n for name in (*options, *(k.__name__ for k in KINDS)) if (n := drawn[name]) < 30} == {}
+    options = (
+        "ceil_mode",
+        "output",
+        "padding",
+        "dilation",
+        "overlap",
+        "int64",
+        "float32",
+        "include",
+        "exclude",
+    )
+    assert {
+        name: n for name in (*options, *(k.__name__ for k in KINDS)) if (n := drawn[name]) < 30
+    } == {}
 
 
 @pytest.mark.claim("max")
@@ -141,9 +165,13 @@ def test_a_split_gradient_halves_a_tie_and_the_first_takes_it_whole():
 def test_floats_stay_within_the_derived_bound(pool, dtype, seed):
     """A tournament of depth L: at most ``gamma_2L max|window|`` from the largest."""
     rng = np.random.default_rng(seed)
-    x = (rng.normal(size=(2, *pool.in_shape)) * 10.0 ** rng.integers(-6, 6, (2, *pool.in_shape))).astype(dtype)
+    x = (
+        rng.normal(size=(2, *pool.in_shape)) * 10.0 ** rng.integers(-6, 6, (2, *pool.in_shape))
+    ).astype(dtype)
     layer, sizes = dense_pool(pool), MaxPool(pool.in_shape, **_windows_of(pool))
-    bound = gamma(2 * layer.depth, unit_roundoff(dtype)) * pool_loops.forward(sizes, np.abs(x).astype(float))
+    bound = gamma(2 * layer.depth, unit_roundoff(dtype)) * pool_loops.forward(
+        sizes, np.abs(x).astype(float)
+    )
     difference = np.abs(layer.forward(x).astype(float) - pool_loops.forward(pool, x).astype(float))
     assert (difference <= bound).all()
 
@@ -151,15 +179,22 @@ def test_floats_stay_within_the_derived_bound(pool, dtype, seed):
 def _windows_of(pool):
     if pool.kernel is None:
         return {"output": pool.output}
-    return {name: getattr(pool, name) for name in ("kernel", "stride", "padding", "dilation", "ceil_mode")}
+    return {
+        name: getattr(pool, name)
+        for name in ("kernel", "stride", "padding", "dilation", "ceil_mode")
+    }
 
 
 def test_huge_and_cancelling_floats():
     pair = MaxPool((1, 2), kernel=2)
     assert dense_pool(pair).forward(np.array([[1e308, 1.5e308]])).tolist() == [[1.5e308]]
     rounded = dense_pool(pair).forward(np.array([[-1e8, 1]], np.float32))
-    assert rounded.tolist() == [[0.0]]  # a half sum of -5e7 and 0.5: in floats the formula is not the maximum
-    assert dense_pool(pair).forward(np.array([[-(2**53 - 1), 2**52]], float)).tolist() == [[2.0**52]]
+    assert rounded.tolist() == [
+        [0.0]
+    ]  # a half sum of -5e7 and 0.5: in floats the formula is not the maximum
+    assert dense_pool(pair).forward(np.array([[-(2**53 - 1), 2**52]], float)).tolist() == [
+        [2.0**52]
+    ]
 
 
 # Published disputes, and PyTorch as a judge
@@ -191,7 +226,9 @@ def test_the_matrix_of_an_average_holds_its_divisors():
     assert layer.matrix().toarray().tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 1]]
     assert layer.matrix("float32").dtype == np.float32
     assert dense_pool(SumPool((1, 3), kernel=2)).matrix().toarray().tolist() == [[1, 1, 0]]
-    assert np.array_equal(layer.total.matrix("float64").data, np.ones(6))  # the stored sums are left as they were
+    assert np.array_equal(
+        layer.total.matrix("float64").data, np.ones(6)
+    )  # the stored sums are left as they were
 
 
 @pytest.mark.claim("average", "max")
@@ -202,7 +239,10 @@ def test_pytorch_agrees(seed):
     n_axes = int(rng.integers(1, 4))
     in_shape = (2, *rng.integers(2, 8, n_axes).tolist())
     kernel = [int(rng.integers(1, min(4, n) + 1)) for n in in_shape[1:]]
-    stride, padding = rng.integers(1, 4, n_axes).tolist(), [int(rng.integers(0, k // 2 + 1)) for k in kernel]
+    stride, padding = (
+        rng.integers(1, 4, n_axes).tolist(),
+        [int(rng.integers(0, k // 2 + 1)) for k in kernel],
+    )
     ceil_mode = bool(rng.integers(2))
     same = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     include = bool(rng.integers(2))
@@ -210,7 +250,12 @@ def test_pytorch_agrees(seed):
     out = [int(rng.integers(1, n + 1)) for n in in_shape[1:]]
     cases = [
         (MaxPool(in_shape, kernel, **same), f"max_pool{n_axes}d", (kernel,), same),
-        (AvgPool(in_shape, kernel, count_include_pad=include, **same), f"avg_pool{n_axes}d", (kernel,), counted),
+        (
+            AvgPool(in_shape, kernel, count_include_pad=include, **same),
+            f"avg_pool{n_axes}d",
+            (kernel,),
+            counted,
+        ),
         (MaxPool(in_shape, output=out), f"adaptive_max_pool{n_axes}d", (out,), {}),
         (AvgPool(in_shape, output=out), f"adaptive_avg_pool{n_axes}d", (out,), {}),
     ]
@@ -239,7 +284,10 @@ def test_power_averages_agree_to_the_bound_of_their_powers(pool, p):
     u = gamma(4 * (n + 8), unit_roundoff("float64"))
     assert (np.abs(layer.forward(x) - y) <= u * y).all()
     sizes = cd.dense_pool(pool).backward(x, np.abs(dy))  # every share has size |dy| at most
-    assert (np.abs(layer.backward(x, dy) - dx) <= u * sizes * (1 + int(cd.tie(pool).counts().inputs.max()))).all()
+    assert (
+        np.abs(layer.backward(x, dy) - dx)
+        <= u * sizes * (1 + int(cd.tie(pool).counts().inputs.max()))
+    ).all()
 
 
 def test_the_power_average_of_zeros_has_gradient_zero():
@@ -262,7 +310,9 @@ def as_included(pool):
 
 def with_slope(slope):
     def changed(layer):
-        layers = [replace(s, slope_at_zero=slope) if isinstance(s, Abs) else s for s in layer.layers]
+        layers = [
+            replace(s, slope_at_zero=slope) if isinstance(s, Abs) else s for s in layer.layers
+        ]
         return replace(layer, layers=tuple(layers))
 
     return changed
@@ -315,7 +365,10 @@ DEFECTS = {
         AvgPool((2, 5, 6), count_include_pad=False, **PADDED),
         divisors_of_the_interior,
     ),
-    "padding counted": (AvgPool((2, 5, 6), count_include_pad=False, **PADDED), lambda r: as_included(r.pool)),
+    "padding counted": (
+        AvgPool((2, 5, 6), count_include_pad=False, **PADDED),
+        lambda r: as_included(r.pool),
+    ),
     "a divisor off by one": (
         AvgPool((1, 4), kernel=2),
         lambda r: replace(r, divisors=r.divisors + np.array([0, 1])),
@@ -328,10 +381,19 @@ DEFECTS = {
     "the gradient to the last maximum": (MaxPool((2, 4, 4), kernel=2), with_slope(-1)),
     "the gradient split": (MaxPool((2, 4, 4), kernel=2), with_slope(0)),
     "the gradient to the last minimum": (MinPool((2, 4, 4), kernel=2), with_slope(1)),
-    "the gradient to all ties": (MaxPool((2, 4, 4), kernel=2), lambda r: Wrong(r, backward=to_all_ties)),
+    "the gradient to all ties": (
+        MaxPool((2, 4, 4), kernel=2),
+        lambda r: Wrong(r, backward=to_all_ties),
+    ),
     "zeros for absent cells": (MaxPool((2, 5, 6), **ROOMY), lambda r: Wrong(r, padded_max(0))),
-    "the largest negative number for absent cells": (MaxPool((2, 5, 6), **ROOMY), lambda r: Wrong(r, padded_max(-1))),
-    "the smallest for the largest": (MaxPool((2, 4, 4), kernel=2), lambda r: dense_pool(MinPool(r.in_shape, 2))),
+    "the largest negative number for absent cells": (
+        MaxPool((2, 5, 6), **ROOMY),
+        lambda r: Wrong(r, padded_max(-1)),
+    ),
+    "the smallest for the largest": (
+        MaxPool((2, 4, 4), kernel=2),
+        lambda r: dense_pool(MinPool(r.in_shape, 2)),
+    ),
     "windows one to the right": (
         MaxPool((1, 2, 6), kernel=2, stride=1),
         lambda r: Wrong(r, lambda r, x: np.roll(r.forward(x), 1, axis=-1)),
@@ -354,7 +416,9 @@ DEFECTS = {
     ),
     "the last sample for all": (
         MaxPool((1, 4), kernel=2),
-        lambda r: Wrong(r, backward=lambda r, x, dy: np.broadcast_to(r.backward(x, dy)[-1:], x.shape).copy()),
+        lambda r: Wrong(
+            r, backward=lambda r, x, dy: np.broadcast_to(r.backward(x, dy)[-1:], x.shape).copy()
+        ),
     ),
 }
 
@@ -394,7 +458,9 @@ STRUCTURE = [
 ]
 
 
-@pytest.mark.parametrize(("module", "name", "defect", "pool"), STRUCTURE, ids=[d.__name__ for _, _, d, _ in STRUCTURE])
+@pytest.mark.parametrize(
+    ("module", "name", "defect", "pool"), STRUCTURE, ids=[d.__name__ for _, _, d, _ in STRUCTURE]
+)
 def test_a_defect_in_the_structure_is_refused(module, name, defect, pool, monkeypatch):
     assert holds(pool, seeds=range(4))
     monkeypatch.setattr(module, name, defect)
@@ -404,7 +470,10 @@ def test_a_defect_in_the_structure_is_refused(module, name, defect, pool, monkey
 # Messages
 
 REFUSED = [
-    (lambda: MaxPool((1, 4)), "kernel: got neither; needs a kernel, or output=n for n windows an axis; give one"),
+    (
+        lambda: MaxPool((1, 4)),
+        "kernel: got neither; needs a kernel, or output=n for n windows an axis; give one",
+    ),
     (
         lambda: MaxPool((1, 4), kernel=2, output=1),
         "kernel: got 2 and output=1; needs a kernel, or output=n for n windows an axis; give one",
@@ -429,7 +498,10 @@ REFUSED = [
         "use a smaller kernel",
     ),
     (lambda: MaxPool((1, 4), kernel=2, ceil_mode=1), "ceil_mode: got 1; needs True or False"),
-    (lambda: AvgPool((1, 4), kernel=2, count_include_pad="no"), "count_include_pad: got 'no'; needs True or False"),
+    (
+        lambda: AvgPool((1, 4), kernel=2, count_include_pad="no"),
+        "count_include_pad: got 'no'; needs True or False",
+    ),
     (
         lambda: AvgPool((1, 4), kernel=2, divisor_override=0),
         "divisor_override: got 0; needs an integer of at least 1",
@@ -439,8 +511,14 @@ REFUSED = [
         lambda: LpPool((1, 4), kernel=2, p=np.inf),
         "p: got inf; needs a finite number of at least 1; use MaxPool for the limit p = inf",
     ),
-    (lambda: dense_pool(MaxPool((1, 4), 2), tie_break="last"), "tie_break: got 'last'; needs one of 'first', 'split'"),
-    (lambda: dense_pool(cd.Conv((1, 4), 1, 2)), "pool: got Conv((1, 4), out_channels=1, kernel=2); needs a SumPool, "),
+    (
+        lambda: dense_pool(MaxPool((1, 4), 2), tie_break="last"),
+        "tie_break: got 'last'; needs one of 'first', 'split'",
+    ),
+    (
+        lambda: dense_pool(cd.Conv((1, 4), 1, 2)),
+        "pool: got Conv((1, 4), out_channels=1, kernel=2); needs a SumPool, ",
+    ),
     (
         lambda: cd.tie(MaxPool((1, 4), 2)),
         "layer: got MaxPool((1, 4), kernel=2); needs a Conv, ConvTranspose, LocallyConnected, SumPool or TieMap: "
@@ -454,7 +532,10 @@ REFUSED = [
         lambda: dense_pool(MaxPool((1, 2), 2)).forward([[1, 2**53]]),
         "x: got integers above 4,503,599,627,370,496; needs at most 2**52, to be halved exactly; scale them down",
     ),
-    (lambda: dense_pool(MaxPool((1, 2), 2)).forward([[1j, 2]]), "x: got dtype complex128; needs real numbers, which "),
+    (
+        lambda: dense_pool(MaxPool((1, 2), 2)).forward([[1j, 2]]),
+        "x: got dtype complex128; needs real numbers, which ",
+    ),
     (
         lambda: dense_pool(MaxPool((1, 2), 2)).backward([[1, 2]], [[1, 2]]),
         "dy: got shape (1, 2); needs (1, 1) or (batch, 1, 1), for Tournament(MaxPool((1, 2), kernel=2))",
@@ -486,13 +567,19 @@ def test_the_nearest_right_call_is_accepted(call):
     ("pool", "text"),
     [
         (MaxPool((8, 16, 16), kernel=2), "MaxPool((8, 16, 16), kernel=2)"),
-        (MaxPool((8, 16, 16), kernel=3, stride=2, padding=1), "MaxPool((8, 16, 16), kernel=3, stride=2, padding=1)"),
+        (
+            MaxPool((8, 16, 16), kernel=3, stride=2, padding=1),
+            "MaxPool((8, 16, 16), kernel=3, stride=2, padding=1)",
+        ),
         (MaxPool((8, 16), output=1), "MaxPool((8, 16), output=1)"),
         (
             AvgPool((1, 9, 8), (2, 3), stride=1, ceil_mode=True),
             "AvgPool((1, 9, 8), kernel=(2, 3), stride=1, ceil_mode=True)",
         ),
-        (AvgPool((1, 9), 2, count_include_pad=False), "AvgPool((1, 9), kernel=2, count_include_pad=False)"),
+        (
+            AvgPool((1, 9), 2, count_include_pad=False),
+            "AvgPool((1, 9), kernel=2, count_include_pad=False)",
+        ),
         (LpPool((1, 9), 2, p=3.5), "LpPool((1, 9), kernel=2, p=3.5)"),
     ],
 )

@@ -16,7 +16,16 @@ import convdense as cd
 from convdense import Conv, ConvTranspose, LocallyConnected
 from convdense.direct import conv_loops
 from convdense.geometry import layer_from_dict
-from tests.strategies import FORMS, KINDS, MODES, calls, integers_for, layers, seeds, signed_integers
+from tests.strategies import (
+    FORMS,
+    KINDS,
+    MODES,
+    calls,
+    integers_for,
+    layers,
+    seeds,
+    signed_integers,
+)
 
 WINDOWED = (Conv, LocallyConnected)
 AT_LEAST = 50  # how often the main property must have met every option, and really used it
@@ -34,7 +43,12 @@ USED = Counter()
 
 def on_examples(count):
     """Run a property on this many examples, the same ones every time."""
-    return settings(max_examples=count, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
 
 def options_of(call, layer, batch):
@@ -47,7 +61,9 @@ def options_of(call, layer, batch):
     steps = layer.in_spatial if call.kind is ConvTranspose else layer.out_spatial
     holds = {
         "stride > 1": any(s > 1 and n > 1 for s, n in zip(layer.stride, steps, strict=True)),
-        "dilation > 1": any(d > 1 and k > 1 for d, k in zip(layer.dilation, layer.kernel, strict=True)),
+        "dilation > 1": any(
+            d > 1 and k > 1 for d, k in zip(layer.dilation, layer.kernel, strict=True)
+        ),
         "groups > 1": layer.groups > 1,
         "depthwise": layer.groups > 1 and ins == 1,
         "channels per group > 1": ins > 1 and outs > 1,
@@ -68,7 +84,9 @@ def cells_of(entries):
 
 def triples(entries):
     """Return the entries as a list of (row, column, index)."""
-    return list(zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), strict=True))
+    return list(
+        zip(entries.row.tolist(), entries.col.tolist(), entries.index.tolist(), strict=True)
+    )
 
 
 def weights_of(layer, seed):
@@ -80,7 +98,9 @@ def dense_of(layer, w):
     dense = np.zeros((prod(layer.out_shape), prod(layer.in_shape)), w.dtype)
     kernel = conv_loops.flipped(layer, w)
     for out, inp, k in conv_loops.edges(layer):
-        dense[np.ravel_multi_index(out, layer.out_shape), np.ravel_multi_index(inp, layer.in_shape)] += kernel[k]
+        dense[
+            np.ravel_multi_index(out, layer.out_shape), np.ravel_multi_index(inp, layer.in_shape)
+        ] += kernel[k]
     return dense
 
 
@@ -100,7 +120,9 @@ def disagreements(results):
     return [
         f"{name} of {evaluator}"
         for evaluator, values in results.items()
-        for name, got, expected in zip(("y", "dx", "dw", "db"), values, results["loops"], strict=True)
+        for name, got, expected in zip(
+            ("y", "dx", "dw", "db"), values, results["loops"], strict=True
+        )
         if not alike(got, expected)
     ]
 
@@ -109,7 +131,9 @@ def agree(kind, mode, number):
     """Run the main property on 80 layers of one kind and padding mode, and count the options they use."""
 
     @first_seed(number)
-    @settings(max_examples=80, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=80, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
     @given(calls(kinds=(kind,), modes=(mode,), max_axes=4), st.integers(2, 3), seeds)
     def loops_fast_form_and_tied_layer_agree(call, batch, seed):
         layer = call.layer()
@@ -150,7 +174,10 @@ def test_complex_numbers_conjugate_x_and_w(layer, batch, seed):
 @given(layers(), st.integers(1, 3), seeds)
 def test_float32_stays_float32_and_is_as_exact(layer, batch, seed):
     numbers = integers_for(layer, seed, batch, dtype=np.float32)
-    single, double = evaluators(layer, *numbers), evaluators(layer, *(v.astype(np.float64) for v in numbers))
+    single, double = (
+        evaluators(layer, *numbers),
+        evaluators(layer, *(v.astype(np.float64) for v in numbers)),
+    )
     assert disagreements(single) == []
     assert {v.dtype for v in single["loops"]} == {np.dtype(np.float32)}
     assert all(np.array_equal(s, d) for s, d in zip(single["loops"], double["loops"], strict=True))
@@ -180,17 +207,29 @@ def test_written_and_read_back(call):
         "json": layer_from_dict(json.loads(json.dumps(layer.to_dict()))),
         "pickle": pickle.loads(pickle.dumps(layer)),
     }
-    assert [way for way, copy in copies.items() if copy != layer or type(copy) is not type(layer)] == []
-    assert [way for way, copy in copies.items() if hash(copy) != hash(layer) or repr(copy) != repr(layer)] == []
+    assert [
+        way for way, copy in copies.items() if copy != layer or type(copy) is not type(layer)
+    ] == []
+    assert [
+        way
+        for way, copy in copies.items()
+        if hash(copy) != hash(layer) or repr(copy) != repr(layer)
+    ] == []
 
 
 @pytest.mark.claim("forward", "second")
 @on_examples(120)
 @given(layers(max_axes=4))
 def test_entries_are_the_edges_of_the_loops(layer):
-    numbers = conv_loops.flipped(layer, np.arange(prod(layer.weight_shape)).reshape(layer.weight_shape))
+    numbers = conv_loops.flipped(
+        layer, np.arange(prod(layer.weight_shape)).reshape(layer.weight_shape)
+    )
     edges = [
-        (np.ravel_multi_index(out, layer.out_shape), np.ravel_multi_index(inp, layer.in_shape), numbers[k])
+        (
+            np.ravel_multi_index(out, layer.out_shape),
+            np.ravel_multi_index(inp, layer.in_shape),
+            numbers[k],
+        )
         for out, inp, k in conv_loops.edges(layer)
     ]
     ties = cd.tie(layer)
@@ -252,7 +291,10 @@ def test_block_is_the_submatrix(layer, seed):
     whole = dense_of(layer, w).reshape(*ties.out_shape, *ties.in_shape)
     n_axes = len(ties.out_shape)
     for depth in range(1, n_axes + 1):
-        i, j = (tuple(int(rng.integers(n)) for n in shape[:depth]) for shape in (ties.out_shape, ties.in_shape))
+        i, j = (
+            tuple(int(rng.integers(n)) for n in shape[:depth])
+            for shape in (ties.out_shape, ties.in_shape)
+        )
         block = ties.block(i, j) if depth > 1 else ties.block(i[0], j[0])
         expected = whole[(*i, *[slice(None)] * (n_axes - depth), *j)]
         assert np.array_equal(block.matrix(w).toarray(), expected.reshape(block.shape))
@@ -265,23 +307,31 @@ def test_transposed_map_is_the_transposed_matrix(layer, seed):
     ties, (x, w, _, dy) = cd.tie(layer), integers_for(layer, seed)
     assert np.array_equal(ties.T.matrix(w).toarray(), ties.matrix(w).toarray().T)
     assert triples(ties.T.T.entries()) == triples(ties.entries())
-    assert sorted((col, row, k) for row, col, k in triples(ties.T.entries())) == triples(ties.entries())
+    assert sorted((col, row, k) for row, col, k in triples(ties.T.entries())) == triples(
+        ties.entries()
+    )
     dx, dw, _ = cd.convolve_backward(layer, x, w, dy)
-    backwards = cd.TiedDense(ties.T, w)  # what flows back through a layer flows forward through its transpose
+    backwards = cd.TiedDense(
+        ties.T, w
+    )  # what flows back through a layer flows forward through its transpose
     assert np.array_equal(backwards.forward(dy), dx)
     assert np.array_equal(backwards.backward(dy, x).dw, dw)
 
 
 def visits_every_input(layer):
     """Tell whether the convolution back has as many positions as there are inputs: output_padding can add some."""
-    return all(extra < stride for extra, stride in zip(layer.output_padding, layer.stride, strict=True))
+    return all(
+        extra < stride for extra, stride in zip(layer.output_padding, layer.stride, strict=True)
+    )
 
 
 @pytest.mark.claim("transposed")
 @on_examples(100)
 @given(layers(kinds=(ConvTranspose,), max_axes=4).filter(visits_every_input), seeds)
 def test_transposed_convolution_is_the_convolution_transposed(layer, seed):
-    shared = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups", "flip")}
+    shared = {
+        name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups", "flip")
+    }
     conv = Conv(layer.out_shape, layer.in_channels, layer.kernel, **shared)
     w = weights_of(layer, seed)
     assert (conv.out_shape, conv.weight_shape) == (layer.in_shape, layer.weight_shape)
@@ -294,11 +344,15 @@ def test_transposed_convolution_is_the_convolution_transposed(layer, seed):
 def test_locally_connected_layer_is_the_convolution_untied(layer, seed):
     numbers = {name: value for name, value in layer.to_dict().items() if name != "type"}
     untied, (x, w, _, dy) = LocallyConnected(**numbers), integers_for(layer, seed)
-    positions = tuple(range(2, 2 + len(layer.kernel)))  # axes of the untied weights that the tied ones lack
+    positions = tuple(
+        range(2, 2 + len(layer.kernel))
+    )  # axes of the untied weights that the tied ones lack
     own = np.broadcast_to(np.expand_dims(w, positions), untied.weight_shape)
     assert (cd.tie(untied).mask() != cd.tie(layer).mask()).nnz == 0
     assert np.array_equal(cd.tie(untied).matrix(own).toarray(), cd.tie(layer).matrix(w).toarray())
-    dw = cd.TiedDense(untied, own).backward(x, dy).dw  # a gradient for every position, not yet added up
+    dw = (
+        cd.TiedDense(untied, own).backward(x, dy).dw
+    )  # a gradient for every position, not yet added up
     assert np.array_equal(dw.sum(axis=positions), cd.TiedDense(layer, w).backward(x, dy).dw)
 
 
@@ -306,12 +360,18 @@ def test_locally_connected_layer_is_the_convolution_untied(layer, seed):
 @on_examples(100)
 @given(layers(kinds=WINDOWED), seeds)
 def test_padding_is_numpys_padding_of_the_input(layer, seed):
-    mode = {"zeros": "constant", "circular": "wrap", "replicate": "edge"}.get(layer.padding_mode, layer.padding_mode)
+    mode = {"zeros": "constant", "circular": "wrap", "replicate": "edge"}.get(
+        layer.padding_mode, layer.padding_mode
+    )
     x, w, b, _ = integers_for(layer, seed)
     padded = np.pad(x, ((0, 0), (0, 0), *layer.padding), mode=mode)
     shared = {name: getattr(layer, name) for name in ("stride", "dilation", "groups", "flip")}
-    valid = type(layer)(padded.shape[1:], layer.out_channels, layer.kernel, padding="valid", **shared)
-    assert np.array_equal(cd.TiedDense(layer, w, b).forward(x), cd.TiedDense(valid, w, b).forward(padded))
+    valid = type(layer)(
+        padded.shape[1:], layer.out_channels, layer.kernel, padding="valid", **shared
+    )
+    assert np.array_equal(
+        cd.TiedDense(layer, w, b).forward(x), cd.TiedDense(valid, w, b).forward(padded)
+    )
 
 
 @on_examples(80)

@@ -60,7 +60,10 @@ SECTION = re.compile(r"^Examples\n-+$(.*)", re.MULTILINE | re.DOTALL)
 
 def difference(names, expected):
     """Return which names are missing and which are extra."""
-    return {"missing": sorted(set(expected) - set(names)), "extra": sorted(set(names) - set(expected))}
+    return {
+        "missing": sorted(set(expected) - set(names)),
+        "extra": sorted(set(names) - set(expected)),
+    }
 
 
 def undocumented(docstring):
@@ -82,19 +85,28 @@ def test_public_names():
 def test_nothing_public_is_unlisted():
     """What `import convdense` shows without an underscore is in the list; submodules aside."""
     names = {*vars(convdense), *convdense.__all__}  # some are imported when asked for
-    shown = [n for n in names if not n.startswith("_") and not isinstance(getattr(convdense, n), ModuleType)]
+    shown = [
+        n
+        for n in names
+        if not n.startswith("_") and not isinstance(getattr(convdense, n), ModuleType)
+    ]
     assert difference(shown, EXPECTED) == {"missing": [], "extra": []}
 
 
 def test_dir_is_what_is_public():
-    assert difference(dir(convdense), [*EXPECTED, *FOLDERS, "__version__"]) == {"missing": [], "extra": []}
+    assert difference(dir(convdense), [*EXPECTED, *FOLDERS, "__version__"]) == {
+        "missing": [],
+        "extra": [],
+    }
     assert [name for name in dir(convdense) if not hasattr(convdense, name)] == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_folder_loads_when_it_is_first_touched(folder):
     code = f"import sys, convdense as cd; a = 'convdense.{folder}' in sys.modules; cd.{folder}; print(a, cd.{folder})"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert ran.stderr == ""
     assert ran.stdout.startswith(f"False <module 'convdense.{folder}' from")
 
@@ -104,7 +116,8 @@ def test_what_is_no_folder_is_no_attribute():
         convdense.plotting  # noqa: B018  (the attribute is what is asked for)
 
 
-# The paths that README and examples import, today and before the folders: each works, the old ones with a warning
+# The paths that README and examples import, today and before the folders: each works, the old ones
+# with a warning
 
 PATHS = {
     "convdense.adapters.torch": "certify_model implementation",
@@ -139,17 +152,25 @@ def imported(code):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("convdense"):
             found |= {(node.module, alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {tuple(a.name.rsplit(".", 1)) for a in node.names if a.name.startswith("convdense.")}
+            found |= {
+                tuple(a.name.rsplit(".", 1)) for a in node.names if a.name.startswith("convdense.")
+            }
     return found
 
 
 def listed():
     """Return (module, name) of all that README and examples may name."""
     names = {(module, name) for module, names in PATHS.items() for name in names.split()}
-    return names | {tuple(module.rsplit(".", 1)) for module in PATHS} | {("convdense", name) for name in dir(convdense)}
+    return (
+        names
+        | {tuple(module.rsplit(".", 1)) for module in PATHS}
+        | {("convdense", name) for name in dir(convdense)}
+    )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem
+)
 def test_what_an_example_imports_is_listed(path):
     assert imported(path.read_text(encoding="utf-8")) <= listed()
 
@@ -167,10 +188,18 @@ def test_what_the_readme_imports_and_names_is_listed():
 def test_an_import_that_is_not_listed_is_seen():
     code = "import convdense.a.b, numpy\nfrom convdense.c import (\n    d,\n    e,\n)\n"
     code += "def f():\n    from convdense import g\n"
-    expected = {("convdense.a", "b"), ("convdense.c", "d"), ("convdense.c", "e"), ("convdense", "g")}
+    expected = {
+        ("convdense.a", "b"),
+        ("convdense.c", "d"),
+        ("convdense.c", "e"),
+        ("convdense", "g"),
+    }
     assert imported(code) == expected
     assert not expected & listed()
-    assert PROSE.findall("see `convdense.a.b(x)` and convdense.Conv") == [("convdense.a", "b"), ("convdense", "Conv")]
+    assert PROSE.findall("see `convdense.a.b(x)` and convdense.Conv") == [
+        ("convdense.a", "b"),
+        ("convdense", "Conv"),
+    ]
 
 
 # What each public folder exports, exactly
@@ -200,7 +229,10 @@ def test_a_folder_exports_what_is_listed(folder):
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_dir_of_a_public_folder_is_what_it_exports(folder):
-    assert difference(dir(getattr(convdense, folder)), EXPORTS[folder].split()) == {"missing": [], "extra": []}
+    assert difference(dir(getattr(convdense, folder)), EXPORTS[folder].split()) == {
+        "missing": [],
+        "extra": [],
+    }
 
 
 @pytest.mark.parametrize("module", PATHS)
@@ -218,34 +250,43 @@ def test_an_old_path_imports_the_same_and_warns_where_it_is_imported(module):
     code = f"import warnings\nwarnings.simplefilter('always')\nfrom {module} import {', '.join(names)}\n"
     code += f"import {MOVED[module]} as now\nprint([x is getattr(now, n) for n, x in ("
     code += ", ".join(f"({n!r}, {n})" for n in names) + ",)])"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert ran.stdout == f"{[True] * len(names)}\n"
     told = f"<string>:3: DeprecationWarning: {module} is {MOVED[module]} now; the old name goes with the next release"
     assert ran.stderr.splitlines()[0] == told
 
 
 def test_an_old_path_hands_on_everything():
-    code = (
-        "import warnings; warnings.simplefilter('ignore'); from convdense.losses import *; import convdense.losses as l"
-    )
+    code = "import warnings; warnings.simplefilter('ignore'); from convdense.losses import *; import convdense.losses as l"
     code += "; print(squared_error is l.squared_error, 'sgd' in dir(l), 'squared_error' in dir(l), 'np' in dir(l))"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (ran.stdout, ran.stderr) == ("True False True True\n", "")
 
 
 @pytest.mark.parametrize("name", ["Certificate", "Finding", "NetworkCertificate", "certify"])
 def test_what_checks_exported_before_it_was_split_warns(name):
-    with pytest.warns(DeprecationWarning, match=rf"^convdense\.checks\.{name} is convdense\.\w+\.{name} now") as told:
+    with pytest.warns(
+        DeprecationWarning, match=rf"^convdense\.checks\.{name} is convdense\.\w+\.{name} now"
+    ) as told:
         found = getattr(convdense.checks, name)
     assert found.__name__ == name
     assert told[0].filename == __file__
-    with pytest.raises(AttributeError, match=r"^module 'convdense.checks' has no attribute 'certified'$"):
+    with pytest.raises(
+        AttributeError, match=r"^module 'convdense.checks' has no attribute 'certified'$"
+    ):
         convdense.checks.certified  # noqa: B018  (the attribute is what is asked for)
 
 
 def test_old_names_of_attributes_warn():
     conv = convdense.Conv((1, 3), 1, kernel=2)
-    certificate, tournament = convdense.certify(conv), convdense.dense_pool(convdense.MaxPool((1, 2), kernel=2))
+    certificate, tournament = (
+        convdense.certify(conv),
+        convdense.dense_pool(convdense.MaxPool((1, 2), kernel=2)),
+    )
     report = convdense.check(conv, np.ones((1, 3)), np.ones((1, 1, 2)))
     for thing, old, new in (
         (certificate, "road", "evaluator"),
@@ -295,15 +336,25 @@ def called_like_its_function(module, names):
 
 
 def modules():
-    return [m.name for m in pkgutil.walk_packages(convdense.__path__, "convdense.") if m.name != "convdense.__main__"]
+    return [
+        m.name
+        for m in pkgutil.walk_packages(convdense.__path__, "convdense.")
+        if m.name != "convdense.__main__"
+    ]
 
 
 def test_no_folder_exports_a_name_that_one_of_its_files_has():
     hidden = []
-    for name in (m.name for m in pkgutil.walk_packages(convdense.__path__, "convdense.") if m.ispkg):
+    for name in (
+        m.name for m in pkgutil.walk_packages(convdense.__path__, "convdense.") if m.ispkg
+    ):
         package = importlib.import_module(name)
         files = {m.name for m in pkgutil.iter_modules(package.__path__)}
-        exported = {n for n in getattr(package, "__all__", ()) if not isinstance(getattr(package, n), ModuleType)}
+        exported = {
+            n
+            for n in getattr(package, "__all__", ())
+            if not isinstance(getattr(package, n), ModuleType)
+        }
         hidden += [f"{name}.{n}" for n in sorted(files & exported)]
     assert hidden == []
 

@@ -28,11 +28,20 @@ class Published(NamedTuple):
     def arrays(self):
         """Return x, w and y in the layer's shapes."""
         shapes = (self.layer.in_shape, self.layer.weight_shape, self.layer.out_shape)
-        return tuple(np.reshape(v, shape) for v, shape in zip((self.x, self.w, self.y), shapes, strict=True))
+        return tuple(
+            np.reshape(v, shape) for v, shape in zip((self.x, self.w, self.y), shapes, strict=True)
+        )
 
 
-MAGIC_5 = [[17, 24, 1, 8, 15], [23, 5, 7, 14, 16], [4, 6, 13, 20, 22], [10, 12, 19, 21, 3], [11, 18, 25, 2, 9]]
-# V. Dumoulin, F. Visin, A guide to convolution arithmetic for deep learning, arXiv:1603.07285, figures 1.1 and 1.2
+MAGIC_5 = [
+    [17, 24, 1, 8, 15],
+    [23, 5, 7, 14, 16],
+    [4, 6, 13, 20, 22],
+    [10, 12, 19, 21, 3],
+    [11, 18, 25, 2, 9],
+]
+# V. Dumoulin, F. Visin, A guide to convolution arithmetic for deep learning, arXiv:1603.07285,
+# figures 1.1 and 1.2
 GUIDE_X = [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]]
 GUIDE_W = [[0, 1, 2], [2, 2, 0], [0, 1, 2]]
 
@@ -58,7 +67,13 @@ PUBLISHED = [
         x=[1, 2, 0, -3, 0.5],
         w=[-1, 4, -2],
         y=[2, 6, -1, -12.5, 8],
-        matrix=[[4, -1, 0, 0, 0], [-2, 4, -1, 0, 0], [0, -2, 4, -1, 0], [0, 0, -2, 4, -1], [0, 0, 0, -2, 4]],
+        matrix=[
+            [4, -1, 0, 0, 0],
+            [-2, 4, -1, 0, 0],
+            [0, -2, 4, -1, 0],
+            [0, 0, -2, 4, -1],
+            [0, 0, 0, -2, 4],
+        ],
     ),
     Published(
         "Dumoulin & Visin, figure 1.1: no padding, stride 1",
@@ -121,11 +136,17 @@ def test_convmtx2_is_49_by_25_with_225_entries():
 
 @pytest.mark.claim("toeplitz")
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize(("mode", "padding"), [("full", "full"), ("valid", "valid"), ("same", "same_lower")])
+@pytest.mark.parametrize(
+    ("mode", "padding"), [("full", "full"), ("valid", "valid"), ("same", "same_lower")]
+)
 def test_scipys_convolution_matrix(mode, padding, kernel):
     a = np.array([-1, 4, -2, 7, 5])[:kernel]
-    layer = Conv((1, 6), 1, kernel, padding=padding, flip=True)  # an even kernel: SciPy's "same" pads more in front
-    assert np.array_equal(cd.tie(layer).matrix(a.reshape(1, 1, -1)).toarray(), convolution_matrix(a, 6, mode))
+    layer = Conv(
+        (1, 6), 1, kernel, padding=padding, flip=True
+    )  # an even kernel: SciPy's "same" pads more in front
+    assert np.array_equal(
+        cd.tie(layer).matrix(a.reshape(1, 1, -1)).toarray(), convolution_matrix(a, 6, mode)
+    )
 
 
 FOLDER = os.environ.get("CONVDENSE_CASES")
@@ -145,7 +166,9 @@ def published_cases():
 
 def reader():
     """Import load.py of the folder, which is no part of any package."""
-    spec = importlib.util.spec_from_file_location("published_cases_reader", Path(FOLDER) / "load.py")
+    spec = importlib.util.spec_from_file_location(
+        "published_cases_reader", Path(FOLDER) / "load.py"
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where a dataclass looks up its own module
     spec.loader.exec_module(module)
@@ -163,7 +186,9 @@ def case_layer(case):
         options["output_padding"] = params["output_padding"]
         return ConvTranspose(in_shape, out_channels, params["kernel"], **options)
     out_channels = 1 if case.w is None else len(case.w)
-    return Conv(in_shape, out_channels, params["kernel"], **options, padding_mode=params["padding_mode"])
+    return Conv(
+        in_shape, out_channels, params["kernel"], **options, padding_mode=params["padding_mode"]
+    )
 
 
 def pool_layer(case):
@@ -192,7 +217,9 @@ def results(layer, case):
     if case.gy is not None:
         yield from tied.backward(case.x, case.gy)._asdict().items()
         yield from cd.convolve_backward(layer, case.x, case.w, case.gy)._asdict().items()
-    if "w_as_published" in case.extra:  # the source prints a true convolution; its own kernel belongs to flip=True
+    if (
+        "w_as_published" in case.extra
+    ):  # the source prints a true convolution; its own kernel belongs to flip=True
         numbers = {name: value for name, value in layer.to_dict().items() if name != "type"}
         flipped = type(layer)(**{**numbers, "flip": True})
         w = case.extra["w_as_published"].reshape(layer.weight_shape)

@@ -27,14 +27,21 @@ def printed(run, *arguments) -> str:
 @lru_cache  # three tests read it, and nothing changes it between them
 def claims_table() -> str:
     header = ["claim", "what is compared", "exact on integers", "how sure"]
-    rows = [[v.claim.sentence, v.claim.compared, "yes" if v.exact else "NO", v.sure] for v in judge_claims()]
+    rows = [
+        [v.claim.sentence, v.claim.compared, "yes" if v.exact else "NO", v.sure]
+        for v in judge_claims()
+    ]
     return markdown(header, rows) + "\n"
 
 
 def as_run(text: str) -> str:
     """Return the README with every output replaced by what its code prints now."""
-    text = PROGRAM.sub(lambda m: f"```python\n{m[1]}```\n\n```text\n{printed(exec, m[1], {})}```", text)
-    text = TRANSCRIPT.sub(lambda m: f"```console\n$ convdense {m[1]}\n{printed(main, shlex.split(m[1]))}```", text)
+    text = PROGRAM.sub(
+        lambda m: f"```python\n{m[1]}```\n\n```text\n{printed(exec, m[1], {})}```", text
+    )
+    text = TRANSCRIPT.sub(
+        lambda m: f"```console\n$ convdense {m[1]}\n{printed(main, shlex.split(m[1]))}```", text
+    )
     return TABLE.sub(lambda m: f"{m[1]}\n{claims_table()}\n{m[2]}", text)
 
 
@@ -48,7 +55,10 @@ def test_the_readme_shows_what_its_code_prints():
 
 def test_a_readme_that_shows_something_else_is_refused():
     text = README.read_text(encoding="utf-8")
-    for true, false in (("[0 1 2 0 3 4 0 0 0]", "[0 1 2 0 3 5 0 0 0]"), ("o1 = w1 i1", "o1 = w2 i1")):
+    for true, false in (
+        ("[0 1 2 0 3 4 0 0 0]", "[0 1 2 0 3 5 0 0 0]"),
+        ("o1 = w1 i1", "o1 = w2 i1"),
+    ):
         assert true in text
         assert as_run(text.replace(true, false, 1)) != text.replace(true, false, 1)
 
@@ -64,7 +74,10 @@ UNPUBLISHED = re.compile(r"pip install (-\S+ )*['\"]?convdense\b")
 
 def test_nobody_is_told_to_install_a_package_that_is_not_published():
     folder = README.parent
-    files = [README, *(p for name in ("convdense", "examples", "tests") for p in (folder / name).rglob("*.py"))]
+    files = [
+        README,
+        *(p for name in ("convdense", "examples", "tests") for p in (folder / name).rglob("*.py")),
+    ]
     assert [str(p) for p in files if UNPUBLISHED.search(p.read_text(encoding="utf-8"))] == []
     published = "convdense" + "[torch]"  # in two halves, so that this file does not say it
     assert UNPUBLISHED.search(f"pip install '{published}'")

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convdense as cd
-from convdense import Conv, ConvTranspose, Dense, LocallyConnected, MaxPool, TiedDense, TieMap, recover
+from convdense import (
+    Conv,
+    ConvTranspose,
+    Dense,
+    LocallyConnected,
+    MaxPool,
+    TiedDense,
+    TieMap,
+    recover,
+)
 from convdense.recovery import _recover as module
 from tests.strategies import integers_for, layers, seeds
 
@@ -43,7 +52,8 @@ def test_any_convolution_is_recovered_to_the_last_bit(layer, seed):
 def test_the_backward_pass_is_the_transposed_matrix(layer, seed):
     _, w, _, _ = integers_for(layer, seed)
     found = recover(
-        lambda dy: cd.convolve_backward(layer, np.zeros((len(dy), *layer.in_shape)), w, dy)[0], layer.out_shape
+        lambda dy: cd.convolve_backward(layer, np.zeros((len(dy), *layer.in_shape)), w, dy)[0],
+        layer.out_shape,
     )
     assert np.array_equal(found.matrix.toarray(), cd.tie(layer).matrix(w).toarray().T)
 
@@ -72,7 +82,11 @@ def test_spacing_doubles_until_no_output_sees_two():
 
 def test_an_expected_layer_sets_the_first_spacing():
     wide = Conv((1, 40), 1, 3, dilation=8)
-    found = recover(black_box(wide, np.array([[[1.0, 2, 3]]])), wide.in_shape, TiedDense(wide, np.ones((1, 1, 3))))
+    found = recover(
+        black_box(wide, np.array([[[1.0, 2, 3]]])),
+        wide.in_shape,
+        TiedDense(wide, np.ones((1, 1, 3))),
+    )
     assert found.spacing == (18,)
 
 

@@ -27,14 +27,27 @@ INF, NAN = float("inf"), float("nan")
 CONV = Conv((2, 4), 3, kernel=2, padding=((1, 0),))
 LAYERS = [
     CONV,
-    Conv((2, 3, 4), 2, kernel=(2, 3), stride=(1, 2), padding=((0, 1), (2, 0)), padding_mode="replicate", flip=True),
+    Conv(
+        (2, 3, 4),
+        2,
+        kernel=(2, 3),
+        stride=(1, 2),
+        padding=((0, 1), (2, 0)),
+        padding_mode="replicate",
+        flip=True,
+    ),
     ConvTranspose((2, 2, 3), 4, kernel=(2, 3), stride=2, groups=2, output_padding=(0, 1)),
     LocallyConnected((1, 3, 4), 2, kernel=(2, 3)),
 ]
 FINDINGS = {
     "equal": (compare("y", [1, -2], [1, -2]), "y   equal"),
     "within rounding": (
-        compare("dx", np.array([[1.0, 2.0], [3.0, -4.5]]), np.array([[1.0, 2.25], [3.0, -4.0]]), np.full((2, 2), 0.75)),
+        compare(
+            "dx",
+            np.array([[1.0, 2.0], [3.0, -4.5]]),
+            np.array([[1.0, 2.25], [3.0, -4.0]]),
+            np.full((2, 2), 0.75),
+        ),
         "dx  within rounding, worst at (1, 1): got -4.5, expected -4.0 ± 0.75 (0.67 of the bound)",
     ),
     "the largest share, not the largest difference": (
@@ -84,9 +97,17 @@ on_layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 
 def reals(layer, dtype="float64", seed=0, batch=(2,)):
     rng = np.random.default_rng(seed)
-    shapes = (*batch, *layer.in_shape), layer.weight_shape, layer.bias_shape, (*batch, *layer.out_shape)
+    shapes = (
+        (*batch, *layer.in_shape),
+        layer.weight_shape,
+        layer.bias_shape,
+        (*batch, *layer.out_shape),
+    )
     part = lambda shape: rng.normal(size=shape)  # noqa: E731  (one line)
-    return tuple((part(s) + (1j * part(s) if np.dtype(dtype).kind == "c" else 0)).astype(dtype) for s in shapes)
+    return tuple(
+        (part(s) + (1j * part(s) if np.dtype(dtype).kind == "c" else 0)).astype(dtype)
+        for s in shapes
+    )
 
 
 def integers(layer, seed=0):
@@ -132,7 +153,8 @@ def test_a_finding_with_nothing_but_infinities_and_nan_in_it_reads_back():
 
 def test_shares_are_difference_over_bound():
     shares = [
-        Finding("y", "", difference=d, bound=b).share for d, b in [(0.0, 0.0), (1.0, 0.0), (3.0, 4.0), (2.0, INF)]
+        Finding("y", "", difference=d, bound=b).share
+        for d, b in [(0.0, 0.0), (1.0, 0.0), (3.0, 4.0), (2.0, INF)]
     ]
     assert shares == [0.0, INF, 0.75, 0.0]
 
@@ -171,7 +193,9 @@ TRUTHS = [  # verdicts, truth, exact
 ]
 
 
-@pytest.mark.parametrize(("verdicts", "true", "exact"), TRUTHS, ids=[" and ".join(v) for v, *_ in TRUTHS])
+@pytest.mark.parametrize(
+    ("verdicts", "true", "exact"), TRUTHS, ids=[" and ".join(v) for v, *_ in TRUTHS]
+)
 def test_a_report_is_true_if_all_its_findings_are_and_exact_if_all_are_equal(verdicts, true, exact):
     findings = tuple(map(Finding, ("y", "dx"), verdicts))
     report = Report(CONV, findings, "mine", "direct convolution", {"x": np.ones(1)})
@@ -208,10 +232,13 @@ def test_a_report_says():
 
 @pytest.mark.parametrize(
     ("dtype", "rule"),
-    [("int32", "equality")] + [(d, "at most gamma_N (|W| |x| + |b|)") for d in ("float32", "complex128")],
+    [("int32", "equality")]
+    + [(d, "at most gamma_N (|W| |x| + |b|)") for d in ("float32", "complex128")],
 )
 def test_a_report_names_its_dtype_and_rule(dtype, rule):
-    assert check(CONV, *(a.astype(dtype) for a in reals(CONV))).how.startswith(f"this data, in {dtype}: {rule}")
+    assert check(CONV, *(a.astype(dtype) for a in reals(CONV))).how.startswith(
+        f"this data, in {dtype}: {rule}"
+    )
 
 
 def test_a_certificate_says_how_sure_it_is():
@@ -239,7 +266,10 @@ def judgements():
         yield Report, check(layer, *integers(layer))
         yield Report, wrong(layer)
         yield Certificate, certify(layer, method="random")
-        yield Certificate, certify(layer, mine(layer, y=1.0), method="random", seed=3, dtype="float32")
+        yield (
+            Certificate,
+            certify(layer, mine(layer, y=1.0), method="random", seed=3, dtype="float32"),
+        )
     yield Report, check(CONV, *reals(CONV, "complex64"))
     yield Report, check(CONV, *reals(CONV, "float32", batch=()))
     yield Report, check(CONV, *reals(CONV)[:2])
@@ -277,7 +307,9 @@ def test_equality_of_judgements_sees_a_changed_verdict(kind, judgement):
     assert kind.from_dict(data) != judgement
 
 
-@pytest.mark.parametrize("judgement", [j for kind, j in JUDGEMENTS if kind is Report], ids=lambda j: repr(j.layer))
+@pytest.mark.parametrize(
+    "judgement", [j for kind, j in JUDGEMENTS if kind is Report], ids=lambda j: repr(j.layer)
+)
 def test_the_operands_come_back_byte_for_byte(judgement):
     back = through_json(Report, judgement)
     assert list(back.operands) == list(judgement.operands) == ["x", "w", "b", "dy"]
@@ -286,7 +318,11 @@ def test_the_operands_come_back_byte_for_byte(judgement):
         if array is None:
             assert got is None
         else:
-            assert (got.dtype, got.shape, got.tobytes()) == (array.dtype, array.shape, array.tobytes())
+            assert (got.dtype, got.shape, got.tobytes()) == (
+                array.dtype,
+                array.shape,
+                array.tobytes(),
+            )
 
 
 ARRAYS = [
@@ -323,7 +359,9 @@ def test_a_rerun_gives_the_same(layer):
 
 
 @pytest.mark.parametrize(
-    "verb", [certify, lambda layer, m: check(layer, *reals(layer), implementation=m)], ids=["certify", "check"]
+    "verb",
+    [certify, lambda layer, m: check(layer, *reals(layer), implementation=m)],
+    ids=["certify", "check"],
 )
 def test_a_verdict_on_an_implementation_does_not_become_true_by_rerunning_it_without(verb):
     refused = verb(CONV, mine(CONV, dw=2))
@@ -352,7 +390,12 @@ def test_what_was_not_given_is_not_judged():
 
 def test_everything_is_frozen():
     report, certificate, finding = check(CONV, *reals(CONV)), certify(CONV), Finding("y", "equal")
-    for thing, field in [(report, "findings"), (report, "operands"), (certificate, "error"), (finding, "verdict")]:
+    for thing, field in [
+        (report, "findings"),
+        (report, "operands"),
+        (certificate, "error"),
+        (finding, "verdict"),
+    ]:
         with pytest.raises(FrozenInstanceError):
             setattr(thing, field, None)
 

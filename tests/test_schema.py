@@ -30,7 +30,10 @@ def written(schema, name):
 
 
 def test_the_files_of_every_schema_are_there():
-    assert [written(schema, "certificate").get("schema", 1) for schema in range(1, SCHEMA + 1)] == [1, 2]
+    assert [written(schema, "certificate").get("schema", 1) for schema in range(1, SCHEMA + 1)] == [
+        1,
+        2,
+    ]
     assert any(word in json.dumps(written(1, name)) for name in KINDS for word in OLD_WORDS)
 
 
@@ -58,7 +61,17 @@ def test_what_any_schema_wrote_runs_again(name, schema):
 @pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
 @pytest.mark.parametrize("name", ["certificate", "network_certificate"])
 def test_the_command_line_runs_a_file_of_any_schema_again(name, schema, capsys):
-    assert main(["certify", "--rerun", str(Path(__file__).parent / f"schema_{schema}/{name}.json"), "--json"]) == 0
+    assert (
+        main(
+            [
+                "certify",
+                "--rerun",
+                str(Path(__file__).parent / f"schema_{schema}/{name}.json"),
+                "--json",
+            ]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     assert (json.loads(out)["schema"], err) == (SCHEMA, "")
 
@@ -78,7 +91,9 @@ def test_every_verdict_is_written_with_its_schema():
 @pytest.mark.parametrize("schema", [0, SCHEMA + 1, "2", 1.0, True, None])
 def test_another_schema_is_refused(schema, tmp_path, capsys):
     data = written(1, "certificate") | {"schema": schema}
-    with pytest.raises(ValueError, match=rf"^schema: got {schema!r}; needs 1 to {SCHEMA}; read it with the version"):
+    with pytest.raises(
+        ValueError, match=rf"^schema: got {schema!r}; needs 1 to {SCHEMA}; read it with the version"
+    ):
         Certificate.from_dict(data)
     (tmp_path / "c.json").write_text(json.dumps(data), encoding="utf-8")
     assert main(["certify", "--rerun", str(tmp_path / "c.json")]) == 2
@@ -93,11 +108,21 @@ def test_words_are_mapped_at_any_depth_and_those_of_today_are_left():
     old_note = note("hang on", "kink whose side rounding may change")
     new_note = note("pass", "non-differentiable point whose branch rounding may flip")
     layer = {"layers": [pool, {"type": "TieMap", "ties": 3, "by": 1}]}
-    data = {"road": "My direct twin", "by": "direct twin", "layer": layer, "findings": [{"note": old_note}]}
+    data = {
+        "road": "My direct twin",
+        "by": "direct twin",
+        "layer": layer,
+        "findings": [{"note": old_note}],
+    }
     assert upgraded(data) == {
         "evaluator": "My direct twin",  # a name of the user's
         "reference": "direct counterpart",
-        "layer": {"layers": [{"type": "dense_pool", "tie_break": "split"}, {"type": "TieMap", "ties": 3, "by": 1}]},
+        "layer": {
+            "layers": [
+                {"type": "dense_pool", "tie_break": "split"},
+                {"type": "TieMap", "ties": 3, "by": 1},
+            ]
+        },
         "findings": [{"note": new_note}],
     }
     assert upgraded(with_schema(data)) == data

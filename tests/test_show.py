@@ -92,10 +92,17 @@ def test_nine_colours_stay_nine_in_the_256_of_xterm():
 def test_any_mixture_can_be_read_in_the_256_of_xterm():
     paint = painter({})
     some = [
-        f"#{red:02X}{green:02X}{blue:02X}" for red in STEPS for green in range(0, 256, 15) for blue in (60, 120, 240)
+        f"#{red:02X}{green:02X}{blue:02X}"
+        for red in STEPS
+        for green in range(0, 256, 15)
+        for blue in (60, 120, 240)
     ]
-    assert min(contrast(*displayed(PAINTED.fullmatch(paint("a", colour)))) for colour in some) >= 4.5
-    assert displayed(PAINTED.fullmatch(paint("a", "#5FAFFF")))[0] == "#5FAFFF"  # one of them stays as it is
+    assert (
+        min(contrast(*displayed(PAINTED.fullmatch(paint("a", colour)))) for colour in some) >= 4.5
+    )
+    assert (
+        displayed(PAINTED.fullmatch(paint("a", "#5FAFFF")))[0] == "#5FAFFF"
+    )  # one of them stays as it is
 
 
 TERMINAL = {"TERM": "xterm"}
@@ -129,7 +136,11 @@ def test_when_there_is_colour(environment, is_terminal, expected):
         ("", {"TERM": "xterm"}, False),  # no terminal: a file, a pipe
         ("--color auto", {"FORCE_COLOR": "1"}, True),
         ("--color never", {"FORCE_COLOR": "1"}, False),
-        ("--color always", {"NO_COLOR": "1", "TERM": "dumb"}, True),  # who asks by an option means it
+        (
+            "--color always",
+            {"NO_COLOR": "1", "TERM": "dumb"},
+            True,
+        ),  # who asks by an option means it
     ],
 )
 def test_the_option_goes_before_the_environment(run, options, environment, expected):
@@ -144,7 +155,13 @@ def in_a_terminal(*arguments, **environment):
     try:
         ran = subprocess.run(
             [sys.executable, "-m", "convdense", "show", *arguments],
-            env={**own, "PYTHONPATH": path, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
+            env={
+                **own,
+                "PYTHONPATH": path,
+                "TERM": "xterm-256color",
+                "COLUMNS": "80",
+                **environment,
+            },
             stdout=follower,
             stderr=subprocess.PIPE,
             text=True,
@@ -152,7 +169,11 @@ def in_a_terminal(*arguments, **environment):
             check=False,
         )
         os.write(follower, b"\x04")  # so that there is something to read in any case
-        return ran.returncode, os.read(leader, 1 << 16).decode().replace("\r\n", "\n").rstrip("\x04"), ran.stderr
+        return (
+            ran.returncode,
+            os.read(leader, 1 << 16).decode().replace("\r\n", "\n").rstrip("\x04"),
+            ran.stderr,
+        )
     finally:
         os.close(leader)
         os.close(follower)
@@ -163,7 +184,9 @@ def width(layer):
 
 
 def test_a_terminal_as_wide_as_the_lines_gets_colour(run):
-    status, out, err = in_a_terminal(*SMALL.split(), COLUMNS=str(width(LAYERS["--input 1x3x3 --kernel 2x2"])))
+    status, out, err = in_a_terminal(
+        *SMALL.split(), COLUMNS=str(width(LAYERS["--input 1x3x3 --kernel 2x2"]))
+    )
     assert (status, err) == (0, "")
     assert len(PAINTED.findall(out)) == 16
     assert bare(out) == run(f"show {SMALL}")[1]
@@ -171,7 +194,9 @@ def test_a_terminal_as_wide_as_the_lines_gets_colour(run):
 
 def test_lines_wider_than_the_terminal_are_refused():
     needed = width(Conv((1, 6, 6), 1, kernel=3))
-    status, out, err = in_a_terminal(*["--input", "1x6x6", "--kernel", "3"], COLUMNS=str(needed - 1), NO_COLOR="1")
+    status, out, err = in_a_terminal(
+        *["--input", "1x6x6", "--kernel", "3"], COLUMNS=str(needed - 1), NO_COLOR="1"
+    )
     assert (status, out) == (2, "")
     assert err == (
         f"convdense: layer: got lines of {needed} characters; needs at most {needed - 1}, the width of this terminal; "
@@ -190,7 +215,10 @@ def test_a_file_may_have_lines_of_any_width(run):
     [
         ("--input 1x65 --kernel 1 --padding 0:0", "65 x 65 cells, 65 entries"),
         ("--input 3x32x32 --kernel 3 --padding 1", "1,024 x 3,072 cells, 26,508 entries"),
-        ("--input 1x1 --kernel 4097 --padding 0:4096 --padding-mode replicate", "1 x 1 cells, 4,097 entries"),
+        (
+            "--input 1x1 --kernel 4097 --padding 0:4096 --padding-mode replicate",
+            "1 x 1 cells, 4,097 entries",
+        ),
     ],
 )
 def test_a_layer_too_large_is_refused_before_it_is_written_out(run, options, got, monkeypatch):

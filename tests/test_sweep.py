@@ -36,8 +36,16 @@ FEW_TRANSPOSED = FEW._replace(name="a few, transposed", kind=ConvTranspose)
 @pytest.mark.claim("forward", "dx", "dw", "db", "transposed")
 def test_one_geometry_in_many_is_equal_on_every_pair(record_property):
     result = _sweep.sweep(every=THINNED, workers=1)
-    for id, transposed in (("forward", False), ("dx", False), ("dw", False), ("db", False), ("transposed", True)):
-        judged = sum(f.geometries for f in result.families if ("transposed" in f.family) == transposed)
+    for id, transposed in (
+        ("forward", False),
+        ("dx", False),
+        ("dw", False),
+        ("db", False),
+        ("transposed", True),
+    ):
+        judged = sum(
+            f.geometries for f in result.families if ("transposed" in f.family) == transposed
+        )
         record_property(JUDGED, (id, judged, 0.0, 0))  # every pair, no draws and no trials
     assert result, str(result)
     assert result.geometries == sum(-(-count(family) // THINNED) for family in FAMILIES)
@@ -50,7 +58,9 @@ def test_one_geometry_in_many_is_equal_on_every_pair(record_property):
 def sizes(family, mode):
     """Return how many numbers of one axis are valid in a padding mode, and how many of them pad nothing."""
     _, n, k, s, d, p, _ = family.scope
-    copies = {"circular": lambda n: n, "reflect": lambda n: n - 1, "symmetric": lambda n: n}.get(mode, lambda n: p)
+    copies = {"circular": lambda n: n, "reflect": lambda n: n - 1, "symmetric": lambda n: n}.get(
+        mode, lambda n: p
+    )
     padded = plain = 0
     for size, kernel, dilation, begin, end in product(
         *(range(1, m + 1) for m in (n, k, d)), range(p + 1), range(p + 1)
@@ -60,7 +70,9 @@ def sizes(family, mode):
     return padded, plain
 
 
-@pytest.mark.parametrize(("family", "expected"), [(FAMILIES[0], 14_094), (FAMILIES[1], 102_784)], ids=["1-D", "2-D"])
+@pytest.mark.parametrize(
+    ("family", "expected"), [(FAMILIES[0], 14_094), (FAMILIES[1], 102_784)], ids=["1-D", "2-D"]
+)
 def test_every_geometry_is_counted_once(family, expected):
     axes = family.scope.axes
     zeros, plain = sizes(family, "zeros")
@@ -85,8 +97,13 @@ def test_a_family_holds_no_geometry_twice_and_reaches_its_limits(family):
     assert {n for layer in some for n in layer.in_spatial} == set(range(1, family.scope.input + 1))
     pads = {pair for layer in some for pair in layer.padding}
     assert pads == set(product(range(family.scope.padding + 1), repeat=2))
-    assert {layer.padding_mode for layer in some} == set(MODES if family.kind is Conv else ["zeros"])
-    assert all(layer.out_shape[0] == family.out_channels and layer.groups == family.groups for layer in some)
+    assert {layer.padding_mode for layer in some} == set(
+        MODES if family.kind is Conv else ["zeros"]
+    )
+    assert all(
+        layer.out_shape[0] == family.out_channels and layer.groups == family.groups
+        for layer in some
+    )
 
 
 def test_a_plane_has_every_geometry_that_the_constructor_takes():
@@ -131,10 +148,15 @@ def test_a_layer_is_judged_on_each_of_its_basis_pairs(layer):
         assert dw.shape == (inputs, outputs, *layer.weight_shape)
         assert db.shape == (outputs, *layer.bias_shape)
         assert len(drawn) == 4
-    assert all_basis_pairs.basis_pairs(layer) == weights * inputs + weights * outputs + inputs * outputs
+    assert (
+        all_basis_pairs.basis_pairs(layer)
+        == weights * inputs + weights * outputs + inputs * outputs
+    )
     for unit in units[:4]:
         flat = unit.reshape(len(unit), -1)
-        assert np.count_nonzero(flat) == len(np.unique(flat[flat != 0])) == len(flat) == flat.shape[1]
+        assert (
+            np.count_nonzero(flat) == len(np.unique(flat[flat != 0])) == len(flat) == flat.shape[1]
+        )
 
 
 def test_the_weight_gradient_alone_is_that_of_the_backward_pass():
@@ -152,7 +174,9 @@ def test_each_quantity_is_compared(quantity, monkeypatch):
         results = list(right(layer, units))
         part = results[quantity]
         results[quantity] = (
-            (*part[:3], part[3] + 1) if quantity == 4 else part + (np.arange(part.size) == 3).reshape(part.shape)
+            (*part[:3], part[3] + 1)
+            if quantity == 4
+            else part + (np.arange(part.size) == 3).reshape(part.shape)
         )
         return all_basis_pairs.PairResults(*results)
 
@@ -210,7 +234,11 @@ def clipped(tied, x, _right=dense.TiedDense.forward):
 
 def stamped_elsewhere(layer, small, w, _right=direct_conv._stamp):
     full = _right(layer, small, w)
-    return np.roll(full, 1, axis=-1) if isinstance(layer, ConvTranspose) and layer.stride == (3,) else full
+    return (
+        np.roll(full, 1, axis=-1)
+        if isinstance(layer, ConvTranspose) and layer.stride == (3,)
+        else full
+    )
 
 
 DEFECTS = {  # name -> what is replaced, by what, the quantity that is wrong, and what all that fail have in common
@@ -228,7 +256,12 @@ DEFECTS = {  # name -> what is replaced, by what, the quantity that is wrong, an
     ),
     "a tap lost in one mode": ("structure._tie.window", tap_lost, "y", "'reflect'"),
     "a rim lost in one mode": ("direct.conv._unpad", rim_dropped, "dx", "'symmetric'"),
-    "dw doubled where dilated": ("sweeps.all_basis_pairs.weight_gradient", doubled_where_dilated, "dw", "dilation=2"),
+    "dw doubled where dilated": (
+        "sweeps.all_basis_pairs.weight_gradient",
+        doubled_where_dilated,
+        "dw",
+        "dilation=2",
+    ),
     "clipped below": ("layers.dense.TiedDense.forward", clipped, "y", "Conv"),
     "transposed, stride 3": ("direct.conv._stamp", stamped_elsewhere, "y", "ConvTranspose"),
 }
@@ -269,7 +302,11 @@ def test_the_result_is_said_in_words_and_in_json(monkeypatch):
         }
     ]
     held = replace(
-        failed, families=tuple(replace(f, failed=0) for f in failed.families), failures=(), every=1, seconds=61.4
+        failed,
+        families=tuple(replace(f, failed=0) for f in failed.families),
+        failures=(),
+        every=1,
+        seconds=61.4,
     )
     assert held
     assert "every geometry of a small scope" in str(held)
@@ -333,7 +370,9 @@ def test_ctrl_c_ends_every_process_at_once():
 @pytest.fixture
 def swept(monkeypatch):
     monkeypatch.setattr(cli_claims, "CLAIMS", [claim for claim in CLAIMS if claim.id == "toeplitz"])
-    monkeypatch.setattr(_sweep, "sweep", lambda _right=_sweep.sweep: _right(every=40_000, workers=1))
+    monkeypatch.setattr(
+        _sweep, "sweep", lambda _right=_sweep.sweep: _right(every=40_000, workers=1)
+    )
     monkeypatch.setattr(_sweep, "FAMILIES", (FEW,))
 
 

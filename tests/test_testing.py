@@ -92,7 +92,9 @@ def failures(checks, first_only=False):
 def test_names_are_unique_readable_and_start_with_their_kind():
     names = [case.name for case in cases(KINDS)]
     assert len(names) == len(set(names))
-    assert all(name.startswith(f"{case.kind}-") for name, case in zip(names, cases(KINDS), strict=True))
+    assert all(
+        name.startswith(f"{case.kind}-") for name, case in zip(names, cases(KINDS), strict=True)
+    )
     assert all(name.replace("-", "").isalnum() and name == name.lower() for name in names)
 
 
@@ -112,16 +114,29 @@ def options_met(layers, name):
 
 def test_the_table_meets_every_option():
     layers = [case.layer for case in cases("conv")]
-    assert options_met(layers, "padding_mode") == {"zeros", "circular", "reflect", "replicate", "symmetric"}
+    assert options_met(layers, "padding_mode") == {
+        "zeros",
+        "circular",
+        "reflect",
+        "replicate",
+        "symmetric",
+    }
     assert {True, False} == options_met(layers, "flip")
     assert {1, 2, 3} == options_met(layers, "groups")
     assert {len(layer.in_spatial) for layer in layers} == {1, 2, 3}
     assert {case.batch for case in cases("conv")} == {1, 2, 3}
     assert any(layer.out_spatial == (1, 1) for layer in layers)
-    assert any(any(k > n for k, n in zip(la.kernel, la.in_spatial, strict=True)) for la in layers)  # but for padding
+    assert any(
+        any(k > n for k, n in zip(la.kernel, la.in_spatial, strict=True)) for la in layers
+    )  # but for padding
     assert any(any(s > k for s, k in zip(la.stride, la.kernel, strict=True)) for la in layers)
-    assert any((tie(la).counts().inputs == 0).any() for la in layers)  # cells that no window reaches
-    assert any(any(extra) for extra in options_met([c.layer for c in cases("transposed")], "output_padding"))
+    assert any(
+        (tie(la).counts().inputs == 0).any() for la in layers
+    )  # cells that no window reaches
+    assert any(
+        any(extra)
+        for extra in options_met([c.layer for c in cases("transposed")], "output_padding")
+    )
     pools = [case.layer for case in cases(POOLS)]
     assert options_met(pools, "ceil_mode") == {True, False}
     assert options_met((case.layer for case in cases("avg")), "count_include_pad") == {True, False}
@@ -138,7 +153,9 @@ def test_the_table_is_small_and_asymmetric(kind):
 
 
 def test_a_kind_that_there_is_not_is_refused():
-    with pytest.raises(ValueError, match=r"^kind: got 'pool'; needs one of 'conv', 'transposed', 'local', 'sum', "):
+    with pytest.raises(
+        ValueError, match=r"^kind: got 'pool'; needs one of 'conv', 'transposed', 'local', 'sum', "
+    ):
         cases(["conv", "pool"])
 
 
@@ -150,7 +167,9 @@ def test_a_right_implementation_passes_every_check(kind):
     checks = list(conv_checks(Direct, kinds=kind))
     assert {check_.case for check_ in checks} == set(cases(kind))
     assert failures(checks) == {}
-    assert {c.quantity for c in checks} == {"forward", "dx", "behaviour"} | (set() if kind in POOLS else {"dw", "db"})
+    assert {c.quantity for c in checks} == {"forward", "dx", "behaviour"} | (
+        set() if kind in POOLS else {"dw", "db"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +206,13 @@ def test_float32_is_judged_in_float32():
 
 # wrong ones do not, and the mistake is named
 
-KINDS_OF = {"Conv": "conv", "ConvTranspose": "transposed", "MaxPool": "max", "AvgPool": "avg", "SumPool": "sum"}
+KINDS_OF = {
+    "Conv": "conv",
+    "ConvTranspose": "transposed",
+    "MaxPool": "max",
+    "AvgPool": "avg",
+    "SumPool": "sum",
+}
 NAMED = {  # a member of the zoo -> a part of what is said of it
     "kernel flipped in dx": "the kernel is reversed on all axes",
     "last axis flipped in dx": "the kernel is reversed on axis 1",
@@ -239,7 +264,9 @@ def failing(name):
     (member,) = (m for m in WRONG if m.name == name)
     for check_ in conv_checks(member.make, kinds=KINDS_OF[type(member.layers[0]).__name__]):
         try:
-            if {"raised", "wrong shape"}.isdisjoint(f.verdict for f in check_.results.certificate.findings):
+            if {"raised", "wrong shape"}.isdisjoint(
+                f.verdict for f in check_.results.certificate.findings
+            ):
                 check_()
         except AssertionError as error:
             yield str(error)
@@ -308,19 +335,26 @@ def test_an_option_that_is_not_implemented_is_skipped_with_its_reason():
 def test_a_db_of_none_is_skipped():
     def make(layer):
         return without_bias(
-            (lambda x, w: convolve(layer, x, w), lambda x, w, dy: convolve_backward(layer, x, w, dy)[:2])
+            (
+                lambda x, w: convolve(layer, x, w),
+                lambda x, w, dy: convolve_backward(layer, x, w, dy)[:2],
+            )
         )
 
     checks = {check_.name: check_ for check_ in conv_checks(make)}
     checks["conv-plain-dw"]()
-    with pytest.raises(unittest.SkipTest, match=r"^conv-plain-db: db is None, so there is nothing to judge$"):
+    with pytest.raises(
+        unittest.SkipTest, match=r"^conv-plain-db: db is None, so there is nothing to judge$"
+    ):
         checks["conv-plain-db"]()
 
 
 def test_other_errors_of_make_are_left_as_they_are():
     with pytest.raises(ZeroDivisionError):
         next(conv_checks(lambda layer: 1 / 0))()
-    with pytest.raises(TypeError, match=r"^make: got None from make\(Conv.*\); needs an implementation; return it$"):
+    with pytest.raises(
+        TypeError, match=r"^make: got None from make\(Conv.*\); needs an implementation; return it$"
+    ):
         next(conv_checks(lambda layer: None))()
     with pytest.raises(TypeError, match=r"^implementation: got 3; needs an object with forward"):
         next(conv_checks(lambda layer: 3))()
@@ -336,7 +370,9 @@ def test_an_exception_inside_the_implementation_is_a_failure():
 
 
 def test_the_checks_run_under_unittest(monkeypatch):
-    monkeypatch.setattr(check_runner, "diagnosis", lambda *_: "")  # it takes a while, and is not what is tested here
+    monkeypatch.setattr(
+        check_runner, "diagnosis", lambda *_: ""
+    )  # it takes a while, and is not what is tested here
 
     class Case(unittest.TestCase):
         def test_mine(self):
@@ -395,18 +431,27 @@ def run(pytester, monkeypatch):
 def test_pytest_runs_each_check_under_its_name(run):
     result = run(1, None, "-v", "-rs")
     result.assert_outcomes(passed=25, skipped=5)
-    result.stdout.fnmatch_lines(["*::test_mine[[]local-plain-forward[]] PASSED*", "*local-circular: circular padding*"])
+    result.stdout.fnmatch_lines(
+        ["*::test_mine[[]local-plain-forward[]] PASSED*", "*local-circular: circular padding*"]
+    )
 
 
 def test_a_failing_check_fails_the_test_and_shows_the_mistake(run):
     result = run("len(x)", None, "-k", "local-plain")
     result.assert_outcomes(passed=4, failed=1, deselected=25)
-    result.stdout.fnmatch_lines(["*local-plain-db: db is not*", "*db: the mean over the batch is taken for the sum*"])
-    result.stdout.no_fnmatch_line("*conv_checks.py*raise AssertionError*")  # the line of the test is shown
+    result.stdout.fnmatch_lines(
+        ["*local-plain-db: db is not*", "*db: the mean over the batch is taken for the sum*"]
+    )
+    result.stdout.no_fnmatch_line(
+        "*conv_checks.py*raise AssertionError*"
+    )  # the line of the test is shown
 
 
 def test_expected_failures_are_strict(run):
-    reason = {f"local-{name}-db": "mean, not sum" for name in ("plain", "strided", "dilated", "grouped", "1d")}
+    reason = {
+        f"local-{name}-db": "mean, not sum"
+        for name in ("plain", "strided", "dilated", "grouped", "1d")
+    }
     run("len(x)", reason).assert_outcomes(passed=20, xfailed=5, skipped=5)
     result = run(1, reason, "-rf")
     result.assert_outcomes(passed=20, failed=5, skipped=5)
@@ -448,7 +493,9 @@ def operands(layer, seed=0):
     return tuple(rng.normal(size=shape) for shape in shapes)
 
 
-@pytest.mark.parametrize("layer", [CONV, POOL, AvgPool((2, 5, 6), 2), LocallyConnected((2, 3), 3, 2)], ids=repr)
+@pytest.mark.parametrize(
+    "layer", [CONV, POOL, AvgPool((2, 5, 6), 2), LocallyConnected((2, 3), 3, 2)], ids=repr
+)
 def test_a_right_implementation_is_accepted_without_data(layer):
     assert_backward_matches_dense(layer, Direct(layer))
     assert_backward_matches_dense(layer, Direct(layer), dtype="float32", batch=1, seed=3)
@@ -480,7 +527,10 @@ def test_an_error_in_this_data_alone_is_said_to_be_one():
             return super().forward(x, w, b) + np.array_equal(x, data[0])
 
     assert_backward_matches_dense(CONV, Haunted(CONV))
-    with pytest.raises(AssertionError, match=r"\n\nnothing is wrong on small integers: it rounds more than its arrays"):
+    with pytest.raises(
+        AssertionError,
+        match=r"\n\nnothing is wrong on small integers: it rounds more than its arrays",
+    ):
         assert_backward_matches_dense(CONV, Haunted(CONV), *data)
 
 
@@ -509,7 +559,9 @@ def test_a_layer_without_diagnosis_is_judged_all_the_same(monkeypatch):
     with pytest.raises(AssertionError, match=r"\n\nnot diagnosed: layer: got TieMap"):
         assert_backward_matches_dense(ties, wrong)
     monkeypatch.setattr("convdense.testing.assertions.diagnose", lambda *_: 1 / 0)
-    with pytest.raises(AssertionError, match=r"dw  wrong(.|\n)*\n\nnot diagnosed: division by zero$"):
+    with pytest.raises(
+        AssertionError, match=r"dw  wrong(.|\n)*\n\nnot diagnosed: division by zero$"
+    ):
         assert_backward_matches_dense(CONV, Reversed(CONV))
 
 
@@ -534,15 +586,25 @@ class Last:
         return np.moveaxis(dx, 1, -1), np.moveaxis(dw, (1, 0), (-2, -1)) if self.hwio else dw, db
 
     def kernel(self, weights):
-        return [np.moveaxis(weights[0], (-2, -1), (1, 0)), *weights[1:]] if self.hwio and weights else weights
+        return (
+            [np.moveaxis(weights[0], (-2, -1), (1, 0)), *weights[1:]]
+            if self.hwio and weights
+            else weights
+        )
 
 
 @pytest.mark.parametrize(
-    ("kinds", "weights"), [("conv", "HWIO"), ("transposed", "OIHW"), ("transposed", "HWIO"), ("max", "OIHW")]
+    ("kinds", "weights"),
+    [("conv", "HWIO"), ("transposed", "OIHW"), ("transposed", "HWIO"), ("max", "OIHW")],
 )
 def test_channels_last_on_any_number_of_axes(kinds, weights):
     assert (
-        failures(conv_checks(lambda la: channels_last(Last(la, weights == "HWIO"), weights=weights), kinds=kinds)) == {}
+        failures(
+            conv_checks(
+                lambda la: channels_last(Last(la, weights == "HWIO"), weights=weights), kinds=kinds
+            )
+        )
+        == {}
     )
 
 
@@ -609,7 +671,10 @@ def cached(layer):
 
 def test_a_cache_is_handed_on():
     for kinds in ("conv", "transposed", "local"):
-        assert failures(conv_checks(lambda layer: from_cache(layer, *cached(layer)), kinds=kinds)) == {}
+        assert (
+            failures(conv_checks(lambda layer: from_cache(layer, *cached(layer)), kinds=kinds))
+            == {}
+        )
     assert certify(CONV, from_cache(CONV, *cached(CONV))).evaluator == "forward"
 
 
@@ -633,7 +698,9 @@ def test_a_cache_and_no_bias_channels_last():
         def backward(dy, cache):
             return inner.backward(*cache, dy)[:2]
 
-        return without_bias(channels_last((lambda x, w: forward(x, w)[0], lambda x, w, dy: backward(dy, (x, w)))))
+        return without_bias(
+            channels_last((lambda x, w: forward(x, w)[0], lambda x, w, dy: backward(dy, (x, w))))
+        )
 
     checks = [check_ for check_ in conv_checks(make) if check_.quantity != "db"]
     assert failures(checks) == {}
@@ -641,7 +708,9 @@ def test_a_cache_and_no_bias_channels_last():
     def forward(x, w):
         return convolve(CONV, x, w), (x, w)
 
-    mine = from_cache(CONV, forward, lambda dy, cache: convolve_backward(CONV, *cache, dy)[:2], bias=False)
+    mine = from_cache(
+        CONV, forward, lambda dy, cache: convolve_backward(CONV, *cache, dy)[:2], bias=False
+    )
     certificate = certify(CONV, mine)
     assert certificate.exact
     assert [f.name for f in certificate.findings] == ["y", "dx", "dw"]

@@ -21,7 +21,10 @@ LISTED = [  # a layer and all its entries (row, column, index), in order
         Conv((2, 5), 1, kernel=2, stride=2, dilation=2),
         [(0, 0, 0), (0, 2, 1), (0, 5, 2), (0, 7, 3), (1, 2, 0), (1, 4, 1), (1, 7, 2), (1, 9, 3)],
     ),
-    (Conv((1, 3), 1, kernel=3, padding=((1, 0),)), [(0, 0, 1), (0, 1, 2), (1, 0, 0), (1, 1, 1), (1, 2, 2)]),
+    (
+        Conv((1, 3), 1, kernel=3, padding=((1, 0),)),
+        [(0, 0, 1), (0, 1, 2), (1, 0, 0), (1, 1, 1), (1, 2, 2)],
+    ),
     (Conv((2, 2), 2, kernel=1, groups=2), [(0, 0, 0), (1, 1, 0), (2, 2, 1), (3, 3, 1)]),
     (  # outputs 0 and 1 see inputs 0 and 1, outputs 2 and 3 see inputs 2 and 3
         Conv((4, 1), 4, kernel=1, groups=2),
@@ -47,7 +50,10 @@ LISTED = [  # a layer and all its entries (row, column, index), in order
         Conv((1, 2), 1, kernel=3, padding=((2, 0),), padding_mode="symmetric"),
         [(0, 0, 1), (0, 0, 2), (0, 1, 0), (1, 0, 0), (1, 0, 1), (1, 1, 2)],
     ),
-    (ConvTranspose((1, 2), 1, kernel=2, stride=2, output_padding=1), [(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1)]),
+    (
+        ConvTranspose((1, 2), 1, kernel=2, stride=2, output_padding=1),
+        [(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1)],
+    ),
     (ConvTranspose((2, 1), 1, kernel=2), [(0, 0, 0), (0, 1, 2), (1, 0, 1), (1, 1, 3)]),
     (
         ConvTranspose((1, 3), 1, kernel=3, padding=1),
@@ -58,9 +64,14 @@ LISTED = [  # a layer and all its entries (row, column, index), in order
         LocallyConnected((1, 3, 2), 1, kernel=(2, 1)),
         [(0, 0, 0), (0, 2, 1), (1, 1, 2), (1, 3, 3), (2, 2, 4), (2, 4, 5), (3, 3, 6), (3, 5, 7)],
     ),
-    (TieMap.from_index([[2, -1, 0], [-1, -1, -1], [0, 2, 2]]), [(0, 0, 2), (0, 2, 0), (2, 0, 0), (2, 1, 2), (2, 2, 2)]),
+    (
+        TieMap.from_index([[2, -1, 0], [-1, -1, -1], [0, 2, 2]]),
+        [(0, 0, 2), (0, 2, 0), (2, 0, 0), (2, 1, 2), (2, 2, 2)],
+    ),
 ]
-SIGNED = TieMap.from_index([[1, 0, -1], [0, 1, 1]], coefficient=[[1, -1, 9], [0.5, 1, -2]])  # the 9 stands nowhere
+SIGNED = TieMap.from_index(
+    [[1, 0, -1], [0, 1, 1]], coefficient=[[1, -1, 9], [0.5, 1, -2]]
+)  # the 9 stands nowhere
 MAPS = [tie(layer) for layer in [*LAYERS, *(layer for layer, _ in LISTED), SIGNED]]
 
 on_listed_layers = pytest.mark.parametrize(
@@ -102,8 +113,20 @@ def test_entries_listed_by_hand(layer, entries):
 
 
 def test_entries_with_coefficients():
-    assert listed(SIGNED.entries()) == [(0, 0, 1, 1), (0, 1, 0, -1), (1, 0, 0, 0.5), (1, 1, 1, 1), (1, 2, 1, -2)]
-    assert listed(SIGNED.T.entries()) == [(0, 0, 1, 1), (0, 1, 0, 0.5), (1, 0, 0, -1), (1, 1, 1, 1), (2, 1, 1, -2)]
+    assert listed(SIGNED.entries()) == [
+        (0, 0, 1, 1),
+        (0, 1, 0, -1),
+        (1, 0, 0, 0.5),
+        (1, 1, 1, 1),
+        (1, 2, 1, -2),
+    ]
+    assert listed(SIGNED.T.entries()) == [
+        (0, 0, 1, 1),
+        (0, 1, 0, 0.5),
+        (1, 0, 0, -1),
+        (1, 1, 1, 1),
+        (2, 1, 1, -2),
+    ]
 
 
 @on_all_maps
@@ -151,7 +174,18 @@ def test_matrix_is_canonical_and_stores_zeros(ties, value, at_any_size):
     assert matrix.has_canonical_format
 
 
-DTYPES = ["int8", "uint8", "uint64", "int16", "int32", "int64", "float32", "float64", "complex64", "complex128"]
+DTYPES = [
+    "int8",
+    "uint8",
+    "uint64",
+    "int16",
+    "int32",
+    "int64",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -171,7 +205,9 @@ def test_matrix_keeps_the_dtype(ties, dtype, at_any_size):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
-@pytest.mark.parametrize("coefficient", [np.array([[1, -1]], np.int8), [[1, -1]], [[1.0, -0.5]]], ids=repr)
+@pytest.mark.parametrize(
+    "coefficient", [np.array([[1, -1]], np.int8), [[1, -1]], [[1.0, -0.5]]], ids=repr
+)
 def test_coefficients_leave_the_precision_alone(coefficient, dtype, at_any_size):
     """Coefficients are small exact numbers: in whatever dtype people type them, float32 weights stay float32."""
     assert TieMap.from_index([[0, 1]], coefficient).matrix(np.ones(2, dtype)).dtype == dtype
@@ -201,7 +237,11 @@ def test_counts_by_hand():
 @on_all_maps
 def test_counts_count_the_entries(ties):
     entries = ties.entries()
-    parts = (entries.row, ties.out_shape), (entries.col, ties.in_shape), (entries.index, ties.weight_shape)
+    parts = (
+        (entries.row, ties.out_shape),
+        (entries.col, ties.in_shape),
+        (entries.index, ties.weight_shape),
+    )
     for got, (positions, shape) in zip(ties.counts(), parts, strict=True):
         expected = np.bincount(positions, minlength=prod(shape)).reshape(shape)
         np.testing.assert_array_equal(got, expected, strict=True)
@@ -215,7 +255,11 @@ def test_row_column_and_copies_select_from_the_entries(ties, name, field):
     for flat in np.random.default_rng(0).permutation(prod(shape))[:8]:
         expected = [entry for entry in entries if entry[field] == flat]
         assert listed(select(int(flat))) == listed(select(flat)) == expected
-        assert listed(select(position(flat, shape))) == listed(select(np.array(position(flat, shape)))) == expected
+        assert (
+            listed(select(position(flat, shape)))
+            == listed(select(np.array(position(flat, shape))))
+            == expected
+        )
 
 
 @on_all_maps
@@ -225,11 +269,19 @@ def test_block_is_a_part_of_the_matrix(ties, at_any_size):
     whole = ties.matrix(w).toarray().reshape(*ties.out_shape, *ties.in_shape)
     rng = np.random.default_rng(3)
     for depth in range(1, len(ties.out_shape) + 1):
-        i, j = (tuple(rng.integers(0, shape[:depth]).tolist()) for shape in (ties.out_shape, ties.in_shape))
+        i, j = (
+            tuple(rng.integers(0, shape[:depth]).tolist())
+            for shape in (ties.out_shape, ties.in_shape)
+        )
         block = ties.block(i, j)
         part = whole[i][(..., *j, *[slice(None)] * (len(ties.in_shape) - depth))]
-        assert (block.weight_shape, block.out_shape[:depth], block.in_shape[:depth]) == (w.shape, *[(1,) * depth] * 2)
-        np.testing.assert_array_equal(block.matrix(w).toarray(), part.reshape(block.shape), strict=True)
+        assert (block.weight_shape, block.out_shape[:depth], block.in_shape[:depth]) == (
+            w.shape,
+            *[(1,) * depth] * 2,
+        )
+        np.testing.assert_array_equal(
+            block.matrix(w).toarray(), part.reshape(block.shape), strict=True
+        )
         if depth == 1:
             assert listed(ties.block(*i, *j).entries()) == listed(block.entries())
 
@@ -262,7 +314,9 @@ def test_bias_is_a_tied_layer_whose_one_input_is_1(layer, b, column, at_any_size
 @on_all_maps
 def test_transposed_map_is_the_transposed_matrix(ties, at_any_size):
     w = integers(ties.weight_shape, 4)
-    np.testing.assert_array_equal(ties.T.matrix(w).toarray(), ties.matrix(w).toarray().T, strict=True)
+    np.testing.assert_array_equal(
+        ties.T.matrix(w).toarray(), ties.matrix(w).toarray().T, strict=True
+    )
     assert (ties.T.in_shape, ties.T.out_shape, ties.T.weight_shape) == (
         ties.out_shape,
         ties.in_shape,
@@ -275,7 +329,10 @@ def test_transposed_map_is_the_transposed_matrix(ties, at_any_size):
 def test_map_has_the_shapes_of_its_layer(layer):
     ties, names = tie(layer), ("in_shape", "out_shape", "weight_shape", "bias_shape")
     assert {n: getattr(ties, n) for n in names} == {n: getattr(layer, n) for n in names}
-    assert (ties.shape, ties.n_weights) == ((prod(layer.out_shape), prod(layer.in_shape)), prod(layer.weight_shape))
+    assert (ties.shape, ties.n_weights) == (
+        (prod(layer.out_shape), prod(layer.in_shape)),
+        prod(layer.weight_shape),
+    )
 
 
 @pytest.mark.claim("transposed")
@@ -300,7 +357,9 @@ def test_from_index_is_any_sharing(index, coefficient, w, matrix, at_any_size):
     ties = TieMap.from_index(index, coefficient)
     assert ties.matrix(w).toarray().tolist() == matrix
     assert ties.matrix(w).nnz == np.sum(np.array(index) >= 0)
-    assert listed(TieMap.from_index(np.array(index, np.int8), coefficient).entries()) == listed(ties.entries())
+    assert listed(TieMap.from_index(np.array(index, np.int8), coefficient).entries()) == listed(
+        ties.entries()
+    )
 
 
 def test_from_index_counts_weights_that_sit_nowhere():
@@ -321,7 +380,9 @@ def test_repr_shows_shapes_and_entries(layer, entries):
 
 
 def test_repr_of_a_large_map():
-    expected = "TieMap(in=(64, 56, 56), out=(64, 56, 56), weights=(64, 64, 3, 3), entries=112,869,376)"
+    expected = (
+        "TieMap(in=(64, 56, 56), out=(64, 56, 56), weights=(64, 64, 3, 3), entries=112,869,376)"
+    )
     assert repr(tie(Conv((64, 56, 56), 64, kernel=3, padding=1))) == expected
 
 

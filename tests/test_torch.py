@@ -9,7 +9,9 @@ import convdense as cd
 from convdense import Conv, ConvTranspose
 from tests.strategies import FORMS, MODES, calls, integers_for, seeds
 
-torch = pytest.importorskip("torch", reason="PyTorch, the outside judge of outputs and gradients, is not installed")
+torch = pytest.importorskip(
+    "torch", reason="PyTorch, the outside judge of outputs and gradients, is not installed"
+)
 
 THEIR_MODES = tuple(mode for mode in MODES if mode != "symmetric")  # PyTorch has no such padding
 AT_LEAST = 3  # padded layers among twenty
@@ -54,7 +56,9 @@ def transposed_convolution(layer, x, w, b):
         crop = tuple(begin for begin, _ in layer.padding)
         return function(x, w, b, padding=crop, output_padding=layer.output_padding, **shared)
     ends = zip(reversed(layer.padding), reversed(layer.output_padding), strict=True)
-    y = torch.nn.functional.pad(function(x, w, **shared), [n for (begin, end), e in ends for n in (-begin, e - end)])
+    y = torch.nn.functional.pad(
+        function(x, w, **shared), [n for (begin, end), e in ends for n in (-begin, e - end)]
+    )
     return y + b.reshape(-1, *[1] * len(layer.kernel))
 
 
@@ -92,7 +96,12 @@ def judge(examples, number, axes, **options):
     padded = []
 
     @first_seed(number)
-    @settings(max_examples=examples, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(calls(min_axes=axes, max_axes=axes, **options), seeds)
     def agrees(call, seed):
         layer = call.layer()

@@ -18,7 +18,14 @@ from convdense.training.losses import Loss, half_squared_error, softmax_cross_en
 from convdense.training.optimizers import sgd
 
 SQUARES = {"half_squared_error": Fraction(1, 2), "squared_error": Fraction(1)}
-EXACT_SHAPES = [(1, 3), (2, 2, 2), (4,), (8, 2), (1, 1), (16, 1, 3)]  # batches that are powers of two: exact division
+EXACT_SHAPES = [
+    (1, 3),
+    (2, 2, 2),
+    (4,),
+    (8, 2),
+    (1, 1),
+    (16, 1, 3),
+]  # batches that are powers of two: exact division
 
 
 def integers(shape, seed, largest=9):
@@ -29,7 +36,9 @@ def integers(shape, seed, largest=9):
 
 
 def value_in_fractions(factor, o, y):
-    total = sum(factor * Fraction(int(a) - int(b)) ** 2 for a, b in zip(o.ravel(), y.ravel(), strict=True))
+    total = sum(
+        factor * Fraction(int(a) - int(b)) ** 2 for a, b in zip(o.ravel(), y.ravel(), strict=True)
+    )
     return total / len(o)
 
 
@@ -49,7 +58,11 @@ def square_holds(name, shape, dtype="float64") -> bool:
     o, y = integers(shape, 1).astype(dtype), integers(shape, 2).astype(dtype)
     value, gradient = loss(o, y)
     right = Fraction(value) == value_in_fractions(SQUARES[name], o, y)
-    return right and gradient.shape == o.shape and np.array_equal(gradient, central_differences(loss, o, y))
+    return (
+        right
+        and gradient.shape == o.shape
+        and np.array_equal(gradient, central_differences(loss, o, y))
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "int8"])
@@ -72,13 +85,18 @@ def test_squared_errors_on_floats_are_within_the_bound_of_their_sum(loss):
     """A square of a difference has three roundings, a sum of n of them n - 1, and a division one: gamma_(n + 3)."""
     rng = np.random.default_rng(0)
     o, y = rng.normal(size=(2, 3, 5)) * 10.0 ** rng.integers(-8, 8, (2, 3, 5))
-    exact = [[Fraction(a) - Fraction(b) for a, b in zip(*rows, strict=True)] for rows in zip(o, y, strict=True)]
+    exact = [
+        [Fraction(a) - Fraction(b) for a, b in zip(*rows, strict=True)]
+        for rows in zip(o, y, strict=True)
+    ]
     value = SQUARES[loss.__name__] * sum(d * d for row in exact for d in row) / 3
     got = loss(o, y)
     assert abs(Fraction(got.value) - value) <= Fraction(float(gamma(15 + 3, 2**-53))) * value
     for i in np.ndindex(3, 5):  # one difference, one division
         derivative = 2 * SQUARES[loss.__name__] * exact[i[0]][i[1]] / 3
-        assert abs(Fraction(got.gradient[i]) - derivative) <= Fraction(float(gamma(2, 2**-53))) * abs(derivative)
+        assert abs(Fraction(got.gradient[i]) - derivative) <= Fraction(
+            float(gamma(2, 2**-53))
+        ) * abs(derivative)
 
 
 @pytest.mark.parametrize("loss", [half_squared_error, squared_error])
@@ -106,7 +124,9 @@ def value_without_its_half(loss):
     return lambda o, y: Loss(2 * loss(o, y).value, loss(o, y).gradient)
 
 
-@pytest.mark.parametrize("defect", [not_over_the_batch, averaged_over_outputs, uphill, value_without_its_half])
+@pytest.mark.parametrize(
+    "defect", [not_over_the_batch, averaged_over_outputs, uphill, value_without_its_half]
+)
 @pytest.mark.parametrize("name", SQUARES)
 def test_a_defect_in_a_squared_error_is_seen(name, defect, monkeypatch):
     assert square_holds(name, (8, 2))
@@ -118,7 +138,9 @@ def test_a_defect_in_a_squared_error_is_seen(name, defect, monkeypatch):
 def test_target_and_output_exchanged_are_seen(name, monkeypatch):
     right = loss_functions._difference
     assert square_holds(name, (2, 3))
-    monkeypatch.setattr(loss_functions, "_difference", lambda o, y: right(y, o))  # the same value, the other gradient
+    monkeypatch.setattr(
+        loss_functions, "_difference", lambda o, y: right(y, o)
+    )  # the same value, the other gradient
     assert not square_holds(name, (2, 3))
 
 
@@ -145,14 +167,15 @@ def entropy_in_decimals(o, labels):
 
 
 def entropy_bounds(o, value, ulps=2):
-    """Return what value and gradient may be off by, with exp and log within `ulps`, that is 2 ulps u of their size.
+    """Return what value and gradient may be off by, with exp and log within `ulps`, that is 2 ulps
+    u of their size.
 
-    Of K classes, s = o - max has an error of u |s|, so exp s one of at most (|s| + 2 ulps) u exp s; |s| exp s < 1 for
-    s <= 0, and the sum T of K of them is at least 1: it is off by ((1 + 2 ulps) K + K) u T at most, and log T by that
-    share and its own 2 ulps u log K: together (4 ulps + 2) K u. Taking s_label off adds u |s_label| <= u value and a
-    rounding, u value; the mean of N values gamma_N. A share exp s / T is at most 1, so off by
-    (1 + 2 ulps) u + (2 + 2 ulps) K u + u, less 1 by one rounding more, over N by another: (4 ulps + 6) K u / N.
-    """
+    Of K classes, s = o - max has an error of u |s|, so exp s one of at most (|s| + 2 ulps) u exp s;
+    |s| exp s < 1 for s <= 0, and the sum T of K of them is at least 1: it is off by ((1 + 2 ulps) K
+    + K) u T at most, and log T by that share and its own 2 ulps u log K: together (4 ulps + 2) K u.
+    Taking s_label off adds u |s_label| <= u value and a rounding, u value; the mean of N values
+    gamma_N. A share exp s / T is at most 1, so off by (1 + 2 ulps) u + (2 + 2 ulps) K u + u, less 1
+    by one rounding more, over N by another: (4 ulps + 6) K u / N."""
     (n, classes), u = o.shape, unit_roundoff(o.dtype)
     of_value = gamma((4 * ulps + 2) * classes, u) + gamma(n + 3, u) * float(value)
     return float(of_value), float(gamma((4 * ulps + 6) * classes, u)) / n
@@ -191,7 +214,10 @@ LARGE = [
     ([[1e4, -1e4, 0.0]], [1]),
     ([[1e4, 1e4, 1e4]], [2]),
     ([[-1e4, -1e4]], [0]),
-    ([[710.0, 709.0], [-746.0, -745.0]], [0, 1]),  # exp overflows above 709.78 and is 0 below -745.13
+    (
+        [[710.0, 709.0], [-746.0, -745.0]],
+        [0, 1],
+    ),  # exp overflows above 709.78 and is 0 below -745.13
     ([[1e300, 0.0], [0.0, -1e300]], [0, 0]),
     ([[0.0, 0.0, 0.0, 0.0]], [3]),
 ]
@@ -210,7 +236,9 @@ def test_cross_entropy_by_hand():
     """Scores log 1, log 2, log 5 have shares 1/8, 2/8, 5/8."""
     value, gradient = softmax_cross_entropy(np.log([[1.0, 2, 5], [4, 4, 8]]), [1, 2])
     np.testing.assert_allclose(value, (log(4) + log(2)) / 2, rtol=1e-15)
-    np.testing.assert_allclose(gradient, [[1 / 16, -6 / 16, 5 / 16], [1 / 8, 1 / 8, -2 / 8]], rtol=1e-15)
+    np.testing.assert_allclose(
+        gradient, [[1 / 16, -6 / 16, 5 / 16], [1 / 8, 1 / 8, -2 / 8]], rtol=1e-15
+    )
 
 
 def test_every_integer_dtype_labels_alike():
@@ -311,14 +339,19 @@ SHAPES = {"0.w": (2, 1, 3), "0.b": (2,), "2.w": ()}
 
 
 def arrays(seed, dtype="float64"):
-    return {name: integers(shape, (seed, i)).astype(dtype) for i, (name, shape) in enumerate(SHAPES.items())}
+    return {
+        name: integers(shape, (seed, i)).astype(dtype)
+        for i, (name, shape) in enumerate(SHAPES.items())
+    }
 
 
 def descended(steps, dtype="float64", rate=RATE, momentum=MOMENTUM):
     """Return the parameters and velocities after each of some steps with `optimizers.sgd`."""
     parameters, velocity, seen = arrays(0, dtype), None, []
     for i in range(1, steps + 1):
-        parameters, velocity = optimizers.sgd(parameters, arrays(i, dtype), velocity, rate=rate, momentum=momentum)
+        parameters, velocity = optimizers.sgd(
+            parameters, arrays(i, dtype), velocity, rate=rate, momentum=momentum
+        )
         seen.append((parameters, velocity))
     return seen
 
@@ -333,7 +366,9 @@ def in_fractions(steps, rate=RATE, momentum=MOMENTUM):
             for j, g in enumerate(gradients[name].ravel()):
                 velocity[name][j] = Fraction(momentum) * velocity[name][j] + Fraction(int(g))
                 numbers[j] -= Fraction(rate) * velocity[name][j]
-        seen.append(tuple({name: list(a) for name, a in state.items()} for state in (parameters, velocity)))
+        seen.append(
+            tuple({name: list(a) for name, a in state.items()} for state in (parameters, velocity))
+        )
     return seen
 
 
@@ -394,7 +429,13 @@ def velocity_forgotten(p, g, v=None, *, rate, momentum=0.0):
 
 
 def dampened(p, g, v=None, *, rate, momentum=0.0):
-    return sgd(p, g if v is None else {k: a * (1 - momentum) for k, a in g.items()}, v, rate=rate, momentum=momentum)
+    return sgd(
+        p,
+        g if v is None else {k: a * (1 - momentum) for k, a in g.items()},
+        v,
+        rate=rate,
+        momentum=momentum,
+    )
 
 
 def nesterov(p, g, v=None, *, rate, momentum=0.0):
@@ -411,7 +452,14 @@ def step_up(p, g, v=None, *, rate, momentum=0.0):
     return {k: 2 * a - down[k] for k, a in p.items()}, moved
 
 
-SGD_DEFECTS = [momentum_forgotten, velocity_forgotten, dampened, nesterov, rate_in_the_velocity, step_up]
+SGD_DEFECTS = [
+    momentum_forgotten,
+    velocity_forgotten,
+    dampened,
+    nesterov,
+    rate_in_the_velocity,
+    step_up,
+]
 
 
 @pytest.mark.parametrize("defect", SGD_DEFECTS)
@@ -424,11 +472,11 @@ def test_a_defect_in_gradient_descent_is_seen(defect, monkeypatch):
 def against_pytorch(torch, dtype, steps=12, rate=0.1, momentum=0.9):
     """Return the largest difference from torch.optim.SGD, as a share of the bound.
 
-    Per step and number a velocity is rounded twice, m v and + g, a parameter twice, rate v and the difference; PyTorch
-    may fuse each pair and round once. An error in v is carried on by the factor m, and rate times it enters p in every
-    step after: with sizes V and P of the largest numbers met, ``e_v <= 2 u V / (1 - m)`` and
-    ``e_p <= steps (rate e_v + u (rate V + P))``, each evaluator as much.
-    """
+    Per step and number a velocity is rounded twice, m v and + g, a parameter twice, rate v and the
+    difference; PyTorch may fuse each pair and round once. An error in v is carried on by the factor
+    m, and rate times it enters p in every step after: with sizes V and P of the largest numbers
+    met, ``e_v <= 2 u V / (1 - m)`` and ``e_p <= steps (rate e_v + u (rate V + P))``, each evaluator
+    as much."""
     rng = np.random.default_rng(0)
     ours, velocity = {k: rng.normal(size=s).astype(dtype) for k, s in SHAPES.items()}, None
     theirs = {k: torch.from_numpy(a.copy()).requires_grad_() for k, a in ours.items()}
@@ -440,10 +488,17 @@ def against_pytorch(torch, dtype, steps=12, rate=0.1, momentum=0.9):
             tensor.grad = torch.from_numpy(np.array(gradients[k]))
         judge.step()
         ours, velocity = optimizers.sgd(ours, gradients, velocity, rate=rate, momentum=momentum)
-        V, P = (max(size, *(np.abs(a).max() for a in s.values())) for size, s in ((V, velocity), (P, ours)))
+        V, P = (
+            max(size, *(np.abs(a).max() for a in s.values()))
+            for size, s in ((V, velocity), (P, ours))
+        )
         bound = 2 * i * (rate * 2 * u * V / (1 - momentum) + u * (rate * V + P))
-        differences = [np.abs(ours[k] - tensor.detach().numpy()).max() for k, tensor in theirs.items()]
-        worst = max(worst, max(differences) / (1.01 * bound))  # second order, and sizes that are rounded themselves
+        differences = [
+            np.abs(ours[k] - tensor.detach().numpy()).max() for k, tensor in theirs.items()
+        ]
+        worst = max(
+            worst, max(differences) / (1.01 * bound)
+        )  # second order, and sizes that are rounded themselves
     return worst
 
 
@@ -463,13 +518,21 @@ SAMPLES, BATCH = 7, 3
 
 def tiny(seed=0, dtype="float64"):
     return network(
-        Conv((1, 5), 2, kernel=2), ReLU(), MaxPool((2, 4), kernel=2), Flatten(), Linear(4, 3), seed=seed, dtype=dtype
+        Conv((1, 5), 2, kernel=2),
+        ReLU(),
+        MaxPool((2, 4), kernel=2),
+        Flatten(),
+        Linear(4, 3),
+        seed=seed,
+        dtype=dtype,
     )
 
 
 def labelled(seed=0):
     rng = np.random.default_rng(seed)
-    return rng.integers(-2, 2, (SAMPLES, 1, 5), endpoint=True).astype(float), rng.integers(0, 3, SAMPLES)
+    return rng.integers(-2, 2, (SAMPLES, 1, 5), endpoint=True).astype(float), rng.integers(
+        0, 3, SAMPLES
+    )
 
 
 def by_hand(net, x, target, loss, *, epochs, batch, rate, momentum, seed):
@@ -541,7 +604,9 @@ def targets_out_of_step(net, x, target, loss, step, right=loop._descent):
     return right(net, x, np.roll(target, 1), loss, step)
 
 
-@pytest.mark.parametrize("defect", [gradient_of_another_loss, one_bias_forgotten, targets_out_of_step])
+@pytest.mark.parametrize(
+    "defect", [gradient_of_another_loss, one_bias_forgotten, targets_out_of_step]
+)
 def test_a_defect_in_the_gradients_is_seen(defect, monkeypatch):
     assert trains()
     monkeypatch.setattr(loop, "_descent", defect)
@@ -549,7 +614,8 @@ def test_a_defect_in_the_gradients_is_seen(defect, monkeypatch):
 
 
 def in_fractions_by_hand(w1, b1, w2, b2, x, y, order, batch):
-    """Return both layers after one epoch of half squared errors, rate 1/4 and no momentum: backpropagation in numbers.
+    """Return both layers after one epoch of half squared errors, rate 1/4 and no momentum:
+    backpropagation in numbers.
 
     ``h = max(w1 x + b1, 0)``, ``o = w2 h + b2``, each number a fraction.
     """
@@ -557,11 +623,16 @@ def in_fractions_by_hand(w1, b1, w2, b2, x, y, order, batch):
     hidden, outs = range(len(w1)), range(len(w2))
     for first in range(0, len(order), batch):
         now = order[first : first + batch]
-        g1, g2 = ([[Fraction(0)] * (len(w[0]) + 1) for _ in w] for w in (w1, w2))  # the bias at the end
+        g1, g2 = (
+            [[Fraction(0)] * (len(w[0]) + 1) for _ in w] for w in (w1, w2)
+        )  # the bias at the end
         for n in now:
             a = [sum(w * v for w, v in zip(w1[i], x[n], strict=True)) + b1[i] for i in hidden]
             h = [max(v, Fraction(0)) for v in a]
-            d = [(sum(w * v for w, v in zip(w2[j], h, strict=True)) + b2[j] - y[n][j]) / len(now) for j in outs]
+            d = [
+                (sum(w * v for w, v in zip(w2[j], h, strict=True)) + b2[j] - y[n][j]) / len(now)
+                for j in outs
+            ]
             for j in outs:
                 g2[j] = [g + d[j] * v for g, v in zip(g2[j], [*h, 1], strict=True)]
             for i in hidden:
@@ -585,10 +656,18 @@ def exact_epoch(direct=False) -> bool:
     start = {k: integers(a.shape, i, 2) for i, (k, a) in enumerate(net.parameters.items())}
     net = net.with_parameters({k: a.astype(float) for k, a in start.items()})
     x, y = integers((5, 3), 7, 2).astype(float), integers((5, 2), 8, 4).astype(float)
-    options = {"loss": loss_functions.half_squared_error, "rate": 0.25, "momentum": 0.0, "batch": 2, "seed": 3}
+    options = {
+        "loss": loss_functions.half_squared_error,
+        "rate": 0.25,
+        "momentum": 0.0,
+        "batch": 2,
+        "seed": 3,
+    }
     (epoch,) = train(net.direct() if direct else net, x, y, epochs=1, **options)
     order = np.random.default_rng(3).permutation(5)
-    expected = in_fractions_by_hand(*map(fractions, start.values()), fractions(x), fractions(y), order, 2)
+    expected = in_fractions_by_hand(
+        *map(fractions, start.values()), fractions(x), fractions(y), order, 2
+    )
     return [fractions(a) for a in epoch.network.parameters.values()] == list(expected)
 
 
@@ -599,7 +678,9 @@ def test_an_epoch_in_fractions(direct):
 
 def test_an_undivided_gradient_is_seen_in_fractions(monkeypatch):
     assert exact_epoch()
-    monkeypatch.setattr(loss_functions, "half_squared_error", not_over_the_batch(half_squared_error))
+    monkeypatch.setattr(
+        loss_functions, "half_squared_error", not_over_the_batch(half_squared_error)
+    )
     assert not exact_epoch()
 
 
@@ -612,7 +693,18 @@ def batches(seed=0, epochs=2, batch=BATCH):
         return half_squared_error(o, y)
 
     x = np.arange(SAMPLES, dtype=float)[:, None]
-    list(train(network(Linear(1, 1), seed=0), x, x, loss=listening, epochs=epochs, batch=batch, rate=0.0, seed=seed))
+    list(
+        train(
+            network(Linear(1, 1), seed=0),
+            x,
+            x,
+            loss=listening,
+            epochs=epochs,
+            batch=batch,
+            rate=0.0,
+            seed=seed,
+        )
+    )
     return seen
 
 
@@ -663,7 +755,9 @@ def test_float32_stays_float32():
 def apart(direct, epochs=3):
     """Return how far dense layers and their direct counterpart are apart after some epochs on integers."""
     x, labels = labelled()
-    ends = [list(train(net, x, labels, **{**PLAN, "epochs": epochs}))[-1] for net in (tiny(), direct)]
+    ends = [
+        list(train(net, x, labels, **{**PLAN, "epochs": epochs}))[-1] for net in (tiny(), direct)
+    ]
     one, other = (end.network.parameters for end in ends)
     assert list(one) == list(other)
     return max(float(np.abs(one[k] - other[k]).max()) for k in one)
@@ -681,7 +775,9 @@ def test_another_network_takes_other_steps():
 
 
 LAYER = r"(layer [0-4], (TiedDense\(Conv|ReLU|Tournament|Flatten|Dense)\(.*\))"
-NOT_FINITE = r"^training: got {} at step {}; needs finite numbers; use a smaller rate, or look at the data$"
+NOT_FINITE = (
+    r"^training: got {} at step {}; needs finite numbers; use a smaller rate, or look at the data$"
+)
 
 
 def test_a_rate_far_too_large_names_the_step_and_the_layer():
@@ -718,7 +814,8 @@ def test_a_loss_that_is_not_finite_is_named_at_its_step(bad):
         return Loss(bad if len(calls) == 5 else value, gradient)
 
     with pytest.raises(
-        FloatingPointError, match=rf"^training: got {bad} as the loss at step 4, after layer 4, Dense\("
+        FloatingPointError,
+        match=rf"^training: got {bad} as the loss at step 4, after layer 4, Dense\(",
     ):
         list(train(tiny(), x, labels, loss=loss, epochs=2, batch=BATCH))
     list(train(tiny(), x, labels, loss=loss, epochs=2, batch=BATCH))

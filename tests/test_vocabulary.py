@@ -22,15 +22,31 @@ RETIRED = {  # a pattern -> what is said instead
     r"\bwhole\(": "integer_unit",
     r"\bsecond_look\b|\bshrunken\b": "review_implementation, small_copy",
 }
-OLD_NAMES = re.compile(r".*\brenamed_attribute\(.*\n")  # what still works under its old name, and warns
-KEEP_OLD_WORDS = ("CHANGELOG.md", "schema.py", "test_schema.py", "test_public_api.py", "test_vocabulary.py")
-PLACES = ("*.md", "*.toml", "convdense/**/*.py", "convdense/**/*.js", "convdense/**/*.css", "convdense/**/*.html")
+OLD_NAMES = re.compile(
+    r".*\brenamed_attribute\(.*\n"
+)  # what still works under its old name, and warns
+KEEP_OLD_WORDS = (
+    "CHANGELOG.md",
+    "schema.py",
+    "test_schema.py",
+    "test_public_api.py",
+    "test_vocabulary.py",
+)
+PLACES = (
+    "*.md",
+    "*.toml",
+    "convdense/**/*.py",
+    "convdense/**/*.js",
+    "convdense/**/*.css",
+    "convdense/**/*.html",
+)
 PLACES += ("examples/*.py", "tests/*.py")
 FILES = [
     path
     for place in PLACES
     for path in sorted(ROOT.glob(place))
-    if path.name not in KEEP_OLD_WORDS and not path.name.startswith("zoo_")  # the zoo speaks as its authors do
+    if path.name not in KEEP_OLD_WORDS
+    and not path.name.startswith("zoo_")  # the zoo speaks as its authors do
 ]
 RIGHT = [
     "broad",
@@ -43,15 +59,34 @@ RIGHT = [
     "behind `a`",
     "slipstream",
 ]
-WRONG = ["two roads", "direct_road(layer)", "its direct twin", "DIRECT_TWIN", "DirectTwin", "a kink", "it hung on"]
-WRONG += ["Slip = 1", "Somebody's", "seen.right", "Told = str", "class Numbers(ABC)", "the matrix behind it"]
+WRONG = [
+    "two roads",
+    "direct_road(layer)",
+    "its direct twin",
+    "DIRECT_TWIN",
+    "DirectTwin",
+    "a kink",
+    "it hung on",
+]
+WRONG += [
+    "Slip = 1",
+    "Somebody's",
+    "seen.right",
+    "Told = str",
+    "class Numbers(ABC)",
+    "the matrix behind it",
+]
 WRONG += ["whole(net)", "second_look(x)", "@ahead.register", "sizes.register"]
 
 
 def retired(text):
     """Return every retired word of a text with what is said instead."""
     said = OLD_NAMES.sub("", text)
-    return [(found[0], instead) for word, instead in RETIRED.items() for found in re.finditer(word, said)]
+    return [
+        (found[0], instead)
+        for word, instead in RETIRED.items()
+        for found in re.finditer(word, said)
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

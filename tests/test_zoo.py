@@ -21,7 +21,11 @@ def test_a_right_implementation_is_certified(member):
 
 def test_a_fast_transform_is_right_normwise_at_least():
     member = next(m for m in RIGHT if m.name == "fourier convolve")
-    found = {f.verdict for layer in member.layers for f in certify(layer, member.make(layer), method="random").findings}
+    found = {
+        f.verdict
+        for layer in member.layers
+        for f in certify(layer, member.make(layer), method="random").findings
+    }
     assert found <= set(findings.GRADES) - {findings.UNDECIDED}
     assert found != {findings.EQUAL}
 

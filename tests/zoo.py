@@ -1,4 +1,5 @@
-"""The zoo, judged: ``python tests/zoo.py`` certifies right and wrong implementations and diagnoses the wrong ones.
+"""The zoo, judged: ``python tests/zoo.py`` certifies right and wrong implementations and diagnoses
+the wrong ones.
 
 Beside it stands PyTorch's gradcheck, where torch is installed.
 """
@@ -36,10 +37,16 @@ def judge(member: Member) -> Judged:
     for layer in member.layers:
         wrong = differing(member, layer)
         held = not is_refused(member, layer)
-        differs, refused, missed = differs + bool(wrong), refused + (not held), missed + (held and bool(wrong))
+        differs, refused, missed = (
+            differs + bool(wrong),
+            refused + (not held),
+            missed + (held and bool(wrong)),
+        )
         if wrong and member.wrong_in:
             for explanation in cd.diagnose(layer, member.make(layer)).explanations:
-                sentences[explanation.name] = sentences.get(explanation.name) or explanation.sentence
+                sentences[explanation.name] = (
+                    sentences.get(explanation.name) or explanation.sentence
+                )
     return Judged(member, differs, refused, missed, sentences)
 
 
@@ -75,7 +82,9 @@ def by_gradcheck(member: Member, fast: bool) -> bool | None:
             @staticmethod
             def forward(ctx, *operands):
                 ctx.save_for_backward(*operands)
-                return torch.from_numpy(np.ascontiguousarray(mine.forward(*(o.detach().numpy() for o in operands))))
+                return torch.from_numpy(
+                    np.ascontiguousarray(mine.forward(*(o.detach().numpy() for o in operands)))
+                )
 
             @staticmethod
             def backward(ctx, dy):
@@ -88,7 +97,11 @@ def by_gradcheck(member: Member, fast: bool) -> bool | None:
         shapes += [] if isinstance(layer, Pool) else [layer.weight_shape, layer.bias_shape]
         operands = [torch.from_numpy(rng.normal(size=s)).requires_grad_() for s in shapes]
         try:
-            return bool(torch.autograd.gradcheck(Function.apply, operands, fast_mode=fast, raise_exception=False))
+            return bool(
+                torch.autograd.gradcheck(
+                    Function.apply, operands, fast_mode=fast, raise_exception=False
+                )
+            )
         except Exception:
             return False
 
@@ -96,7 +109,10 @@ def by_gradcheck(member: Member, fast: bool) -> bool | None:
 
 
 def judged(members: tuple[Member, ...]) -> Iterator[Judged]:
-    yield from (judge(member) for member in tqdm(members, desc="zoo", file=sys.stderr, disable=None, leave=False))
+    yield from (
+        judge(member)
+        for member in tqdm(members, desc="zoo", file=sys.stderr, disable=None, leave=False)
+    )
 
 
 def main() -> int:
@@ -106,14 +122,35 @@ def main() -> int:
         said = "; ".join(f"{name}: {sentence or '?'}" for name, sentence in j.sentences.items())
         verdicts = (by_gradcheck(j.member, fast) for fast in (True, False))
         torch = ["-" if v is None else "passed" if v else "refused" for v in verdicts]
-        rows.append([j.member.name, f"{j.refused} of {j.differs}", "yes" if named(j) else "NO", *torch, said[:150]])
-    print(aligned(["wrong", "refused", "named", "gradcheck fast", "gradcheck slow", "diagnosis"], rows))
-    missed, count = [j.member.name for j in wrong if j.missed or not j.refused], sum(map(named, wrong))
+        rows.append(
+            [
+                j.member.name,
+                f"{j.refused} of {j.differs}",
+                "yes" if named(j) else "NO",
+                *torch,
+                said[:150],
+            ]
+        )
+    print(
+        aligned(
+            ["wrong", "refused", "named", "gradcheck fast", "gradcheck slow", "diagnosis"], rows
+        )
+    )
+    missed, count = (
+        [j.member.name for j in wrong if j.missed or not j.refused],
+        sum(map(named, wrong)),
+    )
     blamed = [j.member.name for j in right if j.refused]
     for column, word in ((3, "fast"), (4, "slow")):
-        print(f"gradcheck ({word}) lets {sum(row[column] == 'passed' for row in rows)} of {len(wrong)} pass")
-    print(f"{len(wrong) - len(missed)} of {len(wrong)} wrong refused wherever they differ; missed: {missed or 'none'}")
-    print(f"{count} named ({count / len(wrong):.0%}); {len(right)} right: blamed: {blamed or 'none'}")
+        print(
+            f"gradcheck ({word}) lets {sum(row[column] == 'passed' for row in rows)} of {len(wrong)} pass"
+        )
+    print(
+        f"{len(wrong) - len(missed)} of {len(wrong)} wrong refused wherever they differ; missed: {missed or 'none'}"
+    )
+    print(
+        f"{count} named ({count / len(wrong):.0%}); {len(right)} right: blamed: {blamed or 'none'}"
+    )
     return int(bool(missed or blamed or count < 0.9 * len(wrong)))
 
 

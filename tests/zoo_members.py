@@ -23,7 +23,9 @@ def answers(layer, implementation=None, seed=0, dtype=float):
         if implementation is None:
             return {"y": pool_loops.forward(layer, x), "dx": pool_loops.backward(layer, x, dy)}
         return {"y": implementation.forward(x), "dx": implementation.backward(x, dy)}
-    w, b = (rng.integers(-5, 6, shape).astype(dtype) for shape in (layer.weight_shape, layer.bias_shape))
+    w, b = (
+        rng.integers(-5, 6, shape).astype(dtype) for shape in (layer.weight_shape, layer.bias_shape)
+    )
     if implementation is None:
         y, gradients = cd.convolve(layer, x, w, b), cd.convolve_backward(layer, x, w, dy)
     else:
@@ -33,8 +35,15 @@ def answers(layer, implementation=None, seed=0, dtype=float):
 
 def differing(member, layer, seed=0, dtype=float):
     """The quantities in which the member differs from the library on this layer."""
-    got, expected = answers(layer, member.make(layer), seed, dtype), answers(layer, None, seed, dtype)
-    equal = np.array_equal if member.name not in LOOSE else lambda a, b: np.allclose(a, b, rtol=0, atol=1e-3)
+    got, expected = (
+        answers(layer, member.make(layer), seed, dtype),
+        answers(layer, None, seed, dtype),
+    )
+    equal = (
+        np.array_equal
+        if member.name not in LOOSE
+        else lambda a, b: np.allclose(a, b, rtol=0, atol=1e-3)
+    )
     return {name for name in expected if not equal(got[name], expected[name])}
 
 
@@ -42,13 +51,17 @@ def verdict(member):
     """'ok', or what is not as the member says; and the wrong quantities per layer."""
     found = [differing(member, layer) for layer in member.layers]
     seen = set().union(*found)
-    return "ok" if seen == set(member.wrong_in) else f"NOT AS SAID: {sorted(seen)} for {member.wrong_in}", found
+    return "ok" if seen == set(
+        member.wrong_in
+    ) else f"NOT AS SAID: {sorted(seen)} for {member.wrong_in}", found
 
 
 if __name__ == "__main__":
     for kind, members in (("right", RIGHT), ("wrong", WRONG)):
         for member in members:
             said, found = verdict(member)
-            shown = "; ".join(" ".join(q for q in ("y", "dx", "dw", "db") if q in f) or "-" for f in found)
+            shown = "; ".join(
+                " ".join(q for q in ("y", "dx", "dw", "db") if q in f) or "-" for f in found
+            )
             print(f"{kind}  {said}  {member.name} [{shown}]  {member.story}")
     print(len(RIGHT), "right,", len(WRONG), "wrong")

@@ -33,7 +33,9 @@ PAD_MODES = {
 PLAIN = Conv((2, 5, 6), 3, (2, 3))
 PADDED = Conv((2, 5, 4), 3, (3, 2), padding=((1, 2), (0, 1)))
 EVEN_PADS = Conv((2, 4, 5), 3, (3, 2), padding=((1, 1), (2, 2)))
-STRIDED = Conv((2, 7, 8), 3, (3, 2), stride=(2, 3), padding=((1, 1), (0, 2)))  # leaves two columns over
+STRIDED = Conv(
+    (2, 7, 8), 3, (3, 2), stride=(2, 3), padding=((1, 1), (0, 2))
+)  # leaves two columns over
 UNEVEN_STRIDE = Conv((2, 6, 7), 3, (2, 3), stride=(1, 2))
 DILATED = Conv((2, 7, 6), 3, (3, 2), dilation=(2, 3), padding=((2, 1), (1, 0)))
 GROUPED = Conv((4, 5, 4), 6, (2, 3), groups=2, padding=((1, 0), (1, 2)))
@@ -44,18 +46,26 @@ FLIPPED = Conv((2, 5, 6), 3, (3, 2), padding=((0, 1), (1, 1)), flip=True)
 CIRCULAR = Conv((2, 5, 4), 3, (3, 2), padding=((2, 1), (1, 2)), padding_mode="circular")
 REFLECT = Conv((2, 5, 4), 3, (3, 2), padding=((2, 1), (0, 1)), padding_mode="reflect")
 REFLECT_ONE = Conv((2, 5, 4), 3, 3, padding=1, padding_mode="reflect")
-REPLICATE = Conv((2, 3, 4), 3, (3, 2), stride=(2, 1), padding=((2, 3), (1, 0)), padding_mode="replicate")
+REPLICATE = Conv(
+    (2, 3, 4), 3, (3, 2), stride=(2, 1), padding=((2, 3), (1, 0)), padding_mode="replicate"
+)
 SYMMETRIC = Conv((2, 4, 5), 3, (3, 2), padding=((2, 1), (1, 2)), padding_mode="symmetric")
-MIXED = Conv((4, 9, 8), 6, (3, 2), stride=(2, 1), dilation=(1, 3), groups=2, padding=((1, 0), (2, 1)))
+MIXED = Conv(
+    (4, 9, 8), 6, (3, 2), stride=(2, 1), dilation=(1, 3), groups=2, padding=((1, 0), (2, 1))
+)
 SQUARE_KERNEL = Conv((2, 5, 7), 3, 3, padding=((1, 0), (1, 2)))
 SQUARE_CHANNELS = Conv((3, 5, 6), 3, (2, 3), padding=((0, 1), (1, 0)))
 SAME_EVEN = Conv((2, 5, 6), 3, (2, 4), padding="same")
 SAME_ODD = Conv((2, 5, 4), 3, (3, 5), padding="same")
 
-UP = ConvTranspose((2, 4, 3), 3, (3, 2), stride=(2, 3), padding=((1, 0), (0, 1)), output_padding=(1, 2))
+UP = ConvTranspose(
+    (2, 4, 3), 3, (3, 2), stride=(2, 3), padding=((1, 0), (0, 1)), output_padding=(1, 2)
+)
 UP_PLAIN = ConvTranspose((2, 4, 3), 3, (2, 3))
 UP_GROUPED = ConvTranspose((4, 3, 4), 6, (3, 2), stride=(1, 2), groups=2, padding=((0, 1), (1, 0)))
-UP_DILATED = ConvTranspose((2, 4, 3), 3, (3, 2), stride=2, dilation=(1, 3), padding=((1, 2), (1, 0)))
+UP_DILATED = ConvTranspose(
+    (2, 4, 3), 3, (3, 2), stride=2, dilation=(1, 3), padding=((1, 2), (1, 0))
+)
 UP_FLIPPED = ConvTranspose((2, 3, 4), 3, (2, 3), stride=(2, 1), padding=((0, 1), (1, 1)), flip=True)
 UP_SQUARE = ConvTranspose((3, 4, 3), 3, (3, 2), stride=(1, 2), padding=((1, 0), (0, 0)))
 UP_LINE = ConvTranspose((2, 5), 3, 4, stride=3, padding=((1, 2),), output_padding=1)
@@ -70,14 +80,29 @@ MAX_PARTS = MaxPool((2, 7, 5), output=(3, 2))
 AVG_TILES = AvgPool((2, 4, 6), (2, 3))
 AVG = AvgPool((2, 6, 7), (3, 2), stride=(2, 1))
 AVG_PADDED = AvgPool((2, 5, 6), (3, 2), stride=(2, 1), padding=((1, 2), (0, 1)))
-AVG_INSIDE = AvgPool((2, 5, 6), (3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), count_include_pad=False)
+AVG_INSIDE = AvgPool(
+    (2, 5, 6), (3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), count_include_pad=False
+)
 AVG_CEIL = AvgPool((2, 6, 8), (3, 2), stride=(2, 3), padding=((0, 0), (1, 0)), ceil_mode=True)
 AVG_OVERRIDE = AvgPool((2, 5, 6), (3, 2), stride=(1, 2), divisor_override=7)
 AVG_PARTS = AvgPool((2, 7, 5), output=(3, 2))
 SUM = SumPool((2, 6, 7), (3, 2), stride=(2, 1), padding=((1, 0), (0, 1)))
 SUM_TILES = SumPool((2, 5, 6), (2, 3))  # leaves a row over
 
-ANY_CONV = (PADDED, STRIDED, DILATED, MIXED, LINE, VOLUME, FLIPPED, CIRCULAR, REFLECT, REPLICATE, SYMMETRIC, DEPTHWISE)
+ANY_CONV = (
+    PADDED,
+    STRIDED,
+    DILATED,
+    MIXED,
+    LINE,
+    VOLUME,
+    FLIPPED,
+    CIRCULAR,
+    REFLECT,
+    REPLICATE,
+    SYMMETRIC,
+    DEPTHWISE,
+)
 FLAT_CONV = (PLAIN, PADDED, STRIDED, DILATED)
 ANY_UP = (UP, UP_PLAIN, UP_GROUPED, UP_DILATED)
 _RIGHT: list[Member] = []
@@ -111,7 +136,11 @@ def fold(layer, padded):
     """Add every padded cell to the input cell that it holds."""
     where = sources(layer).ravel()
     dx = np.zeros((*padded.shape[:2], int(np.prod(layer.in_spatial))), padded.dtype)
-    np.add.at(dx, (slice(None), slice(None), where[where >= 0]), padded.reshape(*padded.shape[:2], -1)[..., where >= 0])
+    np.add.at(
+        dx,
+        (slice(None), slice(None), where[where >= 0]),
+        padded.reshape(*padded.shape[:2], -1)[..., where >= 0],
+    )
     return dx.reshape(*padded.shape[:2], *layer.in_spatial)
 
 
@@ -130,7 +159,8 @@ def turned(layer, w):
 def spread(cells, steps):
     """Put steps - 1 zeros between neighbours."""
     out = np.zeros(
-        (*cells.shape[:2], *((n - 1) * s + 1 for n, s in zip(cells.shape[2:], steps, strict=True))), cells.dtype
+        (*cells.shape[:2], *((n - 1) * s + 1 for n, s in zip(cells.shape[2:], steps, strict=True))),
+        cells.dtype,
     )
     out[(..., *(slice(None, None, s) for s in steps))] = cells
     return out
@@ -156,7 +186,12 @@ class Loops:
             for at in product(*map(range, layer.out_spatial)):
                 for tap in product(*map(range, layer.kernel)):
                     numbers = zip(at, layer.stride, tap, layer.dilation, strict=True)
-                    yield (o, o // outs * ins + k, k), at, tuple(i * s + t * d for i, s, t, d in numbers), tap
+                    yield (
+                        (o, o // outs * ins + k, k),
+                        at,
+                        tuple(i * s + t * d for i, s, t, d in numbers),
+                        tap,
+                    )
 
     def forward(self, x, w, b=None):
         padded, w = pad(self.layer, x), turned(self.layer, w)
@@ -192,10 +227,15 @@ class Taps:
 
     def at(self, tap):
         flip = self.layer.flip
-        return (..., *(k - 1 - t if flip else t for t, k in zip(tap, self.layer.kernel, strict=True)))
+        return (
+            ...,
+            *(k - 1 - t if flip else t for t, k in zip(tap, self.layer.kernel, strict=True)),
+        )
 
     def view(self, tap):
-        numbers = zip(tap, self.layer.out_spatial, self.layer.stride, self.layer.dilation, strict=True)
+        numbers = zip(
+            tap, self.layer.out_spatial, self.layer.stride, self.layer.dilation, strict=True
+        )
         return (..., *(slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in numbers))
 
     def split(self, cells):
@@ -207,14 +247,18 @@ class Taps:
     def y(self, x, w):
         padded, y = self.pad(x), np.zeros((len(x), *self.layer.out_shape), x.dtype)
         for tap in self.taps():
-            y += np.einsum("goc,ngcp->ngop", self.part(w, tap), self.split(padded[self.view(tap)])).reshape(y.shape)
+            y += np.einsum(
+                "goc,ngcp->ngop", self.part(w, tap), self.split(padded[self.view(tap)])
+            ).reshape(y.shape)
         return y
 
     def dx(self, x, w, dy):
         rim = np.zeros_like(self.pad(x))
         for tap in self.taps():
             target = rim[self.view(tap)]
-            target += np.einsum("goc,ngop->ngcp", self.part(w, tap), self.split(dy)).reshape(target.shape)
+            target += np.einsum("goc,ngop->ngcp", self.part(w, tap), self.split(dy)).reshape(
+                target.shape
+            )
         return self.unpad(rim)
 
     def dw(self, x, w, dy):
@@ -234,7 +278,10 @@ class Taps:
         return self.dx(x, w, dy), self.dw(x, w, dy), self.db(dy)
 
 
-@right("Accumulates in float32 and returns the input's dtype: exact only while the sums stay below 2^24.", *ANY_CONV)
+@right(
+    "Accumulates in float32 and returns the input's dtype: exact only while the sums stay below 2^24.",
+    *ANY_CONV,
+)
 class SinglePrecision(Taps):
     def forward(self, x, w, b=None):
         y = self.y(x.astype(np.float32), w.astype(np.float32))
@@ -250,12 +297,19 @@ def im2col_indices(layer):
     c, (kh, kw), (oh, ow) = layer.in_channels, layer.kernel, layer.out_spatial
     (sh, sw), (dh, dw) = layer.stride, layer.dilation
     k = np.repeat(np.arange(c), kh * kw)[:, None]
-    i = np.tile(np.repeat(np.arange(kh) * dh, kw), c)[:, None] + np.repeat(np.arange(oh) * sh, ow)[None]
+    i = (
+        np.tile(np.repeat(np.arange(kh) * dh, kw), c)[:, None]
+        + np.repeat(np.arange(oh) * sh, ow)[None]
+    )
     j = np.tile(np.tile(np.arange(kw) * dw, kh), c)[:, None] + np.tile(np.arange(ow) * sw, oh)[None]
     return k, i, j
 
 
-@right("im2col, one matrix product, col2im with np.add.at, as in a well-known course.", *FLAT_CONV, CIRCULAR)
+@right(
+    "im2col, one matrix product, col2im with np.add.at, as in a well-known course.",
+    *FLAT_CONV,
+    CIRCULAR,
+)
 class Im2col:
     def __init__(self, layer):
         self.layer, self.indices = layer, im2col_indices(layer)
@@ -273,7 +327,11 @@ class Im2col:
         return fold(self.layer, rim), dw, dy.sum(axis=(0, 2, 3))
 
 
-@right("scipy.signal.fftconvolve per channel pair: right only within a normwise bound.", *FLAT_CONV, SAME_EVEN)
+@right(
+    "scipy.signal.fftconvolve per channel pair: right only within a normwise bound.",
+    *FLAT_CONV,
+    SAME_EVEN,
+)
 class FourierConvolve:
     def __init__(self, layer):
         self.layer = layer
@@ -282,24 +340,37 @@ class FourierConvolve:
         padded, (sh, sw) = pad(self.layer, x), self.layer.stride
         kernel = spread(w, self.layer.dilation)[:, :, ::-1, ::-1]
         y = [
-            sum(signal.fftconvolve(padded[:, c], k[None, c], "valid", axes=(1, 2)) for c in range(len(k)))
+            sum(
+                signal.fftconvolve(padded[:, c], k[None, c], "valid", axes=(1, 2))
+                for c in range(len(k))
+            )
             for k in kernel
         ]
         return plus_bias(np.stack(y, axis=1)[:, :, ::sh, ::sw], b).astype(x.dtype)
 
     def backward(self, x, w, dy):
-        padded, wide, kernel = pad(self.layer, x), spread(dy, self.layer.stride), spread(w, self.layer.dilation)
+        padded, wide, kernel = (
+            pad(self.layer, x),
+            spread(dy, self.layer.stride),
+            spread(w, self.layer.dilation),
+        )
         rim, dw = np.zeros(padded.shape), np.zeros(w.shape)
         (dh, dv), (kh, kw) = self.layer.dilation, self.layer.kernel
         for o, c in product(range(w.shape[0]), range(w.shape[1])):
             full = signal.fftconvolve(wide[:, o], kernel[o, c][None], axes=(1, 2))
             rim[:, c, : full.shape[1], : full.shape[2]] += full
-            lags = signal.fftconvolve(padded[:, c], wide[:, o, ::-1, ::-1], "valid", axes=(1, 2)).sum(axis=0)
+            lags = signal.fftconvolve(
+                padded[:, c], wide[:, o, ::-1, ::-1], "valid", axes=(1, 2)
+            ).sum(axis=0)
             dw[o, c] = lags[::dh, ::dv][:kh, :kw]
         return fold(self.layer, rim).astype(x.dtype), dw.astype(x.dtype), dy.sum(axis=(0, 2, 3))
 
 
-@right("Winograd F(2x2, 3x3); backward through its transforms.", SQUARE_KERNEL, Conv((2, 6, 4), 3, 3, padding=1))
+@right(
+    "Winograd F(2x2, 3x3); backward through its transforms.",
+    SQUARE_KERNEL,
+    Conv((2, 6, 4), 3, 3, padding=1),
+)
 class Winograd:
     BT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
     G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
@@ -336,14 +407,21 @@ class Winograd:
         return fold(self.layer, rim).astype(x.dtype), dw.astype(x.dtype), dy.sum(axis=(0, 2, 3))
 
 
-@right("scipy.signal.correlate forward, signal.convolve on the spread-out dy backward.", *FLAT_CONV, VOLUME, DEPTHWISE)
+@right(
+    "scipy.signal.correlate forward, signal.convolve on the spread-out dy backward.",
+    *FLAT_CONV,
+    VOLUME,
+    DEPTHWISE,
+)
 class SignalCorrelate:
     def __init__(self, layer):
         self.layer = layer
 
     def pairs(self, w):
         outs = len(w) // self.layer.groups
-        return [(o, o // outs * w.shape[1] + k, k) for o in range(len(w)) for k in range(w.shape[1])]
+        return [
+            (o, o // outs * w.shape[1] + k, k) for o in range(len(w)) for k in range(w.shape[1])
+        ]
 
     def forward(self, x, w, b=None):
         padded, kernel = pad(self.layer, x), spread(w, self.layer.dilation)
@@ -354,9 +432,16 @@ class SignalCorrelate:
         return plus_bias(y, b)
 
     def backward(self, x, w, dy):
-        padded, wide, kernel = pad(self.layer, x), spread(dy, self.layer.stride), spread(w, self.layer.dilation)
+        padded, wide, kernel = (
+            pad(self.layer, x),
+            spread(dy, self.layer.stride),
+            spread(w, self.layer.dilation),
+        )
         rim, dw = np.zeros_like(padded), np.zeros_like(w)
-        taps = tuple(slice(0, (k - 1) * d + 1, d) for k, d in zip(self.layer.kernel, self.layer.dilation, strict=True))
+        taps = tuple(
+            slice(0, (k - 1) * d + 1, d)
+            for k, d in zip(self.layer.kernel, self.layer.dilation, strict=True)
+        )
         for n, (o, c, k) in product(range(len(x)), self.pairs(w)):
             full = signal.convolve(wide[n, o], kernel[o, k], "full", "direct")
             rim[n, c, *map(slice, full.shape)] += full
@@ -364,7 +449,12 @@ class SignalCorrelate:
         return fold(self.layer, rim), dw, bias_gradient(dy)
 
 
-@right("einsum over sliding windows; dx by windows over the spread-out dy.", *FLAT_CONV, GROUPED, REFLECT)
+@right(
+    "einsum over sliding windows; dx by windows over the spread-out dy.",
+    *FLAT_CONV,
+    GROUPED,
+    REFLECT,
+)
 class WindowEinsum:
     def __init__(self, layer):
         self.layer = layer
@@ -381,12 +471,16 @@ class WindowEinsum:
     def backward(self, x, w, dy):
         padded, (dh, dv) = pad(self.layer, x), self.layer.dilation
         kernel = w.reshape(self.layer.groups, -1, *w.shape[1:])
-        dw = np.einsum("ngcijab,ngoij->gocab", self.grouped(windows(padded, self.layer)), self.grouped(dy))
+        dw = np.einsum(
+            "ngcijab,ngoij->gocab", self.grouped(windows(padded, self.layer)), self.grouped(dy)
+        )
         reach = [(k - 1) * d for k, d in zip(self.layer.kernel, self.layer.dilation, strict=True)]
         wide = spread(dy, self.layer.stride)
         over = [p - n for p, n in zip(padded.shape[2:], wide.shape[2:], strict=True)]
         wide = np.pad(wide, ((0, 0), (0, 0), (reach[0], over[0]), (reach[1], over[1])))
-        seen = self.grouped(sliding_window_view(wide, (reach[0] + 1, reach[1] + 1), axis=(2, 3))[..., ::dh, ::dv])
+        seen = self.grouped(
+            sliding_window_view(wide, (reach[0] + 1, reach[1] + 1), axis=(2, 3))[..., ::dh, ::dv]
+        )
         rim = np.einsum("ngoijab,gocab->ngcij", seen, kernel[..., ::-1, ::-1]).reshape(padded.shape)
         return fold(self.layer, rim), dw.reshape(w.shape), dy.sum(axis=(0, 2, 3))
 
@@ -397,7 +491,11 @@ class Stamp:
         self.layer = layer
 
     def stamps(self):
-        (h, w), (oh, ow), (sh, sw) = self.layer.in_spatial, self.layer.out_spatial, self.layer.stride
+        (h, w), (oh, ow), (sh, sw) = (
+            self.layer.in_spatial,
+            self.layer.out_spatial,
+            self.layer.stride,
+        )
         (dh, dw), ((top, _), (left, _)) = self.layer.dilation, self.layer.padding
         for i, j, a, b in product(range(h), range(w), *map(range, self.layer.kernel)):
             (r, odd), (q, off) = divmod(i + top - a * dh, sh), divmod(j + left - b * dw, sw)
@@ -425,14 +523,27 @@ def matrix_entries(layer):
     rows, columns, weights = [], [], []
     for (o, c, k), at, cell, tap in Loops(layer).edges():
         if where[cell] >= 0:
-            stored = tuple(n - 1 - t for t, n in zip(tap, layer.kernel, strict=True)) if layer.flip else tap
+            stored = (
+                tuple(n - 1 - t for t, n in zip(tap, layer.kernel, strict=True))
+                if layer.flip
+                else tap
+            )
             rows.append(np.ravel_multi_index((o, *at), layer.out_shape))
             columns.append(c * pixels + where[cell])
-            weights.append(np.ravel_multi_index((o, k, *stored), (layer.out_channels, ins, *layer.kernel)))
+            weights.append(
+                np.ravel_multi_index((o, k, *stored), (layer.out_channels, ins, *layer.kernel))
+            )
     return np.array(rows), np.array(columns), np.array(weights)
 
 
-@right("Builds the dense matrix and backpropagates through it, edge by edge.", PADDED, MIXED, FLIPPED, REPLICATE, LINE)
+@right(
+    "Builds the dense matrix and backpropagates through it, edge by edge.",
+    PADDED,
+    MIXED,
+    FLIPPED,
+    REPLICATE,
+    LINE,
+)
 class DenseMatrix:
     def __init__(self, layer):
         self.layer, (self.rows, self.columns, self.weights) = layer, matrix_entries(layer)
@@ -456,7 +567,10 @@ class DenseMatrix:
 def tensors(*arrays):
     import torch
 
-    return [torch.tensor(a if a.dtype.kind == "f" else a.astype(float), requires_grad=True) for a in arrays]
+    return [
+        torch.tensor(a if a.dtype.kind == "f" else a.astype(float), requires_grad=True)
+        for a in arrays
+    ]
 
 
 def torch_pads(pairs):
@@ -471,7 +585,12 @@ class TorchFunctional:
         import torch
 
         ops = torch.nn.functional
-        modes = {"zeros": "constant", "circular": "circular", "reflect": "reflect", "replicate": "replicate"}
+        modes = {
+            "zeros": "constant",
+            "circular": "circular",
+            "reflect": "reflect",
+            "replicate": "replicate",
+        }
         conv = (ops.conv1d, ops.conv2d, ops.conv3d)[x.ndim - 3]
         x = ops.pad(x, torch_pads(self.layer.padding), mode=modes[self.layer.padding_mode])
         w = torch.flip(w, tuple(range(2, w.ndim))) if self.layer.flip else w
@@ -499,7 +618,9 @@ class TorchTranspose(TorchFunctional):
 
 
 if HAS_TORCH:
-    right("torch.nn.functional and autograd.", *FLAT_CONV, LINE, VOLUME, FLIPPED, CIRCULAR, REPLICATE)(TorchFunctional)
+    right(
+        "torch.nn.functional and autograd.", *FLAT_CONV, LINE, VOLUME, FLIPPED, CIRCULAR, REPLICATE
+    )(TorchFunctional)
     right("conv_transpose and autograd; torch pads and crops.", *ANY_UP, UP_LINE)(TorchTranspose)
 
 
@@ -519,14 +640,27 @@ class UpStamps:
         return product(*map(range, self.layer.kernel))
 
     def view(self, tap):
-        numbers = zip(tap, self.layer.in_spatial, self.layer.stride, self.layer.dilation, strict=True)
+        numbers = zip(
+            tap, self.layer.in_spatial, self.layer.stride, self.layer.dilation, strict=True
+        )
         return (..., *(slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in numbers))
 
     def full_shape(self):
-        return tuple(n + sum(pair) for n, pair in zip(self.layer.out_spatial, self.layer.padding, strict=True))
+        return tuple(
+            n + sum(pair)
+            for n, pair in zip(self.layer.out_spatial, self.layer.padding, strict=True)
+        )
 
     def crop(self, full):
-        return full[(..., *(slice(b, m - e) for m, (b, e) in zip(full.shape[2:], self.layer.padding, strict=True)))]
+        return full[
+            (
+                ...,
+                *(
+                    slice(b, m - e)
+                    for m, (b, e) in zip(full.shape[2:], self.layer.padding, strict=True)
+                ),
+            )
+        ]
 
     def uncrop(self, dy):
         return np.pad(dy, ((0, 0), (0, 0), *self.layer.padding))
@@ -541,13 +675,17 @@ class UpStamps:
         full = np.zeros((len(x), self.layer.out_channels, *self.full_shape()), x.dtype)
         for tap in self.taps():
             target = full[self.view(tap)]
-            target += np.einsum("gco,ngcp->ngop", self.part(w, tap), self.split(x)).reshape(target.shape)
+            target += np.einsum("gco,ngcp->ngop", self.part(w, tap), self.split(x)).reshape(
+                target.shape
+            )
         return self.crop(full)
 
     def dx(self, x, w, dy):
         full, dx = self.uncrop(dy), np.zeros_like(x)
         for tap in self.taps():
-            dx += np.einsum("gco,ngop->ngcp", self.part(w, tap), self.split(full[self.view(tap)])).reshape(dx.shape)
+            dx += np.einsum(
+                "gco,ngop->ngcp", self.part(w, tap), self.split(full[self.view(tap)])
+            ).reshape(dx.shape)
         return dx
 
     def dw(self, x, w, dy):
@@ -568,14 +706,21 @@ class UpStamps:
 
 
 @right(
-    "Transposed: zeros between the pixels, then the full correlation with the turned kernel.", UP, UP_PLAIN, UP_DILATED
+    "Transposed: zeros between the pixels, then the full correlation with the turned kernel.",
+    UP,
+    UP_PLAIN,
+    UP_DILATED,
 )
 class UpZeroInsertion:
     def __init__(self, layer):
         self.layer = layer
 
     def seen(self, x):
-        (kh, kw), (dh, dw), ((top, bottom), (left, right_)) = self.layer.kernel, self.layer.dilation, self.layer.padding
+        (kh, kw), (dh, dw), ((top, bottom), (left, right_)) = (
+            self.layer.kernel,
+            self.layer.dilation,
+            self.layer.padding,
+        )
         (eh, ew), (rh, rw) = self.layer.output_padding, ((kh - 1) * dh, (kw - 1) * dw)
         wide = np.pad(spread(x, self.layer.stride), ((0, 0), (0, 0), (rh, rh + eh), (rw, rw + ew)))
         wide = wide[:, :, top : wide.shape[2] - bottom, left : wide.shape[3] - right_]
@@ -589,7 +734,12 @@ class UpZeroInsertion:
         (h, v), dx = self.layer.in_spatial, np.zeros_like(x)
         full = np.pad(dy, ((0, 0), (0, 0), *self.layer.padding))
         for a, b in product(range(kh), range(kw)):
-            cells = full[:, :, a * dh : a * dh + (h - 1) * sh + 1 : sh, b * dw : b * dw + (v - 1) * sw + 1 : sw]
+            cells = full[
+                :,
+                :,
+                a * dh : a * dh + (h - 1) * sh + 1 : sh,
+                b * dw : b * dw + (v - 1) * sw + 1 : sw,
+            ]
             dx += np.einsum("co,noij->ncij", w[:, :, a, b], cells)
         dkernel = np.einsum("ncijab,noij->coab", self.seen(x), dy)[..., ::-1, ::-1]
         return dx, dkernel, dy.sum(axis=(0, 2, 3))
@@ -597,7 +747,18 @@ class UpZeroInsertion:
 
 @right(
     "Pools: loops over windows; the first largest cell wins.",
-    *(MAX, MAX_PADDED, MAX_CEIL, MAX_DILATED, MAX_LINE, MAX_PARTS, AVG, AVG_PADDED, AVG_INSIDE, AVG_CEIL),
+    *(
+        MAX,
+        MAX_PADDED,
+        MAX_CEIL,
+        MAX_DILATED,
+        MAX_LINE,
+        MAX_PARTS,
+        AVG,
+        AVG_PADDED,
+        AVG_INSIDE,
+        AVG_CEIL,
+    ),
     *(AVG_OVERRIDE, AVG_PARTS, SUM, SUM_TILES),
 )
 class PoolLoops:
@@ -637,7 +798,11 @@ class PoolLoops:
 
     def reduce(self, cells, counts):
         """(batch, channels, window) to (batch, channels)."""
-        return cells.max(axis=-1) if isinstance(self.layer, MaxPool) else cells.sum(axis=-1) / self.divisor(counts)
+        return (
+            cells.max(axis=-1)
+            if isinstance(self.layer, MaxPool)
+            else cells.sum(axis=-1) / self.divisor(counts)
+        )
 
     def shares(self, cells, counts):
         """What part of its output's gradient every cell gets, before the division."""
@@ -656,7 +821,11 @@ class PoolLoops:
         for at, where, counts in self.windows():
             cells = x[:, :, *where]
             shares = self.shares(cells.reshape(*x.shape[:2], -1), counts) * dy[:, :, *at][..., None]
-            shares = shares if isinstance(self.layer, MaxPool) else shares / self.backward_divisor(counts)
+            shares = (
+                shares
+                if isinstance(self.layer, MaxPool)
+                else shares / self.backward_divisor(counts)
+            )
             dx[:, :, *where] += shares.reshape(cells.shape)
         return dx
 
@@ -664,27 +833,51 @@ class PoolLoops:
 def reach_over(layer):
     """How many cells behind the padding the last window needs, per axis."""
     numbers = zip(
-        layer.in_spatial, layer.out_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
+        layer.in_spatial,
+        layer.out_spatial,
+        layer.kernel,
+        layer.stride,
+        layer.dilation,
+        layer.padding,
+        strict=True,
     )
-    return [max(0, (o - 1) * s + (k - 1) * d + 1 - n - sum(pair)) for n, o, k, s, d, pair in numbers]
+    return [
+        max(0, (o - 1) * s + (k - 1) * d + 1 - n - sum(pair)) for n, o, k, s, d, pair in numbers
+    ]
 
 
 def strided_windows(layer, padded):
-    (oh, ow), (kh, kw), (sh, sw), (dh, dw) = layer.out_spatial, layer.kernel, layer.stride, layer.dilation
+    (oh, ow), (kh, kw), (sh, sw), (dh, dw) = (
+        layer.out_spatial,
+        layer.kernel,
+        layer.stride,
+        layer.dilation,
+    )
     n, c, i, j = padded.strides
     shape, strides = (*padded.shape[:2], oh, ow, kh, kw), (n, c, i * sh, j * sw, i * dh, j * dw)
     return as_strided(padded, shape, strides, writeable=False)
 
 
-@right("Max pool: as_strided windows, argmax, np.add.at.", MAX_TILES, MAX, MAX_PADDED, MAX_CEIL, MAX_DILATED)
+@right(
+    "Max pool: as_strided windows, argmax, np.add.at.",
+    MAX_TILES,
+    MAX,
+    MAX_PADDED,
+    MAX_CEIL,
+    MAX_DILATED,
+)
 class StridedMax:
     def __init__(self, layer):
         self.layer = layer
-        self.pads = [(b, e + more) for (b, e), more in zip(layer.padding, reach_over(layer), strict=True)]
+        self.pads = [
+            (b, e + more) for (b, e), more in zip(layer.padding, reach_over(layer), strict=True)
+        ]
 
     def seen(self, x):
         padded = np.pad(x, ((0, 0), (0, 0), *self.pads), constant_values=-np.inf)
-        return strided_windows(self.layer, padded).reshape(*x.shape[:2], *self.layer.out_spatial, -1)
+        return strided_windows(self.layer, padded).reshape(
+            *x.shape[:2], *self.layer.out_spatial, -1
+        )
 
     def forward(self, x):
         return self.seen(x).max(axis=-1)
@@ -692,18 +885,36 @@ class StridedMax:
     def backward(self, x, dy):
         n, c, i, j = np.indices(dy.shape)
         a, b = np.unravel_index(self.seen(x).argmax(axis=-1), self.layer.kernel)
-        (sh, sw), (dh, dw), ((top, _), (left, _)) = self.layer.stride, self.layer.dilation, self.layer.padding
+        (sh, sw), (dh, dw), ((top, _), (left, _)) = (
+            self.layer.stride,
+            self.layer.dilation,
+            self.layer.padding,
+        )
         dx = np.zeros_like(x)
         np.add.at(dx, (n, c, i * sh + a * dh - top, j * sw + b * dw - left), dy)
         return dx
 
 
-@right("Max pool: running maximum over shifted views; a cell wins if nothing before it did.", MAX, MAX_PADDED, MAX_CEIL)
+@right(
+    "Max pool: running maximum over shifted views; a cell wins if nothing before it did.",
+    MAX,
+    MAX_PADDED,
+    MAX_CEIL,
+)
 class RunningMax(StridedMax):
     def views(self):
-        (oh, ow), (sh, sw), (dh, dw) = self.layer.out_spatial, self.layer.stride, self.layer.dilation
+        (oh, ow), (sh, sw), (dh, dw) = (
+            self.layer.out_spatial,
+            self.layer.stride,
+            self.layer.dilation,
+        )
         for a, b in product(*map(range, self.layer.kernel)):
-            yield np.s_[:, :, a * dh : a * dh + (oh - 1) * sh + 1 : sh, b * dw : b * dw + (ow - 1) * sw + 1 : sw]
+            yield np.s_[
+                :,
+                :,
+                a * dh : a * dh + (oh - 1) * sh + 1 : sh,
+                b * dw : b * dw + (ow - 1) * sw + 1 : sw,
+            ]
 
     def forward(self, x):
         padded = np.pad(x, ((0, 0), (0, 0), *self.pads), constant_values=-np.inf)
@@ -713,7 +924,10 @@ class RunningMax(StridedMax):
         return y
 
     def backward(self, x, dy):
-        padded, y = np.pad(x, ((0, 0), (0, 0), *self.pads), constant_values=-np.inf), self.forward(x)
+        padded, y = (
+            np.pad(x, ((0, 0), (0, 0), *self.pads), constant_values=-np.inf),
+            self.forward(x),
+        )
         rim, free = np.zeros_like(padded), np.ones(y.shape, bool)
         for view in self.views():
             wins = free & (padded[view] == y)
@@ -724,7 +938,9 @@ class RunningMax(StridedMax):
 
 
 def integral(cells):
-    return np.pad(cells.cumsum(axis=-2).cumsum(axis=-1), [*[(0, 0)] * (cells.ndim - 2), (1, 0), (1, 0)])
+    return np.pad(
+        cells.cumsum(axis=-2).cumsum(axis=-1), [*[(0, 0)] * (cells.ndim - 2), (1, 0), (1, 0)]
+    )
 
 
 @right(
@@ -737,16 +953,32 @@ def integral(cells):
 )
 class CumulativeSums:
     def __init__(self, layer):
-        self.layer, (oh, ow), (kh, kw), (sh, sw) = layer, layer.out_spatial, layer.kernel, layer.stride
-        self.pads = [(b, e + more) for (b, e), more in zip(layer.padding, reach_over(layer), strict=True)]
+        self.layer, (oh, ow), (kh, kw), (sh, sw) = (
+            layer,
+            layer.out_spatial,
+            layer.kernel,
+            layer.stride,
+        )
+        self.pads = [
+            (b, e + more) for (b, e), more in zip(layer.padding, reach_over(layer), strict=True)
+        ]
         top, left = np.arange(oh)[:, None] * sh, np.arange(ow)[None] * sw
-        self.corners = ((1, top + kh, left + kw), (-1, top, left + kw), (-1, top + kh, left), (1, top, left))
+        self.corners = (
+            (1, top + kh, left + kw),
+            (-1, top, left + kw),
+            (-1, top + kh, left),
+            (1, top, left),
+        )
         cells = np.ones(layer.in_spatial, int)
         if getattr(layer, "count_include_pad", True):
-            cells = np.pad(np.pad(cells, layer.padding, constant_values=1), [(0, e) for e in reach_over(layer)])
+            cells = np.pad(
+                np.pad(cells, layer.padding, constant_values=1), [(0, e) for e in reach_over(layer)]
+            )
         else:
             cells = np.pad(cells, self.pads)
-        self.counts = 1 if isinstance(layer, SumPool) else self.sums(integral(cells)).astype(np.float32)
+        self.counts = (
+            1 if isinstance(layer, SumPool) else self.sums(integral(cells)).astype(np.float32)
+        )
 
     def sums(self, table):
         return sum(sign * table[..., i, j] for sign, i, j in self.corners)
@@ -756,7 +988,11 @@ class CumulativeSums:
 
     def backward(self, x, dy):
         rim = np.zeros(
-            (*x.shape[:2], *(n + sum(pair) + 1 for n, pair in zip(x.shape[2:], self.pads, strict=True))), x.dtype
+            (
+                *x.shape[:2],
+                *(n + sum(pair) + 1 for n, pair in zip(x.shape[2:], self.pads, strict=True)),
+            ),
+            x.dtype,
         )
         for sign, i, j in self.corners:
             np.add.at(rim, (slice(None), slice(None), i, j), sign * (dy / self.counts))

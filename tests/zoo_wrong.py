@@ -17,7 +17,9 @@ _WRONG: list[Member] = []
 
 def wrong(story: str, quantities: str, *layers: Any) -> Callable[[type], type]:
     def register(kind: type) -> type:
-        _WRONG.append(Member(zoo.words(kind.__name__), layers, kind, tuple(quantities.split()), story))
+        _WRONG.append(
+            Member(zoo.words(kind.__name__), layers, kind, tuple(quantities.split()), story)
+        )
         return kind
 
     return register
@@ -26,7 +28,13 @@ def wrong(story: str, quantities: str, *layers: Any) -> Callable[[type], type]:
 # Convolutions: the kernel and its axes
 
 
-@wrong("The kernel is not flipped when dx is computed by a full correlation.", "dx", zoo.PLAIN, zoo.PADDED, zoo.STRIDED)
+@wrong(
+    "The kernel is not flipped when dx is computed by a full correlation.",
+    "dx",
+    zoo.PLAIN,
+    zoo.PADDED,
+    zoo.STRIDED,
+)
 class KernelFlippedInDx(Taps):
     def dx(self, x, w, dy):
         return super().dx(x, np.flip(w, (2, 3)), dy)
@@ -38,7 +46,12 @@ class LastAxisFlippedInDx(Taps):
         return super().dx(x, w[..., ::-1], dy)
 
 
-@wrong("The option flip is read by nobody: always a cross-correlation.", "y dx dw", zoo.FLIPPED, zoo.PADDED)
+@wrong(
+    "The option flip is read by nobody: always a cross-correlation.",
+    "y dx dw",
+    zoo.FLIPPED,
+    zoo.PADDED,
+)
 class FlipIgnored(Taps):
     def at(self, tap):
         return (..., *tap)
@@ -74,7 +87,11 @@ class ChannelMatrixNotTransposedInDx(Taps):
         return super().dx(x, w.swapaxes(0, 1), dy)
 
 
-@wrong("The weight between one pair of channels is taken from its mirror image in dx.", "dx", zoo.SQUARE_CHANNELS)
+@wrong(
+    "The weight between one pair of channels is taken from its mirror image in dx.",
+    "dx",
+    zoo.SQUARE_CHANNELS,
+)
 class OneChannelPairMirroredInDx(Taps):
     def dx(self, x, w, dy):
         w = w.copy()
@@ -85,19 +102,33 @@ class OneChannelPairMirroredInDx(Taps):
 # Groups
 
 
-@wrong("Every group reads the channels of the first one.", "y dx dw", zoo.GROUPED, zoo.DEPTHWISE, zoo.PLAIN)
+@wrong(
+    "Every group reads the channels of the first one.",
+    "y dx dw",
+    zoo.GROUPED,
+    zoo.DEPTHWISE,
+    zoo.PLAIN,
+)
 class GroupOffsetIgnored(Loops):
     def edges(self):
         for (o, _, k), *rest in super().edges():
             yield (o, k, k), *rest
 
 
-@wrong("Input channels are dealt to the groups in turn.", "y dx dw", zoo.GROUPED, zoo.MIXED, zoo.DEPTHWISE)
+@wrong(
+    "Input channels are dealt to the groups in turn.",
+    "y dx dw",
+    zoo.GROUPED,
+    zoo.MIXED,
+    zoo.DEPTHWISE,
+)
 class GroupsInterleaved(Taps):
     def split(self, cells):
         if cells.shape[1] != self.layer.in_channels:
             return super().split(cells)
-        return cells.reshape(len(cells), -1, self.layer.groups, np.prod(cells.shape[2:])).swapaxes(1, 2)
+        return cells.reshape(len(cells), -1, self.layer.groups, np.prod(cells.shape[2:])).swapaxes(
+            1, 2
+        )
 
     def dx(self, x, w, dy):
         g = self.layer.groups
@@ -105,7 +136,9 @@ class GroupsInterleaved(Taps):
         return dx.reshape(len(x), g, -1, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape)
 
 
-@wrong("Depthwise with a multiplier: output o belongs to input o % channels.", "y dx dw", zoo.DEPTHWISE)
+@wrong(
+    "Depthwise with a multiplier: output o belongs to input o % channels.", "y dx dw", zoo.DEPTHWISE
+)
 class MultiplierRunsOutside(Loops):
     def edges(self):
         for (o, _, k), *rest in super().edges():
@@ -121,8 +154,12 @@ class StrideForgottenInDx(Taps):
         rim = np.zeros_like(self.pad(x))
         for tap in self.taps():
             start = [t * d for t, d in zip(tap, self.layer.dilation, strict=True)]
-            target = rim[(..., *(slice(i, i + n) for i, n in zip(start, dy.shape[2:], strict=True)))]
-            target += np.einsum("goc,ngop->ngcp", self.part(w, tap), self.split(dy)).reshape(target.shape)
+            target = rim[
+                (..., *(slice(i, i + n) for i, n in zip(start, dy.shape[2:], strict=True)))
+            ]
+            target += np.einsum("goc,ngop->ngcp", self.part(w, tap), self.split(dy)).reshape(
+                target.shape
+            )
         return self.unpad(rim)
 
 
@@ -151,7 +188,11 @@ class DilationIgnoredInDw(Taps):
         return Undilated(self.layer).dw(x, w, dy)
 
 
-@wrong("The padding at the beginning is one cell too large, at the end one too small.", "y dx dw", zoo.EVEN_PADS)
+@wrong(
+    "The padding at the beginning is one cell too large, at the end one too small.",
+    "y dx dw",
+    zoo.EVEN_PADS,
+)
 class PaddingOffByOne(Taps):
     def pad(self, x):
         return np.roll(super().pad(x), 1, axis=-1)
@@ -160,7 +201,9 @@ class PaddingOffByOne(Taps):
         return super().unpad(np.roll(padded, -1, axis=-1))
 
 
-@wrong("Begin and end of the padding are swapped.", "y dx dw", zoo.PADDED, zoo.STRIDED, zoo.EVEN_PADS)
+@wrong(
+    "Begin and end of the padding are swapped.", "y dx dw", zoo.PADDED, zoo.STRIDED, zoo.EVEN_PADS
+)
 class BeginAndEndSwapped(Taps):
     def pad(self, x):
         return np.pad(x, ((0, 0), (0, 0), *(pair[::-1] for pair in self.layer.padding)))
@@ -170,7 +213,13 @@ class BeginAndEndSwapped(Taps):
         return padded[(..., *(slice(e, n - b) for n, (b, e) in cut))]
 
 
-@wrong("dx is cut to size at its end only, the begin padding still in it.", "dx", zoo.PADDED, zoo.STRIDED, zoo.PLAIN)
+@wrong(
+    "dx is cut to size at its end only, the begin padding still in it.",
+    "dx",
+    zoo.PADDED,
+    zoo.STRIDED,
+    zoo.PLAIN,
+)
 class DxKeepsTheBeginRim(Taps):
     def unpad(self, padded):
         return padded[(..., *(slice(n) for n in self.layer.in_spatial))]
@@ -182,21 +231,38 @@ class DxNotCropped(Taps):
         return padded
 
 
-@wrong("Crops dx by [p:-p], which is empty where p is 0 (a wrong shape there).", "dx", zoo.EVEN_PADS, zoo.PLAIN)
+@wrong(
+    "Crops dx by [p:-p], which is empty where p is 0 (a wrong shape there).",
+    "dx",
+    zoo.EVEN_PADS,
+    zoo.PLAIN,
+)
 class CropEmptyWithoutPadding(Taps):
     def unpad(self, padded):
         (p, _), (q, _) = self.layer.padding
         return padded[:, :, p:-p, q:-q]
 
 
-@wrong("Padded with zeros, whatever the padding mode.", "y dx dw", zoo.CIRCULAR, zoo.REPLICATE, zoo.PADDED)
+@wrong(
+    "Padded with zeros, whatever the padding mode.",
+    "y dx dw",
+    zoo.CIRCULAR,
+    zoo.REPLICATE,
+    zoo.PADDED,
+)
 class PaddingModeIgnored(Taps):
     def pad(self, x):
         return np.pad(x, ((0, 0), (0, 0), *self.layer.padding))
 
     def unpad(self, padded):
         return padded[
-            (..., *(slice(b, b + n) for n, (b, _) in zip(self.layer.in_spatial, self.layer.padding, strict=True)))
+            (
+                ...,
+                *(
+                    slice(b, b + n)
+                    for n, (b, _) in zip(self.layer.in_spatial, self.layer.padding, strict=True)
+                ),
+            )
         ]
 
 
@@ -225,7 +291,11 @@ class RimAddedOncePerCell(Taps):
 
 
 @wrong(
-    "Reflects with the edge cell repeated: NumPy's symmetric.", "y dx dw", zoo.REFLECT, zoo.REFLECT_ONE, zoo.SYMMETRIC
+    "Reflects with the edge cell repeated: NumPy's symmetric.",
+    "y dx dw",
+    zoo.REFLECT,
+    zoo.REFLECT_ONE,
+    zoo.SYMMETRIC,
 )
 class ReflectRepeatsTheEdge(Taps):
     def __init__(self, layer):
@@ -237,14 +307,20 @@ class ReflectRepeatsTheEdge(Taps):
 
 
 @wrong(
-    "dx is assigned instead of added: the last tap wins.", "dx", zoo.PLAIN, zoo.STRIDED, Conv((2, 6, 4), 3, 2, stride=2)
+    "dx is assigned instead of added: the last tap wins.",
+    "dx",
+    zoo.PLAIN,
+    zoo.STRIDED,
+    Conv((2, 6, 4), 3, 2, stride=2),
 )
 class DxAssignedInsteadOfAdded(Taps):
     def dx(self, x, w, dy):
         rim = np.zeros_like(self.pad(x))
         for tap in self.taps():
             target = rim[self.view(tap)]
-            target[...] = np.einsum("goc,ngop->ngcp", self.part(w, tap), self.split(dy)).reshape(target.shape)
+            target[...] = np.einsum("goc,ngop->ngcp", self.part(w, tap), self.split(dy)).reshape(
+                target.shape
+            )
         return self.unpad(rim)
 
 
@@ -254,7 +330,12 @@ class DwAveragedOverTheBatch(Taps):
         return super().dw(x, w, dy) / len(x)
 
 
-@wrong("dw and db are averaged over the output pixels.", "dw db", zoo.PADDED, Conv((2, 3, 2), 3, (3, 2)))
+@wrong(
+    "dw and db are averaged over the output pixels.",
+    "dw db",
+    zoo.PADDED,
+    Conv((2, 3, 2), 3, (3, 2)),
+)
 class DwAndDbAveragedOverPixels(Taps):
     def dw(self, x, w, dy):
         return super().dw(x, w, dy) / dy[0, 0].size
@@ -287,7 +368,12 @@ class DbOfTheFirstSample(Taps):
         return super().db(dy[:1])
 
 
-@wrong("One number is the bias gradient of every channel.", "db", zoo.PADDED, Conv((2, 5, 6), 1, (3, 2)))
+@wrong(
+    "One number is the bias gradient of every channel.",
+    "db",
+    zoo.PADDED,
+    Conv((2, 5, 6), 1, (3, 2)),
+)
 class DbSummedOverChannels(Taps):
     def db(self, dy):
         return np.full(dy.shape[1], dy.sum())
@@ -303,7 +389,9 @@ class BiasOfTheFirstSampleOnly(Taps):
 
 
 @wrong(
-    "The bias broadcasts along the columns, which happen to be as many as channels.", "y", Conv((2, 5, 4), 3, (3, 2))
+    "The bias broadcasts along the columns, which happen to be as many as channels.",
+    "y",
+    Conv((2, 5, 4), 3, (3, 2)),
 )
 class BiasAlongTheLastAxis(Taps):
     def forward(self, x, w, b=None):
@@ -322,13 +410,24 @@ class DxDoubled(Taps):
         return 2 * super().dx(x, w, dy)
 
 
-@wrong("Half of everything: the 1/2 of the loss is in the backward pass.", "dx dw db", zoo.STRIDED, zoo.VOLUME)
+@wrong(
+    "Half of everything: the 1/2 of the loss is in the backward pass.",
+    "dx dw db",
+    zoo.STRIDED,
+    zoo.VOLUME,
+)
 class EverythingHalved(Taps):
     def backward(self, x, w, dy):
         return tuple(g / 2 for g in super().backward(x, w, dy))
 
 
-@wrong("dw multiplies the sum of the inputs by the sum of dy.", "dw", zoo.PLAIN, zoo.PADDED, Conv((2, 3, 4), 3, (3, 4)))
+@wrong(
+    "dw multiplies the sum of the inputs by the sum of dy.",
+    "dw",
+    zoo.PLAIN,
+    zoo.PADDED,
+    Conv((2, 3, 4), 3, (3, 4)),
+)
 class ProductOfSumsInDw(Taps):
     def dw(self, x, w, dy):
         pixels, padded, dw = tuple(range(2, x.ndim)), self.pad(x), np.zeros_like(w)
@@ -368,7 +467,12 @@ class LastOutputRowLost(Taps):
         return y
 
 
-@wrong("The last corner of the last channel holds its left neighbour.", "y", zoo.SQUARE_KERNEL, zoo.STRIDED)
+@wrong(
+    "The last corner of the last channel holds its left neighbour.",
+    "y",
+    zoo.SQUARE_KERNEL,
+    zoo.STRIDED,
+)
 class OneCornerCopiedFromItsNeighbour(Taps):
     def y(self, x, w):
         y = super().y(x, w)
@@ -426,7 +530,9 @@ class DxClipped(Taps):
         return np.clip(super().dx(x, w, dy), -10, 10)
 
 
-@wrong("The activation sits inside forward, and backward does not know it.", "y", zoo.PADDED, zoo.LINE)
+@wrong(
+    "The activation sits inside forward, and backward does not know it.", "y", zoo.PADDED, zoo.LINE
+)
 class ReluInsideForward(Taps):
     def forward(self, x, w, b=None):
         return np.maximum(super().forward(x, w, b), 0)
@@ -443,19 +549,31 @@ class WeightsUpdatedBeforeDx(Taps):
 # Two mistakes at once
 
 
-@wrong("The kernel is flipped in dx, and dw is averaged over the batch.", "dx dw", zoo.PADDED, zoo.STRIDED)
+@wrong(
+    "The kernel is flipped in dx, and dw is averaged over the batch.",
+    "dx dw",
+    zoo.PADDED,
+    zoo.STRIDED,
+)
 class FlippedDxAndMeanDw(KernelFlippedInDx):
     def dw(self, x, w, dy):
         return super().dw(x, w, dy) / len(x)
 
 
-@wrong("dw is reversed along both axes, and has the wrong sign.", "dw", zoo.PADDED, zoo.SQUARE_KERNEL)
+@wrong(
+    "dw is reversed along both axes, and has the wrong sign.", "dw", zoo.PADDED, zoo.SQUARE_KERNEL
+)
 class DwReversedAndNegative(Taps):
     def dw(self, x, w, dy):
         return -super().dw(x, w, dy)[:, :, ::-1, ::-1]
 
 
-@wrong("Begin and end of the padding are swapped, and dx is doubled.", "y dx dw", zoo.PADDED, zoo.STRIDED)
+@wrong(
+    "Begin and end of the padding are swapped, and dx is doubled.",
+    "y dx dw",
+    zoo.PADDED,
+    zoo.STRIDED,
+)
 class PaddingSwappedAndDxDoubled(BeginAndEndSwapped):
     def dx(self, x, w, dy):
         return 2 * super().dx(x, w, dy)
@@ -476,7 +594,9 @@ class Col2imLosesRepeats:
 
     def forward(self, x, w, b=None):
         columns = pad(self.layer, x)[:, *self.indices]
-        return plus_bias((w.reshape(len(w), -1) @ columns).reshape(len(x), *self.layer.out_shape), b)
+        return plus_bias(
+            (w.reshape(len(w), -1) @ columns).reshape(len(x), *self.layer.out_shape), b
+        )
 
     def backward(self, x, w, dy):
         padded, rows = pad(self.layer, x), dy.reshape(*dy.shape[:2], -1)
@@ -510,7 +630,11 @@ class Im2colMixesSamplesAndPixels:
         columns = (w.reshape(len(w), -1).T @ rows).reshape(w[0].size, -1, len(x)).transpose(2, 0, 1)
         rim = np.zeros_like(padded)
         np.add.at(rim, (slice(None), *self.indices), columns)
-        return zoo.fold(self.layer, rim), (rows @ self.columns(x).T).reshape(w.shape), rows.sum(axis=1)
+        return (
+            zoo.fold(self.layer, rim),
+            (rows @ self.columns(x).T).reshape(w.shape),
+            rows.sum(axis=1),
+        )
 
 
 @wrong(
@@ -565,7 +689,12 @@ class Im2colOutputTransposed:
         return zoo.fold(self.layer, rim), dw, rows.sum(axis=(0, 2))
 
 
-@wrong("`same` by kernel // 2 on both sides: right for odd kernels only.", "y dx dw", zoo.SAME_EVEN, zoo.SAME_ODD)
+@wrong(
+    "`same` by kernel // 2 on both sides: right for odd kernels only.",
+    "y dx dw",
+    zoo.SAME_EVEN,
+    zoo.SAME_ODD,
+)
 class SameByHalfTheKernel:
     def __init__(self, layer):
         self.layer = layer
@@ -576,16 +705,24 @@ class SameByHalfTheKernel:
 
     def forward(self, x, w, b=None):
         height, width = x.shape[2:]
-        seen = sliding_window_view(self.padded(x), self.layer.kernel, axis=(2, 3))[:, :, :height, :width]
-        return plus_bias(np.tensordot(seen, w, axes=((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2), b)
+        seen = sliding_window_view(self.padded(x), self.layer.kernel, axis=(2, 3))[
+            :, :, :height, :width
+        ]
+        return plus_bias(
+            np.tensordot(seen, w, axes=((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2), b
+        )
 
     def backward(self, x, w, dy):
         (height, width), (p, q) = x.shape[2:], self.before
         padded, dw = self.padded(x), np.zeros_like(w)
         rim = np.zeros_like(padded)
         for a, b in product(*map(range, self.layer.kernel)):
-            dw[:, :, a, b] = np.einsum("noij,ncij->oc", dy, padded[:, :, a : a + height, b : b + width])
-            rim[:, :, a : a + height, b : b + width] += np.einsum("oc,noij->ncij", w[:, :, a, b], dy)
+            dw[:, :, a, b] = np.einsum(
+                "noij,ncij->oc", dy, padded[:, :, a : a + height, b : b + width]
+            )
+            rim[:, :, a : a + height, b : b + width] += np.einsum(
+                "oc,noij->ncij", w[:, :, a, b], dy
+            )
         return rim[:, :, p : p + height, q : q + width], dw, dy.sum(axis=(0, 2, 3))
 
 
@@ -601,7 +738,11 @@ class ScatterWrapsAtNegativeIndices:
         self.layer = layer
 
     def stamps(self):
-        (h, w), (oh, ow), (sh, sw) = self.layer.in_spatial, self.layer.out_spatial, self.layer.stride
+        (h, w), (oh, ow), (sh, sw) = (
+            self.layer.in_spatial,
+            self.layer.out_spatial,
+            self.layer.stride,
+        )
         (top, _), (left, _) = self.layer.padding
         for i, j, a, b in product(range(h), range(w), *map(range, self.layer.kernel)):
             if (i + top - a) % sh == 0 and (j + left - b) % sw == 0:
@@ -623,7 +764,13 @@ class ScatterWrapsAtNegativeIndices:
         return dx, dw, dy.sum(axis=(0, 2, 3))
 
 
-@wrong("The scatter forward overwrites what other pixels left.", "y", zoo.PLAIN, zoo.PADDED, Conv((2, 5, 6), 3, 1))
+@wrong(
+    "The scatter forward overwrites what other pixels left.",
+    "y",
+    zoo.PLAIN,
+    zoo.PADDED,
+    Conv((2, 5, 6), 3, 1),
+)
 class ScatterOverwrites:
     def __init__(self, layer):
         self.layer = layer
@@ -631,7 +778,9 @@ class ScatterOverwrites:
     def forward(self, x, w, b=None):
         (oh, ow), ((top, _), (left, _)) = self.layer.out_spatial, self.layer.padding
         y = np.zeros((len(x), *self.layer.out_shape), x.dtype)
-        for i, j, a, c in product(*map(range, self.layer.in_spatial), *map(range, self.layer.kernel)):
+        for i, j, a, c in product(
+            *map(range, self.layer.in_spatial), *map(range, self.layer.kernel)
+        ):
             r, q = i + top - a, j + left - c
             if 0 <= r < oh and 0 <= q < ow:
                 y[:, :, r, q] = x[:, :, i, j] @ w[:, :, a, c].T
@@ -648,7 +797,13 @@ class ScatterOverwrites:
         return rim[:, :, top : top + height, left : left + width], dw, dy.sum(axis=(0, 2, 3))
 
 
-@wrong("dx is a full correlation of dy with its begin and end rims swapped.", "dx", zoo.PADDED, zoo.SAME_ODD, zoo.PLAIN)
+@wrong(
+    "dx is a full correlation of dy with its begin and end rims swapped.",
+    "dx",
+    zoo.PADDED,
+    zoo.SAME_ODD,
+    zoo.PLAIN,
+)
 class FullCorrelationRimsSwapped:
     def __init__(self, layer):
         self.layer = layer
@@ -658,7 +813,10 @@ class FullCorrelationRimsSwapped:
         return plus_bias(np.einsum("ncijab,ocab->noij", seen, w), b)
 
     def backward(self, x, w, dy):
-        rims = [(k - 1 - e, k - 1 - b) for k, (b, e) in zip(self.layer.kernel, self.layer.padding, strict=True)]
+        rims = [
+            (k - 1 - e, k - 1 - b)
+            for k, (b, e) in zip(self.layer.kernel, self.layer.padding, strict=True)
+        ]
         wide = np.pad(dy, ((0, 0), (0, 0), *rims))
         seen = sliding_window_view(wide, self.layer.kernel, axis=(2, 3))
         dx = np.einsum("noijab,ocab->ncij", seen, w[:, :, ::-1, ::-1])
@@ -688,30 +846,50 @@ class DyNotSpreadInDw:
         wide = zoo.spread(dy, self.layer.stride)
         rim = np.zeros_like(padded)
         for a, b in product(range(kh), range(kw)):
-            rim[:, :, a : a + wide.shape[2], b : b + wide.shape[3]] += np.einsum("oc,noij->ncij", w[:, :, a, b], wide)
-        return zoo.fold(self.layer, rim), np.einsum("ncabij,noij->ocab", seen, dy), dy.sum(axis=(0, 2, 3))
+            rim[:, :, a : a + wide.shape[2], b : b + wide.shape[3]] += np.einsum(
+                "oc,noij->ncij", w[:, :, a, b], wide
+            )
+        return (
+            zoo.fold(self.layer, rim),
+            np.einsum("ncabij,noij->ocab", seen, dy),
+            dy.sum(axis=(0, 2, 3)),
+        )
 
 
 @wrong(
-    "dx of a strided layer comes out too short, and the leftover rows are put in front.", "dx", zoo.STRIDED, zoo.PLAIN
+    "dx of a strided layer comes out too short, and the leftover rows are put in front.",
+    "dx",
+    zoo.STRIDED,
+    zoo.PLAIN,
 )
 class LeftoverRowsPutInFront:
     def __init__(self, layer):
         self.layer = layer
 
     def forward(self, x, w, b=None):
-        return plus_bias(np.einsum("ncijab,ocab->noij", zoo.windows(pad(self.layer, x), self.layer), w), b)
+        return plus_bias(
+            np.einsum("ncijab,ocab->noij", zoo.windows(pad(self.layer, x), self.layer), w), b
+        )
 
     def backward(self, x, w, dy):
         (top, _), (left, _) = self.layer.padding
         kh, kw = self.layer.kernel
-        wide = np.pad(zoo.spread(dy, self.layer.stride), ((0, 0), (0, 0), (kh - 1, kh - 1), (kw - 1, kw - 1)))
+        wide = np.pad(
+            zoo.spread(dy, self.layer.stride), ((0, 0), (0, 0), (kh - 1, kh - 1), (kw - 1, kw - 1))
+        )
         seen = sliding_window_view(wide, (kh, kw), axis=(2, 3))
         full = np.einsum("noijab,ocab->ncij", seen, w[:, :, ::-1, ::-1])
-        over = [n + sum(p) - m for n, p, m in zip(x.shape[2:], self.layer.padding, full.shape[2:], strict=True)]
+        over = [
+            n + sum(p) - m
+            for n, p, m in zip(x.shape[2:], self.layer.padding, full.shape[2:], strict=True)
+        ]
         full = np.pad(full, ((0, 0), (0, 0), *((n, 0) for n in over)))
         dw = np.einsum("ncijab,noij->ocab", zoo.windows(pad(self.layer, x), self.layer), dy)
-        return full[:, :, top : top + x.shape[2], left : left + x.shape[3]], dw, dy.sum(axis=(0, 2, 3))
+        return (
+            full[:, :, top : top + x.shape[2], left : left + x.shape[3]],
+            dw,
+            dy.sum(axis=(0, 2, 3)),
+        )
 
 
 @wrong(
@@ -728,12 +906,17 @@ class LeftoverRowsMissing:
         (kh, kw), (sh, sw) = self.layer.kernel, self.layer.stride
         y = np.zeros((len(x), *self.layer.out_shape), x.dtype)
         for i, j in product(*map(range, self.layer.out_spatial)):
-            y[:, :, i, j] = np.tensordot(x[:, :, i * sh : i * sh + kh, j * sw : j * sw + kw], w, ((1, 2, 3), (1, 2, 3)))
+            y[:, :, i, j] = np.tensordot(
+                x[:, :, i * sh : i * sh + kh, j * sw : j * sw + kw], w, ((1, 2, 3), (1, 2, 3))
+            )
         return plus_bias(y, b)
 
     def backward(self, x, w, dy):
         (kh, kw), (sh, sw), (oh, ow) = self.layer.kernel, self.layer.stride, self.layer.out_spatial
-        dx, dw = np.zeros((*x.shape[:2], (oh - 1) * sh + kh, (ow - 1) * sw + kw), x.dtype), np.zeros_like(w)
+        dx, dw = (
+            np.zeros((*x.shape[:2], (oh - 1) * sh + kh, (ow - 1) * sw + kw), x.dtype),
+            np.zeros_like(w),
+        )
         for i, j in product(range(oh), range(ow)):
             window = np.s_[:, :, i * sh : i * sh + kh, j * sw : j * sw + kw]
             dx[window] += np.tensordot(dy[:, :, i, j], w, 1)
@@ -774,7 +957,10 @@ class FourierWrapsAround:
 
 
 @wrong(
-    "In dw the spectrum of dy is not conjugated (y and dx are right; rounded to integers).", "dw", zoo.PLAIN, zoo.PADDED
+    "In dw the spectrum of dy is not conjugated (y and dx are right; rounded to integers).",
+    "dw",
+    zoo.PLAIN,
+    zoo.PADDED,
 )
 class FourierDwNotConjugated:
     def __init__(self, layer):
@@ -792,7 +978,11 @@ class FourierDwNotConjugated:
         X, W, D = (np.fft.rfft2(a, s=padded.shape[2:]) for a in (padded, w, dy))
         rim = np.fft.irfft2(np.einsum("nohw,ochw->nchw", D, W), s=padded.shape[2:])
         dw = np.fft.irfft2(np.einsum("nohw,nchw->ochw", D, X), s=padded.shape[2:])
-        return zoo.fold(self.layer, np.rint(rim)), np.rint(dw[:, :, : w.shape[2], : w.shape[3]]), dy.sum(axis=(0, 2, 3))
+        return (
+            zoo.fold(self.layer, np.rint(rim)),
+            np.rint(dw[:, :, : w.shape[2], : w.shape[3]]),
+            dy.sum(axis=(0, 2, 3)),
+        )
 
 
 @wrong(
@@ -808,12 +998,22 @@ class WinogradLosesTheOddRow(zoo.Winograd):
         return plus_bias(y, b)
 
 
-@wrong("One sign of the Winograd kernel transform is wrong.", "y dx dw", Conv((2, 5, 6), 3, 3), zoo.SQUARE_KERNEL)
+@wrong(
+    "One sign of the Winograd kernel transform is wrong.",
+    "y dx dw",
+    Conv((2, 5, 6), 3, 3),
+    zoo.SQUARE_KERNEL,
+)
 class WinogradSignInTheKernelTransform(zoo.Winograd):
     G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, -0.5], [0, 0, 1]], np.float32)
 
 
-@wrong("scipy.signal.convolve2d instead of correlate2d, consistently in forward and dw.", "y dw", zoo.PLAIN, zoo.PADDED)
+@wrong(
+    "scipy.signal.convolve2d instead of correlate2d, consistently in forward and dw.",
+    "y dw",
+    zoo.PLAIN,
+    zoo.PADDED,
+)
 class Convolve2dForCorrelate2d:
     def __init__(self, layer):
         self.layer = layer
@@ -833,7 +1033,12 @@ class Convolve2dForCorrelate2d:
         return zoo.fold(self.layer, rim), dw, dy.sum(axis=(0, 2, 3))
 
 
-@wrong("mode='same' of scipy.signal centres an even kernel one cell earlier.", "y", zoo.SAME_EVEN, zoo.SAME_ODD)
+@wrong(
+    "mode='same' of scipy.signal centres an even kernel one cell earlier.",
+    "y",
+    zoo.SAME_EVEN,
+    zoo.SAME_ODD,
+)
 class ScipySameForEvenKernels:
     def __init__(self, layer):
         self.layer = layer
@@ -845,7 +1050,11 @@ class ScipySameForEvenKernels:
         return plus_bias(y, b)
 
     def backward(self, x, w, dy):
-        ((top, bottom), (left, right)), dx, dw = self.layer.padding, np.zeros_like(x), np.zeros_like(w)
+        ((top, bottom), (left, right)), dx, dw = (
+            self.layer.padding,
+            np.zeros_like(x),
+            np.zeros_like(w),
+        )
         padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
         for n, o, c in product(range(len(x)), *map(range, w.shape[:2])):
             full = signal.convolve(dy[n, o], w[o, c], "full", "direct")
@@ -854,13 +1063,23 @@ class ScipySameForEvenKernels:
         return dx, dw, dy.sum(axis=(0, 2, 3))
 
 
-@wrong("scipy.ndimage's mode 'reflect' is NumPy's 'symmetric' ('mirror' was meant).", "y dx dw", zoo.REFLECT_ONE)
+@wrong(
+    "scipy.ndimage's mode 'reflect' is NumPy's 'symmetric' ('mirror' was meant).",
+    "y dx dw",
+    zoo.REFLECT_ONE,
+)
 class NdimageReflectIsSymmetric:
     def __init__(self, layer):
         self.layer = layer
 
     def forward(self, x, w, b=None):
-        y = [[sum(ndimage.correlate(c, k, mode="reflect") for c, k in zip(s, o, strict=True)) for o in w] for s in x]
+        y = [
+            [
+                sum(ndimage.correlate(c, k, mode="reflect") for c, k in zip(s, o, strict=True))
+                for o in w
+            ]
+            for s in x
+        ]
         return plus_bias(np.array(y), b)
 
     def backward(self, x, w, dy):
@@ -873,7 +1092,11 @@ class NdimageReflectIsSymmetric:
         rim[:, :, -2] += rim[:, :, -1]
         rim[:, :, :, 1] += rim[:, :, :, 0]
         rim[:, :, :, -2] += rim[:, :, :, -1]
-        return rim[:, :, 1:-1, 1:-1], np.einsum("ncijab,noij->ocab", seen, dy), dy.sum(axis=(0, 2, 3))
+        return (
+            rim[:, :, 1:-1, 1:-1],
+            np.einsum("ncijab,noij->ocab", seen, dy),
+            dy.sum(axis=(0, 2, 3)),
+        )
 
 
 @wrong(
@@ -893,7 +1116,9 @@ class CopiesAveraged:
         return A
 
     def forward(self, x, w, b=None):
-        return plus_bias((x.reshape(len(x), -1) @ self.matrix(w).T).reshape(len(x), *self.layer.out_shape), b)
+        return plus_bias(
+            (x.reshape(len(x), -1) @ self.matrix(w).T).reshape(len(x), *self.layer.out_shape), b
+        )
 
     def backward(self, x, w, dy):
         flat = dy.reshape(len(dy), -1)
@@ -920,7 +1145,9 @@ class OneWeightPerMatrixCell:
         return A
 
     def forward(self, x, w, b=None):
-        return plus_bias((x.reshape(len(x), -1) @ self.matrix(w).T).reshape(len(x), *self.layer.out_shape), b)
+        return plus_bias(
+            (x.reshape(len(x), -1) @ self.matrix(w).T).reshape(len(x), *self.layer.out_shape), b
+        )
 
     def backward(self, x, w, dy):
         flat, dw = dy.reshape(len(dy), -1), np.zeros(w.size, w.dtype)
@@ -929,7 +1156,11 @@ class OneWeightPerMatrixCell:
         return (flat @ self.matrix(w)).reshape(x.shape), dw.reshape(w.shape), zoo.bias_gradient(dy)
 
 
-@wrong("Taps are shifts by np.roll, which brings the far side in where zeros belong.", "y dx dw", zoo.SAME_ODD)
+@wrong(
+    "Taps are shifts by np.roll, which brings the far side in where zeros belong.",
+    "y dx dw",
+    zoo.SAME_ODD,
+)
 class RollInsteadOfPadding:
     def __init__(self, layer):
         self.layer = layer
@@ -940,7 +1171,10 @@ class RollInsteadOfPadding:
             yield a, b, (top - a, left - b)
 
     def forward(self, x, w, b=None):
-        y = sum(np.einsum("oc,ncij->noij", w[:, :, a, c], np.roll(x, s, (2, 3))) for a, c, s in self.shifts())
+        y = sum(
+            np.einsum("oc,ncij->noij", w[:, :, a, c], np.roll(x, s, (2, 3)))
+            for a, c, s in self.shifts()
+        )
         return plus_bias(y, b)
 
     def backward(self, x, w, dy):
@@ -951,7 +1185,12 @@ class RollInsteadOfPadding:
         return dx, dw, dy.sum(axis=(0, 2, 3))
 
 
-@wrong("Weights are reshaped, not transposed, to (rows, columns, in, out).", "y dx dw", zoo.PLAIN, zoo.STRIDED)
+@wrong(
+    "Weights are reshaped, not transposed, to (rows, columns, in, out).",
+    "y dx dw",
+    zoo.PLAIN,
+    zoo.STRIDED,
+)
 class WeightsReshapedToChannelsLast:
     def __init__(self, layer):
         self.layer = layer
@@ -970,13 +1209,21 @@ class WeightsReshapedToChannelsLast:
         return (y if b is None else y + b).transpose(0, 3, 1, 2)
 
     def backward(self, x, w, dy):
-        padded, kernel, dy = pad(self.layer, x).transpose(0, 2, 3, 1), self.hwio(w), dy.transpose(0, 2, 3, 1)
+        padded, kernel, dy = (
+            pad(self.layer, x).transpose(0, 2, 3, 1),
+            self.hwio(w),
+            dy.transpose(0, 2, 3, 1),
+        )
         rim, dkernel = np.zeros_like(padded), np.zeros_like(kernel)
         for a, b, cells in self.cells(rim):
             np.add(cells, dy @ kernel[a, b].T, out=cells)
         for a, b, cells in self.cells(padded):
             dkernel[a, b] = np.tensordot(cells, dy, ((0, 1, 2), (0, 1, 2)))
-        return zoo.fold(self.layer, rim.transpose(0, 3, 1, 2)), dkernel.reshape(w.shape), dy.sum(axis=(0, 1, 2))
+        return (
+            zoo.fold(self.layer, rim.transpose(0, 3, 1, 2)),
+            dkernel.reshape(w.shape),
+            dy.sum(axis=(0, 1, 2)),
+        )
 
 
 @wrong(
@@ -993,7 +1240,9 @@ class LoopsWithSumsMultiplied:
         (oh, ow), (kh, kw) = self.layer.out_spatial, self.layer.kernel
         y = np.zeros((len(x), len(w), oh, ow), x.dtype)
         for n, o, i, j in product(range(len(x)), range(len(w)), range(oh), range(ow)):
-            y[n, o, i, j] = (x[n, :, i : i + kh, j : j + kw] * w[o]).sum() + (0 if b is None else b[o])
+            y[n, o, i, j] = (x[n, :, i : i + kh, j : j + kw] * w[o]).sum() + (
+                0 if b is None else b[o]
+            )
         return y
 
     def backward(self, x, w, dy):
@@ -1058,14 +1307,22 @@ class SameWithTheExtraCellInFront:
         return plus_bias(np.einsum("ncijab,ocab->noij", seen, w), b)
 
     def backward(self, x, w, dy):
-        padded, (sh, sw), (kh, kw) = np.pad(x, ((0, 0), (0, 0), *self.pads)), self.layer.stride, self.layer.kernel
+        padded, (sh, sw), (kh, kw) = (
+            np.pad(x, ((0, 0), (0, 0), *self.pads)),
+            self.layer.stride,
+            self.layer.kernel,
+        )
         rim, dw = np.zeros_like(padded), np.zeros_like(w)
         for i, j in product(*map(range, dy.shape[2:])):
             window = np.s_[:, :, i * sh : i * sh + kh, j * sw : j * sw + kw]
             rim[window] += np.einsum("no,ocab->ncab", dy[:, :, i, j], w)
             dw += np.einsum("no,ncab->ocab", dy[:, :, i, j], padded[window])
         (top, _), (left, _) = self.pads
-        return rim[:, :, top : top + x.shape[2], left : left + x.shape[3]], dw, dy.sum(axis=(0, 2, 3))
+        return (
+            rim[:, :, top : top + x.shape[2], left : left + x.shape[3]],
+            dw,
+            dy.sum(axis=(0, 2, 3)),
+        )
 
 
 @wrong("Sample after sample, and dw is overwritten by each.", "dw", zoo.PLAIN, zoo.PADDED)
@@ -1087,14 +1344,18 @@ class DwOfTheLastSample:
             rim, dw = np.zeros_like(padded), np.zeros_like(w)
             for a, c in product(*map(range, self.layer.kernel)):
                 rim[:, a : a + oh, c : c + ow] += np.tensordot(w[:, :, a, c].T, dy[n], 1)
-                dw[:, :, a, c] += np.tensordot(dy[n], padded[:, a : a + oh, c : c + ow], ((1, 2), (1, 2)))
+                dw[:, :, a, c] += np.tensordot(
+                    dy[n], padded[:, a : a + oh, c : c + ow], ((1, 2), (1, 2))
+                )
             dx[n] = rim[:, top : top + height, left : left + width]
             db += dy[n].sum(axis=(1, 2))
         return dx, dw, db
 
 
 @wrong(
-    "Within a group dx is assigned, so that only the last output channel hands back its gradient.", "dx", zoo.GROUPED
+    "Within a group dx is assigned, so that only the last output channel hands back its gradient.",
+    "dx",
+    zoo.GROUPED,
 )
 class GroupedDxOfTheLastOutput:
     def __init__(self, layer):
@@ -1107,7 +1368,10 @@ class GroupedDxOfTheLastOutput:
             yield o, slice(first, first + w.shape[1])
 
     def forward(self, x, w, b=None):
-        seen, y = zoo.windows(pad(self.layer, x), self.layer), np.zeros((len(x), *self.layer.out_shape), x.dtype)
+        seen, y = (
+            zoo.windows(pad(self.layer, x), self.layer),
+            np.zeros((len(x), *self.layer.out_shape), x.dtype),
+        )
         for o, block in self.blocks(w):
             y[:, o] = np.einsum("ncijab,cab->nij", seen[:, block], w[o])
         return plus_bias(y, b)
@@ -1119,7 +1383,9 @@ class GroupedDxOfTheLastOutput:
             dw[o] = np.einsum("ncijab,nij->cab", seen[:, block], dy[:, o])
             rim = np.zeros_like(padded[:, block])
             for i, j in product(*map(range, self.layer.out_spatial)):
-                rim[:, :, i : i + w.shape[2], j : j + w.shape[3]] += dy[:, o, i, j, None, None, None] * w[o]
+                rim[:, :, i : i + w.shape[2], j : j + w.shape[3]] += (
+                    dy[:, o, i, j, None, None, None] * w[o]
+                )
             total[:, block] = rim
         return zoo.fold(self.layer, total), dw, dy.sum(axis=(0, 2, 3))
 
@@ -1149,8 +1415,14 @@ class StrideUndoneByRepeating:
         ddense[:, :, : repeated.shape[2], : repeated.shape[3]] = repeated
         rim = np.zeros_like(padded)
         for a, b in product(*map(range, self.layer.kernel)):
-            rim[:, :, a : a + rows, b : b + columns] += np.einsum("oc,noij->ncij", w[:, :, a, b], ddense)
-        return zoo.fold(self.layer, rim), np.einsum("ncijab,noij->ocab", dense, ddense), dy.sum(axis=(0, 2, 3))
+            rim[:, :, a : a + rows, b : b + columns] += np.einsum(
+                "oc,noij->ncij", w[:, :, a, b], ddense
+            )
+        return (
+            zoo.fold(self.layer, rim),
+            np.einsum("ncijab,noij->ocab", dense, ddense),
+            dy.sum(axis=(0, 2, 3)),
+        )
 
 
 @wrong(
@@ -1209,7 +1481,10 @@ class VolumeSlicesPutBackUnshifted:
     def backward(self, x, w, dy):
         (_, (top, bottom), (left, right)), (_, sh, sw) = self.layer.padding, self.layer.stride
         (depth, height, width), (_, kh, kw) = x.shape[2:], self.layer.kernel
-        rim, dw = np.zeros((*x.shape[:3], top + height + bottom, left + width + right), x.dtype), np.zeros_like(w)
+        rim, dw = (
+            np.zeros((*x.shape[:3], top + height + bottom, left + width + right), x.dtype),
+            np.zeros_like(w),
+        )
         for z, t, at in self.planes():
             dw[:, :, t] += np.einsum("ncijab,noij->ocab", self.seen(x[:, :, at]), dy[:, :, z])
             back = z * self.layer.stride[0] + t
@@ -1232,20 +1507,28 @@ class IndicesClamped:
         self.layer = layer
 
     def cells(self):
-        (h, v), (oh, ow), (sh, sw) = self.layer.in_spatial, self.layer.out_spatial, self.layer.stride
+        (h, v), (oh, ow), (sh, sw) = (
+            self.layer.in_spatial,
+            self.layer.out_spatial,
+            self.layer.stride,
+        )
         (top, _), (left, _) = self.layer.padding
         for a, b in product(*map(range, self.layer.kernel)):
             rows, columns = np.arange(oh) * sh + a - top, np.arange(ow) * sw + b - left
             yield a, b, rows.clip(0, h - 1)[:, None], columns.clip(0, v - 1)
 
     def forward(self, x, w, b=None):
-        y = sum(np.einsum("oc,ncij->noij", w[:, :, a, c], x[:, :, i, j]) for a, c, i, j in self.cells())
+        y = sum(
+            np.einsum("oc,ncij->noij", w[:, :, a, c], x[:, :, i, j]) for a, c, i, j in self.cells()
+        )
         return plus_bias(y, b)
 
     def backward(self, x, w, dy):
         dx, dw = np.zeros_like(x), np.zeros_like(w)
         for a, b, i, j in self.cells():
-            np.add.at(dx, (slice(None), slice(None), i, j), np.einsum("oc,noij->ncij", w[:, :, a, b], dy))
+            np.add.at(
+                dx, (slice(None), slice(None), i, j), np.einsum("oc,noij->ncij", w[:, :, a, b], dy)
+            )
             dw[:, :, a, b] = np.einsum("noij,ncij->oc", dy, x[:, :, i, j])
         return dx, dw, dy.sum(axis=(0, 2, 3))
 
@@ -1259,13 +1542,20 @@ class IndicesClamped:
 class RowPitchOfTheOutput:
     def __init__(self, layer):
         self.layer = layer
-        (h, v), (oh, ow), self.taps = layer.in_spatial, layer.out_spatial, list(product(*map(range, layer.kernel)))
+        (h, v), (oh, ow), self.taps = (
+            layer.in_spatial,
+            layer.out_spatial,
+            list(product(*map(range, layer.kernel))),
+        )
         i, j = np.divmod(np.arange(oh * ow), ow)
         c = np.arange(layer.in_channels)[:, None] * h * v
         self.addresses = [c + (i + a) * ow + j + b for a, b in self.taps]
 
     def forward(self, x, w, b=None):
-        memory, y = x.reshape(len(x), -1), np.zeros((len(x), len(w), *self.layer.out_spatial), x.dtype)
+        memory, y = (
+            x.reshape(len(x), -1),
+            np.zeros((len(x), len(w), *self.layer.out_spatial), x.dtype),
+        )
         for (a, c), address in zip(self.taps, self.addresses, strict=True):
             y += (w[:, :, a, c] @ memory[:, address]).reshape(y.shape)
         return plus_bias(y, b)
@@ -1292,7 +1582,9 @@ class DwLosesTheLastBlock:
 
     def forward(self, x, w, b=None):
         columns = pad(self.layer, x)[:, *self.indices]
-        return plus_bias((w.reshape(len(w), -1) @ columns).reshape(len(x), *self.layer.out_shape), b)
+        return plus_bias(
+            (w.reshape(len(w), -1) @ columns).reshape(len(x), *self.layer.out_shape), b
+        )
 
     def backward(self, x, w, dy):
         padded = pad(self.layer, x)
@@ -1302,7 +1594,11 @@ class DwLosesTheLastBlock:
             at = slice(8 * block, 8 * block + 8)
             dw += rows[:, at] @ columns[:, at].T
         rim = np.zeros_like(padded)
-        np.add.at(rim, (slice(None), *self.indices), w.reshape(len(w), -1).T @ dy.reshape(len(dy), len(w), -1))
+        np.add.at(
+            rim,
+            (slice(None), *self.indices),
+            w.reshape(len(w), -1).T @ dy.reshape(len(dy), len(w), -1),
+        )
         return zoo.fold(self.layer, rim), dw.reshape(w.shape), rows.sum(axis=1)
 
 
@@ -1322,7 +1618,11 @@ class TorchBeginPadsOnBothSides:
         return torch.nn.functional.conv2d(x, w, b, self.layer.stride, begins, self.layer.dilation)
 
     def forward(self, x, w, b=None):
-        return self.convolve(*zoo.tensors(x, w), None if b is None else zoo.tensors(b)[0]).detach().numpy()
+        return (
+            self.convolve(*zoo.tensors(x, w), None if b is None else zoo.tensors(b)[0])
+            .detach()
+            .numpy()
+        )
 
     def backward(self, x, w, dy):
         x, w, b = zoo.tensors(x, w, np.zeros(len(w), w.dtype))
@@ -1333,7 +1633,9 @@ class TorchBeginPadsOnBothSides:
 
 
 if zoo.HAS_TORCH:
-    wrong("Autograd of y.sum(): dy is forgotten.", "dx dw db", zoo.PADDED, zoo.LINE)(TorchLossForgetsDy)
+    wrong("Autograd of y.sum(): dy is forgotten.", "dx dw db", zoo.PADDED, zoo.LINE)(
+        TorchLossForgetsDy
+    )
     wrong(
         "The begin padding is given to conv2d, for both sides (a wrong shape of y).",
         "y dx dw",
@@ -1381,11 +1683,18 @@ class StampsOverwrite(UpStamps):
         full = np.zeros((len(x), self.layer.out_channels, *self.full_shape()), x.dtype)
         for tap in self.taps():
             target = full[self.view(tap)]
-            target[...] = np.einsum("gco,ngcp->ngop", self.part(w, tap), self.split(x)).reshape(target.shape)
+            target[...] = np.einsum("gco,ngcp->ngop", self.part(w, tap), self.split(x)).reshape(
+                target.shape
+            )
         return self.crop(full)
 
 
-@wrong("dx correlates with the turned kernel, as a convolution's dx does.", "dx", zoo.UP_PLAIN, zoo.UP_DILATED)
+@wrong(
+    "dx correlates with the turned kernel, as a convolution's dx does.",
+    "dx",
+    zoo.UP_PLAIN,
+    zoo.UP_DILATED,
+)
 class UpDxWithTurnedKernel(UpStamps):
     def dx(self, x, w, dy):
         return super().dx(x, w[:, :, ::-1, ::-1], dy)
@@ -1395,13 +1704,28 @@ class UpDxWithTurnedKernel(UpStamps):
 class UpGroupsInterleaved(UpStamps):
     def y(self, x, w):
         y = super().y(x, w)
-        return y.reshape(len(x), self.layer.groups, -1, *y.shape[2:]).swapaxes(1, 2).reshape(y.shape)
+        return (
+            y.reshape(len(x), self.layer.groups, -1, *y.shape[2:]).swapaxes(1, 2).reshape(y.shape)
+        )
 
 
-@wrong("The bias is missing on the rows that output_padding adds, in y as in db.", "y db", zoo.UP, zoo.UP_PLAIN)
+@wrong(
+    "The bias is missing on the rows that output_padding adds, in y as in db.",
+    "y db",
+    zoo.UP,
+    zoo.UP_PLAIN,
+)
 class NoBiasOnOutputPadding(UpStamps):
     def inner(self, y):
-        return y[(..., *(slice(n - e) for n, e in zip(y.shape[2:], self.layer.output_padding, strict=True)))]
+        return y[
+            (
+                ...,
+                *(
+                    slice(n - e)
+                    for n, e in zip(y.shape[2:], self.layer.output_padding, strict=True)
+                ),
+            )
+        ]
 
     def forward(self, x, w, b=None):
         y = self.y(x, w)
@@ -1413,7 +1737,12 @@ class NoBiasOnOutputPadding(UpStamps):
         return super().db(self.inner(dy))
 
 
-@wrong("dw comes out with a bit too little in one tap (1e-4), and db is doubled.", "dw db", zoo.UP, zoo.UP_GROUPED)
+@wrong(
+    "dw comes out with a bit too little in one tap (1e-4), and db is doubled.",
+    "dw db",
+    zoo.UP,
+    zoo.UP_GROUPED,
+)
 class UpTinyDwAndDoubleDb(UpStamps):
     def dw(self, x, w, dy):
         dw = super().dw(x, w, dy)
@@ -1424,19 +1753,27 @@ class UpTinyDwAndDoubleDb(UpStamps):
         return 2 * super().db(dy)
 
 
-@wrong("Zero insertion, then a correlation whose kernel is not turned.", "y dw", zoo.UP_PLAIN, zoo.UP)
+@wrong(
+    "Zero insertion, then a correlation whose kernel is not turned.", "y dw", zoo.UP_PLAIN, zoo.UP
+)
 class UpKernelNotTurned:
     def __init__(self, layer):
         self.layer = layer
 
     def seen(self, x):
-        (kh, kw), (sh, sw), (eh, ew) = self.layer.kernel, self.layer.stride, self.layer.output_padding
+        (kh, kw), (sh, sw), (eh, ew) = (
+            self.layer.kernel,
+            self.layer.stride,
+            self.layer.output_padding,
+        )
         (n, c, h, v), ((top, bottom), (left, right)) = x.shape, self.layer.padding
         wide = np.zeros((n, c, (h - 1) * sh + 1, (v - 1) * sw + 1), x.dtype)
         wide[:, :, ::sh, ::sw] = x
         wide = np.pad(wide, ((0, 0), (0, 0), (kh - 1, kh - 1 + eh), (kw - 1, kw - 1 + ew)))
         return sliding_window_view(
-            wide[:, :, top : wide.shape[2] - bottom, left : wide.shape[3] - right], (kh, kw), axis=(2, 3)
+            wide[:, :, top : wide.shape[2] - bottom, left : wide.shape[3] - right],
+            (kh, kw),
+            axis=(2, 3),
         )
 
     def forward(self, x, w, b=None):
@@ -1468,14 +1805,25 @@ class UpRepeatsPixels:
     def forward(self, x, w, b=None):
         wide, ((top, bottom), (left, right)) = self.repeated(x), self.layer.padding
         full = np.zeros(
-            (len(x), w.shape[1], *(n + k - 1 for n, k in zip(wide.shape[2:], w.shape[2:], strict=True))), x.dtype
+            (
+                len(x),
+                w.shape[1],
+                *(n + k - 1 for n, k in zip(wide.shape[2:], w.shape[2:], strict=True)),
+            ),
+            x.dtype,
         )
         for a, c in product(*map(range, self.layer.kernel)):
-            full[:, :, a : a + wide.shape[2], c : c + wide.shape[3]] += np.einsum("co,ncij->noij", w[:, :, a, c], wide)
+            full[:, :, a : a + wide.shape[2], c : c + wide.shape[3]] += np.einsum(
+                "co,ncij->noij", w[:, :, a, c], wide
+            )
         return plus_bias(full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right], b)
 
     def backward(self, x, w, dy):
-        full, wide, (sh, sw) = np.pad(dy, ((0, 0), (0, 0), *self.layer.padding)), self.repeated(x), self.layer.stride
+        full, wide, (sh, sw) = (
+            np.pad(dy, ((0, 0), (0, 0), *self.layer.padding)),
+            self.repeated(x),
+            self.layer.stride,
+        )
         back, dw = np.zeros_like(wide), np.zeros_like(w)
         for a, b in product(*map(range, self.layer.kernel)):
             cells = full[:, :, a : a + wide.shape[2], b : b + wide.shape[3]]
@@ -1510,7 +1858,13 @@ class PixelShuffleSwapsThePhases:
 # Max pools
 
 
-@wrong("Absent cells are zeros, which win over negative inputs.", "y dx", zoo.MAX_PADDED, zoo.MAX_DILATED, zoo.MAX)
+@wrong(
+    "Absent cells are zeros, which win over negative inputs.",
+    "y dx",
+    zoo.MAX_PADDED,
+    zoo.MAX_DILATED,
+    zoo.MAX,
+)
 class MaxPaddedWithZeros(StridedMax):
     def __init__(self, layer):
         super().__init__(layer)
@@ -1518,7 +1872,9 @@ class MaxPaddedWithZeros(StridedMax):
 
     def seen(self, x):
         padded = np.pad(x, ((0, 0), (0, 0), *self.pads))
-        return zoo.strided_windows(self.layer, padded).reshape(*x.shape[:2], *self.layer.out_spatial, -1)
+        return zoo.strided_windows(self.layer, padded).reshape(
+            *x.shape[:2], *self.layer.out_spatial, -1
+        )
 
     def backward(self, x, dy):
         (top, bottom), (left, right) = self.pads
@@ -1559,7 +1915,9 @@ class MaxPaddedWithTheEdge:
         padded, kw = self.padded(x), self.layer.kernel[1]
         rim = np.zeros_like(padded)
         n, c = np.indices(x.shape[:2])
-        for (i, j, window), (_, _, target) in zip(self.windows(padded), self.windows(rim), strict=True):
+        for (i, j, window), (_, _, target) in zip(
+            self.windows(padded), self.windows(rim), strict=True
+        ):
             at = window.reshape(*x.shape[:2], -1).argmax(axis=-1)
             np.add.at(target, (n, c, at // kw, at % kw), dy[:, :, i, j])
         (top, _), (left, _) = self.layer.padding
@@ -1567,7 +1925,10 @@ class MaxPaddedWithTheEdge:
 
 
 @wrong(
-    "max as (x + y + |x - y|) / 2, over padding with -inf: not a number at the border.", "y", zoo.MAX_PADDED, zoo.MAX
+    "max as (x + y + |x - y|) / 2, over padding with -inf: not a number at the border.",
+    "y",
+    zoo.MAX_PADDED,
+    zoo.MAX,
 )
 class MaxFormulaMeetsInfinity(zoo.RunningMax):
     def forward(self, x):
@@ -1583,13 +1944,21 @@ class MaxFormulaMeetsInfinity(zoo.RunningMax):
         return StridedMax(self.layer).backward(x, dy)
 
 
-@wrong("Every cell that equals the maximum gets the whole gradient.", "dx", zoo.MAX, zoo.MAX_PADDED, zoo.MAX_PARTS)
+@wrong(
+    "Every cell that equals the maximum gets the whole gradient.",
+    "dx",
+    zoo.MAX,
+    zoo.MAX_PADDED,
+    zoo.MAX_PARTS,
+)
 class MaxGradientToAllTies(PoolLoops):
     def shares(self, cells, counts):
         return cells == cells.max(axis=-1, keepdims=True)
 
 
-@wrong("A mask x == repeat(y): all ties get the gradient, and windows must tile.", "dx", zoo.MAX_TILES)
+@wrong(
+    "A mask x == repeat(y): all ties get the gradient, and windows must tile.", "dx", zoo.MAX_TILES
+)
 class TiledMaxWithAMask:
     def __init__(self, layer):
         self.kernel = layer.kernel
@@ -1620,22 +1989,40 @@ class MaxGradientToTheLastTie(PoolLoops):
         return cells.shape[-1] - 1 - cells[..., ::-1].argmax(axis=-1)
 
 
-@wrong("The window is scanned column by column, so another tie comes first.", "dx", zoo.MAX, MaxPool((2, 6, 7), (3, 1)))
+@wrong(
+    "The window is scanned column by column, so another tie comes first.",
+    "dx",
+    zoo.MAX,
+    MaxPool((2, 6, 7), (3, 1)),
+)
 class MaxScansColumnsFirst(PoolLoops):
     def winner(self, cells):
         kh, kw = self.layer.kernel
-        best = cells.reshape(*cells.shape[:-1], kh, kw).swapaxes(-1, -2).reshape(cells.shape).argmax(axis=-1)
+        best = (
+            cells.reshape(*cells.shape[:-1], kh, kw)
+            .swapaxes(-1, -2)
+            .reshape(cells.shape)
+            .argmax(axis=-1)
+        )
         return best % kh * kw + best // kh
 
 
-@wrong("Where windows overlap, dx is assigned instead of added.", "dx", zoo.MAX, zoo.MAX_LINE, zoo.MAX_TILES)
+@wrong(
+    "Where windows overlap, dx is assigned instead of added.",
+    "dx",
+    zoo.MAX,
+    zoo.MAX_LINE,
+    zoo.MAX_TILES,
+)
 class MaxAssignedWhereWindowsOverlap(PoolLoops):
     def backward(self, x, dy):
         dx = np.zeros_like(x)
         for at, where, counts in self.windows():
             cells = x[:, :, *where]
             shares = self.shares(cells.reshape(*x.shape[:2], -1), counts) * dy[:, :, *at][..., None]
-            dx[:, :, *where] = np.where(shares.reshape(cells.shape) != 0, shares.reshape(cells.shape), dx[:, :, *where])
+            dx[:, :, *where] = np.where(
+                shares.reshape(cells.shape) != 0, shares.reshape(cells.shape), dx[:, :, *where]
+            )
         return dx
 
 
@@ -1687,16 +2074,22 @@ class MaxOfAbsoluteValues(PoolLoops):
         return np.take_along_axis(cells, self.winner(cells)[..., None], -1)[..., 0]
 
 
-@wrong("The last window of ceil_mode, which runs over the end, stays 0.", "y dx", zoo.MAX_CEIL, zoo.MAX)
+@wrong(
+    "The last window of ceil_mode, which runs over the end, stays 0.", "y dx", zoo.MAX_CEIL, zoo.MAX
+)
 class CeilModeWindowMissing(PoolLoops):
     def windows(self):
         for at, where, counts in super().windows():
-            ends = [i * s + k for i, s, k in zip(at, self.layer.stride, self.layer.kernel, strict=True)]
+            ends = [
+                i * s + k for i, s, k in zip(at, self.layer.stride, self.layer.kernel, strict=True)
+            ]
             if all(e <= n for e, n in zip(ends, self.layer.in_spatial, strict=True)):
                 yield at, where, counts
 
 
-@wrong("Leftover columns belong to the last window.", "y dx", MaxPool((2, 5, 7), (2, 3)), zoo.MAX_TILES)
+@wrong(
+    "Leftover columns belong to the last window.", "y dx", MaxPool((2, 5, 7), (2, 3)), zoo.MAX_TILES
+)
 class LeftoverInTheLastWindow(PoolLoops):
     def span(self, axis, o):
         cells, _ = super().span(axis, o)
@@ -1775,28 +2168,46 @@ class PartsEndAtFloor(PoolLoops):
 
 
 @wrong(
-    "Borders are divided by the whole window, whatever count_include_pad says.", "y dx", zoo.AVG_INSIDE, zoo.AVG_PADDED
+    "Borders are divided by the whole window, whatever count_include_pad says.",
+    "y dx",
+    zoo.AVG_INSIDE,
+    zoo.AVG_PADDED,
 )
 class PaddingAlwaysCounted(PoolLoops):
     def divisor(self, counts):
         return int(np.prod(self.layer.kernel))
 
 
-@wrong("Padded cells never count, whatever count_include_pad says.", "y dx", zoo.AVG_PADDED, zoo.AVG_INSIDE)
+@wrong(
+    "Padded cells never count, whatever count_include_pad says.",
+    "y dx",
+    zoo.AVG_PADDED,
+    zoo.AVG_INSIDE,
+)
 class PaddingNeverCounted(PoolLoops):
     def span(self, axis, o):
         cells, _ = super().span(axis, o)
         return cells, len(cells)
 
 
-@wrong("With ceil_mode the divisor counts cells beyond the padding.", "y dx", zoo.AVG_CEIL, zoo.AVG_PADDED)
+@wrong(
+    "With ceil_mode the divisor counts cells beyond the padding.",
+    "y dx",
+    zoo.AVG_CEIL,
+    zoo.AVG_PADDED,
+)
 class CeilModeCountsBeyondThePadding(PoolLoops):
     def span(self, axis, o):
         cells, count = super().span(axis, o)
         return cells, self.layer.kernel[axis] if self.layer.ceil_mode else count
 
 
-@wrong("dx divides by the whole window where y divides by the cells inside.", "dx", zoo.AVG_INSIDE, zoo.AVG)
+@wrong(
+    "dx divides by the whole window where y divides by the cells inside.",
+    "dx",
+    zoo.AVG_INSIDE,
+    zoo.AVG,
+)
 class WholeWindowDivisorInDx(PoolLoops):
     def backward_divisor(self, counts):
         return int(np.prod(self.layer.kernel))
@@ -1814,7 +2225,9 @@ class DivisorOverrideIgnored(PoolLoops):
         return int(np.prod(counts))
 
 
-@wrong("The mean is over nonzero cells, as if every zero were padding.", "y", zoo.AVG, zoo.AVG_PADDED)
+@wrong(
+    "The mean is over nonzero cells, as if every zero were padding.", "y", zoo.AVG, zoo.AVG_PADDED
+)
 class MeanOverNonzeroCells(PoolLoops):
     def reduce(self, cells, counts):
         return cells.sum(axis=-1) / np.maximum((cells != 0).sum(axis=-1), 1)
@@ -1828,18 +2241,28 @@ class AverageCornerTooLargeByALittle(PoolLoops):
         return y
 
 
-@wrong("Backward repeats dy over tiles, though windows overlap or leave rows over.", "dx", zoo.AVG, zoo.AVG_TILES)
+@wrong(
+    "Backward repeats dy over tiles, though windows overlap or leave rows over.",
+    "dx",
+    zoo.AVG,
+    zoo.AVG_TILES,
+)
 class AverageBackwardByRepeat:
     def __init__(self, layer):
         self.layer = layer
 
     def forward(self, x):
         (kh, kw), (sh, sw) = self.layer.kernel, self.layer.stride
-        return sliding_window_view(x, (kh, kw), axis=(2, 3))[:, :, ::sh, ::sw].sum(axis=(4, 5)) / (kh * kw)
+        return sliding_window_view(x, (kh, kw), axis=(2, 3))[:, :, ::sh, ::sw].sum(axis=(4, 5)) / (
+            kh * kw
+        )
 
     def backward(self, x, dy):
         (kh, kw), (height, width) = self.layer.kernel, x.shape[2:]
-        dx, tiled = np.zeros_like(x), (dy / (kh * kw)).repeat(kh, axis=2).repeat(kw, axis=3)[:, :, :height, :width]
+        dx, tiled = (
+            np.zeros_like(x),
+            (dy / (kh * kw)).repeat(kh, axis=2).repeat(kw, axis=3)[:, :, :height, :width],
+        )
         dx[:, :, : tiled.shape[2], : tiled.shape[3]] = tiled
         return dx
 
@@ -1859,18 +2282,29 @@ class CumulativeSumsOffByOne:
         (kh, kw), (sh, sw), (oh, ow) = self.layer.kernel, self.layer.stride, self.layer.out_spatial
         table = x.cumsum(axis=2).cumsum(axis=3)
         i, j = np.arange(oh)[:, None] * sh, np.arange(ow)[None] * sw
-        ends = table[:, :, i + kh - 1, j + kw - 1] - table[:, :, i, j + kw - 1] - table[:, :, i + kh - 1, j]
+        ends = (
+            table[:, :, i + kh - 1, j + kw - 1]
+            - table[:, :, i, j + kw - 1]
+            - table[:, :, i + kh - 1, j]
+        )
         return (ends + table[:, :, i, j]) / self.divisor
 
     def backward(self, x, dy):
         (kh, kw), (sh, sw), (oh, ow) = self.layer.kernel, self.layer.stride, self.layer.out_spatial
         dx = np.zeros_like(x)
         for a, b in product(range(kh), range(kw)):
-            dx[:, :, a : a + (oh - 1) * sh + 1 : sh, b : b + (ow - 1) * sw + 1 : sw] += dy / self.divisor
+            dx[:, :, a : a + (oh - 1) * sh + 1 : sh, b : b + (ow - 1) * sw + 1 : sw] += (
+                dy / self.divisor
+            )
         return dx
 
 
-@wrong("Written as a mean: the sum pool divides by its window in y and in dx.", "y dx", zoo.SUM, zoo.SUM_TILES)
+@wrong(
+    "Written as a mean: the sum pool divides by its window in y and in dx.",
+    "y dx",
+    zoo.SUM,
+    zoo.SUM_TILES,
+)
 class SumPoolAverages:
     def __init__(self, layer):
         self.layer = layer
@@ -1895,7 +2329,9 @@ class SumPoolAverages:
         return dx
 
 
-@wrong("Overlapping windows of the sum pool overwrite each other in dx.", "dx", zoo.SUM, zoo.SUM_TILES)
+@wrong(
+    "Overlapping windows of the sum pool overwrite each other in dx.", "dx", zoo.SUM, zoo.SUM_TILES
+)
 class SumPoolDxOverwritten(PoolLoops):
     def backward(self, x, dy):
         dx = np.zeros_like(x)

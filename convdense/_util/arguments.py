@@ -26,7 +26,8 @@ def complain(name: str, got: object, needs: str, do: str = "") -> str:
 
 
 def install(extra: str) -> str:
-    """Return what to do where an optional package is missing; the one place that knows how convdense is installed.
+    """Return what to do where an optional package is missing; the one place that knows how
+    convdense is installed.
 
     Examples
     --------
@@ -62,10 +63,14 @@ def per_axis(value: Any, name: str, axes: int, least: int) -> tuple[int, ...]:
     if is_integer(value):
         return (integer(value, name, least),) * axes
     if not is_sequence(value):
-        raise TypeError(complain(name, repr(value), f"an integer, or a sequence of {axes} (one per axis)"))
+        raise TypeError(
+            complain(name, repr(value), f"an integer, or a sequence of {axes} (one per axis)")
+        )
     if len(value) != axes:
         needs = f"an integer, or a sequence of {axes} (one per axis)"
-        raise ValueError(complain(name, repr(value), needs, f"the layer has {axes} axes beside the channels"))
+        raise ValueError(
+            complain(name, repr(value), needs, f"the layer has {axes} axes beside the channels")
+        )
     return tuple(integer(v, name, least) for v in value)
 
 
@@ -81,7 +86,9 @@ def shape_or_none(value: Any, name: str) -> tuple[int, ...] | None:
     if value is None:
         return None
     if not is_sequence(value) or len(value) < 1:
-        raise TypeError(complain(name, repr(value), "a tuple of sizes, such as (3, 32, 32), or None"))
+        raise TypeError(
+            complain(name, repr(value), "a tuple of sizes, such as (3, 32, 32), or None")
+        )
     return tuple(integer(n, name, 1) for n in value)
 
 
@@ -97,7 +104,9 @@ def known_shape(layer: Any) -> tuple[int, ...]:
 def choice(value: Any, name: str, allowed: Sequence[str]) -> str:
     """Return value if it is one of the allowed words."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(complain(name, repr(value), "one of " + ", ".join(repr(a) for a in allowed)))
+        raise ValueError(
+            complain(name, repr(value), "one of " + ", ".join(repr(a) for a in allowed))
+        )
     return str(value)
 
 
@@ -106,7 +115,9 @@ def as_array(value: Any, name: str) -> Array:
     try:
         return np.asarray(value)
     except ValueError:
-        raise ValueError(complain(name, "rows of different lengths", "an array, all rows of one length")) from None
+        raise ValueError(
+            complain(name, "rows of different lengths", "an array, all rows of one length")
+        ) from None
 
 
 def numeric(value: Any, name: str) -> Array:
@@ -120,8 +131,14 @@ def numeric(value: Any, name: str) -> Array:
     array = as_array(value, name)
     if array.dtype.kind not in "iufc" or array.dtype == np.float16:
         needs = "an array of integers, float32, float64, complex64 or complex128"
-        raise TypeError(complain(name, f"dtype {array.dtype}", needs, "convert it first, e.g. with .astype(float)"))
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))  # SciPy wants native bytes
+        raise TypeError(
+            complain(
+                name, f"dtype {array.dtype}", needs, "convert it first, e.g. with .astype(float)"
+            )
+        )
+    return (
+        array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    )  # SciPy wants native bytes
 
 
 def finite(array: Array, name: str, do: str = "remove NaN and infinity first") -> Array:
@@ -160,11 +177,19 @@ def position(value: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return one position in an array of this shape, given flattened or as one integer per axis."""
     if is_integer(value):
         if not 0 <= value < prod(shape):
-            raise ValueError(complain(name, repr(value), f"0 to {prod(shape) - 1}, a flattened position in {shape}"))
+            raise ValueError(
+                complain(
+                    name, repr(value), f"0 to {prod(shape) - 1}, a flattened position in {shape}"
+                )
+            )
         return unravelled(value, shape)
     at = tuple(value) if is_sequence(value) else ()
-    if len(at) != len(shape) or not all(is_integer(i) and 0 <= i < n for i, n in zip(at, shape, strict=False)):
-        raise ValueError(complain(name, repr(value), f"an integer, or {len(shape)} integers within {shape}"))
+    if len(at) != len(shape) or not all(
+        is_integer(i) and 0 <= i < n for i, n in zip(at, shape, strict=False)
+    ):
+        raise ValueError(
+            complain(name, repr(value), f"an integer, or {len(shape)} integers within {shape}")
+        )
     return tuple(int(i) for i in at)
 
 

@@ -25,7 +25,8 @@ _GOES = "the old name goes with the next release"
 
 
 def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any) -> Any:
-    """Return the value given under the old name of an argument, with a warning; the current one if none was.
+    """Return the value given under the old name of an argument, with a warning; the current one if
+    none was.
 
     Raises
     ------
@@ -45,7 +46,9 @@ def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any)
     if value is UNSET:
         return current
     if current != default:
-        raise TypeError(complain(old, f"{value!r} beside {new}={current!r}", "one of them", f"leave {old}= out"))
+        raise TypeError(
+            complain(old, f"{value!r} beside {new}={current!r}", "one of them", f"leave {old}= out")
+        )
     _warn(f"{old}= is called {new}= now; {_GOES}", stacklevel=4)
     return value
 
@@ -106,4 +109,6 @@ class MovedModules(MetaPathFinder, Loader):
 def find_moved_modules() -> None:
     """Let the modules of `MOVED` be imported under their old names as well."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
-        sys.meta_path.append(MovedModules(MOVED))  # the last to be asked: only for what no other finds
+        sys.meta_path.append(
+            MovedModules(MOVED)
+        )  # the last to be asked: only for what no other finds

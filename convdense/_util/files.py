@@ -16,8 +16,18 @@ import scipy.sparse as sp
 from convdense._util.arguments import Array, complain
 
 SUFFIXES = (".npz", ".mtx")
-# pickled objects, one array, no arrays at all, or bytes that were changed: what NumPy and zipfile then raise
-_DAMAGED = (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError, AttributeError, TypeError)
+# pickled objects, one array, no arrays at all, or bytes that were changed: what NumPy and zipfile
+# then raise
+_DAMAGED = (
+    ValueError,
+    EOFError,
+    BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    AttributeError,
+    TypeError,
+)
 
 
 def read_array(path: Path, name: str = "weights") -> Array:
@@ -27,9 +37,13 @@ def read_array(path: Path, name: str = "weights") -> Array:
     except (ValueError, EOFError):
         array = None  # pickled objects, or no array at all
     except OSError as error:
-        raise ValueError(complain(name, f"{path} ({error.strerror})", "an .npy file that can be read")) from None
+        raise ValueError(
+            complain(name, f"{path} ({error.strerror})", "an .npy file that can be read")
+        ) from None
     if not isinstance(array, np.ndarray):
-        raise ValueError(complain(name, str(path), "an .npy file of numbers, as numpy.save writes it"))
+        raise ValueError(
+            complain(name, str(path), "an .npy file of numbers, as numpy.save writes it")
+        )
     return array
 
 
@@ -49,7 +63,9 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 raise ValueError
             return {name: file[name] for name in file.files}
     except OSError as error:
-        raise ValueError(complain("path", f"{path} ({error.strerror})", "an .npz file that can be read")) from None
+        raise ValueError(
+            complain("path", f"{path} ({error.strerror})", "an .npz file that can be read")
+        ) from None
     except _DAMAGED:
         raise ValueError(complain("path", str(path), needs)) from None
 
@@ -73,24 +89,33 @@ def check_name(name: str, path: Path, formats: Sequence[str]) -> None:
     if path.is_dir():
         raise ValueError(complain(name, f"{path}, which is a folder", "the name of a file"))
     if not path.parent.is_dir():
-        raise ValueError(complain(name, str(path), f"a folder that exists, which {path.parent} does not"))
+        raise ValueError(
+            complain(name, str(path), f"a folder that exists, which {path.parent} does not")
+        )
 
 
 def save_matrix(path: Path, matrix: sp.csr_array) -> None:
-    """Write a sparse matrix, .npz for `scipy.sparse.load_npz` or .mtx for Matrix Market, with a progress bar.
+    """Write a sparse matrix, .npz for `scipy.sparse.load_npz` or .mtx for Matrix Market, with a
+    progress bar.
 
-    Written to a file beside and then renamed, so that whatever goes wrong an older file stays as it was.
+    Written to a file beside and then renamed, so that whatever goes wrong an older file stays as it
+    was.
     """
     check_output(path)
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    with atomic_file(path) as file, _progress(file, size if path.suffix == ".npz" else None) as counted:
+    with (
+        atomic_file(path) as file,
+        _progress(file, size if path.suffix == ".npz" else None) as counted,
+    ):
         if path.suffix == ".npz":
             sp.save_npz(counted, matrix, compressed=False)
         else:
             from scipy.io import mmwrite  # noqa: PLC0415  (0.1 s, only here)
 
             real = matrix.data.real.dtype
-            digits = np.finfo(real).precision + 3 if real.kind == "f" else None  # every number comes back as it was
+            digits = (
+                np.finfo(real).precision + 3 if real.kind == "f" else None
+            )  # every number comes back as it was
             mmwrite(counted, matrix, precision=digits)
 
 

@@ -40,7 +40,8 @@ HALF = ("float16", "bfloat16")
 
 
 def format_of(dtype: Any) -> Format:
-    """Return the format of a float dtype, for complex numbers that of their parts; NumPy's, or one named in FORMATS.
+    """Return the format of a float dtype, for complex numbers that of their parts; NumPy's, or one
+    named in FORMATS.
 
     Examples
     --------

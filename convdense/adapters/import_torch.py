@@ -8,6 +8,8 @@ except ModuleNotFoundError as error:
     if error.name != "torch":  # it is there, but broken: its own words say more
         raise
     needs = "PyTorch 2.0 or newer"
-    raise ImportError(complain("torch", "no module of this name", needs, install("torch"))) from None
+    raise ImportError(
+        complain("torch", "no module of this name", needs, install("torch"))
+    ) from None
 
 __all__ = ["torch"]

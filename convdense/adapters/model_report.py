@@ -15,14 +15,16 @@ _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 @dataclass(frozen=True, repr=False)
 class ModelReport(Requirable, AsText):
-    """One certificate per layer and shape; true if there are any, all of them hold and no layer failed.
+    """One certificate per layer and shape; true if there are any, all of them hold and no layer
+    failed.
 
     Attributes
     ----------
     certificates : dict of str to Certificate or NetworkCertificate
         By the name of the layer in the model, and its shapes where it was called at several.
     failed : dict of str to str
-        Layers that raise when they are judged, or whose outputs have another size than their own numbers say.
+        Layers that raise when they are judged, or whose outputs have another size than their own
+        numbers say.
     skipped : dict of str to str
         Layers that were not judged, each with its class and the reason.
     not_called : tuple of str
@@ -57,8 +59,15 @@ class ModelReport(Requirable, AsText):
         """Return a table of what was judged, the worst entries of what is wrong, and all that was not judged."""
         parts = [self._count()]
         if self.certificates:
-            parts.insert(0, aligned(_HEADER, [_row(name, c) for name, c in self.certificates.items()]))
-        wrong = [f"{name}: {f}" for name, c in self.certificates.items() for f in c.findings if not f.holds]
+            parts.insert(
+                0, aligned(_HEADER, [_row(name, c) for name, c in self.certificates.items()])
+            )
+        wrong = [
+            f"{name}: {f}"
+            for name, c in self.certificates.items()
+            for f in c.findings
+            if not f.holds
+        ]
         if wrong:
             parts.append("\n".join(wrong))
         for title, reasons in (("failed", self.failed), ("not judged", self.skipped)):
@@ -73,7 +82,10 @@ class ModelReport(Requirable, AsText):
         return f"ModelReport({self._count()})"
 
     def _count(self) -> str:
-        held, judged = sum(map(bool, self.certificates.values())), len(self.certificates) + len(self.failed)
+        held, judged = (
+            sum(map(bool, self.certificates.values())),
+            len(self.certificates) + len(self.failed),
+        )
         return f"{held} of {judged} judged hold, {len(self.skipped)} not judged, {len(self.not_called)} never called"
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,8 +105,12 @@ class ModelReport(Requirable, AsText):
     def from_dict(cls, data: dict[str, Any]) -> "ModelReport":
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
-        certificates = {name: READERS[c["kind"]].from_dict(c) for name, c in data["certificates"].items()}
-        return cls(certificates, dict(data["failed"]), dict(data["skipped"]), tuple(data["not_called"]))
+        certificates = {
+            name: READERS[c["kind"]].from_dict(c) for name, c in data["certificates"].items()
+        }
+        return cls(
+            certificates, dict(data["failed"]), dict(data["skipped"]), tuple(data["not_called"])
+        )
 
 
 def _row(name: str, certificate: Certificate | NetworkCertificate) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""PyTorch's layers: hyper-parameters read, run through autograd as implementations, and certified, whole models too.
+"""PyTorch's layers: hyper-parameters read, run through autograd as implementations, and certified,
+whole models too.
 
-TF32 is left as the session has it: with ``torch.backends.cudnn.allow_tf32``, the default, a GPU rounds the float32
-operands of a convolution to 11 bits, and a certificate in float32 refuses it.
+TF32 is left as the session has it: with ``torch.backends.cudnn.allow_tf32``, the default, a GPU
+rounds the float32 operands of a convolution to 11 bits, and a certificate in float32 refuses it.
 """
 
 import sys
@@ -23,7 +24,9 @@ from convdense.verdicts.findings import RAISED
 
 __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "layer_of"]
 
-Called = dict[str, dict[tuple[Any, Any], bool]]  # name -> (in_shape, out_shape) -> whether with one argument alone
+Called = dict[
+    str, dict[tuple[Any, Any], bool]
+]  # name -> (in_shape, out_shape) -> whether with one argument alone
 
 
 def certify_module(
@@ -51,13 +54,19 @@ def certify_module(
       right as well: batch 1, read-only, ...
     ...
     """
-    mine, layer = implementation(module, device=device, dtype=_half(options)), layer_of(module, in_shape)
+    mine, layer = (
+        implementation(module, device=device, dtype=_half(options)),
+        layer_of(module, in_shape),
+    )
     certificate: Certificate | NetworkCertificate = certify(layer, mine, **options)
     return certificate
 
 
-def certify_model(model: Any, example_input: Any, *, device: str = "cpu", **options: Any) -> ModelReport:
-    """Certify every convolution and pool of a model, at the shapes at which the model really calls them.
+def certify_model(
+    model: Any, example_input: Any, *, device: str = "cpu", **options: Any
+) -> ModelReport:
+    """Certify every convolution and pool of a model, at the shapes at which the model really calls
+    them.
 
     Parameters
     ----------
@@ -89,16 +98,28 @@ def certify_model(model: Any, example_input: Any, *, device: str = "cpu", **opti
         needs = "a tensor, or a tuple of what the model takes"
         raise TypeError(complain("example_input", "a NumPy array", needs, "use torch.from_numpy"))
     one = implementation(torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half(options))
-    certify(Conv((1, 1), 1, kernel=1), one, **options)  # wrong options are refused here, not once per layer
-    leaves = {name or "model": m for name, m in model.named_modules() if _understood(m) or not list(m.children())}
+    certify(
+        Conv((1, 1), 1, kernel=1), one, **options
+    )  # wrong options are refused here, not once per layer
+    leaves = {
+        name or "model": m
+        for name, m in model.named_modules()
+        if _understood(m) or not list(m.children())
+    }
     with _at_rest(model):
-        called = _record(model, leaves, example_input if isinstance(example_input, tuple) else (example_input,))
+        called = _record(
+            model, leaves, example_input if isinstance(example_input, tuple) else (example_input,)
+        )
         shapes = [(name, *shape) for name in leaves for shape in called[name]]
         found: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
-        for name, in_shape, out_shape in tqdm(shapes, desc="layers", file=sys.stderr, disable=None, leave=False):
+        for name, in_shape, out_shape in tqdm(
+            shapes, desc="layers", file=sys.stderr, disable=None, leave=False
+        ):
             several = f" {in_shape} -> {out_shape}" if len(called[name]) > 1 else ""
             alone = called[name][in_shape, out_shape]
-            kind, result = _judged(leaves[name], in_shape, out_shape, alone=alone, device=device, options=options)
+            kind, result = _judged(
+                leaves[name], in_shape, out_shape, alone=alone, device=device, options=options
+            )
             found[kind][name + several] = result
     return ModelReport(**found, not_called=tuple(name for name in leaves if not called[name]))
 
@@ -184,7 +205,10 @@ def _judged(
     if not _understood(module):
         return "skipped", f"{kind}: neither a convolution nor a pool of torch.nn"
     try:
-        layer, mine = read(module, in_shape), _Counted(implementation(module, device=device, dtype=_half(options)))
+        layer, mine = (
+            read(module, in_shape),
+            _Counted(implementation(module, device=device, dtype=_half(options))),
+        )
     except (TypeError, ValueError) as error:
         return "skipped", f"{kind}: {error}"
     try:
@@ -192,12 +216,19 @@ def _judged(
     except ValueError as error:  # with an argument more, such as output_size, it may be right
         return ("failed" if alone else "skipped"), f"{kind}: {error}"
     if isinstance(layer, Pool):
-        options = {name: value for name, value in options.items() if name not in ("error", "method")}
+        options = {
+            name: value for name, value in options.items() if name not in ("error", "method")
+        }
     try:
         certificate = certify(layer, mine, **options)
         raised = [finding.note for finding in certificate.findings if finding.verdict == RAISED]
-        return ("failed", f"{kind}: raises {raised[0]}") if raised else ("certificates", certificate)
+        return (
+            ("failed", f"{kind}: raises {raised[0]}") if raised else ("certificates", certificate)
+        )
     except Exception as error:
         if mine.calls:
-            return "failed", f"{kind}: raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            return (
+                "failed",
+                f"{kind}: raises {type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            )
         return "skipped", f"{kind}: {error}"

@@ -30,7 +30,8 @@ def layer_of(module: Any, in_shape: Sequence[int]) -> Any:
 
     Parameters
     ----------
-    module : Conv, ConvTranspose, AvgPool, MaxPool, AdaptiveAvgPool or AdaptiveMaxPool of 1, 2 or 3 axes
+    module : Conv, ConvTranspose, AvgPool, MaxPool, AdaptiveAvgPool or AdaptiveMaxPool of 1, 2 or 3
+    axes
         It is run once, on zeros, to see that its outputs have the size its numbers promise.
     in_shape : tuple of int
         One sample: ``(channels, *axes)``.
@@ -56,7 +57,9 @@ def layer_of(module: Any, in_shape: Sequence[int]) -> Any:
     options = {} if like is None else {"dtype": like.dtype, "device": like.device}
     try:
         with torch.no_grad():
-            y = torch.func.functional_call(module, buffers(module), (torch.zeros(1, *layer.in_shape, **options),))
+            y = torch.func.functional_call(
+                module, buffers(module), (torch.zeros(1, *layer.in_shape, **options),)
+            )
     except Exception as error:
         text = f"{type(error).__name__} from {said(module)}: {str(error).partition(chr(10))[0]}"
         raise ValueError(complain("module", text, f"one that takes {layer.in_shape}")) from error
@@ -70,17 +73,27 @@ def read(module: Any, in_shape: Any) -> Any:
     shape = sample_shape(in_shape)
     not_lazy(module)
     if len(shape) != axes + 1:
-        raise ValueError(complain("in_shape", shape, f"(channels, *axes) with {axes} axes, for {said(module)}"))
+        raise ValueError(
+            complain("in_shape", shape, f"(channels, *axes) with {axes} axes, for {said(module)}")
+        )
     if getattr(module, "in_channels", shape[0]) != shape[0]:
-        raise ValueError(complain("in_shape", shape, f"{module.in_channels} channels, for {said(module)}"))
+        raise ValueError(
+            complain("in_shape", shape, f"{module.in_channels} channels, for {said(module)}")
+        )
     if getattr(module, "return_indices", False):
-        raise ValueError(complain("return_indices", True, "False", "positions are no output of a layer"))
+        raise ValueError(
+            complain("return_indices", True, "False", "positions are no output of a layer")
+        )
     if family.startswith("Adaptive"):
         given = module.output_size
         sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,) * axes
-        output = tuple(n if size is None else size for n, size in zip(shape[1:], sizes, strict=True))
+        output = tuple(
+            n if size is None else size for n, size in zip(shape[1:], sizes, strict=True)
+        )
         return _FAMILIES[family](shape, output=output)
-    options = {name: _number(getattr(module, name)) for name in _TAKES[family] if hasattr(module, name)}
+    options = {
+        name: _number(getattr(module, name)) for name in _TAKES[family] if hasattr(module, name)
+    }
     if hasattr(module, "out_channels"):
         options["out_channels"] = module.out_channels
     layer = _FAMILIES[family](shape, kernel=_number(module.kernel_size), **options)
@@ -88,7 +101,11 @@ def read(module: Any, in_shape: Any) -> Any:
         own, due = getattr(module, name, None), getattr(layer, f"{name}_shape", None)
         if own is not None and tuple(own.shape) != due:
             raise ValueError(
-                complain(name, f"shape {tuple(own.shape)}", f"{due}, for {layer!r}, which {said(module)} says")
+                complain(
+                    name,
+                    f"shape {tuple(own.shape)}",
+                    f"{due}, for {layer!r}, which {said(module)} says",
+                )
             )
     return layer
 
@@ -120,24 +137,34 @@ def not_lazy(module: Any) -> None:
     """Refuse a module that learns its channels from the first input."""
     lazy = getattr(module, "has_uninitialized_params", None)
     if lazy is not None and lazy():
-        raise ValueError(complain("module", said(module), "one that knows its channels", "run it once"))
+        raise ValueError(
+            complain("module", said(module), "one that knows its channels", "run it once")
+        )
 
 
 def promised(module: Any, layer: Any, got: Sequence[int]) -> None:
     """Refuse a module whose outputs have another size than its numbers say."""
     if tuple(got) != layer.out_shape:
         raise ValueError(
-            complain("module", f"outputs {tuple(got)} of {said(module)}", f"{layer.out_shape}, for {layer!r}")
+            complain(
+                "module",
+                f"outputs {tuple(got)} of {said(module)}",
+                f"{layer.out_shape}, for {layer!r}",
+            )
         )
 
 
 def one_tensor(value: Any, source: Any) -> Any:
     """Return what a module or function gave if it is a tensor."""
     if not isinstance(value, torch.Tensor):
-        raise TypeError(complain("output", f"{type(value).__name__} from {said(source)}", "one tensor"))
+        raise TypeError(
+            complain("output", f"{type(value).__name__} from {said(source)}", "one tensor")
+        )
     return value
 
 
 def buffers(module: Any, device: Any = None) -> dict[str, Any]:
     """Return copies of a module's buffers, for a call that may write to them."""
-    return {name: buffer.detach().clone().to(device=device) for name, buffer in module.named_buffers()}
+    return {
+        name: buffer.detach().clone().to(device=device) for name, buffer in module.named_buffers()
+    }

@@ -25,7 +25,11 @@ class Implementation:
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        own = None if isinstance(self.function, torch.nn.Module) else getattr(self.function, "__name__", None)
+        own = (
+            None
+            if isinstance(self.function, torch.nn.Module)
+            else getattr(self.function, "__name__", None)
+        )
         return str(own or type(self.function).__name__)
 
     def forward(self, x: Any, w: Any = None, b: Any = None) -> Array:
@@ -42,15 +46,23 @@ class Implementation:
             if weights and self._takes_bias:
                 given["b"] = torch.zeros(self._bias_shape(given["w"], upstream)).to(upstream)
             leaves = [tensor.requires_grad_() for tensor in given.values()]
-            y = self._call(**{name: leaf.clone() for name, leaf in given.items()})  # may be written to in place
+            y = self._call(
+                **{name: leaf.clone() for name, leaf in given.items()}
+            )  # may be written to in place
             if y.shape != upstream.shape:
-                raise ValueError(complain("dy", f"shape {tuple(upstream.shape)}", f"{tuple(y.shape)}, that of y"))
+                raise ValueError(
+                    complain("dy", f"shape {tuple(upstream.shape)}", f"{tuple(y.shape)}, that of y")
+                )
             if not y.requires_grad:
                 needs = "operations that autograd can follow"
-                raise ValueError(complain("output", f"a tensor without a gradient from {self.__name__}", needs))
+                raise ValueError(
+                    complain("output", f"a tensor without a gradient from {self.__name__}", needs)
+                )
             found = torch.autograd.grad(y, leaves, upstream, allow_unused=True)
             zeros = (torch.zeros_like(leaf) for leaf in leaves)
-            results = [_array(zero if g is None else g) for g, zero in zip(found, zeros, strict=True)]
+            results = [
+                _array(zero if g is None else g) for g, zero in zip(found, zeros, strict=True)
+            ]
         return (*results, *[None] * (3 - len(results))) if weights else results[0]
 
     def _call(self, x: Any, w: Any = None, b: Any = None) -> Any:
@@ -69,7 +81,9 @@ class Implementation:
         own = dict(module.named_parameters())
         if ("weight" in own) != (w is not None):
             got = "None" if w is None else f"shape {tuple(w.shape)}"
-            raise ValueError(complain("w", got, f"{'weights' if w is None else 'none'}, for {said(module)}"))
+            raise ValueError(
+                complain("w", got, f"{'weights' if w is None else 'none'}, for {said(module)}")
+            )
         given = buffers(module, x.device) | ({} if w is None else {"weight": w})
         if "bias" in own:
             given["bias"] = torch.zeros(own["bias"].shape).to(x) if b is None else b
@@ -93,7 +107,9 @@ class Implementation:
         common = np.result_type(*arrays.values())
         dtype = common if common.kind == "f" else np.dtype(np.float64)
         own = None if self.dtype is None else getattr(torch, self.dtype)
-        tensors = {n: torch.from_numpy(_plain(a.astype(dtype, copy=False))) for n, a in arrays.items()}
+        tensors = {
+            n: torch.from_numpy(_plain(a.astype(dtype, copy=False))) for n, a in arrays.items()
+        }
         return {name: tensor.to(device=self.device, dtype=own) for name, tensor in tensors.items()}
 
 
@@ -105,14 +121,22 @@ def _real(value: Any, name: str) -> Array:
     array = np.asarray(value)
     array = array if array.dtype == np.float16 else numeric(array, name)
     if array.dtype.kind not in "iu" and array.dtype not in (np.float16, np.float32, np.float64):
-        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers: integers, float16, float32 or float64"))
+        raise TypeError(
+            complain(
+                name, f"dtype {array.dtype}", "real numbers: integers, float16, float32 or float64"
+            )
+        )
     return array
 
 
 def _plain(array: Array) -> Array:
     """Return an array as torch takes it: writable, in C order, no stride negative, along axes of one cell neither."""
     forward = all(stride > 0 for stride in array.strides)
-    return np.require(array, None, ["C", "W"]) if forward else np.array(array, order="C").reshape(array.shape)
+    return (
+        np.require(array, None, ["C", "W"])
+        if forward
+        else np.array(array, order="C").reshape(array.shape)
+    )
 
 
 def _array(tensor: Any) -> Array:
@@ -126,10 +150,16 @@ def _replaceable(module: Any) -> None:
     own = [name for name, _ in module.named_parameters()]
     if others := ", ".join(name for name in own if name not in ("weight", "bias")):
         got = f"{others} of {said(module)}"
-        raise ValueError(complain("parameters", got, "none but weight and bias, which are replaced"))
+        raise ValueError(
+            complain("parameters", got, "none but weight and bias, which are replaced")
+        )
     for name in ("weight", "bias"):
         if name not in own and isinstance(getattr(module, name, None), torch.Tensor):
-            raise ValueError(complain(name, f"a tensor that is no parameter of {said(module)}", "a torch.nn.Parameter"))
+            raise ValueError(
+                complain(
+                    name, f"a tensor that is no parameter of {said(module)}", "a torch.nn.Parameter"
+                )
+            )
 
 
 def implementation(
@@ -147,15 +177,16 @@ def implementation(
     module_or_function : torch.nn.Module, or function f(x, w, b) of torch tensors, for a pool f(x)
         A module is run with the weights it is given in place of its own, and left as it was.
     bias : bool or tuple of int
-        False: b is never handed in but added to the output, and db is None, as for a module that has no bias. A
-        function whose b is not one number per channel needs the shape of b.
+        False: b is never handed in but added to the output, and db is None, as for a module that
+        has no bias. A function whose b is not one number per channel needs the shape of b.
     layout : {"NCHW", "NHWC"}
-        "NHWC" for what takes and returns channels last, on any number of axes, always with a batch axis. Weights, and
-        the arrays that come and go here, stay in this library's order.
+        "NHWC" for what takes and returns channels last, on any number of axes, always with a batch
+        axis. Weights, and the arrays that come and go here, stay in this library's order.
     device : str
         Where to run it, such as "cuda".
     dtype : {"bfloat16", "float16", "float32", "float64"}, or None for that of the arrays
-        What tensors are turned into; NumPy has no bfloat16, whose numbers come and go in float32 arrays.
+        What tensors are turned into; NumPy has no bfloat16, whose numbers come and go in float32
+        arrays.
 
     Returns
     -------
@@ -188,5 +219,7 @@ def implementation(
         torch.zeros(1, device=device).cpu()
     except Exception as error:
         got = f"{device!r} ({str(error).partition(chr(10))[0]})"
-        raise ValueError(complain("device", got, "a device that torch finds here", 'use device="cpu"')) from None
+        raise ValueError(
+            complain("device", got, "a device that torch finds here", 'use device="cpu"')
+        ) from None
     return Implementation(module_or_function, bias, layout, device, dtype)

@@ -1,7 +1,8 @@
 """certify: equality decided exactly, on integers whose sums round nowhere.
 
 * `_certify`: certify
-* `certificate_base`: what every certificate shares: what a user's code is held to, its lines, its JSON
+* `certificate_base`: what every certificate shares: what a user's code is held to, its lines, its
+  JSON
 * `layer_certificate`: Certificate: one layer, its text, how sure it is
 * `network_certificate`: NetworkCertificate: pools and networks
 * `pool_certificate`: a user's pool
@@ -9,7 +10,8 @@
 * `integer_trials`: every pair of basis vectors, random trials
 * `pool_probes`: inputs in which chosen cells win or tie
 * `rounding_explainer`: whether rounding explains a difference; the error probability that is left
-* `implementation_review`: what kind of right or wrong a user's code is; a small copy of a large layer
+* `implementation_review`: what kind of right or wrong a user's code is; a small copy of a large
+  layer
 * `bilinearity`: whether what is wrong is linear in each operand
 * `effective_roundoff`: how precise a user's code is
 """
@@ -18,7 +20,9 @@ from convdense.certificates._certify import certify
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.network_certificate import NetworkCertificate
 
-READERS: dict[str, type[Certificate] | type[NetworkCertificate]] = {  # "kind" in JSON -> what reads it
+READERS: dict[
+    str, type[Certificate] | type[NetworkCertificate]
+] = {  # "kind" in JSON -> what reads it
     "certificate": Certificate,
     "network certificate": NetworkCertificate,
 }

@@ -20,7 +20,9 @@ class Options(TypedDict, total=False):
 
 
 @overload
-def certify(layer: Pool | Network, implementation: Any = None, **options: Unpack[Options]) -> NetworkCertificate: ...
+def certify(
+    layer: Pool | Network, implementation: Any = None, **options: Unpack[Options]
+) -> NetworkCertificate: ...
 
 
 @overload
@@ -37,21 +39,25 @@ def certify(
     method: str = "auto",
     seed: int | None = None,
 ) -> Certificate | NetworkCertificate:
-    """Decide exactly whether the tied dense layer (or an implementation) and direct convolution are the same.
+    """Decide exactly whether the tied dense layer (or an implementation) and direct convolution are
+    the same.
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
-    implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
-        ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not judged. For a pool
-        ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged itself.
+    layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network implementation : object
+    with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
+        ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not
+        judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged
+        itself.
     dtype : {"float64", "float32"}, of an implementation also {"float16", "bfloat16"}
-        The integers are drawn so small that every sum is exact in it, in any order; in the last two, where that cannot
-        be, sums are within rounding. NumPy has no bfloat16: its numbers are held in float32 arrays.
+        The integers are drawn so small that every sum is exact in it, in any order; in the last
+        two, where that cannot be, sums are within rounding. NumPy has no bfloat16: its numbers are
+        held in float32 arrays.
     batch : int
         Samples per random trial.
     error : float
-        Probability that two different implementations pass all random trials, at most; between 0 and 1.
+        Probability that two different implementations pass all random trials, at most; between 0
+        and 1.
     method : {"auto", "random", "exhaustive"}
         "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
     seed : int or None
@@ -65,12 +71,13 @@ def certify(
     Raises
     ------
     ValueError
-        If sums are so long that no integers are exact in this dtype, or a layer is too large for "exhaustive".
+        If sums are so long that no integers are exact in this dtype, or a layer is too large for
+        "exhaustive".
 
     Notes
     -----
-    Two different polynomials of total degree d agree at a random point of a grid with S values per variable with
-    probability at most d / S (Schwartz, Zippel).
+    Two different polynomials of total degree d agree at a random point of a grid with S values per
+    variable with probability at most d / S (Schwartz, Zippel).
 
     Examples
     --------
@@ -88,7 +95,13 @@ def certify(
     if isinstance(layer, (Pool, Network)):
         _no_probability(error, method)
         return certify_network(layer, implementation, dtype=dtype, batch=batch, seed=seed)
-    chosen: dict[str, Any] = {"dtype": dtype, "batch": batch, "error": error, "method": method, "seed": seed}
+    chosen: dict[str, Any] = {
+        "dtype": dtype,
+        "batch": batch,
+        "error": error,
+        "method": method,
+        "seed": seed,
+    }
     return certify_bilinear(layer, implementation, **chosen)
 
 

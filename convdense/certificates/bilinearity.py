@@ -16,10 +16,13 @@ from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import BILINEAR, QUANTITIES, WRONG, Finding
 
 
-def bilinear(ties: TieMap, mine: Evaluator, finding: Finding, dtype: str, *, ranges: Ranges, seed: int) -> Finding:
+def bilinear(
+    ties: TieMap, mine: Evaluator, finding: Finding, dtype: str, *, ranges: Ranges, seed: int
+) -> Finding:
     """Return the finding on a wrong quantity, or that it is not even linear in one of its operands.
 
-    f(p) + f(q) - f(0) is held against f(p + q), and f(-p) + f(p) against 2 f(0), for integers p and q.
+    f(p) + f(q) - f(0) is held against f(p + q), and f(-p) + f(p) against 2 f(0), for integers p and
+    q.
     """
     if finding.verdict != WRONG or (finding.at is None):
         return finding
@@ -36,12 +39,21 @@ def bilinear(ties: TieMap, mine: Evaluator, finding: Finding, dtype: str, *, ran
             return np.asarray(result, np.float64)
 
         zero, p, q = f(0 * base[i]), f(base[i]), f(other[i])
-        pairs = ((f(base[i] + other[i]) + zero, p + q, "f(p + q)"), (f(-base[i]) + p, 2 * zero, "f(-p)"))
+        pairs = (
+            (f(base[i] + other[i]) + zero, p + q, "f(p + q)"),
+            (f(-base[i]) + p, 2 * zero, "f(-p)"),
+        )
         if not all(np.isfinite(a).all() for pair in pairs for a in pair[:2]):
             return finding
         for left, there, what in pairs:
             size = max(float(np.abs(a).max(initial=0)) for a in (zero, p, q))
-            slack = 64 * ties.n_entries * FORMATS[dtype].unit_roundoff * size  # far above what rounding can do
+            slack = (
+                64 * ties.n_entries * FORMATS[dtype].unit_roundoff * size
+            )  # far above what rounding can do
             if not (np.abs(left - there) <= slack).all():
-                return replace(finding, verdict=BILINEAR, note=f"not linear in {name}: {what} is not what f(p) says")
+                return replace(
+                    finding,
+                    verdict=BILINEAR,
+                    note=f"not linear in {name}: {what} is not what f(p) says",
+                )
     return finding

@@ -24,8 +24,12 @@ class ImplementationJudgement(Judgement):
 
     def _verdicts(self) -> list[str]:
         """Return the verdicts on the quantities, and what else is wrong."""
-        wrong = [f"{f.name} {f.verdict}" for f in self.behaviour if not f.holds and not _optional(f)]
-        coarse = [f"precision of {p.name} {p.verdict}" for p in self.precision if p.verdict == WRONG]
+        wrong = [
+            f"{f.name} {f.verdict}" for f in self.behaviour if not f.holds and not _optional(f)
+        ]
+        coarse = [
+            f"precision of {p.name} {p.verdict}" for p in self.precision if p.verdict == WRONG
+        ]
         return [*super()._verdicts(), *wrong, *coarse]
 
     def __bool__(self) -> bool:
@@ -43,12 +47,16 @@ class ImplementationJudgement(Judgement):
 def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
     """Read back the findings, the behaviour and the precision of a certificate."""
     kinds = (Finding.from_dict, Finding.from_dict, lambda part: Precision(**part))
-    return {name: tuple(map(kind, data.get(name, ()))) for name, kind in zip(_PARTS, kinds, strict=True)}
+    return {
+        name: tuple(map(kind, data.get(name, ()))) for name, kind in zip(_PARTS, kinds, strict=True)
+    }
 
 
 def sound(behaviour: tuple[Finding, ...], precise: tuple[Precision, ...]) -> bool:
     """Return whether all required behaviour is right, and precision nowhere wrong."""
-    return all(f.holds or _optional(f) for f in behaviour) and all(p.verdict != WRONG for p in precise)
+    return all(f.holds or _optional(f) for f in behaviour) and all(
+        p.verdict != WRONG for p in precise
+    )
 
 
 def misbehaves(behaviour: tuple[Finding, ...]) -> bool:
@@ -61,12 +69,16 @@ def _optional(finding: Finding) -> bool:
     return finding.verdict == RAISED and finding.name in ("batch 0", *LAYOUTS)
 
 
-def lines(behaviour: tuple[Finding, ...], precise: tuple[Precision, ...], tried_on: Any = None) -> list[str]:
+def lines(
+    behaviour: tuple[Finding, ...], precise: tuple[Precision, ...], tried_on: Any = None
+) -> list[str]:
     """Return what a certificate says of both: one line for all that is right, and one for each thing that is not."""
     right = ", ".join(f.name for f in behaviour if f.holds)
     where = "" if tried_on is None else f"; all but the last on a small copy, {tried_on!r}"
     text = [f"  right as well: {right}{where}"] if right else []
-    text += [f"  {f}" + ("; not required" if _optional(f) else "") for f in behaviour if not f.holds]
+    text += [
+        f"  {f}" + ("; not required" if _optional(f) else "") for f in behaviour if not f.holds
+    ]
     fine = [str(p) for p in precise if p.verdict != WRONG]
     text += [f"  effective unit roundoff: {', '.join(fine)}"] if fine else []
     return text + [f"  effective unit roundoff: {p}" for p in precise if p.verdict == WRONG]

@@ -21,15 +21,17 @@ from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
 
-NARROW_TRIALS = 32  # on integers of few bits each is worth little; more would cost more than they tell
+NARROW_TRIALS = (
+    32  # on integers of few bits each is worth little; more would cost more than they tell
+)
 LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 
 
 class Review(NamedTuple):
     """The findings, some of them named more precisely, and what was found beside them.
 
-    `error` is the error probability of what is equal on narrow integers alone, 0 where nothing is; `tried_on` the
-    small copy on which behaviour was tried, None where it was the layer itself.
+    `error` is the error probability of what is equal on narrow integers alone, 0 where nothing is;
+    `tried_on` the small copy on which behaviour was tried, None where it was the layer itself.
     """
 
     findings: tuple[Finding, ...]
@@ -51,8 +53,8 @@ def review_implementation(
 ) -> Review:
     """Return what else there is to say about an implementation.
 
-    What differs on wide integers and rounds on reals as a narrower format does may be right in structure: then it is
-    equal on integers of few bits, and its precision is what is wrong.
+    What differs on wide integers and rounds on reals as a narrower format does may be right in
+    structure: then it is equal on integers of few bits, and its precision is what is wrong.
     """
     (mine, by), dtype = evaluators, explainer.dtype
     ties = tie(explainer.layer)
@@ -67,23 +69,33 @@ def review_implementation(
         bits = bits_per_trial(min(narrow))
         trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
         how: dict[str, Any] = {"batch": batch, "trials": trials, "ranges": narrow, "seed": seed}
-        equal = {f.name for f in random(ties, mine, by, dtype, **how) if f.verdict == EQUAL} & coarse
+        equal = {
+            f.name for f in random(ties, mine, by, dtype, **how) if f.verdict == EQUAL
+        } & coarse
         note = f"on integers up to {max(narrow[:2])}, sums up to 2^24; larger ones are rounded"
-        findings = tuple(Finding(f.name, EQUAL, note=note) if f.name in equal else f for f in findings)
+        findings = tuple(
+            Finding(f.name, EQUAL, note=note) if f.name in equal else f for f in findings
+        )
         odds, ranges = (2 ** (-bits * trials), narrow) if equal else (0.0, ranges)
     findings = tuple(_kind(f, ties, mine, repeats, (dtype, ranges, seed)) for f in findings)
     right = {f.name for f in findings if not f.refuted}
     precise = tuple(p for p in precise if p.name in right)
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
         return Review(findings, (), precise, odds)
-    for layer in dict.fromkeys((small_copy(explainer.layer), explainer.layer)):  # a copy first, if it takes one
+    for layer in dict.fromkeys(
+        (small_copy(explainer.layer), explainer.layer)
+    ):  # a copy first, if it takes one
         tried = _tried(layer, mine, dtype, narrow=odds > 0, seed=seed)
         if not misbehaves(tried):
             break
-    return Review(findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer)
+    return Review(
+        findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer
+    )
 
 
-def _tried(layer: Any, mine: Evaluator, dtype: str, *, narrow: bool, seed: int) -> tuple[Finding, ...]:
+def _tried(
+    layer: Any, mine: Evaluator, dtype: str, *, narrow: bool, seed: int
+) -> tuple[Finding, ...]:
     """Return what an implementation does with zeros, strides and batches of 0, 1 and 3, on the layer or a copy."""
     for batch in (3, 2, 1):  # the sums of three may be too long where those of one are not
         try:
@@ -92,21 +104,36 @@ def _tried(layer: Any, mine: Evaluator, dtype: str, *, narrow: bool, seed: int) 
             continue
         if ranges is not None:
             break
-    several = draw_operands(np.random.default_rng((seed, 3)), tie(layer), batch, ranges or Ranges(1, 1, 1, 1), dtype)
-    return behaviour(mine, direct_evaluator(layer), several, dtype, judge=_judge(Explainer(layer, dtype)))
+    several = draw_operands(
+        np.random.default_rng((seed, 3)), tie(layer), batch, ranges or Ranges(1, 1, 1, 1), dtype
+    )
+    return behaviour(
+        mine, direct_evaluator(layer), several, dtype, judge=_judge(Explainer(layer, dtype))
+    )
 
 
 def _sum_like(finding: Finding, value: Any, ties: Any, name: str) -> bool:
     """Tell whether a result on reals can be measured: right, or merely wrong in its numbers."""
     batch = (1,) if name in ("y", "dx") else ()
-    shapes = {"y": ties.out_shape, "dx": ties.in_shape, "dw": ties.weight_shape, "db": ties.bias_shape}
+    shapes = {
+        "y": ties.out_shape,
+        "dx": ties.in_shape,
+        "dw": ties.weight_shape,
+        "db": ties.bias_shape,
+    }
     if finding.refuted and finding.verdict != WRONG:
         return False
     array = np.asarray(value)
-    return array.shape == (*batch, *shapes[name]) and array.dtype.kind == "f" and bool(np.isfinite(array).all())
+    return (
+        array.shape == (*batch, *shapes[name])
+        and array.dtype.kind == "f"
+        and bool(np.isfinite(array).all())
+    )
 
 
-def _kind(finding: Finding, ties: Any, mine: Evaluator, repeats: Finding, run: tuple[str, Ranges, int]) -> Finding:
+def _kind(
+    finding: Finding, ties: Any, mine: Evaluator, repeats: Finding, run: tuple[str, Ranges, int]
+) -> Finding:
     """Return the finding; one that is wrong may be wrong because it differs from call to call, or is not bilinear."""
     if finding.verdict != WRONG:
         return finding
@@ -129,7 +156,11 @@ def _judge(explainer: Explainer) -> Any:
 
         def judge(name: str, got: Any, expected: Array) -> Finding:
             finding = compare(name, got, expected, dtype=holder)
-            return said(finding, got, expected) if finding.verdict == WRONG and len(operands[0]) else finding
+            return (
+                said(finding, got, expected)
+                if finding.verdict == WRONG and len(operands[0])
+                else finding
+            )
 
         return judge
 
@@ -137,7 +168,8 @@ def _judge(explainer: Explainer) -> Any:
 
 
 def small_copy(layer: Any) -> Any:
-    """Return a layer of the same numbers with fewer channels and cells, or the layer itself if it is not large.
+    """Return a layer of the same numbers with fewer channels and cells, or the layer itself if it
+    is not large.
 
     Examples
     --------
@@ -149,8 +181,12 @@ def small_copy(layer: Any) -> Any:
     g = layer.groups
     channels = min(layer.in_channels, 2 * g)
     cells = []
-    numbers = zip(layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True)
+    numbers = zip(
+        layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
+    )
     for n, k, s, d, padding in numbers:
-        least = (k - 1) * d + 1 + 2 * s + max(padding)  # three windows, and padding that copies cells has enough
+        least = (
+            (k - 1) * d + 1 + 2 * s + max(padding)
+        )  # three windows, and padding that copies cells has enough
         cells.append(min(n, least + (n - least) % s))  # the same cells left over
     return replace(layer, in_shape=(channels, *cells), out_channels=min(layer.out_channels, 2 * g))

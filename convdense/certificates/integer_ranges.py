@@ -25,10 +25,12 @@ class Ranges(NamedTuple):
 
 
 def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
-    """Return the largest integers whose sums of products stay exact in any order: within 2**24 or 2**53.
+    """Return the largest integers whose sums of products stay exact in any order: within 2**24 or
+    2**53.
 
-    The number of terms is counted on the tie map: per output (with bias), per input, per weight and bias times batch.
-    In float16 and bfloat16, if sums are too long for that, the integers are exact and their sums finite.
+    The number of terms is counted on the tie map: per output (with bias), per input, per weight and
+    bias times batch. In float16 and bfloat16, if sums are too long for that, the integers are exact
+    and their sums finite.
 
     Raises
     ------
@@ -51,12 +53,15 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
         got = f"sums of {max(longest_sums(tie(layer), batch).values()):,} terms"
         until = "counts exactly" if exact == 2**bits else "stays far from overflow"
         needs = f"at most {exact // _scale(tie(layer)):,}, up to where {dtype} {until}"
-        raise ValueError(complain("layer", got, needs, 'use dtype="float64", a smaller batch or a smaller layer'))
+        raise ValueError(
+            complain("layer", got, needs, 'use dtype="float64", a smaller batch or a smaller layer')
+        )
     return found
 
 
 def narrow_ranges(layer: Any, batch: int) -> Ranges | None:
-    """Return integers of 8 bits whose sums stay within 24: exact for float32 sums of TF32 or bfloat16 operands, too.
+    """Return integers of 8 bits whose sums stay within 24: exact for float32 sums of TF32 or
+    bfloat16 operands, too.
 
     None if there are none.
     """
@@ -66,7 +71,9 @@ def narrow_ranges(layer: Any, batch: int) -> Ranges | None:
 def _ranges(layer: Any, batch: int, exact: int, most: int) -> Ranges | None:
     """Return the largest integers up to `most` whose sums of magnitudes stay within `exact`; None if there are none."""
     longest, limit = longest_sums(tie(layer), batch), exact // _scale(tie(layer))
-    xw, wdy, xdy, dy = (limit // max(1, longest[name]) for name in QUANTITIES)  # bounds on the products drawn
+    xw, wdy, xdy, dy = (
+        limit // max(1, longest[name]) for name in QUANTITIES
+    )  # bounds on the products drawn
     least = min(isqrt(min(xw, wdy, xdy)), dy, most)
     if least < 1:
         return None
@@ -78,7 +85,8 @@ def _ranges(layer: Any, batch: int, exact: int, most: int) -> Ranges | None:
 
 
 def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
-    """Return the most products one entry of y (with its bias), dx, dw and db sums: a product of the axes' own counts.
+    """Return the most products one entry of y (with its bias), dx, dw and db sums: a product of the
+    axes' own counts.
 
     Examples
     --------
@@ -86,7 +94,10 @@ def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
     >>> longest_sums(tie(Conv((2, 1), out_channels=1, kernel=3, padding=10, padding_mode="replicate")), batch=2)
     {'y': 7, 'dx': 57, 'dw': 38, 'db': 38}
     """
-    most = {part: prod(int(np.bincount(getattr(a, part)).max(initial=0)) for a in ties.axes) for part in _COUNTED}
+    most = {
+        part: prod(int(np.bincount(getattr(a, part)).max(initial=0)) for a in ties.axes)
+        for part in _COUNTED
+    }
     db = prod(int(np.bincount(a.taps).max(initial=0)) for a in ties.bias.axes)
     return {"y": most["rows"] + 1, "dx": most["cols"], "dw": most["taps"] * batch, "db": db * batch}
 
@@ -99,7 +110,10 @@ def limited(batch: Any) -> int:
     return number
 
 
-_LIMITS = {"float16": (2**14, 2**11), "bfloat16": (2**53, 2**8)}  # sums far from overflow; integers exact
+_LIMITS = {
+    "float16": (2**14, 2**11),
+    "bfloat16": (2**53, 2**8),
+}  # sums far from overflow; integers exact
 _COUNTED = ("rows", "cols", "taps")
 
 

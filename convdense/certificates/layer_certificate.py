@@ -22,13 +22,16 @@ from convdense.structure._tie import tie
 from convdense.verdicts.findings import Finding
 from convdense.verdicts.schema import upgraded
 
-AUTO_CALLS = 1_000  # up to here every basis pair costs less than a second, and leaves nothing to chance
+AUTO_CALLS = (
+    1_000  # up to here every basis pair costs less than a second, and leaves nothing to chance
+)
 EXHAUSTIVE_CALLS = 100_000
 
 
 @dataclass(frozen=True, repr=False)
 class Certificate(ImplementationJudgement):
-    """What `certify` found; true if y, dx, dw and db are equal bit for bit, or within rounding, and all else holds.
+    """What `certify` found; true if y, dx, dw and db are equal bit for bit, or within rounding, and
+    all else holds.
 
     Attributes
     ----------
@@ -41,13 +44,15 @@ class Certificate(ImplementationJudgement):
     ranges : Ranges
         The largest integers drawn.
     error : float
-        Upper bound on the probability that a wrong implementation passes, over the seed; 0 for "exhaustive", but where
-        larger integers are rounded and equality was seen on random narrow ones.
+        Upper bound on the probability that a wrong implementation passes, over the seed; 0 for
+        "exhaustive", but where larger integers are rounded and equality was seen on random narrow
+        ones.
     behaviour : tuple of Finding
-        Of an implementation: zeros, batches of 0, 1 and 3, strided and read-only arrays, the same call twice. To raise
-        on an empty batch or on such arrays is reported, not held against it.
+        Of an implementation: zeros, batches of 0, 1 and 3, strided and read-only arrays, the same
+        call twice. To raise on an empty batch or on such arrays is reported, not held against it.
     tried_on : geometry or None
-        The small copy of a large layer on which behaviour was tried, if the implementation takes it.
+        The small copy of a large layer on which behaviour was tried, if the implementation takes
+        it.
     precision : tuple of Precision
         Of an implementation: the effective unit roundoff of each quantity that is right.
 
@@ -100,11 +105,23 @@ class Certificate(ImplementationJudgement):
             f"batch {self.batch}: a proof for "
             "all real inputs of this shape, if y is bilinear in x and w plus linear in b, dx bilinear in w and dy, "
             f"dw in x and dy, db linear in dy, all {exactly}"
-        ) + (f"; where larger integers are rounded, error at most 2^{ceil(log2(self.error))}" if self.error else "")
+        ) + (
+            f"; where larger integers are rounded, error at most 2^{ceil(log2(self.error))}"
+            if self.error
+            else ""
+        )
 
     def _odds(self) -> str:
-        odds = f"at most 2^{ceil(log2(self.error))}" if self.error < 1 else "not bounded, so much can hide in rounding"
-        exactly = "evaluated exactly" if self.exact or not self else "up to rounding, an edge lost or added"
+        odds = (
+            f"at most 2^{ceil(log2(self.error))}"
+            if self.error < 1
+            else "not bounded, so much can hide in rounding"
+        )
+        exactly = (
+            "evaluated exactly"
+            if self.exact or not self
+            else "up to rounding, an edge lost or added"
+        )
         rounds = any("larger ones are rounded" in finding.note for finding in self.findings)
         narrow = "; what rounds was judged on integers of 8 bits" if rounds else ""
         return (
@@ -117,7 +134,10 @@ class Certificate(ImplementationJudgement):
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
         data = self._to_plain("certificate", _PLAIN, ranges=self.ranges._asdict())
-        return {**data, "tried_on": None if self.tried_on is None else layer_to_plain(self.tried_on)}
+        return {
+            **data,
+            "tried_on": None if self.tried_on is None else layer_to_plain(self.tried_on),
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Certificate":
@@ -137,7 +157,10 @@ class Certificate(ImplementationJudgement):
         again = certify_bilinear(self.layer, implementation, error=self.asked, **chosen)
         odds = again.error if again.exact == self.exact else self.error  # what rounds tells less
         if (again.trials, again.ranges, odds) != (self.trials, self.ranges, self.error):
-            got, needs = f"{self.trials} trials, {self.ranges}, error {self.error}", f"{again.trials}, {again.ranges}"
+            got, needs = (
+                f"{self.trials} trials, {self.ranges}, error {self.error}",
+                f"{again.trials}, {again.ranges}",
+            )
             raise ValueError(complain("certificate", got, f"{needs}, {odds}", "was it edited?"))
         return again
 
@@ -146,7 +169,14 @@ _PLAIN = ("evaluator", "reference", "method", "dtype", "batch", "trials", "error
 
 
 def certify_bilinear(
-    layer: Any, implementation: Any = None, *, dtype: Any, batch: Any, error: Any, method: Any, seed: Any
+    layer: Any,
+    implementation: Any = None,
+    *,
+    dtype: Any,
+    batch: Any,
+    error: Any,
+    method: Any,
+    seed: Any,
 ) -> Certificate:
     """Do what `certify` does for one layer with weights, whose outputs are bilinear."""
     mine, by = two_evaluators(layer, implementation)
@@ -156,7 +186,9 @@ def certify_bilinear(
     ties, ranges = tie(layer), exact_ranges(layer, dtype, batch)
     _fits_memory(ties, batch)
     calls = exhaustive_calls(ties, batch)
-    if method == "exhaustive" and max(calls, 20 * batch * max(ties.shape)) > EXHAUSTIVE_CALLS:  # all basis vectors
+    if (
+        method == "exhaustive" and max(calls, 20 * batch * max(ties.shape)) > EXHAUSTIVE_CALLS
+    ):  # all basis vectors
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, 'use method="random"'))
     explainer = Explainer(layer, dtype) if theirs else None
@@ -168,7 +200,9 @@ def certify_bilinear(
         method, seed = "random", randbits(64 + ceil(-log2(error))) if seed is None else int(seed)
         trials = ceil(-log2(error) / bits_per_trial(min(ranges)))
         findings = random(ties, mine, by, dtype, trials=trials, seed=seed, **how)
-        reached = max(2 ** (-bits_of_all(ranges, explainer.allowed if explainer else {}) * trials), 5e-324)
+        reached = max(
+            2 ** (-bits_of_all(ranges, explainer.allowed if explainer else {}) * trials), 5e-324
+        )
     run: dict[str, Any] = {
         "evaluator": mine.name,
         "reference": by.name,
@@ -180,10 +214,20 @@ def certify_bilinear(
     if explainer is None:
         return Certificate(layer, findings, error=reached, **run)
     review = review_implementation(
-        (mine, by), explainer, findings, ranges=ranges, batch=batch, error=float(error), seed=seed or 0
+        (mine, by),
+        explainer,
+        findings,
+        ranges=ranges,
+        batch=batch,
+        error=float(error),
+        seed=seed or 0,
     )
     odds = max(reached, review.error)
-    more = {"behaviour": review.behaviour, "precision": review.precision, "tried_on": review.tried_on}
+    more = {
+        "behaviour": review.behaviour,
+        "precision": review.precision,
+        "tried_on": review.tried_on,
+    }
     return Certificate(layer, review.findings, error=odds, **more, **run)
 
 
@@ -196,7 +240,9 @@ def _fits_memory(ties: Any, batch: int) -> None:
             f"operands and results of {size / 1e9:,.1f} GB",
             f"at most the physical memory, {memory / 1e9:,.1f} GB",
         )
-        raise MemoryError(complain("layer", got, needs, "certify a smaller copy: fewer cells, the same numbers"))
+        raise MemoryError(
+            complain("layer", got, needs, "certify a smaller copy: fewer cells, the same numbers")
+        )
 
 
 def _arguments(dtype: Any, batch: Any, error: Any, method: Any, seed: Any) -> tuple[str, int]:

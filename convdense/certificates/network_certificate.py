@@ -14,7 +14,12 @@ from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.integer_ranges import PRECISION, limited
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
 from convdense.geometry import Pool
-from convdense.implementations.evaluators import DENSE_NETWORK, DIRECT_COUNTERPART, needs_implementation, pool_functions
+from convdense.implementations.evaluators import (
+    DENSE_NETWORK,
+    DIRECT_COUNTERPART,
+    needs_implementation,
+    pool_functions,
+)
 from convdense.implementations.pool_calls import DIRECT_POOL
 from convdense.layers.dense_form import Absolute, Step, back_through
 from convdense.networks.builder import network
@@ -28,12 +33,14 @@ from convdense.verdicts.schema import upgraded
 
 @dataclass(frozen=True, repr=False)
 class NetworkCertificate(ImplementationJudgement):
-    """What `certify` found on a pool or a network; true if everything is equal bit for bit in every trial.
+    """What `certify` found on a pool or a network; true if everything is equal bit for bit in every
+    trial.
 
     Attributes
     ----------
     layer, findings
-        What was judged; one `Finding` for y, dx, and each parameter's gradient, the first difference seen.
+        What was judged; one `Finding` for y, dx, and each parameter's gradient, the first
+        difference seen.
     dtype, batch, trials, seed
         What to repeat.
     bits : int
@@ -41,7 +48,8 @@ class NetworkCertificate(ImplementationJudgement):
     coverage : tuple of float, or None where there is no |x|
         The shares of the coordinates of |x| that were seen positive, zero and negative.
     met : tuple of float, or None
-        Of the user's max or min pool: the shares of a window's cells that won alone, and of their pairs that tied.
+        Of the user's max or min pool: the shares of a window's cells that won alone, and of their
+        pairs that tied.
     behaviour, precision
         Of the user's pool, as for `Certificate`.
 
@@ -76,7 +84,9 @@ class NetworkCertificate(ImplementationJudgement):
         """How sure it is: what was met, for a piecewise polynomial allows no probability."""
         met = "no |x|"
         if self.coverage is not None:
-            met = "|x| met {:.0%} positive, {:.0%} zero and {:.0%} negative of its coordinates".format(*self.coverage)
+            met = "|x| met {:.0%} positive, {:.0%} zero and {:.0%} negative of its coordinates".format(
+                *self.coverage
+            )
         elif self.met is not None:
             met = "{:.0%} of the windows' cells won, {:.0%} of their pairs tied".format(*self.met)
         return "\n".join((*lines(self.behaviour, self.precision), self._trials(met)))
@@ -92,9 +102,14 @@ class NetworkCertificate(ImplementationJudgement):
         needs_implementation(self.evaluator, implementation)
         if self.seed is None:
             raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
-        again = certify_network(self.layer, implementation, dtype=self.dtype, batch=self.batch, seed=self.seed)
+        again = certify_network(
+            self.layer, implementation, dtype=self.dtype, batch=self.batch, seed=self.seed
+        )
         if (again.trials, again.bits) != (self.trials, self.bits):
-            got, needs = f"{self.trials} trials, {self.bits} bits", f"{again.trials} trials, {again.bits} bits"
+            got, needs = (
+                f"{self.trials} trials, {self.bits} bits",
+                f"{again.trials} trials, {again.bits} bits",
+            )
             raise ValueError(complain("certificate", got, needs, "was it edited?"))
         return again
 
@@ -119,7 +134,11 @@ def certify_network(
 ) -> NetworkCertificate:
     """Decide on integers whether dense layers and |x| (or the user's pool) are the direct network, ties included."""
     theirs = isinstance(layer, Pool) and implementation is not None
-    name = choice(dtype.name if isinstance(dtype, np.dtype) else dtype, "dtype", tuple(FORMATS) if theirs else EXACT)
+    name = choice(
+        dtype.name if isinstance(dtype, np.dtype) else dtype,
+        "dtype",
+        tuple(FORMATS) if theirs else EXACT,
+    )
     batch, seed = limited(batch), randbits(64) if seed is None else integer(seed, "seed", 0)
     run: dict[str, Any] = {"dtype": name, "batch": batch, "seed": seed}
     if isinstance(layer, Pool) and theirs:
@@ -156,28 +175,48 @@ def _judgeable(net: Network, implementation: Any) -> None:
     net.direct()  # a layer without a direct form is refused here
     for name, array in net.parameters.items():
         if array.dtype.kind == "c":
-            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "certify complex layers one by one"))
+            raise TypeError(
+                complain(
+                    name,
+                    f"dtype {array.dtype}",
+                    "real numbers",
+                    "certify complex layers one by one",
+                )
+            )
     if implementation is not None:
-        raise TypeError(complain("implementation", repr(implementation), "none for a network", "certify its layers"))
+        raise TypeError(
+            complain(
+                "implementation", repr(implementation), "none for a network", "certify its layers"
+            )
+        )
 
 
 def _budget(net: Network, unit: int, m: int, batch: int) -> int:
     """Return the bits that integers up to m may need, whatever is drawn: those of all of them at their largest."""
-    parameters = {k: np.full(a.shape, float(m * (unit if _is_bias(k) else 1))) for k, a in net.parameters.items()}
+    parameters = {
+        k: np.full(a.shape, float(m * (unit if _is_bias(k) else 1)))
+        for k, a in net.parameters.items()
+    }
     x, dy = (np.full((batch, *shape), float(m * unit)) for shape in (net.in_shape, net.out_shape))
     return bit_budget(net.with_parameters(parameters), x, dy)
 
 
-def _drawn(net: Network, unit: int, m: int, run: tuple[str, int, int]) -> Iterator[tuple[Network, Array, Array]]:
+def _drawn(
+    net: Network, unit: int, m: int, run: tuple[str, int, int]
+) -> Iterator[tuple[Network, Array, Array]]:
     """Yield networks with whole parameters, x and dy: multiples of the unit, so that divisions leave whole numbers."""
     dtype, batch, seed = run
     for draw in range(DRAWS):
         rng = np.random.default_rng((seed, m, draw))
 
-        def whole_numbers(shape: tuple[int, ...], times: int, rng: np.random.Generator = rng) -> Array:
+        def whole_numbers(
+            shape: tuple[int, ...], times: int, rng: np.random.Generator = rng
+        ) -> Array:
             return np.asarray((times * rng.integers(-m, m, shape, endpoint=True)).astype(dtype))
 
-        parameters = {k: whole_numbers(a.shape, unit if _is_bias(k) else 1) for k, a in net.parameters.items()}
+        parameters = {
+            k: whole_numbers(a.shape, unit if _is_bias(k) else 1) for k, a in net.parameters.items()
+        }
         x, dy = (whole_numbers((batch, *shape), unit) for shape in (net.in_shape, net.out_shape))
         yield net.with_parameters(parameters), x, dy
 
@@ -203,7 +242,9 @@ def _compared(net: Network, steps: list[Step], x: Array, dy: Array) -> Iterator[
     """Yield the verdicts of one trial: the layers one by one, and the list of dense layers they come apart into."""
     direct = net.direct()
     y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
-    listed_y, listed_dx, listed = back_through(steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1))
+    listed_y, listed_dx, listed = back_through(
+        steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1)
+    )
     own_dx, own = net.backward(x, dy)
     results = {"y": (net.forward(x), listed_y, y), "dx": (own_dx, listed_dx, dx)}
     results |= {name: (own[name], listed[name], gradient) for name, gradient in gradients.items()}

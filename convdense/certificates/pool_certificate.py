@@ -26,7 +26,8 @@ NONE = np.zeros(0)
 class PoolReview(NamedTuple):
     """What there is to say about the user's pool.
 
-    `met` has the shares of a window's cells that won alone, and of their pairs that tied; None for sums and averages.
+    `met` has the shares of a window's cells that won alone, and of their pairs that tied; None for
+    sums and averages.
     """
 
     findings: tuple[Finding, ...]
@@ -41,7 +42,12 @@ def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed:
     """Judge an implementation's y and dx on integers, its behaviour, and its precision on random reals."""
     if isinstance(pool, LpPool):
         raise TypeError(
-            complain("layer", repr(pool), "a pool without powers and roots", "use check, which decides what is equal")
+            complain(
+                "layer",
+                repr(pool),
+                "a pool without powers and roots",
+                "use check, which decides what is equal",
+            )
         )
     mine, by = pool_evaluators(pool, implementation)
     bits = {m: window_table(pool).bits(m) for m in LARGEST}
@@ -63,13 +69,23 @@ def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed:
         if all(finding.refuted for finding in found.values()):
             break
     findings, most = tuple(found.values()), max(fitting)
-    run: dict[str, Any] = {"trials": trials, "bits": bits[most], "met": None if met is None else met.shares}
-    if any(finding.refuted for finding in findings):  # whatever else is tried, it would only be wrong again
+    run: dict[str, Any] = {
+        "trials": trials,
+        "bits": bits[most],
+        "met": None if met is None else met.shares,
+    }
+    if any(
+        finding.refuted for finding in findings
+    ):  # whatever else is tried, it would only be wrong again
         return PoolReview(findings, (), (), **run)
     results, repeats = repeatable(mine, reals := _reals(pool, dtype, seed))
     several = _drawn(pool, np.random.default_rng((seed, 3)), (3, most), dtype)
-    tried = behaviour(mine, by, several, dtype, judge=lambda operands: _judge(pool, operands, dtype))
-    return PoolReview(findings, (*tried, repeats), _precision(pool, by, (reals, results), dtype), **run)
+    tried = behaviour(
+        mine, by, several, dtype, judge=lambda operands: _judge(pool, operands, dtype)
+    )
+    return PoolReview(
+        findings, (*tried, repeats), _precision(pool, by, (reals, results), dtype), **run
+    )
 
 
 def _trials(pool: Pool, fitting: list[int], run: tuple[str, int, int]) -> Iterator[Operands]:
@@ -82,11 +98,17 @@ def _trials(pool: Pool, fitting: list[int], run: tuple[str, int, int]) -> Iterat
     rng = np.random.default_rng((seed, 5))
     drawn = (_drawn(pool, rng, (batch, max(fitting)), dtype) for _ in iter(int, 1))
     for turn, x in enumerate(planted(pool, (operands[0] for operands in drawn), rng)):
-        yield _beyond_zero(pool, x, turn, dtype), NONE, NONE, _drawn(pool, rng, (len(x), max(fitting)), dtype)[3]
+        yield (
+            _beyond_zero(pool, x, turn, dtype),
+            NONE,
+            NONE,
+            _drawn(pool, rng, (len(x), max(fitting)), dtype)[3],
+        )
 
 
 def _beyond_zero(pool: Pool, x: Array, turn: int, dtype: str) -> Array:
-    """Return the input of a max pool with half of its planes far below zero, of a min pool above; others as they are.
+    """Return the input of a max pool with half of its planes far below zero, of a min pool above;
+    others as they are.
 
     There a zero, or whatever else stands for absent cells, would win.
     """
@@ -94,7 +116,9 @@ def _beyond_zero(pool: Pool, x: Array, turn: int, dtype: str) -> Array:
         return x
     bits = FORMATS[dtype].bits
     near = float(np.abs(x).max()) + 1
-    shift = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 1))[turn % 3]  # both ends stay exact
+    shift = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 1))[
+        turn % 3
+    ]  # both ends stay exact
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
     below = np.where((planes + turn // 3) % 2 == 0, shift, 0.0)
     return np.asarray(x - (below if isinstance(pool, MaxPool) else -below)).astype(x.dtype)
@@ -104,13 +128,18 @@ def _drawn(pool: Pool, rng: np.random.Generator, size: tuple[int, int], dtype: s
     """Return x and dy of a batch of integers up to m, times what makes averages whole."""
     (batch, m), unit = size, window_table(pool).unit
     shapes = (batch, *pool.in_shape), (batch, *pool.out_shape)
-    x, dy = ((unit * rng.integers(-m, m, s, endpoint=True)).astype(FORMATS[dtype].holder) for s in shapes)
+    x, dy = (
+        (unit * rng.integers(-m, m, s, endpoint=True)).astype(FORMATS[dtype].holder) for s in shapes
+    )
     return x, NONE, NONE, dy
 
 
 def _reals(pool: Pool, dtype: str, seed: int) -> Operands:
     rng = np.random.default_rng((seed, 1))
-    x, dy = (rounded_to(rng.standard_normal((2, *shape)), dtype) for shape in (pool.in_shape, pool.out_shape))
+    x, dy = (
+        rounded_to(rng.standard_normal((2, *shape)), dtype)
+        for shape in (pool.in_shape, pool.out_shape)
+    )
     return x, NONE, NONE, dy
 
 
@@ -127,7 +156,9 @@ def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
     return judge
 
 
-def _precision(pool: Pool, by: Evaluator, seen: tuple[Operands, Results], dtype: str) -> tuple[Precision, ...]:
+def _precision(
+    pool: Pool, by: Evaluator, seen: tuple[Operands, Results], dtype: str
+) -> tuple[Precision, ...]:
     """Return how far y and dx of random reals are from the direct ones in float64, in units of their magnitudes."""
     reals, results = seen
     found, allowed = (
@@ -141,6 +172,10 @@ def _precision(pool: Pool, by: Evaluator, seen: tuple[Operands, Results], dtype:
         finding = compare(name, got, right, bound)
         error = finding.difference and np.sqrt(np.mean((np.asarray(got, np.float64) - right) ** 2))
         size = np.sqrt(np.mean((bound / allowed) ** 2)) if bound.any() else 1.0
-        verdict = NORMWISE if finding.verdict == WRONG and error <= allowed * size else finding.verdict
-        found.append(Precision(name, WITHIN if finding.holds else verdict, float(error / size), allowed))
+        verdict = (
+            NORMWISE if finding.verdict == WRONG and error <= allowed * size else finding.verdict
+        )
+        found.append(
+            Precision(name, WITHIN if finding.holds else verdict, float(error / size), allowed)
+        )
     return tuple(found)

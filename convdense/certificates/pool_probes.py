@@ -14,9 +14,11 @@ TRIED = 64  # windows that an input plants its cells in, at most
 
 
 def planted(pool: Pool, inputs: Iterator[Array], rng: np.random.Generator) -> Iterator[Array]:
-    """Yield inputs, each changed so that in its windows every cell wins once, and every pair of cells ties once.
+    """Yield inputs, each changed so that in its windows every cell wins once, and every pair of
+    cells ties once.
 
-    Every plane (sample and channel) plants one cell or one pair, in as many windows as share no cell.
+    Every plane (sample and channel) plants one cell or one pair, in as many windows as share no
+    cell.
     """
     if not isinstance(pool, (MaxPool, MinPool)):
         return
@@ -34,7 +36,9 @@ def planted(pool: Pool, inputs: Iterator[Array], rng: np.random.Generator) -> It
         yield x
 
 
-def _plant(pool: Pool, some: WindowTable, plane: Array, job: tuple[int, ...], rng: np.random.Generator) -> None:
+def _plant(
+    pool: Pool, some: WindowTable, plane: Array, job: tuple[int, ...], rng: np.random.Generator
+) -> None:
     """Make the chosen cells the largest (of a min pool the smallest) of some windows that share no cell."""
     top = plane.max() + 1 if isinstance(pool, MaxPool) else plane.min() - 1
     able = np.flatnonzero((some.cells[:, list(job)] >= 0).all(axis=1))
@@ -59,7 +63,9 @@ class WindowCoverage:
         """Take in one input, (batch, channels, *axes)."""
         sign, cells = 1 if isinstance(self.pool, MaxPool) else -1, self.windows.cells
         for plane in x.reshape(-1, int(np.prod(self.pool.in_spatial))):
-            values = np.where(cells >= 0, sign * plane[cells].astype(np.float64), -np.inf)  # (windows, cells)
+            values = np.where(
+                cells >= 0, sign * plane[cells].astype(np.float64), -np.inf
+            )  # (windows, cells)
             best = values == values.max(axis=-1, keepdims=True)
             self.alone |= best[best.sum(axis=1) == 1].any(axis=0)
             self.pairs |= best.T.astype(np.float32) @ best.astype(np.float32) > 0
@@ -70,4 +76,6 @@ class WindowCoverage:
         there = (self.windows.cells >= 0).astype(np.float32)
         possible = np.triu(there.T @ there > 0, 1)
         pairs = int(possible.sum())
-        return float(self.alone.mean()), float((self.pairs & possible).sum() / pairs) if pairs else 1.0
+        return float(self.alone.mean()), float(
+            (self.pairs & possible).sum() / pairs
+        ) if pairs else 1.0

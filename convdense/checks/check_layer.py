@@ -8,7 +8,14 @@ import numpy as np
 from convdense._util.arguments import Array, complain, finite, numeric
 from convdense._util.deprecation import renamed_attribute
 from convdense.checks.check_network import judge_network
-from convdense.geometry import Geometry, Pool, backward_operands, forward_operands, paired_samples, samples
+from convdense.geometry import (
+    Geometry,
+    Pool,
+    backward_operands,
+    forward_operands,
+    paired_samples,
+    samples,
+)
 from convdense.implementations.compare_calls import compare_evaluators
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
@@ -27,13 +34,20 @@ from convdense.rounding.pool_bounds import pool_bound
 from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import QUANTITIES, Finding, Judgement, array_from_dict, array_to_dict
+from convdense.verdicts.findings import (
+    QUANTITIES,
+    Finding,
+    Judgement,
+    array_from_dict,
+    array_to_dict,
+)
 from convdense.verdicts.schema import upgraded, with_schema
 
 
 @dataclass(frozen=True, repr=False)
 class Report(Judgement):
-    """What `check` found on one set of data; true if every entry is equal or within its rounding bound.
+    """What `check` found on one set of data; true if every entry is equal or within its rounding
+    bound.
 
     Attributes
     ----------
@@ -85,7 +99,9 @@ class Report(Judgement):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (JSON), its arrays byte for byte."""
-        arrays = {name: None if a is None else array_to_dict(a) for name, a in self.operands.items()}
+        arrays = {
+            name: None if a is None else array_to_dict(a) for name, a in self.operands.items()
+        }
         return with_schema(
             {
                 "kind": "report",
@@ -101,12 +117,18 @@ class Report(Judgement):
     def from_dict(cls, data: dict[str, Any]) -> "Report":
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
-        arrays = {name: None if a is None else array_from_dict(a) for name, a in data["operands"].items()}
+        arrays = {
+            name: None if a is None else array_from_dict(a) for name, a in data["operands"].items()
+        }
         findings = tuple(Finding.from_dict(f) for f in data["findings"])
-        return cls(plain_to_layer(data["layer"]), findings, data["evaluator"], data["reference"], arrays)
+        return cls(
+            plain_to_layer(data["layer"]), findings, data["evaluator"], data["reference"], arrays
+        )
 
 
-def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, implementation: Any = None) -> Report:
+def check(
+    layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, implementation: Any = None
+) -> Report:
     """Compare the tied dense layer (or an implementation) with direct convolution on this data.
 
     Parameters
@@ -117,7 +139,8 @@ def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, i
     b : array of ``layer.bias_shape``, or None: then db is not judged
     dy : (batch, *out_shape) array, or one sample
         Upstream gradient; None judges y alone.
-    implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
+    implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense
+    layer
         For a pool with forward(x) and backward(x, dy); a network is judged itself.
 
     Returns
@@ -144,7 +167,10 @@ def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, i
     mine, by = two_evaluators(layer, implementation)
     shapes = layer if isinstance(layer, Geometry) else tie(layer)
     operands = {"x": x, "w": w, "b": b, "dy": dy}
-    arrays = {name: None if a is None else finite(numeric(a, name).copy(), name) for name, a in operands.items()}
+    arrays = {
+        name: None if a is None else finite(numeric(a, name).copy(), name)
+        for name, a in operands.items()
+    }
     x, w, b, had_batch = forward_operands(shapes, x, w, b)
     if dy is None:
         dy = np.zeros((len(x), *shapes.out_shape), x.dtype)
@@ -155,14 +181,19 @@ def check(layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, i
     return Report(layer, tuple(asked), mine.name, by.name, arrays)
 
 
-def _check_network(layer: Pool | Network, x: Any, dy: Any, implementation: Any, **others: Any) -> Report:
+def _check_network(
+    layer: Pool | Network, x: Any, dy: Any, implementation: Any, **others: Any
+) -> Report:
     """Do what `check` does for a pool or a network: rounding bounds carried through the layers."""
     for name, value in others.items():
         if value is not None:
             needs = "None for a pool, or a network, which has parameters of its own"
             raise TypeError(complain(name, type(value).__name__, needs))
     operands = {"x": x, "dy": dy}
-    arrays = {name: None if a is None else finite(numeric(a, name).copy(), name) for name, a in operands.items()}
+    arrays = {
+        name: None if a is None else finite(numeric(a, name).copy(), name)
+        for name, a in operands.items()
+    }
     if arrays["x"] is None:
         raise TypeError(complain("x", "None", "an array of samples"))
     if implementation is not None:
@@ -174,7 +205,11 @@ def _check_network(layer: Pool | Network, x: Any, dy: Any, implementation: Any, 
 def _check_pool(pool: Pool | Network, arrays: dict[str, Any], implementation: Any) -> Report:
     """Do what `check` does for the user's pool."""
     if not isinstance(pool, Pool):
-        raise TypeError(complain("implementation", repr(implementation), "none for a network", "check its layers"))
+        raise TypeError(
+            complain(
+                "implementation", repr(implementation), "none for a network", "check its layers"
+            )
+        )
     given = [name for name, array in arrays.items() if array is not None]
     x, had_batch = samples(pool, floating(arrays["x"]))
     dy = np.zeros((len(x), *pool.out_shape), x.dtype)
@@ -183,27 +218,39 @@ def _check_pool(pool: Pool | Network, arrays: dict[str, Any], implementation: An
     dtype = np.result_type(x, dy)
 
     def judge(name: str, got: Any, expected: Array) -> Finding:
-        return compare(name, got, expected, pool_bound(pool, (x, x, None, dy), name, dtype), why=POWERS)
+        return compare(
+            name, got, expected, pool_bound(pool, (x, x, None, dy), name, dtype), why=POWERS
+        )
 
     found = compare_pools(pool, implementation, x, dy, judge)
-    return Report(pool, tuple(found[: len(given)]), pool_functions(implementation)[2], DIRECT_POOL, arrays)
+    return Report(
+        pool, tuple(found[: len(given)]), pool_functions(implementation)[2], DIRECT_POOL, arrays
+    )
 
 
 def _judge(layer: Any, mine: Evaluator, by: Evaluator, operands: Operands) -> list[Finding]:
     """Run both evaluators, the one to judge by in float64 where the data is narrower, and compare entry by entry."""
     x, w, b, dy = operands
     rounded = {  # every dtype a sum may be rounded in: weights that meet in one cell are summed in that of w
-        "y": (w.dtype, np.result_type(x, w), np.result_type(x, w) if b is None else np.result_type(x, w, b)),
+        "y": (
+            w.dtype,
+            np.result_type(x, w),
+            np.result_type(x, w) if b is None else np.result_type(x, w, b),
+        ),
         "dx": (w.dtype, np.result_type(w, dy)),
         "dw": (np.result_type(x, dy),),
         "db": (dy.dtype,),
     }
     floats = {name: tuple(d for d in dtypes if d.kind in "fc") for name, dtypes in rounded.items()}
-    bounds = rounding_bounds(layer, operands, {name: dtypes for name, dtypes in floats.items() if dtypes})
+    bounds = rounding_bounds(
+        layer, operands, {name: dtypes for name, dtypes in floats.items() if dtypes}
+    )
     judged = [name for name in QUANTITIES if name != "db" or b is not None]
     wide = tuple(map(_widened, operands))
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is a verdict, not a warning
-        found = compare_evaluators((mine, operands), (by, (wide[0], wide[1], wide[2], wide[3])), judged, bounds)
+        found = compare_evaluators(
+            (mine, operands), (by, (wide[0], wide[1], wide[2], wide[3])), judged, bounds
+        )
     return list(found.values())
 
 

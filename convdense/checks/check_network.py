@@ -32,7 +32,8 @@ LAYERS = "layers"  # the name of the finding that every layer has its part in
 def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Finding]:
     """Compare dense layers and |x| with the direct counterpart; without dy, only what goes forward.
 
-    Bounds that are carried through many layers grow loose: beside the whole, every layer is judged on the same input.
+    Bounds that are carried through many layers grow loose: beside the whole, every layer is judged
+    on the same input.
     """
     net, asked = network(layer) if isinstance(layer, Pool) else layer, dy is not None
     if dy is None:
@@ -40,7 +41,11 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
     x, dy = map(floating, paired_operands(net, x, dy)[:2])
     for name, array in {"x": x, "dy": dy, **net.parameters}.items():
         if array.dtype.kind == "c":
-            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "check complex layers one by one"))
+            raise TypeError(
+                complain(
+                    name, f"dtype {array.dtype}", "real numbers", "check complex layers one by one"
+                )
+            )
     direct = net.direct()
     with np.errstate(over="ignore", invalid="ignore"):  # said by _finite, or judged
         _finite(direct, x)
@@ -51,7 +56,9 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
             (dx, own), (expected, gradients) = net.backward(x, dy), direct.backward(x, dy)
             allowed = np.where(slope.undecided, np.inf, 2 * slope.error)
             findings.append(_whole("dx", dx, expected, allowed, FLIPPABLE))
-            findings += [_whole(name, own[name], g, bounds[name], FLIPPABLE) for name, g in gradients.items()]
+            findings += [
+                _whole(name, own[name], g, bounds[name], FLIPPABLE) for name, g in gradients.items()
+            ]
         each = [found for part in _parts(net, x, dy, "") for found in _one(*part, asked)]
     return [*findings, max(each, key=_badness)]
 
@@ -67,10 +74,14 @@ def _whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Fi
     bound = np.where(np.isnan(bound), np.inf, bound)
     largest = max(float(np.abs(a).max(initial=0)) for a in (got, expected))
     loose = (bound > largest) & np.isfinite(bound) & (bound > 0) & (largest > 0)
-    return compare(name, got, expected, np.where(loose, np.inf, bound), why=LOOSE if loose.any() else why)
+    return compare(
+        name, got, expected, np.where(loose, np.inf, bound), why=LOOSE if loose.any() else why
+    )
 
 
-def _parts(net: Network, x: Array, dy: Array, place: str) -> Iterator[tuple[str, Any, Array, Array]]:
+def _parts(
+    net: Network, x: Array, dy: Array, place: str
+) -> Iterator[tuple[str, Any, Array, Array]]:
     """Yield every layer, those inside others too, with what enters it and what is handed to it by the direct form."""
     values, counterparts = [x], [direct_counterpart(layer) for layer in net.layers]
     for counterpart in counterparts:
@@ -87,14 +98,18 @@ def _parts(net: Network, x: Array, dy: Array, place: str) -> Iterator[tuple[str,
 def _one(place: str, layer: Any, x: Array, dy: Array, asked: bool) -> Iterator[Finding]:
     """Yield what one layer and its direct counterpart make of the same input, each within its own bound."""
     counterpart, entering = direct_counterpart(layer), Value(x, np.zeros(x.shape))
-    pairs = {"y": (layer.forward(x), counterpart.forward(x), 2 * forward_error(layer, entering).error)}
+    pairs = {
+        "y": (layer.forward(x), counterpart.forward(x), 2 * forward_error(layer, entering).error)
+    }
     if asked:
         slope, bounds = backward_error(layer, entering, _exact(dy))
         (dx, own), (expected, gradients) = pulled(layer, x, dy), pulled(counterpart, x, dy)
         pairs["dx"] = (dx, expected, np.where(slope.undecided, np.inf, 2 * slope.error))
         pairs |= {name: (own[name], g, bounds[name]) for name, g in gradients.items()}
     for name, (got, expected, bound) in pairs.items():
-        finding = compare(LAYERS, got, expected, np.where(np.isnan(bound), np.inf, bound), why=FLIPPABLE)
+        finding = compare(
+            LAYERS, got, expected, np.where(np.isnan(bound), np.inf, bound), why=FLIPPABLE
+        )
         said = f"{name} of layer {place}" + (f"; {finding.note}" if finding.note else "")
         yield finding if finding.verdict == EQUAL else replace(finding, note=said)
 

@@ -1,4 +1,5 @@
-"""The one table of claims: what is said, what is compared with what, on which layers, and who judges.
+"""The one table of claims: what is said, what is compared with what, on which layers, and who
+judges.
 
 It feeds the demo, the command line, the README's table and the tests.
 """
@@ -16,7 +17,14 @@ from convdense.certificates._certify import certify
 from convdense.certificates.layer_certificate import Certificate
 from convdense.checks.check_layer import Report, check
 from convdense.claims import student_question
-from convdense.claims.evidence import Evidence, of_activation, of_network, of_pool, of_second_derivative, on_floats
+from convdense.claims.evidence import (
+    Evidence,
+    of_activation,
+    of_network,
+    of_pool,
+    of_second_derivative,
+    on_floats,
+)
 from convdense.claims.example_layers import (
     AVERAGES,
     CIRCULANT,
@@ -67,7 +75,10 @@ class Verdict:
     @property
     def worst(self) -> Evidence:
         """The evidence whose difference is the largest share of its bound."""
-        return max(self.evidence, key=lambda e: e.difference / e.bound if e.bound else float(e.difference > 0))
+        return max(
+            self.evidence,
+            key=lambda e: e.difference / e.bound if e.bound else float(e.difference > 0),
+        )
 
     @property
     def sure(self) -> str:
@@ -76,7 +87,9 @@ class Verdict:
         proofs, drawn = errors.count(0.0), [e for e in errors if e > 0]
         tried = [e.trials for e in self.evidence if e.held and e.trials]
         parts = [f"proof on {_layers(proofs)}"] if proofs else []
-        parts += [f"error at most 2^{ceil(log2(max(drawn)))} on {_layers(len(drawn))}"] if drawn else []
+        parts += (
+            [f"error at most 2^{ceil(log2(max(drawn)))} on {_layers(len(drawn))}"] if drawn else []
+        )
         parts += [f"{sum(tried)} exact trials on {_layers(len(tried))}"] if tried else []
         wrong = len(self.evidence) - len(errors) - len(tried)
         return "; ".join(parts + ([f"WRONG on {_layers(wrong)}"] if wrong else []))
@@ -132,7 +145,9 @@ def _steps(layer: Any) -> Evidence:
     for r, c in np.ndindex(rows, cols):
         dy, x = np.eye(1, rows, r), np.eye(1, cols, c)
         G = dense.backward(x, dy).dw  # (outputs, inputs): every edge its own weight
-        summed = np.bincount(edges.index, G[edges.row, edges.col], tied.w.size).reshape(tied.w.shape)
+        summed = np.bincount(edges.index, G[edges.row, edges.col], tied.w.size).reshape(
+            tied.w.shape
+        )
         dw = tied.backward(x.reshape(1, *layer.in_shape), dy.reshape(1, *layer.out_shape)).dw
         exact &= np.array_equal(summed, dw)
     return Evidence(layer, bool(exact))
@@ -140,7 +155,10 @@ def _steps(layer: Any) -> Evidence:
 
 def _untied(layer: Any) -> Evidence:
     """Judge a locally connected layer: mask and size of its convolution, every weight in one place at most."""
-    values = {name: getattr(layer, name) for name in ("kernel", "stride", "padding", "dilation", "groups", "flip")}
+    values = {
+        name: getattr(layer, name)
+        for name in ("kernel", "stride", "padding", "dilation", "groups", "flip")
+    }
     conv = Conv(layer.in_shape, layer.out_channels, **values, padding_mode=layer.padding_mode)
     alike = np.array_equal(tie(layer).mask().toarray(), tie(conv).mask().toarray())
     alone = int(tie(layer).counts().weights.max()) == 1

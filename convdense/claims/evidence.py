@@ -18,7 +18,9 @@ from convdense.rounding.magnitude_sums import integer_unit
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import Judgement
 
-ORDERS = 5_000  # inputs of a max pool so small that every order of its cells, ties included, is tried
+ORDERS = (
+    5_000  # inputs of a max pool so small that every order of its cells, ties included, is tried
+)
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,24 @@ class Evidence:
 
 def on_floats(report: Judgement, names: Any) -> tuple[float, float]:
     """Return the difference and the bound of the quantity that takes the largest share of its bound."""
-    worst = max((report[name] for name in names), key=lambda finding: (not finding.holds, finding.share))
-    return (worst.difference, worst.bound) if worst.holds else (inf, 0.0)  # a wrong shape has no difference to speak of
+    worst = max(
+        (report[name] for name in names), key=lambda finding: (not finding.holds, finding.share)
+    )
+    return (
+        (worst.difference, worst.bound) if worst.holds else (inf, 0.0)
+    )  # a wrong shape has no difference to speak of
 
 
 def of_network(layer: Pool | Network) -> Evidence:
     """Return the evidence of exact trials, and of random reals."""
     certificate, rng = certify(layer), np.random.default_rng(0)
-    report = check(layer, rng.normal(size=(2, *layer.in_shape)), dy=rng.normal(size=(2, *layer.out_shape)))
+    report = check(
+        layer, rng.normal(size=(2, *layer.in_shape)), dy=rng.normal(size=(2, *layer.out_shape))
+    )
     names = [finding.name for finding in report.findings]
-    return Evidence(layer, certificate.exact, 0.0, *on_floats(report, names), trials=certificate.trials)
+    return Evidence(
+        layer, certificate.exact, 0.0, *on_floats(report, names), trials=certificate.trials
+    )
 
 
 def of_pool(pool: Pool) -> Evidence:
@@ -86,14 +96,18 @@ def of_activation(layer: Any) -> Evidence:
 
 
 def of_second_derivative(layer: Any) -> Evidence:
-    """Return the evidence that ``d2y_r / dw_k dx_c`` is how many entries (r, c, k) the tie map has, for all r, k, c.
+    """Return the evidence that ``d2y_r / dw_k dx_c`` is how many entries (r, c, k) the tie map has,
+    for all r, k, c.
 
-    y is bilinear in w and x, so a mixed difference with step 1 is exact: of direct convolution, at random integers.
+    y is bilinear in w and x, so a mixed difference with step 1 is exact: of direct convolution, at
+    random integers.
     """
     rows, cols = tie(layer).shape
     rng, entries, exact = np.random.default_rng(0), tie(layer).entries(), True
     x, w = (rng.integers(-9, 10, shape) for shape in (layer.in_shape, layer.weight_shape))
-    steps = np.eye(cols, dtype=np.int64).reshape(-1, *layer.in_shape)  # e_c for every input, (inputs, *in_shape)
+    steps = np.eye(cols, dtype=np.int64).reshape(
+        -1, *layer.in_shape
+    )  # e_c for every input, (inputs, *in_shape)
     at, beside = convolve(layer, x, w), convolve(layer, x + steps, w)
     for k in range(w.size):
         step = np.zeros_like(w)
@@ -109,7 +123,10 @@ def of_second_derivative(layer: Any) -> Evidence:
 def _basis(pool: Pool) -> tuple[Array, Array]:
     """Return every basis vector, of inputs and of outputs, as multiples that divide evenly."""
     rows, cols, unit = prod(pool.out_shape), prod(pool.in_shape), integer_unit(network(pool))
-    x, dy = (np.eye(max(rows, cols), n).reshape(-1, *s) for n, s in ((cols, pool.in_shape), (rows, pool.out_shape)))
+    x, dy = (
+        np.eye(max(rows, cols), n).reshape(-1, *s)
+        for n, s in ((cols, pool.in_shape), (rows, pool.out_shape))
+    )
     return unit * x, unit * dy
 
 
@@ -120,12 +137,18 @@ def _orders(pool: Pool) -> tuple[Array, Array] | None:
         return None
     x = np.array(list(product(range(n), repeat=n)), float) - n // 2  # of both signs
     rng = np.random.default_rng(0)
-    return x.reshape(-1, *pool.in_shape), rng.integers(-9, 10, (len(x), *pool.out_shape)).astype(float)
+    return x.reshape(-1, *pool.in_shape), rng.integers(-9, 10, (len(x), *pool.out_shape)).astype(
+        float
+    )
 
 
 def agree(net: Network, x: Array, dy: Array) -> bool:
     """Tell whether dense layers and |x| and the direct counterpart agree to the last bit, in every quantity."""
     direct = net.direct()
     (dx, own), (expected, gradients) = net.backward(x, dy), direct.backward(x, dy)
-    pairs = [(net.forward(x), direct.forward(x)), (dx, expected), *((own[name], g) for name, g in gradients.items())]
+    pairs = [
+        (net.forward(x), direct.forward(x)),
+        (dx, expected),
+        *((own[name], g) for name, g in gradients.items()),
+    ]
     return all(np.array_equal(a, b) for a, b in pairs)

@@ -1,7 +1,15 @@
 """The layers the claims are judged on: small, asymmetric, and every option met by one of them."""
 
 from convdense.claims import student_question
-from convdense.geometry import AvgPool, Conv, ConvTranspose, Linear, LocallyConnected, MaxPool, MinPool
+from convdense.geometry import (
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    Linear,
+    LocallyConnected,
+    MaxPool,
+    MinPool,
+)
 from convdense.layers._batch_norm import batch_norm
 from convdense.layers.activations import LeakyReLU, ReLU
 from convdense.layers.flatten import Flatten
@@ -11,7 +19,14 @@ CONVOLUTIONS = (
     student_question.FIRST,
     Conv((2, 4), out_channels=3, kernel=3, stride=2, padding=((1, 0),)),
     Conv((1, 3, 4), out_channels=2, kernel=(3, 2), padding=(2, 3), padding_mode="replicate"),
-    Conv((2, 5, 7), out_channels=3, kernel=(3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2)),
+    Conv(
+        (2, 5, 7),
+        out_channels=3,
+        kernel=(3, 2),
+        stride=(2, 1),
+        padding=((1, 0), (0, 2)),
+        dilation=(1, 2),
+    ),
     Conv((4, 6, 5), out_channels=6, kernel=(2, 3), stride=2, padding="same", groups=2),
     Conv((3, 7, 4), out_channels=3, kernel=3, padding=1, groups=3, padding_mode="circular"),
     Conv((2, 5, 6), out_channels=2, kernel=3, padding=2, padding_mode="reflect", flip=True),
@@ -21,13 +36,29 @@ CONVOLUTIONS = (
 TRANSPOSED = (
     ConvTranspose((1, 2, 3), out_channels=1, kernel=2, stride=2),
     ConvTranspose((2, 4), out_channels=3, kernel=3, stride=2, padding=1, output_padding=1),
-    ConvTranspose((4, 3, 5), out_channels=6, kernel=(3, 2), stride=(1, 3), dilation=(2, 1), groups=2, flip=True),
-    ConvTranspose((2, 3, 2, 4), out_channels=1, kernel=(2, 3, 2), stride=(2, 1, 2), padding=((1, 0), (0, 2), (1, 1))),
+    ConvTranspose(
+        (4, 3, 5),
+        out_channels=6,
+        kernel=(3, 2),
+        stride=(1, 3),
+        dilation=(2, 1),
+        groups=2,
+        flip=True,
+    ),
+    ConvTranspose(
+        (2, 3, 2, 4),
+        out_channels=1,
+        kernel=(2, 3, 2),
+        stride=(2, 1, 2),
+        padding=((1, 0), (0, 2), (1, 1)),
+    ),
 )
 LOCAL = (
     LocallyConnected((1, 3, 3), out_channels=1, kernel=2),
     LocallyConnected((2, 5, 4), out_channels=3, kernel=(3, 2), stride=(2, 1), padding=1),
-    LocallyConnected((4, 6), out_channels=2, kernel=3, dilation=2, padding=1, padding_mode="circular", groups=2),
+    LocallyConnected(
+        (4, 6), out_channels=2, kernel=3, dilation=2, padding=1, padding_mode="circular", groups=2
+    ),
 )
 SECOND = (*CONVOLUTIONS[:5], TRANSPOSED[1], TRANSPOSED[2], LOCAL[0])
 TOEPLITZ = (
@@ -39,7 +70,15 @@ TOEPLITZ = (
 CIRCULANT = (
     Conv((1, 5), out_channels=1, kernel=3, padding=1, padding_mode="circular"),
     Conv((2, 4, 5), out_channels=3, kernel=(3, 2), padding="same", padding_mode="circular"),
-    Conv((1, 3, 4), out_channels=2, kernel=3, dilation=(1, 2), padding="same", padding_mode="circular", flip=True),
+    Conv(
+        (1, 3, 4),
+        out_channels=2,
+        kernel=3,
+        dilation=(1, 2),
+        padding="same",
+        padding_mode="circular",
+        flip=True,
+    ),
 )
 
 AVERAGES = (
@@ -59,7 +98,12 @@ _SAME = Conv((2, 5, 4), out_channels=2, kernel=3, padding="same")
 NETWORKS = (
     network(
         *(Conv((1, 6, 7), out_channels=3, kernel=(3, 2)), ReLU(), MaxPool((3, 4, 6), kernel=2)),
-        *(Conv((3, 2, 3), out_channels=4, kernel=2), ReLU(), AvgPool((4, 1, 2), kernel=(1, 2)), Flatten()),
+        *(
+            Conv((3, 2, 3), out_channels=4, kernel=2),
+            ReLU(),
+            AvgPool((4, 1, 2), kernel=(1, 2)),
+            Flatten(),
+        ),
         Linear(4, out_features=3),
         seed=0,
     ),

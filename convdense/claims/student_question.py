@@ -1,7 +1,8 @@
-"""The question that started this: two small layers, one cost, and the gradient as the student wrote it.
+"""The question that started this: two small layers, one cost, and the gradient as the student wrote
+it.
 
-Input ``i1..i9`` (3x3), filter ``w1..w4`` (2x2) gives ``o1..o4``; filter ``v1..v4`` (2x2) gives one number ``z``; the
-cost is ``C = (z - y)^2``.
+Input ``i1..i9`` (3x3), filter ``w1..w4`` (2x2) gives ``o1..o4``; filter ``v1..v4`` (2x2) gives one
+number ``z``; the cost is ``C = (z - y)^2``.
 """
 
 from itertools import product
@@ -94,7 +95,9 @@ def products(k: int = 0) -> Products:
     """Return the 16 products of the written dC/dw, split by the tie map: 4 exist, 12 do not."""
     edges = tie(FIRST).copies(k)
     i, v = numbered("i", 9), numbered("v", 4)
-    right = {(int(c), int(r)) for c, r in zip(edges.col, edges.row, strict=True)}  # o_r meets v_r in the second layer
+    right = {
+        (int(c), int(r)) for c, r in zip(edges.col, edges.row, strict=True)
+    }  # o_r meets v_r in the second layer
     pairs = product(edges.col.tolist(), range(4))
     named: dict[bool, list[str]] = {True: [], False: []}
     for c, r in pairs:
@@ -103,10 +106,11 @@ def products(k: int = 0) -> Products:
 
 
 def judge(trials: int = 13, m: int = 100, seed: int | None = None) -> tuple[bool, float]:
-    """Return whether backpropagation equals the central difference in every trial, and the error probability.
+    """Return whether backpropagation equals the central difference in every trial, and the error
+    probability.
 
-    The formula as written must fail on the same numbers. A wrong formula of degree 5 agrees at a random point with
-    probability at most ``5 / (2 m + 1)`` (Schwartz, Zippel).
+    The formula as written must fail on the same numbers. A wrong formula of degree 5 agrees at a
+    random point with probability at most ``5 / (2 m + 1)`` (Schwartz, Zippel).
     """
     rng = np.random.default_rng(seed)
     cases = [draw(rng, m) for _ in range(trials)]
@@ -116,5 +120,7 @@ def judge(trials: int = 13, m: int = 100, seed: int | None = None) -> tuple[bool
         for case, true in zip(cases, truth, strict=True)
         for dw, dv in [backpropagated(case)]
     )
-    written = all(np.array_equal(as_written(case), true) for case, true in zip(cases, truth, strict=True))
+    written = all(
+        np.array_equal(as_written(case), true) for case, true in zip(cases, truth, strict=True)
+    )
     return right and not written, (DEGREE / (2 * m + 1)) ** trials

@@ -9,7 +9,8 @@ from convdense.geometry import Conv
 
 
 def block_toeplitz(conv: Conv, w: Array) -> Array:
-    """Return the dense matrix of a convolution with stride 1 and zero padding: Toeplitz blocks in Toeplitz order.
+    """Return the dense matrix of a convolution with stride 1 and zero padding: Toeplitz blocks in
+    Toeplitz order.
 
     Raises
     ------
@@ -24,9 +25,13 @@ def block_toeplitz(conv: Conv, w: Array) -> Array:
            [0, 0, 1, 2]])
     """
     if set(conv.stride) != {1} or conv.padding_mode != "zeros":
-        raise ValueError(complain("conv", repr(conv), "stride 1 and zero padding for a block Toeplitz matrix"))
+        raise ValueError(
+            complain("conv", repr(conv), "stride 1 and zero padding for a block Toeplitz matrix")
+        )
     begins = [begin for begin, _ in conv.padding]
-    return _channels(conv, w, lambda kernel: _toeplitz(kernel, conv.in_spatial, conv.out_spatial, begins))
+    return _channels(
+        conv, w, lambda kernel: _toeplitz(kernel, conv.in_spatial, conv.out_spatial, begins)
+    )
 
 
 def block_circulant(conv: Conv, w: Array) -> Array:
@@ -45,7 +50,11 @@ def block_circulant(conv: Conv, w: Array) -> Array:
            [0, 1, 2],
            [2, 0, 1]])
     """
-    if set(conv.stride) != {1} or conv.in_spatial != conv.out_spatial or conv.padding_mode != "circular":
+    if (
+        set(conv.stride) != {1}
+        or conv.in_spatial != conv.out_spatial
+        or conv.padding_mode != "circular"
+    ):
         needs = "stride 1 and circular padding to the same size for a block circulant matrix"
         raise ValueError(complain("conv", repr(conv), needs))
     begins = [begin for begin, _ in conv.padding]
@@ -58,26 +67,36 @@ def _channels(conv: Conv, w: Array, one: Callable[[Array], Array]) -> Array:
     kernels = np.zeros((conv.out_channels, conv.in_channels, *conv.kernel), w.dtype)
     for o in range(conv.out_channels):
         first = o // outs * ins
-        kernels[o, first : first + ins] = np.flip(w[o], tuple(range(1, w.ndim - 1))) if conv.flip else w[o]
+        kernels[o, first : first + ins] = (
+            np.flip(w[o], tuple(range(1, w.ndim - 1))) if conv.flip else w[o]
+        )
     return np.block([[one(_stretched(kernel, conv.dilation)) for kernel in row] for row in kernels])
 
 
 def _stretched(kernel: Array, dilation: Sequence[int]) -> Array:
     """Return the kernel with its holes written out as zeros."""
-    holes = np.zeros([(k - 1) * d + 1 for k, d in zip(kernel.shape, dilation, strict=True)], kernel.dtype)
+    holes = np.zeros(
+        [(k - 1) * d + 1 for k, d in zip(kernel.shape, dilation, strict=True)], kernel.dtype
+    )
     holes[tuple(slice(None, None, d) for d in dilation)] = kernel
     return holes
 
 
-def _toeplitz(kernel: Array, ins: Sequence[int], outs: Sequence[int], begins: Sequence[int]) -> Array:
+def _toeplitz(
+    kernel: Array, ins: Sequence[int], outs: Sequence[int], begins: Sequence[int]
+) -> Array:
     """Return the matrix of one channel pair: on the padded input, block (r, c) belongs to tap c - r."""
     from scipy.linalg import toeplitz  # noqa: PLC0415  (0.1 s, only here)
 
     taps, none = len(kernel), len(kernel)
-    width = max(outs[0] + taps - 1, begins[0] + ins[0])  # padded cells; the last may be met by no window
+    width = max(
+        outs[0] + taps - 1, begins[0] + ins[0]
+    )  # padded cells; the last may be met by no window
     column = [0, *[none] * (outs[0] - 1)]
     row = [*range(taps), *[none] * (width - taps)]
-    order = toeplitz(column, row)[:, begins[0] : begins[0] + ins[0]]  # the padded cells are zero: their columns go
+    order = toeplitz(column, row)[
+        :, begins[0] : begins[0] + ins[0]
+    ]  # the padded cells are zero: their columns go
     if kernel.ndim == 1:
         return np.asarray(np.append(kernel, 0).astype(kernel.dtype)[order])
     blocks = [_toeplitz(inner, ins[1:], outs[1:], begins[1:]) for inner in kernel]
@@ -90,8 +109,12 @@ def _circulant(kernel: Array, sizes: Sequence[int], begins: Sequence[int]) -> Ar
     from scipy.linalg import circulant  # noqa: PLC0415  (0.1 s, only here)
 
     n = sizes[0]
-    inner = kernel if kernel.ndim == 1 else [_circulant(part, sizes[1:], begins[1:]) for part in kernel]
-    first = [sum(part for t, part in enumerate(inner) if (begins[0] - t) % n == r) for r in range(n)]
+    inner = (
+        kernel if kernel.ndim == 1 else [_circulant(part, sizes[1:], begins[1:]) for part in kernel]
+    )
+    first = [
+        sum(part for t, part in enumerate(inner) if (begins[0] - t) % n == r) for r in range(n)
+    ]
     if kernel.ndim == 1:
         return np.asarray(circulant(np.asarray(first, kernel.dtype)))
     zero = np.zeros_like(inner[0])

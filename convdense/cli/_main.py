@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:  # closed by the shell
             sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader has left, as `| head` does: nothing more to say, and no traceback at exit
+    except (
+        BrokenPipeError
+    ):  # the reader has left, as `| head` does: nothing more to say, and no traceback at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
@@ -49,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="convdense", description="Convolution layers as dense layers.")
+    parser = argparse.ArgumentParser(
+        prog="convdense", description="Convolution layers as dense layers."
+    )
     parser.add_argument("--version", action="version", version=f"convdense {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (does, add_options) in COMMANDS.items():

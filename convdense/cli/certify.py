@@ -26,16 +26,26 @@ def add_certify(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("your own code")
     text = "an object with forward and backward, two functions, or a class or function of the layer that makes one"
     own.add_argument("--implementation", metavar="MODULE:OBJECT", help=f"judge this: {text}")
-    own.add_argument("--layout", choices=("NCHW", "NHWC"), help="NHWC: hand x, y, dx and dy over channels last")
-    parser.add_argument("--claims", action="store_true", help="judge the table of claims instead of one layer")
+    own.add_argument(
+        "--layout", choices=("NCHW", "NHWC"), help="NHWC: hand x, y, dx and dy over channels last"
+    )
+    parser.add_argument(
+        "--claims", action="store_true", help="judge the table of claims instead of one layer"
+    )
     every = "with --claims: then every geometry of a small scope, minutes"
     parser.add_argument("--all", action="store_true", help=every)
-    parser.add_argument("--rerun", type=Path, metavar="FILE", help="repeat a certificate that --json wrote")
+    parser.add_argument(
+        "--rerun", type=Path, metavar="FILE", help="repeat a certificate that --json wrote"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     how = parser.add_argument_group("how sure", "with --input", argument_default=argparse.SUPPRESS)
-    how.add_argument("--dtype", choices=tuple(FORMATS), help="default: float64; halves with --implementation")
+    how.add_argument(
+        "--dtype", choices=tuple(FORMATS), help="default: float64; halves with --implementation"
+    )
     how.add_argument("--batch", type=int, metavar="N", help="default: 2")
-    how.add_argument("--error", type=float, metavar="P", help="error probability, at most; default: 2**-64")
+    how.add_argument(
+        "--error", type=float, metavar="P", help="error probability, at most; default: 2**-64"
+    )
     how.add_argument("--method", choices=("auto", "random", "exhaustive"), help="default: auto")
     how.add_argument("--seed", type=int, metavar="N", help="default: fresh entropy, recorded")
     parser.set_defaults(run=run_certify)
@@ -45,27 +55,44 @@ def run_certify(arguments: argparse.Namespace) -> int:
     """Print the certificate that is asked for, or the table of claims, and the mistakes of an implementation."""
     chosen = [name for name in ("claims", "rerun", "input") if getattr(arguments, name)]
     if len(chosen) > 1:
-        raise ValueError(complain("certify", " and ".join(f"--{name}" for name in chosen), "one of them"))
+        raise ValueError(
+            complain("certify", " and ".join(f"--{name}" for name in chosen), "one of them")
+        )
     if arguments.all and not arguments.claims:
         raise ValueError(complain("certify", "--all", "--claims beside --all"))
-    options = {n: getattr(arguments, n) for n in ("dtype", "batch", "error", "method", "seed") if n in arguments}
-    unread = [*options, *(n for n, default in layer_defaults().items() if getattr(arguments, n) != default)]
+    options = {
+        n: getattr(arguments, n)
+        for n in ("dtype", "batch", "error", "method", "seed")
+        if n in arguments
+    }
+    unread = [
+        *options,
+        *(n for n, default in layer_defaults().items() if getattr(arguments, n) != default),
+    ]
     if arguments.claims:
         unread += [name for name in ("implementation", "layout") if getattr(arguments, name)]
     if unread and (arguments.claims or arguments.rerun):
         other = unread[0].replace("_", "-")
-        raise ValueError(complain("certify", f"--{chosen[0]} and --{other}", f"--input beside --{other}"))
+        raise ValueError(
+            complain("certify", f"--{chosen[0]} and --{other}", f"--input beside --{other}")
+        )
     if arguments.claims:
         return run_claims(arguments.json, arguments.all)
     certificate, mistakes = _certified(arguments, options)
     if arguments.json:
-        print(json.dumps(certificate.to_dict() | ({"diagnosis": mistakes.splitlines()} if mistakes else {})))
+        print(
+            json.dumps(
+                certificate.to_dict() | ({"diagnosis": mistakes.splitlines()} if mistakes else {})
+            )
+        )
     else:
         print(f"{certificate}\n\n{mistakes}" if mistakes else certificate)
     return HELD if certificate else FAILED
 
 
-def _certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[AnyCertificate, str]:
+def _certified(
+    arguments: argparse.Namespace, options: dict[str, Any]
+) -> tuple[AnyCertificate, str]:
     """Return the certificate that is asked for, and for an implementation that it refuses the diagnosis."""
     reference, layout = arguments.implementation, arguments.layout
     if layout is not None and reference is None:
@@ -87,23 +114,37 @@ def _certified(arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[
 def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[AnyCertificate, Any]:
     """Read a certificate and repeat it; nothing that the file names is imported."""
     recorded, data = _read(path)
-    own, of = recorded.evaluator in (DENSE, DENSE_NETWORK), f"{path}, a certificate of {recorded.evaluator!r}"
+    own, of = (
+        recorded.evaluator in (DENSE, DENSE_NETWORK),
+        f"{path}, a certificate of {recorded.evaluator!r}",
+    )
     if own and reference is not None:
         do = "leave --implementation out, or the file, and describe the layer"
-        raise ValueError(complain("--rerun", of, "a certificate of an implementation, with --implementation", do))
+        raise ValueError(
+            complain("--rerun", of, "a certificate of an implementation, with --implementation", do)
+        )
     if not own and reference is None:
         do = "add --implementation module:object"
         raise ValueError(complain("--rerun", of, "the implementation, which no file can hold", do))
     if reference is None:
         try:
             mine, again = None, recorded.rerun()
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        except (
+            KeyError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise ValueError(_no_certificate(path, error)) from None
     else:
         mine = implementation(reference, recorded.layer, layout)
         again = recorded.rerun(mine)
         if recorded.evaluator != again.evaluator:
-            _note(f"the file is a certificate of {recorded.evaluator!r}, this is one of {again.evaluator!r}")
+            _note(
+                f"the file is a certificate of {recorded.evaluator!r}, this is one of {again.evaluator!r}"
+            )
     if getattr(recorded, "reference", None) != getattr(again, "reference", None):
         raise ValueError(_no_certificate(path, f"{recorded.compared}, not {again.compared}"))
     if recorded.findings != again.findings or data.get("holds") != bool(again):
@@ -116,7 +157,14 @@ def _read(path: Path) -> tuple[AnyCertificate, dict[str, Any]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         recorded: AnyCertificate = READERS.get(data.get("kind"), Certificate).from_dict(data)
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ValueError(_no_certificate(path, error)) from None
     if data.get("kind") not in READERS:
         raise ValueError(_no_certificate(path, f"kind {data.get('kind')!r}"))
@@ -125,7 +173,9 @@ def _read(path: Path) -> tuple[AnyCertificate, dict[str, Any]]:
 
 def _no_certificate(path: Path, why: object) -> str:
     said = f"{type(why).__name__}: {why}" if isinstance(why, Exception) else why
-    return complain("--rerun", f"{path} ({said})", "a certificate as `convdense certify --json` writes it")
+    return complain(
+        "--rerun", f"{path} ({said})", "a certificate as `convdense certify --json` writes it"
+    )
 
 
 def _note(text: str) -> None:

@@ -37,9 +37,17 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
             "exact": e.exact,
             "error": e.error,
             "trials": e.trials,
-            **{n: v if isfinite(v) else repr(v) for n, v in (("difference", e.difference), ("bound", e.bound))},
+            **{
+                n: v if isfinite(v) else repr(v)
+                for n, v in (("difference", e.difference), ("bound", e.bound))
+            },
         }
         for e in verdict.evidence
     ]
-    facts = {"id": claim.id, "sentence": claim.sentence, "compared": claim.compared, "held": verdict.held}
+    facts = {
+        "id": claim.id,
+        "sentence": claim.sentence,
+        "compared": claim.compared,
+        "held": verdict.held,
+    }
     return {**facts, "exact": verdict.exact, "sure": verdict.sure, "layers": evidence}

@@ -12,7 +12,9 @@ from convdense.structure._tie import tie
 def add_explain(parser: argparse.ArgumentParser) -> None:
     """Add the options of `explain`."""
     add_layer(parser)
-    parser.add_argument("--no-bias", action="store_true", help="leave the bias out of the equations")
+    parser.add_argument(
+        "--no-bias", action="store_true", help="leave the bias out of the equations"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--latex", action="store_true", help="print the equations alone, in LaTeX")
@@ -24,13 +26,23 @@ def run_explain(arguments: argparse.Namespace) -> int:
     layer = convolution(arguments)
     ties = tie(layer)
     rows, cols = ties.shape
-    text = equations(layer, bias=None if arguments.no_bias else "b", format="latex" if arguments.latex else "text")
+    text = equations(
+        layer,
+        bias=None if arguments.no_bias else "b",
+        format="latex" if arguments.latex else "text",
+    )
     if arguments.latex:
         print(text)
         return HELD
     zero = rows * cols - ties.mask().nnz
     if arguments.json:
-        facts = {"outputs": rows, "inputs": cols, "weights": ties.n_weights, "entries": ties.n_entries, "zeros": zero}
+        facts = {
+            "outputs": rows,
+            "inputs": cols,
+            "weights": ties.n_weights,
+            "entries": ties.n_entries,
+            "zeros": zero,
+        }
         print(json.dumps({"layer": layer.to_dict(), **facts, "equations": text.splitlines()}))
         return HELD
     print(f"{layer!r}: {layer.in_shape} -> {layer.out_shape}")

@@ -12,10 +12,21 @@ from convdense.layers.dense import TiedDense
 def add_explore(parser: argparse.ArgumentParser) -> None:
     """Add the options of `explore`."""
     add_layer(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PAGE.html", help="the page")
-    parser.add_argument("--weights", type=Path, metavar="W.npy", help="values of the weights, an array of their shape")
-    parser.add_argument("--x", type=Path, metavar="X.npy", help="one input sample; default: small integers")
-    parser.add_argument("--dy", type=Path, metavar="DY.npy", help="its upstream gradient; default: small integers")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="PAGE.html", help="the page"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="W.npy",
+        help="values of the weights, an array of their shape",
+    )
+    parser.add_argument(
+        "--x", type=Path, metavar="X.npy", help="one input sample; default: small integers"
+    )
+    parser.add_argument(
+        "--dy", type=Path, metavar="DY.npy", help="its upstream gradient; default: small integers"
+    )
     parser.add_argument("--title", metavar="TEXT", help="heading of the page; default: the layer")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.set_defaults(run=run_explore)

@@ -37,8 +37,8 @@ def users_code() -> Iterator[None]:
 def implementation(reference: str, layer: Any, layout: str | None) -> Any:
     """Return the implementation of a layer that module:object names.
 
-    An object (not a class) that has forward and backward, or a pair of functions, is one. Anything else that can be
-    called, a class above all, is called with the layer and returns one.
+    An object (not a class) that has forward and backward, or a pair of functions, is one. Anything
+    else that can be called, a class above all, is called with the layer and returns one.
     """
     module, colon, name = reference.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
@@ -55,7 +55,11 @@ def _module(reference: str, module: str) -> ModuleType:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{module}.".startswith(f"{missing}."):
             needs = f"a module {missing!r} in the current directory, or installed"
-            do = "leave .py out" if module.endswith(".py") else f"change to its directory; this is {os.getcwd()}"
+            do = (
+                "leave .py out"
+                if module.endswith(".py")
+                else f"change to its directory; this is {os.getcwd()}"
+            )
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
         got = f"{reference!r}, whose import raised {raised(error)}"
         raise ValueError(complain(OPTION, got, "a module that can be imported")) from None
@@ -70,7 +74,10 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             close = ", ".join(map(repr, get_close_matches(part, dir(found))))
-            needs, do = f"a name in {where}, which has no {part!r}", f"did you mean {close}" if close else ""
+            needs, do = (
+                f"a name in {where}, which has no {part!r}",
+                f"did you mean {close}" if close else "",
+            )
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
         except Exception as error:  # a property of theirs, or a module's __getattr__
             got = f"{reference!r}, whose {part!r} raised {raised(error)}"
@@ -92,7 +99,11 @@ def _ready(found: Any, layer: Any, reference: str) -> Any:
         needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
         raise ValueError(complain(OPTION, got, needs)) from None
     if not _is_implementation(made):
-        raise ValueError(complain(OPTION, f"{reference!r}, which returned one of type {type(made).__name__}", NEEDS))
+        raise ValueError(
+            complain(
+                OPTION, f"{reference!r}, which returned one of type {type(made).__name__}", NEEDS
+            )
+        )
     return made
 
 
@@ -109,10 +120,18 @@ def raised(error: BaseException) -> str:
     """Return the kind, the first line and the place of an exception in the user's code."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({_short(error.filename)}:{error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__
+    ]
     frames = [frame for frame in frames if not frame.filename.startswith("<frozen importlib")]
-    own = [f for f in frames if not os.path.isabs(_short(f.filename)) and "site-packages" not in f.filename]
-    chosen = (own or frames)[-1:]  # the innermost below the current directory, which is most likely theirs
+    own = [
+        f
+        for f in frames
+        if not os.path.isabs(_short(f.filename)) and "site-packages" not in f.filename
+    ]
+    chosen = (own or frames)[
+        -1:
+    ]  # the innermost below the current directory, which is most likely theirs
     place = "".join(f" ({_short(frame.filename)}:{frame.lineno})" for frame in chosen)
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{place}"
 

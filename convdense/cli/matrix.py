@@ -18,9 +18,18 @@ from convdense.structure._tie import tie
 def add_matrix(parser: argparse.ArgumentParser) -> None:
     """Add the options of `matrix`."""
     add_layer(parser)
-    parser.add_argument("--weights", type=Path, required=True, metavar="W.npy", help="an array of the weight shape")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="W.npz or W.mtx")
-    parser.add_argument("--max-bytes", type=int, metavar="N", help="refuse a larger matrix; default: physical memory")
+    parser.add_argument(
+        "--weights", type=Path, required=True, metavar="W.npy", help="an array of the weight shape"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="W.npz or W.mtx"
+    )
+    parser.add_argument(
+        "--max-bytes",
+        type=int,
+        metavar="N",
+        help="refuse a larger matrix; default: physical memory",
+    )
     parser.set_defaults(run=run_matrix)
 
 
@@ -28,10 +37,14 @@ def run_matrix(arguments: argparse.Namespace) -> int:
     """Write the matrix to a file, whole or not at all, and say what it holds."""
     check_output(arguments.output)
     layer, weights = convolution(arguments), read_array(arguments.weights)
-    matrix = tie(layer).matrix(shaped(weights, "--weights", layer.weight_shape, layer), max_bytes=arguments.max_bytes)
+    matrix = tie(layer).matrix(
+        shaped(weights, "--weights", layer.weight_shape, layer), max_bytes=arguments.max_bytes
+    )
     with _unwinding():
         save_matrix(arguments.output, matrix)
-    print(f"{arguments.output}: {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} entries, {matrix.dtype}")
+    print(
+        f"{arguments.output}: {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} entries, {matrix.dtype}"
+    )
     return HELD
 
 

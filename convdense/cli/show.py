@@ -14,7 +14,14 @@ from convdense.structure._tie import tie
 from convdense.structure.letter_grid import Grid, Paint
 
 SHOW_LIMIT = 4_096  # cells, and entries: 64 outputs of 64 inputs
-STEPS = (0, 95, 135, 175, 215, 255)  # red, green and blue of the colours 16 to 231, in xterm and what followed it
+STEPS = (
+    0,
+    95,
+    135,
+    175,
+    215,
+    255,
+)  # red, green and blue of the colours 16 to 231, in xterm and what followed it
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:
@@ -39,19 +46,26 @@ def in_letters(arguments: argparse.Namespace) -> str:
     if max(rows * cols, ties.n_entries) > SHOW_LIMIT:
         got = f"{rows:,} x {cols:,} cells, {ties.n_entries:,} entries"
         do = "look at convdense.plots.density(layer), or show a smaller layer of the same kind"
-        raise ValueError(complain("layer", got, f"at most {SHOW_LIMIT:,} of each to be shown in letters", do))
+        raise ValueError(
+            complain("layer", got, f"at most {SHOW_LIMIT:,} of each to be shown in letters", do)
+        )
     grid = Grid.of(ties)
     needed, width = max(map(len, grid.text().splitlines())), shutil.get_terminal_size().columns
     if in_terminal and needed > width:
         needs = f"at most {width}, the width of this terminal"
-        raise ValueError(complain("layer", f"lines of {needed} characters", needs, "widen it, or add | less -S"))
-    wanted = arguments.color == "always" or (arguments.color == "auto" and coloured(os.environ, in_terminal))
+        raise ValueError(
+            complain("layer", f"lines of {needed} characters", needs, "widen it, or add | less -S")
+        )
+    wanted = arguments.color == "always" or (
+        arguments.color == "auto" and coloured(os.environ, in_terminal)
+    )
     text = grid.text(painter(os.environ)) if wanted else grid.text()
     return f"{layer!r}: {layer.in_shape} -> {layer.out_shape}\n{text}"
 
 
 def coloured(environment: Mapping[str, str], is_terminal: bool) -> bool:
-    """Tell whether to print in colour where it is not said: what https://no-color.org and Python's tracebacks do.
+    """Tell whether to print in colour where it is not said: what https://no-color.org and Python's
+    tracebacks do.
 
     Examples
     --------
@@ -62,11 +76,14 @@ def coloured(environment: Mapping[str, str], is_terminal: bool) -> bool:
         return False
     if environment.get("FORCE_COLOR"):
         return True
-    return is_terminal and environment.get("TERM", "dumb") != "dumb"  # old Windows consoles have no TERM
+    return (
+        is_terminal and environment.get("TERM", "dumb") != "dumb"
+    )  # old Windows consoles have no TERM
 
 
 def painter(environment: Mapping[str, str]) -> Paint:
-    r"""Return a function that paints a text: in all colours where COLORTERM says so, else in the 256 of xterm.
+    r"""Return a function that paints a text: in all colours where COLORTERM says so, else in the
+    256 of xterm.
 
     Examples
     --------

@@ -23,13 +23,17 @@ ASKED = 128  # outputs whose dw is asked for one by one
 def first_moved(layer: Geometry, mistake: Mistake, observed: Observations) -> str:
     """Return the first edge that the mistake adds, drops or gives another weight, in the channels that are wrong."""
     right, wrong = tie(layer), mistake.ties
-    numbers = np.arange(1.0, right.n_weights + 1).reshape(right.weight_shape)  # a weight's own number tells it
+    numbers = np.arange(1.0, right.n_weights + 1).reshape(
+        right.weight_shape
+    )  # a weight's own number tells it
     a = right.matrix(numbers)
     b = wrong.matrix(np.ascontiguousarray(mistake.weights(numbers)).reshape(wrong.weight_shape))
     if not mistake.sentence or a.shape != b.shape:
         return ""
     apart = (a - b).tocoo()
-    edges = sorted((int(r), int(c)) for r, c, v in zip(apart.row, apart.col, apart.data, strict=True) if v)
+    edges = sorted(
+        (int(r), int(c)) for r, c, v in zip(apart.row, apart.col, apart.data, strict=True) if v
+    )
     for row, col in edges:
         if _belongs(right, observed, row, col):
             break
@@ -46,7 +50,9 @@ def _belongs(ties: TieMap, observed: Observations, row: int, col: int) -> bool:
     first, second = (set(part.ravel().tolist()) for part in observed.part)
     if observed.name == "dw":
         own = ties.row(row)
-        pairs = zip(*np.unravel_index(own.index[own.col == col], ties.weight_shape)[:2], strict=True)
+        pairs = zip(
+            *np.unravel_index(own.index[own.col == col], ties.weight_shape)[:2], strict=True
+        )
         return any(int(i) in first and int(j) in second for i, j in pairs)
     return (row * ties.out_shape[0] // ties.shape[0] if observed.name == "y" else
             col * ties.in_shape[0] // ties.shape[1]) in second  # fmt: skip
@@ -69,10 +75,17 @@ def recovered_difference(layer: Geometry, implementation: Any, observed: Observa
     try:
         if name == "y":
             dy = call.dy
-            found = recover(lambda x: run(x, w, zeros, np.zeros((len(x), *dy.shape[1:])))[0], layer.in_shape, tied)
+            found = recover(
+                lambda x: run(x, w, zeros, np.zeros((len(x), *dy.shape[1:])))[0],
+                layer.in_shape,
+                tied,
+            )
             return f"its matrix: {found.compare(tied)}" if found else str(found)
         if name == "dx":
-            found = recover(lambda dy: run(np.zeros((len(dy), *layer.in_shape)), w, zeros, dy)[1], layer.out_shape)
+            found = recover(
+                lambda dy: run(np.zeros((len(dy), *layer.in_shape)), w, zeros, dy)[1],
+                layer.out_shape,
+            )
             back = TiedDense(tie(layer).T, w)
             return f"its matrix: {found.compare(back)}" if found else str(found)
         if name == "dw" and observed.comparable:
@@ -83,15 +96,18 @@ def recovered_difference(layer: Geometry, implementation: Any, observed: Observa
 
 
 def _paired(layer: Geometry, run: Any, observed: Observations) -> str:
-    """Return with which inputs dw pairs its weights, output by output, where that is not as it should be.
+    """Return with which inputs dw pairs its weights, output by output, where that is not as it
+    should be.
 
-    For fixed x dw is linear in dy: one output alone gives, for each weight, the input that it met. The inputs are told
-    apart by their values, drawn so large that no sum of a few of them is likely to be another. The outputs that the
-    first wrong weight serves are asked first.
+    For fixed x dw is linear in dy: one output alone gives, for each weight, the input that it met.
+    The inputs are told apart by their values, drawn so large that no sum of a few of them is likely
+    to be another. The outputs that the first wrong weight serves are asked first.
     """
     call, entries, outputs = observed.calls[0], tie(layer).entries(), prod(layer.out_shape)
     x = np.random.default_rng(0).integers(1, 2**40, (1, *layer.in_shape)).astype(float)
-    first = entries.row[entries.index == np.argmax(np.asarray(observed.returned[0]) != observed.expected[0])]
+    first = entries.row[
+        entries.index == np.argmax(np.asarray(observed.returned[0]) != observed.expected[0])
+    ]
     rows = list(dict.fromkeys([*first.tolist(), *range(outputs)]))[:ASKED]
     differing: list[str] = []
     for row in rows:
@@ -114,7 +130,10 @@ def _otherwise(layer: Geometry, row: int, dw: Array, x: Array) -> Iterator[str]:
         raise TypeError(f"dw has shape {dw.shape} for {ties.weight_shape}")
     for index in np.flatnonzero(dw.ravel() != right):
         got, wanted = float(dw.ravel()[index]), own.col[own.index == index]
-        meant = " and ".join(f"input {unravelled(int(col), layer.in_shape)}" for col in wanted) or "none"
+        meant = (
+            " and ".join(f"input {unravelled(int(col), layer.in_shape)}" for col in wanted)
+            or "none"
+        )
         met = _inputs(got, values, layer.in_shape)
         if not met and (more := _inputs(got - right[index], values, layer.in_shape)):
             met = f"{meant} and {more}"
@@ -127,4 +146,8 @@ def _inputs(value: float, values: Array, shape: tuple[int, ...]) -> str:
     if value == 0:
         return "none"
     found = np.flatnonzero(values == abs(value))
-    return f"{'minus ' if value < 0 else ''}input {unravelled(int(found[0]), shape)}" if len(found) else ""
+    return (
+        f"{'minus ' if value < 0 else ''}input {unravelled(int(found[0]), shape)}"
+        if len(found)
+        else ""
+    )

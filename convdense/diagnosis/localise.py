@@ -20,7 +20,10 @@ def local_error(layer: Geometry | Pool, observed: Observations) -> str:
     """Return what is wrong at the few cells that are wrong, in every draw and sample; empty where nothing fits."""
     if not observed.comparable:
         return ""
-    got, right = observed.stacked(observed.returned), observed.stacked(observed.expected)  # (observations, cells)
+    got, right = (
+        observed.stacked(observed.returned),
+        observed.stacked(observed.expected),
+    )  # (observations, cells)
     shape = observed.expected[0].shape[1:] if observed.batched else observed.expected[0].shape
     cells = np.flatnonzero((got != right).any(axis=0))
     if not 0 < len(cells) < got.shape[1]:
@@ -50,7 +53,8 @@ def _changed(got: Array, right: Array) -> str:
 
 
 def named(name: str, cells: Array, shape: tuple[int, ...]) -> str:
-    """Return words for some cells: one of them, a channel, a pair of channels, a row, or how many and the first.
+    """Return words for some cells: one of them, a channel, a pair of channels, a row, or how many
+    and the first.
 
     Examples
     --------
@@ -71,7 +75,11 @@ def named(name: str, cells: Array, shape: tuple[int, ...]) -> str:
         if name == "dw" and i < 2:
             return f"weight[{first[0]}]" if i == 0 else f"weight[:, {first[1]}]"
         axis = i - 2 if name == "dw" else i - 1
-        return f"channel {first[0]}" if not i else f"the {_CELL[name]}s at {first[i]} along axis {axis}"
+        return (
+            f"channel {first[0]}"
+            if not i
+            else f"the {_CELL[name]}s at {first[i]} along axis {axis}"
+        )
     return f"{len(cells)} {_CELL[name]}s, the first at {first},"
 
 
@@ -80,18 +88,26 @@ def _copied(g: Array, right: Array, cells: Array) -> Array | None:
     sources = np.flatnonzero((right == g[:, :1]).all(axis=0))
     for source in sorted(sources, key=lambda q: abs(int(q) - int(cells[0]))):
         for others in (cells + (source - cells[0]), np.full(len(cells), source)):
-            if others.min() >= 0 and others.max() < right.shape[1] and np.array_equal(right[:, others], g):
+            if (
+                others.min() >= 0
+                and others.max() < right.shape[1]
+                and np.array_equal(right[:, others], g)
+            ):
                 return np.unique(others)
     return None
 
 
-def _biased(layer: Geometry, observed: Observations, values: tuple[Array, Array], cells: Array) -> str:
+def _biased(
+    layer: Geometry, observed: Observations, values: tuple[Array, Array], cells: Array
+) -> str:
     """Return that the bias is missing, or there twice, or that all but the bias is multiplied by a number."""
     got, right = values
     more = got - right
     samples = len(more) // len(observed.calls)
     whole = tie(layer).bias  # the tie map of the bias
-    bias = np.concatenate([np.tile(whole.matrix(c.b).toarray()[:, 0], (samples, 1)) for c in observed.calls])[:, cells]
+    bias = np.concatenate(
+        [np.tile(whole.matrix(c.b).toarray()[:, 0], (samples, 1)) for c in observed.calls]
+    )[:, cells]
     if np.array_equal(more, bias):
         return "the bias is added twice"
     if np.array_equal(more, -bias):
@@ -106,7 +122,9 @@ def _product(layer: Geometry, observed: Observations, cell: int, more: Array) ->
     """Return which product is missing, or counted twice, at one cell where this is more than right."""
     ties = tie(layer)
     entries = ties.entries()
-    at = np.flatnonzero((entries.row, entries.col, entries.index)[("y", "dx", "dw").index(observed.name)] == cell)
+    at = np.flatnonzero(
+        (entries.row, entries.col, entries.index)[("y", "dx", "dw").index(observed.name)] == cell
+    )
     own = entries.take(at)
     for words, each in _products(observed, own):
         for sign, verb in ((-1, "misses"), (1, "counts twice")):
@@ -126,13 +144,24 @@ def _product(layer: Geometry, observed: Observations, cell: int, more: Array) ->
 
 def _products(observed: Observations, own: Entries) -> Iterator[tuple[str, Array]]:
     """Yield the products of one cell, (observations, products): of dw summed over the batch, or of one sample."""
-    flat = [(c.x.reshape(len(c.x), -1), c.w.ravel(), c.dy.reshape(len(c.dy), -1)) for c in observed.calls]
+    flat = [
+        (c.x.reshape(len(c.x), -1), c.w.ravel(), c.dy.reshape(len(c.dy), -1))
+        for c in observed.calls
+    ]
     if observed.name == "y":
-        yield "", np.concatenate([w[own.index] * x[observed.samples][:, own.col] for x, w, _ in flat])
+        yield (
+            "",
+            np.concatenate([w[own.index] * x[observed.samples][:, own.col] for x, w, _ in flat]),
+        )
     elif observed.name == "dx":
-        yield "", np.concatenate([w[own.index] * dy[observed.samples][:, own.row] for _, w, dy in flat])
+        yield (
+            "",
+            np.concatenate([w[own.index] * dy[observed.samples][:, own.row] for _, w, dy in flat]),
+        )
     else:
-        each = np.stack([x[:, own.col] * dy[:, own.row] for x, _, dy in flat])  # (draws, batch, products)
+        each = np.stack(
+            [x[:, own.col] * dy[:, own.row] for x, _, dy in flat]
+        )  # (draws, batch, products)
         yield "", each.sum(axis=1)
         for n in range(each.shape[1]):
             yield f" of sample {n}", each[:, n]
@@ -142,8 +171,12 @@ def parts(observed: Observations) -> Iterator[tuple[str, Observations]]:
     """Yield words and a narrower view for the samples and channels that are wrong, where not all of them are."""
     if not observed.comparable or np.ndim(observed.expected[0]) < 2:
         return
-    wrong = np.any([g != r for g, r in zip(observed.returned, observed.expected, strict=True)], axis=0)
-    blocks = wrong.any(axis=tuple(range(2, wrong.ndim)))  # (samples, channels), of dw its first two axes
+    wrong = np.any(
+        [g != r for g, r in zip(observed.returned, observed.expected, strict=True)], axis=0
+    )
+    blocks = wrong.any(
+        axis=tuple(range(2, wrong.ndim))
+    )  # (samples, channels), of dw its first two axes
     rows, cols = np.flatnonzero(blocks.any(axis=1)), np.flatnonzero(blocks.any(axis=0))
     some, few = len(rows) < len(blocks), len(cols) < blocks.shape[1]
     if not some and not few:
@@ -151,7 +184,9 @@ def parts(observed: Observations) -> Iterator[tuple[str, Observations]]:
     if observed.batched:
         words = [_samples(rows, len(blocks))] * some + [_channels(observed, cols)] * few
     else:
-        words = [f"in weight[{_listed(rows) if some else ':'}{f', {_listed(cols)}' if few else ''}] alone"]
+        words = [
+            f"in weight[{_listed(rows) if some else ':'}{f', {_listed(cols)}' if few else ''}] alone"
+        ]
     yield ", ".join(words), observed._replace(part=np.ix_(rows, cols))
 
 
@@ -167,17 +202,23 @@ def _channels(observed: Observations, cols: Array) -> str:
 
 
 def _listed(numbers: Array) -> str:
-    return " and ".join(map(str, numbers[:3])) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
+    return " and ".join(map(str, numbers[:3])) + (
+        f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
+    )
 
 
-def later_samples(layer: Geometry, observed: Observations, known: Sequence[Mistake]) -> Mistake | None:
+def later_samples(
+    layer: Geometry, observed: Observations, known: Sequence[Mistake]
+) -> Mistake | None:
     """Return the mistake that dw makes from the second sample on, the first one's share being right."""
     if observed.name != "dw" or not observed.comparable:
         return None
     right = Mistake("", tie(layer))
 
     def value(mistake: Mistake, call: Call) -> Array:
-        first, rest = (call._replace(x=call.x[at], dy=call.dy[at]) for at in (slice(0, 1), slice(1, None)))
+        first, rest = (
+            call._replace(x=call.x[at], dy=call.dy[at]) for at in (slice(0, 1), slice(1, None))
+        )
         return right.run(first, "dw") + mistake.run(rest, "dw")
 
     return next((mistake for mistake in known if observed.fits(partial(value, mistake))), None)

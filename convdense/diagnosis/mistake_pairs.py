@@ -33,7 +33,9 @@ def two_mistakes(layer: Geometry, observed: Observations) -> Mistake | None:
         return None
     right = tie(layer)
     none = Weights("", np.asarray, np.asarray)
-    orders = list(weight_mistakes(right.weight_shape, len(layer.kernel)))[: max(1, MOST // right.n_weights)]
+    orders = list(weight_mistakes(right.weight_shape, len(layer.kernel)))[
+        : max(1, MOST // right.n_weights)
+    ]
     for maps, some in ((wrong_tie_maps(layer), orders), (_double(layer), [none])):
         tried = _tried(observed, some)
         for first, ties in maps:
@@ -51,11 +53,17 @@ def two_mistakes(layer: Geometry, observed: Observations) -> Mistake | None:
 
 
 def _joined(first: str, ties: TieMap, weights: Weights) -> Mistake:
-    return Mistake(", and ".join(filter(None, (first, weights.sentence))), ties, weights.read, weights.write)
+    return Mistake(
+        ", and ".join(filter(None, (first, weights.sentence))), ties, weights.read, weights.write
+    )
 
 
 def _both(a: Weights, b: Weights) -> Weights:
-    return Weights(f"{a.sentence}, and {b.sentence}", lambda w: b.read(a.read(w)), lambda g: a.write(b.write(g)))
+    return Weights(
+        f"{a.sentence}, and {b.sentence}",
+        lambda w: b.read(a.read(w)),
+        lambda g: a.write(b.write(g)),
+    )
 
 
 def _double(layer: Conv | ConvTranspose) -> Iterator[Map]:
@@ -78,17 +86,23 @@ def _tried(observed: Observations, orders: list[Weights]) -> Callable[[TieMap], 
     """Return, as a function of a tie map, the orders of the weights that fit a few cells of the first draw."""
     call, got = observed.calls[0], np.asarray(observed.returned[0])
     if observed.name == "dw":
-        return lambda ties: _writing(ties.add_edges(call.x, call.dy).reshape(call.w.shape), got, orders)
+        return lambda ties: _writing(
+            ties.add_edges(call.x, call.dy).reshape(call.w.shape), got, orders
+        )
     read = np.stack([o.read(call.w).ravel() for o in orders])  # (orders, weights)
     bias = 0.0 * got[0] if observed.name == "dx" else _of_bias(observed)
-    wrong = np.argsort(-np.abs(got[0] - observed.expected[0][0]).ravel(), kind="stable")[:PROBES]  # of the first sample
+    wrong = np.argsort(-np.abs(got[0] - observed.expected[0][0]).ravel(), kind="stable")[
+        :PROBES
+    ]  # of the first sample
     wanted = (got[0] - bias).ravel()[wrong]
 
     def fitting(ties: TieMap) -> list[Weights]:
         kept = np.ones(len(orders), bool)
         for cell, value in zip(wrong, wanted, strict=True):
             own = ties.row(int(cell)) if observed.name == "y" else ties.column(int(cell))
-            met = call.x[0].ravel()[own.col] if observed.name == "y" else call.dy[0].ravel()[own.row]
+            met = (
+                call.x[0].ravel()[own.col] if observed.name == "y" else call.dy[0].ravel()[own.row]
+            )
             kept &= read[:, own.index] @ met == value
         return [orders[i] for i in np.flatnonzero(kept)]
 
@@ -103,4 +117,6 @@ def _writing(gradient: Array, got: Array, orders: list[Weights]) -> list[Weights
 def _of_bias(observed: Observations) -> Array:
     """Return what the bias adds to one sample of y."""
     call = observed.calls[0]
-    return np.broadcast_to(call.b.reshape(-1, *[1] * (call.dy.ndim - 1 - call.b.ndim)), call.dy.shape[1:])
+    return np.broadcast_to(
+        call.b.reshape(-1, *[1] * (call.dy.ndim - 1 - call.b.ndim)), call.dy.shape[1:]
+    )

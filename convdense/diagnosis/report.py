@@ -21,9 +21,11 @@ class Explanation:
     finding : Finding
         The entry that differs most.
     place : str
-        The first edge, by output pixel, input pixel and weight, that the mistake moves; empty where it moves none.
+        The first edge, by output pixel, input pixel and weight, that the mistake moves; empty where
+        it moves none.
     recovered : str
-        Where no mistake fits: how its matrix differs from the layer's, or with which inputs dw pairs weights.
+        Where no mistake fits: how its matrix differs from the layer's, or with which inputs dw
+        pairs weights.
     """
 
     name: str
@@ -75,7 +77,9 @@ class Diagnosis(Requirable, AsText):
         for explanation in self.explanations:
             if explanation.name == name:
                 return explanation
-        raise KeyError(complain("name", repr(name), "one of " + ", ".join(e.name for e in self.explanations)))
+        raise KeyError(
+            complain("name", repr(name), "one of " + ", ".join(e.name for e in self.explanations))
+        )
 
     def __str__(self) -> str:
         """Return one sentence for each quantity that is wrong."""
@@ -83,5 +87,8 @@ class Diagnosis(Requirable, AsText):
 
     def __repr__(self) -> str:
         """Return one line: the layer, and what is wrong with each quantity."""
-        said = "; ".join(f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations) or "nothing is wrong"
+        said = (
+            "; ".join(f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations)
+            or "nothing is wrong"
+        )
         return f"Diagnosis({self.layer!r}, {said})"

@@ -35,7 +35,9 @@ def explain(layer: Geometry, observed: Observations) -> NamedMistake:
     if sentence:
         return sentence, first_moved(layer, kernel, observed) if kernel else ""
     if later := later_samples(layer, observed, known[1:]):
-        return prefixed("from the second sample on", later.sentence), first_moved(layer, later, observed)
+        return prefixed("from the second sample on", later.sentence), first_moved(
+            layer, later, observed
+        )
     if sentence := outputs_missing(layer, observed):
         return sentence, ""
     both = None if observed.name == "db" else two_mistakes(layer, observed)
@@ -49,7 +51,9 @@ def prefixed(words: str, sentence: str) -> str:
 
 def _single(layer: Geometry, observed: Observations, known: list[Mistake]) -> NamedMistake:
     """Return one mistake that explains what came: of the sums, of the structure, of the layout, one with a constant."""
-    for wrong in _fitting(layer, observed, known[0], list(result_mistakes(layer, observed.name))[1:]):
+    for wrong in _fitting(
+        layer, observed, known[0], list(result_mistakes(layer, observed.name))[1:]
+    ):
         return wrong[0], ""
     for mistake in known[1:]:
         if observed.fits(partial(_value, layer, mistake, observed.name)):
@@ -66,11 +70,19 @@ def _fitting(
     name, first = observed.name, _value(layer, mistake, observed.name, observed.calls[0])
 
     def value(change: Callable[[Array, Mistake, Call], Array], call: Call) -> Array:
-        return change(first if call is observed.calls[0] else _value(layer, mistake, name, call), mistake, call)
+        return change(
+            first if call is observed.calls[0] else _value(layer, mistake, name, call),
+            mistake,
+            call,
+        )
 
     for wrong in some:
-        change = wrong[1]  # where the whole takes far longer than a few cells, these are looked at first
-        if isinstance(change, Overwritten) and not observed.may_be(change.probe(mistake, observed.calls[0])):
+        change = wrong[
+            1
+        ]  # where the whole takes far longer than a few cells, these are looked at first
+        if isinstance(change, Overwritten) and not observed.may_be(
+            change.probe(mistake, observed.calls[0])
+        ):
             continue
         if observed.fits(partial(value, change)):
             yield wrong

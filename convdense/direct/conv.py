@@ -1,7 +1,9 @@
-"""Direct convolution fast enough for real layers: one matrix product per tap on a shifted view of the padded input.
+"""Direct convolution fast enough for real layers: one matrix product per tap on a shifted view of
+the padded input.
 
-Proven equal to the loops of `direct`, with which it shares nothing but the geometry. A convolution correlates the
-padded input with the kernel; a transposed one stamps the kernel and crops; each is the other's backward.
+Proven equal to the loops of `direct`, with which it shares nothing but the geometry. A convolution
+correlates the padded input with the kernel; a transposed one stamps the kernel and crops; each is
+the other's backward.
 """
 
 from collections.abc import Iterator
@@ -41,7 +43,8 @@ class ConvolutionGradients(NamedTuple):
 
 
 def convolve(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
-    """Return the layer's output by direct convolution: the second, independent way, no matrix anywhere.
+    """Return the layer's output by direct convolution: the second, independent way, no matrix
+    anywhere.
 
     Parameters
     ----------
@@ -115,11 +118,14 @@ def convolve_backward(layer: Layer, x: Any, w: Any, dy: Any) -> ConvolutionGradi
         padded, small = _pad(layer, x.conj()), dy
         dx = _unpad(layer, _stamp(layer, dy, w.conj()), layer.in_spatial)
     dw, shared = _pair(layer, padded, small), tuple(range(len(layer.bias_shape) + 1, dy.ndim))
-    return ConvolutionGradients(dx if had_batch else dx[0], dw, dy.sum(axis=(0, *shared), dtype=dy.dtype))
+    return ConvolutionGradients(
+        dx if had_batch else dx[0], dw, dy.sum(axis=(0, *shared), dtype=dy.dtype)
+    )
 
 
 def weight_gradient(layer: Layer, x: Array, dy: Array) -> Array:
-    """Return the dw of `convolve_backward` alone; x and dy are arrays with a batch axis, and not checked again.
+    """Return the dw of `convolve_backward` alone; x and dy are arrays with a batch axis, and not
+    checked again.
 
     Examples
     --------
@@ -141,15 +147,22 @@ def _taps(layer: Layer) -> Iterator[tuple[Index, Index]]:
     """Yield each tap's index in the weight array and the index of its view of the padded cells, shape `_small`."""
     numbers = list(zip(_small(layer), layer.stride, layer.dilation, strict=True))
     for tap in product(*map(range, layer.kernel)):
-        view = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, (n, s, d) in zip(tap, numbers, strict=True))
-        stored = tuple(k - 1 - t for t, k in zip(tap, layer.kernel, strict=True)) if layer.flip else tap
+        view = tuple(
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, (n, s, d) in zip(tap, numbers, strict=True)
+        )
+        stored = (
+            tuple(k - 1 - t for t, k in zip(tap, layer.kernel, strict=True)) if layer.flip else tap
+        )
         yield (..., *stored), (..., *view)
 
 
 def _kernel(layer: Layer, w: Array, tap: Index) -> Array:
-    """Return one tap's channel matrix, (groups, out, in), for a locally connected layer (groups, out, in, positions).
+    """Return one tap's channel matrix, (groups, out, in), for a locally connected layer (groups,
+    out, in, positions).
 
-    Out and in are those of a convolution: a transposed layer's input channels stand first in its weights too.
+    Out and in are those of a convolution: a transposed layer's input channels stand first in its
+    weights too.
     """
     part = w[tap]
     if isinstance(layer, LocallyConnected):

@@ -1,7 +1,8 @@
-"""Direct convolution in plain loops, forward and backward: the definition anyone can check by eye. Slow.
+"""Direct convolution in plain loops, forward and backward: the definition anyone can check by eye.
+Slow.
 
-Nothing here is shared with the tie map but the numbers of the geometry. `edges` slides the window; forward adds
-``w * x`` to y along every edge, backward hands ``dy`` back along the same edges.
+Nothing here is shared with the tie map but the numbers of the geometry. `edges` slides the window;
+forward adds ``w * x`` to y along every edge, backward hands ``dy`` back along the same edges.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,12 @@ Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
 Position = tuple[Any, ...]
 Edge = tuple[Position, Position, Position]
-NUMPY_MODES: dict[str, Any] = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
+NUMPY_MODES: dict[str, Any] = {
+    "circular": "wrap",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "symmetric": "symmetric",
+}
 
 
 def edges(layer: Layer) -> Iterator[Edge]:
@@ -41,7 +47,10 @@ def _sliding(layer: Windowed) -> Iterator[Edge]:
         o, c = group * outs + out, group * ins + inp
         for corner in product(*map(range, layer.out_spatial)):
             for tap in product(*map(range, layer.kernel)):
-                at = [p * s + t * d for p, s, t, d in zip(corner, layer.stride, tap, layer.dilation, strict=True)]
+                at = [
+                    p * s + t * d
+                    for p, s, t, d in zip(corner, layer.stride, tap, layer.dilation, strict=True)
+                ]
                 source = [int(axis[i]) for axis, i in zip(cells, at, strict=True)]
                 if min(source) >= 0:  # not a padded zero
                     own = corner if isinstance(layer, LocallyConnected) else ()
@@ -53,8 +62,13 @@ def _transposed(layer: ConvTranspose) -> Iterator[Edge]:
     for group, out, inp in product(range(layer.groups), range(outs), range(ins)):
         o, c = group * outs + out, group * ins + inp
         for p in product(*map(range, layer.in_spatial)):
-            for tap in product(*map(range, layer.kernel)):  # every input pixel stamps a kernel, then the rim is cropped
-                stamp = [i * s + t * d for i, s, t, d in zip(p, layer.stride, tap, layer.dilation, strict=True)]
+            for tap in product(
+                *map(range, layer.kernel)
+            ):  # every input pixel stamps a kernel, then the rim is cropped
+                stamp = [
+                    i * s + t * d
+                    for i, s, t, d in zip(p, layer.stride, tap, layer.dilation, strict=True)
+                ]
                 at = [i - begin for i, (begin, _) in zip(stamp, layer.padding, strict=True)]
                 if all(0 <= i < n for i, n in zip(at, layer.out_spatial, strict=True)):
                     yield (o, *at), (c, *p), (c, out, *tap)
@@ -73,7 +87,9 @@ def forward(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
     known(layer)
     x, w, b, had_batch = forward_operands(layer, x, w, b)
     kernel = flipped(layer, w)
-    y = np.zeros((len(x), *layer.out_shape), np.result_type(x, w) if b is None else np.result_type(x, w, b))
+    y = np.zeros(
+        (len(x), *layer.out_shape), np.result_type(x, w) if b is None else np.result_type(x, w, b)
+    )
     for out, inp, k in edges(layer):
         y[_all(out)] += kernel[k] * x[_all(inp)]
     if b is not None:

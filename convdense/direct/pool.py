@@ -1,7 +1,9 @@
-"""Direct pooling fast enough for training: one pass per tap over a shifted view of the input, no padding anywhere.
+"""Direct pooling fast enough for training: one pass per tap over a shifted view of the input, no
+padding anywhere.
 
-Proven equal to the loops of `direct_pool`, with which it shares nothing but the geometry and the divisors' rule.
-Windows of different sizes (adaptive pooling that does not divide evenly) are left to the loops.
+Proven equal to the loops of `direct_pool`, with which it shares nothing but the geometry and the
+divisors' rule. Windows of different sizes (adaptive pooling that does not divide evenly) are left
+to the loops.
 """
 
 from collections.abc import Iterator
@@ -16,7 +18,9 @@ from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool, paired_s
 
 Array = npt.NDArray[Any]
 Index = tuple[Any, ...]
-Sliding = tuple[int, int, int, int, int, int]  # inputs, outputs, kernel, stride, dilation, padding before
+Sliding = tuple[
+    int, int, int, int, int, int
+]  # inputs, outputs, kernel, stride, dilation, padding before
 
 
 def forward(pool: Pool, x: Any) -> Array:
@@ -41,9 +45,22 @@ def _axes(pool: Pool) -> list[Sliding] | None:
     if pool.kernel is None:
         if any(n % m for n, m in sizes):
             return None
-        return [(n, m, n // m, n // m, 1, 0) for n, m in zip(pool.in_spatial, pool.out_spatial, strict=True)]
+        return [
+            (n, m, n // m, n // m, 1, 0)
+            for n, m in zip(pool.in_spatial, pool.out_spatial, strict=True)
+        ]
     begins = [begin for begin, _ in pool.padding]
-    return list(zip(pool.in_spatial, pool.out_spatial, pool.kernel, pool.stride, pool.dilation, begins, strict=True))
+    return list(
+        zip(
+            pool.in_spatial,
+            pool.out_spatial,
+            pool.kernel,
+            pool.stride,
+            pool.dilation,
+            begins,
+            strict=True,
+        )
+    )
 
 
 def _taps(axes: list[Sliding]) -> Iterator[tuple[Index, Index]]:
@@ -83,7 +100,11 @@ def _total(pool: Pool, axes: list[Sliding], x: Array, shape: tuple[int, ...]) ->
         total[outs] += values[ins]
     if isinstance(pool, LpPool):
         return np.asarray(total ** (1 / pool.p))
-    return np.asarray(total / _divisors(pool, axes).astype(_dtype(total))) if isinstance(pool, AvgPool) else total
+    return (
+        np.asarray(total / _divisors(pool, axes).astype(_dtype(total)))
+        if isinstance(pool, AvgPool)
+        else total
+    )
 
 
 def _backward(pool: Pool, axes: list[Sliding], x: Array, dy: Array) -> Array:

@@ -1,7 +1,8 @@
-"""Direct pooling in plain loops, forward and backward: the definition anyone can check by eye. Slow.
+"""Direct pooling in plain loops, forward and backward: the definition anyone can check by eye.
+Slow.
 
-Nothing here is shared with the tie map but the numbers of the geometry. `windows` lists the cells of each output;
-everything else is one line of NumPy per kind of pool.
+Nothing here is shared with the tie map but the numbers of the geometry. `windows` lists the cells
+of each output; everything else is one line of NumPy per kind of pool.
 """
 
 from collections.abc import Iterator
@@ -23,17 +24,24 @@ def windows(pool: Pool) -> Iterator[Window]:
     """Yield (output position, its input cells in C order, how many cells it has counting those of the padding)."""
     for at in product(*map(range, pool.out_spatial)):
         axes = [_cells(pool, axis, o) for axis, o in enumerate(at)]
-        inside = [[i for i in cells if 0 <= i < n] for cells, n in zip(axes, pool.in_spatial, strict=True)]
+        inside = [
+            [i for i in cells if 0 <= i < n] for cells, n in zip(axes, pool.in_spatial, strict=True)
+        ]
         yield at, list(product(*inside)), prod(len(cells) for cells in axes)
 
 
 def _cells(pool: Pool, axis: int, output: int) -> list[int]:
     """Return the cells of one window along one axis that lie in the input or its padding."""
     n, (begin, end) = pool.in_spatial[axis], pool.padding[axis]
-    if pool.kernel is None:  # cell i belongs to every part that overlaps [i, i + 1) of n, part o being [o, o + 1) of m
+    if (
+        pool.kernel is None
+    ):  # cell i belongs to every part that overlaps [i, i + 1) of n, part o being [o, o + 1) of m
         m = pool.out_spatial[axis]
         return [i for i in range(n) if i * m < (output + 1) * n and output * n < (i + 1) * m]
-    cells = [output * pool.stride[axis] - begin + tap * pool.dilation[axis] for tap in range(pool.kernel[axis])]
+    cells = [
+        output * pool.stride[axis] - begin + tap * pool.dilation[axis]
+        for tap in range(pool.kernel[axis])
+    ]
     return [i for i in cells if i < n + end]
 
 
@@ -81,7 +89,9 @@ def _shares(pool: Pool, values: Array, dy: Array, padded: int) -> Array:
         y = _reduce(pool, values, padded)[..., None]
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = np.sign(values) * (np.abs(values) / y) ** (pool.p - 1)
-        return np.where(y == 0, 0, slope) * dy  # where all cells are 0, the gradient 0 is a subgradient
+        return (
+            np.where(y == 0, 0, slope) * dy
+        )  # where all cells are 0, the gradient 0 is a subgradient
     shared = np.broadcast_to(dy, values.shape)
     return shared / divisor(pool, values.shape[-1], padded) if isinstance(pool, AvgPool) else shared
 

@@ -8,8 +8,11 @@ import numpy as np
 from convdense._util.arguments import Array, complain, finite, numeric
 
 
-def sample_of(x: Any, dy: Any, in_shape: tuple[int, ...], out_shape: tuple[int, ...], verb: str) -> tuple[Array, Array]:
-    """Return the input and the upstream gradient of one sample; None: integers from -3 to 3, always the same.
+def sample_of(
+    x: Any, dy: Any, in_shape: tuple[int, ...], out_shape: tuple[int, ...], verb: str
+) -> tuple[Array, Array]:
+    """Return the input and the upstream gradient of one sample; None: integers from -3 to 3, always
+    the same.
 
     Examples
     --------
@@ -21,7 +24,11 @@ def sample_of(x: Any, dy: Any, in_shape: tuple[int, ...], out_shape: tuple[int, 
     x = one_sample(own[0] if x is None else x, "x", in_shape, verb)
     dy = one_sample(own[1] if dy is None else dy, "dy", out_shape, verb)
     if not isfinite(_largest(x) * _largest(dy) * max(x.size, dy.size)):
-        raise ValueError(complain("x, dy", "products beyond the largest number", "smaller numbers", "scale them down"))
+        raise ValueError(
+            complain(
+                "x, dy", "products beyond the largest number", "smaller numbers", "scale them down"
+            )
+        )
     return x, dy
 
 
@@ -31,7 +38,9 @@ def one_sample(values: Any, name: str, shape: tuple[int, ...], verb: str) -> Arr
     if array.shape not in (shape, (1, *shape)):
         raise ValueError(complain(name, f"shape {array.shape}", f"{shape}, one sample"))
     if array.dtype.kind == "c":
-        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", f"{verb} .real or .imag"))
+        raise TypeError(
+            complain(name, f"dtype {array.dtype}", "real numbers", f"{verb} .real or .imag")
+        )
     array = array.astype(np.float64) if array.dtype.kind == "f" else array  # of any precision
     return finite(array, name).reshape(shape)
 

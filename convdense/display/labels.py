@@ -22,7 +22,8 @@ def numbered(symbol: str, n: int) -> list[str]:
 
 
 def blocks(shape: Sequence[int]) -> list[tuple[str, int, int]]:
-    """Return kind, size and number of the blocks of a flattened sample: rows, then slices, then channels.
+    """Return kind, size and number of the blocks of a flattened sample: rows, then slices, then
+    channels.
 
     They are numbered anew within the block around them. One channel alone is not named.
 
@@ -32,7 +33,9 @@ def blocks(shape: Sequence[int]) -> list[tuple[str, int, int]]:
     ([('row', 3, 4), ('channel', 12, 2)], [], [('row', 3, 4), ('slice', 12, 2)])
     """
     kinds = ["channel", *["slice"] * (len(shape) - 3), *["row"] * (len(shape) > 2)]
-    found = [(kind, prod(shape[k + 1 :]), shape[k]) for k, kind in enumerate(kinds[: len(shape) - 1])]
+    found = [
+        (kind, prod(shape[k + 1 :]), shape[k]) for k, kind in enumerate(kinds[: len(shape) - 1])
+    ]
     return [block for block in reversed(found) if block[0] != "channel" or block[2] > 1]
 
 
@@ -49,7 +52,8 @@ def letter(k: int) -> str:
 
 
 def term(coefficient: Any, *factors: str, ratio: Callable[[Fraction], str] = str) -> str:
-    """Return one term of a sum: its sign, its coefficient where that is not 1, its factors; `ratio` writes a number.
+    """Return one term of a sum: its sign, its coefficient where that is not 1, its factors; `ratio`
+    writes a number.
 
     Examples
     --------
@@ -79,6 +83,12 @@ def distinct(**symbols: str | None) -> None:
             continue
         if not isinstance(symbol, str) or not symbol.isidentifier():
             raise ValueError(complain(name, repr(symbol), "a name made of letters, such as 'i'"))
-        stems = [s.rstrip("0123456789") for n, s in symbols.items() if isinstance(s, str) and n != name]
+        stems = [
+            s.rstrip("0123456789") for n, s in symbols.items() if isinstance(s, str) and n != name
+        ]
         if symbol.rstrip("0123456789") in stems:
-            raise ValueError(complain(name, repr(symbol), "a name of its own", "give every symbol a different one"))
+            raise ValueError(
+                complain(
+                    name, repr(symbol), "a name of its own", "give every symbol a different one"
+                )
+            )

@@ -2,8 +2,19 @@
 
 from collections.abc import Sequence
 
-# Paul Tol's "muted", https://sronpersonalpages.nl/~pault; beyond nine, letters alone tell weights apart.
-COLOURS = ("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
+# Paul Tol's "muted", https://sronpersonalpages.nl/~pault; beyond nine, letters alone tell weights
+# apart.
+COLOURS = (
+    "#CC6677",
+    "#332288",
+    "#DDCC77",
+    "#117733",
+    "#88CCEE",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+)
 MASKED = "#DDDDDD"  # its "pale grey", for what is not there
 
 
@@ -56,7 +67,8 @@ def contrast(one: str, other: str) -> float:
 
 
 def ink(background: str) -> str:
-    """Return black or white, whichever stands out more on a colour: the ratio is 4.5 at least on any.
+    """Return black or white, whichever stands out more on a colour: the ratio is 4.5 at least on
+    any.
 
     Examples
     --------

@@ -19,10 +19,11 @@ class Sheet(NamedTuple):
 
 
 def sheet(shape: Sequence[int], gap: int = 1) -> Sheet:
-    """Lay an array out: the last axis to the right, the one before it down, the first down again, others to the right.
+    """Lay an array out: the last axis to the right, the one before it down, the first down again,
+    others to the right.
 
-    So channels stand below each other, slices of a volume side by side, and of weights ``(out, in, rows, columns)`` the
-    input channels side by side. `gap` squares stay free between the blocks.
+    So channels stand below each other, slices of a volume side by side, and of weights ``(out, in,
+    rows, columns)`` the input channels side by side. `gap` squares stay free between the blocks.
 
     Examples
     --------

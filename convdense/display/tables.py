@@ -8,7 +8,9 @@ from convdense.display.palette import ink
 TABLE = "border-collapse:collapse;width:auto;margin:0 0 0.5em 0"
 CAPTION = "padding:0.3em 0"  # no <caption>: it would be broken into lines as narrow as the table
 CELL = "text-align:left;vertical-align:top;padding:0.2em 0.7em"
-ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})  # as html.escape
+ESCAPED = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
+)  # as html.escape
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -24,7 +26,10 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = (header, ["-" * width for width in widths], *rows)
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -50,7 +55,9 @@ class Cell(NamedTuple):
     style: str = CELL
 
 
-def table(rows: Iterable[Iterable[str | Cell]], header: Iterable[str | Cell] = (), caption: str = "") -> str:
+def table(
+    rows: Iterable[Iterable[str | Cell]], header: Iterable[str | Cell] = (), caption: str = ""
+) -> str:
     """Return a table, the caption above it; the first cell of a row is its heading.
 
     Examples

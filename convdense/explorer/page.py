@@ -76,14 +76,16 @@ class Page:
 
 
 def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = None) -> Page:
-    """Return a page on which every entry, pixel and weight of a layer answers what it is and where its copies are.
+    """Return a page on which every entry, pixel and weight of a layer answers what it is and where
+    its copies are.
 
     Parameters
     ----------
     layer : anything `tie` knows
         A TiedDense shows the values of its weights too.
     x, dy : arrays of one sample, or None
-        Input and upstream gradient of the gradients shown; None: integers from -3 to 3, always the same.
+        Input and upstream gradient of the gradients shown; None: integers from -3 to 3, always the
+        same.
     title : str or None
         Heading of the page; None: the layer. It is text, whatever it contains.
 
@@ -95,7 +97,8 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
     Raises
     ------
     ValueError
-        If the layer has more than 20,000 entries, weights, outputs or inputs, or x or dy has another shape.
+        If the layer has more than 20,000 entries, weights, outputs or inputs, or x or dy has
+        another shape.
     TypeError
         For x or dy that are not real numbers, and for what `tie` does not know.
 
@@ -112,15 +115,26 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
     if title is not None and not _is_unicode(title):
         raise ValueError(complain("title", ascii(title), "text that UTF-8 can write"))
     x, dy = sample_of(x, dy, ties.in_shape, ties.out_shape, "explore")
-    w = one_sample(layer.w, "w", ties.weight_shape, "explore") if isinstance(layer, TiedDense) else None
-    numbers = {k: None if v is None else v.ravel().tolist() for k, v in (("x", x), ("dy", dy), ("w", w))}
+    w = (
+        one_sample(layer.w, "w", ties.weight_shape, "explore")
+        if isinstance(layer, TiedDense)
+        else None
+    )
+    numbers = {
+        k: None if v is None else v.ravel().tolist() for k, v in (("x", x), ("dy", dy), ("w", w))
+    }
     own = repr(layer.layer if isinstance(layer, TiedDense) else layer)
     name = own if title is None else title
     return Page(name, _document(name, "it" if title is None else own, ties, numbers))
 
 
 def _require_few(ties: TieMap) -> None:
-    counts = {"entries": ties.n_entries, "weights": ties.n_weights, "outputs": ties.shape[0], "inputs": ties.shape[1]}
+    counts = {
+        "entries": ties.n_entries,
+        "weights": ties.n_weights,
+        "outputs": ties.shape[0],
+        "inputs": ties.shape[1],
+    }
     for name, n in counts.items():
         if n > ENTRIES_LIMIT:
             needs = f"at most {ENTRIES_LIMIT:,} to be pointed at one by one"
@@ -160,9 +174,21 @@ def _document(title: str, layer: str, ties: TieMap, numbers: dict[str, Any]) -> 
 
 def _data(ties: TieMap, entries: Entries) -> dict[str, Any]:
     """Return what the script reads: the entries of the tie map as they are, and the shapes."""
-    factors = None if entries.coefficient is None else [str(Fraction(c)) for c in entries.coefficient.tolist()]
-    parts = {"row": entries.row.tolist(), "col": entries.col.tolist(), "weight": entries.index.tolist()}
-    shapes = {"inShape": ties.in_shape, "outShape": ties.out_shape, "weightShape": ties.weight_shape}
+    factors = (
+        None
+        if entries.coefficient is None
+        else [str(Fraction(c)) for c in entries.coefficient.tolist()]
+    )
+    parts = {
+        "row": entries.row.tolist(),
+        "col": entries.col.tolist(),
+        "weight": entries.index.tolist(),
+    }
+    shapes = {
+        "inShape": ties.in_shape,
+        "outShape": ties.out_shape,
+        "weightShape": ties.weight_shape,
+    }
     names = {"letters": LETTERS, "readable": READABLE}
     return {"shape": ties.shape, **shapes, **parts, "coefficient": factors, **names}
 

@@ -11,10 +11,17 @@ from convdense.structure.tie_map import TieMap
 
 UNIT = 20  # SVG units per cell: text of a tenth of a unit is not drawn everywhere
 READABLE = 15  # pixels a cell needs for its name
-MATRIX_WIDTH, SHEET_WIDTH, SHEET_HEIGHT = 1120, 260, 340  # pixels that a drawing may take before its cells shrink
+MATRIX_WIDTH, SHEET_WIDTH, SHEET_HEIGHT = (
+    1120,
+    260,
+    340,
+)  # pixels that a drawing may take before its cells shrink
 LARGEST_CELL, LARGEST_PIXEL = 30, 34  # pixels
 NAMED, MANY = 2_000, 3_000  # pixels that get names; cells that all fade when some light up
-LONG, WIDTH = 2, 25  # letters that fit a cell at full size; pixels of a longer text's letters together
+LONG, WIDTH = (
+    2,
+    25,
+)  # letters that fit a cell at full size; pixels of a longer text's letters together
 
 
 def drawings(ties: TieMap, held: dict[tuple[int, int], Held]) -> dict[str, str]:
@@ -35,7 +42,10 @@ def _sheet(name: str, shape: Sequence[int], names: list[str], kinds: list[str]) 
     laid = sheet(shape)
     size = max(2.0, min(LARGEST_PIXEL, SHEET_WIDTH / laid.width, SHEET_HEIGHT / laid.height))
     at = list(zip(laid.x.tolist(), laid.y.tolist(), strict=True))
-    squares = "".join(f'<path class="{kind}" d="{_square(x, y)}"/>' for (x, y), kind in zip(at, kinds, strict=True))
+    squares = "".join(
+        f'<path class="{kind}" d="{_square(x, y)}"/>'
+        for (x, y), kind in zip(at, kinds, strict=True)
+    )
     texts = ""
     if size >= READABLE:
         texts = "".join(
@@ -54,10 +64,15 @@ def _matrix(ties: TieMap, held: dict[tuple[int, int], Held]) -> str:
     parts = [f'<rect id="ground" width="{UNIT * cols}" height="{UNIT * rows}"/>', '<g id="cells">']
     looks = [(cell, _kind(fill(entries)), mark(entries)) for cell, entries in held.items()]
     parts += [f'<path class="{kind}" d="{_square(col, row)}"/>' for (row, col), kind, _ in looks]
-    parts += ['</g><g id="bands"><rect id="across"/><rect id="down"/></g>', _lines(ties), '<g id="letters">']
+    parts += [
+        '</g><g id="bands"><rect id="across"/><rect id="down"/></g>',
+        _lines(ties),
+        '<g id="letters">',
+    ]
     if readable:
         parts += [
-            f'<text class="{kind}{_size(text)}" {_middle(col, row)}>{text}</text>' for (row, col), kind, text in looks
+            f'<text class="{kind}{_size(text)}" {_middle(col, row)}>{text}</text>'
+            for (row, col), kind, text in looks
         ]
     named = rows + cols <= NAMED  # hidden while cells are too small, shown when they grow
     parts += ['</g><g id="numbers"></g><rect id="cursor"/>', _names(ties) if named else ""]
@@ -108,7 +123,8 @@ def rules(held: dict[tuple[int, int], Held]) -> str:
     """Return a class per colour, with black or white letters on it, and a size per length of long letters."""
     mixtures = {fill(entries) for entries in held.values()} - set(COLOURS)
     looks = (
-        f".{_kind(c)} {{ fill: {c}; }} text.{_kind(c)} {{ fill: {ink(c)}; }}" for c in (*COLOURS, *sorted(mixtures))
+        f".{_kind(c)} {{ fill: {c}; }} text.{_kind(c)} {{ fill: {ink(c)}; }}"
+        for c in (*COLOURS, *sorted(mixtures))
     )
     lengths = {len(mark(entries)) for entries in held.values()}
     sizes = (f".t{n} {{ font-size: {WIDTH / n:.1f}px; }}" for n in sorted(lengths) if n > LONG)

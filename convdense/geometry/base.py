@@ -13,7 +13,8 @@ from convdense.geometry.padding import Pairs
 
 @cache
 def option_defaults(kind: Any) -> dict[str, Any]:
-    """Return the options of a geometry with their defaults, read from its signature: they stand nowhere else.
+    """Return the options of a geometry with their defaults, read from its signature: they stand
+    nowhere else.
 
     Examples
     --------
@@ -22,7 +23,9 @@ def option_defaults(kind: Any) -> dict[str, Any]:
     0
     """
     defaults: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):  # a pool of its own kind hands what it does not know on to Pool
+    for base in reversed(
+        kind.__mro__
+    ):  # a pool of its own kind hands what it does not know on to Pool
         if "__init__" in vars(base) and base is not object:
             parameters = signature(vars(base)["__init__"]).parameters.values()
             defaults |= {p.name: p.default for p in parameters if p.default is not p.empty}
@@ -42,7 +45,11 @@ class Hyperparameters:
         """Return the call that makes this layer; options at their defaults are left out."""
         values = {f.name: shortest(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]  # every geometry is a dataclass
         shown = [repr(self.in_shape)]
-        shown += [f"{k}={v!r}" for k, v in values.items() if k != "in_shape" and v != self._default(k, values)]
+        shown += [
+            f"{k}={v!r}"
+            for k, v in values.items()
+            if k != "in_shape" and v != self._default(k, values)
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _repr_html_(self) -> str:
@@ -108,22 +115,35 @@ class Geometry(Hyperparameters, ABC):
         """Shape of one output sample: (out_channels, *out_spatial)."""
         return (self.out_channels, *self.out_spatial)
 
-    def _set_common(self, in_shape: Any, out_channels: Any, groups: Any, flip: Any, **per_position: Any) -> None:
+    def _set_common(
+        self, in_shape: Any, out_channels: Any, groups: Any, flip: Any, **per_position: Any
+    ) -> None:
         """Check and set what every kind has; `per_position` holds kernel, stride and dilation."""
         shape = sample_shape(in_shape)
         self._set(in_shape=shape, flip=flag(flip, "flip"))
         self._set(out_channels=integer(out_channels, "out_channels", 1))
         self._set(groups=integer(groups, "groups", 1))
-        self._set(**{name: per_axis(value, name, len(shape) - 1, 1) for name, value in per_position.items()})
+        self._set(
+            **{
+                name: per_axis(value, name, len(shape) - 1, 1)
+                for name, value in per_position.items()
+            }
+        )
         for name, channels in (("in_shape", shape[0]), ("out_channels", self.out_channels)):
             if channels % self.groups:
-                raise ValueError(complain("groups", self.groups, f"a divisor of the {channels} channels of {name}"))
+                raise ValueError(
+                    complain(
+                        "groups", self.groups, f"a divisor of the {channels} channels of {name}"
+                    )
+                )
 
 
 def sample_shape(value: Any) -> tuple[int, ...]:
     """Return the shape of one sample, (channels, *axes) with at least one axis."""
     if not is_sequence(value):
-        raise TypeError(complain("in_shape", repr(value), "a tuple (channels, *axes), such as (3, 32, 32)"))
+        raise TypeError(
+            complain("in_shape", repr(value), "a tuple (channels, *axes), such as (3, 32, 32)")
+        )
     if len(value) < 2:
         needs = "(channels, *axes) with at least one axis, such as (3, 32, 32)"
         raise ValueError(complain("in_shape", repr(value), needs))
@@ -142,4 +162,8 @@ def shortest(value: Any) -> Any:
     if not isinstance(value, tuple):
         return value
     entries = [shortest(v) for v in value]
-    return entries[0] if entries.count(entries[0]) == len(entries) and is_integer(entries[0]) else tuple(entries)
+    return (
+        entries[0]
+        if entries.count(entries[0]) == len(entries) and is_integer(entries[0])
+        else tuple(entries)
+    )

@@ -30,28 +30,39 @@ class Windowed(Geometry, ABC):
         padding_mode: str = "zeros",
         flip: bool = False,
     ) -> None:
-        self._set_common(in_shape, out_channels, groups, flip, kernel=kernel, stride=stride, dilation=dilation)
+        self._set_common(
+            in_shape, out_channels, groups, flip, kernel=kernel, stride=stride, dilation=dilation
+        )
         pairs = pad.resolve(padding, self.in_spatial, self.kernel, self.stride, self.dilation)
         self._set(padding=pairs, padding_mode=pad.check_mode(padding_mode, pairs, self.in_spatial))
-        for axis, (n, pair, k, d) in enumerate(zip(self.in_spatial, pairs, self.kernel, self.dilation, strict=True)):
+        for axis, (n, pair, k, d) in enumerate(
+            zip(self.in_spatial, pairs, self.kernel, self.dilation, strict=True)
+        ):
             if pad.effective(k, d) > n + sum(pair):
                 got = f"{k} with dilation {d}, a window of {pad.effective(k, d)} cells, on axis {axis}"
                 needs = f"a window of at most {n + sum(pair)} cells there: {n} and padding {pair}"
-                raise ValueError(complain("kernel", got, needs, "use a smaller kernel or more padding"))
+                raise ValueError(
+                    complain("kernel", got, needs, "use a smaller kernel or more padding")
+                )
 
     @cached_property
     def out_spatial(self) -> tuple[int, ...]:
-        """Output positions along each axis: ``floor((size + begin + end - effective kernel) / stride) + 1``.
+        """Output positions along each axis: ``floor((size + begin + end - effective kernel) /
+        stride) + 1``.
 
-        Dumoulin & Visin, *A guide to convolution arithmetic for deep learning*, relation 6, with dilation.
+        Dumoulin & Visin, *A guide to convolution arithmetic for deep learning*, relation 6, with
+        dilation.
         """
-        numbers = zip(self.in_spatial, self.padding, self.kernel, self.dilation, self.stride, strict=True)
+        numbers = zip(
+            self.in_spatial, self.padding, self.kernel, self.dilation, self.stride, strict=True
+        )
         return tuple((n + sum(pair) - pad.effective(k, d)) // s + 1 for n, pair, k, d, s in numbers)
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Conv(Windowed):
-    """The hyper-parameters of a convolution (cross-correlation; ``flip=True`` for the textbook one), no weights.
+    """The hyper-parameters of a convolution (cross-correlation; ``flip=True`` for the textbook
+    one), no weights.
 
     Parameters
     ----------
@@ -63,7 +74,8 @@ class Conv(Windowed):
         Size of the window.
     stride, dilation : int or one int per axis
         Step of the window; distance between its taps.
-    padding : int, one per axis, a (begin, end) pair per axis, or "valid", "same", "same_lower", "full"
+    padding : int, one per axis, a (begin, end) pair per axis, or "valid", "same", "same_lower",
+    "full"
         Cells added around the input.
     groups : int
         Blocks of channels that do not see each other; as many as channels is depthwise.
@@ -94,7 +106,8 @@ class Conv(Windowed):
 
 @dataclass(frozen=True, init=False, repr=False)
 class LocallyConnected(Windowed):
-    """The hyper-parameters of a convolution whose weights are not tied: the same mask, every window its own kernel.
+    """The hyper-parameters of a convolution whose weights are not tied: the same mask, every window
+    its own kernel.
 
     With zero padding, weights that would meet padded cells have no edge.
 

@@ -15,8 +15,8 @@ from convdense.geometry.padding import Padding, Pairs
 class ConvTranspose(Geometry):
     """The hyper-parameters of a transposed convolution: the dense layer of a `Conv`, transposed.
 
-    ``ConvTranspose(padding=p)`` is the transpose of the ``Conv(padding=p)`` that leads from its output to its input,
-    so padding *crops* the output.
+    ``ConvTranspose(padding=p)`` is the transpose of the ``Conv(padding=p)`` that leads from its
+    output to its input, so padding *crops* the output.
 
     Parameters
     ----------
@@ -25,7 +25,8 @@ class ConvTranspose(Geometry):
     padding : as for `Conv`
         Cells cropped from the output; "same" gives ``size * stride`` outputs.
     output_padding : int or one int per axis
-        Cells added at the end of the output, fewer than stride or dilation. With "same" it follows from the sizes.
+        Cells added at the end of the output, fewer than stride or dilation. With "same" it follows
+        from the sizes.
 
     Examples
     --------
@@ -50,7 +51,9 @@ class ConvTranspose(Geometry):
         groups: int = 1,
         flip: bool = False,
     ) -> None:
-        self._set_common(in_shape, out_channels, groups, flip, kernel=kernel, stride=stride, dilation=dilation)
+        self._set_common(
+            in_shape, out_channels, groups, flip, kernel=kernel, stride=stride, dilation=dilation
+        )
         extra = per_axis(output_padding, "output_padding", len(self.kernel), 0)
         if isinstance(padding, str) and padding.startswith("same"):
             pairs, extra = self._same(choice(padding, "padding", pad.WORDS), extra)
@@ -63,7 +66,9 @@ class ConvTranspose(Geometry):
                 raise ValueError(complain("output_padding", e, needs))
         if min(self.out_spatial) < 1:
             needs = "less cropping than the full output has cells"
-            raise ValueError(complain("padding", pairs, needs, f"as it stands out_spatial={self.out_spatial}"))
+            raise ValueError(
+                complain("padding", pairs, needs, f"as it stands out_spatial={self.out_spatial}")
+            )
 
     def _same(self, word: str, extra: tuple[int, ...]) -> tuple[Pairs, tuple[int, ...]]:
         """Return the crops and output_padding that give size * stride outputs."""
@@ -72,18 +77,30 @@ class ConvTranspose(Geometry):
             raise ValueError(complain("output_padding", extra, needs))
         windows = [pad.effective(k, d) for k, d in zip(self.kernel, self.dilation, strict=True)]
         surplus = [e - s for e, s in zip(windows, self.stride, strict=True)]
-        return tuple(pad.split(max(n, 0), word) for n in surplus), tuple(max(-n, 0) for n in surplus)
+        return tuple(pad.split(max(n, 0), word) for n in surplus), tuple(
+            max(-n, 0) for n in surplus
+        )
 
     @cached_property
     def out_spatial(self) -> tuple[int, ...]:
-        """Output positions: ``(size - 1) * stride - begin - end + effective kernel + output_padding``.
+        """Output positions: ``(size - 1) * stride - begin - end + effective kernel +
+        output_padding``.
 
-        Dumoulin & Visin, *A guide to convolution arithmetic for deep learning*, relation 14, with dilation.
+        Dumoulin & Visin, *A guide to convolution arithmetic for deep learning*, relation 14, with
+        dilation.
         """
         numbers = zip(
-            self.in_spatial, self.padding, self.kernel, self.dilation, self.stride, self.output_padding, strict=True
+            self.in_spatial,
+            self.padding,
+            self.kernel,
+            self.dilation,
+            self.stride,
+            self.output_padding,
+            strict=True,
         )
-        return tuple((n - 1) * s - sum(pair) + pad.effective(k, d) + e for n, pair, k, d, s, e in numbers)
+        return tuple(
+            (n - 1) * s - sum(pair) + pad.effective(k, d) + e for n, pair, k, d, s, e in numbers
+        )
 
     @cached_property
     def weight_shape(self) -> tuple[int, ...]:

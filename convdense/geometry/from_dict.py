@@ -10,12 +10,23 @@ from convdense.geometry.linear import ChannelScale, Linear
 from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, SumPool
 
 _CONVOLUTIONS: tuple[type[Geometry], ...] = (Conv, LocallyConnected, ConvTranspose)
-_OTHERS: tuple[type[Hyperparameters], ...] = (AvgPool, LpPool, MaxPool, MinPool, SumPool, Linear, ChannelScale)
-_KINDS: dict[str, type[Hyperparameters]] = {kind.__name__: kind for kind in (*_CONVOLUTIONS, *_OTHERS)}
+_OTHERS: tuple[type[Hyperparameters], ...] = (
+    AvgPool,
+    LpPool,
+    MaxPool,
+    MinPool,
+    SumPool,
+    Linear,
+    ChannelScale,
+)
+_KINDS: dict[str, type[Hyperparameters]] = {
+    kind.__name__: kind for kind in (*_CONVOLUTIONS, *_OTHERS)
+}
 
 
 def layer_from_dict(data: dict[str, Any]) -> Any:
-    """Return the layer that `Geometry.to_dict` wrote; only the kinds of this module are known, nothing is imported.
+    """Return the layer that `Geometry.to_dict` wrote; only the kinds of this module are known,
+    nothing is imported.
 
     Examples
     --------

@@ -57,7 +57,8 @@ class Linear(Hyperparameters):
 
 @dataclass(frozen=True, init=False, repr=False)
 class ChannelScale(Hyperparameters):
-    """The hyper-parameters of a scale and a shift per channel: a diagonal dense layer, tied within each channel.
+    """The hyper-parameters of a scale and a shift per channel: a diagonal dense layer, tied within
+    each channel.
 
     Parameters
     ----------
@@ -78,7 +79,9 @@ class ChannelScale(Hyperparameters):
             needs = "a tuple (channels, *axes) or (features,), such as (3, 32, 32)"
             raise TypeError(complain("in_shape", repr(in_shape), needs))
         if len(in_shape) < 1:
-            raise ValueError(complain("in_shape", repr(in_shape), "(channels, *axes) or (features,)"))
+            raise ValueError(
+                complain("in_shape", repr(in_shape), "(channels, *axes) or (features,)")
+            )
         self._set(in_shape=tuple(integer(n, "in_shape", 1) for n in in_shape))
 
     @cached_property

@@ -12,7 +12,8 @@ Padding = int | str | Sequence[int | Sequence[int]]
 WORDS = ("valid", "same", "same_lower", "full")
 MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
 
-# How many cells a mode can supply per side, given the axis length n: reflect does not repeat the edge cell.
+# How many cells a mode can supply per side, given the axis length n: reflect does not repeat the
+# edge cell.
 _LIMITS = {"circular": lambda n: n, "reflect": lambda n: n - 1, "symmetric": lambda n: n}
 
 
@@ -43,7 +44,11 @@ def _pair(value: Any, needs: str) -> tuple[int, int]:
     if is_integer(value):
         value = (value, value)
     if not is_sequence(value):
-        raise ValueError(complain("padding", repr(value.item() if isinstance(value, np.generic) else value), needs))
+        raise ValueError(
+            complain(
+                "padding", repr(value.item() if isinstance(value, np.generic) else value), needs
+            )
+        )
     if len(value) != 2:
         raise ValueError(complain("padding", repr(value), needs))
     begin, end = (integer(v, "padding", 0) for v in value)
@@ -57,11 +62,16 @@ def split(total: int, word: str) -> tuple[int, int]:
 
 
 def resolve(
-    padding: Any, sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    padding: Any,
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
 ) -> Pairs:
     """Return the (begin, end) pairs of a convolution over axes of these sizes.
 
-    "same" gives ``ceil(size / stride)`` outputs (TensorFlow, ONNX); "full" lets every tap meet every cell.
+    "same" gives ``ceil(size / stride)`` outputs (TensorFlow, ONNX); "full" lets every tap meet
+    every cell.
 
     Examples
     --------
@@ -76,7 +86,9 @@ def resolve(
         return ((0, 0),) * len(sizes)
     if padding == "full":
         return tuple((e - 1, e - 1) for e in windows)
-    totals = [max((-(-n // s) - 1) * s + e - n, 0) for n, s, e in zip(sizes, stride, windows, strict=True)]
+    totals = [
+        max((-(-n // s) - 1) * s + e - n, 0) for n, s, e in zip(sizes, stride, windows, strict=True)
+    ]
     return tuple(split(total, padding) for total in totals)
 
 
@@ -87,5 +99,7 @@ def check_mode(mode: Any, padding: Pairs, sizes: Sequence[int]) -> str:
         for axis, (pair, n) in enumerate(zip(padding, sizes, strict=True)):
             if max(pair) > (limit := _LIMITS[mode](n)):
                 needs = f"at most {limit} on axis {axis} of {n} cells for padding_mode={mode!r}"
-                raise ValueError(complain("padding", pair, needs, 'pad less, or use "replicate" or "zeros"'))
+                raise ValueError(
+                    complain("padding", pair, needs, 'pad less, or use "replicate" or "zeros"')
+                )
     return str(mode)

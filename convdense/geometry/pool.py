@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar
 
 from convdense._util.arguments import Sizes, complain, integer, per_axis
 from convdense.geometry import padding as pad
@@ -15,7 +15,8 @@ from convdense.geometry.padding import Padding, Pairs
 
 @dataclass(frozen=True, init=False, repr=False)
 class Pool(Hyperparameters, ABC):
-    """What every pool has: a window per output that slides, or that divides each axis into `output` parts.
+    """What every pool has: a window per output that slides, or that divides each axis into `output`
+    parts.
 
     Parameters
     ----------
@@ -25,21 +26,26 @@ class Pool(Hyperparameters, ABC):
         Size of the window.
     stride : int, one int per axis, or None
         Step of the window; None: the kernel, so that windows tile the input.
-    padding : int, one per axis, a (begin, end) pair per axis, or "valid", "same", "same_lower", "full"
+    padding : int, one per axis, a (begin, end) pair per axis, or "valid", "same", "same_lower",
+    "full"
         Absent cells around the input; fewer on each side than the window has.
     dilation : int or one int per axis
         Distance between the window's taps.
     ceil_mode : bool
-        Add a last window that runs over the end, if it starts inside the input or the padding before it.
+        Add a last window that runs over the end, if it starts inside the input or the padding
+        before it.
     output : int or one int per axis
-        Instead of a kernel: the number of outputs (adaptive pooling; 1 is global). Window i of an axis of n cells goes
-        from ``floor(i n / output)`` to ``ceil((i + 1) n / output)``, as in PyTorch.
+        Instead of a kernel: the number of outputs (adaptive pooling; 1 is global). Window i of an
+        axis of n cells goes from ``floor(i n / output)`` to ``ceil((i + 1) n / output)``, as in
+        PyTorch.
 
     Raises
     ------
     TypeError, ValueError
         Naming the argument, what came and what is needed.
     """
+
+    extremum: ClassVar[int] = 0  # +1: the largest of a window, -1: the smallest, 0: a sum over it
 
     in_shape: tuple[int, ...]
     kernel: tuple[int, ...] | None
@@ -65,18 +71,30 @@ class Pool(Hyperparameters, ABC):
         self._set(in_shape=shape, ceil_mode=flag(ceil_mode, "ceil_mode"), kernel=None, output=None)
         if (kernel is None) == (output is None):
             got = "neither" if kernel is None else f"{kernel!r} and output={output!r}"
-            raise ValueError(complain("kernel", got, "a kernel, or output=n for n windows an axis", "give one"))
+            raise ValueError(
+                complain("kernel", got, "a kernel, or output=n for n windows an axis", "give one")
+            )
         if output is not None:
-            self._set_parts(output, axes, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+            self._set_parts(
+                output, axes, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+            )
             return
-        self._set(kernel=per_axis(kernel, "kernel", axes, 1), dilation=per_axis(dilation, "dilation", axes, 1))
+        self._set(
+            kernel=per_axis(kernel, "kernel", axes, 1),
+            dilation=per_axis(dilation, "dilation", axes, 1),
+        )
         self._set(stride=self.kernel if stride is None else per_axis(stride, "stride", axes, 1))
         self._set(padding=pad.resolve(padding, shape[1:], self._kernel, self.stride, self.dilation))
         self._check_windows()
 
     def _set_parts(self, output: Any, axes: int, **options: Any) -> None:
         """Set adaptive windows, which leave nothing else to choose."""
-        defaults = {"stride": (None,), "padding": (0, "valid"), "dilation": (1,), "ceil_mode": (False,)}
+        defaults = {
+            "stride": (None,),
+            "padding": (0, "valid"),
+            "dilation": (1,),
+            "ceil_mode": (False,),
+        }
         for name, value in options.items():
             if value not in defaults[name]:
                 needs = "to be left out with output=, where the windows follow from the sizes"
@@ -90,22 +108,32 @@ class Pool(Hyperparameters, ABC):
             window = pad.effective(k, d)
             if max(pair) >= window:
                 needs = f"less than the window's {window} cells on axis {axis}"
-                raise ValueError(complain("padding", pair, needs, "such a window would hold nothing but padding"))
+                raise ValueError(
+                    complain("padding", pair, needs, "such a window would hold nothing but padding")
+                )
             if (outs := self.out_spatial[axis]) < 1:
                 needs = f"a window of at most {n + sum(pair)} cells on axis {axis}: {n} and padding {pair}"
-                raise ValueError(complain("kernel", f"{k} with dilation {d}", needs, "use a smaller kernel"))
+                raise ValueError(
+                    complain("kernel", f"{k} with dilation {d}", needs, "use a smaller kernel")
+                )
             for i in range(outs):
-                first = i * s - pair[0]  # cells first + t d for t = 0 ... k - 1; those from 0 to n - 1 exist
+                first = (
+                    i * s - pair[0]
+                )  # cells first + t d for t = 0 ... k - 1; those from 0 to n - 1 exist
                 if max(0, -(first // d)) > min(k - 1, (n - 1 - first) // d):
                     got = f"{k} with dilation {d}, whose window {i} on axis {axis} meets no cell of the input"
-                    raise ValueError(complain("kernel", got, "windows with a cell in each", "pad or dilate less"))
+                    raise ValueError(
+                        complain("kernel", got, "windows with a cell in each", "pad or dilate less")
+                    )
 
     @property
     def _kernel(self) -> tuple[int, ...]:
         return self.kernel or ()
 
     def _numbers(self) -> Any:
-        return zip(self.in_spatial, self.padding, self._kernel, self.stride, self.dilation, strict=True)
+        return zip(
+            self.in_spatial, self.padding, self._kernel, self.stride, self.dilation, strict=True
+        )
 
     @cached_property
     def in_spatial(self) -> tuple[int, ...]:
@@ -114,13 +142,16 @@ class Pool(Hyperparameters, ABC):
 
     @cached_property
     def out_spatial(self) -> tuple[int, ...]:
-        """Output positions along each axis: ``floor((size + begin + end - window) / stride) + 1``, or ceil.
+        """Output positions along each axis: ``floor((size + begin + end - window) / stride) + 1``,
+        or ceil.
 
         With `ceil_mode`, one less where the last window would start past the input (PyTorch, ONNX).
         """
         if self.output is not None:
             return self.output
-        return tuple(self._outputs(n, pair, pad.effective(k, d), s) for n, pair, k, s, d in self._numbers())
+        return tuple(
+            self._outputs(n, pair, pad.effective(k, d), s) for n, pair, k, s, d in self._numbers()
+        )
 
     def _outputs(self, n: int, pair: tuple[int, int], window: int, stride: int) -> int:
         room = n + sum(pair) - window
@@ -137,7 +168,11 @@ class Pool(Hyperparameters, ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return the pool as plain data; with `output`, nothing else is chosen and nothing else is written."""
         data = super().to_dict()
-        follows = ("kernel", "stride", "padding", "dilation", "ceil_mode") if self.output is not None else ("output",)
+        follows = (
+            ("kernel", "stride", "padding", "dilation", "ceil_mode")
+            if self.output is not None
+            else ("output",)
+        )
         return {name: value for name, value in data.items() if name not in follows}
 
     def _default(self, name: str, values: dict[str, Any]) -> Any:
@@ -169,6 +204,8 @@ class MaxPool(Pool):
     (8, 1, 1)
     """
 
+    extremum = 1
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class MinPool(Pool):
@@ -180,6 +217,8 @@ class MinPool(Pool):
     (8, 8, 8)
     """
 
+    extremum = -1
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class AvgPool(Pool):
@@ -190,7 +229,8 @@ class AvgPool(Pool):
     in_shape, kernel, stride, padding, dilation, ceil_mode, output
         As for `Pool`.
     count_include_pad : bool
-        Count padded cells in the divisor; cells beyond the padding, under a window that runs over, never count.
+        Count padded cells in the divisor; cells beyond the padding, under a window that runs over,
+        never count.
     divisor_override : int or None
         Divide by this number instead.
 
@@ -213,7 +253,9 @@ class AvgPool(Pool):
         **options: Any,
     ) -> None:
         self._set(count_include_pad=flag(count_include_pad, "count_include_pad"))
-        override = None if divisor_override is None else integer(divisor_override, "divisor_override", 1)
+        override = (
+            None if divisor_override is None else integer(divisor_override, "divisor_override", 1)
+        )
         self._set(divisor_override=override)
         Pool.__init__(self, in_shape, kernel, **options)
 
@@ -237,7 +279,9 @@ class LpPool(Pool):
 
     p: float
 
-    def __init__(self, in_shape: Sequence[int], kernel: Sizes | None = None, *, p: float, **options: Any) -> None:
+    def __init__(
+        self, in_shape: Sequence[int], kernel: Sizes | None = None, *, p: float, **options: Any
+    ) -> None:
         needs = "a finite number of at least 1"
         if isinstance(p, bool) or not isinstance(p, (int, float)):
             raise TypeError(complain("p", repr(p), needs))
@@ -249,5 +293,9 @@ class LpPool(Pool):
 
 def same_windows(kind: type[Pool], pool: Pool, **options: Any) -> Pool:
     """Return the pool of another kind with the windows of this one, and other options of its own."""
-    names = ("output",) if pool.kernel is None else ("kernel", "stride", "padding", "dilation", "ceil_mode")
+    names = (
+        ("output",)
+        if pool.kernel is None
+        else ("kernel", "stride", "padding", "dilation", "ceil_mode")
+    )
     return kind(pool.in_shape, **{name: getattr(pool, name) for name in names}, **options)

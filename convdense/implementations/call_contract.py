@@ -1,7 +1,7 @@
 """Behaviour: what an implementation owes beside its numbers, tried on a few calls of its own.
 
-Zeros in give the bias out, and gradients of zero; batches of any size are taken, arrays may be read-only, strided or
-reversed in memory, and the same call twice gives the same.
+Zeros in give the bias out, and gradients of zero; batches of any size are taken, arrays may be
+read-only, strided or reversed in memory, and the same call twice gives the same.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,12 @@ Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is r
 
 
 def behaviour(
-    mine: Evaluator, by: Evaluator, several: Operands, dtype: str, *, judge: Callable[[Operands], Judge]
+    mine: Evaluator,
+    by: Evaluator,
+    several: Operands,
+    dtype: str,
+    *,
+    judge: Callable[[Operands], Judge],
 ) -> tuple[Finding, ...]:
     """Return one finding for each thing tried on a few samples, or the first; on integers right ones are equal."""
     none, one = ((several[0][:n], *several[1:3], several[3][:n]) for n in (0, 1))
@@ -30,15 +35,23 @@ def behaviour(
     def tried(name: str, operands: Operands, expected: Results) -> Finding:
         before = on_each(np.array, operands)
         finding = _first(name, _run(mine, operands), expected, judge(before))
-        unchanged = (np.array_equal(a, np.asarray(now)) for a, now in zip(before, operands, strict=True))
+        unchanged = (
+            np.array_equal(a, np.asarray(now)) for a, now in zip(before, operands, strict=True)
+        )
         if not finding.refuted and not all(unchanged):
             return Finding(name, CHANGED, note="an operand was written to in place")
         return finding
 
-    found, kept = [tried("batch 1", on_each(np.array, one), right)], _run(mine, on_each(np.array, one))
+    found, kept = (
+        [tried("batch 1", on_each(np.array, one), right)],
+        _run(mine, on_each(np.array, one)),
+    )
     changes: tuple[Callable[[Array], Array], ...] = (_locked, np.asfortranarray, _negative)
     if not found[0].refuted:  # else they would fail for the same reason
-        found += [tried(name, on_each(change, one), right) for name, change in zip(LAYOUTS, changes, strict=True)]
+        found += [
+            tried(name, on_each(change, one), right)
+            for name, change in zip(LAYOUTS, changes, strict=True)
+        ]
     found += _of_zeros(mine, one, right, judge)
     if not any(finding.refuted for finding in found):  # other calls have been made since
         found.append(_first("results kept", kept, right, judge(one)))
@@ -48,33 +61,50 @@ def behaviour(
 
 def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    first = [np.array(r) if isinstance(r, np.ndarray) else r for r in mine.run(*on_each(np.array, operands))]
+    first = [
+        np.array(r) if isinstance(r, np.ndarray) else r
+        for r in mine.run(*on_each(np.array, operands))
+    ]
     second = mine.run(*on_each(np.array, operands))  # which may write to the arrays that came first
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
-            return tuple(first), Finding("repeatable", REPEATABLE, note=f"{name} is another when the call is repeated")
+            return tuple(first), Finding(
+                "repeatable", REPEATABLE, note=f"{name} is another when the call is repeated"
+            )
     return tuple(first), Finding("repeatable", EQUAL)
 
 
-def _of_zeros(mine: Evaluator, one: Operands, right: Results, judge: Callable[[Operands], Judge]) -> Iterator[Finding]:
+def _of_zeros(
+    mine: Evaluator, one: Operands, right: Results, judge: Callable[[Operands], Judge]
+) -> Iterator[Finding]:
     """Yield what zeros give: for an input of zeros the bias and no weight gradient, for dy of zeros nothing."""
     x, w, b, dy = one
     empty, silent = (0 * x, w, b, dy), (x, w, b, 0 * dy)
     y, _, dw, _ = _run(mine, empty)
-    bias: Any = 0 if b is None or not b.size else np.expand_dims(b, tuple(range(b.ndim, right[0].ndim - 1)))
+    bias: Any = (
+        0 if b is None or not b.size else np.expand_dims(b, tuple(range(b.ndim, right[0].ndim - 1)))
+    )
     nothing = [None if a is None else 0 * a for a in right]  # a pool has no dw and no db
     yield _first("zero x", (y, dw), (nothing[0] + bias, nothing[2]), judge(empty), ("y", "dw"))
     _, *gradients = _run(mine, silent)
     yield _first("zero dy", gradients, nothing[1:], judge(silent), QUANTITIES[1:])
     if w is not None and w.size:
         y, dx, *_ = _run(mine, (x, 0 * w, b, dy))
-        yield _first("zero w", (y, dx), (nothing[0] + bias, nothing[1]), judge((x, 0 * w, b, dy)), ("y", "dx"))
+        yield _first(
+            "zero w",
+            (y, dx),
+            (nothing[0] + bias, nothing[1]),
+            judge((x, 0 * w, b, dy)),
+            ("y", "dx"),
+        )
 
 
 def _first(name: str, got: Any, expected: Any, judge: Judge, names: Any = QUANTITIES) -> Finding:
     """Return the worst finding on several quantities, under the name of what was tried."""
     judged = zip(names, got, expected, strict=True)
-    findings = [judge(q, g, e) for q, g, e in judged if e is not None and (g is not None or q != "db")]
+    findings = [
+        judge(q, g, e) for q, g, e in judged if e is not None and (g is not None or q != "db")
+    ]
     worst = max(findings, key=lambda finding: finding.grade)
     note = f"{worst.name}: {worst.note}" if worst.note else worst.name
     return replace(worst, name=name, note=note) if worst.refuted else Finding(name, worst.verdict)

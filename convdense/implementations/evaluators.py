@@ -55,7 +55,8 @@ def magnitude_evaluator(layer: Any) -> Evaluator:
 def implementation_evaluator(implementation: Any) -> Evaluator:
     """Return the user's implementation: an object with forward and backward, or two such functions.
 
-    ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not judged.
+    ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not
+    judged.
     """
     needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
     forward, backward, name = functions(implementation, needs)
@@ -65,7 +66,11 @@ def implementation_evaluator(implementation: Any) -> Evaluator:
         if isinstance(gradients, Raised):
             return (y, *[gradients] * 3)
         if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
-            raise TypeError(complain("backward", type(gradients).__name__, "three results: dx, dw and db (or None)"))
+            raise TypeError(
+                complain(
+                    "backward", type(gradients).__name__, "three results: dx, dw and db (or None)"
+                )
+            )
         return (y, *gradients)
 
     return Evaluator(name, run)
@@ -85,10 +90,16 @@ def pool_functions(implementation: Any) -> tuple[Callable[..., Any], Callable[..
     return functions(implementation, needs)
 
 
-def functions(implementation: Any, needs: str) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+def functions(
+    implementation: Any, needs: str
+) -> tuple[Callable[..., Any], Callable[..., Any], str]:
     """Return forward and backward of an implementation, an object or a pair of functions, and its name."""
     pair = isinstance(implementation, (tuple, list)) and len(implementation) == 2
-    forward, backward = implementation if pair else (getattr(implementation, n, None) for n in ("forward", "backward"))
+    forward, backward = (
+        implementation
+        if pair
+        else (getattr(implementation, n, None) for n in ("forward", "backward"))
+    )
     if not callable(forward) or not callable(backward):
         raise TypeError(complain("implementation", repr(implementation), needs))
     named = forward if pair else implementation
@@ -103,7 +114,11 @@ def two_evaluators(layer: Any, implementation: Any) -> tuple[Evaluator, Evaluato
         return implementation_evaluator(implementation), by
     if by.name == DENSE:
         needs = "a Conv, ConvTranspose or LocallyConnected, which have a direct form"
-        raise TypeError(complain("layer", repr(layer), needs, "or give an implementation to judge by this layer"))
+        raise TypeError(
+            complain(
+                "layer", repr(layer), needs, "or give an implementation to judge by this layer"
+            )
+        )
     return dense_evaluator(layer), by
 
 
@@ -111,4 +126,6 @@ def needs_implementation(evaluator: str, implementation: Any) -> None:
     """Refuse to run a verdict on an implementation again without it."""
     if evaluator not in (DENSE, DENSE_NETWORK) and implementation is None:
         do = "call rerun(implementation)"
-        raise TypeError(complain("implementation", "None", f"{evaluator}, which this is a verdict on", do))
+        raise TypeError(
+            complain("implementation", "None", f"{evaluator}, which this is a verdict on", do)
+        )

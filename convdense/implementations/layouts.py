@@ -33,13 +33,19 @@ class ChannelsLast:
     def backward(self, x: Array, *rest: Any) -> Any:
         """Return dx, dw and db of x, w and dy; for a pool dx of x and dy."""
         _, function, _ = functions(self.implementation, NEEDS)
-        results = self._call(function, (x, *rest), (PICTURE, PICTURE) if len(rest) == 1 else (PICTURE, KERNEL, PICTURE))
+        results = self._call(
+            function,
+            (x, *rest),
+            (PICTURE, PICTURE) if len(rest) == 1 else (PICTURE, KERNEL, PICTURE),
+        )
         if not isinstance(results, (tuple, list)):
             return self._ours(results, PICTURE)
         parts = (PICTURE, KERNEL, *[AS_IT_IS] * len(results))
         return tuple(self._ours(result, part) for result, part in zip(results, parts, strict=False))
 
-    def _call(self, function: Callable[..., Any], given: Sequence[Any], parts: Sequence[str]) -> Any:
+    def _call(
+        self, function: Callable[..., Any], given: Sequence[Any], parts: Sequence[str]
+    ) -> Any:
         """Call it on arrays in its order; what it writes to them is written to those given: that is to be seen."""
         handed = [self._theirs(array, part) for array, part in zip(given, parts, strict=False)]
         result = function(*handed)
@@ -54,7 +60,9 @@ class ChannelsLast:
                 np.moveaxis(array, 1, -1)
             )  # (batch, channels, *axes) -> (batch, *axes, channels)
         if part == KERNEL and self.weights == "HWIO":
-            return np.ascontiguousarray(array.transpose(*range(2, array.ndim), 1, 0))  # (out, in, *k) -> (*k, in, out)
+            return np.ascontiguousarray(
+                array.transpose(*range(2, array.ndim), 1, 0)
+            )  # (out, in, *k) -> (*k, in, out)
         return array
 
     def _ours(self, value: Any, part: str) -> Any:
@@ -70,15 +78,16 @@ class ChannelsLast:
 
 
 def channels_last(implementation: Any, *, weights: str = "OIHW") -> ChannelsLast:
-    """Return an implementation that takes its arrays channels last as one that `certify` and `check` can judge.
+    """Return an implementation that takes its arrays channels last as one that `certify` and
+    `check` can judge.
 
     Parameters
     ----------
     implementation : object with forward and backward, or two such functions
         x, y, dx and dy are handed over as (batch, *axes, channels), on any number of axes.
     weights : {"OIHW", "HWIO"}
-        "HWIO": w and dw as (*kernel, in / groups, out), as Keras has them (transposed: (*kernel, out / groups, in)),
-        instead of this library's order. The bias stays what it is.
+        "HWIO": w and dw as (*kernel, in / groups, out), as Keras has them (transposed: (*kernel,
+        out / groups, in)), instead of this library's order. The bias stays what it is.
 
     Returns
     -------

@@ -29,13 +29,17 @@ def pool_evaluators(pool: Pool, implementation: Any) -> tuple[Evaluator, Evaluat
     return Evaluator(name, mine), Evaluator(DIRECT_POOL, direct)
 
 
-def compare_pools(pool: Pool, implementation: Any, x: Array, dy: Array, judge: Judge) -> list[Finding]:
+def compare_pools(
+    pool: Pool, implementation: Any, x: Array, dy: Array, judge: Judge
+) -> list[Finding]:
     """Return the verdicts on y and dx; what writes to its operands is wrong."""
     forward, backward, _ = pool_functions(implementation)
     wide_x, wide_dy = widened(x, dy)
     right = direct_pool.forward(pool, wide_x), direct_pool.backward(pool, wide_x, wide_dy)
     findings = []
-    for name, function, given, expected in zip(("y", "dx"), (forward, backward), ((x,), (x, dy)), right, strict=True):
+    for name, function, given, expected in zip(
+        ("y", "dx"), (forward, backward), ((x,), (x, dy)), right, strict=True
+    ):
         copies = [array.copy() for array in given]
         finding = judge(name, caught(function, *copies), expected)
         if finding.verdict != RAISED and not all(map(np.array_equal, copies, given)):

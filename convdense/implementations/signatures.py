@@ -9,7 +9,9 @@ import numpy as np
 from convdense._util.arguments import Array, complain
 from convdense.implementations.evaluators import functions
 
-NO_BIAS = "an object with forward(x, w) and backward(x, w, dy) -> (dx, dw), or a pair of such functions"
+NO_BIAS = (
+    "an object with forward(x, w) and backward(x, w, dy) -> (dx, dw), or a pair of such functions"
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,9 @@ class FromCache:
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        named = getattr(self.functions[0], "func", self.functions[0])  # of a functools.partial its function
+        named = getattr(
+            self.functions[0], "func", self.functions[0]
+        )  # of a functools.partial its function
         return str(getattr(named, "__name__", type(named).__name__))
 
     def forward(self, x: Array, *weights: Any) -> Any:
@@ -35,7 +39,9 @@ class FromCache:
         """Return the gradients of x, w and dy; for a pool of x and dy."""
         *weights, dy = rest
         if weights and self.bias:
-            weights.append(np.zeros(self.layer.bias_shape, weights[0].dtype))  # no gradient depends on its values
+            weights.append(
+                np.zeros(self.layer.bias_shape, weights[0].dtype)
+            )  # no gradient depends on its values
         _, cache = _two(self.functions[0](x, *weights), "forward", "y and the cache")
         return self.functions[1](dy, cache)
 
@@ -55,7 +61,9 @@ class WithoutBias:
         """Return y, with the bias added."""
         forward, _, _ = functions(self.implementation, NO_BIAS)
         y = np.asarray(forward(x, w))
-        return y if b is None else y + b.reshape(-1, *[1] * (w.ndim - 2))  # (out,) -> (out, 1, ..., 1)
+        return (
+            y if b is None else y + b.reshape(-1, *[1] * (w.ndim - 2))
+        )  # (out,) -> (out, 1, ..., 1)
 
     def backward(self, x: Array, w: Array, dy: Array) -> Any:
         """Return dx, dw and None, which is not judged."""
@@ -66,7 +74,11 @@ class WithoutBias:
 
 def _two(results: Any, name: str, what: str) -> Any:
     if not isinstance(results, (tuple, list)) or len(results) != 2:
-        got = f"{len(results)} results" if isinstance(results, (tuple, list)) else type(results).__name__
+        got = (
+            f"{len(results)} results"
+            if isinstance(results, (tuple, list))
+            else type(results).__name__
+        )
         raise TypeError(complain(name, got, f"two results: {what}"))
     return results
 
@@ -110,11 +122,13 @@ def from_cache(
 
 
 def without_bias(implementation: Any) -> WithoutBias:
-    """Return an implementation that knows no bias as one that does: b is added to its output, and db is not judged.
+    """Return an implementation that knows no bias as one that does: b is added to its output, and
+    db is not judged.
 
     Parameters
     ----------
-    implementation : object with forward(x, w) -> y and backward(x, w, dy) -> (dx, dw), or two such functions
+    implementation : object with forward(x, w) -> y and backward(x, w, dy) -> (dx, dw), or two such
+    functions
         One on arrays with the channels last is wrapped in `channels_last` first.
 
     Examples

@@ -1,4 +1,5 @@
-"""Layers that run, forward and backward side by side; layers register their own dense and direct form.
+"""Layers that run, forward and backward side by side; layers register their own dense and direct
+form.
 
 * `base`: gradients by name, pools as layers, arrays on their way in and out
 * `dense_form`: dense_steps: a layer as matrices, |x| and divisions; and these steps

@@ -12,9 +12,16 @@ from convdense.layers.dense import TiedDense
 
 
 def batch_norm(
-    in_shape: Sequence[int], mean: Any, var: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5
+    in_shape: Sequence[int],
+    mean: Any,
+    var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    *,
+    eps: float = 1e-5,
 ) -> TiedDense:
-    """Return ``y = (x - mean) / sqrt(var + eps) * weight + bias`` as a diagonal dense layer, tied within each channel.
+    """Return ``y = (x - mean) / sqrt(var + eps) * weight + bias`` as a diagonal dense layer, tied
+    within each channel.
 
     Ioffe & Szegedy, *Batch Normalization* (2015), algorithm 2.
 
@@ -32,7 +39,8 @@ def batch_norm(
     Returns
     -------
     TiedDense
-        Of `ChannelScale(in_shape)`, with weights ``weight / sqrt(var + eps)`` and biases ``bias - mean * weights``.
+        Of `ChannelScale(in_shape)`, with weights ``weight / sqrt(var + eps)`` and biases ``bias -
+        mean * weights``.
 
     Raises
     ------
@@ -54,11 +62,17 @@ def batch_norm(
     arrays = {k: finite(shaped(v, k, layer.weight_shape, layer), k) for k, v in present.items()}
     for name, array in arrays.items():
         if array.dtype.kind != "f":
-            raise TypeError(complain(name, f"dtype {array.dtype}", "real floats", "use .astype(float)"))
+            raise TypeError(
+                complain(name, f"dtype {array.dtype}", "real floats", "use .astype(float)")
+            )
     if not (isfinite(number(eps, "eps", "a finite number of at least 0")) and eps >= 0):
         raise ValueError(complain("eps", eps, "a finite number of at least 0"))
     if arrays["var"].min() < 0 or not (arrays["var"] + eps).min() > 0:
         got = f"{arrays['var'].min()} with eps={eps}"
-        raise ValueError(complain("var", got, "a variance of at least 0 and a positive sum with eps"))
+        raise ValueError(
+            complain("var", got, "a variance of at least 0 and a positive sum with eps")
+        )
     scale = arrays.get("weight", np.ones_like(arrays["var"])) / np.sqrt(arrays["var"] + eps)
-    return TiedDense(layer, scale, arrays.get("bias", np.zeros_like(scale)) - arrays["mean"] * scale)
+    return TiedDense(
+        layer, scale, arrays.get("bias", np.zeros_like(scale)) - arrays["mean"] * scale
+    )

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, batched, complain, integer, known_shape, number, numeric, shape_or_none
+from convdense._util.arguments import (
+    Array,
+    batched,
+    complain,
+    integer,
+    known_shape,
+    number,
+    numeric,
+    shape_or_none,
+)
 from convdense.geometry import paired_samples, samples
 from convdense.layers.base import SameShape, ShapesTable, floating
 from convdense.layers.dense_form import Absolute, Affine, Step, dense_steps, sums
@@ -46,15 +55,23 @@ class Abs(SameShape, ShapesTable):
         if shape is None:
             raise TypeError(complain("in_shape", "None", "a tuple of sizes, such as (3, 32, 32)"))
         if integer(self.axis, "axis", 0) >= len(shape):
-            raise ValueError(complain("axis", self.axis, f"0 to {len(shape) - 1}, an axis of {shape}"))
+            raise ValueError(
+                complain("axis", self.axis, f"0 to {len(shape) - 1}, an axis of {shape}")
+            )
         for name, value in (("start", self.start), ("stop", self.stop)):
             if integer(value, name, 0) > shape[self.axis]:
-                raise ValueError(complain(name, value, f"at most {shape[self.axis]}, the size of axis {self.axis}"))
+                raise ValueError(
+                    complain(
+                        name, value, f"at most {shape[self.axis]}, the size of axis {self.axis}"
+                    )
+                )
         if self.slope_at_zero not in (-1, 0, 1):
             raise ValueError(complain("slope_at_zero", repr(self.slope_at_zero), "1, -1 or 0"))
         object.__setattr__(self, "in_shape", shape)
         for name in ("axis", "start", "stop", "slope_at_zero"):
-            object.__setattr__(self, name, int(getattr(self, name)))  # plain numbers, also of NumPy's
+            object.__setattr__(
+                self, name, int(getattr(self, name))
+            )  # plain numbers, also of NumPy's
 
     @property
     def mask(self) -> Array:
@@ -87,7 +104,8 @@ class Abs(SameShape, ShapesTable):
 
 @dataclass(frozen=True, repr=False)
 class LeakyReLU(ShapesTable):
-    """The larger of x and slope * x, as ``(1 + slope)/2 x + (1 - slope)/2 |x|``; at 0 its slope is `slope`.
+    """The larger of x and slope * x, as ``(1 + slope)/2 x + (1 - slope)/2 |x|``; at 0 its slope is
+    `slope`.
 
     Parameters
     ----------
@@ -99,7 +117,8 @@ class LeakyReLU(ShapesTable):
     Raises
     ------
     TypeError, ValueError
-        For a slope that is no number from 0 to 1, outside of which this is not the larger of the two.
+        For a slope that is no number from 0 to 1, outside of which this is not the larger of the
+        two.
 
     Examples
     --------
@@ -147,7 +166,9 @@ class LeakyReLU(ShapesTable):
     def _array(self, value: Any, name: str) -> Array:
         array = numeric(value, name)
         if array.dtype.kind == "c":
-            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers, which have a sign"))
+            raise TypeError(
+                complain(name, f"dtype {array.dtype}", "real numbers, which have a sign")
+            )
         if self.in_shape is not None:
             batched(array, name, self.in_shape, self)
         return array
@@ -159,7 +180,8 @@ class LeakyReLU(ShapesTable):
 
 
 class ReLU(LeakyReLU):
-    """The larger of x and 0, as ``(x + |x|) / 2``; exact in floats, and ``ReLU'(0) = 0`` as the frameworks have it.
+    """The larger of x and 0, as ``(x + |x|) / 2``; exact in floats, and ``ReLU'(0) = 0`` as the
+    frameworks have it.
 
     Parameters
     ----------

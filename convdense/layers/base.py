@@ -85,7 +85,9 @@ def pulled(layer: Any, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]
     """Return dx and the gradients by name, in whichever form the layer gives them."""
     result = layer.backward(x, dy)
     dx, *rest = result if isinstance(result, tuple) else (result,)
-    if np.shape(dx) != x.shape or not (len(rest) in (0, 2) or (len(rest) == 1 and isinstance(rest[0], Mapping))):
+    if np.shape(dx) != x.shape or not (
+        len(rest) in (0, 2) or (len(rest) == 1 and isinstance(rest[0], Mapping))
+    ):
         got = f"{len(rest) + 1} results, the first of shape {np.shape(dx)}, from backward"
         needs = f"dx of shape {x.shape}, or (dx, dw, db), or (dx, gradients by name)"
         raise ValueError(complain(f"layer {layer!r}", got, needs))
@@ -98,4 +100,6 @@ def is_ready(layer: Any) -> bool:
     """Tell whether a layer runs: it has forward and backward, and knows its shapes."""
     runs = all(callable(getattr(layer, name, None)) for name in ("forward", "backward"))
     shapes = (getattr(layer, name, None) for name in ("in_shape", "out_shape"))
-    return runs and not isinstance(layer, type) and all(isinstance(shape, tuple) for shape in shapes)
+    return (
+        runs and not isinstance(layer, type) and all(isinstance(shape, tuple) for shape in shapes)
+    )

@@ -9,7 +9,14 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, numeric, shaped
 from convdense.display.tables import facts
-from convdense.geometry import ChannelScale, ConvTranspose, Linear, Windowed, backward_operands, forward_operands
+from convdense.geometry import (
+    ChannelScale,
+    ConvTranspose,
+    Linear,
+    Windowed,
+    backward_operands,
+    forward_operands,
+)
 from convdense.layers.base import Gradients, ShapesOf, as_samples, frozen
 from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.layers.direct_form import DirectConv, DirectDense, DirectScale, direct_counterpart
@@ -60,7 +67,9 @@ class Dense:
         if weights.ndim != 2:
             raise ValueError(complain("w", f"shape {weights.shape}", "a matrix (outputs, inputs)"))
         object.__setattr__(self, "w", frozen(weights))
-        object.__setattr__(self, "b", None if b is None else frozen(shaped(b, "b", self.bias_shape, self)))
+        object.__setattr__(
+            self, "b", None if b is None else frozen(shaped(b, "b", self.bias_shape, self))
+        )
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -93,7 +102,11 @@ class Dense:
         x, w, dy, had_batch = backward_operands(self, x, self.w, dy)
         dx = dy @ w.conj()  # (batch, inputs)
         dw = dy.T @ x.conj()  # (outputs, inputs), summed over the batch
-        return Gradients(dx if had_batch else dx[0], dw, None if self.b is None else dy.sum(axis=0, dtype=dy.dtype))
+        return Gradients(
+            dx if had_batch else dx[0],
+            dw,
+            None if self.b is None else dy.sum(axis=0, dtype=dy.dtype),
+        )
 
     def with_weights(self, w: Any, b: Any = None) -> "Dense":
         """Return the same layer with other weights, of the same shapes."""
@@ -112,10 +125,12 @@ class Dense:
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class TiedDense(ShapesOf):
-    """The dense layer that is a convolution: a stored sparse matrix whose weights are tied and masked.
+    """The dense layer that is a convolution: a stored sparse matrix whose weights are tied and
+    masked.
 
-    Forward multiplies by the stored matrix, backward by its adjoint; the weight gradient treats every edge as its own
-    weight and then adds up the edges that share one. New weights make a new layer, so the matrix cannot go stale.
+    Forward multiplies by the stored matrix, backward by its adjoint; the weight gradient treats
+    every edge as its own weight and then adds up the edges that share one. New weights make a new
+    layer, so the matrix cannot go stale.
 
     Parameters
     ----------
@@ -188,24 +203,30 @@ class TiedDense(ShapesOf):
         x, _, b, had_batch = forward_operands(self, x, self.w, self.b)
         y = (self.matrix @ _columns(x)).T  # (batch, outputs)
         if b is not None:
-            y = y + self.ties.bias.matrix(b).toarray()[:, 0]  # the bias is a tied layer whose one input is 1
+            y = (
+                y + self.ties.bias.matrix(b).toarray()[:, 0]
+            )  # the bias is a tied layer whose one input is 1
         return as_samples(np.ascontiguousarray(y), self.out_shape, had_batch)
 
     def backward(self, x: Any, dy: Any) -> Gradients:
         """Return dx, dw, db for the upstream gradient dy of shape (batch, *out_shape).
 
-        ``dx = W^H dy``; ``dw[k]`` is the sum of ``coefficient * conj(x[col]) * dy[row]`` over the entries of weight k.
+        ``dx = W^H dy``; ``dw[k]`` is the sum of ``coefficient * conj(x[col]) * dy[row]`` over the
+        entries of weight k.
         """
         x, _, dy, had_batch = backward_operands(self, x, self.w, dy)
         dx = (self.matrix.conj().T @ _columns(dy)).T  # (batch, inputs)
         db = None
         if self.b is not None:
-            db = self.ties.bias.add_edges(np.ones((len(x), 1), dy.dtype), dy).reshape(self.bias_shape)
+            db = self.ties.bias.add_edges(np.ones((len(x), 1), dy.dtype), dy).reshape(
+                self.bias_shape
+            )
         dx = as_samples(np.ascontiguousarray(dx), self.in_shape, had_batch)
         return Gradients(dx, self.ties.add_edges(x, dy), db)
 
     def gradient_steps(self, x: Any, dy: Any) -> GradientSteps:
-        """Return the dense gradient ``dy x^H``, the same masked, and the sums over tied edges: for small layers.
+        """Return the dense gradient ``dy x^H``, the same masked, and the sums over tied edges: for
+        small layers.
 
         Raises
         ------
@@ -216,7 +237,9 @@ class TiedDense(ShapesOf):
         if prod(self.ties.shape) > GRADIENT_STEPS_LIMIT:
             got = f"{self.ties.shape[0]} x {self.ties.shape[1]} edges"
             needs = f"at most {GRADIENT_STEPS_LIMIT:,} to write the dense gradient out"
-            raise ValueError(complain("layer", got, needs, "use backward, which keeps only the edges that exist"))
+            raise ValueError(
+                complain("layer", got, needs, "use backward, which keeps only the edges that exist")
+            )
         dense = _columns(dy) @ _columns(x).conj().T  # (outputs, inputs), summed over the batch
         entries = self.ties.entries()
         masked = np.zeros_like(dense)
@@ -232,7 +255,9 @@ class TiedDense(ShapesOf):
 
     def _repr_html_(self) -> str:
         """Return the shapes of weights and bias, and the tie map, for a notebook."""
-        return facts(repr(self), {"w": _facts(self.w), "b": _facts(self.b)}) + self.ties._repr_html_()
+        return (
+            facts(repr(self), {"w": _facts(self.w), "b": _facts(self.b)}) + self.ties._repr_html_()
+        )
 
 
 @tie.register

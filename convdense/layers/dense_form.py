@@ -13,8 +13,9 @@ from convdense.structure.tie_map import TieMap
 class Affine(NamedTuple):
     """A dense layer, ``W x + b``; b is None where there is no bias.
 
-    Where it has free weights, `ties` says which edges share them, and `name` whose they are, such as "0" for "0.w".
-    In a residual the identity stands before them, for which there are more rows and columns than `ties` has.
+    Where it has free weights, `ties` says which edges share them, and `name` whose they are, such
+    as "0" for "0.w". In a residual the identity stands before them, for which there are more rows
+    and columns than `ties` has.
     """
 
     W: Any  # scipy.sparse.csr_array, (outputs, inputs)
@@ -41,7 +42,9 @@ class Affine(NamedTuple):
         found = {_joined(self.name, "w"): self.ties.add_edges(samples, upstream)}
         if self.b is not None:
             ones = np.ones((len(x), 1), dy.dtype)
-            found[_joined(self.name, "b")] = self.ties.bias.add_edges(ones, upstream).reshape(self.ties.bias_shape)
+            found[_joined(self.name, "b")] = self.ties.bias.add_edges(ones, upstream).reshape(
+                self.ties.bias_shape
+            )
         return found
 
 
@@ -104,12 +107,17 @@ def dense_steps(layer: Any, dtype: Any = "float64") -> list[Step]:  # noqa: ARG0
     [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
     """
     needs = "a layer made of matrices and |x|"
-    raise TypeError(complain("layer", repr(layer), needs, "register your own with @dense_steps.register"))
+    raise TypeError(
+        complain("layer", repr(layer), needs, "register your own with @dense_steps.register")
+    )
 
 
 def named(steps: list[Step], place: str) -> list[Step]:
     """Return the steps with a place before the names of their parameters."""
-    return [step._replace(name=_joined(place, step.name)) if isinstance(step, Affine) else step for step in steps]
+    return [
+        step._replace(name=_joined(place, step.name)) if isinstance(step, Affine) else step
+        for step in steps
+    ]
 
 
 def back_through(steps: list[Step], x: Array, dy: Array) -> tuple[Array, Array, dict[str, Array]]:
@@ -133,7 +141,9 @@ def with_identity(step: Step, n: int, dtype: Any) -> Step:
     """Return the step with n more coordinates in front that pass unchanged."""
     if isinstance(step, Affine):
         W = sp.csr_array(sp.block_diag([sp.eye_array(n, dtype=dtype), step.W], format="csr"))
-        return step._replace(W=W, b=None if step.b is None else np.concatenate([np.zeros(n, step.b.dtype), step.b]))
+        return step._replace(
+            W=W, b=None if step.b is None else np.concatenate([np.zeros(n, step.b.dtype), step.b])
+        )
     if isinstance(step, Absolute):
         return Absolute(np.concatenate([np.zeros(n, bool), step.mask]), step.slope_at_zero)
     return Divide(np.concatenate([np.ones(n, step.divisors.dtype), step.divisors]))

@@ -12,7 +12,7 @@ from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import (
     ChannelScale,
     ConvTranspose,
-    Shapes,
+    HasWeightShapes,
     Windowed,
     backward_operands,
     forward_operands,
@@ -35,7 +35,9 @@ class _Weighted(ShapesOf):
         for name, shape in (("w", self.layer.weight_shape), ("b", self.layer.bias_shape)):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, frozen(shaped(value, name, tuple(shape), self.layer)))
+                object.__setattr__(
+                    self, name, frozen(shaped(value, name, tuple(shape), self.layer))
+                )
 
     def with_weights(self, w: Any, b: Any = None) -> Any:
         """Return the same layer with other weights."""
@@ -87,7 +89,7 @@ class DirectScale(_Weighted):
 class DirectDense(_Weighted):
     """A fully connected layer, written out as the sum it is."""
 
-    layer: Shapes
+    layer: HasWeightShapes
 
     def forward(self, x: Any) -> Array:
         """Return ``y_o = sum_i w_oi x_i + b_o``."""
@@ -100,7 +102,9 @@ class DirectDense(_Weighted):
         """Return dx, dw, db, the last two summed over the batch."""
         x, w, dy, had_batch = backward_operands(self.layer, x, self.w, dy)
         dx, dw = np.einsum("oi,no->ni", w.conj(), dy), np.einsum("no,ni->oi", dy, x.conj())
-        return Gradients(dx if had_batch else dx[0], dw, None if self.b is None else np.einsum("no->o", dy))
+        return Gradients(
+            dx if had_batch else dx[0], dw, None if self.b is None else np.einsum("no->o", dy)
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -144,7 +148,8 @@ class DirectReLU(SameShape):
 
 @singledispatch
 def direct_counterpart(layer: Any) -> Any:
-    """Return a layer's direct counterpart: the same parameters and shapes, computed without a matrix.
+    """Return a layer's direct counterpart: the same parameters and shapes, computed without a
+    matrix.
 
     Parameters
     ----------
@@ -169,5 +174,9 @@ def direct_counterpart(layer: Any) -> Any:
 @direct_counterpart.register
 def _(layer: OfPool) -> DirectPool:
     if isinstance(layer, DirectPool):
-        raise TypeError(complain("layer", repr(layer), "a pool as dense layers: this one is run directly already"))
+        raise TypeError(
+            complain(
+                "layer", repr(layer), "a pool as dense layers: this one is run directly already"
+            )
+        )
     return DirectPool(layer.pool)

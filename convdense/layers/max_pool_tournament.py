@@ -18,22 +18,27 @@ from convdense.structure._tie import pool_axes
 from convdense.structure.axis import Axis, diagonal
 from convdense.structure.tie_map import TieMap
 
-LARGEST_INTEGER = 2**52  # up to here halves, sums and differences of two integers are exact in float64
+LARGEST_INTEGER = (
+    2**52
+)  # up to here halves, sums and differences of two integers are exact in float64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tournament(OfPool):
-    """Max or min pooling as a network: levels of a dense layer, |.| on some coordinates, and a dense layer.
+    """Max or min pooling as a network: levels of a dense layer, |.| on some coordinates, and a
+    dense layer.
 
-    A level pairs neighbours in each window: half their sum and half their difference, then ``sum + |difference|`` (for
-    the smallest: minus). Absent cells are dropped, so that windows may differ in size; a cell without a partner passes.
-    One axis after the other, the last one first: then the first of several largest cells in C order wins every tie.
+    A level pairs neighbours in each window: half their sum and half their difference, then ``sum +
+    |difference|`` (for the smallest: minus). Absent cells are dropped, so that windows may differ
+    in size; a cell without a partner passes. One axis after the other, the last one first: then the
+    first of several largest cells in C order wins every tie.
 
     Parameters
     ----------
     pool : MaxPool or MinPool
     tie_break : {"first", "split"}
-        Who gets the gradient where several cells are largest: the first, as in the frameworks, or each pair halves it.
+        Who gets the gradient where several cells are largest: the first, as in the frameworks, or
+        each pair halves it.
     layers : tuple of Fixed and Abs
         What is run, in this order.
     """
@@ -50,12 +55,14 @@ class Tournament(OfPool):
         return sum(isinstance(layer, Abs) for layer in self.layers)
 
     def forward(self, x: Any) -> Array:
-        """Return y, shape (batch, *out_shape); in floats within ``gamma_2L max|window|`` of the largest, L the depth.
+        """Return y, shape (batch, *out_shape); in floats within ``gamma_2L max|window|`` of the
+        largest, L the depth.
 
         Raises
         ------
         ValueError
-            For NaN and infinity, whose differences say nothing (inf - inf), and for integers above 2**52.
+            For NaN and infinity, whose differences say nothing (inf - inf), and for integers above
+            2**52.
         """
         x, had_batch = samples(self, x)
         y = self._run(_comparable(x, "x"))[-1]
@@ -71,7 +78,9 @@ class Tournament(OfPool):
         g = _comparable(dy, "dy").reshape(len(dy), prod(self.out_shape))
         for layer, before in zip(reversed(self.layers), reversed(values[:-1]), strict=True):
             if isinstance(layer, Abs):
-                g = layer.backward(*(a.reshape(len(a), *layer.in_shape) for a in (before, g))).reshape(g.shape)
+                g = layer.backward(
+                    *(a.reshape(len(a), *layer.in_shape) for a in (before, g))
+                ).reshape(g.shape)
             else:
                 g = layer.backward(before, g)
         return as_samples(g.astype(dtype), self.in_shape, had_batch)
@@ -105,17 +114,21 @@ def tournament(pool: MaxPool | MinPool, tie_break: str = "first") -> Tournament:
 
 
 def _levels(windows: Axis, sign: int) -> list[Axis | tuple[int, int]]:
-    """Return the layers of a tournament along one axis: axes, and (start, stop) of what |.| is taken of.
+    """Return the layers of a tournament along one axis: axes, and (start, stop) of what |.| is
+    taken of.
 
-    Every level pairs cells 0 and 1, 2 and 3, ... of each window. Its first axis gives all half sums, then all half
-    differences, then the cells without a partner; its second one adds (for the smallest, subtracts) the two.
+    Every level pairs cells 0 and 1, 2 and 3, ... of each window. Its first axis gives all half
+    sums, then all half differences, then the cells without a partner; its second one adds (for the
+    smallest, subtracts) the two.
     """
     order = np.lexsort((windows.cols, windows.rows))
     rows, cols, n_in = windows.rows[order], windows.cols[order], windows.n_cols
     steps: list[Axis | tuple[int, int]] = []
     while len(rows) > windows.n_rows:
         sizes = np.bincount(rows)
-        place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within its window
+        place = np.arange(len(rows)) - np.repeat(
+            np.cumsum(sizes) - sizes, sizes
+        )  # within its window
         first = np.flatnonzero(place % 2 == 0)
         paired = place[first] + 1 < sizes[rows[first]]
         x, alone = first[paired], first[~paired]
@@ -131,7 +144,10 @@ def _levels(windows: Axis, sign: int) -> list[Axis | tuple[int, int]]:
             )
         )
         steps.append((n, 2 * n))
-        slots = np.cumsum(paired) - 1, np.cumsum(~paired) - 1  # number of each winner among pairs, among the others
+        slots = (
+            np.cumsum(paired) - 1,
+            np.cumsum(~paired) - 1,
+        )  # number of each winner among pairs, among the others
         to = np.arange(len(first))
         ends = np.concatenate((to[paired], to[paired], to[~paired]))
         starts = np.concatenate((slots[0][paired], n + slots[0][paired], 2 * n + slots[1][~paired]))
@@ -139,7 +155,9 @@ def _levels(windows: Axis, sign: int) -> list[Axis | tuple[int, int]]:
         steps.append(_unit(ends, starts, (len(first), 2 * n + m), signs))
         rows, cols, n_in = rows[first], to, len(first)
     if not steps and not np.array_equal(cols, np.arange(n_in)):
-        steps.append(_unit(rows, cols, (windows.n_rows, n_in), np.ones(len(rows))))  # windows of one cell: a selection
+        steps.append(
+            _unit(rows, cols, (windows.n_rows, n_in), np.ones(len(rows)))
+        )  # windows of one cell: a selection
     return steps
 
 
@@ -151,7 +169,9 @@ def _comparable(x: Array, name: str) -> Array:
     """Return x as floats whose sums and differences are exact (integers) or rounded once (floats)."""
     if x.dtype.kind in "iu" and x.size and max(-int(x.min()), int(x.max())) > LARGEST_INTEGER:
         needs = "at most 2**52, to be halved exactly"
-        raise ValueError(complain(name, f"integers above {LARGEST_INTEGER:,}", needs, "scale them down"))
+        raise ValueError(
+            complain(name, f"integers above {LARGEST_INTEGER:,}", needs, "scale them down")
+        )
     return floating(finite(x, name, "in (x + y + |x - y|) / 2 infinity meets itself"))
 
 
@@ -163,6 +183,8 @@ def _(layer: Tournament, dtype: Any = "float64") -> list[Step]:
 @direct_counterpart.register
 def _(layer: Tournament) -> DirectPool:
     if layer.tie_break != "first":
-        needs = 'tie_break="first": the direct pool hands everything to the first of several largest'
+        needs = (
+            'tie_break="first": the direct pool hands everything to the first of several largest'
+        )
         raise TypeError(complain("layer", repr(layer), needs))
     return DirectPool(layer.pool)

@@ -9,7 +9,16 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain
 from convdense._util.deprecation import UNSET, renamed_argument
-from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool, paired_samples, samples
+from convdense.geometry import (
+    AvgPool,
+    LpPool,
+    MaxPool,
+    MinPool,
+    Pool,
+    SumPool,
+    paired_samples,
+    samples,
+)
 from convdense.layers.base import OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Absolute, Affine, Divide, Step, dense_steps
@@ -20,9 +29,11 @@ from convdense.structure.kronecker import outer
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SumDivide(OfPool):
-    """Sum and average pooling: a dense layer with one weight, which is 1, then one division per output.
+    """Sum and average pooling: a dense layer with one weight, which is 1, then one division per
+    output.
 
-    ``49 * (1/49) != 1`` in floats, so that the sum comes first and is divided once, as frameworks do.
+    ``49 * (1/49) != 1`` in floats, so that the sum comes first and is divided once, as frameworks
+    do.
 
     Parameters
     ----------
@@ -47,9 +58,13 @@ class SumDivide(OfPool):
     def forward(self, x: Any) -> Array:
         """Return y = S x / d, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = samples(self, x)
-        x = x if self.divisors is None else floating(x)  # small integers would wrap before they are divided
+        x = (
+            x if self.divisors is None else floating(x)
+        )  # small integers would wrap before they are divided
         y = self.total.forward(x.reshape(len(x), prod(self.in_shape)))  # (batch, outputs)
-        return as_samples(y if self.divisors is None else _divided(y, self.divisors), self.out_shape, had_batch)
+        return as_samples(
+            y if self.divisors is None else _divided(y, self.divisors), self.out_shape, had_batch
+        )
 
     def backward(self, x: Any, dy: Any) -> Array:
         """Return dx = S^T (dy / d)."""
@@ -90,14 +105,17 @@ class PowerAverage(OfPool):
         return np.asarray(dx if had_batch else dx[0])
 
 
-def dense_pool(pool: Any, tie_break: str = "first", *, ties: Any = UNSET) -> SumDivide | Tournament | PowerAverage:
+def dense_pool(
+    pool: Any, tie_break: str = "first", *, ties: Any = UNSET
+) -> SumDivide | Tournament | PowerAverage:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
 
     Parameters
     ----------
     pool : SumPool, AvgPool, MaxPool, MinPool or LpPool
     tie_break : {"first", "split"}
-        Who gets the gradient where several cells are largest, for MaxPool and MinPool; see `Tournament`.
+        Who gets the gradient where several cells are largest, for MaxPool and MinPool; see
+        `Tournament`.
     ties
         The old name of `tie_break`; it warns.
 
@@ -136,7 +154,11 @@ def _divisors(pool: AvgPool) -> Array:
     """Return what each flattened output is divided by: a product of the axes' own counts."""
     if pool.divisor_override is not None:
         return np.full(prod(pool.out_shape), pool.divisor_override)
-    counts = padded_counts(pool) if pool.count_include_pad else [np.bincount(a.rows) for a in pool_axes(pool)]
+    counts = (
+        padded_counts(pool)
+        if pool.count_include_pad
+        else [np.bincount(a.rows) for a in pool_axes(pool)]
+    )
     return outer([np.ones(pool.in_shape[0], np.intp), *counts])
 
 
@@ -156,4 +178,7 @@ def _(layer: PowerAverage, dtype: Any = "float64") -> list[Step]:
     if layer.pool.p != 1:
         needs = "p=1: other powers are neither matrices nor |x|"
         raise TypeError(complain("layer", repr(layer), needs, "use an AvgPool or a MaxPool"))
-    return [Absolute(np.ones(prod(layer.in_shape), bool), slope_at_zero=0), *dense_steps(layer.total, dtype)]
+    return [
+        Absolute(np.ones(prod(layer.in_shape), bool), slope_at_zero=0),
+        *dense_steps(layer.total, dtype),
+    ]

@@ -61,8 +61,9 @@ def network(*layers: Any, seed: int | None = None, dtype: str = "float64") -> Ne
     Parameters
     ----------
     *layers
-        Geometries: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, ReLU, LeakyReLU, Flatten,
-        Residual; or ready layers: TiedDense, Dense, Abs, a Network, or a layer of your own (see `Network`).
+        Geometries: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, ReLU,
+        LeakyReLU, Flatten, Residual; or ready layers: TiedDense, Dense, Abs, a Network, or a layer
+        of your own (see `Network`).
     seed : int or None
         Of the weights; None draws fresh entropy.
     dtype : {"float64", "float32"}
@@ -79,8 +80,9 @@ def network(*layers: Any, seed: int | None = None, dtype: str = "float64") -> Ne
 
     Notes
     -----
-    Weights are normal with standard deviation ``sqrt(2 / n)``, n the most edges into one output, counted on the tie
-    map (He et al., *Delving deep into rectifiers*, 2015, eq. 10); biases are 0, channel scales 1.
+    Weights are normal with standard deviation ``sqrt(2 / n)``, n the most edges into one output,
+    counted on the tie map (He et al., *Delving deep into rectifiers*, 2015, eq. 10); biases are 0,
+    channel scales 1.
 
     Examples
     --------
@@ -112,7 +114,9 @@ def _made(layers: tuple[Any, ...], context: Context) -> tuple[Any, ...]:
 def ready(layer: Any, context: Context) -> Any:
     """Return a layer that runs, from its numbers; one that runs is returned as it is."""
     if not is_ready(layer):
-        needs = "a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
+        needs = (
+            "a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
+        )
         raise TypeError(complain(context.place, repr(layer), needs))
     return layer
 
@@ -147,7 +151,11 @@ def _(layer: Any, context: Context) -> Any:
         raise ValueError(complain(context.place, repr(layer), needs))
     if layer.in_shape is not None:
         return layer
-    return ReLU(context.in_shape) if isinstance(layer, ReLU) else replace(layer, in_shape=context.in_shape)
+    return (
+        ReLU(context.in_shape)
+        if isinstance(layer, ReLU)
+        else replace(layer, in_shape=context.in_shape)
+    )
 
 
 @ready.register

@@ -27,8 +27,9 @@ class Network:
     Parameters
     ----------
     layers : tuple
-        Ready layers. A layer of your own has ``in_shape`` and ``out_shape``, ``forward(x)`` for a batch of samples, and
-        ``backward(x, dy)``, which returns dx, or (dx, dw, db) if it has ``w``, ``b`` and ``with_weights(w, b)``.
+        Ready layers. A layer of your own has ``in_shape`` and ``out_shape``, ``forward(x)`` for a
+        batch of samples, and ``backward(x, dy)``, which returns dx, or (dx, dw, db) if it has
+        ``w``, ``b`` and ``with_weights(w, b)``.
 
     Raises
     ------
@@ -58,7 +59,11 @@ class Network:
         for i, layer in enumerate(self.layers):
             if not is_ready(layer):
                 needs = "a ready layer: forward(x), backward(x, dy), and the shapes in_shape and out_shape, known"
-                raise ValueError(complain(f"layer {i}", repr(layer), needs, "use network(...), which makes it ready"))
+                raise ValueError(
+                    complain(
+                        f"layer {i}", repr(layer), needs, "use network(...), which makes it ready"
+                    )
+                )
         for i, (before, layer) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             _fit(i, before, layer)
 
@@ -75,11 +80,16 @@ class Network:
     @property
     def parameters(self) -> Mapping[str, Array]:
         """Weights and biases by name: "0.w" is the weight array of layer 0, "2.1.b" the bias of layer 1 in layer 2."""
-        named = {f"{i}.{name}": a for i, layer in enumerate(self.layers) for name, a in _parameters(layer).items()}
+        named = {
+            f"{i}.{name}": a
+            for i, layer in enumerate(self.layers)
+            for name, a in _parameters(layer).items()
+        }
         return MappingProxyType(named)
 
     def with_parameters(self, parameters: Mapping[str, Any]) -> "Network":
-        """Return the same network with other parameters: all of them, by the same names, of the same shapes.
+        """Return the same network with other parameters: all of them, by the same names, of the
+        same shapes.
 
         Raises
         ------
@@ -87,13 +97,17 @@ class Network:
             For names that are missing or unknown, and for other shapes.
         """
         if not isinstance(parameters, Mapping):
-            raise TypeError(complain("parameters", type(parameters).__name__, "a mapping, such as {'0.w': ...}"))
+            raise TypeError(
+                complain("parameters", type(parameters).__name__, "a mapping, such as {'0.w': ...}")
+            )
         _match(parameters, self.parameters)
         parts: list[dict[str, Any]] = [{} for _ in self.layers]
         for key, value in parameters.items():
             i, _, name = key.partition(".")
             parts[int(i)][name] = value
-        return Network(tuple(_with(layer, part) for layer, part in zip(self.layers, parts, strict=True)))
+        return Network(
+            tuple(_with(layer, part) for layer, part in zip(self.layers, parts, strict=True))
+        )
 
     def trace(self, x: Any) -> Iterator[Array]:
         """Yield x, with its batch axis and as floats, and then what leaves each layer."""
@@ -103,7 +117,9 @@ class Network:
             y = layer.forward(x)
             if np.shape(y) != (len(x), *layer.out_shape):
                 needs = f"{(len(x), *layer.out_shape)}, its batch and out_shape"
-                raise ValueError(complain(f"layer {i}, {layer!r}", f"an output of shape {np.shape(y)}", needs))
+                raise ValueError(
+                    complain(f"layer {i}, {layer!r}", f"an output of shape {np.shape(y)}", needs)
+                )
             x = y
             yield x
 
@@ -131,7 +147,8 @@ class Network:
         return dy, gradients
 
     def dense_layers(self) -> list[Step]:
-        """Return the dense layers ``Affine(W, b)``, absolute values and divisions that this network is, in order.
+        """Return the dense layers ``Affine(W, b)``, absolute values and divisions that this network
+        is, in order.
 
         They take flattened samples, (batch, features), one step after the other.
 
@@ -163,16 +180,29 @@ class Network:
         for name, array in arrays.items():
             if array.dtype != own[name].dtype:
                 fits = array.dtype.name in ("float64", "float32") and array.dtype.isnative
-                do = f'make the network with dtype="{array.dtype}"' if fits else "save the parameters of a network"
-                raise ValueError(complain(name, f"dtype {array.dtype}", f"{own[name].dtype}, as here", do))
+                do = (
+                    f'make the network with dtype="{array.dtype}"'
+                    if fits
+                    else "save the parameters of a network"
+                )
+                raise ValueError(
+                    complain(name, f"dtype {array.dtype}", f"{own[name].dtype}, as here", do)
+                )
         return self.with_parameters(arrays)
 
     def _rows(self) -> list[list[str]]:
-        return [[str(i), repr(layer), *_summary(layer, self._dtype)] for i, layer in enumerate(self.layers)]
+        return [
+            [str(i), repr(layer), *_summary(layer, self._dtype)]
+            for i, layer in enumerate(self.layers)
+        ]
 
     @property
     def _dtype(self) -> Any:
-        return np.result_type(*(a.dtype for a in self.parameters.values())) if self.parameters else np.dtype("float64")
+        return (
+            np.result_type(*(a.dtype for a in self.parameters.values()))
+            if self.parameters
+            else np.dtype("float64")
+        )
 
     def __str__(self) -> str:
         """Return a table: per layer its dense layers, their edges and zeros, and the free weights."""
@@ -189,7 +219,11 @@ class Network:
 
 @dense_steps.register
 def _(layer: Network, dtype: Any = "float64") -> list[Step]:
-    return [step for i, part in enumerate(layer.layers) for step in named(dense_steps(part, dtype), str(i))]
+    return [
+        step
+        for i, part in enumerate(layer.layers)
+        for step in named(dense_steps(part, dtype), str(i))
+    ]
 
 
 @direct_counterpart.register
@@ -201,9 +235,13 @@ def _fit(i: int, before: Any, layer: Any) -> None:
     """Refuse a layer i + 1 that does not take what layer i gives, naming both."""
     gives, takes = tuple(before.out_shape), tuple(layer.in_shape)
     if gives != takes:
-        do = "put a Flatten() between them" if prod(gives) == prod(takes) and len(takes) == 1 else ""
+        do = (
+            "put a Flatten() between them" if prod(gives) == prod(takes) and len(takes) == 1 else ""
+        )
         needs = f"{gives}, which layer {i}, {before!r}, gives"
-        raise ValueError(complain(f"layer {i + 1}, {layer!r}", f"an input of shape {takes}", needs, do))
+        raise ValueError(
+            complain(f"layer {i + 1}, {layer!r}", f"an input of shape {takes}", needs, do)
+        )
 
 
 def _parameters(layer: Any) -> Mapping[str, Array]:
@@ -211,7 +249,9 @@ def _parameters(layer: Any) -> Mapping[str, Array]:
     own = getattr(layer, "parameters", None)
     if own is not None:
         return dict(own)
-    return {name: getattr(layer, name) for name in ("w", "b") if getattr(layer, name, None) is not None}
+    return {
+        name: getattr(layer, name) for name in ("w", "b") if getattr(layer, name, None) is not None
+    }
 
 
 def _with(layer: Any, parameters: dict[str, Any]) -> Any:
@@ -229,7 +269,12 @@ def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
     """Refuse parameters whose names or shapes are not those of a network."""
     missing, unknown = sorted(set(own) - set(new)), sorted(set(new) - set(own))
     if missing or unknown:
-        got = ", ".join([*(f"no {name!r}" for name in missing), *(f"{name!r}, which is unknown" for name in unknown)])
+        got = ", ".join(
+            [
+                *(f"no {name!r}" for name in missing),
+                *(f"{name!r}, which is unknown" for name in unknown),
+            ]
+        )
         raise ValueError(complain("parameters", got, ", ".join(map(repr, own)) or "none"))
     for name, array in own.items():
         shape = numeric(new[name], name).shape
@@ -239,12 +284,17 @@ def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
 
 def _summary(layer: Any, dtype: Any) -> list[str]:
     """Return the cells of one line of the table; a layer that is not made of matrices and |x| has none to show."""
-    shape, free = str(tuple(layer.out_shape)), f"{sum(a.size for a in _parameters(layer).values()):,}"
+    shape, free = (
+        str(tuple(layer.out_shape)),
+        f"{sum(a.size for a in _parameters(layer).values()):,}",
+    )
     try:
         matrices = [step.W for step in dense_steps(layer, dtype) if isinstance(step, Affine)]
     except TypeError:
         return [shape, "-", free, "-", "-"]
     cells, edges = sum(prod(W.shape) for W in matrices), sum(W.nnz for W in matrices)
-    shapes = ", ".join("{} x {}".format(*W.shape) for W in matrices[:2]) + (", ..." if len(matrices) > 2 else "")
+    shapes = ", ".join("{} x {}".format(*W.shape) for W in matrices[:2]) + (
+        ", ..." if len(matrices) > 2 else ""
+    )
     counted = f"{len(matrices)}: {shapes}" if matrices else "0"
     return [shape, counted, free, f"{edges:,}", f"{1 - edges / cells:.4%}" if cells else ""]

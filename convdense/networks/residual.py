@@ -34,7 +34,12 @@ class ResidualSum(ShapesOf, ShapesTable):
         if self.inner.in_shape != self.inner.out_shape:
             got = f"{self.inner.in_shape} -> {self.inner.out_shape}"
             raise ValueError(
-                complain("layers", got, "equal shapes, for both are added", "pad convolutions with 'same'")
+                complain(
+                    "layers",
+                    got,
+                    "equal shapes, for both are added",
+                    "pad convolutions with 'same'",
+                )
             )
 
     @property

@@ -1,4 +1,5 @@
-"""Layers as plain data and back: geometries by hyper-parameters, tie maps by their axes, networks by their layers.
+"""Layers as plain data and back: geometries by hyper-parameters, tie maps by their axes, networks
+by their layers.
 
 Nothing is ever imported.
 """
@@ -52,12 +53,22 @@ def layer_to_plain(layer: Any) -> dict[str, Any]:
 @layer_to_plain.register
 def _(layer: TieMap) -> dict[str, Any]:
     axes = [{name: _plain(value) for name, value in vars(axis).items()} for axis in layer.axes]
-    return {"type": "TieMap", "axes": axes, "weight_order": layer.weight_order, "bias_axes": layer.bias_axes}
+    return {
+        "type": "TieMap",
+        "axes": axes,
+        "weight_order": layer.weight_order,
+        "bias_axes": layer.bias_axes,
+    }
 
 
 @layer_to_plain.register
 def _(layer: TiedDense) -> dict[str, Any]:
-    return {"type": "TiedDense", "layer": layer_to_plain(layer.layer), "w": _plain(layer.w), "b": _plain(layer.b)}
+    return {
+        "type": "TiedDense",
+        "layer": layer_to_plain(layer.layer),
+        "w": _plain(layer.w),
+        "b": _plain(layer.b),
+    }
 
 
 @layer_to_plain.register
@@ -67,14 +78,20 @@ def _(layer: Dense) -> dict[str, Any]:
 
 @layer_to_plain.register
 def _(layer: OfPool) -> dict[str, Any]:
-    return {"type": "dense_pool", "pool": layer.pool.to_dict(), "tie_break": getattr(layer, "tie_break", "first")}
+    return {
+        "type": "dense_pool",
+        "pool": layer.pool.to_dict(),
+        "tie_break": getattr(layer, "tie_break", "first"),
+    }
 
 
 @layer_to_plain.register(Abs)
 @layer_to_plain.register(LeakyReLU)
 @layer_to_plain.register(Flatten)
 def _(layer: Any) -> dict[str, Any]:
-    values = {k: v for k, v in vars(layer).items() if not (isinstance(layer, ReLU) and k == "slope")}
+    values = {
+        k: v for k, v in vars(layer).items() if not (isinstance(layer, ReLU) and k == "slope")
+    }
     return {"type": type(layer).__name__, **values}
 
 
@@ -124,7 +141,11 @@ def _arrays(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return {"array": value.tolist(), "dtype": value.dtype.str} if isinstance(value, np.ndarray) else value
+    return (
+        {"array": value.tolist(), "dtype": value.dtype.str}
+        if isinstance(value, np.ndarray)
+        else value
+    )
 
 
 def _array(value: Any) -> Any:

@@ -39,9 +39,11 @@ TERMS = 24  # of an equation that is written in full
 
 
 def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
-    """Draw one output pixel four times: its window on the input, the kernel, the pixel, and its row of the matrix.
+    """Draw one output pixel four times: its window on the input, the kernel, the pixel, and its row
+    of the matrix.
 
-    Pixels of the window have the colours and letters of the weights that read them; below stands the row's equation.
+    Pixels of the window have the colours and letters of the weights that read them; below stands
+    the row's equation.
 
     Parameters
     ----------
@@ -86,21 +88,33 @@ def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
     _matrix(whole, layer, ties, held, row)
     for ax, panel in zip(axes, (panel for line in lines for panel in line), strict=True):
         ax.set_title(panel.title, fontsize=10)
-    figure.text(0.5, 0.12 / figure.get_figheight(), said, ha="center", va="bottom", size=10, linespacing=1.3)
+    figure.text(
+        0.5, 0.12 / figure.get_figheight(), said, ha="center", va="bottom", size=10, linespacing=1.3
+    )
     return figure
 
 
 def _panels(layer: Any, ties: TieMap, row: int, window: Mapping[int, Held]) -> list[list[Panel]]:
     """Return the pictures: beside each other where there is room for the first three, below each other where not."""
     sheets = [sheet(shape) for shape in (ties.in_shape, ties.weight_shape, ties.out_shape)]
-    cell = min([LARGEST_CELL, *(WIDEST / laid.width for laid in sheets), *(HIGHEST / laid.height for laid in sheets)])
+    cell = min(
+        [
+            LARGEST_CELL,
+            *(WIDEST / laid.width for laid in sheets),
+            *(HIGHEST / laid.height for laid in sheets),
+        ]
+    )
     titles = (_reads(layer, row, window), "the kernel", f"the output: o{row + 1}")
     signs = ("", "\N{MULTIPLICATION SIGN}", "=")
     first = [
         Panel(laid.height, laid.width, title, sign, cell)
         for laid, title, sign in zip(sheets, titles, signs, strict=True)
     ]
-    lines = [first] if sum(p.before + p.width for p in first) <= WIDEST else [[panel] for panel in first]
+    lines = (
+        [first]
+        if sum(p.before + p.width for p in first) <= WIDEST
+        else [[panel] for panel in first]
+    )
     title = f"↓ the matrix: row o{row + 1} is this window, laid flat"
     return [*lines, [of_matrix(ties, title)]]
 
@@ -119,7 +133,9 @@ def _reads(layer: Any, row: int, window: Mapping[int, Held]) -> str:
 def _input(ax: Axes, ties: TieMap, window: Mapping[int, Held], x: Array | None) -> None:
     names = numbered("i", ties.shape[1]) if x is None else [number(v) for v in x.tolist()]
     looks = [fill(window.get(col, [])) for col in range(ties.shape[1])]
-    texts = [f"{mark(window[col])}\n{name}" if col in window else name for col, name in enumerate(names)]
+    texts = [
+        f"{mark(window[col])}\n{name}" if col in window else name for col, name in enumerate(names)
+    ]
     _sheet(ax, ties.in_shape, np.array([to_rgb(look) for look in looks]), texts, window)
 
 
@@ -138,7 +154,9 @@ def _kernel(ax: Axes, layer: Any, ties: TieMap, window: Mapping[int, Held]) -> N
 def _output(ax: Axes, layer: Any, ties: TieMap, row: int, x: Array | None) -> None:
     texts = numbered("o", ties.shape[0])
     if isinstance(layer, TiedDense) and x is not None:
-        texts = [number(value) for value in layer.forward(x.reshape(ties.in_shape)).ravel().tolist()]
+        texts = [
+            number(value) for value in layer.forward(x.reshape(ties.in_shape)).ravel().tolist()
+        ]
     looks = np.full((ties.shape[0], 3), to_rgb(MASKED))
     looks[row] = 1.0
     _sheet(ax, ties.out_shape, looks, texts, (row,))
@@ -156,7 +174,9 @@ def _sheet(ax: Axes, shape: Sequence[int], looks: Array, texts: Sequence[str], f
     surround(ax, [at[k] for k in framed])
 
 
-def _matrix(ax: Axes, layer: Any, ties: TieMap, held: Mapping[tuple[int, int], Held], row: int) -> None:
+def _matrix(
+    ax: Axes, layer: Any, ties: TieMap, held: Mapping[tuple[int, int], Held], row: int
+) -> None:
     grid(ties, ax, "")
     colours = by_weight(ties.shape, held)
     others = np.arange(len(colours)) != row
@@ -198,7 +218,11 @@ def _factor(value: Any) -> str:
 def _sum(before: str, terms: list[str], after: str, width: int) -> str:
     """Return a sum, its middle left out where it is long, broken between its terms."""
     if len(terms) > TERMS:
-        terms = [*terms[: TERMS // 2], f"+ ... ({len(terms) - TERMS} more terms) ...", *terms[-TERMS // 2 :]]
+        terms = [
+            *terms[: TERMS // 2],
+            f"+ ... ({len(terms) - TERMS} more terms) ...",
+            *terms[-TERMS // 2 :],
+        ]
     whole = [text.replace(" ", "\N{NO-BREAK SPACE}") for text in (total(terms[:1]), *terms[1:])]
     lines = wrap(before + " ".join(whole) + after, max(width, 40), break_long_words=False)
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")

@@ -35,10 +35,12 @@ SIDE, GAP = 240, 40  # pixels, of a place and between the two
 
 
 def density(layer: Any) -> Figure:
-    """Draw the matrix of any layer, however large: how many entries each part has, and two places cell by cell.
+    """Draw the matrix of any layer, however large: how many entries each part has, and two places
+    cell by cell.
 
-    Every entry is counted, none is sampled. The bins are whole channels, rows of pixels or pixels, so that they repeat
-    as the layer does, and a whole number of pixels each; in a small layer each cell is a bin.
+    Every entry is counted, none is sampled. The bins are whole channels, rows of pixels or pixels,
+    so that they repeat as the layer does, and a whole number of pixels each; in a small layer each
+    cell is a bin.
 
     Parameters
     ----------
@@ -47,7 +49,8 @@ def density(layer: Any) -> Figure:
     Returns
     -------
     matplotlib Figure
-        Its first Axes show the whole, the next the places A and B that are framed there, the last the scale.
+        Its first Axes show the whole, the next the places A and B that are framed there, the last
+        the scale.
 
     Examples
     --------
@@ -56,7 +59,9 @@ def density(layer: Any) -> Figure:
     >>> figure.axes[-1].get_xlabel()
     'entries per bin of 392 x 392 cells; grey: none'
     """
-    layer = layer.layer if isinstance(layer, TiedDense) else layer  # its name is shown, its values are not
+    layer = (
+        layer.layer if isinstance(layer, TiedDense) else layer
+    )  # its name is shown, its values are not
     ties = tie(layer)
     bins, places = binned(ties, BINS), _places(ties)
     size = _size(bins.counts.shape, BINS, ties.shape)
@@ -64,7 +69,12 @@ def density(layer: Any) -> Figure:
     height = TOP + max(size[0] + UNDER, sum(down + GAP for down, _ in sizes))
     figure = Figure((WIDTH / DPI, height / DPI), dpi=DPI)
     figure.text(
-        0.5, 1 - 10 / height, f"{wrapped(repr(layer), 125)}\n{_summary(ties)}", ha="center", va="top", parse_math=False
+        0.5,
+        1 - 10 / height,
+        f"{wrapped(repr(layer), 125)}\n{_summary(ties)}",
+        ha="center",
+        va="top",
+        parse_math=False,
     )
     whole = at_pixels(figure, LEFT, TOP, *reversed(size))
     image = _whole(whole, ties, bins)
@@ -87,7 +97,8 @@ def _size(bins: tuple[int, ...], room: int, cells: tuple[int, int]) -> tuple[int
 
 
 def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
-    """Return the entries of a rectangle of the matrix, sorted as `TieMap.entries` is; the others are not written out.
+    """Return the entries of a rectangle of the matrix, sorted as `TieMap.entries` is; the others
+    are not written out.
 
     Examples
     --------
@@ -96,9 +107,17 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     [0, 1, 0]
     """
     down, right = _met(rows, ties.out_shape), _met(cols, ties.in_shape)
-    axes = [axis.take(r[axis.rows] & c[axis.cols]) for axis, r, c in zip(ties.axes, down, right, strict=True)]
+    axes = [
+        axis.take(r[axis.rows] & c[axis.cols])
+        for axis, r, c in zip(ties.axes, down, right, strict=True)
+    ]
     found = expand(axes)
-    inside = (found.row >= rows.start) & (found.row < rows.stop) & (found.col >= cols.start) & (found.col < cols.stop)
+    inside = (
+        (found.row >= rows.start)
+        & (found.row < rows.stop)
+        & (found.col >= cols.start)
+        & (found.col < cols.stop)
+    )
     kept = found.take(inside)
     order = WeightOrder(tuple(n for axis in axes for n in axis.tap_shape), ties.weight_order)
     return ordered(kept._replace(index=order.weight_of(kept.index)))
@@ -108,7 +127,9 @@ def _met(numbers: range, shape: tuple[int, ...]) -> list[Array]:
     """Return for each axis which of its positions occur among some flattened ones."""
     whole = len(numbers) == prod(shape)
     met = [np.full(n, whole) for n in shape]
-    for axis, places in zip(met, () if whole else np.unravel_index(numbers, shape), strict=not whole):
+    for axis, places in zip(
+        met, () if whole else np.unravel_index(numbers, shape), strict=not whole
+    ):
         axis[places] = True
     return met
 
@@ -122,7 +143,9 @@ def _summary(ties: TieMap) -> str:
 
 def _held(axis: Axis) -> int:
     """Return how many cells of one axis hold an entry, or several."""
-    flat = np.sort(axis.rows * axis.n_cols + axis.cols, kind="stable")  # fast where it is sorted already
+    flat = np.sort(
+        axis.rows * axis.n_cols + axis.cols, kind="stable"
+    )  # fast where it is sorted already
     return int(np.count_nonzero(np.diff(flat, prepend=-1)))
 
 
@@ -130,7 +153,9 @@ def _whole(ax: Axes, ties: TieMap, bins: Bins) -> Any:
     """Draw the whole matrix: entries per bin on a logarithmic scale, grey where there are none."""
     colours = colormaps["viridis"].with_extremes(bad=MASKED)
     counts = np.ma.masked_equal(bins.counts, 0)
-    image = ax.pcolorfast(bins.cols, bins.rows, counts, cmap=colours, norm=LogNorm(1, max(10, bins.counts.max())))
+    image = ax.pcolorfast(
+        bins.cols, bins.rows, counts, cmap=colours, norm=LogNorm(1, max(10, bins.counts.max()))
+    )
     ax.invert_yaxis()
     ax.set_title(f"the whole matrix: {counts.shape[0]} x {counts.shape[1]} bins", fontsize=10)
     ax.set_ylabel(_name_blocks(ax.set_yticks, "output", ties.out_shape))
@@ -147,7 +172,9 @@ def _name_colours(bar: Any, bins: Bins) -> None:
     bar.ax.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def _name_blocks(set_ticks: Callable[[list[float], list[str]], Any], kind: str, shape: tuple[int, ...]) -> str:
+def _name_blocks(
+    set_ticks: Callable[[list[float], list[str]], Any], kind: str, shape: tuple[int, ...]
+) -> str:
     """Write numbers along a side at some of its largest blocks, and return what these are."""
     first = _outermost(shape)
     n, size = shape[first], prod(shape[first + 1 :])
@@ -166,7 +193,9 @@ def _places(ties: TieMap) -> list[tuple[range, range]]:
     rows, cols = ties.shape
     row = _border(ties.out_shape)
     middle = row * cols // rows
-    read = rectangle(ties, range(row, row + 1), range(cols)).col  # what the first row of the block reads
+    read = rectangle(
+        ties, range(row, row + 1), range(cols)
+    ).col  # what the first row of the block reads
     col = int(read[np.argmin(np.abs(read - middle))]) if len(read) else middle
     corner = _around(0, CORNER, rows), _around(0, CORNER, cols)
     meeting = _around(row, MEETING, rows), _around(col, MEETING, cols)
@@ -194,7 +223,10 @@ def _place(ax: Axes, ties: TieMap, rows: range, cols: range, name: str) -> None:
     """Draw a rectangle of the matrix cell by cell, with letters where they fit."""
     size = len(rows), len(cols)
     bare(ax, "", *size, wide=ax.bbox.width / size[1] * size[0] / ax.bbox.height)
-    held = {(row - rows.start, col - cols.start): h for (row, col), h in cells(rectangle(ties, rows, cols)).items()}
+    held = {
+        (row - rows.start, col - cols.start): h
+        for (row, col), h in cells(rectangle(ties, rows, cols)).items()
+    }
     letters = {cell: mark(entries) for cell, entries in held.items()}
     paint(ax, by_weight(size, held), letters if max(size) <= WRITTEN else {})
     _lines(ax.axhline, rows, ties.out_shape)
@@ -218,7 +250,11 @@ def _lines(draw: Callable[..., Any], numbers: range, shape: tuple[int, ...]) -> 
 
 def _frame(ax: Axes, rows: range, cols: range, name: str) -> None:
     """Frame a place on the whole matrix, with its name beside, or inside where there is no room beside."""
-    ax.add_patch(Rectangle((cols.start, rows.start), len(cols), len(rows), fill=False, ec="black", lw=1.5, zorder=3))
+    ax.add_patch(
+        Rectangle(
+            (cols.start, rows.start), len(cols), len(rows), fill=False, ec="black", lw=1.5, zorder=3
+        )
+    )
     beside = cols.stop < 0.9 * ax.get_xlim()[1]
     ax.annotate(
         name,

@@ -21,7 +21,13 @@ from convdense.structure._tie import tie
 from convdense.structure.letter_grid import cells, fill, mark
 from convdense.structure.tie_map import TieMap
 
-DPI, WIDTH, MARGIN, GAP, TITLE = 100, 840, 30, 50, 40  # pixels: across, at the sides, between sheets, above them
+DPI, WIDTH, MARGIN, GAP, TITLE = (
+    100,
+    840,
+    30,
+    50,
+    40,
+)  # pixels: across, at the sides, between sheets, above them
 SHEETS, MATRIX = 420, 420  # pixels that the sheets, and the matrix, may be high
 LARGEST, LEAST = 42, 22  # pixels of a square of a sheet
 LARGEST_EDGE, LEAST_EDGE = 28, 10  # pixels of a cell of the matrix
@@ -38,10 +44,12 @@ class Sample(NamedTuple):
 
 
 def frame(layer: Any, r: int | Sequence[int], x: Any = None, dy: Any = None) -> Figure:
-    """Draw one output: its window of the input, its row of the matrix, and what its gradient adds to the weights'.
+    """Draw one output: its window of the input, its row of the matrix, and what its gradient adds
+    to the weights'.
 
-    The kernel lies on the input, letter by letter, where the output's row of the matrix has these letters. Below each
-    weight's letter stands the sum over the outputs up to this one, and in brackets what this one adds.
+    The kernel lies on the input, letter by letter, where the output's row of the matrix has these
+    letters. Below each weight's letter stands the sum over the outputs up to this one, and in
+    brackets what this one adds.
 
     Parameters
     ----------
@@ -95,7 +103,15 @@ def drawn(sample: Sample, r: int) -> Figure:
     matrix = top + sum(high) + 15
     size = WIDTH, matrix + 45 + edge * ties.shape[0] + 40
     figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI)
-    figure.text(0.5, 1 - 12 / size[1], _sentence(sample, r), ha="center", va="top", fontsize=12, linespacing=1.4)
+    figure.text(
+        0.5,
+        1 - 12 / size[1],
+        _sentence(sample, r),
+        ha="center",
+        va="top",
+        fontsize=12,
+        linespacing=1.4,
+    )
     places = _places(lines, [top + TITLE + n for n in accumulate([0, *high[:-1]])])
     axes = [at_pixels(figure, *place) for place in places]
     _input(axes[0], sample, r)
@@ -103,7 +119,9 @@ def drawn(sample: Sample, r: int) -> Figure:
     _upstream(axes[2], sample, r)
     _gradient(axes[3], sample, r)
     wide = edge * ties.shape[1]
-    _matrix(at_pixels(figure, (WIDTH - wide) // 2, matrix + 45, wide, edge * ties.shape[0]), ties, r)
+    _matrix(
+        at_pixels(figure, (WIDTH - wide) // 2, matrix + 45, wide, edge * ties.shape[0]), ties, r
+    )
     return figure
 
 
@@ -111,7 +129,8 @@ def sums(sample: Sample, r: int) -> tuple[Array, Array]:
     """Return the weights' gradients over the outputs up to r, and what output r adds to them: each (weights,)."""
     ties, outputs = sample.ties, np.arange(len(sample.dy))
     so_far, alone = (
-        ties.add_edges(sample.x[None], np.where(seen, sample.dy, 0)[None]) for seen in (outputs <= r, outputs == r)
+        ties.add_edges(sample.x[None], np.where(seen, sample.dy, 0)[None])
+        for seen in (outputs <= r, outputs == r)
     )
     return so_far.ravel(), alone.ravel()
 
@@ -133,18 +152,27 @@ def _edge(ties: TieMap) -> int:
 
 def _arranged(ties: TieMap) -> tuple[int, list[list[tuple[int, int]]]]:
     """Return the pixels of a square, and the sizes of the four sheets, in one line or in two: where they are larger."""
-    sizes = [(1.0 * s.width, 1.0 * s.height) for s in map(sheet, (ties.in_shape, ties.weight_shape, ties.out_shape))]
+    sizes = [
+        (1.0 * s.width, 1.0 * s.height)
+        for s in map(sheet, (ties.in_shape, ties.weight_shape, ties.out_shape))
+    ]
     sizes.append((WIDE * sizes[1][0], WIDE * sizes[1][1]))
     choices = []
     for lines in ([sizes], [sizes[:2], sizes[2:]]):
-        across = min((WIDTH - 2 * MARGIN - GAP * (len(line) - 1)) / sum(w for w, _ in line) for line in lines)
+        across = min(
+            (WIDTH - 2 * MARGIN - GAP * (len(line) - 1)) / sum(w for w, _ in line) for line in lines
+        )
         down = (SHEETS - TITLE * (len(lines) - 1)) / sum(max(h for _, h in line) for line in lines)
         square = int(min(LARGEST, across, down))
-        choices.append((square, [[(round(w * square), round(h * square)) for w, h in line] for line in lines]))
+        choices.append(
+            (square, [[(round(w * square), round(h * square)) for w, h in line] for line in lines])
+        )
     return max(choices, key=lambda choice: choice[0])
 
 
-def _places(lines: list[list[tuple[int, int]]], tops: list[int]) -> Iterator[tuple[int, int, int, int]]:
+def _places(
+    lines: list[list[tuple[int, int]]], tops: list[int]
+) -> Iterator[tuple[int, int, int, int]]:
     """Yield left, top, width and height of every sheet, each line of them spread over the figure."""
     for line, top in zip(lines, tops, strict=True):
         space = (WIDTH - sum(width for width, _ in line)) // (len(line) + 1)
@@ -154,7 +182,9 @@ def _places(lines: list[list[tuple[int, int]]], tops: list[int]) -> Iterator[tup
             left += width + space
 
 
-def _sheet(ax: Axes, title: str, shape: tuple[int, ...], looks: Sequence[str], texts: Sequence[str]) -> None:
+def _sheet(
+    ax: Axes, title: str, shape: tuple[int, ...], looks: Sequence[str], texts: Sequence[str]
+) -> None:
     """Draw an array as squares of these colours with these texts; between its blocks there is nothing."""
     laid, ground = sheet(shape), rcParams["figure.facecolor"]
     colours = np.full((laid.height, laid.width, 3), to_rgb(ground))
@@ -201,7 +231,10 @@ def _gradient(ax: Axes, sample: Sample, r: int) -> None:
     looks, letters = _weights(sample.ties)
     met = set(sample.ties.row(r).index.tolist())
     so_far, alone = sums(sample, r)
-    added = [f"({'+' if new >= 0 else ''}{number(new)})" if k in met else "" for k, new in enumerate(alone)]
+    added = [
+        f"({'+' if new >= 0 else ''}{number(new)})" if k in met else ""
+        for k, new in enumerate(alone)
+    ]
     texts = [f"{a}\n{number(b)}\n{c}" for a, b, c in zip(letters, so_far, added, strict=True)]
     title = "dC/dw so far" if r < len(sample.dy) - 1 else "dC/dw, the whole"
     _sheet(ax, title, sample.ties.weight_shape, looks, texts)

@@ -58,10 +58,12 @@ class Animation:
 
 
 def animate(layer: Any, x: Any = None, dy: Any = None) -> Animation:
-    """Return a moving picture of a small layer, a frame for each output: forward a row, backward a gradient.
+    """Return a moving picture of a small layer, a frame for each output: forward a row, backward a
+    gradient.
 
-    The kernel slides over the input while its row of the matrix lights up; each weight's gradient is the sum over the
-    outputs that have been met. The last frame, which stays longer, holds the gradient of ``TiedDense.backward``.
+    The kernel slides over the input while its row of the matrix lights up; each weight's gradient
+    is the sum over the outputs that have been met. The last frame, which stays longer, holds the
+    gradient of ``TiedDense.backward``.
 
     Parameters
     ----------
@@ -72,8 +74,8 @@ def animate(layer: Any, x: Any = None, dy: Any = None) -> Animation:
     Returns
     -------
     Animation
-        ``.save(path)`` for a .gif file, ``.gif`` its bytes; shown as it is in a notebook. A still picture of one output
-        is `frame`.
+        ``.save(path)`` for a .gif file, ``.gif`` its bytes; shown as it is in a notebook. A still
+        picture of one output is `frame`.
 
     Raises
     ------
@@ -93,10 +95,14 @@ def animate(layer: Any, x: Any = None, dy: Any = None) -> Animation:
     frames = [_pixels(drawn(sample, r)) for r in range(sample.ties.shape[0])]
     strip = _few_colours(Image.fromarray(np.concatenate(frames)))
     height, width = frames[0].shape[:2]
-    first, *others = [strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames))]
+    first, *others = [
+        strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames))
+    ]
     file = BytesIO()
     times = [SHOWN] * len(others) + [LAST]
-    first.save(file, "GIF", save_all=True, append_images=others, duration=times, loop=0, optimize=True)
+    first.save(
+        file, "GIF", save_all=True, append_images=others, duration=times, loop=0, optimize=True
+    )
     return Animation(repr(layer), file.getvalue())
 
 

@@ -40,7 +40,9 @@ def of_matrix(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> P
     """Return the panel of a matrix with room for its names, at most `share` of a line wide."""
     rows, cols = ties.shape
     cell = min(LARGEST_CELL, share * WIDEST / cols, HIGHEST / rows)
-    return Panel(rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=len(blocks(ties.in_shape)))
+    return Panel(
+        rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=len(blocks(ties.in_shape))
+    )
 
 
 def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -> Axes:
@@ -63,7 +65,9 @@ def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
         size = min(8.0, 0.8 * cell)
         upright = size * 0.6 * len(f"i{cols}") > cell
         ax.set_yticks(range(rows), numbered("o", rows), fontsize=size)
-        ax.set_xticks(range(cols), numbered("i", cols), fontsize=size, rotation=90 if upright else 0)
+        ax.set_xticks(
+            range(cols), numbered("i", cols), fontsize=size, rotation=90 if upright else 0
+        )
     ax.tick_params(length=0)
     places = groups(ties.in_shape, cell)
     if places:
@@ -84,7 +88,9 @@ def require_few(ties: TieMap) -> None:
         raise ValueError(complain("layer", f"{rows:,} x {cols:,} cells", needs, do))
     if max(ties.n_entries, ties.n_weights) > 10 * CELLS_LIMIT:
         got = f"{ties.n_entries:,} entries of {ties.n_weights:,} weights"
-        raise ValueError(complain("layer", got, f"at most {10 * CELLS_LIMIT:,} to be written one by one", do))
+        raise ValueError(
+            complain("layer", got, f"at most {10 * CELLS_LIMIT:,} to be written one by one", do)
+        )
 
 
 def require_few_weights(ties: TieMap) -> None:
@@ -116,7 +122,10 @@ def _lines(ax: Axes, ties: TieMap) -> None:
     """Part the cells: thin lines, and thick ones where a row of pixels ends, black on the light cells of any theme."""
     (rows, cols), (down, right) = ties.shape, (ties.out_shape[-1], ties.in_shape[-1])
     for thick in (False, True):
-        style: dict[str, Any] = {"colors": "black" if thick else "#AAAAAA", "linewidths": 1.4 if thick else 0.6}
+        style: dict[str, Any] = {
+            "colors": "black" if thick else "#AAAAAA",
+            "linewidths": 1.4 if thick else 0.6,
+        }
         across = [k - 0.5 for k in range(rows + 1) if (k % down == 0) is thick]
         along = [k - 0.5 for k in range(cols + 1) if (k % right == 0) is thick]
         ax.hlines(across, -0.5, cols - 0.5, zorder=2, **style)
@@ -130,7 +139,17 @@ def paint(ax: Axes, colours: Array, texts: Mapping[tuple[int, int], str]) -> Axe
     size = text_size(*cell_size(ax, rows, cols), texts.values())
     for (row, col), text in texts.items():
         look = ink(to_hex(tuple(colours[row, col])))
-        said = ax.text(col, row, text, ha="center", va="center", fontsize=size, color=look, zorder=3, linespacing=1.1)
+        said = ax.text(
+            col,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=look,
+            zorder=3,
+            linespacing=1.1,
+        )
         said.set_in_layout(False)  # it fits its cell: nothing has to make room for it
     return ax
 
@@ -153,7 +172,9 @@ def text_size(width: float, height: float, texts: Iterable[str]) -> float:
     lines = [text.split("\n") for text in texts] or [[""]]
     longest = max(len(line) - line.count(" ") / 2 for text in lines for line in text)
     most = max(map(len, lines))
-    return max(1.0, min(LARGEST_TEXT, 0.9 * width / (0.62 * max(longest, 1)), 0.85 * height / (1.2 * most)))
+    return max(
+        1.0, min(LARGEST_TEXT, 0.9 * width / (0.62 * max(longest, 1)), 0.85 * height / (1.2 * most))
+    )
 
 
 def blank(shape: tuple[int, ...]) -> Array:
@@ -178,21 +199,26 @@ def diverging(values: Array) -> Array:
 
 
 def number(value: Any) -> str:
-    """Return a number as short as a cell wants it: whole numbers as they are, others to three digits.
+    """Return a number as short as a cell wants it: whole numbers as they are, others to three
+    digits.
 
     Examples
     --------
     >>> number(-34.0), number(1 / 3)
     ('-34', '0.333')
     """
-    return f"{int(value)}" if abs(value) < 1e6 and value == int(value) else f"{value:.3g}"  # inf is written too
+    return (
+        f"{int(value)}" if abs(value) < 1e6 and value == int(value) else f"{value:.3g}"
+    )  # inf is written too
 
 
 def real(value: Any, name: str, shape: tuple[int, ...], of: object) -> Array:
     """Return the numbers to draw, real and finite, of this shape."""
     array = finite(shaped(value, name, shape, of), name)
     if array.dtype.kind == "c":
-        raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", "draw .real or .imag"))
+        raise TypeError(
+            complain(name, f"dtype {array.dtype}", "real numbers", "draw .real or .imag")
+        )
     return array
 
 
@@ -206,21 +232,32 @@ def surround(ax: Axes, cells: Iterable[tuple[Any, Any]]) -> None:
         if (row + down, col + right) not in inside
     ]
     for look, wide, above in (("white", 4.5, 4), ("black", 2, 5)):
-        style: dict[str, Any] = {"colors": look, "linewidths": wide, "zorder": above, "clip_on": False}
+        style: dict[str, Any] = {
+            "colors": look,
+            "linewidths": wide,
+            "zorder": above,
+            "clip_on": False,
+        }
         ax.add_collection(LineCollection(edges, capstyle="projecting", **style))
 
 
 def outline(ax: Axes, cells: Iterable[tuple[Any, Any]]) -> None:
     """Draw thin lines around the cells (row, column), and no others."""
     squares = [Rectangle((col - 0.5, row - 0.5), 1, 1) for row, col in cells]
-    ax.add_collection(PatchCollection(squares, facecolor="none", edgecolor="#AAAAAA", linewidth=0.6, zorder=2))
+    ax.add_collection(
+        PatchCollection(squares, facecolor="none", edgecolor="#AAAAAA", linewidth=0.6, zorder=2)
+    )
     ax.spines[:].set_visible(False)
 
 
 def hatch(ax: Axes, row: int, cols: int) -> None:
     """Hatch a row of cells, under what is written on them."""
     place = (-0.5, row - 0.5)
-    ax.add_patch(Rectangle(place, cols, 1, fill=False, hatch="//", edgecolor="#888888", linewidth=0, zorder=1.5))
+    ax.add_patch(
+        Rectangle(
+            place, cols, 1, fill=False, hatch="//", edgecolor="#888888", linewidth=0, zorder=1.5
+        )
+    )
 
 
 def ruled(ax: Axes, rows: int, cols: int, points: float) -> None:

@@ -33,9 +33,10 @@ class Bins(NamedTuple):
 def binned(ties: TieMap, most: int) -> Bins:
     """Count the entries of a tie map in at most `most` x `most` bins of whole rows and columns.
 
-    A bin is a run of whole channels, of whole rows of pixels in one channel, or of pixels in one row. So the bins are a
-    Kronecker product as the entries are, and so are their counts: nothing but the axes is ever counted. Where the
-    number of positions has no fitting divisor, the last bin of each block has fewer rows or columns than the others.
+    A bin is a run of whole channels, of whole rows of pixels in one channel, or of pixels in one
+    row. So the bins are a Kronecker product as the entries are, and so are their counts: nothing
+    but the axes is ever counted. Where the number of positions has no fitting divisor, the last bin
+    of each block has fewer rows or columns than the others.
 
     Examples
     --------
@@ -52,8 +53,8 @@ def binned(ties: TieMap, most: int) -> Bins:
 def together(sizes: Sequence[int], most: int) -> list[int]:
     """Return how many positions of each axis share a bin, at most `most` bins in all.
 
-    Bins are runs of flattened positions: whole axes after the first that is divided. An even division is worth bins up
-    to twice as large.
+    Bins are runs of flattened positions: whole axes after the first that is divided. An even
+    division is worth bins up to twice as large.
 
     Examples
     --------

@@ -104,7 +104,9 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     kinds, legend = _kinds(apart, found), _legend(apart, found)
     panels = _panels(ties, biased)
     figure, axes = arrange(wrapped(panels), _title(apart, found), LEGEND if legend else 0.0)
-    looks = diverging(np.stack([side.values for side in sides]))  # (2, outputs, inputs + 1), of one scale
+    looks = diverging(
+        np.stack([side.values for side in sides])
+    )  # (2, outputs, inputs + 1), of one scale
     n = 1 + biased
     for k, side in enumerate(sides):
         _draw(axes[n * k : n * k + n], ties, _greyed(looks[k], side.texts), side.texts)
@@ -116,7 +118,9 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
         hatch(axes[n], row, ties.shape[1])
         hatch(axes[2 * n], row, ties.shape[1])
     if legend:
-        figure.legend(handles=legend, loc="lower center", ncols=len(legend), fontsize=9, frameon=False)
+        figure.legend(
+            handles=legend, loc="lower center", ncols=len(legend), fontsize=9, frameon=False
+        )
     return figure
 
 
@@ -126,7 +130,10 @@ def _expected(layer: TiedDense | Dense, ties: TieMap) -> Side:
     values = np.column_stack([real(ties.matrix(layer.w).toarray(), "w", ties.shape, layer), bias])
     tied = ties.counts().weights.max(initial=0) > 1
     held = cells(ties.entries())
-    texts = {cell: (f"{mark(entries)}\n" if tied else "") + number(values[cell]) for cell, entries in held.items()}
+    texts = {
+        cell: (f"{mark(entries)}\n" if tied else "") + number(values[cell])
+        for cell, entries in held.items()
+    }
     return Side(values, texts | _biases(values))
 
 
@@ -145,13 +152,20 @@ def _biases(values: Array) -> dict[Cell, str]:
 def _kinds(apart: Difference, found: Recovered) -> dict[Cell, Kind]:
     """Return how every entry that differs does so, a bias in the column after the last."""
     last = found.matrix.shape[1]
-    every = ((MISSING, apart.missing), (EXTRA, apart.extra), (OTHER_WEIGHT, apart.wrong), (OTHER_BIAS, apart.bias))
+    every = (
+        (MISSING, apart.missing),
+        (EXTRA, apart.extra),
+        (OTHER_WEIGHT, apart.wrong),
+        (OTHER_BIAS, apart.bias),
+    )
     return {_cell(place, found, last): kind for kind, places in every for place in places}
 
 
 def _cell(place: Place, found: Recovered, last: int) -> Cell:
     row = int(np.ravel_multi_index(place.output, found.out_shape))
-    return row, last if place.input is None else int(np.ravel_multi_index(place.input, found.in_shape))
+    return row, last if place.input is None else int(
+        np.ravel_multi_index(place.input, found.in_shape)
+    )
 
 
 def _greyed(colours: Array, kept: Iterable[Cell]) -> Array:
@@ -190,7 +204,11 @@ def _draw(axes: Sequence[Axes], ties: TieMap, looks: Array, texts: Mapping[Cell,
     paint(whole, looks[:, :last], {cell: text for cell, text in texts.items() if cell[1] < last})
     for ax in beside:
         bare(ax, "", ties.shape[0], 1, WIDE)
-        paint(ax, looks[:, last:], {(row, 0): text for (row, col), text in texts.items() if col == last})
+        paint(
+            ax,
+            looks[:, last:],
+            {(row, 0): text for (row, col), text in texts.items() if col == last},
+        )
         ruled(ax, ties.shape[0], 1, cell_size(ax, ties.shape[0], 1)[1])
 
 
@@ -206,9 +224,18 @@ def _title(apart: Difference, found: Recovered) -> str:
 
 def _legend(apart: Difference, found: Recovered) -> list[Patch]:
     """Return a patch for every kind that occurs."""
-    every = ((MISSING, apart.missing), (EXTRA, apart.extra), (OTHER_WEIGHT, apart.wrong), (OTHER_BIAS, apart.bias))
+    every = (
+        (MISSING, apart.missing),
+        (EXTRA, apart.extra),
+        (OTHER_WEIGHT, apart.wrong),
+        (OTHER_BIAS, apart.bias),
+    )
     patches = [
-        Patch(facecolor=kind.colour, label=f"{kind.sign} {kind.words}: {len(places)}", edgecolor="black")
+        Patch(
+            facecolor=kind.colour,
+            label=f"{kind.sign} {kind.words}: {len(places)}",
+            edgecolor="black",
+        )
         for kind, places in every
         if places
     ]

@@ -20,7 +20,8 @@ ADDENDS, IN_LINE = 9, 4  # terms of a sum that is written out, and of one line o
 
 
 def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
-    """Draw the argument in one figure: the gradient of every edge, masked, summed per letter, and the direct one.
+    """Draw the argument in one figure: the gradient of every edge, masked, summed per letter, and
+    the direct one.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
     Returns
     -------
     matplotlib Figure
-        Of a layer without a direct form, such as a `TieMap`, without the direct gradient and the difference.
+        Of a layer without a direct form, such as a `TieMap`, without the direct gradient and the
+        difference.
 
     Examples
     --------
@@ -56,7 +58,9 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
     if direct:
         expected = convolve_backward(layer.layer, x, layer.w, dy).dw
         weights(layer, expected, axes[3], "the direct convolution's")
-        _difference(axes[4], steps.tied - expected, check(layer.layer, x, layer.w, None, dy)["dw"].verdict)
+        _difference(
+            axes[4], steps.tied - expected, check(layer.layer, x, layer.w, None, dy)["dw"].verdict
+        )
     if len(lines) == 3:  # the second matrix stands below the first
         axes[1].set_title("↓ " + axes[1].get_title(), fontsize=10)
     return figure
@@ -67,7 +71,9 @@ def _panels(layer: TiedDense, sums: list[str], direct: bool) -> list[list[Panel]
     require_few(layer.ties)
     dense = of_matrix(layer.ties, DENSE)
     above = wrapped([dense, dense._replace(sign="→")])
-    above = [[panel._replace(sign="") for panel in line] for line in above] if len(above) > 1 else above
+    above = (
+        [[panel._replace(sign="") for panel in line] for line in above] if len(above) > 1 else above
+    )
     width = layer.weight_shape[-1]
     high = layer.ties.n_weights // width
     size = min(HIGH, HIGHEST / high)

@@ -12,7 +12,17 @@ from matplotlib.figure import Figure
 from convdense._util.arguments import Array, complain
 from convdense.display.palette import MASKED
 from convdense.layers.dense_form import Absolute, Affine, Divide
-from convdense.plots.cell_grid import bare, blank, cell_size, diverging, number, paint, real, ruled, text_size
+from convdense.plots.cell_grid import (
+    bare,
+    blank,
+    cell_size,
+    diverging,
+    number,
+    paint,
+    real,
+    ruled,
+    text_size,
+)
 from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
 from convdense.structure.letter_grid import Held, cells, fill, mark
 
@@ -50,7 +60,8 @@ def pointwise(step: Absolute | Divide) -> Pointwise:
 
 
 def chain(links: Sequence[Link], x: Array | None, title: str) -> Figure:
-    """Draw steps in a row, their matrices in cells of one size; with x, (inputs,), the numbers that flow through.
+    """Draw steps in a row, their matrices in cells of one size; with x, (inputs,), the numbers that
+    flow through.
 
     Below a matrix stand the numbers that enter its columns, beside it those that leave its rows.
 
@@ -85,7 +96,9 @@ def _values(links: Sequence[Link], x: Array | None) -> list[list[str]] | None:
     return [[number(v) for v in value[0].tolist()] for value in values]
 
 
-def _parts(links: Sequence[Link], values: list[list[str]] | None, cell: float) -> Iterator[tuple[Panel, Draw]]:
+def _parts(
+    links: Sequence[Link], values: list[list[str]] | None, cell: float
+) -> Iterator[tuple[Panel, Draw]]:
     """Yield every picture and what draws it; without numbers, a column only where something is done to it."""
     for i, (step, title) in enumerate(links):
         then = links[i + 1].step if i + 1 < len(links) else None
@@ -93,14 +106,19 @@ def _parts(links: Sequence[Link], values: list[list[str]] | None, cell: float) -
         if isinstance(step, Affine):
             sign, below = "→" if i else "", 0.0 if entering is None else 0.35
             rows, cols = step.W.shape
-            yield Panel(rows, cols, title, sign, cell, below=below), partial(_matrix, step=step, entering=entering)
+            yield (
+                Panel(rows, cols, title, sign, cell, below=below),
+                partial(_matrix, step=step, entering=entering),
+            )
         else:
             sign = "=" if i and values is not None else ""
             yield (
                 _column(len(step.forms), title or _only(step.forms), sign, cell),
                 partial(_numbers, forms=step.forms, values=entering),
             )
-        if values is not None and (then is None or (isinstance(step, Affine) and isinstance(then, Affine))):
+        if values is not None and (
+            then is None or (isinstance(step, Affine) and isinstance(then, Affine))
+        ):
             leaving = values[i + 1]
             draw = partial(_numbers, forms=["x"] * len(leaving), values=leaving)
             yield _column(len(leaving), "", "=", cell), draw
@@ -143,10 +161,14 @@ def _tied(step: Affine) -> dict[tuple[int, int], Held]:
     if step.ties is None or step.ties.counts().weights.max(initial=0) <= 1:
         return {}
     down, right = (n - m for n, m in zip(step.W.shape, step.ties.shape, strict=True))
-    return {(row + down, col + right): held for (row, col), held in cells(step.ties.entries()).items()}
+    return {
+        (row + down, col + right): held for (row, col), held in cells(step.ties.entries()).items()
+    }
 
 
-def _legible(ax: Axes, shape: tuple[int, int], texts: dict[tuple[int, int], list[str]]) -> dict[tuple[int, int], str]:
+def _legible(
+    ax: Axes, shape: tuple[int, int], texts: dict[tuple[int, int], list[str]]
+) -> dict[tuple[int, int], str]:
     """Return the lines of every cell if they can be read; if not, the first one; if not that, nothing."""
     for lines in (2, 1):
         short = {cell: "\n".join(text[:lines]) for cell, text in texts.items()}
@@ -158,7 +180,11 @@ def _legible(ax: Axes, shape: tuple[int, int], texts: dict[tuple[int, int], list
 def _numbers(ax: Axes, forms: list[str], values: list[str] | None) -> None:
     """Draw a column of numbers, and what is done to each; white where something is, grey where it passes."""
     colours = np.array([to_rgb(MASKED if form == "x" else "white") for form in forms])[:, None]
-    shown = [form.replace("x", value) for form, value in zip(forms, values, strict=True)] if values else forms
+    shown = (
+        [form.replace("x", value) for form, value in zip(forms, values, strict=True)]
+        if values
+        else forms
+    )
     texts = {(k, 0): [text] for k, text in enumerate(shown) if text != "x"}
     paint(ax, colours, _legible(ax, (len(forms), 1), texts))
     ruled(ax, len(forms), 1, cell_size(ax, len(forms), 1)[1])

@@ -29,10 +29,12 @@ WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its 
 
 
 def matrix(layer: Any, ax: Axes | None = None) -> Axes:
-    """Draw the layer's matrix: one colour and letter per weight, grey where the mask holds an edge at zero.
+    """Draw the layer's matrix: one colour and letter per weight, grey where the mask holds an edge
+    at zero.
 
-    Output pixels are on the rows, the rows of the input on the columns. A cell that holds several entries shows all
-    their letters, such as a+b. Of a `TiedDense` the values are written too: a weight of 0 is no masked edge.
+    Output pixels are on the rows, the rows of the input on the columns. A cell that holds several
+    entries shows all their letters, such as a+b. Of a `TiedDense` the values are written too: a
+    weight of 0 is no masked edge.
 
     Parameters
     ----------
@@ -98,14 +100,16 @@ def mask(layer: Any, ax: Axes | None = None) -> Axes:
 
 
 def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) -> Axes:
-    """Draw a dense gradient as numbers, every edge by its value; with `masked`, edges that exist by their weight.
+    """Draw a dense gradient as numbers, every edge by its value; with `masked`, edges that exist by
+    their weight.
 
     Parameters
     ----------
     layer : anything `tie` knows
     values : (outputs, inputs) array
     masked : bool
-        Whether edges that do not exist are grey, and the others in the colours and with the letters of `matrix`.
+        Whether edges that do not exist are grey, and the others in the colours and with the letters
+        of `matrix`.
     ax : matplotlib Axes, or None for a new figure
 
     Returns
@@ -115,7 +119,8 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
     Raises
     ------
     TypeError, ValueError
-        If values are not real and finite or of another shape, or the matrix has more than 10,000 cells.
+        If values are not real and finite or of another shape, or the matrix has more than 10,000
+        cells.
 
     Examples
     --------
@@ -136,7 +141,8 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
 
 
 def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
-    """Draw the tied gradient: for each weight its letter, the sum over its copies, and how many copies it has.
+    """Draw the tied gradient: for each weight its letter, the sum over its copies, and how many
+    copies it has.
 
     Parameters
     ----------
@@ -151,7 +157,8 @@ def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
     Raises
     ------
     TypeError, ValueError
-        If values are not real and finite or of another shape, or there are more than 10,000 of them.
+        If values are not real and finite or of another shape, or there are more than 10,000 of
+        them.
 
     Examples
     --------
@@ -171,7 +178,9 @@ def copied(n: int) -> str:
     return f"{n} {'copy' if n == 1 else 'copies'}"
 
 
-def weights(layer: Any, values: Array, ax: Axes | None, title: str, said: list[str] | None = None) -> Axes:
+def weights(
+    layer: Any, values: Array, ax: Axes | None, title: str, said: list[str] | None = None
+) -> Axes:
     """Draw a number per weight in the weight's colour: its letter, and below it the number within what is said."""
     ties = tie(layer)
     values = real(values, "values", ties.weight_shape, layer)

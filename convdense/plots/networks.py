@@ -14,14 +14,16 @@ from convdense.plots.layer_chain import Link, chain, pointwise
 def network(net: Network, x: Any = None) -> Figure:
     """Draw all dense layers of a small network in a row, |x| and divisions between them.
 
-    Matrices whose weights have copies show ties by colour and letter, others their values; grey cells hold no edge. All
-    have cells of one size, so that the rows of one are as many as the columns of the next.
+    Matrices whose weights have copies show ties by colour and letter, others their values; grey
+    cells hold no edge. All have cells of one size, so that the rows of one are as many as the
+    columns of the next.
 
     Parameters
     ----------
     net : Network
     x : array of the network's in_shape, or None
-        One sample, whose numbers then flow through: below each matrix what enters it, beside it what leaves it.
+        One sample, whose numbers then flow through: below each matrix what enters it, beside it
+        what leaves it.
 
     Returns
     -------
@@ -46,7 +48,11 @@ def network(net: Network, x: Any = None) -> Figure:
     ['0: Conv, + bias\\n2 x 3', '1: ReLU\\n4 x 2', '|x|', '1: ReLU\\n2 x 4']
     """
     if not isinstance(net, Network):
-        raise TypeError(complain("net", type(net).__name__, "a Network", "make one of layers with cd.network(...)"))
+        raise TypeError(
+            complain(
+                "net", type(net).__name__, "a Network", "make one of layers with cd.network(...)"
+            )
+        )
     numbers = None if x is None else one_sample(x, "x", net.in_shape, "draw")
     links = [
         Link(step, _title(net, step)) if isinstance(step, Affine) else Link(pointwise(step))

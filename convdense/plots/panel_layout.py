@@ -16,7 +16,8 @@ STAYS = ("", "=")  # signs of pictures that stay in a line with the one before
 class Panel(NamedTuple):
     """One picture: how many cells, of what size, its title, and the sign that leads to it.
 
-    Cells are `wide` times as wide as high. `left`, `below` (inches) and `above` (lines) are the room for names.
+    Cells are `wide` times as wide as high. `left`, `below` (inches) and `above` (lines) are the
+    room for names.
     """
 
     rows: int
@@ -32,7 +33,10 @@ class Panel(NamedTuple):
     @property
     def width(self) -> float:
         """Inches across, names and title included, without the sign."""
-        return max(self.left + self.cols * self.cell * self.wide, LETTER * max(map(len, self.title.split("\n"))))
+        return max(
+            self.left + self.cols * self.cell * self.wide,
+            LETTER * max(map(len, self.title.split("\n"))),
+        )
 
     @property
     def before(self) -> float:
@@ -46,7 +50,8 @@ class Panel(NamedTuple):
 
 
 def wrapped(panels: Sequence[Panel]) -> list[list[Panel]]:
-    """Return lines of pictures, none wider than `WIDEST` unless one picture is; some stay with the one before.
+    """Return lines of pictures, none wider than `WIDEST` unless one picture is; some stay with the
+    one before.
 
     Examples
     --------
@@ -69,14 +74,20 @@ def wrapped(panels: Sequence[Panel]) -> list[list[Panel]]:
     return lines
 
 
-def arrange(lines: Sequence[Sequence[Panel]], title: str = "", foot: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """Return a figure with Axes for every panel, each just as large as its cells, and the signs between them.
+def arrange(
+    lines: Sequence[Sequence[Panel]], title: str = "", foot: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with Axes for every panel, each just as large as its cells, and the signs
+    between them.
 
-    `foot` inches stay free below. The lines stand below each other, their pictures centred on one height.
+    `foot` inches stay free below. The lines stand below each other, their pictures centred on one
+    height.
     """
     top = LINE * 1.4 * (title.count("\n") + 1) + MARGIN if title else 0.0
     heights = [_high(line) for line in lines]
-    width = max(*map(_across, lines), LETTER * 1.2 * max(map(len, title.split("\n"))), 2.0) + 2 * MARGIN
+    width = (
+        max(*map(_across, lines), LETTER * 1.2 * max(map(len, title.split("\n"))), 2.0) + 2 * MARGIN
+    )
     height = top + sum(heights) + foot + 2 * MARGIN
     figure = Figure(figsize=(width, height))
     if title:
@@ -90,12 +101,21 @@ def arrange(lines: Sequence[Sequence[Panel]], title: str = "", foot: float = 0.0
         for panel in line:
             if panel.sign:
                 figure.text(
-                    (x + panel.before / 2) / width, middle / height, panel.sign, ha="center", va="center", size=15
+                    (x + panel.before / 2) / width,
+                    middle / height,
+                    panel.sign,
+                    ha="center",
+                    va="center",
+                    size=15,
                 )
             x += panel.before
             wide, tall = panel.cols * panel.cell * panel.wide, panel.rows * panel.cell
             start = x + panel.left + (panel.width - panel.left - wide) / 2
-            axes.append(figure.add_axes((start / width, (middle - tall / 2) / height, wide / width, tall / height)))
+            axes.append(
+                figure.add_axes(
+                    (start / width, (middle - tall / 2) / height, wide / width, tall / height)
+                )
+            )
             x += panel.width
         y -= high
     return figure, axes
@@ -113,4 +133,6 @@ def _high(line: Sequence[Panel]) -> float:
 def at_pixels(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
     """Return Axes at these pixels, counted from the top left corner: for pictures of whole pixels."""
     across, down = figure.bbox.size
-    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+    return figure.add_axes(
+        (left / across, 1 - (top + height) / down, width / across, height / down)
+    )

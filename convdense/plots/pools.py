@@ -19,14 +19,16 @@ from convdense.plots.layer_chain import Link, Pointwise, chain, pointwise
 def pooling(pool: Any, x: Any = None) -> Figure:
     """Draw a pool as its layers in a row: of max and min pooling the tournament, matrices and |x|.
 
-    Each level of a tournament pairs neighbours: half sums and half differences, |x| of the differences, and
-    ``sum + |difference|``, the larger one. Matrices show their values; grey cells hold no edge.
+    Each level of a tournament pairs neighbours: half sums and half differences, |x| of the
+    differences, and ``sum + |difference|``, the larger one. Matrices show their values; grey cells
+    hold no edge.
 
     Parameters
     ----------
     pool : SumPool, AvgPool, MaxPool, MinPool or LpPool
     x : array of the pool's in_shape, or None
-        One sample, whose numbers then flow through: below each matrix what enters it, beside it what leaves it.
+        One sample, whose numbers then flow through: below each matrix what enters it, beside it
+        what leaves it.
 
     Returns
     -------
@@ -53,11 +55,19 @@ def _links(layer: SumDivide | Tournament | PowerAverage) -> list[Link]:
     """Return the steps of a pool with their titles."""
     if isinstance(layer, PowerAverage):
         total = Affine(layer.total.total.matrix("float64"))
-        return [Link(_powers(layer)), Link(total, "sums"), *([] if layer.pool.p == 1 else [Link(_roots(layer))])]
-    steps = dense_steps(layer) or [Affine(sp.eye_array(prod(layer.in_shape), format="csr"))]  # nothing to compare
+        return [
+            Link(_powers(layer)),
+            Link(total, "sums"),
+            *([] if layer.pool.p == 1 else [Link(_roots(layer))]),
+        ]
+    steps = dense_steps(layer) or [
+        Affine(sp.eye_array(prod(layer.in_shape), format="csr"))
+    ]  # nothing to compare
     absolutes = [isinstance(step, Absolute) for step in steps]
     links = []
-    for step, after, before in zip(steps, [False, *absolutes], [*absolutes[1:], False], strict=False):
+    for step, after, before in zip(
+        steps, [False, *absolutes], [*absolutes[1:], False], strict=False
+    ):
         if not isinstance(step, Affine):
             links.append(Link(pointwise(step)))
         elif isinstance(layer, SumDivide):

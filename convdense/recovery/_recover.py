@@ -26,22 +26,27 @@ def recover(
     dtype: str = "float64",
     seed: int = 0,
 ) -> Recovered:
-    """Return the tied dense layer that a black box is, if it is affine: its matrix, bias, mask and ties.
+    """Return the tied dense layer that a black box is, if it is affine: its matrix, bias, mask and
+    ties.
 
-    Inputs are set together that are so far apart that no output sees two of them: once all to 1 and once to numbers of
-    their own, whose ratio tells which one it was. Random integers then confirm what was found. Where they do not, the
-    spacing doubles, in the end to one input at a time; what fails even there is not affine.
+    Inputs are set together that are so far apart that no output sees two of them: once all to 1 and
+    once to numbers of their own, whose ratio tells which one it was. Random integers then confirm
+    what was found. Where they do not, the spacing doubles, in the end to one input at a time; what
+    fails even there is not affine.
 
     Parameters
     ----------
     function : callable
-        Of an array (batch, *in_shape), returning (batch, *out_shape): a forward pass, or a backward pass of dy alone.
+        Of an array (batch, *in_shape), returning (batch, *out_shape): a forward pass, or a backward
+        pass of dy alone.
     in_shape : tuple of int
         Of one sample: (channels, *axes).
     layer : TiedDense, Dense, Conv, LocallyConnected or None
-        What is expected: the first spacing is one wider than its window. See `Recovered.compare` for the difference.
+        What is expected: the first spacing is one wider than its window. See `Recovered.compare`
+        for the difference.
     rounding : float
-        The largest response that is taken for rounding and not for a weight: for transform methods (FFT); 0 for others.
+        The largest response that is taken for rounding and not for a weight: for transform methods
+        (FFT); 0 for others.
     dtype : {"float64", "float32"}
         Of what the function is given.
     seed : int
@@ -58,8 +63,8 @@ def recover(
 
     Notes
     -----
-    Compressed estimation of sparse Jacobians: Curtis, Powell and Reid, *On the estimation of sparse Jacobian matrices*
-    (1974).
+    Compressed estimation of sparse Jacobians: Curtis, Powell and Reid, *On the estimation of sparse
+    Jacobian matrices* (1974).
 
     Examples
     --------
@@ -77,7 +82,9 @@ def recover(
     if shape is None:
         raise TypeError(complain("in_shape", "None", "a tuple of sizes, such as (3, 32, 32)"))
     if not callable(function):
-        raise TypeError(complain("function", repr(function), "a function of an array (batch, *in_shape)"))
+        raise TypeError(
+            complain("function", repr(function), "a function of an array (batch, *in_shape)")
+        )
     if number(rounding, "rounding", "a number of at least 0") < 0:
         raise ValueError(complain("rounding", rounding, "a number of at least 0"))
     box = _Box(function, shape, choice(dtype, "dtype", ("float64", "float32")))
@@ -85,17 +92,23 @@ def recover(
     spacing = _first_spacing(shape, layer)
     while True:
         alone = all(s >= n for s, n in zip(spacing, shape[1:], strict=True))
-        matrix = _matrix(box, bias, spacing, rounding) if not alone else _one_by_one(box, bias, rounding)
+        matrix = (
+            _matrix(box, bias, spacing, rounding) if not alone else _one_by_one(box, bias, rounding)
+        )
         broken = None if matrix is None else _not_affine(box, matrix, bias, rounding, seed)
         if matrix is not None and broken is not None and (alone or not broken.size):
-            return Recovered(shape, box.out_shape, matrix, bias, broken, box.samples, box.calls, spacing)
+            return Recovered(
+                shape, box.out_shape, matrix, bias, broken, box.samples, box.calls, spacing
+            )
         spacing = tuple(min(2 * s, n) for s, n in zip(spacing, shape[1:], strict=True))
 
 
 class _Box:
     """The black box, asked about flattened samples, a few at a time; it remembers how much it was asked."""
 
-    def __init__(self, function: Callable[[Array], Any], in_shape: tuple[int, ...], dtype: str) -> None:
+    def __init__(
+        self, function: Callable[[Array], Any], in_shape: tuple[int, ...], dtype: str
+    ) -> None:
         self.function, self.in_shape, self.dtype = function, in_shape, dtype
         self.out_shape: tuple[int, ...] = ()
         self.samples = self.calls = 0
@@ -105,13 +118,26 @@ class _Box:
         return np.concatenate([self._call(x[i : i + SAMPLES]) for i in range(0, len(x), SAMPLES)])
 
     def _call(self, x: Array) -> Array:
-        y = numeric(self.function(x.reshape(len(x), *self.in_shape).astype(self.dtype)), "the function's result")
+        y = numeric(
+            self.function(x.reshape(len(x), *self.in_shape).astype(self.dtype)),
+            "the function's result",
+        )
         if y.shape[:1] != (len(x),) or (self.calls and y.shape[1:] != self.out_shape):
-            needs = f"({len(x)}, {', '.join(map(str, self.out_shape)) if self.calls else '*out_shape'})"
+            needs = (
+                f"({len(x)}, {', '.join(map(str, self.out_shape)) if self.calls else '*out_shape'})"
+            )
             raise ValueError(complain("the function's result", f"shape {y.shape}", needs))
         if y.dtype.kind == "c" or not np.isfinite(y).all():
-            raise ValueError(complain("the function's result", f"{y.dtype}, not all finite", "real, finite numbers"))
-        self.out_shape, self.calls, self.samples = y.shape[1:], self.calls + 1, self.samples + len(x)
+            raise ValueError(
+                complain(
+                    "the function's result", f"{y.dtype}, not all finite", "real, finite numbers"
+                )
+            )
+        self.out_shape, self.calls, self.samples = (
+            y.shape[1:],
+            self.calls + 1,
+            self.samples + len(x),
+        )
         return np.asarray(y.reshape(len(x), -1).astype(np.float64))
 
 
@@ -129,10 +155,14 @@ def _colours(shape: tuple[int, ...], spacing: tuple[int, ...]) -> Iterator[Array
     """Yield, for each colour, its flattened inputs: one channel, and every `spacing`-th position along each axis."""
     inputs = np.arange(prod(shape)).reshape(shape)
     for first in np.ndindex(shape[0], *spacing):
-        yield inputs[(first[0], *(slice(f, None, s) for f, s in zip(first[1:], spacing, strict=True)))].ravel()
+        yield inputs[
+            (first[0], *(slice(f, None, s) for f, s in zip(first[1:], spacing, strict=True)))
+        ].ravel()
 
 
-def _matrix(box: _Box, bias: Array, spacing: tuple[int, ...], rounding: float) -> sp.csr_array | None:
+def _matrix(
+    box: _Box, bias: Array, spacing: tuple[int, ...], rounding: float
+) -> sp.csr_array | None:
     """Return the matrix, or None if some output saw two inputs of one colour."""
     rows: list[Array] = []
     cols: list[Array] = []
@@ -164,13 +194,19 @@ def _one_by_one(box: _Box, bias: Array, rounding: float) -> sp.csr_array:
     return sp.csr_array(sp.vstack(parts, format="csr").T)
 
 
-def _single(asked: Array, members: Array, known: tuple[Array, float, str]) -> tuple[Array, Array, Array] | None:
+def _single(
+    asked: Array, members: Array, known: tuple[Array, float, str]
+) -> tuple[Array, Array, Array] | None:
     """Return rows, columns and weights of one colour, or None if an output saw more than one of its inputs."""
     (ones, numbered), (bias, rounding, dtype) = asked, known
     seen = np.flatnonzero((np.abs(ones) > rounding) | (np.abs(numbered) > rounding * len(members)))
     weight, told = ones[seen], numbered[seen]
-    allowed = len(members) * (8 * np.finfo(dtype).eps * (np.abs(weight) + np.abs(bias[seen])) + 2 * rounding)
-    with np.errstate(divide="ignore", invalid="ignore"):  # two that cancel give 0: then there is no place
+    allowed = len(members) * (
+        8 * np.finfo(dtype).eps * (np.abs(weight) + np.abs(bias[seen])) + 2 * rounding
+    )
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # two that cancel give 0: then there is no place
         place = np.rint(told / weight)  # every input was set to a number of its own
         single = (place >= 1) & (place <= len(members)) & (np.abs(told - place * weight) <= allowed)
     if not single.all():
@@ -181,8 +217,8 @@ def _single(asked: Array, members: Array, known: tuple[Array, float, str]) -> tu
 def _not_affine(box: _Box, matrix: sp.csr_array, bias: Array, rounding: float, seed: int) -> Array:
     """Return the flattened outputs that random integers of both signs refute.
 
-    A right answer differs by the rounding of both sums, ``gamma_N (|W| |x| + |b|)`` each, and by that of the recovered
-    weights, ``2 u (|w| + |b|)`` each.
+    A right answer differs by the rounding of both sums, ``gamma_N (|W| |x| + |b|)`` each, and by
+    that of the recovered weights, ``2 u (|w| + |b|)`` each.
     """
     x = np.random.default_rng(seed).integers(-9, 10, (DRAWS, matrix.shape[1])).astype(float)
     x = np.concatenate([x, -x])

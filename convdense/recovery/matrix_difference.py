@@ -22,7 +22,9 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         """Return one line."""
-        where = f"output {self.output}, " + ("bias" if self.input is None else f"input {self.input}")
+        where = f"output {self.output}, " + (
+            "bias" if self.input is None else f"input {self.input}"
+        )
         return f"{where}: got {self.got}, expected {self.expected}"
 
 
@@ -66,11 +68,16 @@ class Difference(AsText):
     def __str__(self) -> str:
         """Return how many differ, and the first of them."""
         lines = [self._counts, *(f"  {place}" for place in self.places[:SHOWN])]
-        return "\n".join(lines + ([f"  and {len(self.places) - SHOWN} more"] if len(self.places) > SHOWN else []))
+        return "\n".join(
+            lines + ([f"  and {len(self.places) - SHOWN} more"] if len(self.places) > SHOWN else [])
+        )
 
 
 def difference(
-    in_shape: tuple[int, ...], out_shape: tuple[int, ...], got: tuple[Any, Array], expected: tuple[Any, Array]
+    in_shape: tuple[int, ...],
+    out_shape: tuple[int, ...],
+    got: tuple[Any, Array],
+    expected: tuple[Any, Array],
 ) -> Difference:
     """Return how a matrix and a bias differ from those expected, exactly.
 
@@ -91,7 +98,9 @@ def difference(
     found, wanted = (_entries(m, rows, cols) for m in (got[0], expected[0]))
     for r, c, a, b in zip(rows, cols, found, wanted, strict=True):
         kind = "missing" if a == 0 else "extra" if b == 0 else "wrong"
-        kinds[kind].append(Place(unravelled(r, out_shape), unravelled(c, in_shape), float(a), float(b)))
+        kinds[kind].append(
+            Place(unravelled(r, out_shape), unravelled(c, in_shape), float(a), float(b))
+        )
     biases = [
         Place(unravelled(r, out_shape), None, float(got[1][r]), float(expected[1][r]))
         for r in np.flatnonzero(np.asarray(got[1]) != np.asarray(expected[1]))

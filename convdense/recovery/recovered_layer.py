@@ -63,7 +63,9 @@ class Recovered(Requirable, AsText):
     def mask(self) -> sp.csr_array:
         """Where the matrix is not zero, (outputs, inputs) bool."""
         ones = np.ones(self.matrix.nnz, bool)
-        return sp.csr_array((ones, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)
+        return sp.csr_array(
+            (ones, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape
+        )
 
     @property
     def weights(self) -> Array:
@@ -81,14 +83,17 @@ class Recovered(Requirable, AsText):
         """
         if prod(self.matrix.shape) > TIES_LIMIT:
             got = "{} x {} edges".format(*self.matrix.shape)
-            raise ValueError(complain("ties", got, f"at most {TIES_LIMIT:,} to number them one by one"))
+            raise ValueError(
+                complain("ties", got, f"at most {TIES_LIMIT:,} to number them one by one")
+            )
         index = np.full(self.matrix.shape, -1)
         entries = self.matrix.tocoo()
         index[entries.row, entries.col] = self._classes()[1]
         return TieMap.from_index(index)
 
     def compare(self, layer: Any) -> Difference:
-        """Return how the matrix differs from a layer's: entries missing, extra, and with another weight.
+        """Return how the matrix differs from a layer's: entries missing, extra, and with another
+        weight.
 
         Parameters
         ----------
@@ -107,7 +112,9 @@ class Recovered(Requirable, AsText):
         order = np.argsort(values, kind="stable")
         largest = float(np.abs(self.bias).max(initial=0))
         # an entry is (weight + bias) - bias: two roundings of numbers of at most that size
-        apart = np.diff(values[order]) > 4 * np.finfo(float).eps * (largest and largest + np.abs(values[order][1:]))
+        apart = np.diff(values[order]) > 4 * np.finfo(float).eps * (
+            largest and largest + np.abs(values[order][1:])
+        )
         classes = np.empty(len(values), np.intp)
         classes[order] = np.concatenate(([0], np.cumsum(apart))) if len(values) else []
         first = np.concatenate(([True], apart)) if len(values) else np.zeros(0, bool)
@@ -117,10 +124,18 @@ class Recovered(Requirable, AsText):
         """Return what was found in a line, and where it is not affine in another."""
         edges, total = self.matrix.nnz, prod(self.matrix.shape)
         line = f"{self.in_shape} -> {self.out_shape}: "
-        line += "affine, " if self else f"NOT affine at {self.broken.size} of {self.matrix.shape[0]} outputs, "
+        line += (
+            "affine, "
+            if self
+            else f"NOT affine at {self.broken.size} of {self.matrix.shape[0]} outputs, "
+        )
         line += f"{edges:,} of {total:,} edges, {len(self.weights):,} distinct weights, "
         distinct = np.unique(self.bias)
-        line += f"bias {distinct[0]} everywhere" if len(distinct) == 1 else f"{len(distinct)} distinct biases"
+        line += (
+            f"bias {distinct[0]} everywhere"
+            if len(distinct) == 1
+            else f"{len(distinct)} distinct biases"
+        )
         if not self:
             at = unravelled(self.broken[0], self.out_shape)
             line += f"\nfirst at output {at}: it is not the sum of what single inputs give there"
@@ -130,7 +145,11 @@ class Recovered(Requirable, AsText):
 def _expected(layer: Any) -> tuple[sp.csr_array, Array]:
     """Return the matrix and the bias of a layer with weights."""
     if isinstance(layer, TiedDense):
-        bias = np.zeros(layer.matrix.shape[0]) if layer.b is None else layer.ties.bias.matrix(layer.b).toarray()[:, 0]
+        bias = (
+            np.zeros(layer.matrix.shape[0])
+            if layer.b is None
+            else layer.ties.bias.matrix(layer.b).toarray()[:, 0]
+        )
         return layer.matrix, bias
     if isinstance(layer, Dense):
         return sp.csr_array(layer.w), np.zeros(len(layer.w)) if layer.b is None else layer.b

@@ -70,13 +70,17 @@ def magnitudes(layer: Any) -> Any:
     array([[6.]])
     """
     do = "register your own with @magnitudes.register"
-    raise TypeError(complain("layer", repr(layer), "a layer whose sums are known, made of matrices and |x|", do))
+    raise TypeError(
+        complain("layer", repr(layer), "a layer whose sums are known, made of matrices and |x|", do)
+    )
 
 
 @magnitudes.register(TiedDense)
 @magnitudes.register(Dense)
 def _(layer: Any) -> Any:
-    return direct_counterpart(layer).with_weights(magnitude(layer.w), None if layer.b is None else magnitude(layer.b))
+    return direct_counterpart(layer).with_weights(
+        magnitude(layer.w), None if layer.b is None else magnitude(layer.b)
+    )
 
 
 @magnitudes.register
@@ -117,7 +121,11 @@ def bit_budget(net: Network, x: Array, dy: Array) -> int:
     _, forward = _through(net, magnitude(x))
     _, backward = _back_through(net, magnitude(x), magnitude(dy))
     largest = max(
-        1.0, float(np.max(magnitude(x), initial=0)), float(np.max(magnitude(dy), initial=0)), forward, backward
+        1.0,
+        float(np.max(magnitude(x), initial=0)),
+        float(np.max(magnitude(dy), initial=0)),
+        forward,
+        backward,
     )
     if not isfinite(largest):
         return 1025  # more than floats have
@@ -136,8 +144,14 @@ def _through(layer: Any, x: Array) -> tuple[Array, float]:
         y, peak = _through(layer.inner, x)
         return x + y, max(peak, float((x + y).max(initial=0)))
     y = magnitudes(layer).forward(x)
-    sums = DirectPool(same_windows(SumPool, layer.pool)).forward(x) if isinstance(layer, SumDivide) else y
-    return y, max(float(y.max(initial=0)), float(sums.max(initial=0)))  # an average is a sum before it is divided
+    sums = (
+        DirectPool(same_windows(SumPool, layer.pool)).forward(x)
+        if isinstance(layer, SumDivide)
+        else y
+    )
+    return y, max(
+        float(y.max(initial=0)), float(sums.max(initial=0))
+    )  # an average is a sum before it is divided
 
 
 def _back_through(layer: Any, x: Array, dy: Array) -> tuple[Array, float]:

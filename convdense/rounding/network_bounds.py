@@ -1,8 +1,9 @@
 """Rounding bounds through a network, layer by layer.
 
-Forward, every value comes with an error: what any order of summation may be off by. Backward, a gradient also says
-which of its entries are undecided: past a non-differentiable point whose branch rounding may flip no bound is known.
-Products and sums as in Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3.
+Forward, every value comes with an error: what any order of summation may be off by. Backward, a
+gradient also says which of its entries are undecided: past a non-differentiable point whose branch
+rounding may flip no bound is known. Products and sums as in Higham, *Accuracy and Stability of
+Numerical Algorithms*, ch. 3.
 """
 
 from functools import singledispatch
@@ -57,7 +58,8 @@ class Slope(NamedTuple):
 
 
 def rounded(terms: Any, sums: Array, *dtypes: Any) -> Array:
-    """Return the error of sums of that many products, given the sums of their magnitudes, in the coarsest dtype.
+    """Return the error of sums of that many products, given the sums of their magnitudes, in the
+    coarsest dtype.
 
     Exact zeros stay exact; nothing is known of sums that may overflow.
     """
@@ -118,7 +120,9 @@ def backward_error(layer: Any, x: Value, dy: Slope) -> tuple[Slope, ParameterBou
 @forward_error.register(Dense)
 def _(layer: Any, x: Value) -> Value:
     adding = magnitudes(layer)
-    carried = adding.with_weights(adding.w).forward(x.error)  # without the bias, which is the same in all of them
+    carried = adding.with_weights(adding.w).forward(
+        x.error
+    )  # without the bias, which is the same in all of them
     own = rounded(_counts(layer).outputs + 1, adding.forward(x.magnitude), *_dtypes(layer, x.value))
     return Value(direct_counterpart(layer).forward(x.value), SLACK * carried + own)
 
@@ -127,9 +131,14 @@ def _(layer: Any, x: Value) -> Value:
 @backward_error.register(Dense)
 def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     adding, counts, batch = magnitudes(layer), _counts(layer), len(x.value)
-    carried, longest = adding.backward(x.magnitude, dy.error), adding.backward(x.magnitude, dy.magnitude)
+    carried, longest = (
+        adding.backward(x.magnitude, dy.error),
+        adding.backward(x.magnitude, dy.magnitude),
+    )
     pattern = adding.with_weights(np.ones_like(adding.w), adding.b)
-    reached = pattern.backward(np.sign(x.magnitude), dy.undecided.astype(float))  # by an undecided dy
+    reached = pattern.backward(
+        np.sign(x.magnitude), dy.undecided.astype(float)
+    )  # by an undecided dy
     off = adding.backward(x.error, dy.magnitude).dw  # dw = x dy: both may be off
     dx = Slope(
         direct_counterpart(layer).backward(x.value, dy.value).dx,
@@ -143,7 +152,9 @@ def _(layer: Any, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
         copies = _bias_counts(layer)
         bounds["b"] = SLACK * carried.db + rounded(copies * batch, longest.db, dy.value.dtype)
         undecided["b"] = reached.db > 0
-    return dx, {name: np.where(undecided[name], np.inf, 2 * bound) for name, bound in bounds.items()}
+    return dx, {
+        name: np.where(undecided[name], np.inf, 2 * bound) for name, bound in bounds.items()
+    }
 
 
 @forward_error.register
@@ -153,7 +164,9 @@ def _(layer: OfPool, x: Value) -> Value:
         return Value(y, np.full(y.shape, np.inf))  # nothing is promised of a power
     adding = magnitudes(layer)
     return Value(
-        y, SLACK * adding.forward(x.error) + rounded(_steps(layer), adding.forward(x.magnitude), x.value.dtype)
+        y,
+        SLACK * adding.forward(x.error)
+        + rounded(_steps(layer), adding.forward(x.magnitude), x.value.dtype),
     )
 
 
@@ -162,17 +175,24 @@ def _(layer: OfPool, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     value = direct_counterpart(layer).backward(x.value, dy.value)
     if isinstance(layer, PowerAverage) and layer.pool.p != 1:
         return Slope(value, np.zeros(value.shape), np.ones(value.shape, bool)), {}
-    cells = int(sums(layer.pool).counts().inputs.max(initial=0))  # windows that share a cell, at most
+    cells = int(
+        sums(layer.pool).counts().inputs.max(initial=0)
+    )  # windows that share a cell, at most
     everywhere = DirectPool(same_windows(SumPool, layer.pool))
     windows = dy.undecided
     if isinstance(layer, Tournament):
         windows = windows | ~_decided(layer, x)
-        # Halves of one gradient cancel exactly; only those of several windows that share a cell are rounded.
+        # Halves of one gradient cancel exactly; only those of several windows that share a cell are
+        # rounded.
         longest = (2 * cells + 1) * layer.depth if cells > 1 else 0
         # one cell of the window has it all: the errors go where direct pooling sends them
         carried = direct_counterpart(layer).backward(x.value.astype(float), dy.error)
         passed = everywhere.backward(x.magnitude, dy.magnitude)
-        error = SLACK * carried + rounded(longest, passed, dy.value.dtype) + halved(passed, dy.value.dtype)
+        error = (
+            SLACK * carried
+            + rounded(longest, passed, dy.value.dtype)
+            + halved(passed, dy.value.dtype)
+        )
     else:
         adding = magnitudes(layer)
         own = rounded(cells + 1, adding.backward(x.magnitude, dy.magnitude), dy.value.dtype)
@@ -189,8 +209,12 @@ def _decided(layer: Tournament, x: Value) -> Array:
     edges = sums(pool).entries()
     sign = 1 if isinstance(layer.pool, MaxPool) else -1
     values = sign * x.value.reshape(len(x.value), prod(layer.in_shape)).astype(float)
-    error = magnitudes(layer).forward(x.error).reshape(len(values), prod(layer.out_shape))  # the largest of the window
-    adrift = rounded(2 * layer.depth, magnitudes(layer).forward(x.magnitude), x.value.dtype).reshape(error.shape)
+    error = (
+        magnitudes(layer).forward(x.error).reshape(len(values), prod(layer.out_shape))
+    )  # the largest of the window
+    adrift = rounded(
+        2 * layer.depth, magnitudes(layer).forward(x.magnitude), x.value.dtype
+    ).reshape(error.shape)
     top = sign * direct_counterpart(layer).forward(x.value).reshape(error.shape).astype(float)
     near = values[:, edges.col] >= (top - 4 * error - 2 * adrift)[:, edges.row]
     equal = values[:, edges.col] == top[:, edges.row]
@@ -209,7 +233,10 @@ def _(layer: LeakyReLU, x: Value) -> Value:
     below = x.value < -2 * x.error
     error = np.where(below, layer.slope * x.error, x.error)
     return Value(
-        y, error + rounded(4 if layer.slope else 0, x.magnitude, x.value.dtype) + halved(x.magnitude, x.value.dtype)
+        y,
+        error
+        + rounded(4 if layer.slope else 0, x.magnitude, x.value.dtype)
+        + halved(x.magnitude, x.value.dtype),
     )
 
 
@@ -217,7 +244,9 @@ def _(layer: LeakyReLU, x: Value) -> Value:
 def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     undecided = dy.undecided | _bent(x)
     slope = np.where(x.value > 0, 1.0, layer.slope)
-    own = rounded(4 if layer.slope else 0, dy.magnitude, dy.value.dtype) + halved(dy.magnitude, dy.value.dtype)
+    own = rounded(4 if layer.slope else 0, dy.magnitude, dy.value.dtype) + halved(
+        dy.magnitude, dy.value.dtype
+    )
     error = SLACK * slope * dy.error + own
     return Slope(direct_counterpart(layer).backward(x.value, dy.value), error, undecided), {}
 
@@ -260,7 +289,9 @@ def _(layer: ResidualSum, x: Value) -> Value:
 @backward_error.register
 def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     dx, bounds = backward_error(layer.inner, x, dy)
-    error = SLACK * (dy.error + dx.error) + rounded(1, dy.magnitude + dx.magnitude, dy.value.dtype, dx.value.dtype)
+    error = SLACK * (dy.error + dx.error) + rounded(
+        1, dy.magnitude + dx.magnitude, dy.value.dtype, dx.value.dtype
+    )
     return Slope(np.asarray(dy.value + dx.value), error, dy.undecided | dx.undecided), bounds
 
 
@@ -297,4 +328,8 @@ def _dtypes(layer: Any, entering: Array) -> tuple[Any, ...]:
 
 def _bias_counts(layer: Any) -> Array:
     """Return how many outputs share each bias."""
-    return layer.ties.bias.counts().weights if isinstance(layer, TiedDense) else np.ones(layer.bias_shape, int)
+    return (
+        layer.ties.bias.counts().weights
+        if isinstance(layer, TiedDense)
+        else np.ones(layer.bias_shape, int)
+    )

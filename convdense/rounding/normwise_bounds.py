@@ -1,8 +1,10 @@
-"""Normwise bounds: what fast transforms may lose, measured by the size of the whole and not of each entry.
+"""Normwise bounds: what fast transforms may lose, measured by the size of the whole and not of each
+entry.
 
-A convolution through an FFT of length L errs in every entry by a multiple of u times the norms of both operands
-(Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 24): ``21 log2(L) u sum_c ||x_c|| ||w_oc||`` for y, and
-the same with the operands of dx and dw. A large Winograd transform keeps it as well.
+A convolution through an FFT of length L errs in every entry by a multiple of u times the norms of
+both operands (Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 24): ``21 log2(L) u
+sum_c ||x_c|| ||w_oc||`` for y, and the same with the operands of dx and dw. A large Winograd
+transform keeps it as well.
 """
 
 from math import prod, sqrt
@@ -19,7 +21,8 @@ FACTOR = 21
 
 
 def normwise_bound(layer: Any, operands: Operands, name: str, dtype: Any) -> Array | None:
-    """Return the bound on the entries of y, dx or dw, to be broadcast; None for layers without a fast transform.
+    """Return the bound on the entries of y, dx or dw, to be broadcast; None for layers without a
+    fast transform.
 
     Examples
     --------
@@ -33,16 +36,21 @@ def normwise_bound(layer: Any, operands: Operands, name: str, dtype: Any) -> Arr
     x, w, b, dy = operands
     scale = FACTOR * log_length(layer) * unit_roundoff(dtype)
     small, large = (x, dy) if isinstance(layer, ConvTranspose) else (dy, x)
-    # (groups, out, in) norms of the kernels, out and in those of a convolution; (batch, groups, channels) of both sides
+    # (groups, out, in) norms of the kernels, out and in those of a convolution; (batch, groups,
+    # channels) of both sides
     kernels = _norms(w, 2).reshape(layer.groups, -1, w.shape[1])
-    outs, ins = (_norms(a, 2).reshape(len(a), layer.groups, -1) for a in (small, large * _copies(layer)))
+    outs, ins = (
+        _norms(a, 2).reshape(len(a), layer.groups, -1) for a in (small, large * _copies(layer))
+    )
     if name == "dw":
         total = np.einsum("ngo,ngi->goi", outs, ins).reshape(w.shape[:2])
         return np.expand_dims(scale * total, tuple(range(2, w.ndim)))
     if (name == "y") == isinstance(layer, Conv):
         total = np.einsum("goi,ngi->ngo", kernels, ins)
     else:
-        total = np.einsum("goi,ngo->ngi", kernels, outs) * _copies(layer) ** 2  # as many padded cells are added up
+        total = (
+            np.einsum("goi,ngo->ngi", kernels, outs) * _copies(layer) ** 2
+        )  # as many padded cells are added up
     size = np.expand_dims(total.reshape(len(x), -1), tuple(range(2, x.ndim)))  # of y or dx, at most
     if name != "y" or b is None:
         return np.asarray(scale * size)
@@ -51,9 +59,11 @@ def normwise_bound(layer: Any, operands: Operands, name: str, dtype: Any) -> Arr
 
 
 def mean_square_unit(layer: Conv | ConvTranspose, dtype: Any) -> float:
-    """Return what errors may be in the mean square, beside the root of the sum of squares of the products.
+    """Return what errors may be in the mean square, beside the root of the sum of squares of the
+    products.
 
-    Independent roundings add up as their squares do, so here the stages count by their root (Higham, section 24.1).
+    Independent roundings add up as their squares do, so here the stages count by their root
+    (Higham, section 24.1).
     """
     return FACTOR * sqrt(log_length(layer)) * unit_roundoff(dtype)
 

@@ -18,8 +18,8 @@ from convdense.rounding.sum_bounds import gamma, unit_roundoff
 class WindowTable(NamedTuple):
     """The cells of every window, (windows, cells) flattened, -1 where one has fewer.
 
-    `unit` is what inputs must be multiples of for averages to be whole, `longest` the number of cells in a window or of
-    windows that meet in one cell.
+    `unit` is what inputs must be multiples of for averages to be whole, `longest` the number of
+    cells in a window or of windows that meet in one cell.
     """
 
     cells: Array
@@ -48,15 +48,19 @@ def window_table(pool: Pool) -> WindowTable:
     flat = np.full((len(found), width), -1)
     for row, (_, cells, _) in zip(flat, found, strict=True):
         row[: len(cells)] = np.ravel_multi_index(tuple(np.transpose(cells)), pool.in_spatial)
-    counts = {divisor(pool, len(cells), padded) for _, cells, padded in found} if isinstance(pool, AvgPool) else {1}
+    counts = (
+        {divisor(pool, len(cells), padded) for _, cells, padded in found}
+        if isinstance(pool, AvgPool)
+        else {1}
+    )
     return WindowTable(flat, lcm(*counts), max(width, int(np.bincount(flat[flat >= 0]).max())))
 
 
 def pool_bound(pool: Pool, operands: Operands, name: str, dtype: Any) -> Array:
     """Return what rounding explains of y or dx, entry by entry, against the direct pool in float64.
 
-    ``gamma_n`` times the sum of magnitudes, n its terms and two for a division; 0 for what max and min pick;
-    infinite for powers and roots, which no two libraries round alike.
+    ``gamma_n`` times the sum of magnitudes, n its terms and two for a division; 0 for what max and
+    min pick; infinite for powers and roots, which no two libraries round alike.
     """
     x, _, _, dy = operands
     x, dy = widened(x, dy)

@@ -1,7 +1,9 @@
-"""Rounding bounds, derived and not chosen: what a right implementation may differ by, entry by entry.
+"""Rounding bounds, derived and not chosen: what a right implementation may differ by, entry by
+entry.
 
-Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3: a sum of n products computed in any order differs from
-the exact one by at most ``gamma_n * sum |products|``, ``gamma_n = n u / (1 - n u)``.
+Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3: a sum of n products computed in any
+order differs from the exact one by at most ``gamma_n * sum |products|``, ``gamma_n = n u / (1 - n
+u)``.
 """
 
 from typing import Any
@@ -40,7 +42,8 @@ def unit_roundoff(dtype: Any) -> float:
 
 
 def terms(layer: Any, batch: int) -> dict[str, Array]:
-    """Return how many products each entry of y, dx, dw and db sums, counted on the tie map (y: one more, the bias).
+    """Return how many products each entry of y, dx, dw and db sums, counted on the tie map (y: one
+    more, the bias).
 
     A coefficient that is no power of two is one more rounding in every product.
     """
@@ -60,14 +63,15 @@ def _rounds(axis: Axis) -> bool:
 
 
 def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> dict[str, Array]:
-    """Return the bound on every entry of the quantities in `dtypes`, between one evaluation and a float64 reference.
+    """Return the bound on every entry of the quantities in `dtypes`, between one evaluation and a
+    float64 reference.
 
-    `dtypes` gives the float dtype (or "bfloat16"), or all a quantity may be rounded in on its way: then the coarsest
-    counts.
+    `dtypes` gives the float dtype (or "bfloat16"), or all a quantity may be rounded in on its way:
+    then the coarsest counts.
 
-    ``(gamma_N + gamma_ref) (|W| |x| + |b|)`` with N from the tie map, plus N smallest subnormals for underflow;
-    infinite where N is too long or the sum may overflow. A complex product costs at most
-    ``sqrt(2) gamma_2 < gamma_3`` (Higham, lemma 3.5), so there N grows by 2.
+    ``(gamma_N + gamma_ref) (|W| |x| + |b|)`` with N from the tie map, plus N smallest subnormals
+    for underflow; infinite where N is too long or the sum may overflow. A complex product costs at
+    most ``sqrt(2) gamma_2 < gamma_3`` (Higham, lemma 3.5), so there N grows by 2.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         x, w, b, dy = operands
@@ -76,7 +80,9 @@ def rounding_bounds(layer: Any, operands: Operands, dtypes: dict[str, Any]) -> d
         )
     counts = terms(layer, len(operands[0]))
     named = dict(zip(counts, sums, strict=True))
-    some = {name: dtype for name, dtype in dtypes.items() if named[name] is not None}  # without a b there is no db
+    some = {
+        name: dtype for name, dtype in dtypes.items() if named[name] is not None
+    }  # without a b there is no db
     return {name: _bound(counts[name], named[name], dtype) for name, dtype in some.items()}
 
 
@@ -87,9 +93,13 @@ def _bound(n: Array, sums: Array, dtypes: Any) -> Array:
     steps = n + 2 if is_complex else n
     form = format_of(coarsest)
     reference = gamma(steps, unit_roundoff(np.result_type(form.holder, np.float64)))
-    tiny = (4 if is_complex else 1) * form.smallest_subnormal  # underflow in each of a product's real products
+    tiny = (
+        4 if is_complex else 1
+    ) * form.smallest_subnormal  # underflow in each of a product's real products
     with np.errstate(over="ignore", invalid="ignore"):
-        exact = sums / (1 - reference)  # the sum of magnitudes is a rounded sum as well: the exact one is at most this
+        exact = sums / (
+            1 - reference
+        )  # the sum of magnitudes is a rounded sum as well: the exact one is at most this
         bound = (gamma(steps, unit_roundoff(coarsest)) + reference) * exact + n * tiny
     return np.where(np.isfinite(bound) & (exact <= form.largest / 2), bound, np.inf)
 

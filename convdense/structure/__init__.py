@@ -1,6 +1,7 @@
 """Which weight sits where in the dense layer, and the matrix made of it.
 
-* `axis`: one axis as entries (row, column, tap): stride, dilation, padding, mode and flip become indices here
+* `axis`: one axis as entries (row, column, tap): stride, dilation, padding, mode and flip become
+  indices here
 * `kronecker`: the entries of a Kronecker product of axes
 * `weight_order`: the order of a weight array against the order of taps
 * `row_runs`: rows that share a pattern; taps that coincide, merged

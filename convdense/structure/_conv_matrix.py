@@ -22,7 +22,8 @@ def conv_matrix(
     flip: bool = False,
     max_bytes: int | None = None,
 ) -> sp.csr_array:
-    """Return the sparse matrix of a convolution: its Toeplitz matrix, ``convmtx2``, ``convolution_matrix``.
+    """Return the sparse matrix of a convolution: its Toeplitz matrix, ``convmtx2``,
+    ``convolution_matrix``.
 
     ``conv_matrix(w, x.shape) @ x.ravel()`` is the flattened output for one sample x, bias left out.
 
@@ -50,10 +51,11 @@ def conv_matrix(
 
     Notes
     -----
-    MATLAB's ``convmtx2(H, m, n)`` counts pixels down the columns, is full and flips the kernel: exchange the two axes,
-    ``conv_matrix(H.T[None, None], (1, n, m), padding="full", flip=True)``. ``convmtx(h, n)`` and
-    ``scipy.linalg.convolution_matrix(a, n)`` are ``conv_matrix(a[None, None], (1, n), padding="full", flip=True)``;
-    for n >= len(a), ``mode="same"`` is ``padding="same_lower"`` and ``mode="valid"`` is ``padding="valid"``.
+    MATLAB's ``convmtx2(H, m, n)`` counts pixels down the columns, is full and flips the kernel:
+    exchange the two axes, ``conv_matrix(H.T[None, None], (1, n, m), padding="full", flip=True)``.
+    ``convmtx(h, n)`` and ``scipy.linalg.convolution_matrix(a, n)`` are ``conv_matrix(a[None, None],
+    (1, n), padding="full", flip=True)``; for n >= len(a), ``mode="same"`` is
+    ``padding="same_lower"`` and ``mode="valid"`` is ``padding="valid"``.
 
     Examples
     --------

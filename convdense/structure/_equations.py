@@ -45,7 +45,8 @@ def as_text(heading: str, equations: Sequence[Equation]) -> str:
 
 
 def as_latex(heading: str, equations: Sequence[Equation]) -> str:
-    r"""Return a heading and an ``align*`` block (of amsmath, MathJax and KaTeX); long sums go on in the next line.
+    r"""Return a heading and an ``align*`` block (of amsmath, MathJax and KaTeX); long sums go on in
+    the next line.
 
     Examples
     --------
@@ -99,9 +100,11 @@ def equations(
     ----------
     layer : Conv, ConvTranspose, LocallyConnected, TieMap, or anything `tie` knows
     input, weight, output, bias : str
-        Symbols; pixels and weights are numbered from 1 in C order. ``bias=None`` leaves the bias out.
+        Symbols; pixels and weights are numbered from 1 in C order. ``bias=None`` leaves the bias
+        out.
     format : {"text", "latex"}
-        LaTeX comes in ``align*`` blocks: for a document with amsmath, or ``IPython.display.Latex`` in a notebook.
+        LaTeX comes in ``align*`` blocks: for a document with amsmath, or ``IPython.display.Latex``
+        in a notebook.
 
     Returns
     -------
@@ -111,7 +114,8 @@ def equations(
     Raises
     ------
     ValueError
-        If the layer has more than `EQUATIONS_LIMIT` entries, two symbols are alike, or for another format.
+        If the layer has more than `EQUATIONS_LIMIT` entries, two symbols are alike, or for another
+        format.
 
     Examples
     --------
@@ -150,7 +154,9 @@ def equations(
     return "\n".join(write(heading, lines) for heading, lines in parts.items())
 
 
-def _forward(ties: TieMap, input: str, weight: str, output: str, bias: str | None) -> list[Equation]:
+def _forward(
+    ties: TieMap, input: str, weight: str, output: str, bias: str | None
+) -> list[Equation]:
     sums: list[list[Any]] = [[] for _ in range(ties.shape[0])]
     for row, col, k, c in ties.entries().plain():
         sums[row].append((c, (Name(weight, k), Name(input, col))))

@@ -26,7 +26,8 @@ def tie(layer: Any) -> TieMap:
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool, TieMap or TiedDense
+    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool, TieMap or
+    TiedDense
         A layer of your own joins with ``@tie.register``.
 
     Raises
@@ -43,8 +44,12 @@ def tie(layer: Any) -> TieMap:
     needs = "a Conv, ConvTranspose, LocallyConnected, SumPool or TieMap"
     if isinstance(layer, Pool):
         do = "look at cd.dense_pool(layer), which lists its layers"
-        raise TypeError(complain("layer", repr(layer), f"{needs}: this one is several layers, not one", do))
-    raise TypeError(complain("layer", repr(layer), needs, "register your own kind with @convdense.tie.register"))
+        raise TypeError(
+            complain("layer", repr(layer), f"{needs}: this one is several layers, not one", do)
+        )
+    raise TypeError(
+        complain("layer", repr(layer), needs, "register your own kind with @convdense.tie.register")
+    )
 
 
 @tie.register
@@ -59,15 +64,22 @@ def _(layer: Conv) -> TieMap:
 
 @tie.register
 def _(layer: LocallyConnected) -> TieMap:
-    axes = (channels(layer.out_channels, layer.in_channels, layer.groups), *map(untied, _windows(layer)))
-    n = len(layer.kernel)  # taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...)
+    axes = (
+        channels(layer.out_channels, layer.in_channels, layer.groups),
+        *map(untied, _windows(layer)),
+    )
+    n = len(
+        layer.kernel
+    )  # taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...)
     order = (0, 1, *range(2, 2 + 2 * n, 2), *range(3, 3 + 2 * n, 2))
     return TieMap(axes, weight_order=order, bias_axes=len(axes))
 
 
 @tie.register
 def _(layer: ConvTranspose) -> TieMap:
-    return TieMap((channels(layer.in_channels, layer.out_channels, layer.groups), *_windows(layer))).T
+    return TieMap(
+        (channels(layer.in_channels, layer.out_channels, layer.groups), *_windows(layer))
+    ).T
 
 
 @tie.register
@@ -94,8 +106,19 @@ def sums(pool: Pool) -> TieMap:
 def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
     """Return the windows of a pool along each axis, absent cells dropped; `padded` keeps those of the padding."""
     if pool.kernel is None:
-        return [parts(n_in, n_out) for n_in, n_out in zip(pool.in_spatial, pool.out_spatial, strict=True)]
-    sizes = zip(pool.in_spatial, pool.out_spatial, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
+        return [
+            parts(n_in, n_out)
+            for n_in, n_out in zip(pool.in_spatial, pool.out_spatial, strict=True)
+        ]
+    sizes = zip(
+        pool.in_spatial,
+        pool.out_spatial,
+        pool.kernel,
+        pool.stride,
+        pool.dilation,
+        pool.padding,
+        strict=True,
+    )
     axes = []
     for n, n_out, k, s, d, pair in sizes:
         n_in, begin = (n + sum(pair), 0) if padded else (n, pair[0])
@@ -115,6 +138,15 @@ def _windows(layer: Windowed | ConvTranspose) -> list[Axis]:
         ins, outs = outs, ins
     sizes = zip(ins, outs, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True)
     return [
-        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, mode=layer.padding_mode, flip=layer.flip)
+        window(
+            n_in,
+            n_out,
+            k,
+            stride=s,
+            dilation=d,
+            begin=begin,
+            mode=layer.padding_mode,
+            flip=layer.flip,
+        )
         for n_in, n_out, k, s, d, (begin, _) in sizes
     ]

@@ -51,18 +51,36 @@ class Axis:
     @property
     def T(self) -> "Axis":  # noqa: N802  (NumPy's name)
         """The same entries with outputs and inputs exchanged."""
-        return Axis(self.cols, self.rows, self.taps, self.n_cols, self.n_rows, self.tap_shape, self.coefficients)
+        return Axis(
+            self.cols,
+            self.rows,
+            self.taps,
+            self.n_cols,
+            self.n_rows,
+            self.tap_shape,
+            self.coefficients,
+        )
 
     @property
     def absolute(self) -> "Axis":
         """The same entries with the sizes of their coefficients."""
-        return self if self.coefficients is None else replace(self, coefficients=np.abs(self.coefficients))
+        return (
+            self
+            if self.coefficients is None
+            else replace(self, coefficients=np.abs(self.coefficients))
+        )
 
     def take(self, keep: Array | slice) -> "Axis":
         """Return the entries selected by a mask, an index array or a slice; the sizes stay."""
         coefficients = None if self.coefficients is None else self.coefficients[keep]
         return Axis(
-            self.rows[keep], self.cols[keep], self.taps[keep], self.n_rows, self.n_cols, self.tap_shape, coefficients
+            self.rows[keep],
+            self.cols[keep],
+            self.taps[keep],
+            self.n_rows,
+            self.n_cols,
+            self.tap_shape,
+            coefficients,
         )
 
     def between(self, first: int, stop: int) -> "Axis":
@@ -78,9 +96,18 @@ class Axis:
 
 
 def window(
-    n_in: int, n_out: int, kernel: int, *, stride: int, dilation: int, begin: int, mode: str = "zeros", flip: bool
+    n_in: int,
+    n_out: int,
+    kernel: int,
+    *,
+    stride: int,
+    dilation: int,
+    begin: int,
+    mode: str = "zeros",
+    flip: bool,
 ) -> Axis:
-    """Return the entries of a kernel sliding along one axis: output o meets cell ``o*stride + t*dilation - begin``.
+    """Return the entries of a kernel sliding along one axis: output o meets cell ``o*stride +
+    t*dilation - begin``.
 
     A cell outside the input is dropped ("zeros") or replaced by the one it copies.
 
@@ -130,7 +157,8 @@ def channels(n_out: int, n_in: int, groups: int) -> Axis:
 
 
 def parts(n_in: int, n_out: int) -> Axis:
-    """Return the entries of adaptive pooling: output o meets cells ``floor(o n / m)`` up to ``ceil((o+1) n / m)``.
+    """Return the entries of adaptive pooling: output o meets cells ``floor(o n / m)`` up to
+    ``ceil((o+1) n / m)``.
 
     Examples
     --------
@@ -160,7 +188,15 @@ def diagonal(n: int, shared: bool = True) -> Axis:
 
 def all_tied(axis: Axis) -> Axis:
     """Return the same entries with one weight for all of them: a window that sums."""
-    return Axis(axis.rows, axis.cols, np.zeros_like(axis.taps), axis.n_rows, axis.n_cols, (), axis.coefficients)
+    return Axis(
+        axis.rows,
+        axis.cols,
+        np.zeros_like(axis.taps),
+        axis.n_rows,
+        axis.n_cols,
+        (),
+        axis.coefficients,
+    )
 
 
 def untied(axis: Axis) -> Axis:
@@ -183,7 +219,11 @@ def _check_exact(coefficients: Array) -> None:
     if coefficients.dtype.kind == "c":
         raise TypeError(complain("coefficient", f"dtype {coefficients.dtype}", needs))
     with np.errstate(invalid="ignore"):
-        exact = np.isfinite(coefficients) & (np.abs(coefficients) <= 16) & (np.asarray(coefficients * 16.0) % 1 == 0)
+        exact = (
+            np.isfinite(coefficients)
+            & (np.abs(coefficients) <= 16)
+            & (np.asarray(coefficients * 16.0) % 1 == 0)
+        )
     if not exact.all():
         do = "let a weight carry any other number"
         raise ValueError(complain("coefficient", coefficients[~exact][0], needs, do))
@@ -193,7 +233,9 @@ def listed(index: Any, coefficient: Any = None) -> Axis:
     """Return the entries of a small matrix of weight numbers, -1 for none, as one axis."""
     array = as_array(index, "index")
     if array.dtype.kind not in "iu":
-        raise TypeError(complain("index", f"dtype {array.dtype}", "integers: the number of each edge's weight"))
+        raise TypeError(
+            complain("index", f"dtype {array.dtype}", "integers: the number of each edge's weight")
+        )
     if array.ndim != 2 or array.size == 0:
         raise ValueError(complain("index", f"shape {array.shape}", "a matrix (outputs, inputs)"))
     if array.min() < -1 or array.max() < 0:
@@ -201,10 +243,16 @@ def listed(index: Any, coefficient: Any = None) -> Axis:
         raise ValueError(complain("index", f"{array.min()} to {array.max()}", needs))
     if array.max() >= WEIGHTS_LIMIT:
         needs = f"numbers below {WEIGHTS_LIMIT:,}, for there are as many weights"
-        raise ValueError(complain("index", array.max(), needs, "number the weights from 0 without gaps"))
+        raise ValueError(
+            complain("index", array.max(), needs, "number the weights from 0 without gaps")
+        )
     rows, cols = np.nonzero(array >= 0)
     taps = array[rows, cols].astype(np.intp)
-    numbers = None if coefficient is None else shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
+    numbers = (
+        None
+        if coefficient is None
+        else shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
+    )
     if numbers is not None:
         _check_exact(numbers)
     n_rows, n_cols = array.shape

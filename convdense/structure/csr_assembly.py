@@ -36,7 +36,8 @@ def index_dtype(n_entries: int, n_cols: int) -> Any:
 
 
 def assemble_by_entries(axes: Sequence[Axis], weights: Array) -> sp.csr_array:
-    """Return the matrix by listing every entry and letting SciPy sort and sum them: slow, and the oracle of `fast`.
+    """Return the matrix by listing every entry and letting SciPy sort and sum them: slow, and the
+    oracle of `fast`.
 
     Parameters
     ----------
@@ -48,13 +49,16 @@ def assemble_by_entries(axes: Sequence[Axis], weights: Array) -> sp.csr_array:
     Returns
     -------
     scipy.sparse.csr_array
-        Canonical: sorted, no duplicates; zeros are stored, so the pattern never depends on the values.
+        Canonical: sorted, no duplicates; zeros are stored, so the pattern never depends on the
+        values.
     """
     shape = _shape(axes)
     entries = expand(axes)
     data = scaled(weights[entries.index], entries.coefficient)
     width = index_dtype(max(len(data), shape[0]), shape[1])
-    matrix = sp.csr_array((data, (entries.row.astype(width), entries.col.astype(width))), shape=shape)
+    matrix = sp.csr_array(
+        (data, (entries.row.astype(width), entries.col.astype(width))), shape=shape
+    )
     matrix.sum_duplicates()
     return matrix
 
@@ -119,10 +123,12 @@ def along(axis: int, matrix: sp.csr_array, grid: Array) -> Array:
 
 
 def fast(plan: Plan, weights: Array, threads: int | None = None) -> sp.csr_array:
-    """Return the same matrix as `assemble_by_entries`, at the speed of writing it: no entry is looked at one by one.
+    """Return the same matrix as `assemble_by_entries`, at the speed of writing it: no entry is
+    looked at one by one.
 
-    Along each axis the rows fall into a few runs with one pattern; over a product of runs all rows share one pattern up
-    to an offset, and `data` and `indices` of all of them are one broadcast assignment each into a strided view.
+    Along each axis the rows fall into a few runs with one pattern; over a product of runs all rows
+    share one pattern up to an offset, and `data` and `indices` of all of them are one broadcast
+    assignment each into a strided view.
     """
     grid, shape = np.ascontiguousarray(mixed(plan, weights)), _shape(plan.axes)
     width = index_dtype(plan.n_entries, shape[1])
@@ -137,7 +143,9 @@ def fast(plan: Plan, weights: Array, threads: int | None = None) -> sp.csr_array
     pieces = (part for piece in product(*plan.runs) for part in _parts(piece))
     threads = min(cpu_count() or 1, 4) if threads is None else threads
     if threads > 1 and data.nbytes + indices.nbytes >= THREADS_FROM:
-        with futures.ThreadPoolExecutor(threads) as pool:  # NumPy releases the interpreter lock while it writes
+        with futures.ThreadPoolExecutor(
+            threads
+        ) as pool:  # NumPy releases the interpreter lock while it writes
             list(pool.map(write, pieces))
     else:
         for piece in pieces:
@@ -148,7 +156,8 @@ def fast(plan: Plan, weights: Array, threads: int | None = None) -> sp.csr_array
 
 
 def nbytes(axes: Sequence[Axis], dtype: Any) -> int:
-    """Return the bytes of the stored matrix, from sizes alone; cells with several entries count once for each.
+    """Return the bytes of the stored matrix, from sizes alone; cells with several entries count
+    once for each.
 
     Examples
     --------
@@ -163,31 +172,47 @@ def nbytes(axes: Sequence[Axis], dtype: Any) -> int:
 
 def result_dtype(axes: Sequence[Axis], weights: Array) -> Any:
     """Return the dtype of the matrix: that of the weights, but of floats where an integer is multiplied by 1/2."""
-    fractions = [a.coefficients.dtype for a in axes if a.coefficients is not None and a.coefficients.dtype.kind == "f"]
+    fractions = [
+        a.coefficients.dtype
+        for a in axes
+        if a.coefficients is not None and a.coefficients.dtype.kind == "f"
+    ]
     return np.result_type(weights, *fractions) if weights.dtype.kind in "iu" else weights.dtype
 
 
-def check_size(axes: Sequence[Axis], dtype: Any, max_bytes: int | None, plan: "Plan | None") -> None:
-    """Refuse a matrix larger than max_bytes, or than the physical memory, before anything is allocated.
+def check_size(
+    axes: Sequence[Axis], dtype: Any, max_bytes: int | None, plan: "Plan | None"
+) -> None:
+    """Refuse a matrix larger than max_bytes, or than the physical memory, before anything is
+    allocated.
 
-    Without a plan every entry is listed and sorted on the way, which the physical memory must hold as well.
+    Without a plan every entry is listed and sorted on the way, which the physical memory must hold
+    as well.
     """
     limit = physical_memory() if max_bytes is None else integer(max_bytes, "max_bytes", 0)
     needed = nbytes(axes, dtype) * (PLAIN_MEMORY if plan is None and max_bytes is None else 1)
     if limit is not None and needed > limit:
         do = "use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
-        raise MemoryError(complain("matrix", f"about {needed:,} bytes", f"at most max_bytes={limit:,}", do))
+        raise MemoryError(
+            complain("matrix", f"about {needed:,} bytes", f"at most max_bytes={limit:,}", do)
+        )
 
 
-def blocks(axes: Sequence[Axis], weights: Array, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
-    """Yield (rows, matrix of these rows), each of at most max_bytes, by halving the first axis that has rows.
+def blocks(
+    axes: Sequence[Axis], weights: Array, max_bytes: int
+) -> Iterator[tuple[slice, sp.csr_array]]:
+    """Yield (rows, matrix of these rows), each of at most max_bytes, by halving the first axis that
+    has rows.
 
-    What cannot be done is refused at the call, before the first block; later changes of the weights change nothing.
+    What cannot be done is refused at the call, before the first block; later changes of the weights
+    change nothing.
     """
     integer(max_bytes, "max_bytes", 0)
     needed = _longest_row(axes, result_dtype(axes, weights))
     if needed > max_bytes:
-        raise ValueError(complain("max_bytes", f"{max_bytes:,}", f"at least {needed:,}, the size of one row"))
+        raise ValueError(
+            complain("max_bytes", f"{max_bytes:,}", f"at least {needed:,}, the size of one row")
+        )
     return _halves(tuple(axes), weights.copy(), max_bytes, 0)
 
 
@@ -198,23 +223,30 @@ def _longest_row(axes: Sequence[Axis], dtype: Any) -> int:
     return entries * (int(np.dtype(dtype).itemsize) + width) + 2 * width
 
 
-def _halves(axes: tuple[Axis, ...], weights: Array, max_bytes: int, start: int) -> Iterator[tuple[slice, sp.csr_array]]:
+def _halves(
+    axes: tuple[Axis, ...], weights: Array, max_bytes: int, start: int
+) -> Iterator[tuple[slice, sp.csr_array]]:
     needed, rows = nbytes(axes, result_dtype(axes, weights)), _shape(axes)[0]
     if needed <= max_bytes:
         yield slice(start, start + rows), assemble(axes, make_plan(axes), weights)
         return
-    cut = next(i for i, a in enumerate(axes) if a.n_rows > 1)  # one row is small enough, as `blocks` has made sure
+    cut = next(
+        i for i, a in enumerate(axes) if a.n_rows > 1
+    )  # one row is small enough, as `blocks` has made sure
     n, each = axes[cut].n_rows, rows // axes[cut].n_rows
     for first, stop in ((0, n // 2), (n // 2, n)):
         part = axes[cut].between(first, stop)
-        yield from _halves((*axes[:cut], part, *axes[cut + 1 :]), weights, max_bytes, start + first * each)
+        yield from _halves(
+            (*axes[:cut], part, *axes[cut + 1 :]), weights, max_bytes, start + first * each
+        )
 
 
 def _write(plan: Plan, piece: tuple[Run, ...], grid: Array, data: Array, indices: Array) -> None:
     """Write the rows of one product of runs: views of shape (*rows of each run, *entries of each run)."""
     n, counts = [len(run.cols) for run in piece], [run.count for run in piece]
     totals = [len(a) for a in plan.merged]
-    # Row (r0, r1, r2) starts at S0 T1 T2 + n0 S1 T2 + n0 n1 S2: n entries in the row, S before it, T in its whole axis.
+    # Row (r0, r1, r2) starts at S0 T1 T2 + n0 S1 T2 + n0 n1 S2: n entries in the row, S before it,
+    # T in its whole axis.
     scale = [prod(n[:i]) * prod(totals[i + 1 :]) for i in range(len(n))]
     start = sum(run.offset * s for run, s in zip(piece, scale, strict=True))
     steps = [run.offset_step * s for run, s in zip(piece, scale, strict=True)]
@@ -222,9 +254,12 @@ def _write(plan: Plan, piece: tuple[Run, ...], grid: Array, data: Array, indices
 
     def view(array: Array) -> Array:
         size = array.itemsize
-        return np.ndarray((*counts, *n), array.dtype, array, start * size, [k * size for k in (*steps, *inner)])
+        return np.ndarray(
+            (*counts, *n), array.dtype, array, start * size, [k * size for k in (*steps, *inner)]
+        )
 
-    # Rows of the last axis that follow each other are written as one where that is cheap: long inner loops.
+    # Rows of the last axis that follow each other are written as one where that is cheap: long
+    # inner loops.
     last = counts[-1] if steps[-1] == prod(n) and counts[-1] * prod(n) <= TILE else 1
     values = _values(grid, piece)
     if last > 1 and values.shape[len(n) - 1] == 1 and last * values.size <= 4 * TILE:
@@ -247,14 +282,18 @@ def taps_index(piece: tuple[Run, ...]) -> tuple[Array, ...]:
 
 
 def _values(grid: Array, piece: tuple[Run, ...]) -> Array:
-    """Return the weights of a piece, (*rows or 1 where they share them, *entries): ``grid[taps_index(piece)]``, faster.
+    """Return the weights of a piece, (*rows or 1 where they share them, *entries):
+    ``grid[taps_index(piece)]``, faster.
 
     The taps of a convolution are evenly spaced along each axis, so that a strided view finds them.
     """
     spacings = [np.diff(run.taps) for run in piece]
     if not all((s == s[0]).all() for s in spacings if len(s)):
         return np.asarray(grid[taps_index(piece)])
-    rows, entries = [run.count if run.tap_step else 1 for run in piece], [len(run.taps) for run in piece]
+    rows, entries = (
+        [run.count if run.tap_step else 1 for run in piece],
+        [len(run.taps) for run in piece],
+    )
     down = [run.tap_step * s for run, s in zip(piece, grid.strides, strict=True)]
     along = [int(k[0]) * s if len(k) else 0 for k, s in zip(spacings, grid.strides, strict=True)]
     start = sum(int(run.taps[0]) * s for run, s in zip(piece, grid.strides, strict=True))
@@ -263,7 +302,8 @@ def _values(grid: Array, piece: tuple[Run, ...]) -> Array:
 
 
 def _columns(plan: Plan, piece: tuple[Run, ...], width: Any, last: int) -> tuple[Array, Array]:
-    """Return two arrays whose broadcast sum is the columns, (*rows, *entries): where each row starts, and its pattern.
+    """Return two arrays whose broadcast sum is the columns, (*rows, *entries): where each row
+    starts, and its pattern.
 
     The pattern has `last` rows of the last axis in it: all of them, or one.
     """

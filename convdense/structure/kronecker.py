@@ -16,7 +16,8 @@ EDGES_PER_ENTRY = 32
 
 
 class Entries(NamedTuple):
-    """Edges of the dense layer: ``W[row, col]`` is the sum of ``coefficient * w[index]`` over its entries.
+    """Edges of the dense layer: ``W[row, col]`` is the sum of ``coefficient * w[index]`` over its
+    entries.
 
     Several entries may share one cell. `coefficient` is None where all of them are 1.
     """
@@ -46,7 +47,8 @@ class Counts(NamedTuple):
 
 
 def kron(parts: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """Return the flattened positions of the product: ``((p0 * n1 + p1) * n2 + p2) ...`` over all combinations.
+    """Return the flattened positions of the product: ``((p0 * n1 + p1) * n2 + p2) ...`` over all
+    combinations.
 
     Examples
     --------
@@ -63,7 +65,8 @@ def outer(parts: Sequence[Array]) -> Array:
 
 
 def scaled(values: Array, coefficient: Array | None) -> Array:
-    """Return coefficient * values in the dtype of the values: the coefficients are exact in every float dtype.
+    """Return coefficient * values in the dtype of the values: the coefficients are exact in every
+    float dtype.
 
     Examples
     --------
@@ -90,7 +93,9 @@ def expand(axes: Sequence[Axis], table: Array | None = None) -> Entries:
     index = kron([a.taps for a in axes], [a.n_taps for a in axes])
     coefficient = None
     if any(a.coefficients is not None for a in axes):
-        coefficient = outer([np.ones(len(a), np.int8) if a.coefficients is None else a.coefficients for a in axes])
+        coefficient = outer(
+            [np.ones(len(a), np.int8) if a.coefficients is None else a.coefficients for a in axes]
+        )
     return Entries(
         kron([a.rows for a in axes], [a.n_rows for a in axes]),
         kron([a.cols for a in axes], [a.n_cols for a in axes]),
@@ -104,19 +109,25 @@ def ordered(entries: Entries) -> Entries:
     return entries.take(np.lexsort((entries.index, entries.col, entries.row)))
 
 
-def slabs(axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20) -> Iterator[Entries]:
+def slabs(
+    axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20
+) -> Iterator[Entries]:
     """Yield all entries in slabs of about `limit`, cut along the first axis that is long enough."""
     sizes = [len(a) for a in axes]
     if prod(sizes) <= limit:
         yield expand(axes, table)
         return
-    rest = prod(sizes) // np.array(list(accumulate(sizes, lambda a, b: a * b)))  # entries beyond axis 0, 0-1, 0-2, ...
+    rest = prod(sizes) // np.array(
+        list(accumulate(sizes, lambda a, b: a * b))
+    )  # entries beyond axis 0, 0-1, 0-2, ...
     cut = int(np.argmax(rest <= limit))  # the last axis has rest 1, so there is one
     step = max(1, limit // int(rest[cut]))
     for start in np.ndindex(*sizes[:cut]):
         head = [a.take(slice(i, i + 1)) for a, i in zip(axes, start, strict=False)]
         for first in range(0, sizes[cut], step):
-            yield expand([*head, axes[cut].take(slice(first, first + step)), *axes[cut + 1 :]], table)
+            yield expand(
+                [*head, axes[cut].take(slice(first, first + step)), *axes[cut + 1 :]], table
+            )
 
 
 def few_edges(shape: tuple[int, int], n_entries: int) -> bool:
@@ -133,7 +144,8 @@ def add_all_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -
 
 
 def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:
-    """Add to `total` the gradient of every weight the long way: one per edge, then summed over the edges that share it.
+    """Add to `total` the gradient of every weight the long way: one per edge, then summed over the
+    edges that share it.
 
     Parameters
     ----------
@@ -143,6 +155,9 @@ def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> No
     total : (weights,) array, written to
     """
     for slab in edges:
-        cells, outputs = np.take(x, slab.col, axis=1), np.take(dy, slab.row, axis=1)  # (batch, edges)
+        cells, outputs = (
+            np.take(x, slab.col, axis=1),
+            np.take(dy, slab.row, axis=1),
+        )  # (batch, edges)
         each = np.einsum("ne,ne->e", cells, outputs)  # (edges,), summed over the batch
         np.add.at(total, slab.index, scaled(each, slab.coefficient))

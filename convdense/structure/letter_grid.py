@@ -43,7 +43,9 @@ class Grid(NamedTuple):
         """Return letters in columns, "." for what is held at zero, and lines between rows of pixels and channels."""
         outputs, inputs = self._names()
         rows = self._rows()
-        widths = [max(len(inputs[c]), *(len(row[c][0]) for row in rows)) for c in range(len(inputs))]
+        widths = [
+            max(len(inputs[c]), *(len(row[c][0]) for row in rows)) for c in range(len(inputs))
+        ]
         gap = 2 if any(" " in text for row in rows for text, _ in row) else 1  # "1/2 b" is one cell
         left, right, down = max(map(len, outputs)) + 1, _ends(self.in_shape), _ends(self.out_shape)
         lines = [" " * left + _joined(map(str.ljust, inputs, widths), right, gap)]
@@ -51,7 +53,9 @@ class Grid(NamedTuple):
             if end:
                 ruled = [LINES[end] * width for width in widths]
                 lines.append(" " * left + _joined(ruled, right, gap, LINES[end], "+"))
-            padded = [(text.ljust(width), look) for (text, look), width in zip(row, widths, strict=True)]
+            padded = [
+                (text.ljust(width), look) for (text, look), width in zip(row, widths, strict=True)
+            ]
             parts = [paint(text, look) if look else text for text, look in padded]
             lines.append(name.ljust(left) + _joined(parts, right, gap))
         return "\n".join(line.rstrip() for line in lines)
@@ -63,7 +67,10 @@ class Grid(NamedTuple):
         header = [Cell(name, style=_style(0, end)) for name, end in zip(inputs, right, strict=True)]
         rows = []
         for name, row, above in zip(outputs, self._rows(), down, strict=True):
-            held = [Cell(text, look, _style(above, end)) for (text, look), end in zip(row, right, strict=True)]
+            held = [
+                Cell(text, look, _style(above, end))
+                for (text, look), end in zip(row, right, strict=True)
+            ]
             rows.append([Cell(name, style=_style(above, 0)), *held])
         return table(rows, ["", *header], caption)
 
@@ -80,7 +87,9 @@ class Grid(NamedTuple):
 def small(ties: Any) -> Grid | None:
     """Return the grid of a tie map that a terminal shows whole, or None; a large one costs nothing."""
     rows, cols = ties.shape
-    if rows > HEIGHT or cols > WIDTH or ties.n_entries > WIDTH * HEIGHT:  # every entry is a letter at least
+    if (
+        rows > HEIGHT or cols > WIDTH or ties.n_entries > WIDTH * HEIGHT
+    ):  # every entry is a letter at least
         return None
     grid = Grid.of(ties)
     lines = grid.text().splitlines()
@@ -99,29 +108,44 @@ def shown(ties: Any) -> str:
     if grid is not None:
         return grid.html(repr(ties))
     shapes = {name: getattr(ties, name) for name in ("in_shape", "out_shape", "weight_shape")}
-    return facts("TieMap", {**shapes, "shape": "{:,} x {:,}".format(*ties.shape), "n_entries": f"{ties.n_entries:,}"})
+    return facts(
+        "TieMap",
+        {**shapes, "shape": "{:,} x {:,}".format(*ties.shape), "n_entries": f"{ties.n_entries:,}"},
+    )
 
 
 def _ends(shape: Sequence[int]) -> list[int]:
     """Return what ends before each pixel, 0 nothing, 1 a row, 2 a channel or slice; those of one pixel do not count."""
-    row, channel = shape[-1], prod(shape[1:] if len(shape) < 4 else shape[-2:])  # of a volume, its slices
-    ends = [2 if channel > 1 and k % channel == 0 else int(row > 1 and k % row == 0) for k in range(prod(shape))]
+    row, channel = (
+        shape[-1],
+        prod(shape[1:] if len(shape) < 4 else shape[-2:]),
+    )  # of a volume, its slices
+    ends = [
+        2 if channel > 1 and k % channel == 0 else int(row > 1 and k % row == 0)
+        for k in range(prod(shape))
+    ]
     return [0, *ends[1:]]
 
 
-def _joined(parts: Iterable[str], ends: Sequence[int], gap: int, fill: str = " ", bar: str = "|") -> str:
+def _joined(
+    parts: Iterable[str], ends: Sequence[int], gap: int, fill: str = " ", bar: str = "|"
+) -> str:
     first, *others = parts
     between = [fill + BARS[end].replace("|", bar) + fill if end else fill * gap for end in ends[1:]]
     return first + "".join(space + part for space, part in zip(between, others, strict=True))
 
 
 def _style(above: int, before: int) -> str:
-    top, left = (f"border-{side}:{BORDERS[end]}" if end else "" for side, end in (("top", above), ("left", before)))
+    top, left = (
+        f"border-{side}:{BORDERS[end]}" if end else ""
+        for side, end in (("top", above), ("left", before))
+    )
     return ";".join(filter(None, (NARROW, top, left)))
 
 
 def cells(entries: Entries) -> dict[tuple[int, int], Held]:
-    """Return what every cell that holds anything holds, cells and weights in the order of the entries.
+    """Return what every cell that holds anything holds, cells and weights in the order of the
+    entries.
 
     Examples
     --------
@@ -143,11 +167,16 @@ def mark(held: Held) -> str:
     >>> mark([(0, 1)]), mark([(0, 1), (2, 1)]), mark([(1, -1)]), mark([(1, 0.5)])
     ('a', 'a+c', '-b', '1/2 b')
     """
-    return total([term(number, letter(k)) for k, number in held]).replace(" + ", "+").replace("- ", "-")
+    return (
+        total([term(number, letter(k)) for k, number in held])
+        .replace(" + ", "+")
+        .replace("- ", "-")
+    )
 
 
 def fill(held: Held) -> str:
-    """Return the colour of a cell: its weight's, the mean where it holds several, grey where it holds none.
+    """Return the colour of a cell: its weight's, the mean where it holds several, grey where it
+    holds none.
 
     Examples
     --------

@@ -25,16 +25,25 @@ from convdense.structure.row_runs import Run
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
-BUFFER = 1 << 24  # bytes of gathered inputs per product: few products, each large enough for its threads
-STORED_BELOW = 1 << 23  # bytes of a matrix so small that products with it beat the overhead of many small ones
+BUFFER = (
+    1 << 24
+)  # bytes of gathered inputs per product: few products, each large enough for its threads
+STORED_BELOW = (
+    1 << 23
+)  # bytes of a matrix so small that products with it beat the overhead of many small ones
 STORED_UP_TO = 1 << 30  # bytes of a matrix that is stored because products with it are faster
-PIECE, COPY = 30.0, 1.0  # microseconds, roughly: of one product of a piece, of gathering one of its entries
+PIECE, COPY = (
+    30.0,
+    1.0,
+)  # microseconds, roughly: of one product of a piece, of gathering one of its entries
 
 
 def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "LinearOperator":
-    """Return the matrix as a LinearOperator; small, irregular and untied ones, where nothing is gained, are stored.
+    """Return the matrix as a LinearOperator; small, irregular and untied ones, where nothing is
+    gained, are stored.
 
-    So are those in so many pieces (a large kernel on one channel, many groups) that the stored product is faster.
+    So are those in so many pieces (a large kernel on one channel, many groups) that the stored
+    product is faster.
     """
     from scipy.sparse.linalg import LinearOperator, aslinearoperator  # noqa: PLC0415  (0.1 s, only here)
 
@@ -58,7 +67,10 @@ def _better_stored(plan: Plan, back: Plan, size: int) -> bool:
     """Tell whether products with the stored matrix, of this many bytes, are the faster ones, or the only ones."""
     if size < STORED_BELOW or not (is_regular(plan) and is_regular(back)):
         return True
-    return size <= STORED_UP_TO and max(_microseconds(plan), _microseconds(back)) > 2e-3 * plan.n_entries
+    return (
+        size <= STORED_UP_TO
+        and max(_microseconds(plan), _microseconds(back)) > 2e-3 * plan.n_entries
+    )
 
 
 def _microseconds(plan: Plan) -> float:
@@ -77,27 +89,37 @@ def _times(plan: Plan, grid: Array, columns: Array) -> Array:
 
 def is_regular(plan: Plan | None) -> bool:
     """Tell whether a plan shares its weights along all axes but the first, so that products of runs pay."""
-    return plan is not None and all(run.tap_step == 0 or run.count == 1 for axis in plan.runs[1:] for run in axis)
+    return plan is not None and all(
+        run.tap_step == 0 or run.count == 1 for axis in plan.runs[1:] for run in axis
+    )
 
 
 def multiply(plan: Plan, grid: Array, x: Array) -> Array:
-    """Return ``W x`` for columns x of shape (*inputs of each axis, batch): shape (*outputs of each axis, batch).
+    """Return ``W x`` for columns x of shape (*inputs of each axis, batch): shape (*outputs of each
+    axis, batch).
 
-    Over a product of runs the same weights, a matrix (outputs of axis 0, entries), meet inputs that are gathered side
-    by side, (entries, positions and batch): im2col, one piece at a time.
+    Over a product of runs the same weights, a matrix (outputs of axis 0, entries), meet inputs that
+    are gathered side by side, (entries, positions and batch): im2col, one piece at a time.
     """
     sizes = [a.n_rows for a in plan.axes]
     y = np.zeros((*sizes, x.shape[-1]), np.result_type(grid, x))
     for piece, rows, gathered in _gathered(plan, x, batch_at=-1):
-        weights = grid[taps_index(piece)].reshape(-1, prod(len(run.cols) for run in piece))  # (outputs or 1, entries)
+        weights = grid[taps_index(piece)].reshape(
+            -1, prod(len(run.cols) for run in piece)
+        )  # (outputs or 1, entries)
         own = gathered.ndim == 3  # every output of axis 0 has inputs of its own
-        values = weights[:, None, :] @ gathered if own else weights @ gathered  # (outputs, ..., positions and batch)
-        y[rows] = values.reshape(len(values), *y[rows].shape[1:])  # rows of axis 0 that are all alike share one result
+        values = (
+            weights[:, None, :] @ gathered if own else weights @ gathered
+        )  # (outputs, ..., positions and batch)
+        y[rows] = values.reshape(
+            len(values), *y[rows].shape[1:]
+        )  # rows of axis 0 that are all alike share one result
     return y
 
 
 def gradient(plan: Plan, x: Array, dy: Array) -> Array:
-    """Return the tied gradient, flattened in the order of the product of taps: one matrix product for each piece.
+    """Return the tied gradient, flattened in the order of the product of taps: one matrix product
+    for each piece.
 
     Parameters
     ----------
@@ -107,11 +129,17 @@ def gradient(plan: Plan, x: Array, dy: Array) -> Array:
     x, dy = x.swapaxes(0, 1), dy.swapaxes(0, 1)  # (axis 0, batch, *other axes)
     grid = np.zeros([a.n_taps for a in plan.merged], np.result_type(x, dy))
     for piece, rows, gathered in _gathered(plan, x, batch_at=1):
-        upstream = dy[(rows[0], slice(None), *rows[1:])].reshape(piece[0].count, -1)  # (outputs, batch and positions)
+        upstream = dy[(rows[0], slice(None), *rows[1:])].reshape(
+            piece[0].count, -1
+        )  # (outputs, batch and positions)
         own, inputs = gathered.ndim == 3, gathered.swapaxes(-1, -2)
-        sums = (upstream[:, None, :] @ inputs)[:, 0] if own else upstream @ inputs  # (outputs, entries)
+        sums = (
+            (upstream[:, None, :] @ inputs)[:, 0] if own else upstream @ inputs
+        )  # (outputs, entries)
         if piece[0].tap_step == 0:
-            sums = sums.sum(axis=0, keepdims=True, dtype=grid.dtype)  # all outputs of axis 0 share these weights
+            sums = sums.sum(
+                axis=0, keepdims=True, dtype=grid.dtype
+            )  # all outputs of axis 0 share these weights
         index = taps_index(piece)
         sums = sums.reshape(np.broadcast_shapes(*(i.shape for i in index)))
         if all(len(np.unique(i)) == i.size for i in index):
@@ -124,14 +152,19 @@ def gradient(plan: Plan, x: Array, dy: Array) -> Array:
     return grid.ravel()
 
 
-def _gathered(plan: Plan, x: Array, batch_at: int) -> Iterator[tuple[tuple[Run, ...], tuple[slice, ...], Array]]:
+def _gathered(
+    plan: Plan, x: Array, batch_at: int
+) -> Iterator[tuple[tuple[Run, ...], tuple[slice, ...], Array]]:
     """Yield each piece with the index of its rows and its inputs, (entries, positions and batch).
 
-    Where every output of axis 0 reads inputs of its own (depthwise), they are (outputs, entries, positions and batch).
+    Where every output of axis 0 reads inputs of its own (depthwise), they are (outputs, entries,
+    positions and batch).
     """
     for whole in product(*plan.runs):
         for piece in _chunks(whole, x.shape[batch_at] * x.itemsize):
-            rows = tuple(slice(r.start, r.start + (r.count - 1) * r.step + 1, r.step) for r in piece)
+            rows = tuple(
+                slice(r.start, r.start + (r.count - 1) * r.step + 1, r.step) for r in piece
+            )
             yield piece, rows, _gather(piece, x, batch_at)
 
 
@@ -175,7 +208,9 @@ def _chunks(piece: tuple[Run, ...], size: int) -> Iterator[tuple[Run, ...]]:
     own = piece[0].col_step != 0
     rows = 1 if own else piece[0].count  # what the product makes of the gathered inputs counts too
     cost = max(entries, rows) * size * prod(run.count for run in (piece if own else piece[1:]))
-    cut = next((i for i in ((0,) if own else ()) + tuple(range(1, len(piece))) if piece[i].count > 1), None)
+    cut = next(
+        (i for i in ((0,) if own else ()) + tuple(range(1, len(piece))) if piece[i].count > 1), None
+    )
     if cost <= BUFFER or cut is None:
         yield piece
         return

@@ -22,7 +22,8 @@ class Run:
     start, step, count : int
         The rows.
     cols, taps : (entries,) arrays
-        Sorted columns, and taps, of the first row; each further row adds `col_step` and `tap_step` to all of them.
+        Sorted columns, and taps, of the first row; each further row adds `col_step` and `tap_step`
+        to all of them.
     offset, offset_step : int
         Entries of the axis stored before the first row, and how many more before each further row.
     """
@@ -53,10 +54,11 @@ class Run:
 
 
 def runs(axis: Axis) -> list[Run] | None:
-    """Return the runs of an axis whose entries are sorted, one to a cell; None if there are too many.
+    """Return the runs of an axis whose entries are sorted, one to a cell; None if there are too
+    many.
 
-    Along a convolution they are the begin border, the interior and the end border; where rows that share a pattern are
-    ``stride`` apart (a transposed convolution), the runs interleave.
+    Along a convolution they are the begin border, the interior and the end border; where rows that
+    share a pattern are ``stride`` apart (a transposed convolution), the runs interleave.
 
     Examples
     --------
@@ -67,12 +69,18 @@ def runs(axis: Axis) -> list[Run] | None:
     """
     sizes = np.bincount(axis.rows, minlength=axis.n_rows)  # (rows,) entries of each row
     offsets = np.cumsum(sizes) - sizes
-    firsts = np.minimum(offsets, max(len(axis) - 1, 0))  # an empty row has no first entry: any will do
+    firsts = np.minimum(
+        offsets, max(len(axis) - 1, 0)
+    )  # an empty row has no first entry: any will do
     if not len(axis):
         return [Run(0, 1, axis.n_rows, axis.cols, 0, axis.taps, 0, 0, 0)]
     where = np.column_stack((axis.cols[firsts], axis.taps[firsts], offsets))  # (rows, 3)
     pattern = _pattern(axis, sizes, offsets, where)
-    chains = [c for c in (_chains(pattern, where, period) for period in _periods(pattern)) if c is not None]
+    chains = [
+        c
+        for c in (_chains(pattern, where, period) for period in _periods(pattern))
+        if c is not None
+    ]
     if not chains:
         return None
     return [_run(axis, where, sizes, chain) for chain in min(chains, key=len)]
@@ -115,17 +123,30 @@ def _chains(pattern: Array, where: Array, period: int) -> list[tuple[int, int, i
 
 def _run(axis: Axis, where: Array, sizes: Array, chain: tuple[int, int, int]) -> Run:
     start, step, count = chain
-    col_step, tap_step, offset_step = (where[start + step] - where[start]).tolist() if count > 1 else (0, 0, 0)
+    col_step, tap_step, offset_step = (
+        (where[start + step] - where[start]).tolist() if count > 1 else (0, 0, 0)
+    )
     offset = int(where[start, 2])
     entries = slice(offset, offset + int(sizes[start]))
-    return Run(start, step, count, axis.cols[entries], col_step, axis.taps[entries], tap_step, offset, offset_step)
+    return Run(
+        start,
+        step,
+        count,
+        axis.cols[entries],
+        col_step,
+        axis.taps[entries],
+        tap_step,
+        offset,
+        offset_step,
+    )
 
 
 def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
-    """Return an axis with one entry to a cell, sorted, all coefficients 1, and the matrix that makes its taps.
+    """Return an axis with one entry to a cell, sorted, all coefficients 1, and the matrix that
+    makes its taps.
 
-    The matrix is (merged taps, taps): a merged tap is the sum of the coefficients times the taps that meet in one cell.
-    It is None where nothing meets, and the taps stay as they are.
+    The matrix is (merged taps, taps): a merged tap is the sum of the coefficients times the taps
+    that meet in one cell. It is None where nothing meets, and the taps stay as they are.
 
     Examples
     --------
@@ -150,11 +171,17 @@ def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
     stops = np.append(starts[1:], len(axis))
     known: dict[tuple[tuple[int, Any], ...], int] = {((t, 1),): t for t in range(axis.n_taps)}
     cells = [
-        known.setdefault(tuple(zip(axis.taps[a:b].tolist(), numbers[a:b].tolist(), strict=True)), len(known))
+        known.setdefault(
+            tuple(zip(axis.taps[a:b].tolist(), numbers[a:b].tolist(), strict=True)), len(known)
+        )
         for a, b in zip(starts.tolist(), stops.tolist(), strict=True)
     ]
     made = [(row, tap, number) for meeting, row in known.items() for tap, number in meeting]
     rows, taps, values = (np.array(column) for column in zip(*made, strict=True))
-    mixing = sp.csr_array((values.astype(numbers.dtype), (rows, taps)), shape=(len(known), axis.n_taps))
-    single = replace(axis.take(starts), taps=np.array(cells, np.intp), tap_shape=(len(known),), coefficients=None)
+    mixing = sp.csr_array(
+        (values.astype(numbers.dtype), (rows, taps)), shape=(len(known), axis.n_taps)
+    )
+    single = replace(
+        axis.take(starts), taps=np.array(cells, np.intp), tap_shape=(len(known),), coefficients=None
+    )
     return single, mixing

@@ -13,7 +13,14 @@ from convdense._util.arguments import Array, complain, is_sequence, position, sh
 from convdense.geometry import paired_operands
 from convdense.structure import csr_assembly, kronecker, linear_operator
 from convdense.structure.axis import Axis, listed, spread
-from convdense.structure.kronecker import Counts, Entries, add_all_edges, add_edges, expand, few_edges
+from convdense.structure.kronecker import (
+    Counts,
+    Entries,
+    add_all_edges,
+    add_edges,
+    expand,
+    few_edges,
+)
 from convdense.structure.weight_order import WeightOrder
 
 if TYPE_CHECKING:
@@ -24,10 +31,11 @@ Position = int | Sequence[int]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TieMap:
-    """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over the entries.
+    """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over the
+    entries.
 
-    Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of one sample, index
-    the flattened weight, all in C order. One cell may hold several entries.
+    Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of
+    one sample, index the flattened weight, all in C order. One cell may hold several entries.
 
     Parameters
     ----------
@@ -128,7 +136,9 @@ class TieMap:
     @cached_property
     def bias(self) -> "TieMap":
         """The tie map of the bias: a layer whose one input is 1."""
-        return TieMap(tuple(spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes)))
+        return TieMap(
+            tuple(spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes))
+        )
 
     def entries(self) -> Entries:
         """Return all entries, sorted by row, then column, then index."""
@@ -156,16 +166,20 @@ class TieMap:
         return self._where(lambda axis, i: axis.taps == taps[i])
 
     def block(self, i: Position, j: Position) -> "TieMap":
-        """Return one block of the matrix: output channel i, input channel j, or the same for more leading axes.
+        """Return one block of the matrix: output channel i, input channel j, or the same for more
+        leading axes.
 
-        ``block((0, 2), (1, 3))`` is the block of output row 2 of channel 0 and input row 3 of channel 1. The block
-        takes the same weight array as the whole.
+        ``block((0, 2), (1, 3))`` is the block of output row 2 of channel 0 and input row 3 of
+        channel 1. The block takes the same weight array as the whole.
         """
         depth, other = (len(k) if is_sequence(k) else 1 for k in (i, j))  # type: ignore[arg-type]  # a sequence has a length
         if not 1 <= depth == other <= len(self.axes):
             needs = f"two positions of equal length, at most {len(self.axes)}"
             raise ValueError(complain("i, j", f"{i!r}, {j!r}", needs))
-        rows, cols = position(i, "i", self.out_shape[:depth]), position(j, "j", self.in_shape[:depth])
+        rows, cols = (
+            position(i, "i", self.out_shape[:depth]),
+            position(j, "j", self.in_shape[:depth]),
+        )
         fixed = [a.cell(r, c) for a, r, c in zip(self.axes, rows, cols, strict=False)]
         return replace(self, axes=(*fixed, *self.axes[len(fixed) :]))
 
@@ -181,7 +195,8 @@ class TieMap:
         Returns
         -------
         scipy.sparse.csr_array of `shape`
-            dtype of w (floats where integers meet 1/2); sorted, no duplicates; a weight of 0 is stored as well.
+            dtype of w (floats where integers meet 1/2); sorted, no duplicates; a weight of 0 is
+            stored as well.
 
         Raises
         ------
@@ -189,11 +204,14 @@ class TieMap:
             If it would be larger than `max_bytes`, naming the size and the alternatives.
         """
         weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
-        csr_assembly.check_size(self.axes, csr_assembly.result_dtype(self.axes, weights), max_bytes, self._plan)
+        csr_assembly.check_size(
+            self.axes, csr_assembly.result_dtype(self.axes, weights), max_bytes, self._plan
+        )
         return csr_assembly.assemble(self.axes, self._plan, weights)
 
     def blocks(self, w: Any, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
-        """Yield (rows, CSR array of these rows), each of at most `max_bytes`, for matrices larger than memory.
+        """Yield (rows, CSR array of these rows), each of at most `max_bytes`, for matrices larger
+        than memory.
 
         Examples
         --------
@@ -205,10 +223,12 @@ class TieMap:
         return csr_assembly.blocks(self.axes, weights, max_bytes)
 
     def operator(self, w: Any) -> "LinearOperator":
-        """Return the matrix as a `scipy.sparse.linalg.LinearOperator` that stores no matrix, for svds, lsqr, eigsh.
+        """Return the matrix as a `scipy.sparse.linalg.LinearOperator` that stores no matrix, for
+        svds, lsqr, eigsh.
 
-        It multiplies vectors and matrices, as does its adjoint. Small, irregular and untied maps do store their matrix;
-        so do those in many pieces (a large kernel on one channel, many groups), up to 1 GiB, where that is faster.
+        It multiplies vectors and matrices, as does its adjoint. Small, irregular and untied maps do
+        store their matrix; so do those in many pieces (a large kernel on one channel, many groups),
+        up to 1 GiB, where that is faster.
 
         Examples
         --------
@@ -217,12 +237,16 @@ class TieMap:
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
         weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
-        return linear_operator.operator(self.axes, self._plan, weights.copy())  # later changes of w change nothing
+        return linear_operator.operator(
+            self.axes, self._plan, weights.copy()
+        )  # later changes of w change nothing
 
     def gradient(self, x: Any, dy: Any) -> Array:
-        """Return the tied gradient, of `weight_shape` and summed over the batch, by small matrix products.
+        """Return the tied gradient, of `weight_shape` and summed over the batch, by small matrix
+        products.
 
-        x has shape (batch, *in_shape), dy (batch, *out_shape), or both are one sample; x enters conjugated.
+        x has shape (batch, *in_shape), dy (batch, *out_shape), or both are one sample; x enters
+        conjugated.
 
         Examples
         --------
@@ -238,8 +262,13 @@ class TieMap:
         """Return the tied gradient the long way: one gradient per edge, then added up; x, dy with a batch axis."""
         floats = [a.coefficients.dtype for a in self.axes if a.coefficients is not None]
         dtype = np.result_type(x, dy)  # integers times 1/2 are floats, floats stay as they are
-        total = np.zeros(self.n_weights, np.result_type(dtype, *floats) if dtype.kind in "iu" else dtype)
-        flat = x.reshape(len(x), prod(self.in_shape)).conj(), dy.reshape(len(dy), prod(self.out_shape))
+        total = np.zeros(
+            self.n_weights, np.result_type(dtype, *floats) if dtype.kind in "iu" else dtype
+        )
+        flat = (
+            x.reshape(len(x), prod(self.in_shape)).conj(),
+            dy.reshape(len(dy), prod(self.out_shape)),
+        )
         few = dtype.kind in "fc" and few_edges(self.shape, self.n_entries)
         edges = [self._kept] if few else self.slabs(limit=max(1, (1 << 20) // max(1, len(x))))
         (add_all_edges if few else add_edges)(edges, *flat, total)
@@ -254,16 +283,18 @@ class TieMap:
         """Return how many entries each output, input and weight takes part in."""
         weights = kronecker.outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
         return Counts(
-            kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes]).reshape(self.out_shape),
-            kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes]).reshape(self.in_shape),
+            kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes]).reshape(
+                self.out_shape
+            ),
+            kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes]).reshape(
+                self.in_shape
+            ),
             self._weights.by_weight(weights),
         )
 
     def __repr__(self) -> str:
         """Return shapes and number of entries."""
-        return (
-            f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, entries={self.n_entries:,})"
-        )
+        return f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, entries={self.n_entries:,})"
 
     def __str__(self) -> str:
         """Return what `repr` does, and below it the matrix in letters where a terminal shows it whole."""
@@ -290,4 +321,6 @@ class TieMap:
         return WeightOrder(tuple(n for a in self.axes for n in a.tap_shape), self.weight_order)
 
     def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
-        return kronecker.ordered(expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._weights.table()))
+        return kronecker.ordered(
+            expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._weights.table())
+        )

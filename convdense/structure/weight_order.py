@@ -42,7 +42,11 @@ class WeightOrder(NamedTuple):
 
     def table(self) -> Array | None:
         """Return the flattened weight of each tap of the product, (taps,) int; None where they are the same."""
-        return None if self.order is None else self.by_tap(np.arange(prod(self.taps)).reshape(self.shape))
+        return (
+            None
+            if self.order is None
+            else self.by_tap(np.arange(prod(self.taps)).reshape(self.shape))
+        )
 
     def weight_of(self, tap: Array) -> Array:
         """Return the flattened weight at some taps of the product: without the table, for a few among many."""

@@ -81,7 +81,10 @@ class Sweep(AsText):
     def __str__(self) -> str:
         """Return a table of families, the totals, and the first failures."""
         which = "every geometry" if self.every == 1 else f"one geometry in {self.every}"
-        rows = [[s.family, s.scope, f"{s.geometries:,}", f"{s.pairs:,}", f"{s.failed:,}"] for s in self.families]
+        rows = [
+            [s.family, s.scope, f"{s.geometries:,}", f"{s.pairs:,}", f"{s.failed:,}"]
+            for s in self.families
+        ]
         table = aligned(["family", "each axis, up to", "geometries", "pairs", "failed"], rows)
         said = f"NOT equal on {self.failed:,} of them" if self.failed else "all equal bit for bit"
         total = (
@@ -89,7 +92,9 @@ class Sweep(AsText):
             f"{self.seconds:.0f} s on {self.processes} process{'es' if self.processes > 1 else ''}"
         )
         lines = (f"  {failure}" for failure in self.failures)
-        return "\n".join((f"{DENSE} against {DIRECT}, {which} of a small scope", "", table, "", total, *lines))
+        return "\n".join(
+            (f"{DENSE} against {DIRECT}, {which} of a small scope", "", table, "", total, *lines)
+        )
 
     def __repr__(self) -> str:
         """Return one line: how many geometries were judged, and how many failed."""
@@ -107,7 +112,9 @@ class Sweep(AsText):
                 "failed": self.failed,
                 "every": self.every,
                 "families": [asdict(family) for family in self.families],
-                "failures": [{"layer": f.layer, "finding": f.finding.to_dict()} for f in self.failures],
+                "failures": [
+                    {"layer": f.layer, "finding": f.finding.to_dict()} for f in self.failures
+                ],
                 "processes": self.processes,
                 "seconds": self.seconds,
             }
@@ -122,8 +129,8 @@ def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
     every : int
         Judge each n-th geometry of a family alone: a thinned sweep.
     workers : int or None
-        Processes; None takes all cores, 1 stays in this process. As with every pool of processes, a script that calls
-        this with more than one does so below ``if __name__ == "__main__":``.
+        Processes; None takes all cores, 1 stays in this process. As with every pool of processes, a
+        script that calls this with more than one does so below ``if __name__ == "__main__":``.
 
     Examples
     --------
@@ -139,11 +146,16 @@ def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
     with closing(_results(_work(every), processes)) as results, _bar(total) as bar:
         for name, judged in results:
             for n_pairs, failure in judged:
-                tally[name] = [a + b for a, b in zip(tally[name], (1, n_pairs, failure is not None), strict=True)]
+                tally[name] = [
+                    a + b
+                    for a, b in zip(tally[name], (1, n_pairs, failure is not None), strict=True)
+                ]
                 if failure is not None and len(failures) < SHOWN:
                     failures.append(failure)
             bar.update(len(judged))
-    families = tuple(Swept(family.name, str(family.scope), *tally[family.name]) for family in FAMILIES)
+    families = tuple(
+        Swept(family.name, str(family.scope), *tally[family.name]) for family in FAMILIES
+    )
     return Sweep(every, families, tuple(failures), processes, perf_counter() - start)
 
 
@@ -174,8 +186,12 @@ def _results(work: Iterable[_Chunk], processes: int) -> Generator[_Judged, None,
     if processes == 1:
         yield from map(_judge, work)
         return
-    context = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # the same on every system, and safe beside threads
+    pool = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_leave_interrupts_to_the_parent
+    )
     begun: deque[Future[_Judged]] = deque()
     try:
         for chunk in work:

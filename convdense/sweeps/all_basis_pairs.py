@@ -1,9 +1,10 @@
-"""Both ways on every pair of basis vectors of one small layer, with little else: for tens of thousands of layers.
+"""Both ways on every pair of basis vectors of one small layer, with little else: for tens of
+thousands of layers.
 
-`certify` does the same for any implementation and costs a hundred times as much. Here the stored matrix is made once
-per basis weight, y and dx are run on all basis vectors of a batch at once, and the weight gradient, which sums over
-the batch, one pair at a time by the function that computes it alone. Both share their operands, which neither can
-write to, and nothing else.
+`certify` does the same for any implementation and costs a hundred times as much. Here the stored
+matrix is made once per basis weight, y and dx are run on all basis vectors of a batch at once, and
+the weight gradient, which sums over the batch, one pair at a time by the function that computes it
+alone. Both share their operands, which neither can write to, and nothing else.
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,8 @@ class PairResults(NamedTuple):
 
 
 def basis_pairs(layer: Any) -> int:
-    """Return how many pairs of basis vectors a layer has: (input, weight), (output, weight) and (input, output).
+    """Return how many pairs of basis vectors a layer has: (input, weight), (output, weight) and
+    (input, output).
 
     Examples
     --------
@@ -50,12 +52,15 @@ def basis_pairs(layer: Any) -> int:
     >>> basis_pairs(Conv((1, 3), out_channels=1, kernel=2))  # 3 inputs, 2 outputs, 2 weights
     16
     """
-    inputs, outputs, weights = (int(prod(shape)) for shape in (layer.in_shape, layer.out_shape, layer.weight_shape))
+    inputs, outputs, weights = (
+        int(prod(shape)) for shape in (layer.in_shape, layer.out_shape, layer.weight_shape)
+    )
     return inputs * weights + outputs * weights + inputs * outputs
 
 
 def judge_pairs(layer: Any) -> Finding | None:
-    """Return the first quantity on which the tied dense layer and direct convolution differ anywhere, or None.
+    """Return the first quantity on which the tied dense layer and direct convolution differ
+    anywhere, or None.
 
     The position it names starts with the numbers of the two basis vectors: see `PairResults`.
 
@@ -68,7 +73,9 @@ def judge_pairs(layer: Any) -> Finding | None:
     units = _units(layer)
     try:
         got, expected = _dense(layer, units), _direct(layer, units)
-    except Exception as error:  # whatever is raised is a verdict on this layer, and no end of the sweep
+    except (
+        Exception
+    ) as error:  # whatever is raised is a verdict on this layer, and no end of the sweep
         return Finding("y", RAISED, note=f"{type(error).__name__}: {error}")
     return next((finding for finding in _compared(got, expected) if finding.verdict != EQUAL), None)
 
@@ -81,9 +88,19 @@ def _compared(got: PairResults, expected: PairResults) -> Iterator[Finding]:
 
 def _units(layer: Any) -> Units:
     rng = np.random.default_rng(0)
-    x, w, b, dy = (_basis(shape) for shape in (layer.in_shape, layer.weight_shape, layer.bias_shape, layer.out_shape))
-    shapes = (BATCH, *layer.in_shape), layer.weight_shape, layer.bias_shape, (BATCH, *layer.out_shape)
-    drawn = tuple(_read_only(rng.integers(-9, 9, shape, endpoint=True).astype(float)) for shape in shapes)
+    x, w, b, dy = (
+        _basis(shape)
+        for shape in (layer.in_shape, layer.weight_shape, layer.bias_shape, layer.out_shape)
+    )
+    shapes = (
+        (BATCH, *layer.in_shape),
+        layer.weight_shape,
+        layer.bias_shape,
+        (BATCH, *layer.out_shape),
+    )
+    drawn = tuple(
+        _read_only(rng.integers(-9, 9, shape, endpoint=True).astype(float)) for shape in shapes
+    )
     return Units(x, w, b, dy, drawn)
 
 
@@ -102,7 +119,10 @@ def _read_only(array: Array) -> Array:
 def _dense(layer: Any, units: Units) -> PairResults:
     """Run the stored matrix, its transpose and the sums over edges; the tie map is made once."""
     first = TiedDense(layer, units.w[0], units.b[0])
-    plain, biased = [first.with_weights(w) for w in units.w], [first.with_weights(first.w, b) for b in units.b]
+    plain, biased = (
+        [first.with_weights(w) for w in units.w],
+        [first.with_weights(first.w, b) for b in units.b],
+    )
     x, w, b, dy = units.drawn
     drawn, zeros, xs, dys = (
         first.with_weights(w, b),
@@ -124,7 +144,10 @@ def _direct(layer: Any, units: Units) -> PairResults:
     zeros, xs, dys = np.zeros((len(units.dy), *layer.in_shape)), *_batches_of_one(units)
     return PairResults(
         np.array(
-            [*(convolve(layer, units.x, w) for w in units.w), *(convolve(layer, units.x, first, b) for b in units.b)]
+            [
+                *(convolve(layer, units.x, w) for w in units.w),
+                *(convolve(layer, units.x, first, b) for b in units.b),
+            ]
         ),
         np.array([convolve_backward(layer, zeros, w, units.dy).dx for w in units.w]),
         np.array([[weight_gradient(layer, x, dy) for dy in dys] for x in xs]),

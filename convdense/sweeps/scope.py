@@ -10,7 +10,8 @@ from convdense.geometry.padding import MODES
 
 
 class Scope(NamedTuple):
-    """The largest numbers of every axis; all start at 1, padding, which is per side, its two sides independent, at 0.
+    """The largest numbers of every axis; all start at 1, padding, which is per side, its two sides
+    independent, at 0.
 
     `output_padding` is that of transposed layers.
     """
@@ -26,7 +27,9 @@ class Scope(NamedTuple):
     def __str__(self) -> str:
         """Return the limits in words."""
         limits = zip(self._fields[1:], self[1:], strict=True)
-        return ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in limits if name != "output_padding" or n)
+        return ", ".join(
+            f"{name.replace('_', ' ')} {n}" for name, n in limits if name != "output_padding" or n
+        )
 
 
 class Family(NamedTuple):
@@ -63,7 +66,13 @@ FAMILIES = (
     Family("1-D, 2 channels", _SHORT, in_channels=2, out_channels=2),
     Family("1-D, 2 -> 3 channels", _SHORT, in_channels=2, out_channels=3),
     Family("2-D, 2 -> 3 channels", _TINY, in_channels=2, out_channels=3),
-    Family("1-D, 4 -> 6 channels in 2 groups", _SHORT._replace(padding=1), in_channels=4, out_channels=6, groups=2),
+    Family(
+        "1-D, 4 -> 6 channels in 2 groups",
+        _SHORT._replace(padding=1),
+        in_channels=4,
+        out_channels=6,
+        groups=2,
+    ),
     Family("2-D, 2 -> 4 channels in 2 groups", _TINY, in_channels=2, out_channels=4, groups=2),
     Family("1-D, transposed", _SHORT._replace(output_padding=1), ConvTranspose),
     Family("2-D, transposed", _SMALL._replace(output_padding=1), ConvTranspose),
@@ -114,11 +123,15 @@ def _valid(family: Family, mode: str) -> tuple[AxisParameters, ...]:
     _, n, k, s, d, p, e = family.scope
     steps, pads = (range(1, n + 1), range(1, k + 1), range(1, s + 1), range(1, d + 1)), range(p + 1)
     found = []
-    for size, kernel, stride, dilation, begin, end, extra in product(*steps, pads, pads, range(e + 1)):
+    for size, kernel, stride, dilation, begin, end, extra in product(
+        *steps, pads, pads, range(e + 1)
+    ):
         axis = AxisParameters(size, kernel, stride, dilation, (begin, end), extra)
         try:
             _layer(family, mode, (axis,))
-        except ValueError:  # a window larger than what it slides over, more copies than cells, all cropped
+        except (
+            ValueError
+        ):  # a window larger than what it slides over, more copies than cells, all cropped
             continue
         found.append(axis)
     return tuple(found)
@@ -127,7 +140,11 @@ def _valid(family: Family, mode: str) -> tuple[AxisParameters, ...]:
 def _layer(family: Family, mode: str, axes: tuple[AxisParameters, ...]) -> Geometry:
     sizes, *per_axis = zip(*axes, strict=True)
     names = ("kernel", "stride", "dilation", "padding", "output_padding")
-    options: dict[str, Any] = {**dict(zip(names, per_axis, strict=True)), "groups": family.groups, "flip": family.flip}
+    options: dict[str, Any] = {
+        **dict(zip(names, per_axis, strict=True)),
+        "groups": family.groups,
+        "flip": family.flip,
+    }
     shape = (family.in_channels, *sizes)
     if family.kind is ConvTranspose:
         return ConvTranspose(shape, family.out_channels, **options)

@@ -13,19 +13,27 @@ NARROW = "nothing is wrong on small integers: it rounds more than its arrays do,
 
 
 def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole library has)
-    layer: Any, implementation: Any, x: Any = None, w: Any = None, b: Any = None, dy: Any = None, **options: Any
+    layer: Any,
+    implementation: Any,
+    x: Any = None,
+    w: Any = None,
+    b: Any = None,
+    dy: Any = None,
+    **options: Any,
 ) -> None:
-    """Raise AssertionError unless forward and backward of an implementation are those of the tied dense layer.
+    """Raise AssertionError unless forward and backward of an implementation are those of the tied
+    dense layer.
 
     Parameters
     ----------
     layer : Conv, ConvTranspose, LocallyConnected, TieMap, or any pool
     implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
-        ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not judged. For a pool
-        ``forward(x) -> y`` and ``backward(x, dy) -> dx``.
+        ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not
+        judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``.
     x, w, b, dy : arrays, or None
-        None of them: integers are drawn, and the two are equal bit for bit (`certify`). Data: every entry is within
-        its own derived rounding bound (`check`); b=None leaves db out, dy=None all but y. A pool takes no data.
+        None of them: integers are drawn, and the two are equal bit for bit (`certify`). Data: every
+        entry is within its own derived rounding bound (`check`); b=None leaves db out, dy=None all
+        but y. A pool takes no data.
     **options
         Those of `certify`, without data: dtype, batch, error, method, seed.
 
@@ -64,7 +72,9 @@ def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole l
         raise AssertionError(explained(verdict, layer, implementation))
 
 
-def judge(layer: Any, implementation: Any, data: dict[str, Any], options: dict[str, Any]) -> Judgement:
+def judge(
+    layer: Any, implementation: Any, data: dict[str, Any], options: dict[str, Any]
+) -> Judgement:
     """Return the certificate of an implementation, or with data the report on it."""
     if implementation is None:  # the verbs would take this for the tied dense layer, which is right
         needs = "an object with forward and backward, or a pair of such functions"
@@ -74,14 +84,24 @@ def judge(layer: Any, implementation: Any, data: dict[str, Any], options: dict[s
         certificate: Judgement = certify(layer, implementation, **options)
         return certificate
     if isinstance(layer, Pool):
-        raise TypeError(complain(given[0], "data", "none for a pool", "leave it out: a pool is certified on integers"))
+        raise TypeError(
+            complain(
+                given[0], "data", "none for a pool", "leave it out: a pool is certified on integers"
+            )
+        )
     if options:
         name = next(iter(options))
-        raise TypeError(complain(name, f"{options[name]!r} beside {given[0]}", "no data", f"leave {name} out"))
+        raise TypeError(
+            complain(name, f"{options[name]!r} beside {given[0]}", "no data", f"leave {name} out")
+        )
     for name in ("x", "w"):
         if data[name] is None:
             needs = "an array beside the others"
-            raise TypeError(complain(name, f"None with {given[0]}", needs, "give x, w and dy, or no data at all"))
+            raise TypeError(
+                complain(
+                    name, f"None with {given[0]}", needs, "give x, w and dy, or no data at all"
+                )
+            )
     return check(layer, **data, implementation=implementation)
 
 

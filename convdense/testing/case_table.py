@@ -5,12 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from convdense._util.arguments import choice
-from convdense.geometry import AvgPool, Conv, ConvTranspose, LocallyConnected, MaxPool, MinPool, SumPool
+from convdense.geometry import (
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    LocallyConnected,
+    MaxPool,
+    MinPool,
+    SumPool,
+)
 
 _Table = dict[str, Any]  # what is special about a layer, in a word or two -> the layer
 
-# Equal axes hide swapped ones, one channel hides their order, equal paddings hide which is which: so a layer has none
-# of these but where it is what the layer is there for.
+# Equal axes hide swapped ones, one channel hides their order, equal paddings hide which is which:
+# so a layer has none of these but where it is what the layer is there for.
 _CONV: _Table = {
     "plain": Conv((2, 5, 6), 3, (2, 3)),
     "one-channel": Conv((1, 4, 5), 1, (2, 3)),
@@ -28,7 +36,9 @@ _CONV: _Table = {
     "stride-beyond-kernel": Conv((2, 7, 8), 3, (2, 1), stride=(3, 2), padding=1),
     "dilated": Conv((2, 7, 8), 3, (3, 2), dilation=2),
     "dilated-unevenly": Conv((2, 7, 6), 3, (3, 2), dilation=(2, 3), padding=((2, 1), (1, 0))),
-    "dilated-strided": Conv((2, 9, 8), 3, (2, 3), stride=(2, 1), dilation=(1, 2), padding=((1, 0), (0, 1))),
+    "dilated-strided": Conv(
+        (2, 9, 8), 3, (2, 3), stride=(2, 1), dilation=(1, 2), padding=((1, 0), (0, 1))
+    ),
     "padded": Conv((2, 5, 4), 3, (3, 2), padding=1),
     "padded-square-kernel": Conv((2, 5, 6), 3, 3, padding=1),
     "padded-unevenly": Conv((2, 4, 5), 3, (3, 2), padding=(1, 2)),
@@ -45,15 +55,24 @@ _CONV: _Table = {
     "flipped": Conv((2, 5, 6), 3, (3, 2), padding=((0, 1), (1, 1)), flip=True),
     "circular": Conv((2, 5, 4), 3, (3, 2), padding=((2, 1), (1, 2)), padding_mode="circular"),
     "reflect": Conv((2, 5, 4), 3, (3, 2), padding=((2, 1), (0, 1)), padding_mode="reflect"),
-    "replicate": Conv((2, 3, 4), 3, (3, 2), stride=(2, 1), padding=((2, 4), (1, 0)), padding_mode="replicate"),
+    "replicate": Conv(
+        (2, 3, 4), 3, (3, 2), stride=(2, 1), padding=((2, 4), (1, 0)), padding_mode="replicate"
+    ),
     "symmetric": Conv((2, 4, 5), 3, (3, 2), padding=((2, 1), (1, 2)), padding_mode="symmetric"),
     "1d": Conv((2, 7), 3, 3, padding=1),
     "1d-mixed": Conv((2, 11), 3, 4, stride=2, dilation=2, padding=((3, 1),)),
     "3d": Conv((2, 3, 4, 5), 3, (2, 1, 3), padding=1),
     "3d-mixed": Conv(
-        (2, 4, 3, 6), 3, (2, 3, 2), stride=(1, 1, 2), dilation=(2, 1, 1), padding=((1, 0), (0, 1), (2, 1))
+        (2, 4, 3, 6),
+        3,
+        (2, 3, 2),
+        stride=(1, 1, 2),
+        dilation=(2, 1, 1),
+        padding=((1, 0), (0, 1), (2, 1)),
     ),
-    "mixed": Conv((4, 9, 8), 6, (3, 2), stride=(2, 1), dilation=(1, 3), groups=2, padding=((1, 0), (2, 1))),
+    "mixed": Conv(
+        (4, 9, 8), 6, (3, 2), stride=(2, 1), dilation=(1, 3), groups=2, padding=((1, 0), (2, 1))
+    ),
 }
 _TRANSPOSED: _Table = {
     "plain": ConvTranspose((2, 4, 3), 3, (2, 3)),
@@ -64,24 +83,36 @@ _TRANSPOSED: _Table = {
     "strided": ConvTranspose((2, 3, 4), 3, (3, 2), stride=2),
     "strided-unevenly": ConvTranspose((2, 4, 3), 3, (3, 2), stride=(2, 3)),
     "padded": ConvTranspose((2, 4, 5), 3, 3, padding=1),
-    "padded-asymmetrically": ConvTranspose((2, 4, 3), 3, (3, 4), stride=2, padding=((1, 0), (1, 2))),
+    "padded-asymmetrically": ConvTranspose(
+        (2, 4, 3), 3, (3, 4), stride=2, padding=((1, 0), (1, 2))
+    ),
     "output-padded": ConvTranspose((2, 4, 3), 3, 3, stride=2, padding=1, output_padding=1),
     "output-padded-unevenly": ConvTranspose(
         (2, 4, 3), 3, (3, 2), stride=(2, 3), padding=((1, 0), (0, 1)), output_padding=(1, 2)
     ),
     "same": ConvTranspose((2, 4, 3), 3, (3, 4), stride=2, padding="same"),
-    "dilated": ConvTranspose((2, 4, 3), 3, (3, 2), stride=2, dilation=(1, 3), padding=((1, 2), (1, 0))),
-    "grouped": ConvTranspose((4, 3, 4), 6, (3, 2), stride=(1, 2), groups=2, padding=((0, 1), (1, 0))),
-    "flipped": ConvTranspose((2, 3, 4), 3, (2, 3), stride=(2, 1), padding=((0, 1), (1, 1)), flip=True),
+    "dilated": ConvTranspose(
+        (2, 4, 3), 3, (3, 2), stride=2, dilation=(1, 3), padding=((1, 2), (1, 0))
+    ),
+    "grouped": ConvTranspose(
+        (4, 3, 4), 6, (3, 2), stride=(1, 2), groups=2, padding=((0, 1), (1, 0))
+    ),
+    "flipped": ConvTranspose(
+        (2, 3, 4), 3, (2, 3), stride=(2, 1), padding=((0, 1), (1, 1)), flip=True
+    ),
     "1d": ConvTranspose((2, 5), 3, 4, stride=3, padding=((1, 2),), output_padding=1),
-    "3d": ConvTranspose((2, 2, 3, 2), 3, (2, 3, 1), stride=(2, 1, 2), padding=((0, 1), (1, 0), (0, 0))),
+    "3d": ConvTranspose(
+        (2, 2, 3, 2), 3, (2, 3, 1), stride=(2, 1, 2), padding=((0, 1), (1, 0), (0, 0))
+    ),
 }
 _LOCAL: _Table = {
     "plain": LocallyConnected((2, 5, 6), 3, (2, 3)),
     "strided": LocallyConnected((2, 5, 6), 3, (3, 2), stride=(2, 3), padding=((1, 0), (0, 2))),
     "dilated": LocallyConnected((2, 6, 5), 3, (3, 2), dilation=(2, 3), padding=((0, 1), (1, 0))),
     "grouped": LocallyConnected((4, 4, 3), 6, (2, 3), groups=2, padding=((0, 1), (1, 0))),
-    "circular": LocallyConnected((2, 4, 5), 3, (3, 2), padding=((1, 2), (0, 1)), padding_mode="circular"),
+    "circular": LocallyConnected(
+        (2, 4, 5), 3, (3, 2), padding=((1, 2), (0, 1)), padding_mode="circular"
+    ),
     "1d": LocallyConnected((2, 7), 3, 3, stride=2),
 }
 _WINDOWS: dict[str, dict[str, Any]] = {  # of every kind of pool
@@ -92,16 +123,35 @@ _WINDOWS: dict[str, dict[str, Any]] = {  # of every kind of pool
     "apart": {"in_shape": (2, 7, 6), "kernel": (2, 1), "stride": (3, 2)},
     "kernel-covers-input": {"in_shape": (2, 3, 4), "kernel": (3, 4)},
     "padded": {"in_shape": (2, 5, 6), "kernel": 3, "stride": 2, "padding": 1},
-    "padded-asymmetrically": {"in_shape": (2, 5, 6), "kernel": (3, 2), "stride": (2, 1), "padding": ((1, 2), (0, 1))},
-    "ceil": {"in_shape": (2, 6, 8), "kernel": (3, 2), "stride": (2, 3), "padding": (1, 0), "ceil_mode": True},
-    "dilated": {"in_shape": (2, 7, 6), "kernel": (2, 3), "stride": (2, 1), "dilation": (3, 2), "padding": (1, 1)},
+    "padded-asymmetrically": {
+        "in_shape": (2, 5, 6),
+        "kernel": (3, 2),
+        "stride": (2, 1),
+        "padding": ((1, 2), (0, 1)),
+    },
+    "ceil": {
+        "in_shape": (2, 6, 8),
+        "kernel": (3, 2),
+        "stride": (2, 3),
+        "padding": (1, 0),
+        "ceil_mode": True,
+    },
+    "dilated": {
+        "in_shape": (2, 7, 6),
+        "kernel": (2, 3),
+        "stride": (2, 1),
+        "dilation": (3, 2),
+        "padding": (1, 1),
+    },
     "parts": {"in_shape": (2, 7, 5), "output": (3, 2)},
     "global": {"in_shape": (3, 4, 5), "output": 1},
     "1d": {"in_shape": (2, 9), "kernel": 3, "stride": 2},
     "3d": {"in_shape": (2, 4, 3, 5), "kernel": (2, 1, 3), "stride": (1, 2, 2)},
 }
 _AVERAGES: _Table = {
-    "padding-not-counted": AvgPool((2, 5, 6), (3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), count_include_pad=False),
+    "padding-not-counted": AvgPool(
+        (2, 5, 6), (3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), count_include_pad=False
+    ),
     "padding-not-counted-ceil": AvgPool(
         (2, 6, 8), (3, 2), stride=(2, 3), padding=(1, 0), ceil_mode=True, count_include_pad=False
     ),
@@ -112,10 +162,17 @@ _TABLES: dict[str, _Table] = {
     "conv": _CONV,
     "transposed": _TRANSPOSED,
     "local": _LOCAL,
-    **{name: {n: kind(**numbers) for n, numbers in _WINDOWS.items()} for name, kind in _POOLS.items()},
+    **{
+        name: {n: kind(**numbers) for n, numbers in _WINDOWS.items()}
+        for name, kind in _POOLS.items()
+    },
 }
 _TABLES["avg"] |= _AVERAGES
-_BATCHES = {"conv": {"one-sample": 1, "three-samples": 3}, "transposed": {"one-sample": 1}, "max": {"one-sample": 1}}
+_BATCHES = {
+    "conv": {"one-sample": 1, "three-samples": 3},
+    "transposed": {"one-sample": 1},
+    "max": {"one-sample": 1},
+}
 KINDS = tuple(_TABLES)
 
 
@@ -148,7 +205,11 @@ class Case:
     @property
     def quantities(self) -> tuple[str, ...]:
         """What is checked on it: "forward", "dx", where there are weights "dw" and "db", and "behaviour"."""
-        return ("forward", "dx", "behaviour") if self.kind in _POOLS else ("forward", "dx", "dw", "db", "behaviour")
+        return (
+            ("forward", "dx", "behaviour")
+            if self.kind in _POOLS
+            else ("forward", "dx", "dw", "db", "behaviour")
+        )
 
 
 def cases(kind: str | Sequence[str] = "conv") -> tuple[Case, ...]:
@@ -161,8 +222,9 @@ def cases(kind: str | Sequence[str] = "conv") -> tuple[Case, ...]:
     Returns
     -------
     tuple of Case
-        Small ones, at most 2,000 products a sample, and asymmetric: non-square inputs and kernels, more than one
-        channel, different padding at the beginning and the end, rows left over by the stride, and every option.
+        Small ones, at most 2,000 products a sample, and asymmetric: non-square inputs and kernels,
+        more than one channel, different padding at the beginning and the end, rows left over by the
+        stride, and every option.
 
     Examples
     --------
@@ -179,4 +241,7 @@ def cases(kind: str | Sequence[str] = "conv") -> tuple[Case, ...]:
 def _of_kind(kind: str) -> list[Case]:
     named = [Case(kind, f"{kind}-{name}", layer) for name, layer in _TABLES[kind].items()]
     first = named[0].layer
-    return [*named, *(Case(kind, f"{kind}-{name}", first, n) for name, n in _BATCHES.get(kind, {}).items())]
+    return [
+        *named,
+        *(Case(kind, f"{kind}-{name}", first, n) for name, n in _BATCHES.get(kind, {}).items()),
+    ]

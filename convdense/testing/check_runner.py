@@ -28,10 +28,16 @@ class CaseResults:
         """What make returns for this geometry."""
         try:
             made = self.make(self.case.layer)
-        except NotImplementedError as reason:  # unittest and pytest both know this as a skipped test
+        except (
+            NotImplementedError
+        ) as reason:  # unittest and pytest both know this as a skipped test
             raise SkipTest(f"{self.case.name}: {reason or 'not implemented'}") from None
         if made is None:
-            raise TypeError(complain("make", f"None from make({self.case.layer!r})", "an implementation", "return it"))
+            raise TypeError(
+                complain(
+                    "make", f"None from make({self.case.layer!r})", "an implementation", "return it"
+                )
+            )
         return made
 
     @cached_property
@@ -39,7 +45,9 @@ class CaseResults:
         """The verdict on all its quantities."""
         options = {"dtype": self.dtype, "batch": self.case.batch}
         if not isinstance(self.case.layer, Pool):
-            options["method"] = "random"  # a few calls instead of hundreds: slow loops are tested as well
+            options["method"] = (
+                "random"  # a few calls instead of hundreds: slow loops are tested as well
+            )
         return judge(self.case.layer, self.implementation, {}, options)
 
     @cached_property
@@ -58,8 +66,8 @@ class Check:
         The case and the quantity, such as "conv-strided-unevenly-dx".
     case : Case
     quantity : {"forward", "dx", "dw", "db", "behaviour"}
-        The last is all that a certificate tries beside the numbers: zeros, batches of 0, 1 and 3, strided and read-only
-        arrays, the same call twice.
+        The last is all that a certificate tries beside the numbers: zeros, batches of 0, 1 and 3,
+        strided and read-only arrays, the same call twice.
 
     Examples
     --------
@@ -82,14 +90,19 @@ class Check:
         __tracebackhide__ = True  # pytest then shows the line of the test
         certificate = self.results.certificate
         if self.quantity == "behaviour":
-            passes, what = sound(certificate.behaviour, ()), "what it does with zeros, batches and strides"
+            passes, what = (
+                sound(certificate.behaviour, ()),
+                "what it does with zeros, batches and strides",
+            )
         else:
             finding = self._finding()
             precise = tuple(p for p in certificate.precision if p.name == finding.name)
             passes, what = finding.holds and sound((), precise), self.quantity
         if not passes:
             said = f"{self.name}: {what} is not that of the tied dense layer"
-            raise AssertionError(f"{said}\n\n{self.results.certificate}\n\n{self.results.diagnosis}")
+            raise AssertionError(
+                f"{said}\n\n{self.results.certificate}\n\n{self.results.diagnosis}"
+            )
 
     def _finding(self) -> Finding:
         wanted = "y" if self.quantity == "forward" else self.quantity
@@ -103,13 +116,15 @@ class Check:
 def conv_checks(
     make: Callable[[Any], Any], *, kinds: str | Sequence[str] = "conv", dtype: str = "float64"
 ) -> Iterator[Check]:
-    """Yield the checks of an implementation over the table of geometries, for unittest or a plain loop.
+    """Yield the checks of an implementation over the table of geometries, for unittest or a plain
+    loop.
 
     Parameters
     ----------
     make : function of a layer
-        ``make(layer)`` returns the implementation of this geometry (an object with forward and backward, or two such
-        functions), or raises NotImplementedError for an option it does not have: then its checks are skipped.
+        ``make(layer)`` returns the implementation of this geometry (an object with forward and
+        backward, or two such functions), or raises NotImplementedError for an option it does not
+        have: then its checks are skipped.
     kinds : {"conv", "transposed", "local", "sum", "avg", "max", "min"}, or several of them
         Convolutions alone, unless others are asked for.
     dtype : {"float64", "float32"}
@@ -118,8 +133,8 @@ def conv_checks(
     Yields
     ------
     Check
-        A callable with a name: AssertionError where the implementation is wrong, with the mistake by name where it is
-        known; unittest.SkipTest where it has no such option.
+        A callable with a name: AssertionError where the implementation is wrong, with the mistake
+        by name where it is known; unittest.SkipTest where it has no such option.
 
     Examples
     --------
@@ -146,7 +161,9 @@ def conv_checks(
     'conv-grouped: groups'
     """
     if not callable(make):
-        raise TypeError(complain("make", repr(make), "a function of a layer that returns its implementation"))
+        raise TypeError(
+            complain("make", repr(make), "a function of a layer that returns its implementation")
+        )
     choice(dtype, "dtype", ("float64", "float32"))
     return (
         Check(f"{case.name}-{quantity}", case, quantity, results)
@@ -170,7 +187,8 @@ def parametrize_with_conv_checks(
     make, kinds, dtype
         As for `conv_checks`.
     expected_failed_checks : dict of name to reason, or None
-        These fail, for the reason given: they are marked as strict xfail, so that a test fails once one of them passes.
+        These fail, for the reason given: they are marked as strict xfail, so that a test fails once
+        one of them passes.
 
     Returns
     -------
@@ -197,14 +215,20 @@ def parametrize_with_conv_checks(
         import pytest  # noqa: PLC0415  (only those who use it need it)
     except ImportError:
         do = f"{install('test')}, or use conv_checks, which needs none"
-        raise ImportError(complain("pytest", "no module of this name", "pytest 8 or newer", do)) from None
+        raise ImportError(
+            complain("pytest", "no module of this name", "pytest 8 or newer", do)
+        ) from None
     checks = {check.name: check for check in conv_checks(make, kinds=kinds, dtype=dtype)}
     expected = {} if expected_failed_checks is None else dict(expected_failed_checks)
     for name, reason in expected.items():
         _expectable(name, reason, list(checks))
-    marks = {n: pytest.mark.xfail(reason=r, strict=True, raises=AssertionError) for n, r in expected.items()}
+    marks = {
+        n: pytest.mark.xfail(reason=r, strict=True, raises=AssertionError)
+        for n, r in expected.items()
+    }
     return pytest.mark.parametrize(
-        "check", [pytest.param(c, id=n, marks=[marks[n]] if n in marks else []) for n, c in checks.items()]
+        "check",
+        [pytest.param(c, id=n, marks=[marks[n]] if n in marks else []) for n, c in checks.items()],
     )
 
 
@@ -213,6 +237,10 @@ def _expectable(name: str, reason: Any, names: list[str]) -> None:
     if name not in names:
         close = ", ".join(map(repr, get_close_matches(str(name), names)))
         do = f"did you mean {close}" if close else "print those of conv_checks"
-        raise ValueError(complain("expected_failed_checks", repr(name), "the name of a check of these kinds", do))
+        raise ValueError(
+            complain("expected_failed_checks", repr(name), "the name of a check of these kinds", do)
+        )
     if not isinstance(reason, str) or not reason:
-        raise TypeError(complain("expected_failed_checks", f"{reason!r} for {name!r}", "a reason, as text"))
+        raise TypeError(
+            complain("expected_failed_checks", f"{reason!r} for {name!r}", "a reason, as text")
+        )

@@ -16,15 +16,18 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def only_options(layer: Geometry | Pool, *names: str, axes: int | None = None) -> tuple[Any, ...]:
-    """Return the named options of a layer, one number for all axes each; refuse a layer that has any other.
+    """Return the named options of a layer, one number for all axes each; refuse a layer that has
+    any other.
 
-    For ``make(layer)`` of an implementation that has no more than these options: what it does not have is skipped.
+    For ``make(layer)`` of an implementation that has no more than these options: what it does not
+    have is skipped.
 
     Parameters
     ----------
     layer : Conv, ConvTranspose, LocallyConnected or a pool
     *names : str
-        The options there are, such as "stride", "padding", "kernel", "groups". Others must be at their defaults.
+        The options there are, such as "stride", "padding", "kernel", "groups". Others must be at
+        their defaults.
     axes : int or None
         How many axes beside the channels there are; None: any number.
 
@@ -36,7 +39,8 @@ def only_options(layer: Geometry | Pool, *names: str, axes: int | None = None) -
     Raises
     ------
     NotImplementedError
-        For any other option, for different numbers along the axes, or for different paddings at begin and end.
+        For any other option, for different numbers along the axes, or for different paddings at
+        begin and end.
 
     Examples
     --------
@@ -51,14 +55,22 @@ def only_options(layer: Geometry | Pool, *names: str, axes: int | None = None) -
     if axes is not None and len(layer.in_shape) - 1 != axes:
         raise NotImplementedError(complain("axes", len(layer.in_shape) - 1, f"{axes}"))
     values = {name: getattr(layer, name) for name in (*_DEFAULTS, "kernel") if hasattr(layer, name)}
-    values |= {name: one for name, value in values.items() if not isinstance(one := shortest(value), tuple)}
+    values |= {
+        name: one for name, value in values.items() if not isinstance(one := shortest(value), tuple)
+    }
     defaults = dict(_DEFAULTS)
     if isinstance(layer, Pool):
-        defaults["stride"] = values["stride"] if layer.kernel is None else values["kernel"]  # windows that tile
+        defaults["stride"] = (
+            values["stride"] if layer.kernel is None else values["kernel"]
+        )  # windows that tile
     for name, default in defaults.items():
         if name in values and name not in names and values[name] != default:
-            raise NotImplementedError(complain(name, values[name], f"{default!r}, for want of this option"))
+            raise NotImplementedError(
+                complain(name, values[name], f"{default!r}, for want of this option")
+            )
     for name in names:
         if isinstance(values.get(name), tuple):
-            raise NotImplementedError(complain(name, values[name], "one number for all axes, at begin and end"))
+            raise NotImplementedError(
+                complain(name, values[name], "one number for all axes, at begin and end")
+            )
     return tuple(values.get(name, _DEFAULTS.get(name)) for name in names)

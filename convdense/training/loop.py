@@ -32,7 +32,8 @@ def train(
     momentum: float = 0.9,
     seed: int = 0,
 ) -> Iterator[Epoch]:
-    """Return an iterator over the network after each epoch; dense layers and direct ones take the same steps.
+    """Return an iterator over the network after each epoch; dense layers and direct ones take the
+    same steps.
 
     Parameters
     ----------
@@ -57,7 +58,8 @@ def train(
     TypeError, ValueError
         Naming the argument, what came and what is needed.
     FloatingPointError
-        If a layer's output, the loss or a parameter is no longer finite, naming the step and the layer.
+        If a layer's output, the loss or a parameter is no longer finite, naming the step and the
+        layer.
 
     Examples
     --------
@@ -82,10 +84,19 @@ def train(
                 chosen = order[first : first + batch]
                 value, gradients = _descent(now, samples[chosen], targets[chosen], loss, step)
                 with np.errstate(over="ignore", invalid="ignore"):  # said below, with the parameter
-                    parameters, velocity = sgd(now.parameters, gradients, velocity, rate=rate, momentum=momentum)
+                    parameters, velocity = sgd(
+                        now.parameters, gradients, velocity, rate=rate, momentum=momentum
+                    )
                 for name, array in parameters.items():
-                    _check(array, f"in parameter {name!r}, layer {name.split('.')[0]}, after step {step}")
-                now, step, total = now.with_parameters(parameters), step + 1, total + value * len(chosen)
+                    _check(
+                        array,
+                        f"in parameter {name!r}, layer {name.split('.')[0]}, after step {step}",
+                    )
+                now, step, total = (
+                    now.with_parameters(parameters),
+                    step + 1,
+                    total + value * len(chosen),
+                )
             yield Epoch(now, total / len(order))
 
     return run()
@@ -99,14 +110,22 @@ def _data(net: Any, x: Any, target: Any, loss: Any) -> tuple[Array, Array]:
         raise TypeError(complain("loss", repr(loss), "a function of (o, target)"))
     samples, had_batch = batched(x, "x", net.in_shape, net)
     if not had_batch or not len(samples):
-        raise ValueError(complain("x", f"shape {np.shape(x)}", "(samples, *in_shape), at least one sample"))
+        raise ValueError(
+            complain("x", f"shape {np.shape(x)}", "(samples, *in_shape), at least one sample")
+        )
     targets = as_array(target, "target")
     if targets.shape[:1] != samples.shape[:1]:
-        raise ValueError(complain("target", f"shape {targets.shape}", f"({len(samples)}, ...), one for each sample"))
+        raise ValueError(
+            complain(
+                "target", f"shape {targets.shape}", f"({len(samples)}, ...), one for each sample"
+            )
+        )
     return samples, targets
 
 
-def _descent(net: Network, x: Array, target: Array, loss: LossFunction, step: int) -> tuple[float, Arrays]:
+def _descent(
+    net: Network, x: Array, target: Array, loss: LossFunction, step: int
+) -> tuple[float, Arrays]:
     """Return the loss and the gradients; refuse to go on with NaN or infinity."""
     values: list[Array] = []
     with np.errstate(over="ignore", invalid="ignore"):  # said at once, with step and layer
@@ -117,7 +136,11 @@ def _descent(net: Network, x: Array, target: Array, loss: LossFunction, step: in
             values.append(entering)
         result = loss(values[-1], target)
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(complain("loss", f"a {type(result).__name__}", "a Loss(value, gradient) from the function"))
+        raise TypeError(
+            complain(
+                "loss", f"a {type(result).__name__}", "a Loss(value, gradient) from the function"
+            )
+        )
     value, gradient = result
     last = f"at step {step}, after layer {len(net.layers) - 1}, {net.layers[-1]!r}"
     _check(np.asarray(value), f"as the loss {last}")
@@ -129,4 +152,6 @@ def _check(array: Array, where: str) -> None:
     """Refuse NaN and infinity, saying where."""
     if not np.isfinite(array).all():
         got = f"{array[~np.isfinite(array)].flat[0]} {where}"
-        raise FloatingPointError(complain("training", got, "finite numbers", "use a smaller rate, or look at the data"))
+        raise FloatingPointError(
+            complain("training", got, "finite numbers", "use a smaller rate, or look at the data")
+        )

@@ -43,7 +43,8 @@ def half_squared_error(o: Any, y: Any) -> Loss:
 
 
 def squared_error(o: Any, y: Any) -> Loss:
-    """Return the student's ``C = sum (o - y)^2`` and ``dC/do = 2 (o - y)``, averaged over the batch.
+    """Return the student's ``C = sum (o - y)^2`` and ``dC/do = 2 (o - y)``, averaged over the
+    batch.
 
     Parameters
     ----------
@@ -64,7 +65,8 @@ def squared_error(o: Any, y: Any) -> Loss:
 
 
 def softmax_cross_entropy(o: Any, labels: Any) -> Loss:
-    """Return ``C = log(sum_k exp o_k) - o_label`` and ``dC/do = softmax(o) - onehot``, averaged over the batch.
+    """Return ``C = log(sum_k exp o_k) - o_label`` and ``dC/do = softmax(o) - onehot``, averaged
+    over the batch.
 
     Parameters
     ----------
@@ -88,12 +90,20 @@ def softmax_cross_entropy(o: Any, labels: Any) -> Loss:
     if o.ndim != 2:
         raise ValueError(complain("o", f"shape {o.shape}", "(batch, classes)"))
     if labels.dtype.kind not in "iu":
-        raise TypeError(complain("labels", f"dtype {labels.dtype}", "integers: the number of each sample's class"))
+        raise TypeError(
+            complain(
+                "labels", f"dtype {labels.dtype}", "integers: the number of each sample's class"
+            )
+        )
     if labels.shape != o.shape[:1]:
-        raise ValueError(complain("labels", f"shape {labels.shape}", f"{o.shape[:1]}, one label for each sample"))
+        raise ValueError(
+            complain("labels", f"shape {labels.shape}", f"{o.shape[:1]}, one label for each sample")
+        )
     if (bad := np.flatnonzero((labels < 0) | (labels >= o.shape[1]))).size:
         got = f"{labels[bad[0]]} at {bad[0]}"
-        raise ValueError(complain("labels", got, f"0 to {o.shape[1] - 1}, for {o.shape[1]} classes"))
+        raise ValueError(
+            complain("labels", got, f"0 to {o.shape[1] - 1}, for {o.shape[1]} classes")
+        )
     shifted = o - o.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     totals = exponentials.sum(axis=1, keepdims=True)

@@ -13,9 +13,15 @@ _RATE, _MOMENTUM = "a finite number of at least 0", "a number from 0 up to, not 
 
 
 def sgd(
-    parameters: Arrays, gradients: Arrays, velocity: Arrays | None = None, *, rate: float, momentum: float = 0.0
+    parameters: Arrays,
+    gradients: Arrays,
+    velocity: Arrays | None = None,
+    *,
+    rate: float,
+    momentum: float = 0.0,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return new parameters and velocity: ``v = momentum v + g``, ``p = p - rate v``, as PyTorch's SGD has it.
+    """Return new parameters and velocity: ``v = momentum v + g``, ``p = p - rate v``, as PyTorch's
+    SGD has it.
 
     Parameters
     ----------
@@ -43,19 +49,34 @@ def sgd(
         raise ValueError(complain("rate", rate, _RATE))
     if not 0 <= number(momentum, "momentum", _MOMENTUM) < 1:
         raise ValueError(complain("momentum", momentum, _MOMENTUM))
-    given: dict[str, Any] = {"gradients": gradients, "velocity": parameters if velocity is None else velocity}
+    given: dict[str, Any] = {
+        "gradients": gradients,
+        "velocity": parameters if velocity is None else velocity,
+    }
     for name, arrays in given.items():
         if set(arrays) != set(parameters):
             got, needs = (", ".join(map(repr, keys)) for keys in (arrays, parameters))
-            raise ValueError(complain(name, got or "none", f"{needs or 'none'}, the names of the parameters"))
+            raise ValueError(
+                complain(name, got or "none", f"{needs or 'none'}, the names of the parameters")
+            )
         for key, p in parameters.items():
             if np.shape(arrays[key]) != np.shape(p):
-                got, wants = f"{key!r} of shape {np.shape(arrays[key])}", f"{np.shape(p)}, the shape of the parameter"
+                got, wants = (
+                    f"{key!r} of shape {np.shape(arrays[key])}",
+                    f"{np.shape(p)}, the shape of the parameter",
+                )
                 raise ValueError(complain(name, got, wants))
     for key, p in parameters.items():
         if (dtype := np.asarray(p).dtype).kind not in "fc":
-            raise TypeError(complain("parameters", f"{key!r} of dtype {dtype}", "floats, which can move a little"))
-    moved = {k: np.array(g) if velocity is None else _of(g, momentum * velocity[k] + g) for k, g in gradients.items()}
+            raise TypeError(
+                complain(
+                    "parameters", f"{key!r} of dtype {dtype}", "floats, which can move a little"
+                )
+            )
+    moved = {
+        k: np.array(g) if velocity is None else _of(g, momentum * velocity[k] + g)
+        for k, g in gradients.items()
+    }
     return {k: _of(p, p - rate * moved[k]) for k, p in parameters.items()}, moved
 
 

@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, as_array, numeric, unravelled
-from convdense.verdicts.findings import DTYPE, EQUAL, RAISED, SHAPE, UNDECIDED, WITHIN, WRONG, Finding
+from convdense.verdicts.findings import (
+    DTYPE,
+    EQUAL,
+    RAISED,
+    SHAPE,
+    UNDECIDED,
+    WITHIN,
+    WRONG,
+    Finding,
+)
 
 TOO_LONG = "entries are too long or may overflow"
 
@@ -23,11 +32,19 @@ class Raised:
 
 
 def compare(
-    name: str, got: Any, expected: Array, bound: Array | None = None, *, why: str = TOO_LONG, dtype: Any = None
+    name: str,
+    got: Any,
+    expected: Array,
+    bound: Array | None = None,
+    *,
+    why: str = TOO_LONG,
+    dtype: Any = None,
 ) -> Finding:
-    """Return the verdict on one quantity: equality, or each entry within its own bound if bounds are given.
+    """Return the verdict on one quantity: equality, or each entry within its own bound if bounds
+    are given.
 
-    `why` says what an infinite bound, where nothing is decided, comes from; a `dtype` is the narrowest float allowed.
+    `why` says what an infinite bound, where nothing is decided, comes from; a `dtype` is the
+    narrowest float allowed.
     """
     if got is None:
         return Finding(name, SHAPE, note="None where an array is needed")
@@ -35,17 +52,25 @@ def compare(
         return Finding(name, RAISED, note=str(got))
     try:
         got, expected = _numbers(got, name, dtype), np.asarray(expected)
-    except Exception as error:  # objects, text, rows of different lengths, what will not become an array
+    except (
+        Exception
+    ) as error:  # objects, text, rows of different lengths, what will not become an array
         return Finding(name, DTYPE, note=str(error))
     if got.shape != expected.shape:
         return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed")
-    if np.array_equal(got, expected) and (bound is None or (np.isfinite(got) | np.isfinite(bound)).all()):
+    if np.array_equal(got, expected) and (
+        bound is None or (np.isfinite(got) | np.isfinite(bound)).all()
+    ):
         return Finding(name, EQUAL)
     allowed = np.zeros(got.shape) if bound is None else bound
     wide = np.result_type(got, expected, np.float64)
     with np.errstate(all="ignore"):
         difference = np.abs(got.astype(wide) - expected.astype(wide))
-    difference = np.where(np.isnan(difference), np.inf, np.maximum(difference, np.finfo(np.float64).smallest_subnormal))
+    difference = np.where(
+        np.isnan(difference),
+        np.inf,
+        np.maximum(difference, np.finfo(np.float64).smallest_subnormal),
+    )
     return _worst(name, got, expected, np.where(got == expected, 0.0, difference), allowed, why=why)
 
 
@@ -57,10 +82,14 @@ def _numbers(value: Any, name: str, dtype: Any) -> Array:
     return array.astype(np.float32) if array.dtype == np.float16 else numeric(array, name)
 
 
-def _worst(name: str, got: Array, expected: Array, difference: Array, allowed: Array, *, why: str) -> Finding:
+def _worst(
+    name: str, got: Array, expected: Array, difference: Array, allowed: Array, *, why: str
+) -> Finding:
     """Name the entry with the largest share of its bound; a bound that is not finite decides nothing."""
     with np.errstate(all="ignore"):
-        share = np.where(difference == 0, 0.0, difference / allowed)  # x / 0 is inf: any difference is too much
+        share = np.where(
+            difference == 0, 0.0, difference / allowed
+        )  # x / 0 is inf: any difference is too much
     known = np.isfinite(allowed)
     share = np.where(known, share, 0.0)
     verdict, note, flat = (WITHIN if share.max() <= 1 else WRONG), "", int(np.argmax(share))

@@ -16,8 +16,18 @@ from convdense.display.tables import Cell, preformatted, table
 
 EQUAL, WITHIN, NORMWISE, UNDECIDED = "equal", "within rounding", "right normwise", "undecided"
 WRONG, BILINEAR, REPEATABLE = "wrong", "not bilinear", "not repeatable"
-RAISED, SHAPE, DTYPE, CHANGED = "raised", "wrong shape", "wrong dtype", "changed its input"  # wrong as well, and how
-GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)  # from the best; any other verdict is below all of these
+RAISED, SHAPE, DTYPE, CHANGED = (
+    "raised",
+    "wrong shape",
+    "wrong dtype",
+    "changed its input",
+)  # wrong as well, and how
+GRADES = (
+    EQUAL,
+    WITHIN,
+    NORMWISE,
+    UNDECIDED,
+)  # from the best; any other verdict is below all of these
 QUANTITIES = ("y", "dx", "dw", "db")
 LISTED = 6  # names of quantities that a repr writes in a row
 # green, wine, sand: beside the words, never instead of them
@@ -33,9 +43,9 @@ class Finding:
     name : str
         "y", "dx", "dw" or "db".
     verdict : str
-        "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an FFT), "undecided",
-        "wrong", or what kind of wrong: "not bilinear", "not repeatable", "raised", "wrong shape", "wrong dtype",
-        "changed its input".
+        "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an
+        FFT), "undecided", "wrong", or what kind of wrong: "not bilinear", "not repeatable",
+        "raised", "wrong shape", "wrong dtype", "changed its input".
     at : tuple of int or None
         Position of the worst entry; None where all are equal.
     got, expected : str
@@ -89,7 +99,11 @@ class Finding:
     def __str__(self) -> str:
         """Return one line: verdict, position, both values, and the bound that applied."""
         line = f"{self.name:<3} {self.verdict}"
-        return line + (f", {self.worst}" if self.worst else "") + (f"; {self.note}" if self.note else "")
+        return (
+            line
+            + (f", {self.worst}" if self.worst else "")
+            + (f"; {self.note}" if self.note else "")
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain data, infinities and NaN as text."""
@@ -102,7 +116,9 @@ class Finding:
         values = dict(data)
         at = values.pop("at")
         difference, bound = float(values.pop("difference")), float(values.pop("bound"))
-        return cls(at=None if at is None else tuple(at), difference=difference, bound=bound, **values)
+        return cls(
+            at=None if at is None else tuple(at), difference=difference, bound=bound, **values
+        )
 
 
 class Requirable:
@@ -143,7 +159,9 @@ class Judgement(Requirable, ABC):
         for finding in self.findings:
             if finding.name == name:
                 return finding
-        raise KeyError(complain("name", repr(name), "one of " + ", ".join(f.name for f in self.findings)))
+        raise KeyError(
+            complain("name", repr(name), "one of " + ", ".join(f.name for f in self.findings))
+        )
 
     @property
     @abstractmethod
@@ -163,23 +181,36 @@ class Judgement(Requirable, ABC):
     def __repr__(self) -> str:
         """Return one line: what was judged, whether it holds, and the verdict on each quantity."""
         said = ", ".join(self._verdicts())
-        return f"{type(self).__name__}({self.layer!r}, {'holds' if self else 'does not hold'}: {said})"
+        return (
+            f"{type(self).__name__}({self.layer!r}, {'holds' if self else 'does not hold'}: {said})"
+        )
 
     def _verdicts(self) -> list[str]:
         """Return every verdict with the quantities that have it, in their order."""
-        runs = [(verdict, [f.name for f in run]) for verdict, run in groupby(self.findings, lambda f: f.verdict)]
+        runs = [
+            (verdict, [f.name for f in run])
+            for verdict, run in groupby(self.findings, lambda f: f.verdict)
+        ]
         return [f"{_listed(names)} {verdict}" for verdict, names in runs]
 
     def _repr_html_(self) -> str:
         """Return the same as `str` for a notebook, the verdicts in colour too."""
-        looks = [HOLDS_COLOUR if f.holds else REFUTED_COLOUR if f.refuted else OPEN_COLOUR for f in self.findings]
-        rows = [(f.name, Cell(f.verdict, look), f.worst, f.note) for f, look in zip(self.findings, looks, strict=True)]
+        looks = [
+            HOLDS_COLOUR if f.holds else REFUTED_COLOUR if f.refuted else OPEN_COLOUR
+            for f in self.findings
+        ]
+        rows = [
+            (f.name, Cell(f.verdict, look), f.worst, f.note)
+            for f, look in zip(self.findings, looks, strict=True)
+        ]
         return table(rows, caption=f"{self.layer!r}: {self.compared}") + preformatted(self.how)
 
 
 def _listed(names: list[str]) -> str:
     """Return names in a row, of many the first few and how many more."""
-    few = names if len(names) <= LISTED else [*names[: LISTED - 1], f"{len(names) - LISTED + 1} more"]
+    few = (
+        names if len(names) <= LISTED else [*names[: LISTED - 1], f"{len(names) - LISTED + 1} more"]
+    )
     return ", ".join(few)
 
 

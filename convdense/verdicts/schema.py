@@ -1,7 +1,7 @@
 """The JSON of verdicts: its schema number, and what older schemas called things.
 
-Schema 1 had no number. Schema 2 (version 0.1) says `evaluator` for `road`, `reference` for `by`, `tie_break` for a
-pool's `ties`, and *direct counterpart* for *direct twin*.
+Schema 1 had no number. Schema 2 (version 0.1) says `evaluator` for `road`, `reference` for `by`,
+`tie_break` for a pool's `ties`, and *direct counterpart* for *direct twin*.
 """
 
 from typing import Any
@@ -40,7 +40,11 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     """
     schema = data.get("schema", 1)
     if not is_integer(schema) or not 1 <= schema <= SCHEMA:
-        raise ValueError(complain("schema", repr(schema), f"1 to {SCHEMA}", "read it with the version that wrote it"))
+        raise ValueError(
+            complain(
+                "schema", repr(schema), f"1 to {SCHEMA}", "read it with the version that wrote it"
+            )
+        )
     values = {name: value for name, value in data.items() if name != "schema"}
     if schema == 1:
         values = {_KEYS.get(name, name): _of_schema_1(value) for name, value in values.items()}

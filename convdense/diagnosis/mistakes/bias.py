@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake, bias_gradient, each_bias_gradient
+from convdense.diagnosis.mistakes.mistake import (
+    Call,
+    Mistake,
+    ResultMistake,
+    bias_gradient,
+    each_bias_gradient,
+)
 from convdense.geometry import ConvTranspose, Geometry
 
 
@@ -58,7 +64,10 @@ def bias_gradient_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
     yield "it is not summed over the positions", lambda _, __, c: c.dy.sum(axis=0)
     yield "it is not summed over the batch", lambda _, __, c: each_bias_gradient(layer, c.dy)
     yield "it is not summed at all", lambda _, __, c: c.dy
-    yield "it is that of one position", lambda _, __, c: c.dy.reshape(*c.dy.shape[:2], -1)[..., 0].sum(axis=0)
+    yield (
+        "it is that of one position",
+        lambda _, __, c: c.dy.reshape(*c.dy.shape[:2], -1)[..., 0].sum(axis=0),
+    )
     yield "it is that of the first sample", lambda _, __, c: each_bias_gradient(layer, c.dy)[0]
     yield "it is that of the last sample", lambda _, __, c: each_bias_gradient(layer, c.dy)[-1]
     yield "it is summed over the channels too", lambda v, _, c: np.full(v.shape, c.dy.sum())
@@ -78,5 +87,8 @@ def _along_an_axis(layer: Geometry) -> Iterator[ResultMistake]:
     for i, n in enumerate(layer.out_spatial):
         if n == layer.out_channels:
             others = tuple(k for k in range(2 + len(layer.out_spatial)) if k != i + 2)
-            yield f"it is summed for the places along axis {i}, not for the channels", partial(_summed, others)
+            yield (
+                f"it is summed for the places along axis {i}, not for the channels",
+                partial(_summed, others),
+            )
     yield "the channels are in reverse order", lambda v, _, __: v[::-1]

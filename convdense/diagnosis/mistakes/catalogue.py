@@ -59,7 +59,11 @@ def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
     transposed, g = isinstance(layer, ConvTranspose), layer.groups
     if g == 1:
         return
-    outs, ins = (layer.in_channels, layer.out_channels) if transposed else (layer.out_channels, layer.in_channels)
+    outs, ins = (
+        (layer.in_channels, layer.out_channels)
+        if transposed
+        else (layer.out_channels, layer.in_channels)
+    )
     whole = channels(outs, ins, g)
     per_in, per_out = ins // g, outs // g
     if per_out > 1:
@@ -71,11 +75,19 @@ def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
             replace(whole, cols=whole.cols % per_in),
         )
     if per_in > 1:
-        mixed = np.arange(ins).reshape(per_in, g).T.ravel()  # channel c of the layer belongs to group c mod g
-        yield "the input channels of the groups are interleaved", replace(whole, cols=mixed[whole.cols])
+        mixed = (
+            np.arange(ins).reshape(per_in, g).T.ravel()
+        )  # channel c of the layer belongs to group c mod g
+        yield (
+            "the input channels of the groups are interleaved",
+            replace(whole, cols=mixed[whole.cols]),
+        )
     if per_out > 1:
         mixed = np.arange(outs).reshape(per_out, g).T.ravel()
-        yield "the output channels of the groups are interleaved", replace(whole, rows=mixed[whole.rows])
+        yield (
+            "the output channels of the groups are interleaved",
+            replace(whole, rows=mixed[whole.rows]),
+        )
         rows = mixed[whole.rows]
         own = replace(whole, rows=rows, taps=rows * per_in + whole.taps % per_in)
         yield "output channel o belongs to group o mod groups", own

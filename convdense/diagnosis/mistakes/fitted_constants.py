@@ -35,14 +35,23 @@ def _added(layer: Geometry, observed: Observations, got: Array, right: Array) ->
     """Return what is added a number of times: the weights, the bias, or to the weights of dx their gradient."""
     if observed.name in ("dw", "db"):
         of, word = ("w", "weights") if observed.name == "dw" else ("b", "bias")
-        decay = multiple(got, _joined(observed, [getattr(call, of) for call in observed.calls]), right)
+        decay = multiple(
+            got, _joined(observed, [getattr(call, of) for call in observed.calls]), right
+        )
         return "" if decay is None else f"{decay:.6g} times the {word} is added"
     if observed.name == "y":
-        bare = _joined(observed, [Mistake("", tie(layer)).run(c._replace(b=0 * c.b), "y") for c in observed.calls])
+        bare = _joined(
+            observed,
+            [Mistake("", tie(layer)).run(c._replace(b=0 * c.b), "y") for c in observed.calls],
+        )
         times = multiple(got, right - bare, bare)
         return "" if times is None else f"the bias is added {times:.6g} times"
     step = _updated(layer, observed, got, right)
-    return "" if step is None else f"the weights were updated before: {step:.6g} times dw is added to them"
+    return (
+        ""
+        if step is None
+        else f"the weights were updated before: {step:.6g} times dw is added to them"
+    )
 
 
 def _joined(observed: Observations, arrays: Sequence[Any]) -> Array:
@@ -56,12 +65,17 @@ def _updated(layer: Geometry, observed: Observations, got: Array, right: Array) 
 
     def joined(of: Callable[[Call, Array], Call]) -> Array:
         return np.concatenate(
-            [right_layer.run(of(c, g), "dx").ravel() for c, g in zip(observed.calls, dw, strict=True)]
+            [
+                right_layer.run(of(c, g), "dx").ravel()
+                for c, g in zip(observed.calls, dw, strict=True)
+            ]
         )
 
     of = joined(lambda call, g: call._replace(w=g))
     guess = float(np.median((got - right)[of != 0] / of[of != 0])) if (of != 0).any() else 0.0
-    sizes = joined(lambda call, g: call._replace(w=np.abs(call.w) + abs(guess) * np.abs(g), dy=np.abs(call.dy)))
+    sizes = joined(
+        lambda call, g: call._replace(w=np.abs(call.w) + abs(guess) * np.abs(g), dy=np.abs(call.dy))
+    )
     terms = int(tie(layer).counts().inputs.max())
     return multiple(got, of, right, terms * sizes)
 
@@ -75,4 +89,6 @@ def clipped(got: Array, right: Array) -> str:
     limits = f"at most {high:.6g}" if low == right.min() else f"[{low:.6g}, {high:.6g}]"
     limits = limits if high < right.max() else f"at least {low:.6g}"
     only_signs = low == -high and (np.abs(got) == high)[right != 0].all()
-    return f"it is clipped to {limits}" + (f", or its sign is taken {high:.6g} times" if only_signs else "")
+    return f"it is clipped to {limits}" + (
+        f", or its sign is taken {high:.6g} times" if only_signs else ""
+    )

@@ -8,7 +8,9 @@ from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.structure.axis import Axis, channels, window
 from convdense.structure.tie_map import TieMap
 
-Change = tuple[str, dict[str, Any]]  # a sentence, and the numbers that it puts in place of the right ones
+Change = tuple[
+    str, dict[str, Any]
+]  # a sentence, and the numbers that it puts in place of the right ones
 
 
 class WindowParameters(NamedTuple):
@@ -29,7 +31,9 @@ class WindowParameters(NamedTuple):
         """How many cells at the end no window reaches; a transposed convolution's output padding."""
         padded = (n + b + e for n, b, e in zip(self.ins, self.begin, self.end, strict=True))
         last = zip(self.outs, self.stride, self.kernel, self.dilation, strict=True)
-        return tuple(n - (o - 1) * s - (k - 1) * d - 1 for n, (o, s, k, d) in zip(padded, last, strict=True))
+        return tuple(
+            n - (o - 1) * s - (k - 1) * d - 1 for n, (o, s, k, d) in zip(padded, last, strict=True)
+        )
 
 
 def window_parameters(layer: Conv | ConvTranspose) -> WindowParameters:
@@ -39,7 +43,9 @@ def window_parameters(layer: Conv | ConvTranspose) -> WindowParameters:
         ins, outs = outs, ins  # the window slides over the outputs
     begin, end = (tuple(pair[i] for pair in layer.padding) for i in (0, 1))
     flip = (layer.flip,) * len(ins)
-    return WindowParameters(ins, outs, layer.kernel, layer.stride, layer.dilation, begin, end, layer.padding_mode, flip)
+    return WindowParameters(
+        ins, outs, layer.kernel, layer.stride, layer.dilation, begin, end, layer.padding_mode, flip
+    )
 
 
 def windows(n: WindowParameters) -> list[Axis]:
@@ -59,7 +65,11 @@ def exists(axes: Sequence[Axis]) -> bool:
 def tie_map(layer: Geometry, axes: Sequence[Axis], first: Axis | None = None) -> TieMap:
     """Return the tie map of these axes, the channels' axis changed or as it is."""
     transposed = isinstance(layer, ConvTranspose)
-    outs, ins = (layer.in_channels, layer.out_channels) if transposed else (layer.out_channels, layer.in_channels)
+    outs, ins = (
+        (layer.in_channels, layer.out_channels)
+        if transposed
+        else (layer.out_channels, layer.in_channels)
+    )
     whole = TieMap((first or channels(outs, ins, layer.groups), *axes))
     return whole.T if transposed else whole
 
@@ -68,13 +78,23 @@ def subsets(n: int) -> Iterator[tuple[tuple[int, ...], str]]:
     """Yield some of n axes, the most first, and the words for them."""
     for size in range(n, 0, -1):
         for some in combinations(range(n), size):
-            yield some, "all axes" if size == n and size > 1 else f"axis {some[0]}" if size == 1 else f"axes {some}"
+            yield (
+                some,
+                "all axes"
+                if size == n and size > 1
+                else f"axis {some[0]}"
+                if size == 1
+                else f"axes {some}",
+            )
 
 
 def changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
     """Yield what people put in place of the right numbers, the most common first."""
     for some, which in subsets(len(n.kernel)):
-        yield f"the kernel is reversed on {which}", {"flip": tuple(f != (i in some) for i, f in enumerate(n.flip))}
+        yield (
+            f"the kernel is reversed on {which}",
+            {"flip": tuple(f != (i in some) for i, f in enumerate(n.flip))},
+        )
     for name in ("dilation", "stride"):
         yield from _steps(n, name)
     yield from _padding(n, transposed)
@@ -112,9 +132,15 @@ def _padding(n: WindowParameters, transposed: bool) -> Iterator[Change]:
         moved = tuple(b - over for b, over in zip(n.begin, n.left_over, strict=True))
         yield f"{what} put in front: everything is shifted by it", {"begin": moved}
     if any(n.begin):
-        yield "the padding is not cropped: everything is shifted by it", {"begin": (0,) * len(n.begin)}
+        yield (
+            "the padding is not cropped: everything is shifted by it",
+            {"begin": (0,) * len(n.begin)},
+        )
     if len(set(n.begin)) > 1:
-        yield "the padding of the axes is in reverse order", {"begin": n.begin[::-1], "end": n.end[::-1]}
+        yield (
+            "the padding of the axes is in reverse order",
+            {"begin": n.begin[::-1], "end": n.end[::-1]},
+        )
     for step, word in ((1, "more"), (-1, "less")):
         if all(b + step >= 0 for b in n.begin):
             begin = tuple(b + step for b in n.begin)
@@ -126,4 +152,7 @@ def _padding(n: WindowParameters, transposed: bool) -> Iterator[Change]:
     for more, word in ((0, "smaller"), (1, "larger")):
         halves = tuple((b + e + more) // 2 for b, e in zip(n.begin, n.end, strict=True))
         if len(n.begin) > 1 and halves not in (n.begin, n.end):
-            yield f"the padding is split into halves, the {word} one at the begin", {"begin": halves}
+            yield (
+                f"the padding is split into halves, the {word} one at the begin",
+                {"begin": halves},
+            )

@@ -14,17 +14,28 @@ from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake
 from convdense.geometry import Conv
 from convdense.structure._tie import tie
 
-Layout = tuple[str, Callable[[Array], Array]]  # a sentence, and where it puts the values of (batch, channels, *pixels)
+Layout = tuple[
+    str, Callable[[Array], Array]
+]  # a sentence, and where it puts the values of (batch, channels, *pixels)
 
 
 def layouts() -> Iterator[Layout]:
     """Yield arrays of batch, channels and pixels that are read in another order than they were written in."""
     yield "samples and pixels are mixed up: all pixels are cut up in another order", _pixels_first
     yield "samples and pixels are mixed up: all pixels are cut up sample by sample", _samples_first
-    yield "batch and channels are exchanged by reshape, where they need transposing", _channels_first
+    yield (
+        "batch and channels are exchanged by reshape, where they need transposing",
+        _channels_first,
+    )
     yield "channels and batch are exchanged by reshape, where they need transposing", _batch_first
-    yield "channels are moved to their place by reshape, where they need transposing", _channels_last
-    yield "channels are moved to the end by reshape, where they need transposing", _from_channels_last
+    yield (
+        "channels are moved to their place by reshape, where they need transposing",
+        _channels_last,
+    )
+    yield (
+        "channels are moved to the end by reshape, where they need transposing",
+        _from_channels_last,
+    )
 
 
 def _pixels_first(v: Array) -> Array:
@@ -58,7 +69,10 @@ def moved(n: int, begins: tuple[tuple[int, ...], ...]) -> Iterator[Layout]:
     """Yield n axes exchanged in memory, and everything moved by a cell, or by the padding at the begin."""
     for i, j in combinations(range(2, 2 + n), 2):
         yield f"axes {i - 2} and {j - 2} are exchanged in memory", partial(_exchanged, i, j)
-        yield f"axes {i - 2} and {j - 2} are read as if exchanged in memory", partial(_exchanged_back, i, j)
+        yield (
+            f"axes {i - 2} and {j - 2} are read as if exchanged in memory",
+            partial(_exchanged_back, i, j),
+        )
     for axis in range(n):
         for step, word in ((1, "forward"), (-1, "backward")):
             sentence = f"it is moved {word} by a cell along axis {axis}"
@@ -98,14 +112,21 @@ def sizes_of_dx(layer: Conv) -> Iterator[ResultMistake]:
     if sizes != layer.in_spatial:
         yield "dx is not cropped: it has the padding's cells", padded
     if any(not end for _, end in layer.padding):
-        yield "dx is cropped by [begin:-end], which is empty where end is 0", lambda v, m, c: padded(v, m, c)[cut]
+        yield (
+            "dx is cropped by [begin:-end], which is empty where end is 0",
+            lambda v, m, c: padded(v, m, c)[cut],
+        )
     over = window_parameters(layer).left_over
     reach = [
-        min(n, n + end - more) for n, more, (_, end) in zip(layer.in_spatial, over, layer.padding, strict=True)
+        min(n, n + end - more)
+        for n, more, (_, end) in zip(layer.in_spatial, over, layer.padding, strict=True)
     ]  # up to the last cell that a window reaches
     if tuple(reach) != layer.in_spatial:
         inside: Any = (..., *(slice(0, r) for r in reach))
-        yield "dx ends where the last window ends: the leftover cells are missing", lambda v, _, __: v[inside]
+        yield (
+            "dx ends where the last window ends: the leftover cells are missing",
+            lambda v, _, __: v[inside],
+        )
         yield "the leftover cells of dx are put in front", partial(_in_front, inside)
 
 
@@ -134,8 +155,12 @@ def sizes_of_y(layer: Conv) -> Iterator[ResultMistake]:
         yield "y has another size: the stride is forgotten", partial(_run, other)
 
 
-def _like(layer: Conv, spatial: tuple[int, ...], padding: Any, mode: str = "zeros", **changed: Any) -> Conv:
-    same: dict[str, Any] = {name: getattr(layer, name) for name in ("stride", "dilation", "groups", "flip")}
+def _like(
+    layer: Conv, spatial: tuple[int, ...], padding: Any, mode: str = "zeros", **changed: Any
+) -> Conv:
+    same: dict[str, Any] = {
+        name: getattr(layer, name) for name in ("stride", "dilation", "groups", "flip")
+    }
     options = {**same, "padding": padding, "padding_mode": mode, **changed}
     return Conv((layer.in_channels, *spatial), layer.out_channels, layer.kernel, **options)
 
@@ -147,6 +172,9 @@ def _run(other: Conv, _: Array, mistake: Mistake, call: Call) -> Array:
 
 def _in_front(inside: Any, value: Array, _: Mistake, __: Call) -> Array:
     part, result = value[inside], np.zeros_like(value)
-    end: Any = (..., *(slice(n - m, None) for n, m in zip(value.shape[2:], part.shape[2:], strict=True)))
+    end: Any = (
+        ...,
+        *(slice(n - m, None) for n, m in zip(value.shape[2:], part.shape[2:], strict=True)),
+    )
     result[end] = part
     return result

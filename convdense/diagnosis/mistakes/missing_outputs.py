@@ -20,7 +20,11 @@ def outputs_missing(layer: Geometry, observed: Observations) -> str:
 
     def value(call: Call, keep: Array) -> Array:
         dy = call.dy * keep.reshape(-1, 1, *layer.out_spatial)
-        return bias_gradient(layer, dy) if observed.name == "db" else right.run(call._replace(dy=dy), observed.name)
+        return (
+            bias_gradient(layer, dy)
+            if observed.name == "db"
+            else right.run(call._replace(dy=dy), observed.name)
+        )
 
     for sentence, keep in _candidates(layer, observed):
         if observed.fits(lambda call, keep=keep: value(call, keep)):  # type: ignore[misc]  # bound at once
@@ -35,17 +39,26 @@ def _candidates(layer: Geometry, observed: Observations) -> Iterator[tuple[str, 
     n, pixels = terms.shape
     single = terms.sum(axis=0)
     for p in np.flatnonzero((single == missing) & (single != 0)):
-        yield f"the output pixel {unravelled(p, layer.out_spatial)} is left out", (np.arange(pixels) != p)[None]
+        yield (
+            f"the output pixel {unravelled(p, layer.out_spatial)} is left out",
+            (np.arange(pixels) != p)[None],
+        )
     if observed.batched:
         return
     for words, order in (("", (0, 1)), (", counted pixel by pixel,", (1, 0))):
         flat, number = terms.transpose(order).ravel(), np.arange(n * pixels)
         for m in np.flatnonzero(np.cumsum(flat)[:-1] == flat.sum() - missing) + 1:
             keep = (number < m).reshape([(n, pixels)[i] for i in order]).transpose(order)
-            yield f"the last {n * pixels - m} of the batch's {n * pixels} output pixels{words} are left out", keep
+            yield (
+                f"the last {n * pixels - m} of the batch's {n * pixels} output pixels{words} are left out",
+                keep,
+            )
         for m in np.flatnonzero(np.cumsum(flat)[:-1] == missing) + 1:
             keep = (number >= m).reshape([(n, pixels)[i] for i in order]).transpose(order)
-            yield f"the first {m} of the batch's {n * pixels} output pixels{words} are left out", keep
+            yield (
+                f"the first {m} of the batch's {n * pixels} output pixels{words} are left out",
+                keep,
+            )
 
 
 def _cell(observed: Observations) -> float:

@@ -34,7 +34,8 @@ class Mistake:
     ----------
     sentence : str
     ties : TieMap
-        Which weight sits where, wrongly or rightly. Its axes may be merged: their sizes count, not their number.
+        Which weight sits where, wrongly or rightly. Its axes may be merged: their sizes count, not
+        their number.
     weights : function of a weight array
         Linear.
     weights_adjoint : function of a weight gradient
@@ -51,14 +52,23 @@ class Mistake:
         x, w, b, dy = call
         if name == "dw":
             sums = self.ties.gradient if self.ties.n_entries > FEW else self.ties.add_edges
-            cells, outputs = x.reshape(len(x), *self.ties.in_shape), dy.reshape(len(dy), *self.ties.out_shape)
+            cells, outputs = (
+                x.reshape(len(x), *self.ties.in_shape),
+                dy.reshape(len(dy), *self.ties.out_shape),
+            )
             return np.asarray(self.weights_adjoint(sums(cells, outputs).reshape(w.shape)))
         weights = np.ascontiguousarray(self.weights(w)).reshape(self.ties.weight_shape)
         if name == "dx":
-            dx = _products(self.ties, weights, dy.reshape(len(dy), -1), transposed=True)  # (batch, inputs)
+            dx = _products(
+                self.ties, weights, dy.reshape(len(dy), -1), transposed=True
+            )  # (batch, inputs)
             return _of_samples(dx, x.shape[1:], self.ties.in_shape)
-        y = _products(self.ties, weights, x.reshape(len(x), -1), transposed=False)  # (batch, outputs)
-        y = y + np.repeat(b.ravel(), y.shape[1] // b.size)  # the first axes of an output tell its bias
+        y = _products(
+            self.ties, weights, x.reshape(len(x), -1), transposed=False
+        )  # (batch, outputs)
+        y = y + np.repeat(
+            b.ravel(), y.shape[1] // b.size
+        )  # the first axes of an output tell its bias
         return _of_samples(y, dy.shape[1:], self.ties.out_shape)
 
 
@@ -71,7 +81,9 @@ def _products(ties: TieMap, weights: Array, operand: Array, *, transposed: bool)
     to, of = (entries.col, entries.row) if transposed else (entries.row, entries.col)
     each = scaled(weights.ravel()[entries.index], entries.coefficient)
     size = ties.shape[1 if transposed else 0]
-    return np.stack([np.bincount(to, each * sample[of], size) for sample in operand]).astype(float)  # even of none
+    return np.stack([np.bincount(to, each * sample[of], size) for sample in operand]).astype(
+        float
+    )  # even of none
 
 
 @lru_cache(maxsize=1)
@@ -85,7 +97,8 @@ def _of_samples(flat: Array, meant: tuple[int, ...], own: tuple[int, ...]) -> Ar
     return flat.reshape(len(flat), *(meant if prod(meant) == flat.shape[1] else own))
 
 
-# a mistake that leaves the layer's structure right: a sentence, and what it makes of the value of a call
+# a mistake that leaves the layer's structure right: a sentence, and what it makes of the value of a
+# call
 ResultMistake = tuple[str, Callable[[Array, Mistake, Call], Array]]
 
 

@@ -51,7 +51,11 @@ class Observations(NamedTuple):
         got, asked = np.asarray(self.returned[0]), np.zeros(probe.shape, bool)
         asked[self.part] = True
         asked &= ~np.isnan(probe)
-        return got.shape == probe.shape and got.dtype.kind in "iuf" and bool((got[asked] == probe[asked]).all())
+        return (
+            got.shape == probe.shape
+            and got.dtype.kind in "iuf"
+            and bool((got[asked] == probe[asked]).all())
+        )
 
     def stacked(self, arrays: Sequence[Any]) -> Array:
         """Return (observations, cells): one row for each draw, and for each sample of it that belongs to the part."""
@@ -68,11 +72,15 @@ def same(value: Any, expected: Array, part: Part = WHOLE) -> bool:
     return bool(np.array_equal(got[part], expected[part], equal_nan=True))
 
 
-def multiple(got: Array, of: Array, beside: Array | float = 0.0, size: Array | float = 0.0) -> float | None:
-    """Return c if ``got = beside + c of`` in every entry, up to the rounding of a few operations; None if not.
+def multiple(
+    got: Array, of: Array, beside: Array | float = 0.0, size: Array | float = 0.0
+) -> float | None:
+    """Return c if ``got = beside + c of`` in every entry, up to the rounding of a few operations;
+    None if not.
 
-    `size` is the sum of sizes of what was added up on the way, times the number of terms, where sums are rounded. c is
-    taken from the largest entry; its own error there is allowed in all others in proportion.
+    `size` is the sum of sizes of what was added up on the way, times the number of terms, where
+    sums are rounded. c is taken from the largest entry; its own error there is allowed in all
+    others in proportion.
     """
     of, beside, size = (np.broadcast_to(a, got.shape) for a in (of, beside, size))
     if not of.size or not (largest := np.abs(of).max()):
@@ -81,9 +89,15 @@ def multiple(got: Array, of: Array, beside: Array | float = 0.0, size: Array | f
     factor = float((got[at] - beside[at]) / of[at])
     unit = 4 * np.finfo(float).eps  # 8 roundings of half an eps
     rounding = unit * (np.abs(beside) + np.abs(factor * of) + size)
-    if (np.abs(got - beside) <= unit * (np.abs(beside) + size)).all():  # nothing but rounding is there to explain
+    if (
+        np.abs(got - beside) <= unit * (np.abs(beside) + size)
+    ).all():  # nothing but rounding is there to explain
         return None
     allowed = rounding + np.abs(of) * (rounding[at] / largest)
-    if not factor or not np.isfinite(factor) or not (np.abs(got - beside - factor * of) <= allowed).all():
+    if (
+        not factor
+        or not np.isfinite(factor)
+        or not (np.abs(got - beside - factor * of) <= allowed).all()
+    ):
         return None
     return factor

@@ -11,11 +11,20 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
 
-PoolMistake = tuple[str, Callable[[Array, Array], Array]]  # a sentence, and what it makes of x and dy
+PoolMistake = tuple[
+    str, Callable[[Array, Array], Array]
+]  # a sentence, and what it makes of x and dy
 Cell = tuple[Any, ...]
-Decode = Callable[[Array, Pool], tuple[Array, ...]]  # of a winner's number in its window, its place there
+Decode = Callable[
+    [Array, Pool], tuple[Array, ...]
+]  # of a winner's number in its window, its place there
 
-_PADDINGS: dict[str, Any] = {"0": "constant", "the edge": "edge", "a mirror image": "reflect", "the far side": "wrap"}
+_PADDINGS: dict[str, Any] = {
+    "0": "constant",
+    "the edge": "edge",
+    "a mirror image": "reflect",
+    "the far side": "wrap",
+}
 
 
 def padded_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
@@ -25,7 +34,10 @@ def padded_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
     if isinstance(pool, (MaxPool, MinPool)):
         for word, mode in _PADDINGS.items() if any(map(any, pool.padding)) else ():
             lost = "can win" if name == "y" else "can win, which loses the gradient"
-            yield f"cells of the padding are {word} and {lost}", partial(_over_padding, pool, name, mode)
+            yield (
+                f"cells of the padding are {word} and {lost}",
+                partial(_over_padding, pool, name, mode),
+            )
         if name == "dx":
             for sentence, decode in _DECODED.items():
                 yield sentence, partial(_decoded, pool, decode)
@@ -42,7 +54,10 @@ def _places(pool: Pool) -> Iterator[tuple[Cell, list[Cell], list[int]]]:
     for at in product(*map(range, pool.out_spatial)):
         cells, numbers = [], []
         for number, tap in enumerate(np.ndindex(*kernel)):
-            cell = tuple(o * s + t * d for o, s, t, d in zip(at, pool.stride, tap, pool.dilation, strict=True))
+            cell = tuple(
+                o * s + t * d
+                for o, s, t, d in zip(at, pool.stride, tap, pool.dilation, strict=True)
+            )
             if all(c < n for c, n in zip(cell, sizes, strict=True)):
                 cells.append(cell)
                 numbers.append(number)
@@ -57,18 +72,26 @@ def _padded(pool: Pool, mode: Any, x: Array) -> Array | None:
 
 
 def _cropped(pool: Pool, rim: Array) -> Array:
-    inside: Any = (..., *(slice(b, b + n) for n, (b, _) in zip(pool.in_spatial, pool.padding, strict=True)))
+    inside: Any = (
+        ...,
+        *(slice(b, b + n) for n, (b, _) in zip(pool.in_spatial, pool.padding, strict=True)),
+    )
     return np.asarray(rim[inside])
 
 
 def _over_padding(pool: Pool, name: str, mode: Any, x: Array, dy: Array) -> Array:
     """Return y or dx if the largest is sought in a padded copy, and what its rim wins is cropped away."""
     sign, padded = 1 if isinstance(pool, MaxPool) else -1, _padded(pool, mode, x)
-    y, rim = np.zeros((*x.shape[:2], *pool.out_spatial)), np.zeros(0 if padded is None else padded.shape)
+    y, rim = (
+        np.zeros((*x.shape[:2], *pool.out_spatial)),
+        np.zeros(0 if padded is None else padded.shape),
+    )
     if padded is None:
         return rim
     for at, cells, _ in _places(pool):
-        values = np.stack([sign * padded[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
+        values = np.stack(
+            [sign * padded[(..., *cell)] for cell in cells], axis=-1
+        )  # (batch, channels, cells)
         winner, y[(..., *at)] = values.argmax(axis=-1), sign * values.max(axis=-1)
         for k, cell in enumerate(cells) if name == "dx" else ():
             rim[(..., *cell)] += np.where(winner == k, dy[(..., *at)], 0)
@@ -82,21 +105,28 @@ def _decoded(pool: Pool, decode: Decode, x: Array, dy: Array) -> Array:
     rim = np.zeros(padded.shape)
     n, c = (np.asarray(numbers) for numbers in np.indices(x.shape[:2]))
     for at, cells, numbers in _places(pool):
-        values = np.stack([padded[(..., *cell)] for cell in cells], axis=-1)  # (batch, channels, cells)
+        values = np.stack(
+            [padded[(..., *cell)] for cell in cells], axis=-1
+        )  # (batch, channels, cells)
         place = decode(np.take(numbers, values.argmax(axis=-1)), pool)
-        cell = [np.asarray(o * s + p * d) for o, s, p, d in zip(at, pool.stride, place, pool.dilation, strict=True)]
-        inside = np.logical_and.reduce([i < size for i, size in zip(cell, padded.shape[2:], strict=True)])
+        cell = [
+            np.asarray(o * s + p * d)
+            for o, s, p, d in zip(at, pool.stride, place, pool.dilation, strict=True)
+        ]
+        inside = np.logical_and.reduce(
+            [i < size for i, size in zip(cell, padded.shape[2:], strict=True)]
+        )
         where: Any = (n[inside], c[inside], *(i[inside] for i in cell))
         np.add.at(rim, where, dy[(..., *at)][inside])
     return _cropped(pool, rim)
 
 
 _DECODED: dict[str, Decode] = {
-    "the winner's number in its window is decoded with the height for the width": lambda number, pool: np.unravel_index(
-        number, (pool.kernel or ())[::-1]
+    "the winner's number in its window is decoded with the height for the width": lambda number, pool: (
+        np.unravel_index(number, (pool.kernel or ())[::-1])
     ),
-    "the winner's number in its window is decoded column by column": lambda number, pool: np.unravel_index(
-        number, pool.kernel or (), order="F"
+    "the winner's number in its window is decoded column by column": lambda number, pool: (
+        np.unravel_index(number, pool.kernel or (), order="F")
     ),
 }
 

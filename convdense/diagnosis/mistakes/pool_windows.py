@@ -8,7 +8,9 @@ from typing import Any
 from convdense.geometry import Pool
 
 Cell = tuple[Any, ...]
-Choose = Callable[[Cell, list[Cell]], list[Cell]]  # of a window's place and cells, those it is given instead
+Choose = Callable[
+    [Cell, list[Cell]], list[Cell]
+]  # of a window's place and cells, those it is given instead
 
 
 def choices(pool: Pool) -> Iterator[tuple[str, Choose]]:
@@ -16,8 +18,14 @@ def choices(pool: Pool) -> Iterator[tuple[str, Choose]]:
     axes = tuple(range(len(pool.in_spatial)))
     for some in dict.fromkeys([*((axis,) for axis in axes), axes]):
         which = f"axis {some[0]}" if len(some) == 1 else "all axes"
-        yield f"the last cells of the windows along {which} are left out", partial(_inner, some, max)
-        yield f"the first cells of the windows along {which} are left out", partial(_inner, some, min)
+        yield (
+            f"the last cells of the windows along {which} are left out",
+            partial(_inner, some, max),
+        )
+        yield (
+            f"the first cells of the windows along {which} are left out",
+            partial(_inner, some, min),
+        )
     if pool.kernel is None:
         yield "parts end at floor, not at ceil: they never overlap", partial(_floored, pool)
         return
@@ -26,7 +34,9 @@ def choices(pool: Pool) -> Iterator[tuple[str, Choose]]:
     yield "leftover cells belong to the last window", partial(_greedy, pool)
 
 
-def _inner(axes: tuple[int, ...], edge: Callable[..., int], _: Cell, cells: list[Cell]) -> list[Cell]:
+def _inner(
+    axes: tuple[int, ...], edge: Callable[..., int], _: Cell, cells: list[Cell]
+) -> list[Cell]:
     edges = {axis: edge(cell[axis] for cell in cells) for axis in axes}
     return [cell for cell in cells if all(cell[axis] != value for axis, value in edges.items())]
 
@@ -38,7 +48,14 @@ def _floored(pool: Pool, at: Cell, _: list[Cell]) -> list[Cell]:
 
 def _undilated(pool: Pool, at: Cell, _: list[Cell]) -> list[Cell]:
     sizes = zip(at, pool.stride, pool.kernel or (), pool.padding, pool.in_spatial, strict=True)
-    return list(product(*([i for i in range(o * s - b, o * s - b + k) if 0 <= i < n] for o, s, k, (b, _), n in sizes)))
+    return list(
+        product(
+            *(
+                [i for i in range(o * s - b, o * s - b + k) if 0 <= i < n]
+                for o, s, k, (b, _), n in sizes
+            )
+        )
+    )
 
 
 def _greedy(pool: Pool, at: Cell, cells: list[Cell]) -> list[Cell]:

@@ -16,7 +16,9 @@ from convdense.geometry.pool import same_windows
 
 Wrong = Callable[[Array, Array], Array]  # what a mistake makes of x and dy: y or dx
 Counts = tuple[int, int]  # of a window: its cells, and those of the padding with them
-Window = Callable[[Array, Array, Counts], tuple[Any, Array]]  # of its values and its dy: its y, and each cell's dx
+Window = Callable[
+    [Array, Array, Counts], tuple[Any, Array]
+]  # of its values and its dy: its y, and each cell's dx
 
 
 def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
@@ -33,7 +35,10 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
         yield from _largest(pool, name)
     yield from padded_mistakes(pool, name)
     if name == "dx":
-        yield "= where += is needed: cells in several windows keep the last one's share", _overwritten(pool)
+        yield (
+            "= where += is needed: cells in several windows keep the last one's share",
+            _overwritten(pool),
+        )
     for axis in range(len(pool.in_spatial)):
         yield f"the last windows along axis {axis} are left out", _without_last(pool, name, axis)
     for sentence, choose in choices(pool):
@@ -47,9 +52,15 @@ def _largest(pool: MaxPool | MinPool, name: str) -> Iterator[PoolMistake]:
     sign = 1 if isinstance(pool, MaxPool) else -1
     if name == "y":
         opposite = MinPool if sign > 0 else MaxPool
-        yield f"the {'smallest' if sign > 0 else 'largest'} is taken", _run(same_windows(opposite, pool), name)
+        yield (
+            f"the {'smallest' if sign > 0 else 'largest'} is taken",
+            _run(same_windows(opposite, pool), name),
+        )
         yield "the average is taken", _run(same_windows(AvgPool, pool), name)
-        yield "windows that reach over the border are not a number", lambda x, _: _not_numbers(pool, x)
+        yield (
+            "windows that reach over the border are not a number",
+            lambda x, _: _not_numbers(pool, x),
+        )
         sentence = "of the cell that is largest in size the value is taken, with its sign"
         yield sentence, _by_windows(pool, name, _signed)
     else:
@@ -101,7 +112,9 @@ def _last_tie(winners: Array) -> Array:
 
 
 _SHARES: dict[str, Callable[[Array], Array]] = {
-    "where several cells are largest, all get the whole gradient": lambda winners: winners.astype(float),
+    "where several cells are largest, all get the whole gradient": lambda winners: winners.astype(
+        float
+    ),
     "where several cells are largest, they share the gradient": lambda winners: (
         winners / winners.sum(axis=-1, keepdims=True)
     ),
@@ -110,7 +123,9 @@ _SHARES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _by_windows(pool: Pool, name: str, one: Window, choose: Choose = lambda _, cells: cells) -> Wrong:
+def _by_windows(
+    pool: Pool, name: str, one: Window, choose: Choose = lambda _, cells: cells
+) -> Wrong:
     """Return y or dx, window by window: what `one` makes of the cells that are chosen, and hands back to each."""
 
     def value(x: Array, dy: Array) -> Array:
@@ -119,7 +134,9 @@ def _by_windows(pool: Pool, name: str, one: Window, choose: Choose = lambda _, c
             kept = choose(at, cells)
             if not kept:
                 continue
-            values = np.stack([x[(..., *cell)] for cell in kept], axis=-1)  # (batch, channels, cells)
+            values = np.stack(
+                [x[(..., *cell)] for cell in kept], axis=-1
+            )  # (batch, channels, cells)
             counts = (len(kept), len(kept)) if pool.kernel is None else (len(cells), padded)
             y[(..., *at)], shares = one(values, dy[(..., *at)][..., None], counts)
             for k, cell in enumerate(kept) if name == "dx" else ():
@@ -129,14 +146,18 @@ def _by_windows(pool: Pool, name: str, one: Window, choose: Choose = lambda _, c
     return value
 
 
-def _sharing(pool: Pool, sign: int, share: Callable[[Array], Array], *, by_columns: bool = False) -> Wrong:
+def _sharing(
+    pool: Pool, sign: int, share: Callable[[Array], Array], *, by_columns: bool = False
+) -> Wrong:
     """Return dx if the winners of each window, its cells in C order or column by column, share the gradient so."""
 
     def one(values: Array, dy: Array, _: Counts) -> tuple[Any, Array]:
         return 0, share(sign * values == (sign * values).max(axis=-1, keepdims=True)) * dy
 
     if by_columns:
-        return _by_windows(pool, "dx", one, lambda _, cells: sorted(cells, key=lambda cell: cell[::-1]))
+        return _by_windows(
+            pool, "dx", one, lambda _, cells: sorted(cells, key=lambda cell: cell[::-1])
+        )
     return _by_windows(pool, "dx", one)
 
 

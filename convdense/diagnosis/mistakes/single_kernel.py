@@ -29,8 +29,12 @@ def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | 
         or isinstance(layer, LocallyConnected)
     ):
         return "", None
-    wrong = np.any([g != r for g, r in zip(observed.returned, observed.expected, strict=True)], axis=0)
-    if len(np.flatnonzero(wrong.any(axis=(0, *range(2, wrong.ndim))))) != 1:  # a pair has one channel on either side
+    wrong = np.any(
+        [g != r for g, r in zip(observed.returned, observed.expected, strict=True)], axis=0
+    )
+    if (
+        len(np.flatnonzero(wrong.any(axis=(0, *range(2, wrong.ndim))))) != 1
+    ):  # a pair has one channel on either side
         return "", None
     for pair, probes, taps in _met(layer, observed):
         for sentence, source, change in _kernels(layer, observed.calls[0].w.shape, pair):
@@ -46,9 +50,11 @@ def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | 
 
 
 def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array, Array]]:
-    """Yield each pair of channels that meets the first wrong cells, what they have too much, and the pair's share.
+    """Yield each pair of channels that meets the first wrong cells, what they have too much, and
+    the pair's share.
 
-    The share is a matrix (probes, taps): times the kernel it gives what the pair adds to each probe.
+    The share is a matrix (probes, taps): times the kernel it gives what the pair adds to each
+    probe.
     """
     ties, call = tie(layer), observed.calls[0]
     entries, each = ties.entries(), prod(ties.weight_shape[2:])
@@ -56,7 +62,9 @@ def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array,
     more = more.reshape(len(more), -1)
     sample, cell = (at[:PROBES] for at in np.nonzero(more))
     meets, others, operand = (
-        (entries.row, entries.col, call.x) if observed.name == "y" else (entries.col, entries.row, call.dy)
+        (entries.row, entries.col, call.x)
+        if observed.name == "y"
+        else (entries.col, entries.row, call.dy)
     )
     flat, share = operand.reshape(len(operand), -1), np.zeros((len(cell), ties.n_weights))
     for probe, (n, c) in enumerate(zip(sample, cell, strict=True)):
@@ -68,7 +76,9 @@ def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array,
         yield pair, more[sample, cell], pairs[:, number]
 
 
-def _kernels(layer: Geometry, shape: tuple[int, ...], pair: Pair) -> Iterator[tuple[str, Pair, Reordering]]:
+def _kernels(
+    layer: Geometry, shape: tuple[int, ...], pair: Pair
+) -> Iterator[tuple[str, Pair, Reordering]]:
     """Yield what can be in the place of one pair's kernel: which pair's kernel is taken, and what is made of it."""
     n = len(layer.kernel)
     yield "the kernel is zero", pair, np.zeros_like
@@ -77,7 +87,11 @@ def _kernels(layer: Geometry, shape: tuple[int, ...], pair: Pair) -> Iterator[tu
         yield f"the kernel is reversed on {which}", pair, partial(np.flip, axis=some)
     for i, j in combinations(range(n), 2):
         if shape[2 + i] == shape[2 + j]:
-            yield f"the kernel has axes {i} and {j} transposed", pair, partial(np.swapaxes, axis1=i, axis2=j)
+            yield (
+                f"the kernel has axes {i} and {j} transposed",
+                pair,
+                partial(np.swapaxes, axis1=i, axis2=j),
+            )
     for other in np.ndindex(*shape[:2]) if prod(shape[:2]) <= MOST_PAIRS else ():
         if other != pair:
             yield f"the kernel is that of the pair {other}", other, np.asarray
@@ -91,7 +105,9 @@ def _without(tap: Pair, kernel: Array) -> Array:
     return rest
 
 
-def _with_kernel(layer: Geometry, pair: Pair, put: tuple[Pair, Reordering], sentence: str) -> Mistake:
+def _with_kernel(
+    layer: Geometry, pair: Pair, put: tuple[Pair, Reordering], sentence: str
+) -> Mistake:
     """Return the layer whose weights hold another kernel for one pair: what is made of some pair's."""
     source, change = put
 
@@ -107,7 +123,10 @@ def _scaled(layer: Geometry, observed: Observations, pair: Pair, more: Array, sh
     """Return that one weight of the pair, or its whole kernel, is multiplied by a number."""
     kernel = observed.calls[0].w[pair]
     each = share * kernel.ravel()  # (probes, taps): what every weight adds
-    columns = [(f"the weight at tap {tap} is", each[:, k], tap) for k, tap in enumerate(np.ndindex(*kernel.shape))]
+    columns = [
+        (f"the weight at tap {tap} is", each[:, k], tap)
+        for k, tap in enumerate(np.ndindex(*kernel.shape))
+    ]
     for words, column, where in [("the kernel is", each.sum(axis=1), (...,)), *columns]:
         if multiple(more, column, size=np.abs(each).sum(axis=1) * each.shape[1]) is None:
             continue
@@ -121,10 +140,16 @@ def _scaled(layer: Geometry, observed: Observations, pair: Pair, more: Array, sh
         got, right = (observed.stacked(arrays) for arrays in (observed.returned, observed.expected))
         calls = [call._replace(b=0 * call.b) for call in observed.calls]
         sizes = observed.stacked(
-            [Mistake("", tie(layer)).run(Call(*map(np.abs, call)), observed.name) for call in observed.calls]
+            [
+                Mistake("", tie(layer)).run(Call(*map(np.abs, call)), observed.name)
+                for call in observed.calls
+            ]
         )
         factor = multiple(
-            got, observed.stacked([alone.run(call, observed.name) for call in calls]), right, sizes * share.shape[1]
+            got,
+            observed.stacked([alone.run(call, observed.name) for call in calls]),
+            right,
+            sizes * share.shape[1],
         )
         if factor is not None:
             return f"of the channel pair {pair} {words} multiplied by {1 + factor:.8g}"

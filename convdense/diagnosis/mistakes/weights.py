@@ -36,7 +36,9 @@ def swaps(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
     spatial = range(len(shape) - n, len(shape))
     for i, j in combinations(spatial, 2):
         if shape[i] == shape[j]:
-            yield _swapped(f"axes {i - spatial[0]} and {j - spatial[0]} of the kernel are transposed", i, j)
+            yield _swapped(
+                f"axes {i - spatial[0]} and {j - spatial[0]} of the kernel are transposed", i, j
+            )
     if shape[0] == shape[1] > 1:
         yield _swapped("input and output channels of the kernel are swapped", 0, 1)
 

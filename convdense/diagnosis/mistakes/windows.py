@@ -46,7 +46,9 @@ def _all(n: WindowParameters, transposed: bool, ins: str, outs: str) -> Iterator
             sentence = f"of the padded cells that copy one cell only the {word} counts"
             yield sentence, [_one_copy(n, i, last) for i in axes]
         for last, word in ((True, "last"), (False, "first")):
-            sentence = f"each cell of the matrix holds one weight, the {word} of those that meet there"
+            sentence = (
+                f"each cell of the matrix holds one weight, the {word} of those that meet there"
+            )
             yield sentence, [_one_weight(n, i, last) for i in axes]
     yield from _turned(n, ins, outs)
     if n.mode == "zeros" and len(n.kernel) > 1:
@@ -56,16 +58,27 @@ def _all(n: WindowParameters, transposed: bool, ins: str, outs: str) -> Iterator
 def _left_out(n: WindowParameters) -> Iterator[Windows]:
     """Yield windows over the border, the first and the last windows, and all taps at one place of an axis left out."""
     whole = windows(n)
-    met = [np.bincount(a.rows, minlength=a.n_rows)[a.rows] for a in whole]  # cells of each entry's window
+    met = [
+        np.bincount(a.rows, minlength=a.n_rows)[a.rows] for a in whole
+    ]  # cells of each entry's window
     inside = [a.take(cells == k) for a, cells, k in zip(whole, met, n.kernel, strict=True)]
     if n.mode == "zeros" and sum(map(len, inside)) < sum(map(len, whole)):
         yield "windows that reach over the border are left out", inside
     for i, axis in enumerate(whole):
-        yield f"the last window along axis {i} is left out", _with(whole, i, axis.take(axis.rows < axis.n_rows - 1))
-        yield f"the first window along axis {i} is left out", _with(whole, i, axis.take(axis.rows > 0))
+        yield (
+            f"the last window along axis {i} is left out",
+            _with(whole, i, axis.take(axis.rows < axis.n_rows - 1)),
+        )
+        yield (
+            f"the first window along axis {i} is left out",
+            _with(whole, i, axis.take(axis.rows > 0)),
+        )
     for end, word in ((n.begin, "taken for that at the begin"), ((0,) * len(n.end), "forgotten")):
         fewer = [over - (e - other) for over, e, other in zip(n.left_over, n.end, end, strict=True)]
-        kept = [a.take(a.rows < a.n_rows + min(f // s, 0)) for a, s, f in zip(whole, n.stride, fewer, strict=True)]
+        kept = [
+            a.take(a.rows < a.n_rows + min(f // s, 0))
+            for a, s, f in zip(whole, n.stride, fewer, strict=True)
+        ]
         if n.mode == "zeros" and sum(map(len, kept)) < sum(map(len, whole)):
             yield f"the padding at the end is {word}: the last windows are left out", kept
     for i, axis in enumerate(whole):
@@ -119,7 +132,9 @@ def _one_copy(n: WindowParameters, i: int, last: bool) -> Axis:
     """Return the window along one axis if of all padded cells that copy a cell one hands back its gradient."""
     axis, (_, _, cells) = windows(n)[i], _places(n, i)
     size = n.ins[i] + n.begin[i] + n.end[i]
-    source = window(n.ins[i], size, 1, stride=1, dilation=1, begin=n.begin[i], mode=n.mode, flip=False).cols
+    source = window(
+        n.ins[i], size, 1, stride=1, dilation=1, begin=n.begin[i], mode=n.mode, flip=False
+    ).cols
     stays = np.zeros(n.ins[i], int)
     order = np.arange(size) if last else np.arange(size)[::-1]
     stays[source[order]] = order - n.begin[i]  # what is assigned last stays
@@ -139,24 +154,39 @@ def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
     """Yield outputs or inputs in reverse order, and spectra that are not conjugated: turned about their first cell."""
     whole = windows(n)
     for some, which in subsets(len(whole)):
-        turned = [replace(a, rows=a.n_rows - 1 - a.rows) if i in some else a for i, a in enumerate(whole)]
+        turned = [
+            replace(a, rows=a.n_rows - 1 - a.rows) if i in some else a for i, a in enumerate(whole)
+        ]
         yield f"the order of the {outs} is reversed on {which}", turned
-        turned = [replace(a, cols=a.n_cols - 1 - a.cols) if i in some else a for i, a in enumerate(whole)]
+        turned = [
+            replace(a, cols=a.n_cols - 1 - a.cols) if i in some else a for i, a in enumerate(whole)
+        ]
         yield f"the order of the {ins} is reversed on {which}", turned
     if n.mode == "zeros":
         for sign, what in ((1, "kernel"), (-1, outs)):
             axes = []
             for i in range(len(whole)):
                 rows, steps, _ = _places(n, i)
-                cells = sign * (rows * n.stride[i] - steps * n.dilation[i]) % (n.ins[i] + n.begin[i] + n.end[i])
+                cells = (
+                    sign
+                    * (rows * n.stride[i] - steps * n.dilation[i])
+                    % (n.ins[i] + n.begin[i] + n.end[i])
+                )
                 axes.append(_axis(n, i, rows, cells - n.begin[i], steps))
-            yield f"the spectrum of the {what} is not conjugated: turned about the first cell, and wrapped around", axes
+            yield (
+                f"the spectrum of the {what} is not conjugated: turned about the first cell, and wrapped around",
+                axes,
+            )
 
 
 def _pitched(n: WindowParameters, outs: str) -> Iterator[Windows]:
     """Yield flat memory in which the next row is as far as in an array of another shape."""
     padded = tuple(i + b + e for i, b, e in zip(n.ins, n.begin, n.end, strict=True))
-    shapes = {"without its padding": n.ins, f"of the {outs}": n.outs, "turned (height for width)": padded[::-1]}
+    shapes = {
+        "without its padding": n.ins,
+        f"of the {outs}": n.outs,
+        "turned (height for width)": padded[::-1],
+    }
     for words, shape in shapes.items():
         axis = _flat(n, padded, shape) if shape[1:] != padded[1:] else None
         if axis is not None:
@@ -209,5 +239,7 @@ def _tiled(n: WindowParameters, axis: int, tile: Array) -> Axis:
     rows, cols, taps = (np.array(column, int) for column in list(zip(*entries, strict=True))[:3])
     taps = 2 - taps if n.flip[axis] else taps
     keep = (rows < n.outs[axis]) & (cols >= 0) & (cols < n.ins[axis])
-    whole = Axis(rows, cols, taps, n.outs[axis], n.ins[axis], (3,), np.array([e[3] for e in entries]))
+    whole = Axis(
+        rows, cols, taps, n.outs[axis], n.ins[axis], (3,), np.array([e[3] for e in entries])
+    )
     return whole.take(keep)
