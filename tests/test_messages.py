@@ -201,8 +201,8 @@ IN_SHAPE = "needs a tuple (channels, *axes), such as (3, 32, 32)"
 AN_AXIS = "needs (channels, *axes) with at least one axis, such as (3, 32, 32)"
 POSITION = "needs an integer, or 3 integers within (2, 2, 3)"
 KINDS = (
-    "needs one of 'Conv', 'LocallyConnected', 'ConvTranspose', 'AvgPool', 'LpPool', 'MaxPool', 'MinPool', 'SumPool', "
-    "'Linear', 'ChannelScale'"
+    "needs one of 'Conv', 'LocallyConnected', 'ConvTranspose', 'Linear', 'ChannelScale', "
+    "'SumPool', 'MaxPool', 'MinPool', 'AvgPool', 'LpPool'"
 )
 
 SIZES = [  # of kernel, stride and dilation alike: bad value, error, what is needed, nearest right value

@@ -1,5 +1,4 @@
-"""Direct convolution and pooling, the second, independent way to every number; it imports the
-geometry alone.
+"""Direct convolution and pooling, the second way to every number; it imports the geometry alone.
 
 * `conv_loops`: convolution in plain loops, the definition
 * `conv`: convolve, convolve_backward: fast

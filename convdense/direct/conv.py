@@ -1,9 +1,12 @@
-"""Direct convolution fast enough for real layers: one matrix product per tap on a shifted view of
-the padded input.
+"""Direct convolution fast enough for real layers: one matrix product per tap.
 
-Proven equal to the loops of `direct`, with which it shares nothing but the geometry. A convolution
-correlates the padded input with the kernel; a transposed one stamps the kernel and crops; each is
-the other's backward.
+Each tap is multiplied with a shifted view of the padded input. It is proven equal to `conv_loops`,
+with which it shares nothing but the geometry. A convolution correlates the padded input with the
+kernel; a transposed one stamps the kernel and crops; each is the other's backward.
+
+In the names below, `padded` is the side that the window slides over, with its padding, and `small`
+the side that has one number for each place of the window: input and output of a convolution, output
+and input of a transposed one.
 """
 
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from convdense._util.arguments import Array
 from convdense.geometry import (
     ConvTranspose,
     LocallyConnected,
@@ -21,17 +25,10 @@ from convdense.geometry import (
     forward_operands,
     known,
 )
+from convdense.geometry.padding import NUMPY_MODES
 
-Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
 Index = tuple[Any, ...]  # an index with an ellipsis in front: the batch and channel axes
-_NUMPY_MODE: dict[str, Any] = {
-    "zeros": "constant",
-    "circular": "wrap",
-    "reflect": "reflect",
-    "replicate": "edge",
-    "symmetric": "symmetric",
-}
 
 
 class ConvolutionGradients(NamedTuple):
@@ -42,9 +39,10 @@ class ConvolutionGradients(NamedTuple):
     db: Array
 
 
-def convolve(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
-    """Return the layer's output by direct convolution: the second, independent way, no matrix
-    anywhere.
+def convolve(
+    layer: Layer, x: npt.ArrayLike, w: npt.ArrayLike, b: npt.ArrayLike | None = None
+) -> Array:
+    """Return the layer's output by direct convolution: the second, independent way, no matrix.
 
     Parameters
     ----------
@@ -77,11 +75,14 @@ def convolve(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
     else:
         y = _correlate(layer, _pad(layer, x), w)
     if b is not None:
-        y = y + np.expand_dims(b, tuple(range(b.ndim, len(layer.out_shape))))
+        shared = tuple(range(b.ndim, len(layer.out_shape)))  # the axes along which b is the same
+        y = y + np.expand_dims(b, shared)
     return y if had_batch else y[0]
 
 
-def convolve_backward(layer: Layer, x: Any, w: Any, dy: Any) -> ConvolutionGradients:
+def convolve_backward(
+    layer: Layer, x: npt.ArrayLike, w: npt.ArrayLike, dy: npt.ArrayLike
+) -> ConvolutionGradients:
     """Return dx, dw, db by direct convolution, for the upstream gradient dy.
 
     Parameters
@@ -105,27 +106,29 @@ def convolve_backward(layer: Layer, x: Any, w: Any, dy: Any) -> ConvolutionGradi
     --------
     >>> from convdense import Conv
     >>> x, w = np.arange(9).reshape(1, 3, 3), np.array([[[[1, 2], [3, 4]]]])
-    >>> convolve_backward(Conv((1, 3, 3), out_channels=1, kernel=2), x, w, np.ones((1, 2, 2), int)).dw
+    >>> dy = np.ones((1, 2, 2), int)
+    >>> convolve_backward(Conv((1, 3, 3), out_channels=1, kernel=2), x, w, dy).dw
     array([[[[ 8, 12],
              [20, 24]]]])
     """
     known(layer)
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     if isinstance(layer, ConvTranspose):
-        padded, small = _pad(layer, dy), x.conj()
+        padded = _pad(layer, dy)
         dx = _correlate(layer, padded, w.conj())
+        dw = _pair(layer, padded, x.conj())
     else:
-        padded, small = _pad(layer, x.conj()), dy
         dx = _unpad(layer, _stamp(layer, dy, w.conj()), layer.in_spatial)
-    dw, shared = _pair(layer, padded, small), tuple(range(len(layer.bias_shape) + 1, dy.ndim))
-    return ConvolutionGradients(
-        dx if had_batch else dx[0], dw, dy.sum(axis=(0, *shared), dtype=dy.dtype)
-    )
+        dw = _pair(layer, _pad(layer, x.conj()), dy)
+    shared = range(len(layer.bias_shape) + 1, dy.ndim)  # the axes of dy that share a bias
+    db = dy.sum(axis=(0, *shared), dtype=dy.dtype)
+    return ConvolutionGradients(dx if had_batch else dx[0], dw, db)
 
 
 def weight_gradient(layer: Layer, x: Array, dy: Array) -> Array:
-    """Return the dw of `convolve_backward` alone; x and dy are arrays with a batch axis, and not
-    checked again.
+    """Return the dw of `convolve_backward` alone.
+
+    x and dy are arrays with a batch axis, and not checked again.
 
     Examples
     --------
@@ -134,8 +137,9 @@ def weight_gradient(layer: Layer, x: Array, dy: Array) -> Array:
     >>> weight_gradient(Conv((1, 3), out_channels=1, kernel=2), x, dy)
     array([[[ 1, 12]]])
     """
-    padded, small = (dy, x.conj()) if isinstance(layer, ConvTranspose) else (x.conj(), dy)
-    return _pair(layer, _pad(layer, padded), small)
+    if isinstance(layer, ConvTranspose):
+        return _pair(layer, _pad(layer, dy), x.conj())
+    return _pair(layer, _pad(layer, x.conj()), dy)
 
 
 def _small(layer: Layer) -> tuple[int, ...]:
@@ -144,25 +148,23 @@ def _small(layer: Layer) -> tuple[int, ...]:
 
 
 def _taps(layer: Layer) -> Iterator[tuple[Index, Index]]:
-    """Yield each tap's index in the weight array and the index of its view of the padded cells, shape `_small`."""
+    """Yield each tap's index in the weights, and its view of the padded cells, (..., *small)."""
     numbers = list(zip(_small(layer), layer.stride, layer.dilation, strict=True))
     for tap in product(*map(range, layer.kernel)):
-        view = tuple(
-            slice(t * d, t * d + (n - 1) * s + 1, s)
-            for t, (n, s, d) in zip(tap, numbers, strict=True)
-        )
-        stored = (
-            tuple(k - 1 - t for t, k in zip(tap, layer.kernel, strict=True)) if layer.flip else tap
-        )
+        view = []
+        for t, (n, s, d) in zip(tap, numbers, strict=True):
+            view.append(slice(t * d, t * d + (n - 1) * s + 1, s))
+        stored = tap
+        if layer.flip:
+            stored = tuple(k - 1 - t for t, k in zip(tap, layer.kernel, strict=True))
         yield (..., *stored), (..., *view)
 
 
 def _kernel(layer: Layer, w: Array, tap: Index) -> Array:
-    """Return one tap's channel matrix, (groups, out, in), for a locally connected layer (groups,
-    out, in, positions).
+    """Return one tap's weights, (groups, out, in); of a locally connected layer at each position.
 
-    Out and in are those of a convolution: a transposed layer's input channels stand first in its
-    weights too.
+    That is (groups, out, in, positions). Out and in are those of a convolution: a transposed
+    layer's input channels stand first in its weights too.
     """
     part = w[tap]
     if isinstance(layer, LocallyConnected):
@@ -180,29 +182,36 @@ def _correlate(layer: Layer, padded: Array, w: Array) -> Array:
     """Return (batch, out, *small): every tap multiplies its view of the padded cells."""
     y: Array | None = None  # the first tap's product, to which the others are added
     for tap, view in _taps(layer):
-        cells, kernel = _grouped(layer, padded[view]), _kernel(layer, w, tap)
+        cells = _grouped(layer, padded[view])
+        kernel = _kernel(layer, w, tap)
         # (groups, out, in) @ (batch, groups, in, positions)
         part = kernel @ cells if kernel.ndim == 3 else np.einsum("goip,ngip->ngop", kernel, cells)
         y = part if y is None else np.add(y, part, out=y)
-    return np.reshape(y, (len(padded), w.shape[0], *_small(layer)))  # type: ignore[arg-type]  # a kernel has a tap
+    assert y is not None  # a kernel has a tap
+    return np.reshape(y, (len(padded), w.shape[0], *_small(layer)))
 
 
 def _stamp(layer: Layer, small: Array, w: Array) -> Array:
-    """Return (batch, in, *padded), the adjoint of `_correlate` without conjugation: every tap adds to its view."""
+    """Return (batch, in, *padded): every tap adds its products to its view.
+
+    This is the adjoint of `_correlate`, but for the conjugation of w.
+    """
     sizes = [sum(pair) + n for pair, n in zip(layer.padding, _large(layer), strict=True)]
     full = np.zeros((len(small), w.shape[1] * layer.groups, *sizes), np.result_type(small, w))
-    cells = _grouped(layer, small)
+    cells = _grouped(layer, small)  # (batch, groups, out, positions)
     for tap, view in _taps(layer):
-        kernel, target = _kernel(layer, w, tap), full[view]
+        kernel = _kernel(layer, w, tap)
         if kernel.ndim == 3:
-            target += (kernel.swapaxes(1, 2) @ cells).reshape(target.shape)
+            part = kernel.swapaxes(1, 2) @ cells  # (batch, groups, in, positions)
         else:
-            target += np.einsum("goip,ngop->ngip", kernel, cells).reshape(target.shape)
+            part = np.einsum("goip,ngop->ngip", kernel, cells)
+        target = full[view]
+        target += part.reshape(target.shape)
     return full
 
 
 def _pair(layer: Layer, padded: Array, small: Array) -> Array:
-    """Return the weight gradient: per tap, products of padded cells and window positions summed over the batch."""
+    """Return the weight gradient: for each tap, products of both sides summed over the batch."""
     dw = np.zeros(layer.weight_shape, np.result_type(padded, small))
     right = _grouped(layer, small)  # (batch, groups, out, positions)
     for tap, view in _taps(layer):
@@ -222,18 +231,22 @@ def _large(layer: Layer) -> tuple[int, ...]:
 
 
 def _pad(layer: Layer, cells: Array) -> Array:
+    """Return (batch, channels, *padded) of (batch, channels, *axes)."""
     if not any(map(any, layer.padding)):
         return cells
-    return np.pad(cells, [(0, 0), (0, 0), *layer.padding], mode=_NUMPY_MODE[layer.padding_mode])
+    return np.pad(cells, [(0, 0), (0, 0), *layer.padding], mode=NUMPY_MODES[layer.padding_mode])
 
 
 def _unpad(layer: Layer, padded: Array, sizes: tuple[int, ...]) -> Array:
-    """Return the adjoint of `_pad`: the rim is added back to the cells it copies, or dropped where it was zero."""
+    """Return the adjoint of `_pad`: the rim is dropped where it was zero, else added back.
+
+    What a padded cell receives belongs to the cell that it copies.
+    """
     for axis, (n, (begin, end)) in enumerate(zip(sizes, layer.padding, strict=True), start=2):
         cells = np.moveaxis(padded, axis, 0)
         core = cells[begin : begin + n]
         if layer.padding_mode != "zeros" and begin + end:
-            source = np.pad(np.arange(n), (begin, end), mode=_NUMPY_MODE[layer.padding_mode])
+            source = np.pad(np.arange(n), (begin, end), mode=NUMPY_MODES[layer.padding_mode])
             core = core.copy()
             for i in (*range(begin), *range(begin + n, begin + n + end)):
                 core[source[i]] += cells[i]

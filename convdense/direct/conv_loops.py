@@ -1,7 +1,6 @@
-"""Direct convolution in plain loops, forward and backward: the definition anyone can check by eye.
-Slow.
+"""Direct convolution in plain loops: the definition, which one can check by eye. It is slow.
 
-Nothing here is shared with the tie map but the numbers of the geometry. `edges` slides the window;
+Nothing is shared with the tie map but the numbers of the geometry. `edges` slides the window;
 forward adds ``w * x`` to y along every edge, backward hands ``dy`` back along the same edges.
 """
 
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convdense._util.arguments import Array
 from convdense.geometry import (
     ConvTranspose,
     LocallyConnected,
@@ -20,112 +20,123 @@ from convdense.geometry import (
     forward_operands,
     known,
 )
+from convdense.geometry.padding import NUMPY_MODES
 
-Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
-Position = tuple[Any, ...]
+Position = tuple[Any, ...]  # integers, one per axis
 Edge = tuple[Position, Position, Position]
-NUMPY_MODES: dict[str, Any] = {
-    "circular": "wrap",
-    "reflect": "reflect",
-    "replicate": "edge",
-    "symmetric": "symmetric",
-}
 
 
 def edges(layer: Layer) -> Iterator[Edge]:
-    """Yield (output, input, weight) positions of every product, in plain loops; the kernel is never flipped here."""
+    """Yield the positions (output, input, weight) of every product; the kernel is not flipped."""
     if isinstance(layer, Windowed):
         return _sliding(layer)
     return _transposed(layer)
 
 
-def _sliding(layer: Windowed) -> Iterator[Edge]:
-    outs, ins = layer.out_channels // layer.groups, layer.in_channels // layer.groups  # per group
-    cells = [padded_cells(layer, axis) for axis in range(len(layer.kernel))]
+def _channel_pairs(layer: Layer) -> Iterator[tuple[int, int, int, int]]:
+    """Yield output and input channel of every pair in a group, in all and then in their group."""
+    outs = layer.out_channels // layer.groups
+    ins = layer.in_channels // layer.groups
     for group, out, inp in product(range(layer.groups), range(outs), range(ins)):
-        o, c = group * outs + out, group * ins + inp
+        yield group * outs + out, group * ins + inp, out, inp
+
+
+def _sliding(layer: Windowed) -> Iterator[Edge]:
+    """Yield the edges of a window that slides over the padded input."""
+    source = [padded_cells(layer, axis) for axis in range(len(layer.kernel))]
+    for o, c, _, inp in _channel_pairs(layer):
         for corner in product(*map(range, layer.out_spatial)):
             for tap in product(*map(range, layer.kernel)):
-                at = [
-                    p * s + t * d
-                    for p, s, t, d in zip(corner, layer.stride, tap, layer.dilation, strict=True)
-                ]
-                source = [int(axis[i]) for axis, i in zip(cells, at, strict=True)]
-                if min(source) >= 0:  # not a padded zero
-                    own = corner if isinstance(layer, LocallyConnected) else ()
-                    yield (o, *corner), (c, *source), (o, inp, *own, *tap)
+                at = _tap_cells(layer, corner, tap)
+                cells = [int(along[i]) for along, i in zip(source, at, strict=True)]
+                if min(cells) < 0:  # a padded zero
+                    continue
+                own = corner if isinstance(layer, LocallyConnected) else ()
+                yield (o, *corner), (c, *cells), (o, inp, *own, *tap)
 
 
 def _transposed(layer: ConvTranspose) -> Iterator[Edge]:
-    outs, ins = layer.out_channels // layer.groups, layer.in_channels // layer.groups  # per group
-    for group, out, inp in product(range(layer.groups), range(outs), range(ins)):
-        o, c = group * outs + out, group * ins + inp
-        for p in product(*map(range, layer.in_spatial)):
-            for tap in product(
-                *map(range, layer.kernel)
-            ):  # every input pixel stamps a kernel, then the rim is cropped
-                stamp = [
-                    i * s + t * d
-                    for i, s, t, d in zip(p, layer.stride, tap, layer.dilation, strict=True)
-                ]
-                at = [i - begin for i, (begin, _) in zip(stamp, layer.padding, strict=True)]
+    """Yield the edges where each input stamps a kernel on the output, whose rim is cropped."""
+    for o, c, out, _ in _channel_pairs(layer):
+        for corner in product(*map(range, layer.in_spatial)):
+            for tap in product(*map(range, layer.kernel)):
+                stamped = _tap_cells(layer, corner, tap)
+                at = [i - begin for i, (begin, _) in zip(stamped, layer.padding, strict=True)]
                 if all(0 <= i < n for i, n in zip(at, layer.out_spatial, strict=True)):
-                    yield (o, *at), (c, *p), (c, out, *tap)
+                    yield (o, *at), (c, *corner), (c, out, *tap)
+
+
+def _tap_cells(layer: Layer, corner: Position, tap: Position) -> list[int]:
+    """Return where a tap of the window at a place lies: place * stride + tap * dilation."""
+    numbers = zip(corner, layer.stride, tap, layer.dilation, strict=True)
+    return [p * s + t * d for p, s, t, d in numbers]
 
 
 def padded_cells(layer: Windowed, axis: int) -> Array:
-    """Return which input cell each padded cell holds along one axis, -1 for a zero: NumPy pads, we only ask it."""
+    """Return which input cell each padded cell holds along one axis, -1 for a zero.
+
+    NumPy pads the cells' numbers, so that its rule for each mode is the definition.
+    """
     numbers = np.arange(layer.in_spatial[axis])
     if layer.padding_mode == "zeros":
         return np.pad(numbers, layer.padding[axis], constant_values=-1)
     return np.pad(numbers, layer.padding[axis], mode=NUMPY_MODES[layer.padding_mode])
 
 
-def forward(layer: Layer, x: Any, w: Any, b: Any = None) -> Array:
+def forward(
+    layer: Layer, x: npt.ArrayLike, w: npt.ArrayLike, b: npt.ArrayLike | None = None
+) -> Array:
     """Return y: every edge adds ``w * x`` to its output; then the bias."""
     known(layer)
     x, w, b, had_batch = forward_operands(layer, x, w, b)
     kernel = flipped(layer, w)
-    y = np.zeros(
-        (len(x), *layer.out_shape), np.result_type(x, w) if b is None else np.result_type(x, w, b)
-    )
+    dtype = np.result_type(x, w) if b is None else np.result_type(x, w, b)
+    y = np.zeros((len(x), *layer.out_shape), dtype)
     for out, inp, k in edges(layer):
-        y[_all(out)] += kernel[k] * x[_all(inp)]
+        y[_in_batch(out)] += kernel[k] * x[_in_batch(inp)]
     if b is not None:
         y += over_outputs(b, layer)
     return y if had_batch else y[0]
 
 
-def backward(layer: Layer, x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
-    """Return dx, dw, db: every edge hands ``w * dy`` to its input and ``x * dy`` to its weight (x, w conjugated)."""
+def backward(
+    layer: Layer, x: npt.ArrayLike, w: npt.ArrayLike, dy: npt.ArrayLike
+) -> tuple[Array, Array, Array]:
+    """Return dx, dw, db: every edge hands ``w * dy`` to its input and ``x * dy`` to its weight.
+
+    For complex numbers, x and w enter conjugated.
+    """
     known(layer)
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     kernel = flipped(layer, w)
     dx = np.zeros((len(x), *layer.in_shape), np.result_type(w, dy))
     dkernel = np.zeros(layer.weight_shape, np.result_type(x, dy))
     for out, inp, k in edges(layer):
-        dx[_all(inp)] += kernel[k].conj() * dy[_all(out)]
-        dkernel[k] += (x[_all(inp)].conj() * dy[_all(out)]).sum()
-    return dx if had_batch else dx[0], flipped(layer, dkernel), bias_gradient(layer, dy)
+        dx[_in_batch(inp)] += kernel[k].conj() * dy[_in_batch(out)]
+        dkernel[k] += (x[_in_batch(inp)].conj() * dy[_in_batch(out)]).sum()
+    dw = flipped(layer, dkernel)
+    return dx if had_batch else dx[0], dw, bias_gradient(layer, dy)
 
 
-def _all(position: Position) -> Position:
+def _in_batch(position: Position) -> Position:
     """Return the index of this position in every sample of the batch."""
     return (slice(None), *position)
 
 
 def flipped(layer: Layer, w: Array) -> Array:
-    """Return the kernel as it slides: reversed along its axes, the last ones of w, if the layer says so."""
+    """Return the kernel as it slides: with `flip` reversed along its axes, the last ones of w."""
     return np.flip(w, tuple(range(-len(layer.kernel), 0))) if layer.flip else w
 
 
 def over_outputs(b: Array, layer: Layer) -> Array:
     """Return the bias with one axis per output axis, for broadcasting."""
-    return b.reshape(b.shape + (1,) * (len(layer.out_shape) - b.ndim))
+    missing = len(layer.out_shape) - b.ndim
+    return b.reshape(b.shape + (1,) * missing)
 
 
 def bias_gradient(layer: Layer, dy: Array) -> Array:
-    """Return db: dy of shape (batch, *out_shape) summed over the batch and over the axes that share a bias."""
-    db: Array = dy.sum(axis=(0, *range(1 + len(layer.bias_shape), dy.ndim)), dtype=dy.dtype)
+    """Return db: dy, (batch, *out_shape), summed over the batch and the axes that share a bias."""
+    shared = range(1 + len(layer.bias_shape), dy.ndim)
+    db: Array = dy.sum(axis=(0, *shared), dtype=dy.dtype)
     return db

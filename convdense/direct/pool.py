@@ -1,89 +1,102 @@
-"""Direct pooling fast enough for training: one pass per tap over a shifted view of the input, no
-padding anywhere.
+"""Direct pooling fast enough for training: one pass per tap over a shifted view of the input.
 
-Proven equal to the loops of `direct_pool`, with which it shares nothing but the geometry and the
-divisors' rule. Windows of different sizes (adaptive pooling that does not divide evenly) are left
-to the loops.
+Nothing is padded. It is proven equal to `pool_loops`, with which it shares nothing but the geometry
+and the rule of the divisor. Windows of different sizes (adaptive pooling that does not divide
+evenly) are left to the loops.
 """
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from types import EllipsisType
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from convdense._util.arguments import Array
 from convdense.direct import pool_loops
-from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool, paired_samples, samples
+from convdense.geometry import LpPool, Pool, paired_samples, samples
 
-Array = npt.NDArray[Any]
-Index = tuple[Any, ...]
-Sliding = tuple[
-    int, int, int, int, int, int
-]  # inputs, outputs, kernel, stride, dilation, padding before
+Index = tuple[EllipsisType | slice, ...]
 
 
-def forward(pool: Pool, x: Any) -> Array:
+class Sliding(NamedTuple):
+    """The numbers of a window that slides along one axis."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    dilation: int
+    begin: int  # padding before the first cell
+
+
+def forward(pool: Pool, x: npt.ArrayLike) -> Array:
     """Return y: of every window its largest, smallest, sum, average or power average."""
     x, had_batch = samples(pool, x)
-    axes = _axes(pool)
-    y = pool_loops.forward(pool, x) if axes is None else _forward(pool, axes, x)[0]
+    axes = _sliding_axes(pool)
+    if axes is None:
+        y = pool_loops.forward(pool, x)
+    elif pool.extremum:
+        y, _ = _extrema(pool, axes, x)
+    else:
+        y = _totals(pool, axes, x)
     return y if had_batch else y[0]
 
 
-def backward(pool: Pool, x: Any, dy: Any) -> Array:
+def backward(pool: Pool, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
     """Return dx: every output hands its gradient to the cells of its window."""
     x, dy, had_batch = paired_samples(pool, x, dy)
-    axes = _axes(pool)
-    dx = pool_loops.backward(pool, x, dy) if axes is None else _backward(pool, axes, x, dy)
+    axes = _sliding_axes(pool)
+    if axes is None:
+        dx = pool_loops.backward(pool, x, dy)
+    elif pool.extremum:
+        dx = _to_winners(pool, axes, x, dy)
+    else:
+        dx = _to_all(pool, axes, x, dy)
     return dx if had_batch else dx[0]
 
 
-def _axes(pool: Pool) -> list[Sliding] | None:
-    """Return the hyper-parameters of a sliding window along each axis, or None if windows differ in size."""
-    sizes = zip(pool.in_spatial, pool.out_spatial, strict=True)
+def _sliding_axes(pool: Pool) -> list[Sliding] | None:
+    """Return the numbers of a sliding window along each axis, or None if windows differ in size."""
+    sizes = list(zip(pool.in_spatial, pool.out_spatial, strict=True))
     if pool.kernel is None:
         if any(n % m for n, m in sizes):
             return None
-        return [
-            (n, m, n // m, n // m, 1, 0)
-            for n, m in zip(pool.in_spatial, pool.out_spatial, strict=True)
-        ]
-    begins = [begin for begin, _ in pool.padding]
-    return list(
-        zip(
-            pool.in_spatial,
-            pool.out_spatial,
-            pool.kernel,
-            pool.stride,
-            pool.dilation,
-            begins,
-            strict=True,
-        )
-    )
+        return [Sliding(n, m, kernel=n // m, stride=n // m, dilation=1, begin=0) for n, m in sizes]
+    numbers = zip(sizes, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
+    return [Sliding(n, m, k, s, d, begin) for (n, m), k, s, d, (begin, _) in numbers]
 
 
 def _taps(axes: list[Sliding]) -> Iterator[tuple[Index, Index]]:
-    """Yield, tap by tap in C order, the outputs that have this tap in the input, and where in the input it is."""
-    for tap in product(*(range(k) for _, _, k, _, _, _ in axes)):
-        outs, ins = [], []
-        for t, (n, m, _, s, d, begin) in zip(tap, axes, strict=True):
-            offset = t * d - begin  # output o meets cell o s + offset
-            first = max(0, -(offset // s))
-            count = max(0, min(m, (n - 1 - offset) // s + 1) - first)
-            start = first * s + offset
+    """Yield for each tap, in C order, the outputs that have it in the input, and where it is."""
+    for tap in product(*(range(axis.kernel) for axis in axes)):
+        outs: list[slice] = []
+        ins: list[slice] = []
+        for t, axis in zip(tap, axes, strict=True):
+            offset = t * axis.dilation - axis.begin  # output o meets cell o stride + offset
+            first = max(0, -(offset // axis.stride))  # the first output whose cell is at least 0
+            last = min(axis.outputs - 1, (axis.inputs - 1 - offset) // axis.stride)
+            count = max(0, last + 1 - first)
+            start = first * axis.stride + offset
+            stop = start + (count - 1) * axis.stride + 1
             outs.append(slice(first, first + count))
-            ins.append(slice(start, start + (count - 1) * s + 1, s) if count else slice(0))
+            ins.append(slice(start, stop, axis.stride) if count else slice(0))
         yield (..., *outs), (..., *ins)
 
 
-def _forward(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
-    """Return y and, for the largest and the smallest, the number of the tap that won: the first of several."""
-    shape = (*x.shape[:2], *pool.out_spatial)
-    if not isinstance(pool, (MaxPool, MinPool)):
-        return _total(pool, axes, x, shape), np.empty(0)
-    y, winner = np.zeros(shape, x.dtype), np.full(shape, -1, np.int32)
-    better = np.greater if isinstance(pool, MaxPool) else np.less
+def _out_shape(pool: Pool, x: Array) -> tuple[int, ...]:
+    return (*x.shape[:2], *pool.out_spatial)
+
+
+def _extrema(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
+    """Return the largest or smallest of each window, and the number of the tap that has it.
+
+    Taps come in C order and a later one must be better, so the first of several largest wins.
+    """
+    y = np.zeros(_out_shape(pool, x), x.dtype)
+    winner = np.full(y.shape, -1, np.int32)  # -1: no tap has been there yet
+    better = np.greater if pool.extremum > 0 else np.less
     for number, (outs, ins) in enumerate(_taps(axes)):
         wins = (winner[outs] < 0) | better(x[ins], y[outs])
         np.copyto(y[outs], x[ins], where=wins)
@@ -91,31 +104,38 @@ def _forward(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
     return y, winner
 
 
-def _total(pool: Pool, axes: list[Sliding], x: Array, shape: tuple[int, ...]) -> Array:
+def _totals(pool: Pool, axes: list[Sliding], x: Array) -> Array:
+    """Return the sum, average or power average of each window."""
     values = np.abs(x) ** pool.p if isinstance(pool, LpPool) else x
-    if isinstance(pool, AvgPool) and x.dtype.kind in "iu":
+    if pool.divides and x.dtype.kind in "iu":
         values = x.astype(np.float64)  # small integers would wrap before they are divided
-    total = np.zeros(shape, values.dtype)
+    total = np.zeros(_out_shape(pool, x), values.dtype)
     for outs, ins in _taps(axes):
         total[outs] += values[ins]
+
     if isinstance(pool, LpPool):
         return np.asarray(total ** (1 / pool.p))
-    return (
-        np.asarray(total / _divisors(pool, axes).astype(_dtype(total)))
-        if isinstance(pool, AvgPool)
-        else total
-    )
+    if pool.divides:
+        return np.asarray(total / _divisors(pool, axes).astype(total.dtype))
+    return total
 
 
-def _backward(pool: Pool, axes: list[Sliding], x: Array, dy: Array) -> Array:
-    """Return dx, tap by tap: each tap gets its share of dy."""
-    y, winner = _forward(pool, axes, x)
+def _to_winners(pool: Pool, axes: list[Sliding], x: Array, dy: Array) -> Array:
+    """Return dx of the largest or smallest: the tap that won gets everything."""
+    y, winner = _extrema(pool, axes, x)
     dx = np.zeros(x.shape, np.result_type(y, dy))
-    shares = dy / _divisors(pool, axes).astype(dx.dtype) if isinstance(pool, AvgPool) else dy
     for number, (outs, ins) in enumerate(_taps(axes)):
-        if isinstance(pool, (MaxPool, MinPool)):
-            dx[ins] += np.where(winner[outs] == number, shares[outs], 0)
-        elif isinstance(pool, LpPool):
+        dx[ins] += np.where(winner[outs] == number, dy[outs], 0)
+    return dx
+
+
+def _to_all(pool: Pool, axes: list[Sliding], x: Array, dy: Array) -> Array:
+    """Return dx of a sum, an average or a power average: every tap gets its share."""
+    y = _totals(pool, axes, x)
+    dx = np.zeros(x.shape, np.result_type(y, dy))
+    shares = dy / _divisors(pool, axes).astype(dx.dtype) if pool.divides else dy
+    for outs, ins in _taps(axes):
+        if isinstance(pool, LpPool):
             dx[ins] += _slope(pool, x[ins], y[outs]) * shares[outs]
         else:
             dx[ins] += shares[outs]
@@ -123,22 +143,19 @@ def _backward(pool: Pool, axes: list[Sliding], x: Array, dy: Array) -> Array:
 
 
 def _slope(pool: LpPool, x: Array, y: Array) -> Array:
-    """Return dy/dx of a power average, 0 in a window of zeros."""
+    """Return dy/dx = sign(x) (|x| / y)^(p - 1) of a power average, 0 in a window of zeros."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(y == 0, 0, np.sign(x) * (np.abs(x) / y) ** (pool.p - 1))
 
 
-def _divisors(pool: AvgPool, axes: list[Sliding]) -> Array:
-    """Return what each output position is divided by: counted cell by cell along each axis."""
+def _divisors(pool: Pool, axes: list[Sliding]) -> Array:
+    """Return what each output position is divided by: cells are counted axis by axis."""
     inside, padded = np.ones(()), np.ones(())
-    for (n, m, k, s, d, begin), (_, end) in zip(axes, pool.padding, strict=True):
-        cells = [[o * s + t * d - begin for t in range(k)] for o in range(m)]
-        inside = np.multiply.outer(inside, [sum(0 <= i < n for i in window) for window in cells])
-        padded = np.multiply.outer(padded, [sum(i < n + end for i in window) for window in cells])
+    for axis, (_, end) in zip(axes, pool.padding, strict=True):
+        starts = np.arange(axis.outputs)[:, None] * axis.stride - axis.begin
+        cells = starts + np.arange(axis.kernel) * axis.dilation  # (outputs, kernel)
+        within = (cells >= 0) & (cells < axis.inputs)
+        inside = np.multiply.outer(inside, within.sum(axis=1))
+        padded = np.multiply.outer(padded, (cells < axis.inputs + end).sum(axis=1))
     pairs = zip(inside.ravel(), padded.ravel(), strict=True)
-    return np.reshape([pool_loops.divisor(pool, int(a), int(b)) for a, b in pairs], inside.shape)
-
-
-def _dtype(total: Array) -> Any:
-    """Return the dtype sums are divided in: of floats for integers."""
-    return total.dtype if total.dtype.kind == "f" else np.float64
+    return np.reshape([pool.divisor(int(a), int(b)) for a, b in pairs], inside.shape)

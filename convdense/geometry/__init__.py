@@ -1,5 +1,4 @@
-"""The hyper-parameters of a layer (sizes, stride, padding, groups), without weights and without
-index arrays.
+"""The hyper-parameters of a layer (sizes, stride, padding, groups): no weights, no index arrays.
 
 The conventions of the whole library, said once: batch first, channels first; "convolution" means
 cross-correlation, as in every deep-learning library, and ``flip=True`` gives the textbook one;

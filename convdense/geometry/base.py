@@ -1,20 +1,27 @@
-"""What every layer with a window has: shapes, stride, dilation, groups, and a repr that reads like the call."""
+"""What all hyper-parameters have: shapes, plain data, and a repr that reads like the call."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache, cached_property
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convdense._util.arguments import complain, integer, is_integer, is_sequence, per_axis
+from convdense._util.arguments import (
+    Sizes,
+    complain,
+    integer,
+    is_integer,
+    is_sequence,
+    per_axis,
+)
 from convdense.display.tables import facts
 from convdense.geometry.padding import Pairs
 
 
 @cache
-def option_defaults(kind: Any) -> dict[str, Any]:
-    """Return the options of a geometry with their defaults, read from its signature: they stand
-    nowhere else.
+def option_defaults(kind: "type[Hyperparameters]") -> dict[str, Any]:
+    """Return the options of a geometry with their defaults: they stand in its signature alone.
 
     Examples
     --------
@@ -22,50 +29,51 @@ def option_defaults(kind: Any) -> dict[str, Any]:
     >>> option_defaults(ConvTranspose)["output_padding"]
     0
     """
-    defaults: dict[str, Any] = {}
-    for base in reversed(
-        kind.__mro__
-    ):  # a pool of its own kind hands what it does not know on to Pool
-        if "__init__" in vars(base) and base is not object:
-            parameters = signature(vars(base)["__init__"]).parameters.values()
-            defaults |= {p.name: p.default for p in parameters if p.default is not p.empty}
-    return defaults
+    parameters = signature(kind).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
+@dataclass(frozen=True, init=False, repr=False)
 class Hyperparameters:
     """Frozen hyper-parameters of a layer: as plain data, and as the call that makes it."""
 
-    in_shape: Any  # a field, or a property, of every kind
+    if TYPE_CHECKING:  # a field of most kinds, and of some a property that follows from others
+
+        @property
+        def in_shape(self) -> tuple[int, ...]:
+            """Shape of one input sample."""
+
+        @property
+        def out_shape(self) -> tuple[int, ...]:
+            """Shape of one output sample."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the layer as plain data; `layer_from_dict` reads it back."""
-        return {"type": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]  # dataclasses all
+        return {"type": type(self).__name__, **asdict(self)}
 
     def __repr__(self) -> str:
         """Return the call that makes this layer; options at their defaults are left out."""
-        values = {f.name: shortest(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]  # every geometry is a dataclass
-        shown = [repr(self.in_shape)]
-        shown += [
-            f"{k}={v!r}"
-            for k, v in values.items()
-            if k != "in_shape" and v != self._default(k, values)
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        values = {f.name: shortest(getattr(self, f.name)) for f in fields(self)}
+        values.pop("in_shape", None)
+        options = [f"{k}={v!r}" for k, v in values.items() if v != self._default(k, values)]
+        return f"{type(self).__name__}({', '.join([repr(self.in_shape), *options])})"
 
     def _repr_html_(self) -> str:
-        """Return the call, the shapes that follow from it, and every option, as a table for a notebook."""
+        """Return the call, the shapes that follow from it, and every option, as an HTML table."""
         names = ("in_shape", "out_shape", "weight_shape", "bias_shape")
         shapes = {name: getattr(self, name) for name in names if hasattr(self, name)}
         options = {k: shortest(v) for k, v in self.to_dict().items() if k not in (*shapes, "type")}
         return facts(repr(self), shapes | options)
 
-    def _default(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ARG002  (a pool's stride is its kernel)
-        kind: Any = type(self)
+    # A pool looks at the values: its stride is its kernel.
+    def _default(self, name: str, values: dict[str, Any]) -> Any:  # noqa: ARG002
+        """Return an option's default, which may depend on the values of others."""
+        kind: Any = type(self)  # a class can be hashed, whatever mypy makes of its __hash__
         return option_defaults(kind).get(name)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the fields alone: sizes that were computed meanwhile are no part of a pickle or a copy."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]  # every geometry is one
+        """Return the fields alone, for a pickle or a copy: computed sizes are left out."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -74,7 +82,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True, init=False, repr=False)
 class Geometry(Hyperparameters, ABC):
-    """What every layer with a sliding window has; the concrete classes say how sizes and weights follow."""
+    """What every layer with a sliding window has; each kind says how sizes and weights follow."""
 
     in_shape: tuple[int, ...]
     out_channels: int
@@ -116,26 +124,26 @@ class Geometry(Hyperparameters, ABC):
         return (self.out_channels, *self.out_spatial)
 
     def _set_common(
-        self, in_shape: Any, out_channels: Any, groups: Any, flip: Any, **per_position: Any
+        self,
+        in_shape: Sequence[int],
+        out_channels: int,
+        groups: int,
+        flip: bool,
+        **per_position: Sizes,
     ) -> None:
         """Check and set what every kind has; `per_position` holds kernel, stride and dilation."""
         shape = sample_shape(in_shape)
+        axes = len(shape) - 1
         self._set(in_shape=shape, flip=flag(flip, "flip"))
         self._set(out_channels=integer(out_channels, "out_channels", 1))
         self._set(groups=integer(groups, "groups", 1))
-        self._set(
-            **{
-                name: per_axis(value, name, len(shape) - 1, 1)
-                for name, value in per_position.items()
-            }
-        )
+        for name, value in per_position.items():
+            self._set(**{name: per_axis(value, name, axes, 1)})
+
         for name, channels in (("in_shape", shape[0]), ("out_channels", self.out_channels)):
             if channels % self.groups:
-                raise ValueError(
-                    complain(
-                        "groups", self.groups, f"a divisor of the {channels} channels of {name}"
-                    )
-                )
+                needs = f"a divisor of the {channels} channels of {name}"
+                raise ValueError(complain("groups", self.groups, needs))
 
 
 def sample_shape(value: Any) -> tuple[int, ...]:
@@ -158,12 +166,9 @@ def flag(value: Any, name: str) -> bool:
 
 
 def shortest(value: Any) -> Any:
-    """Return one number for a tuple whose entries are all equal: (3, 3) as 3, ((1, 1), (1, 1)) as 1."""
+    """Return one number for a tuple of equal ones: (3, 3) as 3, ((1, 1), (1, 1)) as 1."""
     if not isinstance(value, tuple):
         return value
     entries = [shortest(v) for v in value]
-    return (
-        entries[0]
-        if entries.count(entries[0]) == len(entries) and is_integer(entries[0])
-        else tuple(entries)
-    )
+    all_equal = entries.count(entries[0]) == len(entries)
+    return entries[0] if all_equal and is_integer(entries[0]) else tuple(entries)

@@ -1,4 +1,7 @@
-"""Convolution and the locally connected layer, its untied counterpart: a window that slides over the padded input."""
+"""A window that slides over the padded input: the convolution, and the locally connected layer.
+
+The second has the same window and no shared weights: every place has a kernel of its own.
+"""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -35,23 +38,25 @@ class Windowed(Geometry, ABC):
         )
         pairs = pad.resolve(padding, self.in_spatial, self.kernel, self.stride, self.dilation)
         self._set(padding=pairs, padding_mode=pad.check_mode(padding_mode, pairs, self.in_spatial))
-        for axis, (n, pair, k, d) in enumerate(
-            zip(self.in_spatial, pairs, self.kernel, self.dilation, strict=True)
-        ):
-            if pad.effective(k, d) > n + sum(pair):
-                got = f"{k} with dilation {d}, a window of {pad.effective(k, d)} cells, on axis {axis}"
+        self._check_windows()
+
+    def _check_windows(self) -> None:
+        """Refuse a window that is longer than the padded input."""
+        numbers = zip(self.in_spatial, self.padding, self.kernel, self.dilation, strict=True)
+        for axis, (n, pair, k, d) in enumerate(numbers):
+            window = pad.effective(k, d)
+            if window > n + sum(pair):
+                got = f"{k} with dilation {d}, a window of {window} cells, on axis {axis}"
                 needs = f"a window of at most {n + sum(pair)} cells there: {n} and padding {pair}"
-                raise ValueError(
-                    complain("kernel", got, needs, "use a smaller kernel or more padding")
-                )
+                do = "use a smaller kernel or more padding"
+                raise ValueError(complain("kernel", got, needs, do))
 
     @cached_property
     def out_spatial(self) -> tuple[int, ...]:
-        """Output positions along each axis: ``floor((size + begin + end - effective kernel) /
-        stride) + 1``.
+        """Output positions along each axis.
 
-        Dumoulin & Visin, *A guide to convolution arithmetic for deep learning*, relation 6, with
-        dilation.
+        ``floor((size + begin + end - effective kernel) / stride) + 1``: Dumoulin & Visin, *A guide
+        to convolution arithmetic for deep learning*, relation 6, with dilation.
         """
         numbers = zip(
             self.in_spatial, self.padding, self.kernel, self.dilation, self.stride, strict=True
@@ -61,8 +66,10 @@ class Windowed(Geometry, ABC):
 
 @dataclass(frozen=True, init=False, repr=False)
 class Conv(Windowed):
-    """The hyper-parameters of a convolution (cross-correlation; ``flip=True`` for the textbook
-    one), no weights.
+    """The hyper-parameters of a convolution; it holds no weights.
+
+    It is a cross-correlation, as in every deep-learning library; ``flip=True`` gives the textbook's
+    convolution.
 
     Parameters
     ----------
@@ -74,9 +81,8 @@ class Conv(Windowed):
         Size of the window.
     stride, dilation : int or one int per axis
         Step of the window; distance between its taps.
-    padding : int, one per axis, a (begin, end) pair per axis, or "valid", "same", "same_lower",
-    "full"
-        Cells added around the input.
+    padding : int, one per axis, a (begin, end) pair per axis, or a word
+        Cells added around the input; the words are "valid", "same", "same_lower" and "full".
     groups : int
         Blocks of channels that do not see each other; as many as channels is depthwise.
     padding_mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}
@@ -106,10 +112,10 @@ class Conv(Windowed):
 
 @dataclass(frozen=True, init=False, repr=False)
 class LocallyConnected(Windowed):
-    """The hyper-parameters of a convolution whose weights are not tied: the same mask, every window
-    its own kernel.
+    """The hyper-parameters of a convolution whose weights are not tied.
 
-    With zero padding, weights that would meet padded cells have no edge.
+    It has the same mask, and every window has its own kernel. With zero padding, weights that would
+    meet padded cells have no edge.
 
     Parameters
     ----------
@@ -125,7 +131,7 @@ class LocallyConnected(Windowed):
 
     @cached_property
     def weight_shape(self) -> tuple[int, ...]:
-        """Shape of the weight array: (out_channels, in_channels / groups, *out_spatial, *kernel)."""
+        """Shape of the weights: (out_channels, in_channels / groups, *out_spatial, *kernel)."""
         return (self.out_channels, self.in_channels // self.groups, *self.out_spatial, *self.kernel)
 
     @cached_property

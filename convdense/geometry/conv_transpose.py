@@ -30,7 +30,7 @@ class ConvTranspose(Geometry):
 
     Examples
     --------
-    >>> up = ConvTranspose((8, 16, 16), out_channels=3, kernel=3, stride=2, padding=1, output_padding=1)
+    >>> up = ConvTranspose((8, 16, 16), 3, kernel=3, stride=2, padding=1, output_padding=1)
     >>> up.out_shape, up.weight_shape
     ((3, 32, 32), (8, 3, 3, 3))
     """
@@ -62,13 +62,13 @@ class ConvTranspose(Geometry):
         self._set(padding=pairs, output_padding=extra)
         for axis, (e, s, d) in enumerate(zip(extra, self.stride, self.dilation, strict=True)):
             if e >= max(s, d):
-                needs = f"less than {max(s, d)} on axis {axis}, the larger of stride {s} and dilation {d}"
+                larger = f"the larger of stride {s} and dilation {d}"
+                needs = f"less than {max(s, d)} on axis {axis}, {larger}"
                 raise ValueError(complain("output_padding", e, needs))
         if min(self.out_spatial) < 1:
             needs = "less cropping than the full output has cells"
-            raise ValueError(
-                complain("padding", pairs, needs, f"as it stands out_spatial={self.out_spatial}")
-            )
+            do = f"as it stands out_spatial={self.out_spatial}"
+            raise ValueError(complain("padding", pairs, needs, do))
 
     def _same(self, word: str, extra: tuple[int, ...]) -> tuple[Pairs, tuple[int, ...]]:
         """Return the crops and output_padding that give size * stride outputs."""
@@ -76,18 +76,18 @@ class ConvTranspose(Geometry):
             needs = f"0 with padding={word!r}, where it follows from kernel and stride"
             raise ValueError(complain("output_padding", extra, needs))
         windows = [pad.effective(k, d) for k, d in zip(self.kernel, self.dilation, strict=True)]
-        surplus = [e - s for e, s in zip(windows, self.stride, strict=True)]
-        return tuple(pad.split(max(n, 0), word) for n in surplus), tuple(
-            max(-n, 0) for n in surplus
-        )
+        # Uncropped there are (size - 1) stride + window outputs: window - stride more than wanted.
+        surplus = [window - s for window, s in zip(windows, self.stride, strict=True)]
+        crops = tuple(pad.split(max(n, 0), word) for n in surplus)
+        missing = tuple(max(-n, 0) for n in surplus)
+        return crops, missing
 
     @cached_property
     def out_spatial(self) -> tuple[int, ...]:
-        """Output positions: ``(size - 1) * stride - begin - end + effective kernel +
-        output_padding``.
+        """Output positions along each axis.
 
-        Dumoulin & Visin, *A guide to convolution arithmetic for deep learning*, relation 14, with
-        dilation.
+        ``(size - 1) * stride - begin - end + effective kernel + output_padding``: Dumoulin & Visin,
+        *A guide to convolution arithmetic for deep learning*, relation 14, with dilation.
         """
         numbers = zip(
             self.in_spatial,

@@ -1,32 +1,28 @@
 """The kinds of layer by name, for reading one back from plain data."""
 
+from abc import ABC
+from collections.abc import Iterator
 from typing import Any
 
 from convdense._util.arguments import complain
-from convdense.geometry.base import Geometry, Hyperparameters
+from convdense.geometry.base import Hyperparameters
 from convdense.geometry.conv import Conv, LocallyConnected
 from convdense.geometry.conv_transpose import ConvTranspose
-from convdense.geometry.linear import ChannelScale, Linear
-from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, SumPool
 
-_CONVOLUTIONS: tuple[type[Geometry], ...] = (Conv, LocallyConnected, ConvTranspose)
-_OTHERS: tuple[type[Hyperparameters], ...] = (
-    AvgPool,
-    LpPool,
-    MaxPool,
-    MinPool,
-    SumPool,
-    Linear,
-    ChannelScale,
-)
-_KINDS: dict[str, type[Hyperparameters]] = {
-    kind.__name__: kind for kind in (*_CONVOLUTIONS, *_OTHERS)
-}
+_CONVOLUTIONS = (Conv, LocallyConnected, ConvTranspose)
 
 
-def layer_from_dict(data: dict[str, Any]) -> Any:
-    """Return the layer that `Geometry.to_dict` wrote; only the kinds of this module are known,
-    nothing is imported.
+def _kinds(base: type[Hyperparameters]) -> Iterator[type[Hyperparameters]]:
+    """Yield every kind of layer that this library defines, none that a user derives from them."""
+    for kind in base.__subclasses__():
+        is_ours = kind.__module__.startswith("convdense.")
+        if is_ours and ABC not in kind.__bases__:
+            yield kind
+        yield from _kinds(kind)
+
+
+def layer_from_dict(data: dict[str, Any]) -> Hyperparameters:
+    """Return the layer that `to_dict` wrote; only the library's own kinds are known.
 
     Examples
     --------
@@ -34,14 +30,15 @@ def layer_from_dict(data: dict[str, Any]) -> Any:
     Conv((1, 5), out_channels=2, kernel=3)
     """
     values = dict(data)
-    kind = values.pop("type", None)
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(complain("type", repr(kind), "one of " + ", ".join(map(repr, _KINDS))))
-    return _KINDS[kind](**values)
+    name = values.pop("type", None)
+    kinds = {kind.__name__: kind for kind in _kinds(Hyperparameters)}
+    if not isinstance(name, str) or name not in kinds:
+        raise ValueError(complain("type", repr(name), "one of " + ", ".join(map(repr, kinds))))
+    return kinds[name](**values)
 
 
-def known(layer: Any) -> None:
-    """Refuse anything that is not a convolution of this module."""
+def known(layer: object) -> None:
+    """Refuse anything that is not a convolution of this library."""
     if not isinstance(layer, _CONVOLUTIONS):
         *names, last = (kind.__name__ for kind in _CONVOLUTIONS)
         raise TypeError(complain("layer", repr(layer), f"a {', '.join(names)} or {last}"))

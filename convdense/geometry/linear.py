@@ -1,4 +1,4 @@
-"""Layers without a window: every input meets every output, or each channel has a number of its own."""
+"""Layers without a window: the fully connected one, and one with a number for each channel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,8 +57,9 @@ class Linear(Hyperparameters):
 
 @dataclass(frozen=True, init=False, repr=False)
 class ChannelScale(Hyperparameters):
-    """The hyper-parameters of a scale and a shift per channel: a diagonal dense layer, tied within
-    each channel.
+    """The hyper-parameters of a scale and a shift per channel.
+
+    As a dense layer it is diagonal, and its weights are tied within each channel.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Pooling: the hyper-parameters of a window that sums, averages or takes the largest; it holds no weights."""
+"""Pooling: a window that sums, averages or takes the largest; it holds no weights."""
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -12,11 +12,20 @@ from convdense.geometry import padding as pad
 from convdense.geometry.base import Hyperparameters, flag, sample_shape
 from convdense.geometry.padding import Padding, Pairs
 
+SLIDING = (
+    "kernel",
+    "stride",
+    "padding",
+    "dilation",
+    "ceil_mode",
+)  # the options of a sliding window
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class Pool(Hyperparameters, ABC):
-    """What every pool has: a window per output that slides, or that divides each axis into `output`
-    parts.
+    """What every pool has: a window for each output.
+
+    It slides, or it divides each axis into `output` parts.
 
     Parameters
     ----------
@@ -46,6 +55,7 @@ class Pool(Hyperparameters, ABC):
     """
 
     extremum: ClassVar[int] = 0  # +1: the largest of a window, -1: the smallest, 0: a sum over it
+    divides: ClassVar[bool] = False  # whether the sum is divided by `divisor`
 
     in_shape: tuple[int, ...]
     kernel: tuple[int, ...] | None
@@ -71,25 +81,23 @@ class Pool(Hyperparameters, ABC):
         self._set(in_shape=shape, ceil_mode=flag(ceil_mode, "ceil_mode"), kernel=None, output=None)
         if (kernel is None) == (output is None):
             got = "neither" if kernel is None else f"{kernel!r} and output={output!r}"
-            raise ValueError(
-                complain("kernel", got, "a kernel, or output=n for n windows an axis", "give one")
-            )
+            needs = "a kernel, or output=n for n windows an axis"
+            raise ValueError(complain("kernel", got, needs, "give one"))
+
         if output is not None:
-            self._set_parts(
-                output, axes, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
-            )
+            options = {"padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+            self._set_parts(output, axes, stride=stride, **options)
             return
-        self._set(
-            kernel=per_axis(kernel, "kernel", axes, 1),
-            dilation=per_axis(dilation, "dilation", axes, 1),
-        )
-        self._set(stride=self.kernel if stride is None else per_axis(stride, "stride", axes, 1))
-        self._set(padding=pad.resolve(padding, shape[1:], self._kernel, self.stride, self.dilation))
+
+        window = per_axis(kernel, "kernel", axes, 1)
+        self._set(kernel=window, dilation=per_axis(dilation, "dilation", axes, 1))
+        self._set(stride=window if stride is None else per_axis(stride, "stride", axes, 1))
+        self._set(padding=pad.resolve(padding, shape[1:], window, self.stride, self.dilation))
         self._check_windows()
 
-    def _set_parts(self, output: Any, axes: int, **options: Any) -> None:
+    def _set_parts(self, output: Sizes, axes: int, **options: object) -> None:
         """Set adaptive windows, which leave nothing else to choose."""
-        defaults = {
+        defaults: dict[str, tuple[object, ...]] = {
             "stride": (None,),
             "padding": (0, "valid"),
             "dilation": (1,),
@@ -103,37 +111,42 @@ class Pool(Hyperparameters, ABC):
         self._set(stride=(1,) * axes, padding=((0, 0),) * axes, dilation=(1,) * axes)
 
     def _check_windows(self) -> None:
-        """Refuse padding that a whole window fits into, no output at all, and windows without a cell of the input."""
+        """Refuse padding a window fits into, no output at all, and a window without an input."""
         for axis, (n, pair, k, s, d) in enumerate(self._numbers()):
-            window = pad.effective(k, d)
+            window, size = pad.effective(k, d), n + sum(pair)
             if max(pair) >= window:
                 needs = f"less than the window's {window} cells on axis {axis}"
-                raise ValueError(
-                    complain("padding", pair, needs, "such a window would hold nothing but padding")
-                )
-            if (outs := self.out_spatial[axis]) < 1:
-                needs = f"a window of at most {n + sum(pair)} cells on axis {axis}: {n} and padding {pair}"
-                raise ValueError(
-                    complain("kernel", f"{k} with dilation {d}", needs, "use a smaller kernel")
-                )
-            for i in range(outs):
-                first = (
-                    i * s - pair[0]
-                )  # cells first + t d for t = 0 ... k - 1; those from 0 to n - 1 exist
-                if max(0, -(first // d)) > min(k - 1, (n - 1 - first) // d):
-                    got = f"{k} with dilation {d}, whose window {i} on axis {axis} meets no cell of the input"
-                    raise ValueError(
-                        complain("kernel", got, "windows with a cell in each", "pad or dilate less")
-                    )
+                do = "such a window would hold nothing but padding"
+                raise ValueError(complain("padding", pair, needs, do))
 
-    @property
-    def _kernel(self) -> tuple[int, ...]:
-        return self.kernel or ()
+            outputs = self.out_spatial[axis]
+            if outputs < 1:
+                got = f"{k} with dilation {d}"
+                needs = f"a window of at most {size} cells on axis {axis}: {n} and padding {pair}"
+                raise ValueError(complain("kernel", got, needs, "use a smaller kernel"))
 
-    def _numbers(self) -> Any:
-        return zip(
-            self.in_spatial, self.padding, self._kernel, self.stride, self.dilation, strict=True
-        )
+            for i in range(outputs):
+                # The window's cells are first + t d for the taps t = 0 ... k - 1; 0 to n - 1 exist.
+                first = i * s - pair[0]
+                first_tap = max(0, -(first // d))  # the first one with a cell of at least 0
+                last_tap = min(k - 1, (n - 1 - first) // d)  # the last one with a cell below n
+                if first_tap > last_tap:
+                    where = f"whose window {i} on axis {axis} meets no cell of the input"
+                    got = f"{k} with dilation {d}, {where}"
+                    needs = "windows with a cell in each"
+                    raise ValueError(complain("kernel", got, needs, "pad or dilate less"))
+
+    def _numbers(self) -> Iterator[tuple[int, tuple[int, int], int, int, int]]:
+        """Yield size, padding, kernel, stride and dilation of every axis."""
+        kernel = self.kernel or ()
+        return zip(self.in_spatial, self.padding, kernel, self.stride, self.dilation, strict=True)
+
+    def divisor(self, inside: int, padded: int) -> int:  # noqa: ARG002  (averages use both)
+        """Return what an output is divided by, whose window has so many cells.
+
+        `inside` counts the cells of the input, `padded` those of the padding too.
+        """
+        return 1
 
     @cached_property
     def in_spatial(self) -> tuple[int, ...]:
@@ -142,10 +155,10 @@ class Pool(Hyperparameters, ABC):
 
     @cached_property
     def out_spatial(self) -> tuple[int, ...]:
-        """Output positions along each axis: ``floor((size + begin + end - window) / stride) + 1``,
-        or ceil.
+        """Output positions along each axis.
 
-        With `ceil_mode`, one less where the last window would start past the input (PyTorch, ONNX).
+        ``floor((size + begin + end - window) / stride) + 1``. With `ceil_mode` the ceiling, and one
+        less where the last window would start past the input (PyTorch, ONNX).
         """
         if self.output is not None:
             return self.output
@@ -154,11 +167,14 @@ class Pool(Hyperparameters, ABC):
         )
 
     def _outputs(self, n: int, pair: tuple[int, int], window: int, stride: int) -> int:
-        room = n + sum(pair) - window
+        """Return the number of windows along one axis."""
+        room = n + sum(pair) - window  # how far the first window can move
         if not self.ceil_mode:
             return room // stride + 1
-        outputs = -(-room // stride) + 1
-        return outputs - 1 if (outputs - 1) * stride >= n + pair[0] else outputs
+        outputs = -(-room // stride) + 1  # the division is rounded up
+        last_start = (outputs - 1) * stride
+        starts_past_the_input = last_start >= n + pair[0]
+        return outputs - 1 if starts_past_the_input else outputs
 
     @cached_property
     def out_shape(self) -> tuple[int, ...]:
@@ -166,13 +182,9 @@ class Pool(Hyperparameters, ABC):
         return (self.in_shape[0], *self.out_spatial)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the pool as plain data; with `output`, nothing else is chosen and nothing else is written."""
+        """Return the pool as plain data: its kernel and options, or with `output` that alone."""
         data = super().to_dict()
-        follows = (
-            ("kernel", "stride", "padding", "dilation", "ceil_mode")
-            if self.output is not None
-            else ("output",)
-        )
+        follows = ("output",) if self.output is None else SLIDING
         return {name: value for name, value in data.items() if name not in follows}
 
     def _default(self, name: str, values: dict[str, Any]) -> Any:
@@ -240,6 +252,8 @@ class AvgPool(Pool):
     (8, 8, 8)
     """
 
+    divides = True
+
     count_include_pad: bool
     divisor_override: int | None
 
@@ -248,16 +262,33 @@ class AvgPool(Pool):
         in_shape: Sequence[int],
         kernel: Sizes | None = None,
         *,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
+        output: Sizes | None = None,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
-        **options: Any,
     ) -> None:
         self._set(count_include_pad=flag(count_include_pad, "count_include_pad"))
-        override = (
-            None if divisor_override is None else integer(divisor_override, "divisor_override", 1)
+        if divisor_override is not None:
+            divisor_override = integer(divisor_override, "divisor_override", 1)
+        self._set(divisor_override=divisor_override)
+        super().__init__(
+            in_shape,
+            kernel,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            ceil_mode=ceil_mode,
+            output=output,
         )
-        self._set(divisor_override=override)
-        Pool.__init__(self, in_shape, kernel, **options)
+
+    def divisor(self, inside: int, padded: int) -> int:
+        """Return what an average is divided by."""
+        if self.divisor_override is not None:
+            return self.divisor_override
+        return padded if self.count_include_pad else inside
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -280,7 +311,16 @@ class LpPool(Pool):
     p: float
 
     def __init__(
-        self, in_shape: Sequence[int], kernel: Sizes | None = None, *, p: float, **options: Any
+        self,
+        in_shape: Sequence[int],
+        kernel: Sizes | None = None,
+        *,
+        p: float,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
+        output: Sizes | None = None,
     ) -> None:
         needs = "a finite number of at least 1"
         if isinstance(p, bool) or not isinstance(p, (int, float)):
@@ -288,14 +328,18 @@ class LpPool(Pool):
         if not (isfinite(p) and p >= 1):
             raise ValueError(complain("p", p, needs, "use MaxPool for the limit p = inf"))
         self._set(p=p)
-        Pool.__init__(self, in_shape, kernel, **options)
+        super().__init__(
+            in_shape,
+            kernel,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            ceil_mode=ceil_mode,
+            output=output,
+        )
 
 
 def same_windows(kind: type[Pool], pool: Pool, **options: Any) -> Pool:
-    """Return the pool of another kind with the windows of this one, and other options of its own."""
-    names = (
-        ("output",)
-        if pool.kernel is None
-        else ("kernel", "stride", "padding", "dilation", "ceil_mode")
-    )
+    """Return the pool of another kind with the windows of this one, and options of its own."""
+    names = ("output",) if pool.kernel is None else SLIDING
     return kind(pool.in_shape, **{name: getattr(pool, name) for name in names}, **options)

@@ -9,7 +9,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import widened
 from convdense.direct import pool as direct_pool
-from convdense.direct.pool_loops import divisor, windows
+from convdense.direct.pool_loops import windows
 from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool
 from convdense.implementations.evaluators import Operands
 from convdense.rounding.sum_bounds import gamma, unit_roundoff
@@ -49,7 +49,7 @@ def window_table(pool: Pool) -> WindowTable:
     for row, (_, cells, _) in zip(flat, found, strict=True):
         row[: len(cells)] = np.ravel_multi_index(tuple(np.transpose(cells)), pool.in_spatial)
     counts = (
-        {divisor(pool, len(cells), padded) for _, cells, padded in found}
+        {pool.divisor(len(cells), padded) for _, cells, padded in found}
         if isinstance(pool, AvgPool)
         else {1}
     )
