@@ -21,9 +21,10 @@ from convdense.geometry import (
 )
 from convdense.layers._batch_norm import batch_norm
 from convdense.layers.activations import LeakyReLU, ReLU
-from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.dense import Dense
 from convdense.layers.flatten import Flatten
 from convdense.layers.pooling import dense_pool
+from convdense.layers.tied_dense import TiedDense
 from convdense.networks.builder import Residual, network
 from convdense.networks.network import Network
 from convdense.structure._conv_matrix import conv_matrix

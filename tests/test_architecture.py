@@ -367,7 +367,7 @@ def test_an_upward_import_inside_a_function_is_seen(module, statement, above):
 @pytest.mark.parametrize(
     ("module", "statement"),
     [
-        ("layers.dense", "from convdense.structure.axis import Axis"),
+        ("layers.tied_dense", "from convdense.structure.axis import Axis"),
         ("structure.tie_map", "from convdense.structure import axis"),
         ("structure.tie_map", "from .axis import expand"),
         ("geometry.conv", "from .base import Geometry"),

@@ -19,7 +19,8 @@ from convdense import (
     convolve_backward,
     tie,
 )
-from convdense.rounding.sum_bounds import gamma, rounding_bounds, terms, unit_roundoff
+from convdense._util.float_formats import gamma, unit_roundoff
+from convdense.rounding.sum_bounds import rounding_bounds, terms
 
 QUANTITIES = ("y", "dx", "dw", "db")
 ROUNDOFF = {"float32": 2**-24, "complex64": 2**-24, "float64": 2**-53, "complex128": 2**-53}

@@ -259,7 +259,7 @@ def last_of_several(layer, x, dy, _right=activations.Abs.backward):
 
 def a_cell_lost(windows, sign, _right=max_pool_tournament._levels):
     first, *rest = _right(windows, sign)
-    return [first.take(slice(0, -1)), *rest]
+    return [first._replace(halves=first.halves.take(slice(0, -1))), *rest]
 
 
 def one_at_zero(layer, x, dy):

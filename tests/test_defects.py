@@ -16,7 +16,7 @@ import pytest
 import convdense as cd
 from convdense.direct import conv as direct_conv
 from convdense.direct import conv_loops
-from convdense.layers import dense
+from convdense.layers import tied_dense
 from convdense.structure import axis, csr_assembly, kronecker, tie_map, weight_order
 from convdense.structure._tie import tie
 
@@ -122,9 +122,9 @@ DEFECTS = [
     Defect("copies of another weight", weight_order.WeightOrder.tap_of, "== k)[0]", "!= k)[0]", "== k)[-1]", LOCAL, edges_agree),
     Defect("rows for columns", tie_map.TieMap.column, "axis.cols == at[i]", "axis.rows == at[i]", "at[i] == axis.cols", SQUARE, edges_agree),
     # Layers
-    Defect("bias lost", dense.TiedDense.forward, "y = y + ", "y = y + 0 * ", "y = 1 * y + ", SKEW, certified),
-    Defect("not transposed", dense.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.conj() @", "self.matrix.T.conj() @", SQUARE, certified),
-    Defect("not conjugated", dense.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.T @", "self.matrix.T.conj() @", SKEW, checked_complex),
+    Defect("bias lost", tied_dense.TiedDense.forward, "y = y + ", "y = y + 0 * ", "y = 1 * y + ", SKEW, certified),
+    Defect("not transposed", tied_dense.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.conj() @", "self.matrix.T.conj() @", SQUARE, certified),
+    Defect("not conjugated", tied_dense.TiedDense.backward, "self.matrix.conj().T @", "self.matrix.T @", "self.matrix.T.conj() @", SKEW, checked_complex),
     Defect("x not conjugated", tie_map.TieMap.add_edges, ".conj(), dy.reshape", ", dy.reshape", ".conjugate(), dy.reshape", SKEW, checked_complex),
     Defect("= for +=", kronecker.add_edges, "np.add.at(total, slab.index, scaled(each, slab.coefficient))", "total[slab.index] = each", "np.add.at(total, slab.index, each)", SKEW, edge_by_edge),
     Defect("first sample only", kronecker.add_edges, "np.take(x, slab.col, axis=1)", "np.take(x, slab.col, axis=1) * (np.arange(len(x)) == 0)[:, None]", "np.take(x, slab.col, axis=1) * (np.arange(len(x)) >= 0)[:, None]", SKEW, edge_by_edge),
@@ -132,11 +132,11 @@ DEFECTS = [
     Defect("all edges: first sample only", kronecker.add_all_edges, "dy.T @ x", "dy[:1].T @ x[:1]", "dy[:].T @ x", SKEW, certified),
     Defect("all edges: rows and columns exchanged", kronecker.add_all_edges, "slab.row * dense.shape[1] + slab.col", "(slab.col * dense.shape[0] + slab.row)", "slab.col + dense.shape[1] * slab.row", SKEW, certified),
     Defect("mean for sum over copies", tie_map.TieMap.add_edges, "return total.reshape", "return (total / self.counts().weights.ravel()).reshape", "return (+total).reshape", SKEW, certified),
-    Defect("bias gradient averaged", dense.TiedDense.backward, "np.ones((len(x), 1), dy.dtype)", "np.ones((len(x), 1), dy.dtype) / len(x)", "np.full((len(x), 1), 1, dy.dtype)", SKEW, certified),
-    Defect("steps with = for +=", dense.TiedDense.gradient_steps, "np.add.at(tied, entries.index, each)", "tied[entries.index] = each", "np.add.at(tied, entries.index, +each)", SKEW, steps_add_up),
+    Defect("bias gradient averaged", tied_dense.TiedDense.backward, "np.ones((len(x), 1), dy.dtype)", "np.ones((len(x), 1), dy.dtype) / len(x)", "np.full((len(x), 1), 1, dy.dtype)", SKEW, certified),
+    Defect("steps with = for +=", tied_dense.TiedDense.gradient_steps, "np.add.at(tied, entries.index, terms)", "tied[entries.index] = terms", "np.add.at(tied, entries.index, +terms)", SKEW, steps_add_up),
     # Direct, fast
     Defect("taps one cell late", direct_conv._taps, _SLICE, "slice(t * d + 1, t * d + 1 + (n - 1) * s + 1, s)", "slice(d * t, 1 + t * d + (n - 1) * s, s)", cd.Conv((1, 9, 6), 1, 2, stride=3), certified),
-    Defect("stamp overwrites", direct_conv._stamp, "target += (kernel", "target[...] = (kernel", "target[...] = target + (kernel", SKEW, certified),
+    Defect("stamp overwrites", direct_conv._stamp, "target += part", "target[...] = part", "target[...] = target + part", SKEW, certified),
     Defect("kernel not transposed", direct_conv._stamp, "kernel.swapaxes(1, 2) @", "kernel @", "kernel.transpose(0, 2, 1) @", SQUARE, certified),
     Defect("mean over the batch", direct_conv._pair, ".sum(axis=0, dtype=dw.dtype)", ".mean(axis=0, dtype=dw.dtype)", ".sum(axis=0)", SKEW, certified),
     Defect("rim overwrites", direct_conv._unpad, "core[source[i]] += cells[i]", "core[source[i]] = cells[i]", "core[source[i]] = core[source[i]] + cells[i]", padded("reflect"), certified),
@@ -144,8 +144,8 @@ DEFECTS = [
     Defect("dx not cropped where it begins", direct_conv._unpad, "cells[begin : begin + n]", "cells[end : end + n]", "cells[begin:][:n]", SKEW, certified),
     Defect("bias gradient not summed over the batch", cd.convolve_backward, "dy.sum(axis=(0, *shared), dtype=dy.dtype)", "dy[:1].sum(axis=(0, *shared), dtype=dy.dtype)", "dy.sum(axis=(*shared, 0), dtype=dy.dtype)", SKEW, certified),
     # Direct, loops
-    Defect("loops: group offset ignored", conv_loops._sliding, "group * ins + inp", "inp", "inp + ins * group", GROUPS, as_the_loops),
-    Defect("loops: stride forgotten", conv_loops._sliding, "p * s + t * d", "p + t * d", "t * d + p * s", SKEW, as_the_loops),
+    Defect("loops: group offset ignored", conv_loops._channel_pairs, "group * ins + inp", "inp", "inp + ins * group", GROUPS, as_the_loops),
+    Defect("loops: stride forgotten", conv_loops._tap_cells, "p * s + t * d for", "p + t * d for", "t * d + p * s for", SKEW, as_the_loops),
     Defect("loops: = for +=", conv_loops.backward, "dkernel[k] +=", "dkernel[k] =", "dkernel[k] = dkernel[k] +", SKEW, as_the_loops),
     Defect("loops: not cropped", conv_loops._transposed, "i - begin for", "i for", "-begin + i for", UP, as_the_loops),
     Defect("loops: kernel not flipped", conv_loops.flipped, "if layer.flip else w", "if False else w", "if layer.flip is True else w", FLIPPED, as_the_loops),
@@ -192,7 +192,7 @@ def test_defects_are_planted_in_every_floor_of_the_chain():
     assert {
         "convdense.structure.axis",
         "convdense.structure.tie_map",
-        "convdense.layers.dense",
+        "convdense.layers.tied_dense",
         "convdense.direct.conv_loops",
         "convdense.direct.conv",
     } <= where

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convdense import Conv, ConvTranspose, Dense, LocallyConnected, TiedDense, TieMap, convolve, tie
-from convdense.layers import dense
+from convdense.layers import tied_dense
 from tests.test_direct import LAYERS, integers, operands, same
 
 TIED = [
@@ -403,9 +403,9 @@ def test_tied_says_what_it_is(layer):
 def test_gradient_steps_write_out_up_to_the_limit(monkeypatch):
     layer = TiedDense(Conv((1, 4), 1, kernel=2), [[[1, 2]]])
     x, dy = np.ones((1, 4)), np.ones((1, 3))
-    monkeypatch.setattr(dense, "GRADIENT_STEPS_LIMIT", 12)
+    monkeypatch.setattr(tied_dense, "GRADIENT_STEPS_LIMIT", 12)
     assert layer.gradient_steps(x, dy).dense.shape == (3, 4)
-    monkeypatch.setattr(dense, "GRADIENT_STEPS_LIMIT", 11)
+    monkeypatch.setattr(tied_dense, "GRADIENT_STEPS_LIMIT", 11)
     with pytest.raises(
         ValueError, match=r"^layer: got 3 x 4 edges; needs at most 11 to write the dense"
     ):

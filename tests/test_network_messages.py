@@ -37,8 +37,7 @@ from convdense.geometry import AvgPool, ChannelScale, Linear
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import dense_steps
 from convdense.layers.direct_form import direct_counterpart
-from convdense.rounding.magnitude_sums import magnitudes
-from convdense.rounding.network_bounds import backward_error, forward_error
+from convdense.layers.error_bounds import backward_error, forward_error, magnitudes
 from convdense.training.loop import train
 from convdense.training.losses import Loss, half_squared_error, softmax_cross_entropy, squared_error
 from convdense.training.optimizers import sgd

@@ -29,6 +29,7 @@ from convdense import (
     batch_norm,
     network,
 )
+from convdense._util.float_formats import gamma
 from convdense.certificates.network_certificate import NetworkCertificate
 from convdense.direct import pool as direct_pool
 from convdense.direct import pool_loops
@@ -36,9 +37,9 @@ from convdense.geometry import ChannelScale, layer_from_dict
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import Absolute, Affine, Divide, dense_steps
 from convdense.layers.direct_form import direct_counterpart
-from convdense.networks.serialization import layer_to_plain, plain_to_layer
-from convdense.rounding.magnitude_sums import bit_budget, magnitudes
-from convdense.rounding.sum_bounds import gamma
+from convdense.layers.error_bounds import magnitudes
+from convdense.layers.plain_form import layer_to_plain, plain_to_layer
+from convdense.rounding.magnitude_sums import bit_budget
 from tests.test_pooling import operands, pools
 
 SEEN = Counter()
@@ -505,7 +506,7 @@ def test_fast_direct_power_averages_are_the_loops_up_to_the_order_of_a_sum(p):
     ("name", "defect"),
     [
         ("_divisors", lambda pool, axes: np.full(pool.out_spatial, 9)),
-        ("_axes", lambda pool: [(n, m, k, s, d, 0) for n, m, k, s, d, _ in direct_axes(pool)]),
+        ("_sliding_axes", lambda pool: [axis._replace(begin=0) for axis in sliding_axes(pool)]),
     ],
 )
 def test_a_defect_in_fast_direct_pooling_is_seen(monkeypatch, name, defect):
@@ -516,7 +517,7 @@ def test_a_defect_in_fast_direct_pooling_is_seen(monkeypatch, name, defect):
     assert not np.array_equal(direct_pool.forward(pool, x), pool_loops.forward(pool, x))
 
 
-def direct_axes(pool, _right=direct_pool._axes):
+def sliding_axes(pool, _right=direct_pool._sliding_axes):
     return _right(pool)
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 import convdense as cd
 from convdense import AvgPool, LpPool, MaxPool, MinPool, SumPool
+from convdense._util.float_formats import gamma, unit_roundoff
 from convdense.direct import pool_loops
-from convdense.direct.pool_loops import divisor, windows
+from convdense.direct.pool_loops import windows
 from convdense.geometry import layer_from_dict
 from convdense.layers import max_pool_tournament
 from convdense.layers.activations import Abs
 from convdense.layers.pooling import dense_pool
-from convdense.rounding.sum_bounds import gamma, unit_roundoff
 from convdense.structure import _tie, axis
 
 KINDS = (SumPool, AvgPool, MaxPool, MinPool)
@@ -59,7 +59,7 @@ def pools(draw, kinds=KINDS):
 def multiple(pool):
     """Return what the integers must be multiples of for every division to be whole."""
     return (
-        lcm(*(divisor(pool, len(cells), n) for _, cells, n in windows(pool)))
+        lcm(*(pool.divisor(len(cells), n) for _, cells, n in windows(pool)))
         if isinstance(pool, AvgPool)
         else 1
     )
@@ -432,12 +432,13 @@ def test_a_planted_defect_is_refused_and_its_right_neighbour_accepted(name):
 
 def a_cell_lost(windows, sign, _right=max_pool_tournament._levels):
     first, *rest = _right(windows, sign)
-    return [first.take(slice(0, -1)), *rest]
+    return [first._replace(halves=first.halves.take(slice(0, -1))), *rest]
 
 
 def sums_for_differences(windows, sign, _right=max_pool_tournament._levels):
     first, *rest = _right(windows, sign)
-    return [replace(first, coefficients=np.abs(first.coefficients)), *rest]
+    halves = replace(first.halves, coefficients=np.abs(first.halves.coefficients))
+    return [first._replace(halves=halves), *rest]
 
 
 def a_cell_too_many(n_in, n_out, kernel, _right=axis.window, **options):

@@ -135,6 +135,7 @@ OLD_PATHS = {
     "convdense.checks.claims": "CLAIMS judge_claims",
     "convdense.checks.question": "FIRST",
     "convdense.checks.sweep": "Failure Sweep Swept sweep",
+    "convdense.rounding.network_bounds": "Slope Value backward_error forward_error",
     "convdense.checks.toeplitz": "block_circulant block_toeplitz",
     "convdense.dense_steps": "Absolute Affine dense_steps",
     "convdense.losses": "half_squared_error softmax_cross_entropy squared_error",

@@ -262,7 +262,7 @@ DEFECTS = {  # name -> what is replaced, by what, the quantity that is wrong, an
         "dw",
         "dilation=2",
     ),
-    "clipped below": ("layers.dense.TiedDense.forward", clipped, "y", "Conv"),
+    "clipped below": ("layers.tied_dense.TiedDense.forward", clipped, "y", "Conv"),
     "transposed, stride 3": ("direct.conv._stamp", stamped_elsewhere, "y", "ConvTranspose"),
 }
 

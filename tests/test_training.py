@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from convdense import Conv, Flatten, Linear, MaxPool, ReLU, network
-from convdense.rounding.sum_bounds import gamma, unit_roundoff
+from convdense._util.float_formats import gamma, unit_roundoff
 from convdense.training import loop, optimizers
 from convdense.training import losses as loss_functions
 from convdense.training.loop import train

@@ -18,6 +18,7 @@ MOVED = {
     "convdense.checks.toeplitz": "convdense.claims.toeplitz",
     "convdense.dense_steps": "convdense.layers.dense_form",
     "convdense.losses": "convdense.training.losses",
+    "convdense.rounding.network_bounds": "convdense.layers.error_bounds",
     "convdense.optimize": "convdense.training.optimizers",
 }
 UNSET: Any = object()  # an argument that was not given

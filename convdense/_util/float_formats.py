@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array
 
@@ -71,3 +72,35 @@ def rounded_to(values: Array, name: str) -> Array:
 def widened(*arrays: Any) -> Any:
     """Return arrays in float64, in which float16 and bfloat16 are exact, or as they are."""
     return tuple(a if a is None or a.dtype.name in EXACT else a.astype(np.float64) for a in arrays)
+
+
+def unit_roundoff(dtype: npt.DTypeLike) -> float:
+    """Return u, half the distance from 1 to the next number of this dtype.
+
+    Examples
+    --------
+    >>> unit_roundoff("float64") == 2**-53, unit_roundoff("bfloat16") == 2**-8
+    (True, True)
+    """
+    return format_of(dtype).unit_roundoff
+
+
+def gamma(n: npt.ArrayLike, unit_roundoff: float) -> Array:
+    """Return ``n u / (1 - n u)``, infinite from ``n u >= 1`` on, where nothing is known.
+
+    Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3: a sum of n products computed in
+    any order differs from the exact one by at most ``gamma_n * sum |products|``.
+
+    Examples
+    --------
+    >>> float(gamma(1, 0.25)), float(gamma(4, 0.25))
+    (0.3333333333333333, inf)
+    """
+    nu = np.asarray(n, np.float64) * unit_roundoff
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(nu < 1, nu / np.where(nu < 1, 1 - nu, 1), np.inf)
+
+
+def magnitude(array: Array) -> Array:
+    """Return the absolute values, in float64 at least."""
+    return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))

@@ -4,7 +4,7 @@ from typing import Any
 
 from convdense.certificates.effective_roundoff import Precision
 from convdense.implementations.call_contract import LAYOUTS
-from convdense.networks.serialization import layer_to_plain
+from convdense.layers.plain_form import layer_to_plain
 from convdense.verdicts.findings import RAISED, WRONG, Finding, Judgement
 from convdense.verdicts.schema import with_schema
 

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import FORMATS, rounded_to
+from convdense._util.float_formats import FORMATS, gamma, rounded_to
 from convdense.implementations.evaluators import Operands
 from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
-from convdense.rounding.sum_bounds import gamma
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG

@@ -17,7 +17,7 @@ from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.implementations.evaluators import needs_implementation, two_evaluators
-from convdense.networks.serialization import layer_to_plain, plain_to_layer
+from convdense.layers.plain_form import layer_to_plain, plain_to_layer
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import Finding
 from convdense.verdicts.schema import upgraded

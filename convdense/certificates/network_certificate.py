@@ -22,10 +22,11 @@ from convdense.implementations.evaluators import (
 )
 from convdense.implementations.pool_calls import DIRECT_POOL
 from convdense.layers.dense_form import Absolute, Step, back_through
+from convdense.layers.error_bounds import integer_unit
+from convdense.layers.plain_form import plain_to_layer
 from convdense.networks.builder import network
 from convdense.networks.network import Network
-from convdense.networks.serialization import plain_to_layer
-from convdense.rounding.magnitude_sums import bit_budget, integer_unit
+from convdense.rounding.magnitude_sums import bit_budget
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, Finding
 from convdense.verdicts.schema import upgraded

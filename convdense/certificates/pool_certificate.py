@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array, complain
-from convdense._util.float_formats import FORMATS, rounded_to, widened
+from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import WindowCoverage, planted
 from convdense.geometry import LpPool, MaxPool, MinPool, Pool
@@ -14,7 +14,6 @@ from convdense.implementations.call_contract import behaviour, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
 from convdense.rounding.pool_bounds import pool_bound, window_table
-from convdense.rounding.sum_bounds import gamma
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding
 

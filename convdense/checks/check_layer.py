@@ -28,8 +28,8 @@ from convdense.implementations.evaluators import (
 )
 from convdense.implementations.pool_calls import DIRECT_POOL, POWERS, compare_pools
 from convdense.layers.base import floating
+from convdense.layers.plain_form import layer_to_plain, plain_to_layer
 from convdense.networks.network import Network
-from convdense.networks.serialization import layer_to_plain, plain_to_layer
 from convdense.rounding.pool_bounds import pool_bound
 from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.structure._tie import tie

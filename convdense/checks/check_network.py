@@ -10,10 +10,7 @@ from convdense._util.arguments import Array, complain
 from convdense.geometry import Pool, paired_operands
 from convdense.layers.base import floating, pulled
 from convdense.layers.direct_form import direct_counterpart
-from convdense.networks.builder import network
-from convdense.networks.network import Network
-from convdense.networks.residual import ResidualSum
-from convdense.rounding.network_bounds import (
+from convdense.layers.error_bounds import (
     Slope,
     Value,
     backward_error,
@@ -21,6 +18,9 @@ from convdense.rounding.network_bounds import (
     forward_error,
     forward_errors,
 )
+from convdense.networks.builder import network
+from convdense.networks.network import Network
+from convdense.networks.residual import ResidualSum
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, UNDECIDED, Finding
 

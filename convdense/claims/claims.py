@@ -39,7 +39,8 @@ from convdense.claims.example_layers import (
 from convdense.claims.toeplitz import block_circulant, block_toeplitz
 from convdense.geometry import Conv
 from convdense.layers.activations import LeakyReLU, ReLU
-from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.dense import Dense
+from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import EQUAL, QUANTITIES
 

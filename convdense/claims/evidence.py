@@ -12,9 +12,9 @@ from convdense.certificates._certify import certify
 from convdense.checks.check_layer import check
 from convdense.direct.conv import convolve
 from convdense.geometry import AvgPool, Pool
+from convdense.layers.error_bounds import integer_unit
 from convdense.networks.builder import network
 from convdense.networks.network import Network
-from convdense.rounding.magnitude_sums import integer_unit
 from convdense.structure._tie import tie
 from convdense.verdicts.findings import Judgement
 

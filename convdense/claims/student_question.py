@@ -14,7 +14,7 @@ from convdense._util.arguments import Array
 from convdense.direct.conv import convolve
 from convdense.display.labels import numbered
 from convdense.geometry import Conv
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 
 FIRST = Conv((1, 3, 3), out_channels=1, kernel=2)

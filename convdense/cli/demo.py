@@ -19,8 +19,9 @@ from convdense.cli.exit_status import FAILED, HELD
 from convdense.display.tables import aligned
 from convdense.geometry import AvgPool, Conv, MaxPool
 from convdense.layers.activations import ReLU
-from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.dense import Dense
 from convdense.layers.flatten import Flatten
+from convdense.layers.tied_dense import TiedDense
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.rounding.magnitude_sums import bit_budget

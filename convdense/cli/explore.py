@@ -6,7 +6,7 @@ from pathlib import Path
 from convdense._util.files import read_array
 from convdense.cli.exit_status import HELD
 from convdense.cli.layer_options import add_layer, convolution
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 
 
 def add_explore(parser: argparse.ArgumentParser) -> None:

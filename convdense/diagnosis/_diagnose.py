@@ -34,8 +34,8 @@ from convdense.implementations.evaluators import (
     implementation_evaluator,
     pool_functions,
 )
+from convdense.layers.error_bounds import integer_unit
 from convdense.networks.builder import network
-from convdense.rounding.magnitude_sums import integer_unit
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, RAISED, Finding
 

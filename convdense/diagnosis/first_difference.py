@@ -11,7 +11,7 @@ from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations
 from convdense.geometry import Geometry
 from convdense.implementations.evaluators import implementation_evaluator
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.recovery._recover import recover
 from convdense.recovery.matrix_difference import SHOWN
 from convdense.structure._tie import tie

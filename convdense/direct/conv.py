@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array
 from convdense.geometry import (
     ConvTranspose,
     LocallyConnected,
@@ -27,6 +26,7 @@ from convdense.geometry import (
 )
 from convdense.geometry.padding import NUMPY_MODES
 
+Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
 Index = tuple[Any, ...]  # an index with an ellipsis in front: the batch and channel axes
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array
 from convdense.geometry import (
     ConvTranspose,
     LocallyConnected,
@@ -22,6 +21,7 @@ from convdense.geometry import (
 )
 from convdense.geometry.padding import NUMPY_MODES
 
+Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
 Position = tuple[Any, ...]  # integers, one per axis
 Edge = tuple[Position, Position, Position]

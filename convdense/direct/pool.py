@@ -8,15 +8,15 @@ evenly) are left to the loops.
 from collections.abc import Iterator
 from itertools import product
 from types import EllipsisType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array
 from convdense.direct import pool_loops
 from convdense.geometry import LpPool, Pool, paired_samples, samples
 
+Array = npt.NDArray[Any]
 Index = tuple[EllipsisType | slice, ...]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array
 from convdense.geometry import LpPool, Pool, paired_samples, samples
 
+Array = npt.NDArray[Any]
 Position = tuple[Any, ...]  # integers; the stubs of NumPy take none of those after an ellipsis
 Window = tuple[Position, list[Position], int]
 

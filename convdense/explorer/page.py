@@ -18,7 +18,7 @@ from convdense._util.files import save_bytes
 from convdense.display.example_sample import one_sample, sample_of
 from convdense.display.labels import LETTERS
 from convdense.explorer.svg import READABLE, drawings, rules
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
 from convdense.structure.letter_grid import cells

@@ -7,7 +7,7 @@ from typing import Any
 from convdense._util.arguments import Array, complain
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import Raised
 

@@ -1,10 +1,13 @@
-"""Layers that run, forward and backward side by side; layers register their own dense and direct
-form.
+"""Layers that run, forward and backward side by side; each registers its own operations.
 
 * `base`: gradients by name, pools as layers, arrays on their way in and out
 * `dense_form`: dense_steps: a layer as matrices, |x| and divisions; and these steps
 * `direct_form`: direct_counterpart: the same parameters by direct convolution and argmax pooling
-* `dense`: Dense, TiedDense
+* `error_bounds`: magnitudes, forward_error, backward_error: what rounding may do to a layer
+* `weighted_bounds`: the same for layers with weights
+* `plain_form`: layer_to_plain, plain_to_layer: a layer as JSON can hold it
+* `dense`: Dense
+* `tied_dense`: TiedDense
 * `constant`: a dense layer without free weights
 * `activations`: Abs, ReLU, LeakyReLU
 * `flatten`: Flatten

@@ -1,29 +1,29 @@
-"""Batch normalisation at inference: a diagonal dense layer, for mean and variance no longer depend on the batch."""
+"""Batch normalisation at inference, where mean and variance are numbers: a diagonal dense layer."""
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from convdense._util.arguments import complain, finite, number, shaped
+from convdense._util.arguments import Array, complain, finite, number, shaped
 from convdense.geometry import ChannelScale
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 
 
 def batch_norm(
     in_shape: Sequence[int],
-    mean: Any,
-    var: Any,
-    weight: Any = None,
-    bias: Any = None,
+    mean: npt.ArrayLike,
+    var: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
     *,
     eps: float = 1e-5,
 ) -> TiedDense:
-    """Return ``y = (x - mean) / sqrt(var + eps) * weight + bias`` as a diagonal dense layer, tied
-    within each channel.
+    """Return ``y = (x - mean) / sqrt(var + eps) * weight + bias`` as a diagonal dense layer.
 
-    Ioffe & Szegedy, *Batch Normalization* (2015), algorithm 2.
+    Its weights are tied within each channel. Ioffe & Szegedy, *Batch Normalization* (2015),
+    algorithm 2.
 
     Parameters
     ----------
@@ -58,21 +58,23 @@ def batch_norm(
     """
     layer = ChannelScale(in_shape)
     given = {"mean": mean, "var": var, "weight": weight, "bias": bias}
-    present = {k: v for k, v in given.items() if v is not None or k in ("mean", "var")}
-    arrays = {k: finite(shaped(v, k, layer.weight_shape, layer), k) for k, v in present.items()}
+    arrays: dict[str, Array] = {}
+    for name, value in given.items():
+        if value is not None or name in ("mean", "var"):
+            arrays[name] = finite(shaped(value, name, layer.weight_shape, layer), name)
     for name, array in arrays.items():
         if array.dtype.kind != "f":
-            raise TypeError(
-                complain(name, f"dtype {array.dtype}", "real floats", "use .astype(float)")
-            )
-    if not (isfinite(number(eps, "eps", "a finite number of at least 0")) and eps >= 0):
-        raise ValueError(complain("eps", eps, "a finite number of at least 0"))
+            got, needs = f"dtype {array.dtype}", "real floats"
+            raise TypeError(complain(name, got, needs, "use .astype(float)"))
+    needs = "a finite number of at least 0"
+    if not (isfinite(number(eps, "eps", needs)) and eps >= 0):
+        raise ValueError(complain("eps", eps, needs))
     if arrays["var"].min() < 0 or not (arrays["var"] + eps).min() > 0:
         got = f"{arrays['var'].min()} with eps={eps}"
-        raise ValueError(
-            complain("var", got, "a variance of at least 0 and a positive sum with eps")
-        )
-    scale = arrays.get("weight", np.ones_like(arrays["var"])) / np.sqrt(arrays["var"] + eps)
-    return TiedDense(
-        layer, scale, arrays.get("bias", np.zeros_like(scale)) - arrays["mean"] * scale
-    )
+        needs = "a variance of at least 0 and a positive sum with eps"
+        raise ValueError(complain("var", got, needs))
+
+    deviation = np.sqrt(arrays["var"] + eps)
+    scale = arrays.get("weight", np.ones_like(arrays["var"])) / deviation
+    shift = arrays.get("bias", np.zeros_like(scale)) - arrays["mean"] * scale
+    return TiedDense(layer, scale, shift)

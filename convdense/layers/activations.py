@@ -1,10 +1,12 @@
-"""Activations, forward and backward: the absolute value of some coordinates, and what is made of it elementwise."""
+"""Activations, forward and backward: the absolute value of some coordinates, and ReLU from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import prod
-from typing import Any
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import (
@@ -12,15 +14,28 @@ from convdense._util.arguments import (
     batched,
     complain,
     integer,
-    known_shape,
     number,
     numeric,
     shape_or_none,
 )
 from convdense.geometry import paired_samples, samples
-from convdense.layers.base import SameShape, ShapesTable, floating
+from convdense.layers.base import AnyShape, SameShape, ShapesTable, floating
 from convdense.layers.dense_form import Absolute, Affine, Step, dense_steps, sums
-from convdense.layers.direct_form import DirectReLU, direct_counterpart
+from convdense.layers.direct_form import direct_counterpart
+from convdense.layers.error_bounds import (
+    SLACK,
+    ParameterBounds,
+    Passes,
+    Slope,
+    Value,
+    backward_error,
+    forward_error,
+    halved,
+    integer_unit,
+    magnitudes,
+    rounded,
+)
+from convdense.layers.plain_form import Plain, from_plain, layer_to_plain, reads
 
 
 @dataclass(frozen=True)
@@ -55,23 +70,19 @@ class Abs(SameShape, ShapesTable):
         if shape is None:
             raise TypeError(complain("in_shape", "None", "a tuple of sizes, such as (3, 32, 32)"))
         if integer(self.axis, "axis", 0) >= len(shape):
-            raise ValueError(
-                complain("axis", self.axis, f"0 to {len(shape) - 1}, an axis of {shape}")
-            )
+            needs = f"0 to {len(shape) - 1}, an axis of {shape}"
+            raise ValueError(complain("axis", self.axis, needs))
         for name, value in (("start", self.start), ("stop", self.stop)):
             if integer(value, name, 0) > shape[self.axis]:
-                raise ValueError(
-                    complain(
-                        name, value, f"at most {shape[self.axis]}, the size of axis {self.axis}"
-                    )
-                )
+                needs = f"at most {shape[self.axis]}, the size of axis {self.axis}"
+                raise ValueError(complain(name, value, needs))
         if self.slope_at_zero not in (-1, 0, 1):
             raise ValueError(complain("slope_at_zero", repr(self.slope_at_zero), "1, -1 or 0"))
+
         object.__setattr__(self, "in_shape", shape)
         for name in ("axis", "start", "stop", "slope_at_zero"):
-            object.__setattr__(
-                self, name, int(getattr(self, name))
-            )  # plain numbers, also of NumPy's
+            plain = int(getattr(self, name))  # for repr and JSON, where NumPy's integers came in
+            object.__setattr__(self, name, plain)
 
     @property
     def mask(self) -> Array:
@@ -80,18 +91,19 @@ class Abs(SameShape, ShapesTable):
         mask[self._where] = True
         return mask.ravel()
 
-    def forward(self, x: Any) -> Array:
+    def forward(self, x: npt.ArrayLike) -> Array:
         """Return |x| on the coordinates of the mask, x elsewhere."""
         x, had_batch = samples(self, x)
         y = x.copy()
         np.abs(y[self._where], out=y[self._where])
         return np.asarray(y if had_batch else y[0])
 
-    def backward(self, x: Any, dy: Any) -> Array:
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return dx: dy times the sign of x on the coordinates of the mask, dy elsewhere."""
         x, dy, had_batch = paired_samples(self, x, dy)
         dx = dy.astype(np.result_type(dy, np.int8))  # signed, and a copy
-        slope = np.sign(x[self._where].astype(np.result_type(x, np.int8))).astype(dx.dtype)
+        signed = x[self._where].astype(np.result_type(x, np.int8))
+        slope = np.sign(signed).astype(dx.dtype)
         slope[slope == 0] = self.slope_at_zero
         dx[self._where] *= slope
         return np.asarray(dx if had_batch else dx[0])
@@ -103,9 +115,10 @@ class Abs(SameShape, ShapesTable):
 
 
 @dataclass(frozen=True, repr=False)
-class LeakyReLU(ShapesTable):
-    """The larger of x and slope * x, as ``(1 + slope)/2 x + (1 - slope)/2 |x|``; at 0 its slope is
-    `slope`.
+class LeakyReLU(AnyShape):
+    """The larger of x and slope * x; at 0 its slope is `slope`.
+
+    It is ``(1 + slope)/2 x + (1 - slope)/2 |x|``.
 
     Parameters
     ----------
@@ -117,8 +130,7 @@ class LeakyReLU(ShapesTable):
     Raises
     ------
     TypeError, ValueError
-        For a slope that is no number from 0 to 1, outside of which this is not the larger of the
-        two.
+        For a slope that is no number from 0 to 1: outside, this is not the larger of the two.
 
     Examples
     --------
@@ -137,6 +149,10 @@ class LeakyReLU(ShapesTable):
         object.__setattr__(self, "slope", float(self.slope))
         object.__setattr__(self, "in_shape", shape_or_none(self.in_shape, "in_shape"))
 
+    def with_in_shape(self, in_shape: tuple[int, ...]) -> Self:
+        """Return the same layer for samples of this shape."""
+        return replace(self, in_shape=in_shape)
+
     @property
     def out_shape(self) -> tuple[int, ...] | None:
         """Shape of one output sample: that of the input."""
@@ -147,28 +163,28 @@ class LeakyReLU(ShapesTable):
         """What x and |x| are multiplied with: ``(1 + slope)/2`` and ``(1 - slope)/2``."""
         return (1 + self.slope) / 2, (1 - self.slope) / 2
 
-    def forward(self, x: Any) -> Array:
+    def forward(self, x: npt.ArrayLike) -> Array:
         """Return y, of the shape of x."""
-        x = self._array(x, "x")
+        values = floating(self._array(x, "x"))
         straight, bent = self.shares
-        return np.asarray(straight * floating(x) + np.abs(bent * floating(x)))
+        return np.asarray(straight * values + np.abs(bent * values))
 
-    def backward(self, x: Any, dy: Any) -> Array:
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return dx: dy through x, plus or minus dy through |x|, whose slope at 0 is -1."""
-        x, dy = self._array(x, "x"), self._array(dy, "dy")
-        if x.shape != dy.shape:
-            raise ValueError(complain("dy", f"shape {dy.shape}", f"{x.shape}, the shape of x"))
+        values, upstream = self._array(x, "x"), floating(self._array(dy, "dy"))
+        if values.shape != upstream.shape:
+            needs = f"{values.shape}, the shape of x"
+            raise ValueError(complain("dy", f"shape {upstream.shape}", needs))
         straight, bent = self.shares
-        dy = floating(dy)
-        sign = np.where(x > 0, 1, -1).astype(dy.dtype)
-        return np.asarray(straight * dy + sign * (bent * dy))
+        sign = np.where(values > 0, 1, -1).astype(upstream.dtype)
+        return np.asarray(straight * upstream + sign * (bent * upstream))
 
-    def _array(self, value: Any, name: str) -> Array:
+    def _array(self, value: npt.ArrayLike, name: str) -> Array:
+        """Return real numbers of the layer's shape, if it has one."""
         array = numeric(value, name)
         if array.dtype.kind == "c":
-            raise TypeError(
-                complain(name, f"dtype {array.dtype}", "real numbers, which have a sign")
-            )
+            needs = "real numbers, which have a sign"
+            raise TypeError(complain(name, f"dtype {array.dtype}", needs))
         if self.in_shape is not None:
             batched(array, name, self.in_shape, self)
         return array
@@ -180,8 +196,9 @@ class LeakyReLU(ShapesTable):
 
 
 class ReLU(LeakyReLU):
-    """The larger of x and 0, as ``(x + |x|) / 2``; exact in floats, and ``ReLU'(0) = 0`` as the
-    frameworks have it.
+    """The larger of x and 0, as ``(x + |x|) / 2``: exact in floats.
+
+    ``ReLU'(0) = 0``, as the frameworks have it.
 
     Parameters
     ----------
@@ -198,32 +215,143 @@ class ReLU(LeakyReLU):
     def __init__(self, in_shape: tuple[int, ...] | None = None) -> None:
         super().__init__(0.0, in_shape)
 
+    def with_in_shape(self, in_shape: tuple[int, ...]) -> Self:
+        """Return the same layer for samples of this shape."""
+        return type(self)(in_shape)
+
     def __repr__(self) -> str:
         """Return the call that makes this layer."""
         return f"ReLU({'' if self.in_shape is None else self.in_shape})"
 
 
+@dataclass(frozen=True, repr=False)
+class DirectReLU(SameShape):
+    """ReLU and leaky ReLU by choosing: x where it is positive, slope * x elsewhere."""
+
+    slope: float
+    in_shape: tuple[int, ...]
+
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y."""
+        x, had_batch = samples(self, x)
+        y = np.where(x > 0, x, self._below(x))
+        return y if had_batch else y[0]
+
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
+        """Return dx."""
+        x, dy, had_batch = paired_samples(self, x, dy)
+        dx = np.where(x > 0, dy, self._below(dy))
+        return dx if had_batch else dx[0]
+
+    def _below(self, values: Array) -> Array:
+        """Return slope * values; with slope 0 a zero of their dtype, so that integers stay such."""
+        return np.asarray(self.slope * values) if self.slope else np.zeros((), values.dtype)
+
+    def __repr__(self) -> str:
+        """Return the slope and the shape."""
+        return f"DirectReLU({self.slope:g}, {self.in_shape})"
+
+
 @dense_steps.register
-def _(layer: Abs, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (it has no matrix)
+def _(layer: Abs, dtype: npt.DTypeLike = "float64") -> list[Step]:  # noqa: ARG001  (it has no matrix)
     return [Absolute(layer.mask, layer.slope_at_zero)]
 
 
 @dense_steps.register
-def _(layer: LeakyReLU, dtype: Any = "float64") -> list[Step]:
-    n = prod(known_shape(layer))
-    straight, bent = (share * sp.eye_array(n, dtype=dtype, format="csr") for share in layer.shares)
-    return [
-        Affine(sp.csr_array(sp.vstack([straight, bent], format="csr"))),
-        Absolute(np.arange(2 * n) >= n, slope_at_zero=-1),
-        Affine(sums(n, dtype)),
-    ]
-
-
-@direct_counterpart.register
-def _(layer: LeakyReLU) -> DirectReLU:
-    return DirectReLU(layer.slope, known_shape(layer))
+def _(layer: LeakyReLU, dtype: npt.DTypeLike = "float64") -> list[Step]:
+    n = prod(layer.known_shape())
+    identity = sp.eye_array(n, dtype=np.dtype(dtype), format="csr")
+    straight, bent = layer.shares
+    both = sp.csr_array(sp.vstack([straight * identity, bent * identity], format="csr"))
+    second_half = np.arange(2 * n) >= n
+    return [Affine(both), Absolute(second_half, slope_at_zero=-1), Affine(sums(n, dtype))]
 
 
 @direct_counterpart.register
 def _(layer: Abs) -> Abs:
     return layer  # its own definition
+
+
+@direct_counterpart.register
+def _(layer: LeakyReLU) -> DirectReLU:
+    return DirectReLU(layer.slope, layer.known_shape())
+
+
+@magnitudes.register
+def _(layer: Abs) -> Passes:
+    return Passes(layer.in_shape)
+
+
+@magnitudes.register
+def _(layer: LeakyReLU) -> Passes:
+    return Passes(layer.known_shape())
+
+
+@integer_unit.register
+def _(layer: LeakyReLU) -> int:
+    if not layer.slope:
+        return 1  # (x + |x|) / 2 is whole for whole x
+    return max(Fraction(share).denominator for share in layer.shares)
+
+
+@forward_error.register
+def _(layer: Abs, x: Value) -> Value:
+    return Value(layer.forward(x.value), x.error)
+
+
+@backward_error.register
+def _(layer: Abs, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    at_zero = x.may_change_sign & layer.mask.reshape(layer.in_shape)
+    return Slope(layer.backward(x.value, dy.value), dy.error, dy.undecided | at_zero), {}
+
+
+@forward_error.register
+def _(layer: LeakyReLU, x: Value) -> Value:
+    surely_below = x.value < -2 * x.error
+    carried = np.where(surely_below, layer.slope * x.error, x.error)
+    return Value(direct_counterpart(layer).forward(x.value), carried + _own_error(layer, x))
+
+
+@backward_error.register
+def _(layer: LeakyReLU, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    slope = np.where(x.value > 0, 1.0, layer.slope)
+    error = SLACK * slope * dy.error + _own_error(layer, dy)
+    dx = direct_counterpart(layer).backward(x.value, dy.value)
+    return Slope(dx, error, dy.undecided | x.may_change_sign), {}
+
+
+def _own_error(layer: LeakyReLU, numbers: Value | Slope) -> Array:
+    """Return the error of its own operations: four roundings, or with slope 0 halves alone."""
+    roundings = 4 if layer.slope else 0
+    dtype = numbers.value.dtype
+    return rounded(roundings, numbers.magnitude, dtype) + halved(numbers.magnitude, dtype)
+
+
+@layer_to_plain.register
+def _(layer: Abs) -> Plain:
+    return {"type": "Abs", **vars(layer)}
+
+
+@layer_to_plain.register
+def _(layer: LeakyReLU) -> Plain:
+    return {"type": "LeakyReLU", "slope": layer.slope, "in_shape": layer.in_shape}
+
+
+@layer_to_plain.register
+def _(layer: ReLU) -> Plain:
+    return {"type": "ReLU", "in_shape": layer.in_shape}
+
+
+@reads("Abs")
+def _(values: Plain) -> Abs:
+    return Abs(**{name: from_plain(value) for name, value in values.items()})
+
+
+@reads("LeakyReLU")
+def _(values: Plain) -> LeakyReLU:
+    return LeakyReLU(values["slope"], from_plain(values["in_shape"]))
+
+
+@reads("ReLU")
+def _(values: Plain) -> ReLU:
+    return ReLU(from_plain(values["in_shape"]))

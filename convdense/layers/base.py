@@ -1,12 +1,13 @@
 """What every layer shares: gradients by name, pools as layers, arrays on their way in and out."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self, TypeGuard
 
 import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense.display.tables import facts
+from convdense.geometry import HasShapes, Layer, Pool
 
 
 class Gradients(NamedTuple):
@@ -25,12 +26,14 @@ class ShapesOf:
     @property
     def in_shape(self) -> tuple[int, ...]:
         """Shape of one input sample."""
-        return tuple(getattr(self, self._part).in_shape)
+        part: HasShapes = getattr(self, self._part)
+        return tuple(part.in_shape)
 
     @property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of one output sample."""
-        return tuple(getattr(self, self._part).out_shape)
+        part: HasShapes = getattr(self, self._part)
+        return tuple(part.out_shape)
 
 
 class SameShape:
@@ -52,11 +55,35 @@ class ShapesTable:
         return facts(repr(self), {name: getattr(self, name) for name in ("in_shape", "out_shape")})
 
 
+class AnyShape(ShapesTable):
+    """A layer that takes samples of any shape, until a network says which."""
+
+    in_shape: tuple[int, ...] | None
+
+    def with_in_shape(self, in_shape: tuple[int, ...]) -> Self:
+        """Return the same layer for samples of this shape."""
+        raise NotImplementedError
+
+    def known_shape(self) -> tuple[int, ...]:
+        """Return its in_shape, or say that nobody has told it.
+
+        Raises
+        ------
+        ValueError
+            If it is not known yet.
+        """
+        if self.in_shape is None:
+            needs = "one that knows its in_shape"
+            do = f"write {type(self).__name__}(in_shape=...), or let network fill it in"
+            raise ValueError(complain("layer", repr(self), needs, do))
+        return self.in_shape
+
+
 class OfPool(ShapesOf, ShapesTable):
     """What every pool as dense layers has: the pool, its shapes, and a repr that names it."""
 
     _part = "pool"
-    pool: Any
+    pool: Pool
 
     def __repr__(self) -> str:
         """Return the pool it is."""
@@ -81,25 +108,27 @@ def floating(x: Array) -> Array:
     return x.astype(np.float64) if x.dtype.kind in "iu" else x
 
 
-def pulled(layer: Any, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
-    """Return dx and the gradients by name, in whichever form the layer gives them."""
+def pulled(layer: Layer, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
+    """Return dx and the gradients by name, in whichever form the layer gives them.
+
+    It may give dx alone, dx with dw and db, or, as a network does, dx with gradients by name.
+    """
     result = layer.backward(x, dy)
     dx, *rest = result if isinstance(result, tuple) else (result,)
-    if np.shape(dx) != x.shape or not (
-        len(rest) in (0, 2) or (len(rest) == 1 and isinstance(rest[0], Mapping))
-    ):
+    by_name = len(rest) == 1 and isinstance(rest[0], Mapping)
+    if np.shape(dx) != x.shape or not (by_name or len(rest) in (0, 2)):
         got = f"{len(rest) + 1} results, the first of shape {np.shape(dx)}, from backward"
         needs = f"dx of shape {x.shape}, or (dx, dw, db), or (dx, gradients by name)"
         raise ValueError(complain(f"layer {layer!r}", got, needs))
-    if len(rest) == 1:  # a network's
+    if by_name:
         return dx, rest[0]
-    return dx, {name: g for name, g in zip(("w", "b"), rest, strict=False) if g is not None}
+    named = zip(("w", "b"), rest, strict=False)  # of a layer without weights none
+    return dx, {name: gradient for name, gradient in named if gradient is not None}
 
 
-def is_ready(layer: Any) -> bool:
+def is_ready(layer: object) -> TypeGuard[Layer]:
     """Tell whether a layer runs: it has forward and backward, and knows its shapes."""
     runs = all(callable(getattr(layer, name, None)) for name in ("forward", "backward"))
     shapes = (getattr(layer, name, None) for name in ("in_shape", "out_shape"))
-    return (
-        runs and not isinstance(layer, type) and all(isinstance(shape, tuple) for shape in shapes)
-    )
+    knows_shapes = all(isinstance(shape, tuple) for shape in shapes)
+    return runs and knows_shapes and not isinstance(layer, type)

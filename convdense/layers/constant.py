@@ -1,10 +1,10 @@
-"""A dense layer that learns nothing: a tie map whose one weight is 1, for sums, selections and halves."""
+"""A dense layer that learns nothing: one weight, which is 1, for sums, selections and halves."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array
@@ -32,15 +32,15 @@ class Fixed:
     ties: TieMap
 
     @cached_property
-    def _matrices(self) -> dict[Any, sp.csr_array]:
+    def _matrices(self) -> dict[np.dtype, sp.csr_array]:
         return {}
 
-    def matrix(self, dtype: Any) -> sp.csr_array:
+    def matrix(self, dtype: npt.DTypeLike) -> sp.csr_array:
         """Return the stored matrix in this dtype."""
-        dtype = np.dtype(dtype)
-        if dtype not in self._matrices:
-            self._matrices[dtype] = self.ties.matrix(np.ones((), dtype))
-        return self._matrices[dtype]
+        key = np.dtype(dtype)
+        if key not in self._matrices:
+            self._matrices[key] = self.ties.matrix(np.ones((), key))
+        return self._matrices[key]
 
     def forward(self, x: Array) -> Array:
         """Return W x, (batch, outputs), for x of shape (batch, inputs)."""
@@ -51,13 +51,14 @@ class Fixed:
         return _times(self.matrix(dy.dtype).T, dy)
 
 
-def _times(matrix: sp.csr_array, rows: Array) -> Array:
+def _times(matrix: sp.csr_array | sp.csc_array, rows: Array) -> Array:
     """Return the product for each sample, (batch, outputs) of (batch, inputs)."""
     if len(rows) == 1:  # SciPy multiplies one vector faster than a matrix of one column
         return np.asarray(matrix @ rows[0])[None]
-    return np.ascontiguousarray((matrix @ rows.reshape(len(rows), matrix.shape[1]).T).T)
+    columns = rows.reshape(len(rows), matrix.shape[1]).T  # (inputs, batch)
+    return np.ascontiguousarray((matrix @ columns).T)
 
 
 @dense_steps.register
-def _(layer: Fixed, dtype: Any = "float64") -> list[Step]:
+def _(layer: Fixed, dtype: npt.DTypeLike = "float64") -> list[Step]:
     return [Affine(layer.matrix(dtype))]

@@ -1,9 +1,10 @@
-"""A layer taken apart: matrices, absolute values and divisions on flattened samples, and nothing else."""
+"""A layer taken apart: matrices, absolute values and divisions on flattened samples."""
 
 from functools import singledispatch
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain
@@ -18,7 +19,7 @@ class Affine(NamedTuple):
     and columns than `ties` has.
     """
 
-    W: Any  # scipy.sparse.csr_array, (outputs, inputs)
+    W: sp.csr_array  # (outputs, inputs)
     b: Array | None = None
     name: str = ""
     ties: TieMap | None = None
@@ -33,23 +34,27 @@ class Affine(NamedTuple):
         return np.asarray((self.W.conj().T @ dy.T).T)
 
     def gradients(self, x: Array, dy: Array) -> dict[str, Array]:
-        """Return the gradients of its free parameters: those of its edges, ``dy x^T``, masked and summed over ties."""
+        """Return the gradients of its free parameters: of its edges, summed over ties.
+
+        The edges' own gradients are ``dy x^T``, masked.
+        """
         if self.ties is None:
             return {}
         rows, cols = self.ties.shape
-        samples = x[:, x.shape[1] - cols :].reshape(len(x), *self.ties.in_shape)
-        upstream = dy[:, dy.shape[1] - rows :].reshape(len(dy), *self.ties.out_shape)
+        own_x = x[:, x.shape[1] - cols :]  # (batch, cols): what passes a residual stands before it
+        own_dy = dy[:, dy.shape[1] - rows :]
+        samples = own_x.reshape(len(x), *self.ties.in_shape)
+        upstream = own_dy.reshape(len(dy), *self.ties.out_shape)
         found = {_joined(self.name, "w"): self.ties.add_edges(samples, upstream)}
         if self.b is not None:
-            ones = np.ones((len(x), 1), dy.dtype)
-            found[_joined(self.name, "b")] = self.ties.bias.add_edges(ones, upstream).reshape(
-                self.ties.bias_shape
-            )
+            ones = np.ones((len(x), 1), dy.dtype)  # the input of the bias
+            db = self.ties.bias.add_edges(ones, upstream)
+            found[_joined(self.name, "b")] = db.reshape(self.ties.bias_shape)
         return found
 
 
 class Absolute(NamedTuple):
-    """|x| on the coordinates of the mask, x elsewhere; `slope_at_zero` is the slope given to |0|."""
+    """|x| on the coordinates of the mask, x elsewhere; |0| is given the slope `slope_at_zero`."""
 
     mask: Array  # (features,) bool
     slope_at_zero: int = 1
@@ -82,7 +87,7 @@ Step = Affine | Absolute | Divide
 
 
 @singledispatch
-def dense_steps(layer: Any, dtype: Any = "float64") -> list[Step]:  # noqa: ARG001  (the kinds below use it)
+def dense_steps(layer: object, dtype: npt.DTypeLike = "float64") -> list[Step]:  # noqa: ARG001  (the kinds below use it)
     """Return the dense layers and absolute values that a layer is, in the order they are run.
 
     Parameters
@@ -107,25 +112,30 @@ def dense_steps(layer: Any, dtype: Any = "float64") -> list[Step]:  # noqa: ARG0
     [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
     """
     needs = "a layer made of matrices and |x|"
-    raise TypeError(
-        complain("layer", repr(layer), needs, "register your own with @dense_steps.register")
-    )
+    do = "register your own with @dense_steps.register"
+    raise TypeError(complain("layer", repr(layer), needs, do))
 
 
 def named(steps: list[Step], place: str) -> list[Step]:
     """Return the steps with a place before the names of their parameters."""
-    return [
-        step._replace(name=_joined(place, step.name)) if isinstance(step, Affine) else step
-        for step in steps
-    ]
+    result: list[Step] = []
+    for step in steps:
+        if isinstance(step, Affine):
+            step = step._replace(name=_joined(place, step.name))  # noqa: PLW2901
+        result.append(step)
+    return result
 
 
 def back_through(steps: list[Step], x: Array, dy: Array) -> tuple[Array, Array, dict[str, Array]]:
-    """Return y, dx and the gradients by plain dense backpropagation through a list, on flattened samples."""
+    """Return y, dx and the gradients by name: plain dense backpropagation through a list of steps.
+
+    x, y, dx and dy are flattened samples, (batch, features).
+    """
     values: list[Array] = [x]
-    gradients: dict[str, Array] = {}
     for step in steps:
         values.append(step.forward(values[-1]))
+
+    gradients: dict[str, Array] = {}
     for step, before in zip(reversed(steps), reversed(values[:-1]), strict=True):
         if isinstance(step, Affine):
             gradients |= step.gradients(before, dy)
@@ -137,23 +147,25 @@ def _joined(*parts: str) -> str:
     return ".".join(filter(None, parts))
 
 
-def with_identity(step: Step, n: int, dtype: Any) -> Step:
+def with_identity(step: Step, n: int, dtype: npt.DTypeLike) -> Step:
     """Return the step with n more coordinates in front that pass unchanged."""
     if isinstance(step, Affine):
-        W = sp.csr_array(sp.block_diag([sp.eye_array(n, dtype=dtype), step.W], format="csr"))
-        return step._replace(
-            W=W, b=None if step.b is None else np.concatenate([np.zeros(n, step.b.dtype), step.b])
-        )
+        identity = sp.eye_array(n, dtype=np.dtype(dtype))
+        W = sp.csr_array(sp.block_diag([identity, step.W], format="csr"))
+        b = step.b
+        if b is not None:
+            b = np.concatenate([np.zeros(n, b.dtype), b])
+        return step._replace(W=W, b=b)
     if isinstance(step, Absolute):
         return Absolute(np.concatenate([np.zeros(n, bool), step.mask]), step.slope_at_zero)
     return Divide(np.concatenate([np.ones(n, step.divisors.dtype), step.divisors]))
 
 
-def twice(n: int, dtype: Any) -> sp.csr_array:
+def twice(n: int, dtype: npt.DTypeLike) -> sp.csr_array:
     """Return ``[I; I]``: every coordinate once more."""
-    return sp.csr_array(sp.vstack([sp.eye_array(n, dtype=dtype)] * 2, format="csr"))
+    return sp.csr_array(sp.vstack([sp.eye_array(n, dtype=np.dtype(dtype))] * 2, format="csr"))
 
 
-def sums(n: int, dtype: Any) -> sp.csr_array:
+def sums(n: int, dtype: npt.DTypeLike) -> sp.csr_array:
     """Return ``[I I]``: coordinate i of the first half plus that of the second."""
-    return sp.csr_array(sp.hstack([sp.eye_array(n, dtype=dtype)] * 2, format="csr"))
+    return sp.csr_array(sp.hstack([sp.eye_array(n, dtype=np.dtype(dtype))] * 2, format="csr"))

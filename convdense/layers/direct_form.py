@@ -1,10 +1,15 @@
-"""Direct form: a layer's own parameters run the other way, by direct convolution and argmax pooling, no matrix."""
+"""Direct form: a layer's own parameters run the other way, without a matrix.
+
+Convolutions are run by direct convolution, fully connected layers as the sum they are, pools by
+argmax and sums.
+"""
 
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, shaped
 from convdense.direct import pool as direct_pool
@@ -13,143 +18,23 @@ from convdense.geometry import (
     ChannelScale,
     ConvTranspose,
     HasWeightShapes,
+    Linear,
+    LpPool,
+    MaxPool,
+    Pool,
+    SumPool,
     Windowed,
     backward_operands,
     forward_operands,
-    paired_samples,
-    samples,
 )
-from convdense.layers.base import Gradients, OfPool, SameShape, ShapesOf, frozen
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _Weighted(ShapesOf):
-    """What direct layers with weights share: a geometry, its weights and its shapes."""
-
-    _part = "layer"
-    layer: Any
-    w: Array
-    b: Array | None
-
-    def __post_init__(self) -> None:
-        for name, shape in (("w", self.layer.weight_shape), ("b", self.layer.bias_shape)):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(
-                    self, name, frozen(shaped(value, name, tuple(shape), self.layer))
-                )
-
-    def with_weights(self, w: Any, b: Any = None) -> Any:
-        """Return the same layer with other weights."""
-        return type(self)(self.layer, w, b)
-
-    def __repr__(self) -> str:
-        """Return the layer it is."""
-        return f"{type(self).__name__}({self.layer!r})"
-
-
-class DirectConv(_Weighted):
-    """A convolution, run directly."""
-
-    layer: Windowed | ConvTranspose
-
-    def forward(self, x: Any) -> Array:
-        """Return y by direct convolution."""
-        return convolve(self.layer, x, self.w, self.b)
-
-    def backward(self, x: Any, dy: Any) -> Gradients:
-        """Return dx, dw, db by direct convolution."""
-        dx, dw, db = convolve_backward(self.layer, x, self.w, dy)
-        return Gradients(dx, dw, None if self.b is None else db)
-
-
-class DirectScale(_Weighted):
-    """A scale and a shift per channel, by broadcasting."""
-
-    layer: ChannelScale
-
-    def forward(self, x: Any) -> Array:
-        """Return w x + b, channel by channel."""
-        x, w, b, had_batch = forward_operands(self.layer, x, self.w, self.b)
-        y = x * self._along_channels(w)
-        y = y if b is None else y + self._along_channels(b)
-        return np.asarray(y if had_batch else y[0])
-
-    def backward(self, x: Any, dy: Any) -> Gradients:
-        """Return dx, dw, db, the last two summed over the batch and the positions."""
-        x, w, dy, had_batch = backward_operands(self.layer, x, self.w, dy)
-        dx, axes = dy * self._along_channels(w.conj()), (0, *range(2, x.ndim))
-        dw, db = (x.conj() * dy).sum(axes), None if self.b is None else dy.sum(axes)
-        return Gradients(dx if had_batch else dx[0], dw, db)
-
-    def _along_channels(self, values: Array) -> Array:
-        return values.reshape(-1, *[1] * (len(self.in_shape) - 1))
-
-
-class DirectDense(_Weighted):
-    """A fully connected layer, written out as the sum it is."""
-
-    layer: HasWeightShapes
-
-    def forward(self, x: Any) -> Array:
-        """Return ``y_o = sum_i w_oi x_i + b_o``."""
-        x, w, b, had_batch = forward_operands(self.layer, x, self.w, self.b)
-        y = np.einsum("oi,ni->no", w, x)
-        y = y if b is None else y + b
-        return np.asarray(y if had_batch else y[0])
-
-    def backward(self, x: Any, dy: Any) -> Gradients:
-        """Return dx, dw, db, the last two summed over the batch."""
-        x, w, dy, had_batch = backward_operands(self.layer, x, self.w, dy)
-        dx, dw = np.einsum("oi,no->ni", w.conj(), dy), np.einsum("no,ni->oi", dy, x.conj())
-        return Gradients(
-            dx if had_batch else dx[0], dw, None if self.b is None else np.einsum("no->o", dy)
-        )
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class DirectPool(OfPool):
-    """A pool, run directly: the largest by argmax, averages by sums."""
-
-    pool: Any
-
-    def forward(self, x: Any) -> Array:
-        """Return y by direct pooling."""
-        return direct_pool.forward(self.pool, x)
-
-    def backward(self, x: Any, dy: Any) -> Array:
-        """Return dx by direct pooling: the first of several largest gets everything."""
-        return direct_pool.backward(self.pool, x, dy)
-
-
-@dataclass(frozen=True, repr=False)
-class DirectReLU(SameShape):
-    """ReLU and leaky ReLU by choosing: x where it is positive, slope * x elsewhere."""
-
-    slope: float
-    in_shape: tuple[int, ...]
-
-    def forward(self, x: Any) -> Array:
-        """Return y."""
-        x, had_batch = samples(self, x)
-        y = np.where(x > 0, x, np.asarray(self.slope * x) if self.slope else x.dtype.type(0))
-        return y if had_batch else y[0]
-
-    def backward(self, x: Any, dy: Any) -> Array:
-        """Return dx."""
-        x, dy, had_batch = paired_samples(self, x, dy)
-        dx = np.where(x > 0, dy, np.asarray(self.slope * dy) if self.slope else dy.dtype.type(0))
-        return dx if had_batch else dx[0]
-
-    def __repr__(self) -> str:
-        """Return the slope and the shape."""
-        return f"DirectReLU({self.slope:g}, {self.in_shape})"
+from convdense.geometry.pool import same_windows
+from convdense.layers.base import Gradients, OfPool, ShapesOf, frozen
+from convdense.layers.error_bounds import magnitudes
 
 
 @singledispatch
-def direct_counterpart(layer: Any) -> Any:
-    """Return a layer's direct counterpart: the same parameters and shapes, computed without a
-    matrix.
+def direct_counterpart(layer: object) -> Any:
+    """Return a layer's direct counterpart: the same parameters and shapes, without a matrix.
 
     Parameters
     ----------
@@ -171,12 +56,185 @@ def direct_counterpart(layer: Any) -> Any:
     raise TypeError(complain("layer", repr(layer), "a layer that has a direct form", do))
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class DirectWeighted(ShapesOf):
+    """What direct layers with weights share: a geometry, its weights and its shapes."""
+
+    _part = "layer"
+    layer: HasWeightShapes
+    w: Array
+    b: Array | None
+
+    def __post_init__(self) -> None:
+        w = frozen(shaped(self.w, "w", tuple(self.layer.weight_shape), self.layer))
+        object.__setattr__(self, "w", w)
+        if self.b is not None:
+            b = frozen(shaped(self.b, "b", tuple(self.layer.bias_shape), self.layer))
+            object.__setattr__(self, "b", b)
+
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y."""
+        raise NotImplementedError
+
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:
+        """Return dx, dw, db, the last two summed over the batch."""
+        raise NotImplementedError
+
+    def with_weights(self, w: Array, b: Array | None = None) -> Self:
+        """Return the same layer with other weights."""
+        return type(self)(self.layer, w, b)
+
+    def __repr__(self) -> str:
+        """Return the layer it is."""
+        return f"{type(self).__name__}({self.layer!r})"
+
+
+@singledispatch
+def with_direct_weights(layer: object, w: Array, b: Array | None) -> DirectWeighted:  # noqa: ARG001
+    """Return a geometry with weights, run directly; each kind registers its own.
+
+    Raises
+    ------
+    TypeError
+        For a geometry that no direct layer knows, and for a tie map.
+    """
+    needs = "a TiedDense of a convolution, a Linear or a ChannelScale, which can be run directly"
+    raise TypeError(complain("layer", f"TiedDense({layer!r})", needs))
+
+
+class DirectConv(DirectWeighted):
+    """A convolution, run directly."""
+
+    layer: Windowed | ConvTranspose
+
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y by direct convolution."""
+        return convolve(self.layer, x, self.w, self.b)
+
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:
+        """Return dx, dw, db by direct convolution."""
+        dx, dw, db = convolve_backward(self.layer, x, self.w, dy)
+        return Gradients(dx, dw, None if self.b is None else db)
+
+
+@with_direct_weights.register
+def _(layer: Windowed | ConvTranspose, w: Array, b: Array | None) -> DirectConv:
+    return DirectConv(layer, w, b)
+
+
+class DirectScale(DirectWeighted):
+    """A scale and a shift per channel, by broadcasting."""
+
+    layer: ChannelScale
+
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return w x + b, channel by channel."""
+        x, w, b, had_batch = forward_operands(self.layer, x, self.w, self.b)
+        y = x * self._along_channels(w)
+        if b is not None:
+            y = y + self._along_channels(b)
+        return np.asarray(y if had_batch else y[0])
+
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:
+        """Return dx, dw, db, the last two summed over the batch and the positions."""
+        x, w, dy, had_batch = backward_operands(self.layer, x, self.w, dy)
+        dx = dy * self._along_channels(w.conj())
+        positions = (0, *range(2, x.ndim))  # all axes but the channels
+        dw = (x.conj() * dy).sum(positions)
+        db = None if self.b is None else dy.sum(positions)
+        return Gradients(dx if had_batch else dx[0], dw, db)
+
+    def _along_channels(self, values: Array) -> Array:
+        """Return (channels,) as (channels, 1, 1, ...), for broadcasting."""
+        return values.reshape(-1, *[1] * (len(self.in_shape) - 1))
+
+
+@with_direct_weights.register
+def _(layer: ChannelScale, w: Array, b: Array | None) -> DirectScale:
+    return DirectScale(layer, w, b)
+
+
+class DirectDense(DirectWeighted):
+    """A fully connected layer, written out as the sum it is."""
+
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return ``y_o = sum_i w_oi x_i + b_o``."""
+        x, w, b, had_batch = forward_operands(self.layer, x, self.w, self.b)
+        y = np.einsum("oi,ni->no", w, x)
+        if b is not None:
+            y = y + b
+        return np.asarray(y if had_batch else y[0])
+
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:
+        """Return dx, dw, db, the last two summed over the batch."""
+        x, w, dy, had_batch = backward_operands(self.layer, x, self.w, dy)
+        dx = np.einsum("oi,no->ni", w.conj(), dy)
+        dw = np.einsum("no,ni->oi", dy, x.conj())
+        db = None if self.b is None else np.einsum("no->o", dy)
+        return Gradients(dx if had_batch else dx[0], dw, db)
+
+
+@with_direct_weights.register
+def _(layer: Linear, w: Array, b: Array | None) -> DirectDense:
+    return DirectDense(layer, w, b)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DirectPool(OfPool):
+    """A pool, run directly: the largest by argmax, averages by sums."""
+
+    pool: Pool
+
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y by direct pooling."""
+        return direct_pool.forward(self.pool, x)
+
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
+        """Return dx by direct pooling: the first of several largest gets everything."""
+        return direct_pool.backward(self.pool, x, dy)
+
+
+def window_sums(pool: Pool) -> DirectPool:
+    """Return the sums over a pool's windows; backward, the sums over the windows of each cell."""
+    return DirectPool(same_windows(SumPool, pool))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LargestMagnitude(OfPool):
+    """Magnitudes through max and min pooling.
+
+    Forward the largest of a window may leave it, backward any of its cells may get everything.
+    """
+
+    pool: Pool
+
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return the largest magnitude of every window."""
+        return DirectPool(same_windows(MaxPool, self.pool)).forward(x)
+
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
+        """Return the sums of dy over the windows each cell is in."""
+        return window_sums(self.pool).backward(x, dy)
+
+
 @direct_counterpart.register
 def _(layer: OfPool) -> DirectPool:
-    if isinstance(layer, DirectPool):
-        raise TypeError(
-            complain(
-                "layer", repr(layer), "a pool as dense layers: this one is run directly already"
-            )
-        )
     return DirectPool(layer.pool)
+
+
+@direct_counterpart.register
+def _(layer: DirectPool) -> DirectPool:
+    needs = "a pool as dense layers: this one is run directly already"
+    raise TypeError(complain("layer", repr(layer), needs))
+
+
+@magnitudes.register
+def _(layer: OfPool) -> DirectPool | LargestMagnitude:
+    pool = layer.pool
+    if pool.extremum:
+        return LargestMagnitude(pool)
+    if isinstance(pool, LpPool):
+        if pool.p != 1:
+            raise TypeError(complain("layer", repr(layer), "p=1: powers are no sums of products"))
+        return window_sums(pool)  # of magnitudes, |x| is x
+    return DirectPool(pool)

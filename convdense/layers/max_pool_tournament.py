@@ -1,10 +1,15 @@
-"""Max and min pooling as a network: a tournament of ``max(x, y) = (x + y + |x - y|) / 2``, dense layers and |.|."""
+"""Max and min pooling as a network: a tournament of ``max(x, y) = (x + y + |x - y|) / 2``.
 
+It is made of dense layers and |.| alone.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, finite
 from convdense._util.deprecation import renamed_attribute
@@ -13,8 +18,19 @@ from convdense.layers.activations import Abs
 from convdense.layers.base import OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Step, dense_steps
-from convdense.layers.direct_form import DirectPool, direct_counterpart
-from convdense.structure._tie import pool_axes
+from convdense.layers.direct_form import DirectPool, direct_counterpart, window_sums
+from convdense.layers.error_bounds import (
+    SLACK,
+    ParameterBounds,
+    Slope,
+    Value,
+    backward_error,
+    forward_error,
+    halved,
+    magnitudes,
+    rounded,
+)
+from convdense.structure._tie import pool_axes, sums
 from convdense.structure.axis import Axis, diagonal
 from convdense.structure.tie_map import TieMap
 
@@ -25,8 +41,7 @@ LARGEST_INTEGER = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tournament(OfPool):
-    """Max or min pooling as a network: levels of a dense layer, |.| on some coordinates, and a
-    dense layer.
+    """Max or min pooling as a network: levels of a dense layer, |.|, and a dense layer.
 
     A level pairs neighbours in each window: half their sum and half their difference, then ``sum +
     |difference|`` (for the smallest: minus). Absent cells are dropped, so that windows may differ
@@ -54,9 +69,10 @@ class Tournament(OfPool):
         """Number of comparisons between an input and its output, at most."""
         return sum(isinstance(layer, Abs) for layer in self.layers)
 
-    def forward(self, x: Any) -> Array:
-        """Return y, shape (batch, *out_shape); in floats within ``gamma_2L max|window|`` of the
-        largest, L the depth.
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y, shape (batch, *out_shape).
+
+        In floats it is within ``gamma_2L max|window|`` of the largest, L the depth.
 
         Raises
         ------
@@ -68,19 +84,21 @@ class Tournament(OfPool):
         y = self._run(_comparable(x, "x"))[-1]
         return as_samples(y.astype(x.dtype), self.out_shape, had_batch)
 
-    def backward(self, x: Any, dy: Any) -> Array:
-        """Return dx: what the layers hand back, each by its transpose or by the signs of what it made positive."""
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
+        """Return dx: what the layers hand back.
+
+        A dense layer does so by its transpose, |.| by the signs of what it made positive.
+        """
         x, dy, had_batch = paired_samples(self, x, dy)
         dtype = np.result_type(x, dy)
         if dtype.kind in "iu" and self.tie_break == "split":
             dtype = np.dtype(np.float64)  # halves
         values = self._run(_comparable(x, "x"))
-        g = _comparable(dy, "dy").reshape(len(dy), prod(self.out_shape))
+        g = _comparable(dy, "dy").reshape(len(dy), prod(self.out_shape))  # (batch, outputs)
         for layer, before in zip(reversed(self.layers), reversed(values[:-1]), strict=True):
             if isinstance(layer, Abs):
-                g = layer.backward(
-                    *(a.reshape(len(a), *layer.in_shape) for a in (before, g))
-                ).reshape(g.shape)
+                shape = (-1, *layer.in_shape)
+                g = layer.backward(before.reshape(shape), g.reshape(shape)).reshape(g.shape)
             else:
                 g = layer.backward(before, g)
         return as_samples(g.astype(dtype), self.in_shape, had_batch)
@@ -91,92 +109,143 @@ class Tournament(OfPool):
         for layer in self.layers:
             v = values[-1]
             if isinstance(layer, Abs):
-                values.append(layer.forward(v.reshape(len(v), *layer.in_shape)).reshape(v.shape))
+                y = layer.forward(v.reshape(len(v), *layer.in_shape)).reshape(v.shape)
             else:
-                values.append(layer.forward(v))
+                y = layer.forward(v)
+            values.append(y)
         return values
 
 
 def tournament(pool: MaxPool | MinPool, tie_break: str = "first") -> Tournament:
     """Return the tournament of a pool, axis by axis, the last axis first."""
-    sign = 1 if isinstance(pool, MaxPool) else -1
-    axes = [diagonal(n) for n in pool.in_shape]
+    slope_at_zero = 0 if tie_break == "split" else pool.extremum
+    axes = [diagonal(n) for n in pool.in_shape]  # what leaves the layers so far passes unchanged
     layers: list[Fixed | Abs] = []
     for i, windows in reversed(list(enumerate(pool_axes(pool), start=1))):
-        for step in _levels(windows, sign):
-            if isinstance(step, Axis):
-                layers.append(Fixed(TieMap((*axes[:i], step, *axes[i + 1 :]))))
-                axes[i] = diagonal(step.n_rows)
-            else:
-                slope = 0 if tie_break == "split" else sign
-                layers.append(Abs(tuple(a.n_rows for a in axes), i, *step, slope_at_zero=slope))
+        for level in _levels(windows, pool.extremum):
+            halves = TieMap((*axes[:i], level.halves, *axes[i + 1 :]))
+            axes[i] = diagonal(level.halves.n_rows)
+            shape = tuple(axis.n_rows for axis in axes)
+            start, stop = level.differences
+            absolute = Abs(shape, i, start, stop, slope_at_zero=slope_at_zero)
+            winners = TieMap((*axes[:i], level.winners, *axes[i + 1 :]))
+            axes[i] = diagonal(level.winners.n_rows)
+            layers += [Fixed(halves), absolute, Fixed(winners)]
+        selected = _selected(windows)
+        if selected is not None:
+            layers.append(Fixed(TieMap((*axes[:i], selected, *axes[i + 1 :]))))
+            axes[i] = diagonal(selected.n_rows)
     return Tournament(pool, tie_break, tuple(layers))
 
 
-def _levels(windows: Axis, sign: int) -> list[Axis | tuple[int, int]]:
-    """Return the layers of a tournament along one axis: axes, and (start, stop) of what |.| is
-    taken of.
+class Level(NamedTuple):
+    """One level of a tournament along one axis: a dense layer, |.| of some outputs, a dense layer.
 
-    Every level pairs cells 0 and 1, 2 and 3, ... of each window. Its first axis gives all half
-    sums, then all half differences, then the cells without a partner; its second one adds (for the
-    smallest, subtracts) the two.
+    The first gives the p half sums, then the p half differences of the pairs, then the s cells
+    without a partner. `differences` says where the half differences stand: from p up to 2 p. The
+    second gives one winner for each pair and each single cell, in the order of the windows.
     """
+
+    halves: Axis  # (2 p + s, cells)
+    differences: tuple[int, int]
+    winners: Axis  # (p + s, 2 p + s)
+
+
+def _levels(windows: Axis, sign: int) -> Iterator[Level]:
+    """Yield the levels of a tournament along one axis, until every window has one cell left.
+
+    Cells 0 and 1, 2 and 3, ... of each window are paired: ``max(x, y) = (x + y)/2 + |(x - y)/2|``,
+    for the smallest with a minus.
+    """
+    window, cell = _sorted_cells(windows)  # (candidates,) each: whose it is, and where it stands
+    n_cells = windows.n_cols
+    while len(window) > windows.n_rows:
+        size = np.bincount(window)  # (windows,) candidates in each
+        start = np.cumsum(size) - size  # (windows,) the number of its first one
+        place = np.arange(len(window)) - start[window]  # (candidates,) 0, 1, ... within its window
+        first = np.flatnonzero(place % 2 == 0)  # (p + s,) candidates 0, 2, ... of their windows
+        has_partner = place[first] + 1 < size[window[first]]  # (p + s,)
+        yield _level(cell, first, has_partner, n_cells, sign)
+
+        # The winners are the candidates of the next level; they stand in the order of `first`.
+        window = window[first]
+        cell = np.arange(len(first))
+        n_cells = len(first)
+
+
+def _level(cell: Array, first: Array, has_partner: Array, n_cells: int, sign: int) -> Level:
+    """Return one level, where the candidates stand at `cell` and those of `first` start a pair."""
+    x = cell[first[has_partner]]  # (p,)
+    y = cell[first[has_partner] + 1]  # (p,) the partner comes next
+    single = cell[first[~has_partner]]  # (s,)
+    p, s = len(x), len(single)
+    half_sum = np.arange(p)  # the rows of the first layer, and the columns of the second
+    half_difference = p + half_sum
+    passed = 2 * p + np.arange(s)
+
+    # (x + y) / 2, (x - y) / 2, and the cells without a partner as they are
+    half, one = np.full(p, 0.5), np.ones(s)
+    halves = _axis(
+        rows=[half_sum, half_sum, half_difference, half_difference, passed],
+        cols=[x, y, x, y, single],
+        coefficients=[half, half, half, -half, one],
+        shape=(2 * p + s, n_cells),
+    )
+
+    # sum + |difference|, or sum - |difference|, each at the place of its window
+    place = np.arange(p + s)
+    of_pair, of_single = place[has_partner], place[~has_partner]
+    winners = _axis(
+        rows=[of_pair, of_pair, of_single],
+        cols=[half_sum, half_difference, passed],
+        coefficients=[np.ones(p), np.full(p, float(sign)), one],
+        shape=(p + s, 2 * p + s),
+    )
+    return Level(halves, (p, 2 * p), winners)
+
+
+def _selected(windows: Axis) -> Axis | None:
+    """Return the selection of the cells of windows of one cell each; None if all pass in order."""
+    window, cell = _sorted_cells(windows)
+    if len(window) > windows.n_rows or np.array_equal(cell, np.arange(windows.n_cols)):
+        return None
+    shape = (windows.n_rows, windows.n_cols)
+    return _axis([window], [cell], [np.ones(len(window))], shape)
+
+
+def _sorted_cells(windows: Axis) -> tuple[Array, Array]:
+    """Return the window and the position of every cell, sorted by window and then by position."""
     order = np.lexsort((windows.cols, windows.rows))
-    rows, cols, n_in = windows.rows[order], windows.cols[order], windows.n_cols
-    steps: list[Axis | tuple[int, int]] = []
-    while len(rows) > windows.n_rows:
-        sizes = np.bincount(rows)
-        place = np.arange(len(rows)) - np.repeat(
-            np.cumsum(sizes) - sizes, sizes
-        )  # within its window
-        first = np.flatnonzero(place % 2 == 0)
-        paired = place[first] + 1 < sizes[rows[first]]
-        x, alone = first[paired], first[~paired]
-        n, m = len(x), len(alone)
-        k = np.arange(n)
-        halves = np.concatenate((np.full(3 * n, 0.5), np.full(n, -0.5), np.ones(m)))
-        steps.append(
-            _unit(
-                np.concatenate((k, k, n + k, n + k, 2 * n + np.arange(m))),
-                np.concatenate((cols[x], cols[x + 1], cols[x], cols[x + 1], cols[alone])),
-                (2 * n + m, n_in),
-                halves,
-            )
-        )
-        steps.append((n, 2 * n))
-        slots = (
-            np.cumsum(paired) - 1,
-            np.cumsum(~paired) - 1,
-        )  # number of each winner among pairs, among the others
-        to = np.arange(len(first))
-        ends = np.concatenate((to[paired], to[paired], to[~paired]))
-        starts = np.concatenate((slots[0][paired], n + slots[0][paired], 2 * n + slots[1][~paired]))
-        signs = np.concatenate((np.ones(n), np.full(n, float(sign)), np.ones(m)))
-        steps.append(_unit(ends, starts, (len(first), 2 * n + m), signs))
-        rows, cols, n_in = rows[first], to, len(first)
-    if not steps and not np.array_equal(cols, np.arange(n_in)):
-        steps.append(
-            _unit(rows, cols, (windows.n_rows, n_in), np.ones(len(rows)))
-        )  # windows of one cell: a selection
-    return steps
+    return windows.rows[order], windows.cols[order]
 
 
-def _unit(rows: Array, cols: Array, shape: tuple[int, int], coefficients: Array) -> Axis:
-    return Axis(rows, cols, np.zeros(len(rows), np.intp), *shape, (), coefficients)
+def _axis(
+    rows: Sequence[Array],
+    cols: Sequence[Array],
+    coefficients: Sequence[Array],
+    shape: tuple[int, int],
+) -> Axis:
+    """Return an axis whose one weight is 1, from blocks of entries."""
+    row, col = np.concatenate(rows), np.concatenate(cols)
+    tap = np.zeros(len(row), np.intp)
+    return Axis(row, col, tap, *shape, (), np.concatenate(coefficients))
 
 
 def _comparable(x: Array, name: str) -> Array:
-    """Return x as floats whose sums and differences are exact (integers) or rounded once (floats)."""
-    if x.dtype.kind in "iu" and x.size and max(-int(x.min()), int(x.max())) > LARGEST_INTEGER:
-        needs = "at most 2**52, to be halved exactly"
-        raise ValueError(
-            complain(name, f"integers above {LARGEST_INTEGER:,}", needs, "scale them down")
-        )
+    """Return x as floats that can be halved and subtracted: exactly if they were integers."""
+    if x.dtype.kind in "iu" and x.size:
+        largest = max(-int(x.min()), int(x.max()))
+        if largest > LARGEST_INTEGER:
+            got, needs = (
+                f"integers above {LARGEST_INTEGER:,}",
+                "at most 2**52, to be halved exactly",
+            )
+            raise ValueError(complain(name, got, needs, "scale them down"))
     return floating(finite(x, name, "in (x + y + |x - y|) / 2 infinity meets itself"))
 
 
 @dense_steps.register
-def _(layer: Tournament, dtype: Any = "float64") -> list[Step]:
+def _(layer: Tournament, dtype: npt.DTypeLike = "float64") -> list[Step]:
     return [step for part in layer.layers for step in dense_steps(part, dtype)]
 
 
@@ -188,3 +257,69 @@ def _(layer: Tournament) -> DirectPool:
         )
         raise TypeError(complain("layer", repr(layer), needs))
     return DirectPool(layer.pool)
+
+
+def windows_that_share_a_cell(pool: Pool) -> int:
+    """Return how many windows meet in one cell, at most."""
+    return int(sums(pool).counts().inputs.max(initial=0))
+
+
+@forward_error.register
+def _(layer: Tournament, x: Value) -> Value:
+    adding = magnitudes(layer)
+    roundings = 2 * layer.depth  # a sum and a difference for each comparison
+    own = rounded(roundings, adding.forward(x.magnitude), x.value.dtype)
+    y = direct_counterpart(layer).forward(x.value)
+    return Value(y, SLACK * adding.forward(x.error) + own)
+
+
+@backward_error.register
+def _(layer: Tournament, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    direct, everywhere = direct_counterpart(layer), window_sums(layer.pool)
+    # Halves of one gradient cancel exactly; only those of several windows that share a cell are
+    # rounded.
+    shared = windows_that_share_a_cell(layer.pool)
+    longest = (2 * shared + 1) * layer.depth if shared > 1 else 0
+    # One cell of the window has it all: the errors go where direct pooling sends them.
+    carried = direct.backward(x.value.astype(float), dy.error)
+    passed = everywhere.backward(x.magnitude, dy.magnitude)
+    dtype = dy.value.dtype
+    error = SLACK * carried + rounded(longest, passed, dtype) + halved(passed, dtype)
+
+    undecided_windows = dy.undecided | ~_decided(layer, x)
+    reached = everywhere.backward(x.magnitude, undecided_windows.astype(float))
+    return Slope(direct.backward(x.value, dy.value), error, reached > 0), {}
+
+
+def _decided(layer: Tournament, x: Value) -> Array:
+    """Return which windows have the same winner in any order of summation, (batch, *out_shape).
+
+    Those are windows with one cell far enough ahead, and those of exact equals.
+    """
+    batch, outputs = len(x.value), prod(layer.out_shape)
+    adding, sign = magnitudes(layer), layer.pool.extremum
+    edges = sums(layer.pool).entries()
+    values = sign * x.value.reshape(batch, prod(layer.in_shape)).astype(float)
+    top = sign * direct_counterpart(layer).forward(x.value).reshape(batch, outputs).astype(float)
+
+    # The largest error in each window, and what the comparisons themselves round.
+    error = adding.forward(x.error).reshape(batch, outputs)
+    size = adding.forward(x.magnitude)
+    own = rounded(2 * layer.depth, size, x.value.dtype).reshape(batch, outputs)
+
+    # (batch, entries): whether a cell of the window may be its largest; whether it equals it
+    near = values[:, edges.col] >= (top - 4 * error - 2 * own)[:, edges.row]
+    equal = values[:, edges.col] == top[:, edges.row]
+    rivals = _count_in_windows(near, edges.row, outputs)
+    equals = _count_in_windows(equal, edges.row, outputs)
+    cells = np.bincount(edges.row, minlength=outputs)  # (outputs,)
+    decided = (rivals == 1) | ((equals == cells) & (error == 0))
+    return np.asarray(decided.reshape(batch, *layer.out_shape))
+
+
+def _count_in_windows(flags: Array, window: Array, outputs: int) -> Array:
+    """Return how many entries of each window are flagged, (batch, outputs) of (batch, entries)."""
+    counts = np.zeros((len(flags), outputs), int)
+    for sample, row in zip(counts, flags, strict=True):
+        sample[:] = np.bincount(window, row, minlength=outputs)
+    return counts

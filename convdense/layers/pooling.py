@@ -1,10 +1,12 @@
 """A pool as dense layers: sum and divide; |.|, a power, a sum and a root; or a tournament."""
 
 from dataclasses import dataclass
-from math import prod
+from functools import singledispatch
+from math import lcm, prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain
@@ -16,21 +18,38 @@ from convdense.geometry import (
     MinPool,
     Pool,
     SumPool,
+    layer_from_dict,
     paired_samples,
     samples,
 )
 from convdense.layers.base import OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Absolute, Affine, Divide, Step, dense_steps
-from convdense.layers.max_pool_tournament import Tournament, tournament
+from convdense.layers.direct_form import direct_counterpart, window_sums
+from convdense.layers.error_bounds import (
+    SLACK,
+    ParameterBounds,
+    Slope,
+    Value,
+    backward_error,
+    forward_error,
+    integer_unit,
+    magnitudes,
+    rounded,
+)
+from convdense.layers.max_pool_tournament import (
+    Tournament,
+    tournament,
+    windows_that_share_a_cell,
+)
+from convdense.layers.plain_form import Plain, layer_to_plain, reads
 from convdense.structure._tie import padded_counts, pool_axes, sums
 from convdense.structure.kronecker import outer
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SumDivide(OfPool):
-    """Sum and average pooling: a dense layer with one weight, which is 1, then one division per
-    output.
+    """Sum and average pooling: a dense layer with one weight, which is 1, then one division.
 
     ``49 * (1/49) != 1`` in floats, so that the sum comes first and is divided once, as frameworks
     do.
@@ -48,31 +67,34 @@ class SumDivide(OfPool):
     total: Fixed
     divisors: Array | None
 
-    def matrix(self, dtype: Any = "float64") -> sp.csr_array:
+    def matrix(self, dtype: npt.DTypeLike = "float64") -> sp.csr_array:
         """Return the matrix of the whole layer, with its entries 1/d, rounded to the dtype."""
         matrix = self.total.matrix(dtype).copy()
         if self.divisors is not None:
             matrix.data /= np.repeat(self.divisors, np.diff(matrix.indptr)).astype(dtype)
         return matrix
 
-    def forward(self, x: Any) -> Array:
-        """Return y = S x / d, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y = S x / d, (batch, *out_shape), for (batch, *in_shape) or one sample."""
         x, had_batch = samples(self, x)
-        x = (
-            x if self.divisors is None else floating(x)
-        )  # small integers would wrap before they are divided
+        if self.divisors is not None:
+            x = floating(x)  # small integers would wrap before they are divided
         y = self.total.forward(x.reshape(len(x), prod(self.in_shape)))  # (batch, outputs)
-        return as_samples(
-            y if self.divisors is None else _divided(y, self.divisors), self.out_shape, had_batch
-        )
+        return as_samples(self._divided(y), self.out_shape, had_batch)
 
-    def backward(self, x: Any, dy: Any) -> Array:
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return dx = S^T (dy / d)."""
         x, dy, had_batch = paired_samples(self, x, dy)
-        dtype = np.result_type(x, dy)
-        upstream = dy.reshape(len(dy), prod(self.out_shape)).astype(dtype)
-        shares = upstream if self.divisors is None else _divided(upstream, self.divisors)
+        upstream = dy.reshape(len(dy), prod(self.out_shape)).astype(np.result_type(x, dy))
+        shares = self._divided(upstream)  # (batch, outputs)
         return as_samples(self.total.backward(x, shares), self.in_shape, had_batch)
+
+    def _divided(self, y: Array) -> Array:
+        """Return y / divisors in the dtype of y, or float64 for integers; y where none divide."""
+        if self.divisors is None:
+            return y
+        dtype = y.dtype if y.dtype.kind == "f" else np.float64
+        return np.asarray(y / self.divisors.astype(dtype))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,24 +111,29 @@ class PowerAverage(OfPool):
     pool: LpPool
     total: SumDivide
 
-    def forward(self, x: Any) -> Array:
-        """Return y, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y, (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = samples(self, x)
-        y = self.total.forward(np.abs(floating(x)) ** self.pool.p) ** (1 / self.pool.p)
+        powers = np.abs(floating(x)) ** self.pool.p
+        y = self.total.forward(powers) ** (1 / self.pool.p)
         return np.asarray(y if had_batch else y[0])
 
-    def backward(self, x: Any, dy: Any) -> Array:
-        """Return ``dx = |x|^(p-1) sign(x) S^T (dy y^(1-p))``, and 0, a subgradient, in a window of zeros."""
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
+        """Return ``dx = |x|^(p-1) sign(x) S^T (dy y^(1-p))``.
+
+        In a window of zeros it is 0, a subgradient.
+        """
         x, dy, had_batch = paired_samples(self, x, dy)
-        x, y = floating(x), self.forward(x)
+        x = floating(x)
+        y, p = self.forward(x), self.pool.p
         with np.errstate(divide="ignore", invalid="ignore"):
-            shares = np.where(y == 0, 0, dy * y ** (1 - self.pool.p)).astype(np.result_type(x, dy))
-        dx = np.sign(x) * np.abs(x) ** (self.pool.p - 1) * self.total.backward(x, shares)
+            scaled = np.where(y == 0, 0, dy * y ** (1 - p)).astype(np.result_type(x, dy))
+        dx = np.sign(x) * np.abs(x) ** (p - 1) * self.total.backward(x, scaled)
         return np.asarray(dx if had_batch else dx[0])
 
 
 def dense_pool(
-    pool: Any, tie_break: str = "first", *, ties: Any = UNSET
+    pool: Pool, tie_break: str = "first", *, ties: Any = UNSET
 ) -> SumDivide | Tournament | PowerAverage:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
 
@@ -139,46 +166,120 @@ def dense_pool(
     """
     tie_break = renamed_argument("ties", "tie_break", ties, tie_break, "first")
     choice(tie_break, "tie_break", ("first", "split"))
-    if isinstance(pool, (MaxPool, MinPool)):
-        return tournament(pool, tie_break)
-    if isinstance(pool, SumPool):
-        return SumDivide(pool, Fixed(sums(pool)), None)
-    if isinstance(pool, AvgPool):
-        return SumDivide(pool, Fixed(sums(pool)), _divisors(pool))
-    if isinstance(pool, LpPool):
-        return PowerAverage(pool, SumDivide(pool, Fixed(sums(pool)), None))
+    return _dense_form(pool, tie_break)
+
+
+@singledispatch
+def _dense_form(pool: Pool, tie_break: str) -> SumDivide | Tournament | PowerAverage:  # noqa: ARG001
+    """Return a pool as dense layers; each kind registers its own."""
     raise TypeError(complain("pool", repr(pool), "a SumPool, AvgPool, MaxPool, MinPool or LpPool"))
+
+
+@_dense_form.register
+def _(pool: MaxPool | MinPool, tie_break: str) -> Tournament:
+    return tournament(pool, tie_break)
+
+
+@_dense_form.register
+def _(pool: SumPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (a sum has no ties to break)
+    return SumDivide(pool, Fixed(sums(pool)), None)
+
+
+@_dense_form.register
+def _(pool: AvgPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (as above)
+    return SumDivide(pool, Fixed(sums(pool)), _divisors(pool))
+
+
+@_dense_form.register
+def _(pool: LpPool, tie_break: str) -> PowerAverage:  # noqa: ARG001  (as above)
+    return PowerAverage(pool, SumDivide(pool, Fixed(sums(pool)), None))
 
 
 def _divisors(pool: AvgPool) -> Array:
     """Return what each flattened output is divided by: a product of the axes' own counts."""
     if pool.divisor_override is not None:
         return np.full(prod(pool.out_shape), pool.divisor_override)
-    counts = (
-        padded_counts(pool)
-        if pool.count_include_pad
-        else [np.bincount(a.rows) for a in pool_axes(pool)]
-    )
-    return outer([np.ones(pool.in_shape[0], np.intp), *counts])
-
-
-def _divided(y: Array, divisors: Array) -> Array:
-    """Return y / divisors in the dtype of y, or float64 for integers."""
-    return np.asarray(y / divisors.astype(y.dtype if y.dtype.kind == "f" else np.float64))
+    if pool.count_include_pad:
+        counts = padded_counts(pool)
+    else:
+        counts = [np.bincount(axis.rows) for axis in pool_axes(pool)]
+    channels = np.ones(pool.in_shape[0], np.intp)
+    return outer([channels, *counts])
 
 
 @dense_steps.register
-def _(layer: SumDivide, dtype: Any = "float64") -> list[Step]:
+def _(layer: SumDivide, dtype: npt.DTypeLike = "float64") -> list[Step]:
     total = Affine(layer.total.matrix(dtype))
     return [total] if layer.divisors is None else [total, Divide(layer.divisors)]
 
 
 @dense_steps.register
-def _(layer: PowerAverage, dtype: Any = "float64") -> list[Step]:
+def _(layer: PowerAverage, dtype: npt.DTypeLike = "float64") -> list[Step]:
     if layer.pool.p != 1:
         needs = "p=1: other powers are neither matrices nor |x|"
         raise TypeError(complain("layer", repr(layer), needs, "use an AvgPool or a MaxPool"))
-    return [
-        Absolute(np.ones(prod(layer.in_shape), bool), slope_at_zero=0),
-        *dense_steps(layer.total, dtype),
-    ]
+    everywhere = np.ones(prod(layer.in_shape), bool)
+    return [Absolute(everywhere, slope_at_zero=0), *dense_steps(layer.total, dtype)]
+
+
+@integer_unit.register
+def _(layer: SumDivide) -> int:
+    return 1 if layer.divisors is None else lcm(*map(int, np.unique(layer.divisors)))
+
+
+def _sum_forward_error(layer: SumDivide | PowerAverage, x: Value) -> Value:
+    """Return y of a sum and a division, with its error."""
+    adding = magnitudes(layer)
+    roundings = sums(layer.pool).counts().outputs + 1  # its terms, and the division
+    own = rounded(roundings, adding.forward(x.magnitude), x.value.dtype)
+    return Value(direct_counterpart(layer).forward(x.value), SLACK * adding.forward(x.error) + own)
+
+
+def _sum_backward_error(layer: SumDivide | PowerAverage, x: Value, dy: Slope) -> Slope:
+    """Return dx of a sum and a division, with its error."""
+    adding = magnitudes(layer)
+    shared = windows_that_share_a_cell(layer.pool)
+    own = rounded(shared + 1, adding.backward(x.magnitude, dy.magnitude), dy.value.dtype)
+    error = SLACK * adding.backward(x.magnitude, dy.error) + own
+    reached = window_sums(layer.pool).backward(x.magnitude, dy.undecided.astype(float))
+    return Slope(direct_counterpart(layer).backward(x.value, dy.value), error, reached > 0)
+
+
+@forward_error.register
+def _(layer: SumDivide, x: Value) -> Value:
+    return _sum_forward_error(layer, x)
+
+
+@backward_error.register
+def _(layer: SumDivide, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    return _sum_backward_error(layer, x, dy), {}
+
+
+@forward_error.register
+def _(layer: PowerAverage, x: Value) -> Value:
+    if layer.pool.p != 1:  # nothing is promised of a power
+        y = direct_counterpart(layer).forward(x.value)
+        return Value(y, np.full(y.shape, np.inf))
+    return _sum_forward_error(layer, x)
+
+
+@backward_error.register
+def _(layer: PowerAverage, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    if layer.pool.p != 1:
+        dx = direct_counterpart(layer).backward(x.value, dy.value)
+        return Slope(dx, np.zeros(dx.shape), np.ones(dx.shape, bool)), {}
+    slope = _sum_backward_error(layer, x, dy)
+    return slope._replace(undecided=slope.undecided | x.may_change_sign), {}
+
+
+@layer_to_plain.register
+def _(layer: OfPool) -> Plain:
+    tie_break = getattr(layer, "tie_break", "first")  # a tournament has one
+    return {"type": "dense_pool", "pool": layer.pool.to_dict(), "tie_break": tie_break}
+
+
+@reads("dense_pool")
+def _(values: Plain) -> SumDivide | Tournament | PowerAverage:
+    pool = layer_from_dict(values["pool"])
+    assert isinstance(pool, Pool)
+    return dense_pool(pool, values["tie_break"])

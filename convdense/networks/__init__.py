@@ -3,5 +3,4 @@
 * `network`: Network
 * `residual`: the input added to the output
 * `builder`: network: geometries -> layers with weights
-* `serialization`: layers and networks to and from plain data
 """

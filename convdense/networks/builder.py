@@ -1,29 +1,33 @@
-"""network: geometries in, a network out; geometries get seeded He weights, ready layers keep theirs."""
+"""network: geometries in, a network out.
 
-from dataclasses import dataclass, replace
+Geometries get seeded He weights, ready layers keep theirs.
+"""
+
+from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any, NamedTuple
+from typing import NamedTuple, Union
 
 import numpy as np
 
 from convdense._util.arguments import Array, choice, complain, integer
-from convdense.geometry import ChannelScale, Geometry, Linear, Pool
-from convdense.layers.activations import LeakyReLU, ReLU
-from convdense.layers.base import is_ready
-from convdense.layers.dense import Dense, TiedDense
-from convdense.layers.flatten import Flatten
+from convdense.geometry import ChannelScale, Geometry, HasShapes, Layer, Linear, Pool
+from convdense.layers.base import AnyShape, is_ready
+from convdense.layers.dense import Dense
 from convdense.layers.pooling import dense_pool
+from convdense.layers.tied_dense import TiedDense
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 
+LayerLike = Union[HasShapes, AnyShape, "Residual"]  # what `network` takes
+
 
 class Context(NamedTuple):
-    """What a layer is made ready with: its place, the shape that reaches it (None for the first), randomness, dtype."""
+    """What a layer is made ready with."""
 
-    place: str
-    in_shape: tuple[int, ...] | None
+    place: str  # for messages, such as "layer 2"
+    in_shape: tuple[int, ...] | None  # what reaches it; None for the first layer
     rng: np.random.Generator
     dtype: str
 
@@ -45,9 +49,9 @@ class Residual:
     ['0.0.b', '0.0.w', '0.2.b', '0.2.w']
     """
 
-    layers: tuple[Any, ...]
+    layers: tuple[LayerLike, ...]
 
-    def __init__(self, *layers: Any) -> None:
+    def __init__(self, *layers: "LayerLike") -> None:
         object.__setattr__(self, "layers", layers)
 
     def __repr__(self) -> str:
@@ -55,7 +59,7 @@ class Residual:
         return f"Residual({', '.join(map(repr, self.layers))})"
 
 
-def network(*layers: Any, seed: int | None = None, dtype: str = "float64") -> Network:
+def network(*layers: LayerLike, seed: int | None = None, dtype: str = "float64") -> Network:
     """Return layers as one network of dense layers and |x|.
 
     Parameters
@@ -100,18 +104,20 @@ def network(*layers: Any, seed: int | None = None, dtype: str = "float64") -> Ne
     return Network(_made(layers, Context("", None, np.random.default_rng(seed), dtype)))
 
 
-def _made(layers: tuple[Any, ...], context: Context) -> tuple[Any, ...]:
-    made: list[Any] = []
+def _made(layers: tuple[LayerLike, ...], context: Context) -> tuple[Layer, ...]:
+    """Return layers that run, each told what the one before it gives."""
+    made: list[Layer] = []
+    separator = "." if context.place else "layer "
     shape = context.in_shape
     for i, layer in enumerate(layers):
-        place = f"{context.place}{'.' if context.place else 'layer '}{i}"
+        place = f"{context.place}{separator}{i}"
         made.append(ready(layer, context._replace(place=place, in_shape=shape)))
         shape = tuple(made[-1].out_shape)
     return tuple(made)
 
 
 @singledispatch
-def ready(layer: Any, context: Context) -> Any:
+def ready(layer: object, context: Context) -> Layer:
     """Return a layer that runs, from its numbers; one that runs is returned as it is."""
     if not is_ready(layer):
         needs = (
@@ -121,15 +127,15 @@ def ready(layer: Any, context: Context) -> Any:
     return layer
 
 
-@ready.register(Geometry)
-@ready.register(TieMap)
-def _(layer: Any, context: Context) -> TiedDense:
-    return TiedDense(layer, _he(layer, context), np.zeros(tie(layer).bias_shape, context.dtype))
+@ready.register
+def _(layer: Geometry | TieMap, context: Context) -> TiedDense:
+    bias = np.zeros(tie(layer).bias_shape, context.dtype)
+    return TiedDense(layer, _he_weights(layer, context), bias)
 
 
 @ready.register
 def _(layer: Linear, context: Context) -> Dense:
-    return Dense(_he(layer, context), np.zeros(layer.bias_shape, context.dtype))
+    return Dense(_he_weights(layer, context), np.zeros(layer.bias_shape, context.dtype))
 
 
 @ready.register
@@ -139,23 +145,19 @@ def _(layer: ChannelScale, context: Context) -> TiedDense:
 
 
 @ready.register
-def _(layer: Pool, context: Context) -> Any:  # noqa: ARG001  (a pool has no weights)
+def _(layer: Pool, context: Context) -> Layer:  # noqa: ARG001  (a pool has no weights)
     return dense_pool(layer)
 
 
-@ready.register(LeakyReLU)
-@ready.register(Flatten)
-def _(layer: Any, context: Context) -> Any:
+@ready.register
+def _(layer: AnyShape, context: Context) -> Layer:
     if layer.in_shape is None and context.in_shape is None:
         needs = f"{type(layer).__name__}(in_shape=...), or a layer before it that says its shape"
         raise ValueError(complain(context.place, repr(layer), needs))
-    if layer.in_shape is not None:
-        return layer
-    return (
-        ReLU(context.in_shape)
-        if isinstance(layer, ReLU)
-        else replace(layer, in_shape=context.in_shape)
-    )
+    if layer.in_shape is None and context.in_shape is not None:
+        layer = layer.with_in_shape(context.in_shape)
+    assert is_ready(layer)
+    return layer
 
 
 @ready.register
@@ -167,8 +169,11 @@ def _(layer: Residual, context: Context) -> ResidualSum:
         raise ValueError(f"{context.place}, Residual, {error}") from None
 
 
-def _he(layer: Any, context: Context) -> Array:
-    """Return normal weights of standard deviation sqrt(2 / n), n the most edges into one output."""
+def _he_weights(layer: HasShapes, context: Context) -> Array:
+    """Return normal weights of standard deviation sqrt(2 / n), n the most edges into one output.
+
+    He et al., *Delving deep into rectifiers*, 2015, eq. 10.
+    """
     edges = max(1, int(tie(layer).counts().outputs.max()))
     weights = context.rng.normal(scale=np.sqrt(2 / edges), size=tie(layer).weight_shape)
     return np.asarray(weights.astype(context.dtype))

@@ -1,21 +1,35 @@
-"""A network: layers one after the other, forward and backward, and the same network seen two other ways."""
+"""A network: layers one after the other, forward and backward, and its two other forms."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, batched, complain, numeric
 from convdense._util.files import as_path, read_arrays, save_arrays
 from convdense.display.tables import aligned, table
-from convdense.geometry import paired_operands
+from convdense.geometry import Layer, paired_operands
 from convdense.layers.base import floating, is_ready, pulled
 from convdense.layers.dense_form import Affine, Step, dense_steps, named
 from convdense.layers.direct_form import direct_counterpart
+from convdense.layers.error_bounds import (
+    ParameterBounds,
+    Slope,
+    Value,
+    backward_error,
+    backward_errors,
+    forward_error,
+    forward_errors,
+    integer_unit,
+    magnitudes,
+)
+from convdense.layers.plain_form import Plain, layer_to_plain, plain_to_layer, reads
 
 HEADER = ("", "layer", "output", "dense layers", "free weights", "edges", "held at zero")
 
@@ -39,7 +53,8 @@ class Network:
     Examples
     --------
     >>> from convdense import Conv, MaxPool, ReLU, network
-    >>> net = network(Conv((1, 4), out_channels=2, kernel=3, padding=1), ReLU(), MaxPool((2, 4), kernel=2), seed=0)
+    >>> conv, pool = Conv((1, 4), out_channels=2, kernel=3, padding=1), MaxPool((2, 4), kernel=2)
+    >>> net = network(conv, ReLU(), pool, seed=0)
     >>> sorted(net.parameters), net.in_shape, net.out_shape
     (['0.b', '0.w'], (1, 4), (2, 2))
     >>> x = np.array([[[1.0, 2, 3, 4]]])
@@ -50,7 +65,7 @@ class Network:
     True
     """
 
-    layers: tuple[Any, ...]
+    layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -58,14 +73,12 @@ class Network:
             raise ValueError(complain("layers", "none", "at least one layer"))
         for i, layer in enumerate(self.layers):
             if not is_ready(layer):
-                needs = "a ready layer: forward(x), backward(x, dy), and the shapes in_shape and out_shape, known"
-                raise ValueError(
-                    complain(
-                        f"layer {i}", repr(layer), needs, "use network(...), which makes it ready"
-                    )
-                )
-        for i, (before, layer) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
-            _fit(i, before, layer)
+                shapes = "and the shapes in_shape and out_shape, known"
+                needs = f"a ready layer: forward(x), backward(x, dy), {shapes}"
+                do = "use network(...), which makes it ready"
+                raise ValueError(complain(f"layer {i}", repr(layer), needs, do))
+        for i, (before, layer) in enumerate(pairwise(self.layers)):
+            _check_fit(i, before, layer)
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -79,17 +92,17 @@ class Network:
 
     @property
     def parameters(self) -> Mapping[str, Array]:
-        """Weights and biases by name: "0.w" is the weight array of layer 0, "2.1.b" the bias of layer 1 in layer 2."""
-        named = {
-            f"{i}.{name}": a
-            for i, layer in enumerate(self.layers)
-            for name, a in _parameters(layer).items()
-        }
+        """Weights and biases by name.
+
+        "0.w" is the weight array of layer 0, "2.1.b" the bias of layer 1 in layer 2.
+        """
+        named: dict[str, Array] = {}
+        for i, layer in enumerate(self.layers):
+            named.update({f"{i}.{name}": array for name, array in _parameters(layer).items()})
         return MappingProxyType(named)
 
-    def with_parameters(self, parameters: Mapping[str, Any]) -> "Network":
-        """Return the same network with other parameters: all of them, by the same names, of the
-        same shapes.
+    def with_parameters(self, parameters: Mapping[str, npt.ArrayLike]) -> "Network":
+        """Return the same network with other parameters, by the same names, of the same shapes.
 
         Raises
         ------
@@ -100,57 +113,56 @@ class Network:
             raise TypeError(
                 complain("parameters", type(parameters).__name__, "a mapping, such as {'0.w': ...}")
             )
-        _match(parameters, self.parameters)
-        parts: list[dict[str, Any]] = [{} for _ in self.layers]
+        _check_match(parameters, self.parameters)
+        parts: list[dict[str, npt.ArrayLike]] = [{} for _ in self.layers]
         for key, value in parameters.items():
             i, _, name = key.partition(".")
             parts[int(i)][name] = value
-        return Network(
-            tuple(_with(layer, part) for layer, part in zip(self.layers, parts, strict=True))
-        )
+        pairs = zip(self.layers, parts, strict=True)
+        return Network(tuple(_with(layer, own) for layer, own in pairs))
 
-    def trace(self, x: Any) -> Iterator[Array]:
+    def trace(self, x: npt.ArrayLike) -> Iterator[Array]:
         """Yield x, with its batch axis and as floats, and then what leaves each layer."""
-        x = floating(batched(x, "x", self.in_shape, self)[0])
-        yield x
+        batch, _ = batched(x, "x", self.in_shape, self)
+        value = floating(batch)
+        yield value
         for i, layer in enumerate(self.layers):
-            y = layer.forward(x)
-            if np.shape(y) != (len(x), *layer.out_shape):
-                needs = f"{(len(x), *layer.out_shape)}, its batch and out_shape"
-                raise ValueError(
-                    complain(f"layer {i}, {layer!r}", f"an output of shape {np.shape(y)}", needs)
-                )
-            x = y
-            yield x
+            y = layer.forward(value)
+            shape = (len(value), *layer.out_shape)
+            if np.shape(y) != shape:
+                got = f"an output of shape {np.shape(y)}"
+                needs = f"{shape}, its batch and out_shape"
+                raise ValueError(complain(f"layer {i}, {layer!r}", got, needs))
+            value = y
+            yield value
 
-    def forward(self, x: Any) -> Array:
-        """Return y, shape (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
-        had_batch = batched(x, "x", self.in_shape, self)[1]
-        y = x
-        for y in self.trace(x):  # noqa: B007  (the last one is wanted, the others are forgotten)
-            pass
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y, (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
+        _, had_batch = batched(x, "x", self.in_shape, self)
+        (y,) = deque(self.trace(x), maxlen=1)  # the last one; the others are forgotten on the way
         return np.asarray(y if had_batch else y[0])
 
-    def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> tuple[Array, dict[str, Array]]:
         """Return dx and the gradients by the names of the parameters, summed over the batch."""
         x, dy, had_batch = paired_operands(self, x, dy)
         dx, gradients = self.pull_back(list(self.trace(x)), dy)
         return dx if had_batch else dx[0], gradients
 
     def pull_back(self, values: list[Array], dy: Array) -> tuple[Array, dict[str, Array]]:
-        """Return what `backward` does, for what `trace` yielded: plain backpropagation, one layer after the other."""
+        """Return what `backward` does, for what `trace` yielded: one layer after the other."""
         gradients: dict[str, Array] = {}
         dy = floating(dy)
         for i, x in reversed(list(enumerate(values[:-1]))):
             dy, own = pulled(self.layers[i], x, dy)
-            gradients = {**{f"{i}.{name}": g for name, g in own.items()}, **gradients}
+            of_layer = {f"{i}.{name}": gradient for name, gradient in own.items()}
+            gradients = {**of_layer, **gradients}
         return dy, gradients
 
     def dense_layers(self) -> list[Step]:
-        """Return the dense layers ``Affine(W, b)``, absolute values and divisions that this network
-        is, in order.
+        """Return the dense layers, absolute values and divisions that this network is, in order.
 
-        They take flattened samples, (batch, features), one step after the other.
+        A dense layer is ``Affine(W, b)``. They take flattened samples, (batch, features), one step
+        after the other.
 
         Raises
         ------
@@ -160,11 +172,14 @@ class Network:
         return dense_steps(self, self._dtype)
 
     def direct(self) -> "Network":
-        """Return the same parameters run by direct convolution and argmax pooling, without a matrix."""
+        """Return the same parameters run by direct convolution and argmax pooling."""
         return Network(tuple(map(direct_counterpart, self.layers)))
 
     def save(self, path: Path | str) -> None:
-        """Write the parameters to an .npz file, without pickle; one that cannot be finished leaves the old file."""
+        """Write the parameters to an .npz file, without pickle.
+
+        One that cannot be finished leaves the old file.
+        """
         save_arrays(as_path(path), self.parameters)
 
     def load(self, path: Path | str) -> "Network":
@@ -176,36 +191,32 @@ class Network:
             For a file that is none, and for names, shapes or dtypes that do not fit.
         """
         arrays, own = read_arrays(as_path(path)), self.parameters
-        _match(arrays, own)
+        _check_match(arrays, own)
         for name, array in arrays.items():
-            if array.dtype != own[name].dtype:
-                fits = array.dtype.name in ("float64", "float32") and array.dtype.isnative
-                do = (
-                    f'make the network with dtype="{array.dtype}"'
-                    if fits
-                    else "save the parameters of a network"
-                )
-                raise ValueError(
-                    complain(name, f"dtype {array.dtype}", f"{own[name].dtype}, as here", do)
-                )
+            if array.dtype == own[name].dtype:
+                continue
+            do = "save the parameters of a network"
+            if array.dtype.name in ("float64", "float32") and array.dtype.isnative:
+                do = f'make the network with dtype="{array.dtype}"'
+            needs = f"{own[name].dtype}, as here"
+            raise ValueError(complain(name, f"dtype {array.dtype}", needs, do))
         return self.with_parameters(arrays)
 
     def _rows(self) -> list[list[str]]:
+        """Return the lines of the table, one for each layer."""
         return [
             [str(i), repr(layer), *_summary(layer, self._dtype)]
             for i, layer in enumerate(self.layers)
         ]
 
     @property
-    def _dtype(self) -> Any:
-        return (
-            np.result_type(*(a.dtype for a in self.parameters.values()))
-            if self.parameters
-            else np.dtype("float64")
-        )
+    def _dtype(self) -> np.dtype:
+        """What its parameters have together; float64 without any."""
+        dtypes = [array.dtype for array in self.parameters.values()]
+        return np.result_type(*dtypes) if dtypes else np.dtype("float64")
 
     def __str__(self) -> str:
-        """Return a table: per layer its dense layers, their edges and zeros, and the free weights."""
+        """Return a table: of each layer its dense layers, their edges and zeros, and its weights."""
         return aligned(HEADER, self._rows())
 
     def _repr_html_(self) -> str:
@@ -217,13 +228,90 @@ class Network:
         return f"Network({len(self.layers)} layers, {self.in_shape} -> {self.out_shape})"
 
 
-@dense_steps.register
-def _(layer: Network, dtype: Any = "float64") -> list[Step]:
+def _check_fit(i: int, before: Layer, layer: Layer) -> None:
+    """Refuse a layer i + 1 that does not take what layer i gives, naming both."""
+    gives, takes = tuple(before.out_shape), tuple(layer.in_shape)
+    if gives != takes:
+        flattens = len(takes) == 1 and prod(gives) == prod(takes)
+        do = "put a Flatten() between them" if flattens else ""
+        got = f"an input of shape {takes}"
+        needs = f"{gives}, which layer {i}, {before!r}, gives"
+        raise ValueError(complain(f"layer {i + 1}, {layer!r}", got, needs, do))
+
+
+def _parameters(layer: Layer) -> Mapping[str, Array]:
+    """Return a layer's own parameters by name: none, w and b, or those of a network."""
+    own = getattr(layer, "parameters", None)
+    if own is not None:
+        return dict(own)
+    arrays = {name: getattr(layer, name, None) for name in ("w", "b")}
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _with(layer: Layer, parameters: dict[str, npt.ArrayLike]) -> Layer:
+    """Return a layer with other parameters of its own."""
+    if not parameters:
+        return layer
+    by_name = getattr(layer, "with_parameters", None)
+    if by_name is not None:
+        updated: Layer = by_name(parameters)
+        return updated
+    with_weights = getattr(layer, "with_weights", None)
+    if with_weights is None:
+        needs = "a layer with with_weights(w, b), to be given new ones"
+        raise TypeError(complain("layer", repr(layer), needs))
+    reweighted: Layer = with_weights(**parameters)
+    return reweighted
+
+
+def _check_match(new: Mapping[str, npt.ArrayLike], own: Mapping[str, Array]) -> None:
+    """Refuse parameters whose names or shapes are not those of a network."""
+    missing = sorted(set(own) - set(new))
+    unknown = sorted(set(new) - set(own))
+    if missing or unknown:
+        complaints = [f"no {name!r}" for name in missing]
+        complaints += [f"{name!r}, which is unknown" for name in unknown]
+        needs = ", ".join(map(repr, own)) or "none"
+        raise ValueError(complain("parameters", ", ".join(complaints), needs))
+    for name, array in own.items():
+        shape = numeric(new[name], name).shape
+        if shape != array.shape:
+            raise ValueError(complain(name, f"shape {shape}", f"{array.shape}, as here"))
+
+
+def _summary(layer: Layer, dtype: np.dtype) -> list[str]:
+    """Return the cells of one line of the table.
+
+    A layer that is not made of matrices and |x| has no matrices to show.
+    """
+    shape = str(tuple(layer.out_shape))
+    free = f"{sum(array.size for array in _parameters(layer).values()):,}"
+    try:
+        steps = dense_steps(layer, dtype)
+    except TypeError:
+        return [shape, "-", free, "-", "-"]
+    matrices = [step.W for step in steps if isinstance(step, Affine)]
+    if not matrices:
+        return [shape, "0", free, "0", ""]
+    cells = sum(prod(W.shape) for W in matrices)
+    edges = sum(W.nnz for W in matrices)
+    sizes = ["{} x {}".format(*W.shape) for W in matrices]
+    shown = sizes if len(sizes) <= 2 else [*sizes[:2], "..."]
     return [
-        step
-        for i, part in enumerate(layer.layers)
-        for step in named(dense_steps(part, dtype), str(i))
+        shape,
+        f"{len(matrices)}: {', '.join(shown)}",
+        free,
+        f"{edges:,}",
+        f"{1 - edges / cells:.4%}" if cells else "",
     ]
+
+
+@dense_steps.register
+def _(layer: Network, dtype: npt.DTypeLike = "float64") -> list[Step]:
+    steps: list[Step] = []
+    for i, part in enumerate(layer.layers):
+        steps += named(dense_steps(part, dtype), str(i))
+    return steps
 
 
 @direct_counterpart.register
@@ -231,70 +319,31 @@ def _(layer: Network) -> Network:
     return layer.direct()
 
 
-def _fit(i: int, before: Any, layer: Any) -> None:
-    """Refuse a layer i + 1 that does not take what layer i gives, naming both."""
-    gives, takes = tuple(before.out_shape), tuple(layer.in_shape)
-    if gives != takes:
-        do = (
-            "put a Flatten() between them" if prod(gives) == prod(takes) and len(takes) == 1 else ""
-        )
-        needs = f"{gives}, which layer {i}, {before!r}, gives"
-        raise ValueError(
-            complain(f"layer {i + 1}, {layer!r}", f"an input of shape {takes}", needs, do)
-        )
+@magnitudes.register
+def _(layer: Network) -> Network:
+    return Network(tuple(map(magnitudes, layer.layers)))
 
 
-def _parameters(layer: Any) -> Mapping[str, Array]:
-    """Return a layer's own parameters by name: none, w and b, or those of a network."""
-    own = getattr(layer, "parameters", None)
-    if own is not None:
-        return dict(own)
-    return {
-        name: getattr(layer, name) for name in ("w", "b") if getattr(layer, name, None) is not None
-    }
+@integer_unit.register
+def _(layer: Network) -> int:
+    return prod(map(integer_unit, layer.layers))
 
 
-def _with(layer: Any, parameters: dict[str, Any]) -> Any:
-    if not parameters:
-        return layer
-    if hasattr(layer, "with_parameters"):
-        return layer.with_parameters(parameters)
-    if not hasattr(layer, "with_weights"):
-        needs = "a layer with with_weights(w, b), to be given new ones"
-        raise TypeError(complain("layer", repr(layer), needs))
-    return layer.with_weights(**parameters)
+@forward_error.register
+def _(layer: Network, x: Value) -> Value:
+    return forward_errors(layer.layers, x)[-1]
 
 
-def _match(new: Mapping[str, Any], own: Mapping[str, Array]) -> None:
-    """Refuse parameters whose names or shapes are not those of a network."""
-    missing, unknown = sorted(set(own) - set(new)), sorted(set(new) - set(own))
-    if missing or unknown:
-        got = ", ".join(
-            [
-                *(f"no {name!r}" for name in missing),
-                *(f"{name!r}, which is unknown" for name in unknown),
-            ]
-        )
-        raise ValueError(complain("parameters", got, ", ".join(map(repr, own)) or "none"))
-    for name, array in own.items():
-        shape = numeric(new[name], name).shape
-        if shape != array.shape:
-            raise ValueError(complain(name, f"shape {shape}", f"{array.shape}, as here"))
+@backward_error.register
+def _(layer: Network, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    return backward_errors(layer.layers, forward_errors(layer.layers, x), dy)
 
 
-def _summary(layer: Any, dtype: Any) -> list[str]:
-    """Return the cells of one line of the table; a layer that is not made of matrices and |x| has none to show."""
-    shape, free = (
-        str(tuple(layer.out_shape)),
-        f"{sum(a.size for a in _parameters(layer).values()):,}",
-    )
-    try:
-        matrices = [step.W for step in dense_steps(layer, dtype) if isinstance(step, Affine)]
-    except TypeError:
-        return [shape, "-", free, "-", "-"]
-    cells, edges = sum(prod(W.shape) for W in matrices), sum(W.nnz for W in matrices)
-    shapes = ", ".join("{} x {}".format(*W.shape) for W in matrices[:2]) + (
-        ", ..." if len(matrices) > 2 else ""
-    )
-    counted = f"{len(matrices)}: {shapes}" if matrices else "0"
-    return [shape, counted, free, f"{edges:,}", f"{1 - edges / cells:.4%}" if cells else ""]
+@layer_to_plain.register
+def _(layer: Network) -> Plain:
+    return {"type": "Network", "layers": [layer_to_plain(part) for part in layer.layers]}
+
+
+@reads("Network")
+def _(values: Plain) -> Network:
+    return Network(tuple(plain_to_layer(part) for part in values["layers"]))

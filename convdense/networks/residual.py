@@ -3,23 +3,36 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, batched, complain
 from convdense.geometry import paired_operands
 from convdense.layers.base import ShapesOf, ShapesTable
 from convdense.layers.dense_form import Affine, Step, dense_steps, sums, twice, with_identity
 from convdense.layers.direct_form import direct_counterpart
+from convdense.layers.error_bounds import (
+    SLACK,
+    ParameterBounds,
+    Slope,
+    Value,
+    backward_error,
+    forward_error,
+    integer_unit,
+    magnitudes,
+    rounded,
+)
+from convdense.layers.plain_form import Plain, layer_to_plain, plain_to_layer, reads
 from convdense.networks.network import Network
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ResidualSum(ShapesOf, ShapesTable):
-    """x plus what a network makes of it: ``[I; I]``, the network beside the identity, ``[I I]``.
+    """x plus what a network makes of it.
 
-    Made by `network` from a `Residual`.
+    As dense layers: ``[I; I]``, the network beside the identity, ``[I I]``. It is made by `network`
+    from a `Residual`.
 
     Parameters
     ----------
@@ -33,31 +46,25 @@ class ResidualSum(ShapesOf, ShapesTable):
     def __post_init__(self) -> None:
         if self.inner.in_shape != self.inner.out_shape:
             got = f"{self.inner.in_shape} -> {self.inner.out_shape}"
-            raise ValueError(
-                complain(
-                    "layers",
-                    got,
-                    "equal shapes, for both are added",
-                    "pad convolutions with 'same'",
-                )
-            )
+            needs, do = "equal shapes, for both are added", "pad convolutions with 'same'"
+            raise ValueError(complain("layers", got, needs, do))
 
     @property
     def parameters(self) -> Mapping[str, Array]:
         """Those of the inner network."""
         return self.inner.parameters
 
-    def with_parameters(self, parameters: Mapping[str, Any]) -> "ResidualSum":
+    def with_parameters(self, parameters: Mapping[str, npt.ArrayLike]) -> "ResidualSum":
         """Return the same layer with other parameters."""
         return ResidualSum(self.inner.with_parameters(parameters))
 
-    def forward(self, x: Any) -> Array:
+    def forward(self, x: npt.ArrayLike) -> Array:
         """Return x + inner(x)."""
         x, had_batch = batched(x, "x", self.in_shape, self)
         y = x + self.inner.forward(x)
         return np.asarray(y if had_batch else y[0])
 
-    def backward(self, x: Any, dy: Any) -> tuple[Array, dict[str, Array]]:
+    def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> tuple[Array, dict[str, Array]]:
         """Return dx, dy plus what the inner network hands back, and the inner gradients."""
         x, dy, had_batch = paired_operands(self, x, dy)
         inner, gradients = self.inner.backward(x, dy)
@@ -74,7 +81,7 @@ class ResidualSum(ShapesOf, ShapesTable):
 
 
 @dense_steps.register
-def _(layer: ResidualSum, dtype: Any = "float64") -> list[Step]:
+def _(layer: ResidualSum, dtype: npt.DTypeLike = "float64") -> list[Step]:
     n = prod(layer.in_shape)
     inner = [with_identity(step, n, dtype) for step in dense_steps(layer.inner, dtype)]
     return [Affine(twice(n, dtype)), *inner, Affine(sums(n, dtype))]
@@ -83,3 +90,41 @@ def _(layer: ResidualSum, dtype: Any = "float64") -> list[Step]:
 @direct_counterpart.register
 def _(layer: ResidualSum) -> ResidualSum:
     return ResidualSum(layer.inner.direct())
+
+
+@magnitudes.register
+def _(layer: ResidualSum) -> ResidualSum:
+    return ResidualSum(magnitudes(layer.inner))
+
+
+@integer_unit.register
+def _(layer: ResidualSum) -> int:
+    return integer_unit(layer.inner)
+
+
+@forward_error.register
+def _(layer: ResidualSum, x: Value) -> Value:
+    inner = forward_error(layer.inner, x)
+    sum_of_magnitudes = x.magnitude + inner.magnitude
+    own = rounded(1, sum_of_magnitudes, x.value.dtype, inner.value.dtype)  # one addition
+    return Value(np.asarray(x.value + inner.value), SLACK * (x.error + inner.error) + own)
+
+
+@backward_error.register
+def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    dx, bounds = backward_error(layer.inner, x, dy)
+    own = rounded(1, dy.magnitude + dx.magnitude, dy.value.dtype, dx.value.dtype)
+    error = SLACK * (dy.error + dx.error) + own
+    undecided = dy.undecided | dx.undecided
+    return Slope(np.asarray(dy.value + dx.value), error, undecided), bounds
+
+
+@layer_to_plain.register
+def _(layer: ResidualSum) -> Plain:
+    inner = [layer_to_plain(part) for part in layer.inner.layers]
+    return {"type": "ResidualSum", "layers": inner}
+
+
+@reads("ResidualSum")
+def _(values: Plain) -> ResidualSum:
+    return ResidualSum(Network(tuple(plain_to_layer(part) for part in values["layers"])))

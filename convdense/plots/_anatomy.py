@@ -15,7 +15,7 @@ from convdense.display.labels import letter, numbered, term, total
 from convdense.display.palette import MASKED, colour
 from convdense.display.plane_layout import sheet
 from convdense.geometry import Windowed
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import (
     bare,
     by_weight,

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from convdense._util.arguments import Array
 from convdense.display.palette import MASKED
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import bare, by_weight, paint
 from convdense.plots.density_bins import Bins, binned
 from convdense.plots.panel_layout import at_pixels

@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 from convdense._util.arguments import Array, complain
 from convdense.display.palette import COLOURS
 from convdense.geometry import Linear
-from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.dense import Dense
+from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import (
     bare,
     blank,

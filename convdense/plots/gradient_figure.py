@@ -8,7 +8,7 @@ from convdense._util.arguments import Array, complain
 from convdense.checks import check
 from convdense.direct.conv import convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import bare, diverging, number, of_matrix, paint, require_few, wide
 from convdense.plots.matrices import copied, gradient, weights
 from convdense.plots.panel_layout import HIGHEST, LETTER, WIDEST, Panel, arrange, wrapped

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from convdense._util.arguments import Array
 from convdense.display.labels import letter
 from convdense.display.palette import colour
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import (
     bare,
     blank,

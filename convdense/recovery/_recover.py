@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain, number, numeric, shape_or_none
+from convdense._util.float_formats import gamma
 from convdense.geometry import Windowed
 from convdense.recovery.recovered_layer import Recovered
-from convdense.rounding.sum_bounds import gamma
 
 SAMPLES = 64  # of one call
 FIRST_SPACING = 4  # of a black box of which nothing is expected

@@ -9,7 +9,8 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, unravelled
 from convdense.display.tables import AsText
-from convdense.layers.dense import Dense, TiedDense
+from convdense.layers.dense import Dense
+from convdense.layers.tied_dense import TiedDense
 from convdense.recovery.matrix_difference import Difference, difference
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import Requirable

@@ -3,6 +3,5 @@
 * `sum_bounds`: gamma_n bounds of one layer, entry by entry
 * `normwise_bounds`: bounds of FFT and Winograd
 * `pool_bounds`: bounds of pools, and their windows as a table
-* `magnitude_sums`: sums of absolute products through a network; its bit budget
-* `network_bounds`: bounds carried through a network
+* `magnitude_sums`: how many bits integers need in a network
 """

@@ -1,5 +1,4 @@
-"""Normwise bounds: what fast transforms may lose, measured by the size of the whole and not of each
-entry.
+"""Normwise bounds: what fast transforms may lose, measured by the size of the whole.
 
 A convolution through an FFT of length L errs in every entry by a multiple of u times the norms of
 both operands (Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 24): ``21 log2(L) u
@@ -8,21 +7,22 @@ transform keeps it as well.
 """
 
 from math import prod, sqrt
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array
-from convdense.geometry import Conv, ConvTranspose
+from convdense._util.float_formats import unit_roundoff
+from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.evaluators import Operands
-from convdense.rounding.sum_bounds import unit_roundoff
 
 FACTOR = 21
 
 
-def normwise_bound(layer: Any, operands: Operands, name: str, dtype: Any) -> Array | None:
-    """Return the bound on the entries of y, dx or dw, to be broadcast; None for layers without a
-    fast transform.
+def normwise_bound(
+    layer: HasShapes, operands: Operands, name: str, dtype: npt.DTypeLike
+) -> Array | None:
+    """Return the bound on the entries of y, dx or dw, to be broadcast; None without a transform.
 
     Examples
     --------
@@ -35,32 +35,32 @@ def normwise_bound(layer: Any, operands: Operands, name: str, dtype: Any) -> Arr
         return None
     x, w, b, dy = operands
     scale = FACTOR * log_length(layer) * unit_roundoff(dtype)
+
+    # Norms of the kernels, (groups, out, in), and of the channels of both sides, (batch, groups,
+    # channels); out and in are those of a convolution.
     small, large = (x, dy) if isinstance(layer, ConvTranspose) else (dy, x)
-    # (groups, out, in) norms of the kernels, out and in those of a convolution; (batch, groups,
-    # channels) of both sides
     kernels = _norms(w, 2).reshape(layer.groups, -1, w.shape[1])
-    outs, ins = (
-        _norms(a, 2).reshape(len(a), layer.groups, -1) for a in (small, large * _copies(layer))
-    )
+    outs = _norms(small, 2).reshape(len(small), layer.groups, -1)
+    ins = _norms(large * _copies(layer), 2).reshape(len(large), layer.groups, -1)
     if name == "dw":
         total = np.einsum("ngo,ngi->goi", outs, ins).reshape(w.shape[:2])
         return np.expand_dims(scale * total, tuple(range(2, w.ndim)))
-    if (name == "y") == isinstance(layer, Conv):
+
+    correlates = (name == "y") == isinstance(layer, Conv)
+    if correlates:
         total = np.einsum("goi,ngi->ngo", kernels, ins)
-    else:
-        total = (
-            np.einsum("goi,ngo->ngi", kernels, outs) * _copies(layer) ** 2
-        )  # as many padded cells are added up
+    else:  # padded cells that copy one cell are added up, as many as they are
+        total = np.einsum("goi,ngo->ngi", kernels, outs) * _copies(layer) ** 2
     size = np.expand_dims(total.reshape(len(x), -1), tuple(range(2, x.ndim)))  # of y or dx, at most
     if name != "y" or b is None:
         return np.asarray(scale * size)
     bias = np.abs(b).reshape(1, -1, *[1] * (x.ndim - 2))
-    return np.asarray(scale * size + unit_roundoff(dtype) * (size + bias))  # one more addition
+    one_more_addition = unit_roundoff(dtype) * (size + bias)
+    return np.asarray(scale * size + one_more_addition)
 
 
-def mean_square_unit(layer: Conv | ConvTranspose, dtype: Any) -> float:
-    """Return what errors may be in the mean square, beside the root of the sum of squares of the
-    products.
+def mean_square_unit(layer: Conv | ConvTranspose, dtype: npt.DTypeLike) -> float:
+    """Return the size of errors in the mean square, as a share of the root of the summed squares.
 
     Independent roundings add up as their squares do, so here the stages count by their root
     (Higham, section 24.1).
@@ -69,14 +69,20 @@ def mean_square_unit(layer: Conv | ConvTranspose, dtype: Any) -> float:
 
 
 def log_length(layer: Conv | ConvTranspose) -> int:
-    """Return log2 of a transform's length: every axis padded, with room for the kernel, up to a power of two."""
+    """Return log2 of a transform's length.
+
+    Every axis is padded, has room for the kernel, and is rounded up to a power of two.
+    """
     large = layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
     sizes = zip(large, layer.padding, layer.kernel, layer.dilation, strict=True)
     return max(1, sum((n + sum(pair) + (k - 1) * d - 1).bit_length() for n, pair, k, d in sizes))
 
 
 def _copies(layer: Conv | ConvTranspose) -> float:
-    """Return the square root of how many cells of the padded input copy one cell: what padding adds to a norm."""
+    """Return what padding adds to a norm, at most.
+
+    That is the square root of how many cells of the padded input copy one cell.
+    """
     if isinstance(layer, ConvTranspose) or layer.padding_mode == "zeros":
         return 1.0
     most = [1 + sum(pair) for pair in layer.padding]  # no cell is copied more often

@@ -2,17 +2,17 @@
 
 from functools import lru_cache
 from math import lcm
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import widened
+from convdense._util.float_formats import gamma, unit_roundoff, widened
 from convdense.direct import pool as direct_pool
 from convdense.direct.pool_loops import windows
-from convdense.geometry import AvgPool, LpPool, MaxPool, MinPool, Pool
+from convdense.geometry import LpPool, Pool
 from convdense.implementations.evaluators import Operands
-from convdense.rounding.sum_bounds import gamma, unit_roundoff
 
 
 class WindowTable(NamedTuple):
@@ -45,18 +45,15 @@ def window_table(pool: Pool) -> WindowTable:
     """
     found = list(windows(pool))
     width = max(len(cells) for _, cells, _ in found)
-    flat = np.full((len(found), width), -1)
+    flat = np.full((len(found), width), -1)  # (windows, cells)
     for row, (_, cells, _) in zip(flat, found, strict=True):
         row[: len(cells)] = np.ravel_multi_index(tuple(np.transpose(cells)), pool.in_spatial)
-    counts = (
-        {pool.divisor(len(cells), padded) for _, cells, padded in found}
-        if isinstance(pool, AvgPool)
-        else {1}
-    )
-    return WindowTable(flat, lcm(*counts), max(width, int(np.bincount(flat[flat >= 0]).max())))
+    divisors = {pool.divisor(len(cells), padded) for _, cells, padded in found}
+    meeting = np.bincount(flat[flat >= 0])  # how many windows each cell is in
+    return WindowTable(flat, lcm(*divisors), max(width, int(meeting.max())))
 
 
-def pool_bound(pool: Pool, operands: Operands, name: str, dtype: Any) -> Array:
+def pool_bound(pool: Pool, operands: Operands, name: str, dtype: npt.DTypeLike) -> Array:
     """Return what rounding explains of y or dx, entry by entry, against the direct pool in float64.
 
     ``gamma_n`` times the sum of magnitudes, n its terms and two for a division; 0 for what max and
@@ -65,10 +62,12 @@ def pool_bound(pool: Pool, operands: Operands, name: str, dtype: Any) -> Array:
     x, _, _, dy = operands
     x, dy = widened(x, dy)
     if isinstance(pool, LpPool):  # nothing is promised of a power
-        return np.full((len(x), *(pool.out_shape if name == "y" else pool.in_shape)), np.inf)
+        shape = pool.out_shape if name == "y" else pool.in_shape
+        return np.full((len(x), *shape), np.inf)
+
     factor = gamma(window_table(pool).longest + 2, unit_roundoff(dtype))
-    picks = isinstance(pool, (MaxPool, MinPool))
     if name == "y":
         size = direct_pool.forward(pool, np.abs(x))
-        return np.asarray(0 * size if picks else factor * size)
-    return np.asarray(factor * direct_pool.backward(pool, x if picks else np.abs(x), np.abs(dy)))
+        return np.zeros_like(size) if pool.extremum else np.asarray(factor * size)
+    chosen_by = x if pool.extremum else np.abs(x)  # max and min send the gradient where x says
+    return np.asarray(factor * direct_pool.backward(pool, chosen_by, np.abs(dy)))

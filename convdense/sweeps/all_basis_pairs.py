@@ -15,7 +15,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.direct.conv import convolve, convolve_backward, weight_gradient
-from convdense.layers.dense import TiedDense
+from convdense.layers.tied_dense import TiedDense
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, RAISED, Finding
 

@@ -1,0 +1,100 @@
+"""Layers as plain data and back: every layer registers how it is written and how it is read.
+
+Geometries are written by their hyper-parameters, tie maps by their axes, arrays by their entries
+and dtype. Reading knows the names that are registered; nothing is ever imported.
+"""
+
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any, TypeVar
+
+import numpy as np
+
+from convdense._util.arguments import complain
+from convdense.geometry import layer_from_dict
+from convdense.structure.axis import Axis
+from convdense.structure.tie_map import TieMap
+
+Plain = dict[str, Any]
+Reader = TypeVar("Reader", bound=Callable[[Plain], Any])
+_READERS: dict[str, Callable[[Plain], Any]] = {}
+
+
+@singledispatch
+def layer_to_plain(layer: object) -> Plain:
+    """Return a geometry, a tie map, a ready layer or a network as JSON can hold it.
+
+    Raises
+    ------
+    TypeError
+        For a layer of another kind.
+
+    Examples
+    --------
+    >>> from convdense import Conv, ReLU, network
+    >>> plain_to_layer(layer_to_plain(Conv((1, 5), out_channels=2, kernel=3)))
+    Conv((1, 5), out_channels=2, kernel=3)
+    >>> ties = plain_to_layer(layer_to_plain(TieMap.from_index([[0, 1], [1, -1]])))
+    >>> ties.matrix([5, 7]).toarray()
+    array([[5, 7],
+           [7, 0]])
+    >>> plain_to_layer(layer_to_plain(network(Conv((1, 5), out_channels=2, kernel=3), ReLU())))
+    Network(2 layers, (1, 5) -> (2, 3))
+    """
+    if not hasattr(layer, "to_dict"):
+        needs = "a geometry, a tie map, or a layer or network of this library"
+        raise TypeError(complain("layer", repr(layer), needs))
+    plain: Plain = layer.to_dict()
+    return plain
+
+
+def plain_to_layer(data: Plain) -> Any:
+    """Read back what `layer_to_plain` wrote."""
+    values = dict(data)
+    reader = _READERS.get(values.pop("type", ""))
+    return layer_from_dict(data) if reader is None else reader(values)
+
+
+def reads(name: str) -> Callable[[Reader], Reader]:
+    """Register a function that makes a layer of what is written under this type."""
+
+    def register(reader: Reader) -> Reader:
+        _READERS[name] = reader
+        return reader
+
+    return register
+
+
+def to_plain(value: Any) -> Any:
+    """Return an array as plain data, anything else as it is."""
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": value.dtype.str}
+    return value
+
+
+def from_plain(value: Any) -> Any:
+    """Read back what `to_plain` wrote; lists become tuples, as shapes are."""
+    if isinstance(value, dict):
+        return np.array(value["array"], np.dtype(value["dtype"]))
+    return tuple(value) if isinstance(value, list) else value
+
+
+@layer_to_plain.register
+def _(layer: TieMap) -> Plain:
+    axes = []
+    for axis in layer.axes:
+        axes.append({name: to_plain(value) for name, value in vars(axis).items()})
+    return {
+        "type": "TieMap",
+        "axes": axes,
+        "weight_order": layer.weight_order,
+        "bias_axes": layer.bias_axes,
+    }
+
+
+@reads("TieMap")
+def _(values: Plain) -> TieMap:
+    axes = []
+    for axis in values["axes"]:
+        axes.append(Axis(**{name: from_plain(value) for name, value in axis.items()}))
+    return TieMap(tuple(axes), from_plain(values["weight_order"]), values["bias_axes"])
