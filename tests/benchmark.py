@@ -64,7 +64,7 @@ class Skipped(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Median seconds of two functions timed in turn, and the median of their ratios pair by pair."""
+    """Median seconds of two functions timed in turn, and the median ratio of the pairs."""
 
     ours: float
     theirs: float
@@ -91,7 +91,7 @@ def loops_for(function: Callable[[], Any]) -> int:
 
 
 def paired(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int = REPEATS) -> Times:
-    """Time two functions in turn, A B A B ..., so that a drift of the machine's speed meets both."""
+    """Time two functions in turn, A B A B ..., so that a drift of the machine meets both."""
     n, m = loops_for(ours), loops_for(theirs)
     gc.collect()
     gc.disable()
@@ -105,7 +105,7 @@ def paired(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int = RE
 
 
 def peak_mb(function: Callable[[], Any]) -> float:
-    """Return the most memory (MB) that NumPy and Python held during one call, its result included."""
+    """Return the most memory (MB) that one call held, its result included."""
     function()
     gc.collect()
     tracemalloc.start()
@@ -326,7 +326,10 @@ def _beside_torch(batch: int) -> Figure | Skipped:
 
 
 def argmax_pool(x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Max pooling 2x2, stride 2, forward and backward, as people write it in NumPy; x (batch, channels, rows, cols)."""
+    """Max pooling 2x2, stride 2, forward and backward, as people write it in NumPy.
+
+    ``x`` is (batch, channels, rows, columns).
+    """
     n, c, h, w = x.shape
     tiles = (
         x.reshape(n, c, h // 2, 2, w // 2, 2)
@@ -380,7 +383,10 @@ def lenet() -> cd.Network:
 
 
 def training() -> Iterator[Figure]:
-    """One training step of a LeNet, batch 64: forward, loss, backward, a step of SGD, and the new matrices."""
+    """One training step of a LeNet, batch 64.
+
+    Forward, loss, backward, a step of SGD, and the new matrices.
+    """
     rng = np.random.default_rng(0)
     x, labels = rng.uniform(size=(64, 1, 8, 8)), rng.integers(0, 10, 64)
 
@@ -492,7 +498,10 @@ def _functional(conv: cd.Conv) -> Any:
 def _beside_autograd(
     c: int, n: int, o: int, kernel: int, stride: int, padding: int
 ) -> tuple["Times", int]:
-    """Return a certificate's time beside torch's own forward and backward at its batch, and its trials."""
+    """Return a certificate's time beside torch's own at its batch, and its trials.
+
+    Torch runs forward and backward once.
+    """
     import torch
 
     conv = cd.Conv((c, n, n), o, kernel=kernel, stride=stride, padding=padding)
@@ -510,7 +519,10 @@ def _beside_autograd(
 
 def importing() -> Iterator[Figure]:
     """The price of ``import convdense``."""
-    code = "from time import perf_counter as t; import scipy.sparse; start = t(); import convdense; print(t() - start)"
+    code = (
+        "from time import perf_counter as t; import scipy.sparse; start = t(); import convdense; "
+        "print(t() - start)"
+    )
     times = [
         float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(REPEATS + 1)
     ][1:]
@@ -529,7 +541,8 @@ start = perf_counter()
 from convdense.plots import density
 density(cd.Conv((64, 56, 56), 64, 3, padding=1)).savefig(BytesIO())
 seconds = perf_counter() - start
-peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]  # ru_maxrss remembers the parent's
+# ru_maxrss would remember the parent's
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
 print(seconds, int(peak) * 1024 / 1e6)
 """
 
@@ -589,7 +602,10 @@ def _in_a_browser() -> Iterator[Figure | Skipped]:
 
 
 def page_times(page: Any, url: str) -> tuple[float, float]:
-    """Return how many milliseconds a page takes to load, and to answer when pointed at, styles and layout included."""
+    """Return how many milliseconds a page takes to load and to answer when pointed at.
+
+    Styles and layout are included.
+    """
     loads = []
     for _ in range(3):
         page.goto(url)
@@ -598,12 +614,14 @@ def page_times(page: Any, url: str) -> tuple[float, float]:
 
 
 HOVER = """() => {
-  const svg = document.getElementById("matrix"), cells = [...document.getElementById("cells").children], times = [];
+  const svg = document.getElementById("matrix");
+  const cells = [...document.getElementById("cells").children];
+  const times = [];
   for (let n = 0; n < 60; n++) {
     const box = cells[Math.floor((cells.length * n) / 60)].getBoundingClientRect();
-    const at = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true };
+    const middle = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 };
     const start = performance.now();
-    svg.dispatchEvent(new PointerEvent("pointermove", at));
+    svg.dispatchEvent(new PointerEvent("pointermove", { ...middle, bubbles: true }));
     document.body.getBoundingClientRect();
     times.push(performance.now() - start);
   }
@@ -616,7 +634,8 @@ PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "pooling": pooling,
     "training": training,
     "operator": products,
-    "today": today,  # and whatever imports torch last: its threads and those of NumPy's BLAS slow each other
+    # What imports torch comes last: its threads and those of NumPy's BLAS slow each other
+    "today": today,
     "certify": certifying,
     "drawing": drawing,
     "import": importing,

@@ -96,7 +96,10 @@ class Support:
         return [claim.id, self.tests, judged, how, self.error(good), self.verdict, claim.sentence]
 
     def error(self, good):
-        """Return the largest probability that a check was fooled; exact trials come without one, so count them."""
+        """Return the largest probability that a check was fooled.
+
+        Exact trials come without one, so count them.
+        """
         errors, trials = (
             [error for _, error, trials in good if not trials],
             sum(trials for *_, trials in good),
@@ -106,7 +109,10 @@ class Support:
 
 
 class Table:
-    """Gathers the reports of a run, prints the table, and fails a full run that leaves a claim without support."""
+    """Gathers the reports of a run and prints the table.
+
+    It fails a full run that leaves a claim without support.
+    """
 
     def __init__(self, config):
         self.config = config
@@ -177,7 +183,10 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, tmp_path):
-    """Return a way to open a page; at the end nothing may have been asked for, and nothing complained of."""
+    """Return a way to open a page.
+
+    At the end nothing may have been asked for, and nothing complained of.
+    """
     opened = []
 
     def open_page(page, **options):

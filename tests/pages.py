@@ -7,9 +7,12 @@ import re
 LIT = """() => {
   const group = (svg) => document.querySelector(svg === "matrix" ? "#cells" : `#${svg} > g`);
   const all = (svg) => [...group(svg).children];
-  const where = (svg, kind) => all(svg).flatMap((path, n) => path.classList.contains(kind) ? [n] : []);
-  const cell = (path) => path.getAttribute("d").match(/M(\\d+) (\\d+)/).slice(1).map((n) => n / 20).reverse();
-  const box = (id) => ["x", "y", "width", "height"].map((n) => document.getElementById(id).getAttribute(n) / 20);
+  const where = (svg, kind) =>
+    all(svg).flatMap((path, n) => path.classList.contains(kind) ? [n] : []);
+  const corner = (path) => path.getAttribute("d").match(/M(\\d+) (\\d+)/).slice(1);
+  const cell = (path) => corner(path).map((n) => n / 20).reverse();
+  const side = (id, name) => document.getElementById(id).getAttribute(name) / 20;
+  const box = (id) => ["x", "y", "width", "height"].map((name) => side(id, name));
   const named = [...document.querySelectorAll("#letters .on")].map((text) => text.textContent);
   return {
     matrix: where("matrix", "on").map((n) => cell(all("matrix")[n])), letters: named,
@@ -26,7 +29,10 @@ class Explored:
     """A page in the browser, and everything it complained about or asked for."""
 
     def __init__(self, page, url):
-        self.page, self.url, self.complaints, self.requests = page, url, [], []
+        self.page = page
+        self.url = url
+        self.complaints = []
+        self.requests = []
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
@@ -40,7 +46,8 @@ class Explored:
         at = self.page.evaluate(
             """([name, x, y]) => {
               const svg = document.getElementById(name);
-              const point = new DOMPoint(20 * x + 10, 20 * y + 10).matrixTransform(svg.getScreenCTM());
+              const middle = new DOMPoint(20 * x + 10, 20 * y + 10);
+              const point = middle.matrixTransform(svg.getScreenCTM());
               return [point.x, point.y];
             }""",
             [name, x, y],

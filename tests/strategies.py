@@ -1,4 +1,7 @@
-"""Random valid layers for hypothesis, built so that none is thrown away, and integers of both signs to run them on."""
+"""Random valid layers for hypothesis, and integers of both signs to run them on.
+
+The layers are built so that none is thrown away.
+"""
 
 from typing import Any, NamedTuple
 
@@ -68,17 +71,18 @@ def calls(draw, kinds=KINDS, max_axes=3, forms=FORMS, modes=MODES, min_axes=1):
             for pair, window in zip(pairs, windows, strict=True)
         ]
     spatial = (n + draw(st.integers(0, slack)) for n in least)
-    groups, ins, outs = (
-        draw(st.integers(1, 3)),
-        draw(st.integers(1, channels)),
-        draw(st.integers(1, channels)),
-    )
+    groups = draw(st.integers(1, 3))
+    ins = draw(st.integers(1, channels))
+    outs = draw(st.integers(1, channels))
     options |= {"groups": groups, "flip": draw(st.booleans())}
     return Call(kind, (groups * ins, *spatial), groups * outs, shortest(kernel), options, form)
 
 
 def layers(kinds=KINDS, max_axes=3, forms=FORMS, modes=MODES):
-    """Return a strategy of layers of these kinds with up to `max_axes` axes (at most 4) beside the channels."""
+    """Return a strategy of layers of these kinds.
+
+    They have up to `max_axes` axes (at most 4) beside the channels.
+    """
     return calls(kinds, max_axes, forms, modes).map(Call.layer)
 
 
@@ -86,7 +90,10 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def signed_integers(seed, shape, magnitude, dtype=np.float64):
-    """Return integers without 0 up to `magnitude`, of both signs if there are two; complex ones have two such parts."""
+    """Return integers without 0 up to `magnitude`, of both signs if there are two.
+
+    Complex ones have two such parts.
+    """
     rng = np.random.default_rng(seed)  # a generator is taken as it is
     if np.dtype(dtype).kind == "c":
         return (
@@ -99,7 +106,10 @@ def signed_integers(seed, shape, magnitude, dtype=np.float64):
 
 
 def integers_for(layer, seed, batch=2, magnitude=9, dtype=np.float64):
-    """Return x, w, b and dy for a layer, all integers: small enough that no sum of products is ever rounded."""
+    """Return x, w, b and dy for a layer, all integers.
+
+    They are small enough that no sum of products is ever rounded.
+    """
     rng = np.random.default_rng(seed)
     shapes = (
         (batch, *layer.in_shape),
@@ -120,7 +130,7 @@ def _per_axis(draw, axes, low, high):
 
 
 def _padding(draw, form, windows, largest):
-    """Return the padding argument and, per axis, the most cells it can add at the begin and the end."""
+    """Return the padding argument and, per axis, the most cells it adds at begin and end."""
     axes = len(windows)
     if form == "int":
         pad = draw(st.integers(0, largest))

@@ -1,4 +1,4 @@
-"""The moving picture by its data: every frame's letters, numbers and lines, and the numbers against direct loops."""
+"""The moving picture by its data: letters, lines, and the numbers against direct loops."""
 
 import re
 import sys
@@ -79,13 +79,19 @@ def looks(ax, shape):
 
 
 def said(text):
-    """Return letter, sum and addend (None where the output does not meet the weight) of a weight's square."""
+    """Return letter, sum and addend of a weight's square.
+
+    The addend is None where the output does not meet the weight.
+    """
     found = re.fullmatch(r"([a-z]+)\n(-?[\d.]+)\n(?:\(([+-][\d.]+)\))?", text)
     return found[1], float(found[2]), None if found[3] is None else float(found[3])
 
 
 def gradients_are_right(layer, r):
-    """Tell whether a frame's sums are those of direct convolution up to r, and its addends what r adds to them."""
+    """Tell whether a frame's sums are those of direct convolution up to r.
+
+    Its addends must be what r adds to them.
+    """
     x, dy = numbers(layer)
     shown = [said(text) for text in texts(seen(layer, r)[3], tie(layer).weight_shape)]
     now, before = by_loops(layer, x, dy, r), by_loops(layer, x, dy, r - 1)
@@ -172,7 +178,10 @@ def frames(ax):
 
 
 def framed(ax, shape):
-    """Return the squares with a line on some side and no other square of theirs beyond it, found by walking inside."""
+    """Return the squares with a line on some side and no other square of theirs beyond it.
+
+    They are found by walking inside.
+    """
     laid = sheet(shape)
     at = {(int(x), int(y)): k for k, (x, y) in enumerate(zip(laid.x, laid.y, strict=True))}
     walls = {frozenset(map(tuple, np.round(line, 1).tolist())) for line in frames(ax)}
@@ -242,11 +251,9 @@ def test_rows_of_the_matrix_appear_one_after_the_other_and_the_newest_is_framed(
 
 
 UP = ConvTranspose((1, 2, 2), 1, kernel=(1, 2), stride=(1, 2))
-KERNEL, MET, ROWS = (
-    test_the_kernel_lies_on_the_pixels_that_the_output_reads,
-    test_the_output_is_framed_among_those_that_have_been_met,
-    test_rows_of_the_matrix_appear_one_after_the_other_and_the_newest_is_framed,
-)
+KERNEL = test_the_kernel_lies_on_the_pixels_that_the_output_reads
+MET = test_the_output_is_framed_among_those_that_have_been_met
+ROWS = test_rows_of_the_matrix_appear_one_after_the_other_and_the_newest_is_framed
 PLANTED = [
     (module._input, "sample.ties.row(r)", "sample.ties.row(0)", "sample.ties.row(r + 0)", KERNEL),
     (module._input, "else text for", "else '0' for", "else str(text) for", KERNEL),
@@ -336,7 +343,8 @@ def test_a_layer_too_large_to_be_read_is_refused(layer, got):
             draw(layer)
         assert str(error.value) == (
             f"layer: got {got}; needs fewer, to be told apart in a picture 840 dots wide; "
-            "draw a smaller layer of the same kind, convdense.plots.anatomy(layer, r) or .density(layer)"
+            "draw a smaller layer of the same kind, convdense.plots.anatomy(layer, r) "
+            "or .density(layer)"
         )
 
 

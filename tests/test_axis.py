@@ -1,4 +1,4 @@
-"""One axis at a time, against NumPy's own padding; then the product of axes, against a list of all combinations."""
+"""One axis against NumPy's padding; the product of axes against a list of all combinations."""
 
 from itertools import product
 
@@ -25,7 +25,10 @@ def listed(axis):
 
 
 def slid(padded, kernel, stride, dilation, flip):
-    """Slide a window over padded cells, each the number of the input cell it copies or -1 for a zero."""
+    """Slide a window over padded cells.
+
+    Each is the number of the input cell it copies, or -1 for a zero.
+    """
     taps = list(range(kernel))[:: -1 if flip else 1]
     entries, row = [], 0
     while row * stride + (kernel - 1) * dilation < len(padded):
@@ -106,12 +109,10 @@ def test_channels_are_dense_within_a_group_and_nothing_across(groups):
         )
 
 
-ROWS, COLS, TAPS, COEFFICIENTS = (
-    [0, 0, 0, 2, 2],
-    [1, 1, 3, 0, 1],
-    [0, 2, 1, 2, 0],
-    [1, -1, 2, -3, 5],
-)
+ROWS = [0, 0, 0, 2, 2]
+COLS = [1, 1, 3, 0, 1]
+TAPS = [0, 2, 1, 2, 0]
+COEFFICIENTS = [1, -1, 2, -3, 5]
 
 
 def irregular(coefficients=None):
@@ -210,7 +211,10 @@ def test_spread_reaches_every_output_from_one_input(shared, taps, tap_shape):
 
 
 def factors(seed, sizes, coefficients=()):
-    """Return axes of these numbers of entries, with random positions; those named by `coefficients` have some."""
+    """Return axes of these numbers of entries, with random positions.
+
+    Those named by `coefficients` have some.
+    """
     rng = np.random.default_rng(seed)
     axes = []
     for i, size in enumerate(sizes):
@@ -229,7 +233,10 @@ def factors(seed, sizes, coefficients=()):
 
 
 def combined(axes):
-    """Return (row, column, index, coefficient) of every combination of entries, by NumPy's own flattening."""
+    """Return (row, column, index, coefficient) of every combination of entries.
+
+    The flattening is NumPy's own.
+    """
     shapes = [[getattr(a, n) for a in axes] for n in ("n_rows", "n_cols", "n_taps")]
     rows = []
     for chosen in product(*(range(len(a)) for a in axes)):

@@ -1,4 +1,4 @@
-"""The rounding bounds against exact rational arithmetic: true errors stay below them, planted ones do not."""
+"""The rounding bounds against exact rationals: true errors stay below, planted ones do not."""
 
 import warnings
 from collections import Counter
@@ -47,7 +47,10 @@ def shapes(layer, batch=2):
 def reals(layer, dtype, seed=0, scale=1.0, batch=2):
     """Return x, w, b and dy of both signs and of sizes over three decades."""
     rng = np.random.default_rng(seed)
-    part = lambda shape: rng.normal(size=shape) * 10 ** rng.uniform(-2, 1, shape) * scale  # noqa: E731  (one line)
+
+    def part(shape):
+        return rng.normal(size=shape) * 10 ** rng.uniform(-2, 1, shape) * scale
+
     kind = np.dtype(dtype).kind
     return tuple(
         (part(s) + (1j * part(s) if kind == "c" else 0)).astype(dtype) for s in shapes(layer, batch)
@@ -198,7 +201,9 @@ def test_a_replicated_pixel_sums_57_products_not_3():
 def test_true_errors_of_both_ways_stay_below_their_part_of_the_bound(layer, dtype):
     operands = reals(layer, dtype)
     wide = [a.astype(np.result_type(a, np.float64)) for a in operands]
-    truth, bounds, counted = exactly(layer, operands), bounds_for(layer, operands), terms(layer, 2)
+    truth = exactly(layer, operands)
+    bounds = bounds_for(layer, operands)
+    counted = terms(layer, 2)
     more = 2 if np.dtype(dtype).kind == "c" else 0
     evaluators = [
         (dense, operands, ROUNDOFF[dtype]),
@@ -308,7 +313,10 @@ def reversed_kernel(layer):
 def test_what_allclose_calls_equal_at_weights_of_1e_9_is_wrong(name):
     layer = LAYERS[1]
     x, w, b, dy = reals(layer, "float64", seed=4)
-    x, w, b, dy = x / 1e3, w * 1e-9, b * 1e-9, dy * 1e-9
+    x = x / 1e3
+    w = w * 1e-9
+    b = b * 1e-9
+    dy = dy * 1e-9
     forward, backward = reversed_kernel(layer)
     mine = dict(zip(QUANTITIES, (forward(x, w, b), *backward(x, w, dy)), strict=True))
     assert np.allclose(mine[name], direct(layer, (x, w, b, dy))[name])
@@ -427,7 +435,9 @@ SIGNED = TieMap.from_index([[0, 1, 2], [2, 0, -1]], coefficient=[[1, -1, 0.5], [
 
 
 def test_sizes_count_the_coefficients_without_their_signs():
-    x, w, dy = np.array([[1.0, 2, 3]]), np.array([4.0, 5, 6]), np.array([[7.0, 8]])
+    x = np.array([[1.0, 2, 3]])
+    w = np.array([4.0, 5, 6])
+    dy = np.array([[7.0, 8]])
     bounds = rounding_bounds(
         SIGNED, (x, w, None, dy), {"y": np.float64, "dx": np.float64, "dw": np.float64}
     )
@@ -457,7 +467,7 @@ def test_with_negative_coefficients_right_is_right_and_wrong_is_wrong():
 
 
 def test_float32_is_judged_by_float64_even_against_its_own_kind():
-    """Direct convolution in float32 equals itself to the bit; judged by float64, its rounding shows."""
+    """Direct convolution in float32 equals itself; judged by float64, its rounding shows."""
     conv, rng = Conv((3, 6, 5), 4, kernel=3, padding=1), np.random.default_rng(0)
     shapes = ((2, 3, 6, 5), conv.weight_shape, conv.bias_shape, (2, *conv.out_shape))
     x, w, b, dy = (rng.normal(size=shape).astype(np.float32) for shape in shapes)

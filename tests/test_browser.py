@@ -95,12 +95,24 @@ def test_every_entry_that_is_pointed_at_lights_its_row_column_window_and_copies(
 
 DEFECTS = {
     "copies forgotten": ("own.flatMap((entry) => ofWeight[entry.weight])", "own"),
-    "the whole column": ("input: ofRow[row].map((entry) => entry.col)", "input: ofCol[col].map((entry) => entry.row)"),
-    "rows for columns": ("Math.floor(n / cols), col = n % cols, own", "Math.floor(n / rows), col = n % rows, own"),
-    "old light left on": ('for (const element of lit) element.classList.remove("on", "here");\nlit = ', "lit = "),
-    "letters unlit": ("find(\"letters\").children[k],", ""),
-    "bands exchanged": ("place(find(\"across\"), 0, found.row ?? 0,", "place(find(\"across\"), 0, found.col ?? 0,"),
-}  # fmt: skip
+    "the whole column": (
+        "input: ofRow[row].map((entry) => entry.col)",
+        "input: ofCol[col].map((entry) => entry.row)",
+    ),
+    "rows for columns": (
+        "Math.floor(n / cols), col = n % cols, own",
+        "Math.floor(n / rows), col = n % rows, own",
+    ),
+    "old light left on": (
+        'for (const element of lit) element.classList.remove("on", "here");\nlit = ',
+        "lit = ",
+    ),
+    "letters unlit": ('find("letters").children[k],', ""),
+    "bands exchanged": (
+        'place(find("across"), 0, found.row ?? 0,',
+        'place(find("across"), 0, found.col ?? 0,',
+    ),
+}
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
@@ -228,7 +240,9 @@ def test_with_shift_every_cell_can_be_reached_to_the_borders(visit):
     ("name", "shape"), [("input", CONV.in_shape), ("kernel", CONV.weight_shape)]
 )
 def test_arrows_lead_over_pixels_and_weights(visit, name, shape):
-    page, width, size = visit(), shape[-1], int(np.prod(shape))
+    page = visit()
+    width = shape[-1]
+    size = int(np.prod(shape))
     page.key(name, "Control+Home")
     for n in range(size):
         assert page.lit()["here"][name] == [n]
@@ -278,7 +292,10 @@ EQUATIONS = {
 }
 
 
-WHY = ", and an output moves at every copy; the cost feels them all, so its gradient is the sum over the copies."
+WHY = (
+    ", and an output moves at every copy; the cost feels them all, "
+    "so its gradient is the sum over the copies."
+)
 
 
 def shortened(equation):

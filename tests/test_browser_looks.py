@@ -1,4 +1,4 @@
-"""What is painted on the page, and where: letters in their cells, colours that can be read, lines, names, numbers."""
+"""What is painted on the page and where: letters, colours that can be read, lines, numbers."""
 
 import re
 
@@ -50,7 +50,10 @@ def drawn(layer, seed=0, size=9):
 
 
 def terms(equation):
-    """Return both sides; a sum as its first twelve terms, each with its sign, and how many are left out."""
+    """Return both sides of an equation.
+
+    A sum comes as its first twelve terms, each with its sign, and how many are left out.
+    """
     left, right = equation.split(" = ")
     right = re.sub(r"^(?=[^-])", "+ ", right)
     parts = re.split(r" (?=[+-] )", right)
@@ -164,9 +167,15 @@ def test_places_are_named_by_channel_slice_row_and_column(open_page):
 
 TEXTS = """(parts) => {
   const rgb = (look) => look.match(/[\\d.]+/g).slice(0, 3).map(Number);
-  const box = (element) => { const { x, y, width, height } = element.getBBox(); return [x, y, width, height]; };
+  const box = (element) => {
+    const { x, y, width, height } = element.getBBox();
+    return [x, y, width, height];
+  };
   return [...document.querySelectorAll(`${parts} text`)].map((text) => ({
-    text: text.textContent, box: box(text), fill: rgb(getComputedStyle(text).fill), kind: text.classList[0],
+    text: text.textContent,
+    box: box(text),
+    fill: rgb(getComputedStyle(text).fill),
+    kind: text.classList[0],
   }));
 }"""
 PATHS = """(parts) => [...document.querySelectorAll(`${parts} path`)].map((path) => ({
@@ -182,7 +191,7 @@ def colour_of(channels):
 
 
 def within(text, at):
-    """Tell whether a text lies in the unit square whose corner is `at`, in its middle from side to side."""
+    """Tell whether a text lies in the unit square at `at`, in its middle from side to side."""
     x, y, width, height = text["box"]
     return (
         x >= at[0] - 0.5
@@ -232,7 +241,8 @@ def test_numbers_stand_in_their_cells_and_can_be_read(open_page, layer, mode):
         at, looks = [path["at"] for path in places], [path["fill"] for path in places]
     else:
         looks = page.evaluate("""() => {
-          const all = document.getElementById("field").getContext("2d").getImageData(0, 0, cols, rows).data;
+          const field = document.getElementById("field").getContext("2d");
+          const all = field.getImageData(0, 0, cols, rows).data;
           return Array.from({ length: rows * cols }, (_, n) => [...all.slice(4 * n, 4 * n + 3)]);
         }""")
     numbers = page.evaluate(TEXTS, "#numbers")
@@ -246,9 +256,11 @@ def test_a_number_stands_below_its_letter_and_not_on_it(open_page):
     page = open_page(drawn(Conv((1, 4, 4), 1, kernel=2))[0]).page
     page.locator("#modes input[value=tied]").check()
     lines = """([above, below]) => {
-      const boxes = (parts) => [...document.querySelectorAll(parts)].map((text) => text.getBoundingClientRect());
+      const boxes = (parts) =>
+        [...document.querySelectorAll(parts)].map((text) => text.getBoundingClientRect());
+      const middle = (box) => box.y + box.height / 2;
       const under = boxes(below);
-      return boxes(above).map((box, n) => [box.y + box.height / 2, under[n].y + under[n].height / 2, under[n].height]);
+      return boxes(above).map((box, n) => [middle(box), middle(under[n]), under[n].height]);
     }"""
     for above, below in (("#letters text", "#numbers text"), ("#kernel text.two", "#kernel .sum")):
         places = page.evaluate(lines, [above, below])

@@ -1,4 +1,4 @@
-"""certify: right implementations of several kinds pass bit for bit, planted mistakes are refused and named."""
+"""certify: right implementations pass bit for bit, planted mistakes are refused and named."""
 
 import json
 from dataclasses import replace
@@ -393,8 +393,8 @@ def test_a_tie_map_has_one_evaluator_and_needs_an_implementation(ties):
     with pytest.raises(TypeError) as error:
         certify(ties)
     assert str(error.value) == (
-        f"layer: got {ties!r}; needs a Conv, ConvTranspose or LocallyConnected, which have a direct form; "
-        "or give an implementation to judge by this layer"
+        f"layer: got {ties!r}; needs a Conv, ConvTranspose or LocallyConnected, "
+        "which have a direct form; or give an implementation to judge by this layer"
     )
     row, col, index, coefficient = ties.entries()
     coefficient = np.ones(len(row)) if coefficient is None else coefficient
@@ -421,7 +421,10 @@ def test_a_tie_map_has_one_evaluator_and_needs_an_implementation(ties):
 
 
 def worst(layer, m, batch):
-    """Return the largest sum of absolute values of y, dx, dw, db, in units of the smallest coefficient's digit."""
+    """Return the largest sum of absolute values of y, dx, dw, db.
+
+    The unit is the last digit of the smallest coefficient.
+    """
     ties = tie(layer)
     row, col, index, coefficient = ties.entries()
     sizes = (
@@ -486,7 +489,8 @@ def test_float32_really_sums_these_integers_exactly(layer):
 
 def test_sums_too_long_for_float32_are_refused():
     text = (
-        "layer: got sums of 16,842,752 terms; needs at most 16,777,216, up to where float32 counts exactly; "
+        "layer: got sums of 16,842,752 terms; needs at most 16,777,216, "
+        "up to where float32 counts exactly; "
         'use dtype="float64", a smaller batch or a smaller layer'
     )
     for refuse in (
@@ -545,7 +549,9 @@ def test_random_trials_draw_integers_of_both_signs_within_the_ranges(dtype):
 
 
 def test_the_seed_decides_what_is_drawn_and_is_recorded():
-    first, again, fresh = Spy(WIDE), Spy(WIDE), Spy(WIDE)
+    first = Spy(WIDE)
+    again = Spy(WIDE)
+    fresh = Spy(WIDE)
     certificate = certify(WIDE, first)
     assert certificate.rerun(again) == certificate
     assert again.bytes() == first.bytes()
@@ -672,7 +678,8 @@ def test_a_layer_too_large_for_a_proof_is_refused_before_anything_is_run():
     with pytest.raises(ValueError) as error:  # noqa: PT011  (the text is compared as a whole)
         certify(large, (never, never), method="exhaustive", batch=1)
     assert str(error.value) == (
-        'layer: got 100,830 basis pairs; needs at most 100,000 calls for method="exhaustive"; use method="random"'
+        'layer: got 100,830 basis pairs; needs at most 100,000 calls for method="exhaustive"; '
+        'use method="random"'
     )
     ran = certify(allowed, (never, never), method="exhaustive", batch=1)
     assert {(f.verdict, f.note) for f in ran.findings} == {("raised", "RuntimeError: it runs")}

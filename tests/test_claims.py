@@ -1,4 +1,4 @@
-"""The table of claims: every claim holds on every layer, and every judge is seen to fail where it should."""
+"""The table of claims: each holds on every layer, and every judge fails where it should."""
 
 from collections import Counter
 from dataclasses import replace

@@ -55,7 +55,10 @@ EXPECTED = (
 FAILING = {
     "call": "def test_failing(): assert False",
     "setup": "@pytest.fixture\ndef broken(): raise RuntimeError\ndef test_failing(broken): pass",
-    "teardown": "@pytest.fixture\ndef broken():\n    yield\n    raise RuntimeError\ndef test_failing(broken): pass",
+    "teardown": (
+        "@pytest.fixture\ndef broken():\n    yield\n    raise RuntimeError\n"
+        "def test_failing(broken): pass"
+    ),
     "strict": "@pytest.mark.xfail(strict=True)\ndef test_failing(): pass",
 }
 BLAMED = "claims: got odd; needs a passing test each, and no failing one"
@@ -67,10 +70,14 @@ def joined(head, more):
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Run the tiny project, some of its files changed; return the exit status, the rows of the table, and all lines."""
+    """Run the tiny project, some of its files changed.
+
+    Return the exit status, the rows of the table, and all lines.
+    """
     monkeypatch.setattr(claims, "CLAIMS", (EVEN, ODD))
     pytester.makeini(
-        "[pytest]\ntestpaths = .\naddopts = --strict-markers --doctest-modules\nmarkers = claim: claims\n"
+        "[pytest]\ntestpaths = .\naddopts = --strict-markers --doctest-modules\n"
+        "markers = claim: claims\n"
     )
 
     def run(*arguments, cache=False, **changed):
@@ -114,7 +121,10 @@ def test_a_full_run_ends_with_one_row_per_claim(run, arguments):
     ids=range(4),
 )
 def test_a_claim_without_a_passing_test_fails_a_full_run_and_is_named(run, without):
-    """Without any test, with a skipped one, with one that fails as expected, and with one that passes unexpectedly."""
+    """Without any test, with a skipped one, or where all that was expected was a failure.
+
+    Whether such a test fails as expected or passes unexpectedly is no matter.
+    """
     status, rows, text = run(test_second=without)
     assert status == pytest.ExitCode.TESTS_FAILED
     assert " failed" not in text  # no test did: it is the table that fails the run

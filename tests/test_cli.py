@@ -1,4 +1,4 @@
-"""The command line: what it prints where, and with which exit status, in this process and as a program."""
+"""The command line: what it prints where, and with which exit status."""
 
 import json
 import os
@@ -129,8 +129,9 @@ def test_explain_counts_edges_and_writes_the_equations(run, options, layer):
     assert (status, err) == (0, "")
     assert out == (
         f"{layer!r}: {layer.in_shape} -> {layer.out_shape}\n"
-        f"as a dense layer: {rows} x {cols} = {rows * cols} edges, {rows * cols - nonzero} held at zero, "
-        f"{ties.n_weights} weights in {ties.n_entries} places\n\n{equations(layer)}\n"
+        f"as a dense layer: {rows} x {cols} = {rows * cols} edges, "
+        f"{rows * cols - nonzero} held at zero, {ties.n_weights} weights in {ties.n_entries} "
+        f"places\n\n{equations(layer)}\n"
     )
 
 
@@ -347,8 +348,12 @@ REFUSED = {  # line -> how the one line on stderr begins, after "convdense: "
     "explain --input 3 --kernel 3": "in_shape: got (3,); needs (channels, *axes)",
     "explain --input 0x3 --kernel 3": "in_shape: got 0; needs an integer of at least 1",
     "explain --input 1x3x3 --kernel 4": "kernel: got 4 with dilation 1",
-    "explain --input 1x3x3 --kernel 2x2x2": "kernel: got (2, 2, 2); needs an integer, or a sequence of 2",
-    "explain --input 3x8x8 --kernel 3 --out-channels 4": "layer: got 3,888 terms; needs at most 2,000",
+    "explain --input 1x3x3 --kernel 2x2x2": (
+        "kernel: got (2, 2, 2); needs an integer, or a sequence of 2"
+    ),
+    "explain --input 3x8x8 --kernel 3 --out-channels 4": (
+        "layer: got 3,888 terms; needs at most 2,000"
+    ),
     "explain --input 1x100000000000000000 --kernel 1": "",
     f"explain {SMALL} --out-channels 0": "out_channels: got 0; needs",
     f"explain {SMALL} --stride 0": "stride: got 0; needs",
@@ -356,17 +361,31 @@ REFUSED = {  # line -> how the one line on stderr begins, after "convdense: "
     f"explain {SMALL} --dilation 2x3": "kernel: got 2 with dilation 3",
     f"explain {SMALL} --groups 2": "groups: got 2; needs a divisor of the 1 channels of in_shape",
     f"explain {SMALL} --padding -1": "padding: got -1; needs an integer of at least 0",
-    f"explain {SMALL} --padding circular": "padding: got 'circular'; needs one of 'valid', 'same', 'same_lower'",
+    f"explain {SMALL} --padding circular": (
+        "padding: got 'circular'; needs one of 'valid', 'same', 'same_lower'"
+    ),
     f"explain {SMALL} --padding 1x2x3": "padding: got (1, 2, 3); needs",
     f"explain {SMALL} --padding 1:2": "padding: got ((1, 2),); needs",
     f"explain {SMALL} --padding 1:2:3x1": "padding: got (1, 2, 3); needs",
-    f"explain {SMALL} --padding 4 --padding-mode reflect": "padding: got (4, 4); needs at most 2 on axis 0",
-    f"explain {SMALL} --padding-mode mirror": "padding_mode: got 'mirror'; needs one of 'zeros', 'circular'",
-    f"explain {SMALL} --transposed --padding-mode circular": "--padding-mode: got circular; needs zeros with",
+    f"explain {SMALL} --padding 4 --padding-mode reflect": (
+        "padding: got (4, 4); needs at most 2 on axis 0"
+    ),
+    f"explain {SMALL} --padding-mode mirror": (
+        "padding_mode: got 'mirror'; needs one of 'zeros', 'circular'"
+    ),
+    f"explain {SMALL} --transposed --padding-mode circular": (
+        "--padding-mode: got circular; needs zeros with"
+    ),
     f"explain {SMALL} --output-padding 1": "--output-padding: got 1; needs --transposed beside it",
-    f"explain {SMALL} --output-padding 1x1 --locally-connected": "--output-padding: got (1, 1); needs --transposed",
-    f"explain {SMALL} --transposed --output-padding 1": "output_padding: got 1; needs less than 1 on axis 0",
-    f"explain {SMALL} --transposed --padding 3": "padding: got ((3, 3), (3, 3)); needs less cropping",
+    f"explain {SMALL} --output-padding 1x1 --locally-connected": (
+        "--output-padding: got (1, 1); needs --transposed"
+    ),
+    f"explain {SMALL} --transposed --output-padding 1": (
+        "output_padding: got 1; needs less than 1 on axis 0"
+    ),
+    f"explain {SMALL} --transposed --padding 3": (
+        "padding: got ((3, 3), (3, 3)); needs less cropping"
+    ),
     "certify": "--input: got nothing; needs a size",
     "certify --input 1x3x3": "--kernel: got nothing; needs a size",
     "certify --kernel 3": "--input: got nothing; needs a size",
@@ -375,7 +394,9 @@ REFUSED = {  # line -> how the one line on stderr begins, after "convdense: "
     f"certify {SMALL} --error nan": "error: got nan; needs a probability between 0 and 1",
     f"certify {SMALL} --batch 0": "batch: got 0; needs an integer of at least 1",
     f"certify {SMALL} --method random --seed -1": "seed: got -1; needs an integer of at least 0",
-    "certify --input 1x318 --kernel 2 --method exhaustive --batch 1": "layer: got 100,830 basis pairs; ",
+    "certify --input 1x318 --kernel 2 --method exhaustive --batch 1": (
+        "layer: got 100,830 basis pairs; "
+    ),
 }
 
 
@@ -393,11 +414,15 @@ UNREADABLE = {  # line -> what the last line on stderr, after the usage, says
     "prove": "invalid choice: 'prove'",
     "explain": "the following arguments are required: --input, --kernel",
     "explain --input 1x3x3": "the following arguments are required: --kernel",
-    "explain --input axb --kernel 2": "--input: 'axb' is not a number, or numbers joined by x such as 3x32x32",
+    "explain --input axb --kernel 2": (
+        "--input: 'axb' is not a number, or numbers joined by x such as 3x32x32"
+    ),
     "explain --input 1x3x --kernel 2": "--input: '1x3x' is not a number",
     "explain --input 1.5x3 --kernel 2": "--input: '1.5x3' is not a number",
     f"explain {SMALL} --stride two": "--stride: 'two' is not a number",
-    f"explain {SMALL} --padding 1:": "--padding: '1:' is not like 1, 1x2, 0:1x2:3 (begin:end) or same",
+    f"explain {SMALL} --padding 1:": (
+        "--padding: '1:' is not like 1, 1x2, 0:1x2:3 (begin:end) or same"
+    ),
     f"explain {SMALL} --padding 1xx2": "--padding: '1xx2' is not like 1",
     f"explain {SMALL} --padding 1xsame": "--padding: '1xsame' is not like 1",
     f"explain {SMALL} --out-channels many": "--out-channels: invalid int value: 'many'",

@@ -1,4 +1,4 @@
-"""convdense certify on pools and on the user's own code: what is imported, made, printed, refused and run again."""
+"""convdense certify on pools and on the user's own code: what is made, printed and refused."""
 
 import json
 import subprocess
@@ -12,7 +12,10 @@ from tests.test_cli import ENVIRONMENT
 
 LAYER = "--input 2x4x5 --kernel 2x3 --out-channels 3 --padding 1"
 CONV = Conv((2, 4, 5), 3, kernel=(2, 3), padding=1)
-NEEDS = "an object with forward and backward, a pair of functions, or a class or function of the layer that returns one"
+NEEDS = (
+    "an object with forward and backward, a pair of functions, "
+    "or a class or function of the layer that returns one"
+)
 MODULE = '''
 import numpy as np
 from convdense import Conv, convolve, convolve_backward
@@ -33,7 +36,8 @@ class Mine:
 
     def forward(self, x, *rest):
         print("running")
-        return pool_forward(self.layer, x) if isinstance(self.layer, Pool) else convolve(self.layer, x, *rest)
+        run = pool_forward if isinstance(self.layer, Pool) else convolve
+        return run(self.layer, x, *rest)
 
     def backward(self, x, *rest):
         back = pool_backward if isinstance(self.layer, Pool) else convolve_backward
@@ -98,7 +102,10 @@ def leaves(layer):
 
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
-    """Run one command line in a folder that holds mylayers.py; return exit status, stdout and stderr."""
+    """Run one command line in a folder that holds mylayers.py.
+
+    Return exit status, stdout and stderr.
+    """
     (tmp_path / "mylayers.py").write_text(MODULE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     known, path = set(sys.modules), list(sys.path)
@@ -129,7 +136,10 @@ POOLS = {
     ),
     "--pool max --input 2x5 --kernel 2 --stride 1": MaxPool((2, 5), 2, stride=1),
     "--pool avg --input 2x4x6 --kernel 2x3": AvgPool((2, 4, 6), (2, 3)),
-    "--pool avg --input 1x6x8 --kernel 3x2 --stride 2x3 --padding 1x0 --ceil-mode --no-count-include-pad": AvgPool(
+    (
+        "--pool avg --input 1x6x8 --kernel 3x2 --stride 2x3 --padding 1x0 "
+        "--ceil-mode --no-count-include-pad"
+    ): AvgPool(
         (1, 6, 8), (3, 2), stride=(2, 3), padding=(1, 0), ceil_mode=True, count_include_pad=False
     ),
     "--pool avg --input 1x6 --kernel 3 --padding 1 --count-include-pad": AvgPool(
@@ -207,39 +217,67 @@ def test_an_implementation_that_the_options_of_certify_reach(run):
     }
 
 
-FORM = "needs module:object, such as mylayers:Conv; write the module as `import` takes it, without slashes or .py"
+FORM = (
+    "needs module:object, such as mylayers:Conv; write the module as `import` takes it, "
+    "without slashes or .py"
+)
 UNUSABLE = {  # module:object -> the line on stderr, after "convdense: --implementation: got "
     "mylayers": f"'mylayers'; {FORM}",
     ":Mine": f"':Mine'; {FORM}",
     "mylayers:": f"'mylayers:'; {FORM}",
     "mylayers:Mine()": f"'mylayers:Mine()'; {FORM}",
     "./mylayers:Mine": f"'./mylayers:Mine'; {FORM}",
-    "mylayers.py:Mine": "'mylayers.py:Mine'; needs a module 'mylayers.py' in the current directory, or installed; "
-    "leave .py out",
-    "yourlayers:Mine": "'yourlayers:Mine'; needs a module 'yourlayers' in the current directory, or installed; "
-    "change to its directory; this is {folder}",
-    "your.layers:Mine": "'your.layers:Mine'; needs a module 'your' in the current directory, or installed; "
-    "change to its directory; this is {folder}",
-    "mylayers:mine": "'mylayers:mine'; needs a name in module mylayers, which has no 'mine'; did you mean 'Mine'",
+    "mylayers.py:Mine": (
+        "'mylayers.py:Mine'; needs a module 'mylayers.py' in the current directory, or installed; "
+        "leave .py out"
+    ),
+    "yourlayers:Mine": (
+        "'yourlayers:Mine'; needs a module 'yourlayers' in the current directory, or installed; "
+        "change to its directory; this is {folder}"
+    ),
+    "your.layers:Mine": (
+        "'your.layers:Mine'; needs a module 'your' in the current directory, or installed; "
+        "change to its directory; this is {folder}"
+    ),
+    "mylayers:mine": (
+        "'mylayers:mine'; needs a name in module mylayers, which has no 'mine'; did you mean 'Mine'"
+    ),
     "mylayers:Space.Outer": "'mylayers:Space.Outer'; needs a name in Space, which has no 'Outer'",
-    "lazy:x": "'lazy:x', whose 'x' raised KeyError: 'x' (lazy.py:2); needs a name in module lazy that can be read",
+    "lazy:x": (
+        "'lazy:x', whose 'x' raised KeyError: 'x' (lazy.py:2); "
+        "needs a name in module lazy that can be read"
+    ),
     "mylayers:qqqq": "'mylayers:qqqq'; needs a name in module mylayers, which has no 'qqqq'",
     "mylayers:number": f"'mylayers:number', of type int; needs {NEEDS}",
     "mylayers:nothing": f"'mylayers:nothing', which returned one of type NoneType; needs {NEEDS}",
-    "mylayers:leaves": "'mylayers:leaves', which raised SystemExit: 3 (mylayers.py:80) when called with "
-    f"{CONV!r}; needs {NEEDS}",
-    "mylayers:forward": "'mylayers:forward', which raised TypeError: forward() missing 2 required positional "
-    f"arguments: 'w' and 'b' when called with {CONV!r}; needs {NEEDS}",
-    "divides:x": "'divides:x', whose import raised ZeroDivisionError: division by zero (divides.py:3); "
-    "needs a module that can be imported",
+    "mylayers:leaves": (
+        "'mylayers:leaves', which raised SystemExit: 3 (mylayers.py:81) when called with "
+        f"{CONV!r}; needs {NEEDS}"
+    ),
+    "mylayers:forward": (
+        "'mylayers:forward', which raised TypeError: forward() missing 2 required positional "
+        f"arguments: 'w' and 'b' when called with {CONV!r}; needs {NEEDS}"
+    ),
+    "divides:x": (
+        "'divides:x', whose import raised ZeroDivisionError: division by zero (divides.py:3); "
+        "needs a module that can be imported"
+    ),
     "calls:x": "'calls:x', whose import raised ZeroDivisionError: division by zero (divides.py:3); "
     "needs a module that can be imported",
     "cannot:x": "'cannot:x', whose import raised SyntaxError: invalid syntax (cannot.py:2); "
     "needs a module that can be imported",
-    "lacks:x": "'lacks:x', whose import raised ModuleNotFoundError: No module named 'no_such_thing' (lacks.py:1); "
-    "needs a module that can be imported",
-    "leaves:x": "'leaves:x', whose import raised SystemExit: 3 (leaves.py:1); needs a module that can be imported",
-    "folds:x": "'folds:x', whose import raised ValueError: one (folds.py:1); needs a module that can be imported",
+    "lacks:x": (
+        "'lacks:x', whose import raised ModuleNotFoundError: No module named 'no_such_thing' "
+        "(lacks.py:1); needs a module that can be imported"
+    ),
+    "leaves:x": (
+        "'leaves:x', whose import raised SystemExit: 3 (leaves.py:1); "
+        "needs a module that can be imported"
+    ),
+    "folds:x": (
+        "'folds:x', whose import raised ValueError: one (folds.py:1); "
+        "needs a module that can be imported"
+    ),
 }
 FILES = {
     "divides": "x = 1\n\nx / 0\n",
@@ -268,9 +306,9 @@ def test_a_layer_that_is_not_implemented_is_said_so(run):
     )
     assert (status, out) == (2, "")
     assert err.splitlines()[-1] == (
-        "convdense: --implementation: got 'mylayers:Mine', which raised NotImplementedError: no groups "
-        "(mylayers.py:16) when called with Conv((4, 5), out_channels=2, kernel=2, groups=2); "
-        "needs a layer that it implements"
+        "convdense: --implementation: got 'mylayers:Mine', which raised NotImplementedError: "
+        "no groups (mylayers.py:16) when called with "
+        "Conv((4, 5), out_channels=2, kernel=2, groups=2); needs a layer that it implements"
     )
 
 
@@ -281,23 +319,39 @@ def test_a_backward_of_two_results_is_refused_in_one_line(run):
 
 
 OPTIONS = {  # line -> the line on stderr, after "convdense: "
-    f"certify {LAYER} --layout NHWC": "--layout: got NHWC; needs --implementation module:object beside it",
+    f"certify {LAYER} --layout NHWC": (
+        "--layout: got NHWC; needs --implementation module:object beside it"
+    ),
     "certify --claims --implementation a:b": "certify: got --claims and --implementation; "
     "needs --input beside --implementation",
-    "certify --claims --layout NHWC": "certify: got --claims and --layout; needs --input beside --layout",
-    "certify --implementation mylayers:Mine": "--input: got nothing; needs a size, such as --input 3x32x32; "
-    "or use --claims",
-    f"certify {LAYER} --ceil-mode": "--ceil-mode: got a convolution; needs --pool max, avg, sum or min beside it",
-    f"certify {LAYER} --no-count-include-pad": "--count-include-pad: got a convolution; needs --pool avg beside it",
-    "certify --input 2x4 --kernel 2 --pool max --count-include-pad": "--count-include-pad: got --pool max; "
-    "needs --pool avg",
-    "certify --input 2x4 --kernel 2 --pool max --out-channels 2": "--out-channels: got --pool max beside it; "
-    "needs a convolution; leave one of the two out",
-    "certify --input 2x4 --kernel 2 --pool max --flip": "--flip: got --pool max beside it; needs a convolution; "
-    "leave one of the two out",
-    "certify --rerun proof.json --pool max": "certify: got --rerun and --pool; needs --input beside --pool",
-    "certify --input 2x4 --kernel 2 --pool max --padding 2": "padding: got (2, 2); needs less than the window's 2 "
-    "cells on axis 0; such a window would hold nothing but padding",
+    "certify --claims --layout NHWC": (
+        "certify: got --claims and --layout; needs --input beside --layout"
+    ),
+    "certify --implementation mylayers:Mine": (
+        "--input: got nothing; needs a size, such as --input 3x32x32; or use --claims"
+    ),
+    f"certify {LAYER} --ceil-mode": (
+        "--ceil-mode: got a convolution; needs --pool max, avg, sum or min beside it"
+    ),
+    f"certify {LAYER} --no-count-include-pad": (
+        "--count-include-pad: got a convolution; needs --pool avg beside it"
+    ),
+    "certify --input 2x4 --kernel 2 --pool max --count-include-pad": (
+        "--count-include-pad: got --pool max; needs --pool avg"
+    ),
+    "certify --input 2x4 --kernel 2 --pool max --out-channels 2": (
+        "--out-channels: got --pool max beside it; needs a convolution; leave one of the two out"
+    ),
+    "certify --input 2x4 --kernel 2 --pool max --flip": (
+        "--flip: got --pool max beside it; needs a convolution; leave one of the two out"
+    ),
+    "certify --rerun proof.json --pool max": (
+        "certify: got --rerun and --pool; needs --input beside --pool"
+    ),
+    "certify --input 2x4 --kernel 2 --pool max --padding 2": (
+        "padding: got (2, 2); needs less than the window's 2 cells on axis 0; "
+        "such a window would hold nothing but padding"
+    ),
 }
 
 
@@ -348,8 +402,8 @@ def test_a_certificate_of_an_implementation_is_refused_without_it(run, tmp_path)
     assert run("certify --rerun", path) == (
         2,
         "",
-        f"convdense: --rerun: got {path}, a certificate of 'Mine'; needs the implementation, which no file can hold; "
-        "add --implementation module:object\n",
+        f"convdense: --rerun: got {path}, a certificate of 'Mine'; "
+        "needs the implementation, which no file can hold; add --implementation module:object\n",
     )
 
 
@@ -358,8 +412,9 @@ def test_a_certificate_of_the_dense_layer_is_refused_with_an_implementation(run,
     status, out, err = run("certify --implementation mylayers:Mine --rerun", path)
     assert (status, out) == (2, "")
     assert err == (
-        f"convdense: --rerun: got {path}, a certificate of 'tied dense layer'; needs a certificate of an "
-        "implementation, with --implementation; leave --implementation out, or the file, and describe the layer\n"
+        f"convdense: --rerun: got {path}, a certificate of 'tied dense layer'; "
+        "needs a certificate of an implementation, with --implementation; "
+        "leave --implementation out, or the file, and describe the layer\n"
     )
 
 

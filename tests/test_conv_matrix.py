@@ -15,7 +15,8 @@ MAGIC_5 = np.array(
         [11, 18, 25, 2, 9],
     ]
 )
-MAGIC_5_FULL = np.array(  # 9 Y of the convmtx2 page of MATLAB's Image Processing Toolbox: H = ones(3)/9, X = magic(5)
+# 9 Y of the convmtx2 page of MATLAB's Image Processing Toolbox: H = ones(3)/9, X = magic(5)
+MAGIC_5_FULL = np.array(
     [
         [17, 41, 42, 33, 24, 23, 15],
         [40, 69, 77, 59, 61, 53, 31],
@@ -44,7 +45,7 @@ def test_matlab_prints_this():
 
 @pytest.mark.claim("forward", "toeplitz")
 def test_matlab_counts_down_the_columns():
-    """An asymmetric kernel on an image that is not square, against the definition: a full true convolution."""
+    """An asymmetric kernel on an image that is not square: a full true convolution."""
     H, X = np.array([[1, 2, -3], [4, 0, 5]]), np.arange(12).reshape(3, 4) - 5
     full = np.zeros((4, 6), int)
     for (a, b), h in np.ndenumerate(H):

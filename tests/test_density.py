@@ -1,4 +1,4 @@
-"""The matrix of any layer, however large: every bin against the matrix itself, every cell of the two places too."""
+"""The matrix of any layer, however large: every bin, and every cell of the two places."""
 
 import sys
 from functools import cache
@@ -74,7 +74,7 @@ def flat_weights(layer):
 
 
 def in_order(edges, shape, most):
-    """Tell whether the edges are at most `most` runs of positions, equal but for the last of each block."""
+    """Tell whether the edges are at most `most` runs, equal but for the last of each block."""
     sizes, total = np.diff(edges), prod(shape)
     smaller = edges[1:][sizes < sizes.max()]  # where the smaller bins end
     blocks = [prod(shape[k:]) for k in range(len(shape)) if prod(shape[k:]) >= sizes.max()]
@@ -156,7 +156,10 @@ def test_a_bin_has_its_size_and_smaller_ones_are_told():
 
 
 ODD = Conv((2, 5, 7), 3, kernel=(3, 2), padding=1)
-COUNTED, BINNED, TOGETHERED, EDGES = bins_module._counted, binned, together, bins_module._edges
+COUNTED = bins_module._counted
+BINNED = binned
+PUT_TOGETHER = together
+EDGES = bins_module._edges
 COUNT = "np.bincount(flat, minlength=n_down * n_right)"
 DEFECTS = {
     "rows for columns": (COUNTED, "axis.rows // down", "axis.cols // down", "axis.rows[:] // down"),
@@ -186,13 +189,13 @@ DEFECTS = {
         "np.arange(n)[::part]",
     ),
     "bins that are no runs": (
-        TOGETHERED,
+        PUT_TOGETHER,
         "n if split else",
         "min(n, 2) if split else",
         "n if split is True else",
     ),
     "too many bins": (
-        TOGETHERED,
+        PUT_TOGETHER,
         "(most // bins)",
         "max(1, most // bins + 1)",
         "int(most // bins)",
@@ -364,11 +367,13 @@ def test_a_matrix_as_small_as_a_place_is_shown_once():
 
 
 SUMMARIES = {
-    BIG: "200,704 x 200,704: 112,869,376 entries of 36,864 weights; 99.7198% of 40,282,095,616 cells held at zero",
+    BIG: (
+        "200,704 x 200,704: 112,869,376 entries of 36,864 weights; "
+        "99.7198% of 40,282,095,616 cells held at zero"
+    ),
     LAYERS[0]: "9 x 25: 81 entries of 9 weights; 64.0000% of 225 cells held at zero",
-    LAYERS[
-        7
-    ]: "2 x 2: 6 entries of 3 weights; 0.0000% of 4 cells held at zero",  # two cells hold two entries each
+    # two cells hold two entries each
+    LAYERS[7]: "2 x 2: 6 entries of 3 weights; 0.0000% of 4 cells held at zero",
     LAYERS[-1]: "1 x 6: 4 entries of 3 weights; 33.3333% of 6 cells held at zero",
 }
 
@@ -435,7 +440,9 @@ def test_every_bin_and_every_cell_is_a_whole_number_of_pixels(layer):
 
 
 def part_is_right(layer):
-    rows, cols, found = range(30, 42), range(34, 50), {}
+    rows = range(30, 42)
+    cols = range(34, 50)
+    found = {}
     entries = density_module.rectangle(tie(layer), rows, cols)
     for row, col, k in zip(*(part.tolist() for part in entries[:3]), strict=True):
         found.setdefault((row - rows.start, col - cols.start), []).append(k)
@@ -463,13 +470,11 @@ def test_the_rectangle_that_is_the_whole_matrix_is_all_entries(layer):
     assert found.coefficient is None or np.array_equal(found.coefficient, entries.coefficient)
 
 
-WHOLE, PLACES, FRAMES, MEET, ALL = (
-    test_the_whole_shows_the_counts_and_leaves_empty_bins_out,
-    test_the_places_show_every_cell_with_its_colour_and_letters,
-    test_the_places_are_framed_on_the_whole,
-    test_the_second_place_is_where_blocks_meet_and_holds_something,
-    test_the_rectangle_that_is_the_whole_matrix_is_all_entries,
-)
+WHOLE = test_the_whole_shows_the_counts_and_leaves_empty_bins_out
+PLACES = test_the_places_show_every_cell_with_its_colour_and_letters
+FRAMES = test_the_places_are_framed_on_the_whole
+MEET = test_the_second_place_is_where_blocks_meet_and_holds_something
+ALL = test_the_rectangle_that_is_the_whole_matrix_is_all_entries
 PLANTED = [
     (density_module._whole, "bins.counts, 0)", "bins.counts, 1)", "bins.counts, 0 + 0)", WHOLE),
     (
@@ -530,7 +535,10 @@ def test_numbers_in_another_order_are_those_of_a_table():
 
 
 def test_a_hundred_thousand_million_entries_are_drawn_at_once():
-    """The time of a figure does not grow with the entries; the figures of memory and time are the benchmark's."""
+    """The time of a figure does not grow with the entries.
+
+    The figures of memory and time are the benchmark's.
+    """
     start = perf_counter()
     figure = density(Conv((512, 224, 224), 512, kernel=3, padding=1))
     assert perf_counter() - start < 3

@@ -1,4 +1,4 @@
-"""diagnose names the mistake that was planted, where it shows first, and nothing where nothing is wrong."""
+"""diagnose names the mistake that was planted, and nothing where nothing is wrong."""
 
 import time
 
@@ -207,7 +207,10 @@ def test_mistakes_of_the_bias_are_named():
         (lambda dy: dy, "it is not summed at all"),
         (lambda dy: dy[:1].sum(axis=(0, 2, 3)), "it is that of the first sample"),
     ]:
-        wrong = lambda x, w, dy, db=db: (*cd.convolve_backward(SKEW, x, w, dy)[:2], db(dy))  # noqa: E731  (one line)
+
+        def wrong(x, w, dy, db=db):
+            return (*cd.convolve_backward(SKEW, x, w, dy)[:2], db(dy))
+
         assert diagnose(SKEW, (forward(SKEW), wrong))["db"].sentence == words
 
 

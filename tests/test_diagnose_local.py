@@ -1,4 +1,4 @@
-"""diagnose names what is wrong at a few cells, in some samples or channels, with a constant in it, or two at once."""
+"""diagnose names what is wrong at a few cells, in some samples or channels, or two at once."""
 
 import time
 
@@ -37,7 +37,10 @@ SWAPPED = "input and output channels of the kernel are swapped"
 
 
 def implementation(layer, change, name):
-    """A right implementation but for one quantity, which `change` makes of the right one and the operands."""
+    """An implementation that is right but for one quantity.
+
+    `change` makes that of the right one and the operands.
+    """
 
     def forward(x, w, b):
         y = cd.convolve(layer, x, w, b)
@@ -71,17 +74,21 @@ def set_to(where, value):
 CORNER = np.s_[:, -1, -1, -1]
 LOCAL = [  # layer, quantity, change, sentence
     (PADDED, "y", set_to(CORNER, 0), "it is zero at output (2, 5, 3) alone"),
-    (PADDED, "y", set_to(CORNER, lambda y: -y[CORNER]), "the sign is turned at output (2, 5, 3) alone"),
+    (PADDED, "y", set_to(CORNER, lambda y: -y[CORNER]),
+     "the sign is turned at output (2, 5, 3) alone"),
     (
         PADDED,
         "y",
         set_to(CORNER, lambda y: y[:, -1, -1, -2]),
         "it holds at output (2, 5, 3) what belongs to output (2, 5, 2)",
     ),
-    (PADDED, "y", set_to(CORNER, lambda y: 1.0001 * y[CORNER]), "it is multiplied by 1.0001 at output (2, 5, 3) alone"),
+    (PADDED, "y", set_to(CORNER, lambda y: 1.0001 * y[CORNER]),
+     "it is multiplied by 1.0001 at output (2, 5, 3) alone"),
     (PADDED, "dx", set_to(np.s_[:, 0, 1, 2], 0), "it is zero at input (0, 1, 2) alone"),
-    (PADDED, "dx", set_to(np.s_[:, 1], lambda v: 3 * v[:, 1]), "it is multiplied by 3 at channel 1 alone"),
-    (PADDED, "dx", set_to(np.s_[:, 1], lambda v: v[:, 0]), "it holds at channel 1 what belongs to channel 0"),
+    (PADDED, "dx", set_to(np.s_[:, 1], lambda v: 3 * v[:, 1]),
+     "it is multiplied by 3 at channel 1 alone"),
+    (PADDED, "dx", set_to(np.s_[:, 1], lambda v: v[:, 0]),
+     "it holds at channel 1 what belongs to channel 0"),
     (PADDED, "dx", set_to(np.s_[:, :, 2], 0), "it is zero at the inputs at 2 along axis 0 alone"),
     (PADDED, "dw", set_to((1, 0, 1, 0), 0), "it is zero at weight (1, 0, 1, 0) alone"),
     (
@@ -96,8 +103,10 @@ LOCAL = [  # layer, quantity, change, sentence
         set_to((1, 0, 1, 0), lambda v: v[1, 0, 0, 0]),
         "it holds at weight (1, 0, 1, 0) what belongs to weight (1, 0, 0, 0)",
     ),
-    (SQUARE, "dw", set_to((1, 2), lambda v: v[2, 1]), "it holds at weight[1, 2] what belongs to weight[2, 1]"),
-    (SQUARE, "dw", set_to((1, 2), lambda v: v[1, 2, ::-1]), "in weight[1, 2] alone: the kernel is reversed on axis 0"),
+    (SQUARE, "dw", set_to((1, 2), lambda v: v[2, 1]),
+     "it holds at weight[1, 2] what belongs to weight[2, 1]"),
+    (SQUARE, "dw", set_to((1, 2), lambda v: v[1, 2, ::-1]),
+     "in weight[1, 2] alone: the kernel is reversed on axis 0"),
     (
         SQUARE,
         "dw",
@@ -105,7 +114,8 @@ LOCAL = [  # layer, quantity, change, sentence
         "in weight[1] alone: axes 0 and 1 of the kernel are transposed",
     ),
     (SQUARE, "db", set_to(1, lambda v: v[0]), "it holds at bias (1,) what belongs to bias (0,)"),
-    (SQUARE, "y", set_to(np.s_[1:], lambda v: -v[1:]), "from the second sample on: the sign is turned"),
+    (SQUARE, "y", set_to(np.s_[1:], lambda v: -v[1:]),
+     "from the second sample on: the sign is turned"),
     (SQUARE, "y", set_to(2, 0), "in sample 2 alone: it is zero"),
 ]  # fmt: skip
 
@@ -133,7 +143,10 @@ def test_a_product_that_is_missing_or_counted_twice_is_named():
         v[2, 1, 0, 1] += x[1, 1, 2, 3] * dy[1, 2, 3, 2]
         return v
 
-    sentence = "at weight (2, 1, 0, 1) it counts twice the product of output (2, 3, 2) and input (1, 2, 3) of sample 1"
+    sentence = (
+        "at weight (2, 1, 0, 1) it counts twice "
+        "the product of output (2, 3, 2) and input (1, 2, 3) of sample 1"
+    )
     assert said(PADDED, of_one_sample, "dw") == sentence
 
     def of_dx(v, x, w, dy):
@@ -199,8 +212,11 @@ def test_a_bias_that_is_elsewhere_is_named():
         return y
 
     assert said(UP, bare_end, "y") == "the bias is missing on the cells that output_padding adds"
-    some = lambda v, x, w, dy: dy[:, :, :-1, :-2].sum(axis=(0, 2, 3))  # noqa: E731  (read more easily as a function)
-    assert said(UP, some, "db") == "it misses the cells that output_padding adds"
+
+    def without_the_end(v, x, w, dy):
+        return dy[:, :, :-1, :-2].sum(axis=(0, 2, 3))
+
+    assert said(UP, without_the_end, "db") == "it misses the cells that output_padding adds"
 
 
 def test_output_pixels_left_out_are_named():
@@ -209,7 +225,8 @@ def test_output_pixels_left_out_are_named():
         kept[:, kept.shape[1] // 8 * 8 :] = 0
         return kept.reshape(3, len(x), *dy.shape[2:]).swapaxes(0, 1)
 
-    lost = "the last 2 of the batch's 90 output pixels are left out"  # 3 samples of 6 x 5, in blocks of 8
+    # 3 samples of 6 x 5 outputs, in blocks of 8
+    lost = "the last 2 of the batch's 90 output pixels are left out"
     even = Conv((2, 8, 6), 3, (3, 2))
     assert (
         said(
@@ -225,8 +242,11 @@ def test_output_pixels_left_out_are_named():
         return cd.convolve_backward(even, x, w, dy)
 
     for name in ("dx", "dw", "db"):
-        change = lambda *call, name=name: getattr(without(*call), name)  # noqa: E731  (read more easily as a function)
-        assert said(even, change, name) == "the output pixel (2, 3) is left out"
+
+        def one_of_them(*call, name=name):
+            return getattr(without(*call), name)
+
+        assert said(even, one_of_them, name) == "the output pixel (2, 3) is left out"
 
     def later(v, x, w, dy):
         first = cd.convolve_backward(even, x[:1], w, dy[:1]).dw
@@ -386,9 +406,12 @@ def test_two_structural_mistakes_are_named_together():
     both = "axes 0 and 1 of the kernel are transposed, and tap (0, 1) of the kernel is lost"
     assert said(SQUARE, transposed_and_lost, "y") == both
     circular = other(SQUARE, padding_mode="circular")
-    change = lambda v, x, w, dy: cd.convolve_backward(circular, x, w, dy).dw.swapaxes(0, 1)  # noqa: E731  (short)
+
+    def circular_and_swapped(v, x, w, dy):
+        return cd.convolve_backward(circular, x, w, dy).dw.swapaxes(0, 1)
+
     assert (
-        said(SQUARE, change, "dw")
+        said(SQUARE, circular_and_swapped, "dw")
         == "the padding is taken for circular, not for zeros, and " + SWAPPED
     )
 
@@ -604,7 +627,10 @@ def test_pools_over_a_padded_copy_are_named():
         tiled = (dy / 6).repeat(3, axis=2).repeat(2, axis=3)[..., :7]
         return np.pad(tiled, ((0, 0), (0, 0), (0, 6 - tiled.shape[2]), (0, 7 - tiled.shape[3])))
 
-    words = "dy is repeated over tiles of the kernel, as if windows did not overlap and left nothing over"
+    words = (
+        "dy is repeated over tiles of the kernel, "
+        "as if windows did not overlap and left nothing over"
+    )
     assert pool_said(AVERAGE, repeated, "dx") == words
     override = AvgPool((2, 6, 7), (3, 2), divisor_override=5)
     plain = AvgPool((2, 6, 7), (3, 2))
@@ -622,9 +648,9 @@ def test_what_dw_pairs_is_told_where_no_mistake_is_known():
 
     explanation = diagnose(PADDED, implementation(PADDED, crossed, "dw"))["dw"]
     first, *others = explanation.recovered.split("; ")
-    assert (
-        first
-        == "output (0, 1, 1), weight (0, 0, 0, 0): meets input (0, 0, 1) and input (1, 0, 0) for input (0, 0, 1)"
+    assert first == (
+        "output (0, 1, 1), weight (0, 0, 0, 0): "
+        "meets input (0, 0, 1) and input (1, 0, 0) for input (0, 0, 1)"
     )
     assert others[1].endswith(
         "weight (0, 0, 1, 0): meets input (0, 1, 1) and minus input (0, 4, 0) for input (0, 1, 1)"

@@ -70,7 +70,10 @@ LAYERS = [
 
 
 def integers(shape, seed, dtype=np.int64):
-    """Return integers of both signs, without 0, exact in every dtype; complex ones have two such parts."""
+    """Return integers of both signs, without 0, exact in every dtype.
+
+    Complex ones have two such parts.
+    """
     rng = np.random.default_rng(seed)
     draw = lambda: rng.integers(1, 5, shape) * rng.choice([-1, 1], shape)  # noqa: E731  (one line)
     return (draw() + 1j * draw() if np.dtype(dtype).kind == "c" else draw()).astype(dtype)
@@ -234,7 +237,10 @@ def test_fast_is_the_loops(layer, dtype):
 @with_both_evaluators
 @on_all_layers
 def test_backward_is_the_adjoint_of_forward(layer, evaluator):
-    """<dy, f(x, w)> = <dx, x> = <dw, w> = <dy, y>, complex: forward is linear in x and in w, and <.,.> conjugates."""
+    """<dy, f(x, w)> = <dx, x> = <dw, w> = <dy, y>, complex.
+
+    Forward is linear in x and in w, and <.,.> conjugates.
+    """
     forward, backward = EVALUATORS[evaluator]
     x, w, b, dy = operands(layer, dtype=np.complex128)
     dx, dw, db = backward(layer, x, w, dy)
@@ -284,7 +290,10 @@ def test_dtypes_follow_numpy(kind, dtypes, evaluator):
 @pytest.mark.claim("dx")
 @with_both_evaluators
 def test_leftover_cells_get_gradient_zero(evaluator):
-    """Windows start at rows 0, 2 and columns 0, 3: row 5 and columns 2, 5, 6 meet no window; dx keeps its shape."""
+    """Row 5 and columns 2, 5, 6 meet no window; dx keeps its shape.
+
+    Windows start at rows 0, 2 and columns 0, 3.
+    """
     layer = Conv((1, 6, 7), 1, kernel=(3, 2), stride=(2, 3))
     x, w, _, _ = operands(layer)
     dx = EVALUATORS[evaluator][1](layer, x, np.ones_like(w), np.ones((2, *layer.out_shape), int))[0]

@@ -1,4 +1,4 @@
-"""Equations: the printed text is read back, evaluated on integers, and compared with the layer it describes."""
+"""Equations: the printed text is read back, evaluated, and compared with its layer."""
 
 import re
 from fractions import Fraction
@@ -57,7 +57,10 @@ def read(text):
 
 
 def evaluate(expression, numbers):
-    """Return the value of a sum of products such as ``- 1/2 w1 i1 + w2 dC/do1``; every word must have a value."""
+    """Return the value of a sum of products such as ``- 1/2 w1 i1 + w2 dC/do1``.
+
+    Every word must have a value.
+    """
     value, words = Fraction(0), f"+ {expression}".replace("+ - ", "- ").split(" ")
     signs = [n for n, word in enumerate(words) if word in ("+", "-")]
     for start, stop in zip(signs, [*signs[1:], len(words)], strict=True):
@@ -137,7 +140,7 @@ def test_without_a_bias_nothing_is_said_of_it(layer):
 
 
 def test_a_changed_letter_changes_the_value():
-    """The reader of this file is seen to fail: on a term too few, a sign turned, a name confused."""
+    """The reader is seen to fail: on a term too few, a sign turned, a name confused."""
     numbers = {"w1": Fraction(3), "i1": Fraction(-5), "w2": Fraction(2), "i2": Fraction(7)}
     assert evaluate("w1 i1 + w2 i2", numbers) == -1
     assert evaluate("- 1/2 w1 i1 - w2 i2", numbers) == Fraction(15, 2) - 14
@@ -337,7 +340,10 @@ BLOCK = re.compile(r"^(.+)\n\\begin\{align\*\}\n((?:.+\n)+?)\\end\{align\*\}$", 
 
 
 def lines_of(latex):
-    """Return {heading: lines} of LaTeX: nothing but headings and align* blocks, lines between breaks."""
+    """Return {heading: lines} of LaTeX.
+
+    It may hold nothing but headings and align* blocks, lines between breaks.
+    """
     blocks = BLOCK.findall(latex)
     whole = "\n".join(
         f"{heading}\n\\begin{{align*}}\n{inside}\\end{{align*}}" for heading, inside in blocks
@@ -421,12 +427,15 @@ def test_latex_word_for_word():
     ).splitlines()[:8] == [
         "forward",
         r"\begin{align*}",
-        r"o_{1} &= w_{1} \mathrm{my\_x}_{1} - \frac{1}{2} w_{2} \mathrm{my\_x}_{2} + 3 w_{3} \mathrm{my\_x}_{12}",
+        r"o_{1} &= w_{1} \mathrm{my\_x}_{1} - \frac{1}{2} w_{2} \mathrm{my\_x}_{2} "
+        r"+ 3 w_{3} \mathrm{my\_x}_{12}",
         r"\end{align*}",
         "gradient of the weights",
         r"\begin{align*}",
-        r"\frac{\partial C}{\partial w_{1}} &= \mathrm{my\_x}_{1} \frac{\partial C}{\partial o_{1}} \\",
-        r"\frac{\partial C}{\partial w_{2}} &= - \frac{1}{2} \mathrm{my\_x}_{2} \frac{\partial C}{\partial o_{1}} \\",
+        r"\frac{\partial C}{\partial w_{1}} &= "
+        r"\mathrm{my\_x}_{1} \frac{\partial C}{\partial o_{1}} \\",
+        r"\frac{\partial C}{\partial w_{2}} &= "
+        r"- \frac{1}{2} \mathrm{my\_x}_{2} \frac{\partial C}{\partial o_{1}} \\",
     ]
 
 
@@ -457,7 +466,7 @@ def test_every_line_of_latex_can_be_set(symbols):
 
 
 def is_seen(latex):
-    """Tell whether the reader of this file finds LaTeX to be anything but the equations of the question."""
+    """Tell whether the reader of this file finds LaTeX to be other than the equations."""
     try:
         return read_latex(latex) != read(equations(FIRST))
     except (AssertionError, ValueError):

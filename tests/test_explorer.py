@@ -1,4 +1,4 @@
-"""The page to explore as a file: what it holds, how large it is, what it refuses. test_browser asks a browser."""
+"""The page to explore as a file: what it holds, how large it is, what it refuses."""
 
 import json
 import os
@@ -80,7 +80,7 @@ class Reader(HTMLParser):
 
 
 def by_direct(conv):
-    """Return {(row, col, weight)} by asking the loops of direct convolution for every pair of a weight and a pixel."""
+    """Return {(row, col, weight)} by direct loops, for every pair of a weight and a pixel."""
     n_in, n_w = int(np.prod(conv.in_shape)), int(np.prod(conv.weight_shape))
     pixels = np.eye(n_in, dtype=int).reshape(n_in, *conv.in_shape)
     found = set()
@@ -160,7 +160,10 @@ def test_the_page_of_a_small_layer_is_small():
     assert len(explore(SMALL).html.encode()) <= 40_000
 
 
-EVIL = """</title></script><script>alert(1)</script><img src=x onerror="alert('2')"> & "quoted" $data ${x}"""
+EVIL = (
+    "</title></script><script>alert(1)</script>"
+    """<img src=x onerror="alert('2')"> & "quoted" $data ${x}"""
+)
 
 
 def test_a_title_is_text_whatever_it_contains():

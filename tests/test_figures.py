@@ -1,4 +1,4 @@
-"""Figures of several pictures by their data: what they show is read back and computed again another way."""
+"""Figures of several pictures by their data, which is read back and computed another way."""
 
 import re
 from functools import cache
@@ -55,7 +55,10 @@ def colours(ax):
 
 
 def framed(ax):
-    """Return the cells inside a black frame: those with an odd number of its upright edges to their left."""
+    """Return the cells inside a black frame.
+
+    Those have an odd number of its upright edges to their left.
+    """
     edges = [
         [tuple(p) for p in segment.round(6).tolist()]
         for c in ax.collections
@@ -69,7 +72,10 @@ def framed(ax):
 
 @cache
 def reading(layer):
-    """Return {(output, input): weights} by convolving one input with one weight after the other, without a tie map."""
+    """Return {(output, input): weights} by convolving one input with one weight at a time.
+
+    No tie map is asked.
+    """
     weights, found = int(np.prod(layer.weight_shape)), {}
     inputs = int(np.prod(layer.in_shape))
     for k in range(weights):
@@ -94,7 +100,10 @@ def places(shape):
 
 
 def faults(figure, layer, row):
-    """Return what is wrong with an anatomy, letters and colours; compared with what convolving shows."""
+    """Return what is wrong with the letters and colours of an anatomy.
+
+    They are compared with what convolving shows.
+    """
     seen, kernel, pixel, whole = figure.axes
     held = reading(layer)
     window = {col: ks for (r, col), ks in held.items() if r == row}
@@ -255,7 +264,9 @@ def value(form, x):
 def drawn_matrix(ax):
     """Return the matrix that a picture shows: its numbers, 0 where it is grey."""
     shape = ax.images[0].get_array().shape[:2]
-    found, written, looks = np.zeros(shape), texts(ax), colours(ax)
+    found = np.zeros(shape)
+    written = texts(ax)
+    looks = colours(ax)
     for cell, text in written.items():
         found[cell] = float(text.split("\n")[-1])
     assert {cell for cell, look in looks.items() if look != MASKED} == set(written)
@@ -314,7 +325,10 @@ def test_another_pool_is_seen():
 
 
 def flowing(figure):
-    """Check the numbers of a figure against its own matrices; return those that leave the last picture."""
+    """Check the numbers of a figure against its own matrices.
+
+    Return those that leave the last picture.
+    """
     leaving = None
     for ax in figure.axes:
         if is_column(ax):
@@ -506,7 +520,8 @@ CASES = {  # what is recovered, and which title is expected
     "bent": (
         bent,
         [2.0],
-        "not affine at 1 of 4 outputs; beside that, 1 missing, 1 extra, 1 with another weight, 1 with another bias",
+        "not affine at 1 of 4 outputs; beside that, 1 missing, 1 extra, 1 with another weight, "
+        "1 with another bias",
     ),
 }
 
@@ -684,7 +699,8 @@ REFUSED = {
     ),
     "anatomy, weights": (
         lambda: plots.anatomy(MANY),
-        "layer: got 10,001 weights; needs at most 10,000 to be drawn one by one; draw a smaller layer of the same kind",
+        "layer: got 10,001 weights; needs at most 10,000 to be drawn one by one; "
+        "draw a smaller layer of the same kind",
     ),
     "anatomy, x": (
         lambda: plots.anatomy(FIRST, 0, np.zeros((2, 3, 3))),
@@ -692,7 +708,8 @@ REFUSED = {
     ),
     "pooling": (
         lambda: plots.pooling(cd.SumPool((1, 400), kernel=2)),
-        "layers: got matrices of 80,000 cells together; needs at most 40,000 to be drawn cell by cell; "
+        "layers: got matrices of 80,000 cells together; "
+        "needs at most 40,000 to be drawn cell by cell; "
         "convdense.plots.density(layer) shows one large layer",
     ),
     "pooling, x": (
@@ -701,7 +718,8 @@ REFUSED = {
     ),
     "network": (
         lambda: plots.network(cd.network(cd.Linear(201, 200))),
-        "layers: got matrices of 40,200 cells together; needs at most 40,000 to be drawn cell by cell; "
+        "layers: got matrices of 40,200 cells together; "
+        "needs at most 40,000 to be drawn cell by cell; "
         "convdense.plots.density(layer) shows one large layer",
     ),
     "network, type": (

@@ -1,4 +1,4 @@
-"""convdense matrix: what is written comes back bit for bit, and a failure leaves the old file and nothing else."""
+"""convdense matrix: what is written comes back bit for bit; a failure leaves the old file."""
 
 import inspect
 import os
@@ -44,7 +44,10 @@ def run(tmp_path, name, *more) -> int:
 
 
 def read_matrix_market(path):
-    """Return a sparse array where SciPy can be asked for one: from 1.18 on its old default warns."""
+    """Return a sparse array, where SciPy can be asked for one.
+
+    From 1.18 on its old default warns.
+    """
     asked = (
         {"spmatrix": False} if "spmatrix" in inspect.signature(scipy.io.mmread).parameters else {}
     )

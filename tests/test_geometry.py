@@ -1,4 +1,4 @@
-"""Sizes, text and equality of the layers: counted by sliding a window by hand, and by PyTorch where it is installed."""
+"""Sizes, text and equality of the layers, counted by hand and by PyTorch where there is one."""
 
 import copy
 import pickle
@@ -13,13 +13,11 @@ from convdense import Conv, ConvTranspose, LocallyConnected
 from tests.strategies import KINDS
 
 on_all_kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-SIZES, KERNELS, STRIDES, DILATIONS, PADS = (
-    range(1, 8),
-    range(1, 5),
-    range(1, 4),
-    range(1, 4),
-    range(4),
-)
+SIZES = range(1, 8)
+KERNELS = range(1, 5)
+STRIDES = range(1, 4)
+DILATIONS = range(1, 4)
+PADS = range(4)
 
 
 def cells_of_window(kernel, dilation):
@@ -51,7 +49,7 @@ def least_padding(n, wanted, kernel, stride, dilation, first):
 
 
 def numbers(*ranges):
-    """Return every combination of an input size, kernel, stride and dilation, and of further ranges."""
+    """Return every combination of input size, kernel, stride, dilation and further ranges."""
     return product(SIZES, KERNELS, STRIDES, DILATIONS, *ranges)
 
 
@@ -134,7 +132,10 @@ def test_transposed_full_crops_what_full_adds():
 
 def test_axes_do_not_mix():
     """Every axis has numbers of its own; together they give what each gives alone."""
-    sizes, kernel, stride, dilation = (9, 11, 6, 8), (2, 3, 4, 1), (1, 3, 2, 4), (3, 2, 1, 1)
+    sizes = (9, 11, 6, 8)
+    kernel = (2, 3, 4, 1)
+    stride = (1, 3, 2, 4)
+    dilation = (3, 2, 1, 1)
     pads, extra = (1, (0, 2), 3, (1, 0)), (2, 1, 0, 3)
     shared = {"stride": stride, "dilation": dilation, "padding": pads}
     conv = Conv((1, *sizes), 1, kernel, **shared)
@@ -205,7 +206,10 @@ def torch():
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_sizes_are_pytorchs(torch, axes):
-    """On PyTorch's device without memory: shapes only. Every axis takes its numbers from another place of the sweep."""
+    """On PyTorch's device without memory: shapes only.
+
+    Every axis takes its numbers from another place of the sweep.
+    """
     sweep = [
         row for row in product((5, 6, 9), (1, 2, 3), STRIDES, (1, 2), (0, 1)) if row[-1] < row[1]
     ]
@@ -233,7 +237,8 @@ TEXTS = [
     (Conv((1, 5), 2, [3], stride=[1], padding=[(0, 0)]), "Conv((1, 5), out_channels=2, kernel=3)"),
     (
         Conv((4, 9, 9), 6, (3, 2), stride=(2, 2), padding=1, dilation=(1, 2), groups=2, flip=True),
-        "Conv((4, 9, 9), out_channels=6, kernel=(3, 2), stride=2, padding=1, dilation=(1, 2), groups=2, flip=True)",
+        "Conv((4, 9, 9), out_channels=6, kernel=(3, 2), stride=2, padding=1, dilation=(1, 2), "
+        "groups=2, flip=True)",
     ),
     (
         Conv((1, 4, 6), 1, 3, padding=(1, (0, 2)), padding_mode="reflect"),
@@ -261,11 +266,13 @@ TEXTS = [
     ),
     (
         ConvTranspose((8, 16, 16), 3, 3, stride=2, padding=1, output_padding=1),
-        "ConvTranspose((8, 16, 16), out_channels=3, kernel=3, stride=2, padding=1, output_padding=1)",
+        "ConvTranspose((8, 16, 16), out_channels=3, kernel=3, stride=2, padding=1, "
+        "output_padding=1)",
     ),
     (
         ConvTranspose((1, 4, 4), 1, (1, 4), stride=(3, 2), padding="same"),
-        "ConvTranspose((1, 4, 4), out_channels=1, kernel=(1, 4), stride=(3, 2), padding=(0, 1), output_padding=(2, 0))",
+        "ConvTranspose((1, 4, 4), out_channels=1, kernel=(1, 4), stride=(3, 2), padding=(0, 1), "
+        "output_padding=(2, 0))",
     ),
 ]
 

@@ -57,7 +57,11 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.styles, self.text, self.rows, self._open = [], [], "", [], []
+        self.tags = []
+        self.styles = []
+        self.text = ""
+        self.rows = []
+        self._open = []
         self.feed(text)
         self.close()
         assert self._open == []
@@ -180,7 +184,10 @@ def test_it_is_whole_html_with_nothing_but_inline_style(name):
 
 @on_all
 def test_colours_come_in_pairs_that_can_be_read(name):
-    """No letter takes a colour without a background of ours, and none has ours without the other: dark or light."""
+    """A letter has a colour of ours where the background is ours, and only there.
+
+    So it can be read in the dark and in the light.
+    """
     for style in Page(SHOWN[name]._repr_html_()).styles:
         assert ("background" in style) == ("color" in style)
         if "color" in style:
@@ -252,7 +259,8 @@ def test_the_table_has_the_letters_of_the_printed_grid(layer):
     grid = Grid.of(ties)
     behind = [style.get("background") for style in page.styles]
     inside = np.array(behind).reshape(rows + 1, cols + 1)[1:, 1:]
-    assert {tuple(cell) for cell in np.argwhere(inside != None).tolist()} == set(grid.held)  # noqa: E711  (entry by entry)
+    coloured = np.argwhere(inside != None)  # noqa: E711  (entry by entry)
+    assert {tuple(cell) for cell in coloured.tolist()} == set(grid.held)
     assert MASKED not in behind
 
 

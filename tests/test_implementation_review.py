@@ -1,4 +1,4 @@
-"""What certify says of an implementation beside equal and wrong: rounding, precision, behaviour, kinds of wrong."""
+"""What certify says beside equal and wrong: rounding, precision, behaviour, kinds of wrong."""
 
 import json
 from fractions import Fraction
@@ -49,7 +49,10 @@ class Mine:
     def __init__(
         self, layer, before=lambda *a: a, y=lambda y: y, gradients=lambda dx, dw, db: (dx, dw, db)
     ):
-        self.layer, self.before, self.y, self.gradients = layer, before, y, gradients
+        self.layer = layer
+        self.before = before
+        self.y = y
+        self.gradients = gradients
 
     def forward(self, x, w, b):
         x, w, b = self.before(x, w, b)
@@ -204,7 +207,10 @@ def test_one_weight_that_is_off_by_less_than_the_norms_is_not_excused():
     ids=repr,
 )
 def test_the_normwise_bound_bounds_what_norms_can_give(layer, name):
-    """Cauchy and Schwarz: a result is at most the sum of products of norms, which the bound multiplies."""
+    """A result is at most the sum of products of norms, which the bound multiplies.
+
+    That is Cauchy and Schwarz.
+    """
     rng = np.random.default_rng(0)
     shapes = ((3, *layer.in_shape), layer.weight_shape, layer.bias_shape, (3, *layer.out_shape))
     for _ in range(20):
@@ -218,7 +224,9 @@ def test_the_normwise_bound_bounds_what_norms_can_give(layer, name):
 
 def test_layers_without_a_transform_have_no_normwise_bound():
     local = cd.LocallyConnected((1, 3, 3), 1, kernel=2)
-    x, w, dy = np.ones((1, 1, 3, 3)), np.ones(local.weight_shape), np.ones((1, 1, 2, 2))
+    x = np.ones((1, 1, 3, 3))
+    w = np.ones(local.weight_shape)
+    dy = np.ones((1, 1, 2, 2))
     assert normwise_bounds.normwise_bound(local, (x, w, None, dy), "y", "float64") is None
 
 
@@ -259,7 +267,10 @@ def test_half_precision_needs_an_implementation_and_sums_that_are_short():
 
 
 def test_the_probability_with_rounding_counts_what_it_must():
-    """By brute force: how often a v + r stays within B, for a an integer form, is below (4 sqrt(B) + 2) / S."""
+    """By brute force, a v + r stays within B less often than (4 sqrt(B) + 2) / S.
+
+    Here a is an integer form.
+    """
     m, worst = 12, 0.0
     values = np.arange(-m, m + 1)
     for allowed in (0.0, 1.0, 4.0):
@@ -571,7 +582,10 @@ def test_a_copy_keeps_what_matters(layer):
 
 class Pool:
     def __init__(self, pool, y=lambda y: y, dx=lambda dx: dx, before=lambda *a: a):
-        self.pool, self.y, self.dx, self.before = pool, y, dx, before
+        self.pool = pool
+        self.y = y
+        self.dx = dx
+        self.before = before
 
     def forward(self, x):
         return self.y(direct_pool.forward(self.pool, *self.before(x)))
@@ -850,7 +864,9 @@ def test_coefficients_that_round_are_no_fault():
     for seed in range(40):
         assert cd.certify(ties, mine, seed=seed)
     rng = np.random.default_rng(0)
-    x, w, dy = rng.normal(size=(2, 8)), rng.normal(size=8), rng.normal(size=(2, 8))
+    x = rng.normal(size=(2, 8))
+    w = rng.normal(size=8)
+    dy = rng.normal(size=(2, 8))
     assert cd.check(ties, x, w, None, dy, implementation=(lambda x, w, b: x * (3 * w), backward))
     assert not cd.check(
         ties, x, w, None, dy, implementation=(lambda x, w, b: x * (3.001 * w), backward)

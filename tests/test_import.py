@@ -1,4 +1,4 @@
-"""`import convdense` is light: what only pictures, progress bars and frameworks need is not imported with it."""
+"""`import convdense` is light: pictures, progress bars, frameworks are not imported with it."""
 
 import subprocess
 import sys

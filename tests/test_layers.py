@@ -1,4 +1,4 @@
-"""Dense and TiedDense: the textbook backpropagation of a dense layer, masked and tied, is the convolution's."""
+"""Dense and TiedDense: backpropagation of a dense layer, masked and tied, is convolution's."""
 
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
@@ -27,7 +27,10 @@ on_all_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def plainly_tied(layer):
-    """Tell whether every edge is one weight as it is: no cell holds two entries, no entry a coefficient."""
+    """Tell whether every edge is one weight as it is.
+
+    No cell holds two entries, no entry a coefficient.
+    """
     return (
         tie(layer).n_entries == tie(layer).mask().nnz and tie(layer).entries().coefficient is None
     )
@@ -82,7 +85,9 @@ def test_dense_is_the_sum_of_products(dtype):
     w, b, x, dy = (
         integers(shape, seed, dtype) for seed, shape in enumerate([(3, 5), (3,), (4, 5), (4, 3)])
     )
-    batch, rows, cols = range(4), range(3), range(5)
+    batch = range(4)
+    rows = range(3)
+    cols = range(5)
     layer = Dense(w, b)
     y = [[sum(w[r, c] * x[n, c] for c in cols) + b[r] for r in rows] for n in batch]
     dx = [[sum(w[r, c].conj() * dy[n, r] for r in rows) for c in cols] for n in batch]
@@ -149,7 +154,10 @@ def test_gradient_steps_of_one_sample():
 
 @pytest.mark.claim("steps")
 def test_gradient_steps_by_hand():
-    """The thesis' own case, one row: i1 i2 i3 under w1 w2; the two edges that do not exist drop out."""
+    """The thesis' own case, one row: i1 i2 i3 under w1 w2.
+
+    The two edges that do not exist drop out.
+    """
     dense, masked, tied = TiedDense(Conv((1, 3), 1, kernel=2), [[[1, 1]]]).gradient_steps(
         [[2, 3, 5]], [[1, -10]]
     )
@@ -161,7 +169,7 @@ def test_gradient_steps_by_hand():
 @pytest.mark.claim("dw")
 @on_all_layers
 def test_weights_stay_masked_and_tied(layer):
-    """Three steps down the gradient, exactly: every cell is the weight it was given, no cell appears."""
+    """Three steps down the gradient, exactly: a cell stays its weight, none appears."""
     ties = tie(layer)
     x, w, _, dy = operands(ties)
     mask, start = ties.mask().toarray(), w
@@ -382,7 +390,9 @@ def test_the_matrix_cannot_fall_behind_the_weights():
 
 def test_backward_leaves_the_layer_and_the_arguments_alone():
     x, w, b, dy = operands(KINDS[0])
-    layer, x0, dy0 = TiedDense(KINDS[0], w, b), x.copy(), dy.copy()
+    layer = TiedDense(KINDS[0], w, b)
+    x0 = x.copy()
+    dy0 = dy.copy()
     y = layer.forward(x)
     layer.backward(x, dy)
     layer.gradient_steps(x, dy)

@@ -1,4 +1,4 @@
-"""The grid of letters: read back as a matrix, and compared with direct convolution; and what is too large for one."""
+"""The grid of letters: read back as a matrix, compared with direct convolution, or refused."""
 
 import re
 from fractions import Fraction
@@ -60,7 +60,10 @@ def entry(text):
 
 
 def read(text):
-    """Return {(row, column): [(weight, coefficient)]} of the cells that hold something, and the names on both sides."""
+    """Return what the cells hold, and the names on both sides.
+
+    The cells are {(row, column): [(weight, coefficient)]}; empty ones are left out.
+    """
     head, *lines = (line for line in text.splitlines() if not re.fullmatch(r" +[-=+]+", line))
     starts = [match.start() for match in re.finditer(r"\w+", head)]
     cells = {}
@@ -77,7 +80,10 @@ def read(text):
 
 
 def as_matrix(text, weights):
-    """Return the matrix that the letters spell: a tie map of the first weights of all cells, of the second, ..."""
+    """Return the matrix that the letters spell.
+
+    It is a tie map of the first weights of all cells, of the second, ...
+    """
     cells, inputs, outputs = read(text)
     total = np.zeros((len(outputs), len(inputs)))
     for nth in range(max(map(len, cells.values()))):
@@ -114,7 +120,10 @@ def test_coefficients_are_read_back_too():
 
 
 def test_a_letter_changed_is_seen():
-    """The reader of this file is seen to fail: on a letter, a sign, a fraction, a cell of two, a cell moved."""
+    """The reader of this file is seen to fail: on a letter, a sign, a cell moved, ...
+
+    On a fraction and on a cell of two weights as well.
+    """
     text = Grid.of(LISTED).text()
     weights = np.random.default_rng(0).integers(1, 1000, LISTED.weight_shape)
     right = as_matrix(text, weights)

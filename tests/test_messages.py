@@ -1,4 +1,4 @@
-"""Every refusal, word for word: it names the argument, what came and what is needed; the nearest right input passes."""
+"""Every refusal, word for word, and beside it the nearest right input, which passes."""
 
 import inspect
 import re
@@ -37,7 +37,10 @@ CONV = Conv((1, 3, 4), 2, kernel=2)
 TIES = tie(CONV)
 MAP = "TieMap(in=(1, 3, 4), out=(2, 2, 3), weights=(2, 1, 2, 2), entries=48)"
 POOL = MaxPool((1, 3, 4), kernel=2)
-X, W, B, DY = np.ones((3, 1, 3, 4)), np.ones((2, 1, 2, 2)), np.ones(2), np.ones((3, 2, 2, 3))
+X = np.ones((3, 1, 3, 4))
+W = np.ones((2, 1, 2, 2))
+B = np.ones(2)
+DY = np.ones((3, 2, 2, 3))
 
 
 # Every call below is right as it stands: a row of a table changes one argument.
@@ -193,7 +196,10 @@ PER_AXIS = "needs an integer, or a sequence of 2 (one per axis)"
 BESIDE = f"{PER_AXIS}; the layer has 2 axes beside the channels"
 DIV = "needs a divisor of"
 WORDS = "needs one of 'valid', 'same', 'same_lower', 'full'"
-PADDING = f"needs an integer, one per axis (2), a (begin, end) pair per axis, or {WORDS.removeprefix('needs ')}"
+PADDING = (
+    "needs an integer, one per axis (2), a (begin, end) pair per axis, "
+    f"or {WORDS.removeprefix('needs ')}"
+)
 MODES = "needs one of 'zeros', 'circular', 'reflect', 'replicate', 'symmetric'"
 LESS = 'pad less, or use "replicate" or "zeros"'
 SMALLER = "use a smaller kernel or more padding"
@@ -205,7 +211,8 @@ KINDS = (
     "'SumPool', 'MaxPool', 'MinPool', 'AvgPool', 'LpPool'"
 )
 
-SIZES = [  # of kernel, stride and dilation alike: bad value, error, what is needed, nearest right value
+# Of kernel, stride and dilation alike: bad value, error, what is needed, nearest right value
+SIZES = [
     (0, ValueError, ONE_UP, 1),
     (-2, ValueError, ONE_UP, 2),
     (2.0, TypeError, PER_AXIS, 2),
@@ -355,48 +362,68 @@ PADDINGS = [
 ]
 
 ARRAYS = [  # an array without an axis is no sequence, and one of text no word
-    (conv, {"in_shape": np.array(5)}, TypeError, f"in_shape: got array(5); {IN_SHAPE}", {"in_shape": np.array([4, 5])}),
-    (conv, {"kernel": np.array(2)}, TypeError, f"kernel: got array(2); {PER_AXIS}", {"kernel": np.array([2, 2])}),
-    (local, {"padding": np.array(1)}, TypeError, f"padding: got array(1); {PADDING}", {"padding": np.array([1, 1])}),
-    (transpose, {"padding": np.array([1.0, 0])}, ValueError, f"padding: got 1.0; {PADDING}", {"padding": 1}),
+    (
+        conv, {"in_shape": np.array(5)}, TypeError,
+        f"in_shape: got array(5); {IN_SHAPE}", {"in_shape": np.array([4, 5])},
+    ),
+    (
+        conv, {"kernel": np.array(2)}, TypeError,
+        f"kernel: got array(2); {PER_AXIS}", {"kernel": np.array([2, 2])},
+    ),
+    (
+        local, {"padding": np.array(1)}, TypeError,
+        f"padding: got array(1); {PADDING}", {"padding": np.array([1, 1])},
+    ),
+    (
+        transpose, {"padding": np.array([1.0, 0])}, ValueError,
+        f"padding: got 1.0; {PADDING}", {"padding": 1},
+    ),
     (
         conv, {"padding_mode": np.array(["zeros"])}, ValueError,
-        f"padding_mode: got array(['zeros'], dtype='<U5'); {MODES}", {"padding_mode": np.str_("zeros")},
+        f"padding_mode: got array(['zeros'], dtype='<U5'); {MODES}",
+        {"padding_mode": np.str_("zeros")},
     ),
-    (row, {"r": np.array(1)}, ValueError, f"r: got array(1); {POSITION}", {"r": np.array([0, 0, 1])}),
+    (
+        row, {"r": np.array(1)}, ValueError,
+        f"r: got array(1); {POSITION}", {"r": np.array([0, 0, 1])},
+    ),
 ]  # fmt: skip
 
 REACH = [  # padding no mode can fill, kernels no input can hold, outputs without a cell
     (
         conv, {"padding": ((0, 0), (0, 5)), "padding_mode": "reflect"}, ValueError,
-        f"padding: got (0, 5); needs at most 4 on axis 1 of 5 cells for padding_mode='reflect'; {LESS}",
+        "padding: got (0, 5); needs at most 4 on axis 1 of 5 cells for padding_mode='reflect'; "
+        f"{LESS}",
         {"padding": ((0, 0), (0, 4)), "padding_mode": "reflect"},
     ),
     (
         local, {"padding": ((7, 1), (0, 0)), "padding_mode": "circular"}, ValueError,
-        f"padding: got (7, 1); needs at most 6 on axis 0 of 6 cells for padding_mode='circular'; {LESS}",
+        "padding: got (7, 1); needs at most 6 on axis 0 of 6 cells for padding_mode='circular'; "
+        f"{LESS}",
         {"padding": ((6, 1), (0, 0)), "padding_mode": "circular"},
     ),
     (
         conv, {"padding": 6, "padding_mode": "symmetric"}, ValueError,
-        f"padding: got (6, 6); needs at most 5 on axis 1 of 5 cells for padding_mode='symmetric'; {LESS}",
+        "padding: got (6, 6); needs at most 5 on axis 1 of 5 cells for padding_mode='symmetric'; "
+        f"{LESS}",
         {"padding": 5, "padding_mode": "symmetric"},
     ),
     (
         conv, {"kernel": (7, 2)}, ValueError,
-        "kernel: got 7 with dilation 1, a window of 7 cells, on axis 0; needs a window of at most 6 cells there: "
-        f"6 and padding (0, 0); {SMALLER}",
+        "kernel: got 7 with dilation 1, a window of 7 cells, on axis 0; "
+        f"needs a window of at most 6 cells there: 6 and padding (0, 0); {SMALLER}",
         {"kernel": (6, 2)},
     ),
     (
         local, {"kernel": (1, 4), "dilation": 3, "padding": (0, (1, 3))}, ValueError,
-        "kernel: got 4 with dilation 3, a window of 10 cells, on axis 1; needs a window of at most 9 cells there: "
-        f"5 and padding (1, 3); {SMALLER}",
+        "kernel: got 4 with dilation 3, a window of 10 cells, on axis 1; "
+        f"needs a window of at most 9 cells there: 5 and padding (1, 3); {SMALLER}",
         {"kernel": (1, 4), "dilation": 3, "padding": (0, (2, 3))},
     ),
     (
         transpose, {"in_shape": (4, 3), "padding": 2}, ValueError,
-        "padding: got ((2, 2),); needs less cropping than the full output has cells; as it stands out_spatial=(0,)",
+        "padding: got ((2, 2),); needs less cropping than the full output has cells; "
+        "as it stands out_spatial=(0,)",
         {"in_shape": (4, 3), "padding": ((2, 1),)},
     ),
     (
@@ -422,13 +449,26 @@ REACH = [  # padding no mode can fill, kernels no input can hold, outputs withou
     ),
     (
         transpose, {"output_padding": (0, 1), "stride": 2, "padding": "same"}, ValueError,
-        "output_padding: got (0, 1); needs 0 with padding='same', where it follows from kernel and stride",
+        "output_padding: got (0, 1); needs 0 with padding='same', "
+        "where it follows from kernel and stride",
         {"output_padding": (0, 0), "stride": 2, "padding": "same"},
     ),
-    (transpose, {"output_padding": -1}, ValueError, f"output_padding: got -1; {ZERO_UP}", {"output_padding": 0}),
-    (transpose, {"output_padding": 0.0}, TypeError, f"output_padding: got 0.0; {PER_AXIS}", {"output_padding": 0}),
-    (transpose, {"output_padding": ()}, ValueError, f"output_padding: got (); {BESIDE}", {"output_padding": (0, 0)}),
-    (from_dict, {"type": "Max"}, ValueError, f"type: got 'Max'; {KINDS}", {"type": "LocallyConnected"}),
+    (
+        transpose, {"output_padding": -1}, ValueError,
+        f"output_padding: got -1; {ZERO_UP}", {"output_padding": 0},
+    ),
+    (
+        transpose, {"output_padding": 0.0}, TypeError,
+        f"output_padding: got 0.0; {PER_AXIS}", {"output_padding": 0},
+    ),
+    (
+        transpose, {"output_padding": ()}, ValueError,
+        f"output_padding: got (); {BESIDE}", {"output_padding": (0, 0)},
+    ),
+    (
+        from_dict, {"type": "Max"}, ValueError,
+        f"type: got 'Max'; {KINDS}", {"type": "LocallyConnected"},
+    ),
     (from_dict, {"type": None}, ValueError, f"type: got None; {KINDS}", {"type": "Conv"}),
     (from_dict, {"type": ["Conv"]}, ValueError, f"type: got ['Conv']; {KINDS}", {"type": "Conv"}),
     (from_dict, {"type": "conv"}, ValueError, f"type: got 'conv'; {KINDS}", {"type": "Conv"}),
@@ -668,22 +708,31 @@ BLOCKS = [
     for bad, needs in [
         (n, f"needs 0 to {n - 1}, a flattened position in ({n},)"),
         (-1, f"needs 0 to {n - 1}, a flattened position in ({n},)"),
-        *[(bad, f"needs an integer, or 1 integers within ({n},)") for bad in (0.0, True, "a", None, (n,), (-1,))],
+        *[
+            (bad, f"needs an integer, or 1 integers within ({n},)")
+            for bad in (0.0, True, "a", None, (n,), (-1,))
+        ],
     ]
 ] + [
     (
-        block, {"i": (0, 2), "j": (0, 0)}, ValueError, "i: got (0, 2); needs an integer, or 2 integers within (2, 2)",
-        {"i": (0, 1), "j": (0, 0)},
+        block, {"i": (0, 2), "j": (0, 0)}, ValueError,
+        "i: got (0, 2); needs an integer, or 2 integers within (2, 2)", {"i": (0, 1), "j": (0, 0)},
     ),
     (
-        block, {"i": [1, 1], "j": [0, 3]}, ValueError, "j: got [0, 3]; needs an integer, or 2 integers within (1, 3)",
-        {"i": [1, 1], "j": [0, 2]},
+        block, {"i": [1, 1], "j": [0, 3]}, ValueError,
+        "j: got [0, 3]; needs an integer, or 2 integers within (1, 3)", {"i": [1, 1], "j": [0, 2]},
     ),
-    (block, {"i": (0, 0), "j": 0}, ValueError, f"i, j: got (0, 0), 0; {TWO_POSITIONS}", {"i": (0, 0), "j": (0, 0)}),
-    (block, {"i": (), "j": ()}, ValueError, f"i, j: got (), (); {TWO_POSITIONS}", {"i": (0,), "j": (0,)}),
     (
-        block, {"i": (0,) * 4, "j": (0,) * 4}, ValueError, f"i, j: got (0, 0, 0, 0), (0, 0, 0, 0); {TWO_POSITIONS}",
-        {"i": (0,) * 3, "j": (0,) * 3},
+        block, {"i": (0, 0), "j": 0}, ValueError,
+        f"i, j: got (0, 0), 0; {TWO_POSITIONS}", {"i": (0, 0), "j": (0, 0)},
+    ),
+    (
+        block, {"i": (), "j": ()}, ValueError,
+        f"i, j: got (), (); {TWO_POSITIONS}", {"i": (0,), "j": (0,)},
+    ),
+    (
+        block, {"i": (0,) * 4, "j": (0,) * 4}, ValueError,
+        f"i, j: got (0, 0, 0, 0), (0, 0, 0, 0); {TWO_POSITIONS}", {"i": (0,) * 3, "j": (0,) * 3},
     ),
 ]  # fmt: skip
 
@@ -711,7 +760,8 @@ LAYERS = [
 
 FORMATS = [
     (
-        written, {"format": bad}, ValueError, f"format: got {bad!r}; needs one of 'text', 'latex'", {"format": "latex"}
+        written, {"format": bad}, ValueError,
+        f"format: got {bad!r}; needs one of 'text', 'latex'", {"format": "latex"},
     )
     for bad in ("tex", "LaTeX", None, 3, ["text"])
 ]  # fmt: skip
@@ -726,11 +776,13 @@ TESTING = [
     ),
     (
         asserted, {"x": None}, TypeError,
-        "x: got None with w; needs an array beside the others; give x, w and dy, or no data at all", {"x": X},
+        "x: got None with w; needs an array beside the others; give x, w and dy, or no data at all",
+        {"x": X},
     ),
     (
         asserted, {"w": None}, TypeError,
-        "w: got None with x; needs an array beside the others; give x, w and dy, or no data at all", {"b": None},
+        "w: got None with x; needs an array beside the others; give x, w and dy, or no data at all",
+        {"b": None},
     ),
     (
         asserted, {"batch": 3}, TypeError,
@@ -739,17 +791,22 @@ TESTING = [
     ),
     (
         asserted_pool, {"x": X}, TypeError,
-        "x: got data; needs none for a pool; leave it out: a pool is certified on integers", {"x": None},
+        "x: got data; needs none for a pool; leave it out: a pool is certified on integers",
+        {"x": None},
     ),
     (kinds_of, {"kind": "pool"}, ValueError, f"kind: got 'pool'; needs {KINDS}", {"kind": "max"}),
-    (kinds_of, {"kind": ("conv", 3)}, ValueError, f"kind: got 3; needs {KINDS}", {"kind": ("conv", "max")}),
     (
-        checked, {"make": 3}, TypeError, "make: got 3; needs a function of a layer that returns its implementation",
-        {"make": own},
+        kinds_of, {"kind": ("conv", 3)}, ValueError,
+        f"kind: got 3; needs {KINDS}", {"kind": ("conv", "max")},
+    ),
+    (
+        checked, {"make": 3}, TypeError,
+        "make: got 3; needs a function of a layer that returns its implementation", {"make": own},
     ),
     (
         checked, {"make": lambda layer: None}, TypeError,
-        "make: got None from make(Conv((2, 5, 6), out_channels=3, kernel=(2, 3))); needs an implementation; return it",
+        "make: got None from make(Conv((2, 5, 6), out_channels=3, kernel=(2, 3))); "
+        "needs an implementation; return it",
         {"make": own},
     ),
     (
@@ -773,19 +830,23 @@ TESTING = [
         {"expected_failed_checks": {"conv-plain-dx": "a mean, not a sum"}},
     ),
     (cached, {"forward": 3}, TypeError, "forward: got 3; needs a function", {"forward": own}),
-    (cached, {"backward": None}, TypeError, "backward: got None; needs a function", {"backward": own}),
+    (
+        cached, {"backward": None}, TypeError,
+        "backward: got None; needs a function", {"backward": own},
+    ),
     (
         turned, {"weights": "HWOI"}, ValueError, "weights: got 'HWOI'; needs one of 'OIHW', 'HWIO'",
         {"weights": "OIHW"},
     ),
     (
         turned, {"implementation": 3}, TypeError,
-        f"implementation: got 3; needs {IN_TURN}, on arrays with the channels last", {"implementation": own(CONV)},
+        f"implementation: got 3; needs {IN_TURN}, on arrays with the channels last",
+        {"implementation": own(CONV)},
     ),
     (
         unbiased, {"implementation": 3}, TypeError,
-        "implementation: got 3; needs an object with forward(x, w) and backward(x, w, dy) -> (dx, dw), or a pair of "
-        "such functions",
+        "implementation: got 3; needs an object with forward(x, w) and backward(x, w, dy) -> "
+        "(dx, dw), or a pair of such functions",
         {"implementation": own(CONV)},
     ),
 ]  # fmt: skip
@@ -856,7 +917,7 @@ def test_max_bytes_is_named(call):
     "bad", [{"w": W[0, 0]}, {"w": W[0]}, {"in_shape": (1, 3)}, {"in_shape": (2, 3, 4)}], ids=str
 )
 def test_conv_matrix_names_arguments_it_has(bad):
-    """The kernel is a part of w here: a message about `kernel` would send people to an argument there is not."""
+    """The kernel is a part of w here: no message may blame an argument `kernel`."""
     conv_matrix(W, (1, 3, 4))
     with pytest.raises(ValueError, match=r".+: got .+; needs .+") as refusal:
         conv_matrix(**{"w": W, "in_shape": (1, 3, 4), **bad})

@@ -54,7 +54,8 @@ def test_a_sum_before_a_division_or_inside_another_layer_is_counted(net):
     try:
         assert cd.certify(net, dtype="float32", seed=0).exact
     except ValueError as refusal:
-        assert "bits; needs at most 24" in str(refusal)  # noqa: PT017  (either is right, a wrong verdict is not)
+        # a proof or this refusal: either is right, a wrong verdict is not
+        assert "bits; needs at most 24" in str(refusal)  # noqa: PT017
 
 
 def test_the_budget_of_a_nested_network_is_that_of_its_layers():

@@ -1,4 +1,4 @@
-"""Planted defects in whole networks: each is refused by certify, exactly, and the right network beside it accepted."""
+"""Planted defects in whole networks: certify refuses each, and accepts the right network."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -302,7 +302,9 @@ def thirds():
 
 
 def test_a_branch_within_rounding_is_undecided_and_beside_it_decided():
-    net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
+    net = thirds()
+    x = np.array([[[1.0, 1, 1, 2]]])
+    dy = np.ones((1, 1, 2))
     values = network_bounds.forward_errors(net.layers, network_bounds.Value(x, 0 * x))
     start = network_bounds.Slope(dy, 0 * dy, np.zeros(dy.shape, bool))
     dx, bounds = network_bounds.backward_errors(net.layers, values, start)
@@ -322,7 +324,9 @@ def test_a_branch_within_rounding_is_undecided_and_beside_it_decided():
 
 
 def test_a_gradient_that_depends_on_rounding_is_reported_undecided_unless_equal(monkeypatch):
-    net, x, dy = thirds(), np.array([[[1.0, 1, 1, 2]]]), np.ones((1, 1, 2))
+    net = thirds()
+    x = np.array([[[1.0, 1, 1, 2]]])
+    dy = np.ones((1, 1, 2))
     monkeypatch.setattr(
         direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy
     )

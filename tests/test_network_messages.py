@@ -1,4 +1,4 @@
-"""Networks, pools and training refuse word for word what makes no sense; the nearest right input passes."""
+"""Networks, pools and training refuse what makes no sense; the nearest right input passes."""
 
 import ast
 import importlib
@@ -418,7 +418,8 @@ STEPS = [
     (step, {"momentum": bad}, ValueError, f"momentum: got {bad}; {BELOW_ONE}", {"momentum": good})
     for bad, good in ((-0.1, 0.0), (1, 0.999), (1.0, 0), (nan, 0.5))
 ] + [
-    (step, {name: bad}, ValueError, f"{name}: got {got}; needs 'w', 'b', the names of the parameters", {name: good})
+    (step, {name: bad}, ValueError,
+     f"{name}: got {got}; needs 'w', 'b', the names of the parameters", {name: good})
     for name in ("gradients", "velocity")
     for good in [{"b": np.ones(1), "w": np.ones(2)}]  # the order is no matter
     for bad, got in [
@@ -455,140 +456,141 @@ STEPS = [
 DOWN = "use a smaller rate, or look at the data"
 IN_LINE = "layer 0, Dense(1 outputs, 1 inputs)"
 ONE_OF = "one for each sample"
-TRAINING = (
-    [
-        (trained, {name: bad}, error, f"{name}: got {bad!r}; {ONE_UP}", {name: 1})
-        for name in ("batch", "epochs")
-        for bad, error in (
-            (0, ValueError),
-            (-1, ValueError),
-            (1.0, TypeError),
-            (True, TypeError),
-            ("1", TypeError),
-        )
-    ]
-    + [
-        (
-            trained,
-            {"x": np.ones((4, 4))},
-            ValueError,
-            f"x: got shape (4, 4); needs (1, 4) or (batch, 1, 4), for {NET!r}",
-            {"x": np.ones((4, 1, 4))},
-        ),
-        (
-            trained,
-            {"x": np.ones((4, 1, 4), bool)},
-            TypeError,
-            f"x: got dtype bool; {NUMBERS}; {CONVERT}",
-            {},
-        ),
-        (
-            trained,
-            {"x": np.ones((1, 4)), "target": [0]},
-            ValueError,
-            "x: got shape (1, 4); needs (samples, *in_shape), at least one sample",
-            {"x": np.ones((1, 1, 4)), "target": [0]},
-        ),
-        (
-            trained,
-            {"x": np.ones((0, 1, 4)), "target": []},
-            ValueError,
-            "x: got shape (0, 1, 4); needs (samples, *in_shape), at least one sample",
-            {"x": np.ones((1, 1, 4)), "target": [0]},
-        ),
-        (
-            trained,
-            {"target": [0, 1, 2]},
-            ValueError,
-            f"target: got shape (3,); needs (4, ...), {ONE_OF}",
-            {},
-        ),
-        (trained, {"target": 0}, ValueError, f"target: got shape (); needs (4, ...), {ONE_OF}", {}),
-        (
-            trained,
-            {"target": [[0, 1, 2, 0]]},
-            ValueError,
-            f"target: got shape (1, 4); needs (4, ...), {ONE_OF}",
-            {},
-        ),
-        (trained, {"rate": -1.0}, ValueError, f"rate: got -1.0; {FINITE}", {"rate": 0.0}),
-        (
-            trained,
-            {"momentum": 1.0},
-            ValueError,
-            f"momentum: got 1.0; {BELOW_ONE}",
-            {"momentum": 0.0},
-        ),
-        (
-            line,
-            {"x": [[nan]]},
-            FloatingPointError,
-            f"training: got nan in the input at step 0; needs finite numbers; {DOWN}",
-            {"x": [[0.0]]},
-        ),
-        (
-            line,  # w = 1 and b = 0 give 1; one step down w is 1 - rate, b is -rate, and -3e308 there is not
-            {"rate": 1.5e308},
-            FloatingPointError,
-            f"training: got -inf in the output of {IN_LINE}, at step 1; needs finite numbers; {DOWN}",
-            {"rate": 1.0},
-        ),
-        (
-            line,  # -2e200 there is, but not its square
-            {"rate": 1e200},
-            FloatingPointError,
-            f"training: got inf as the loss at step 1, after {IN_LINE}; needs finite numbers; {DOWN}",
-            {"rate": 1e100},
-        ),
-        (
-            line,
-            {"loss": lambda o, y: 1.0},
-            TypeError,
-            "loss: got a float; needs a Loss(value, gradient) from the function",
-            {"loss": lambda o, y: (1.0, o)},
-        ),
-        (
-            line,
-            {"loss": lambda o, y: Loss(1.0, nan * o)},
-            FloatingPointError,
-            f"training: got nan as the gradient of the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
-            {"loss": lambda o, y: Loss(1.0, o)},
-        ),
-        (
-            line,
-            {"rate": 1.5e308, "target": [[-2.0]], "epochs": 1},
-            FloatingPointError,
-            f"training: got -inf in parameter '0.w', layer 0, after step 0; needs finite numbers; {DOWN}",
-            {"rate": 1e300, "target": [[-2.0]], "epochs": 1},
-        ),
-        (
-            line,
-            {"loss": lambda o, y: Loss(nan, o)},
-            FloatingPointError,
-            f"training: got nan as the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
-            {"loss": lambda o, y: Loss(0.0, o)},
-        ),
-        (
-            line,
-            {"net": network(LINE, Dense([[1.0]]), ReLU()), "loss": lambda o, y: Loss(nan, o)},
-            FloatingPointError,
-            f"training: got nan as the loss at step 0, after layer 2, ReLU((1,)); needs finite numbers; {DOWN}",
-            {"net": network(LINE, Dense([[1.0]]), ReLU())},
-        ),
-        (
-            line,
-            {
-                "net": network(LINE, Dense([[2e308 / 2], [1.0]])),
-                "target": [[0.0, 0.0]],
-                "x": [[4.0]],
-            },
-            FloatingPointError,
-            "training: got inf in the output of layer 1, Dense(2 outputs, 1 inputs), at step 0; "
-            f"needs finite numbers; {DOWN}",
-            {"net": network(LINE, Dense([[2.0], [1.0]])), "target": [[0.0, 0.0]], "x": [[4.0]]},
-        ),
-    ]
-)
+TRAINING = [
+    (trained, {name: bad}, error, f"{name}: got {bad!r}; {ONE_UP}", {name: 1})
+    for name in ("batch", "epochs")
+    for bad, error in (
+        (0, ValueError),
+        (-1, ValueError),
+        (1.0, TypeError),
+        (True, TypeError),
+        ("1", TypeError),
+    )
+] + [
+    (
+        trained,
+        {"x": np.ones((4, 4))},
+        ValueError,
+        f"x: got shape (4, 4); needs (1, 4) or (batch, 1, 4), for {NET!r}",
+        {"x": np.ones((4, 1, 4))},
+    ),
+    (
+        trained,
+        {"x": np.ones((4, 1, 4), bool)},
+        TypeError,
+        f"x: got dtype bool; {NUMBERS}; {CONVERT}",
+        {},
+    ),
+    (
+        trained,
+        {"x": np.ones((1, 4)), "target": [0]},
+        ValueError,
+        "x: got shape (1, 4); needs (samples, *in_shape), at least one sample",
+        {"x": np.ones((1, 1, 4)), "target": [0]},
+    ),
+    (
+        trained,
+        {"x": np.ones((0, 1, 4)), "target": []},
+        ValueError,
+        "x: got shape (0, 1, 4); needs (samples, *in_shape), at least one sample",
+        {"x": np.ones((1, 1, 4)), "target": [0]},
+    ),
+    (
+        trained,
+        {"target": [0, 1, 2]},
+        ValueError,
+        f"target: got shape (3,); needs (4, ...), {ONE_OF}",
+        {},
+    ),
+    (trained, {"target": 0}, ValueError, f"target: got shape (); needs (4, ...), {ONE_OF}", {}),
+    (
+        trained,
+        {"target": [[0, 1, 2, 0]]},
+        ValueError,
+        f"target: got shape (1, 4); needs (4, ...), {ONE_OF}",
+        {},
+    ),
+    (trained, {"rate": -1.0}, ValueError, f"rate: got -1.0; {FINITE}", {"rate": 0.0}),
+    (
+        trained,
+        {"momentum": 1.0},
+        ValueError,
+        f"momentum: got 1.0; {BELOW_ONE}",
+        {"momentum": 0.0},
+    ),
+    (
+        line,
+        {"x": [[nan]]},
+        FloatingPointError,
+        f"training: got nan in the input at step 0; needs finite numbers; {DOWN}",
+        {"x": [[0.0]]},
+    ),
+    (
+        # w = 1 and b = 0 give 1; one step down w is 1 - rate, b is -rate, and there is no -3e308
+        line,
+        {"rate": 1.5e308},
+        FloatingPointError,
+        f"training: got -inf in the output of {IN_LINE}, at step 1; needs finite numbers; {DOWN}",
+        {"rate": 1.0},
+    ),
+    (
+        line,  # -2e200 there is, but not its square
+        {"rate": 1e200},
+        FloatingPointError,
+        f"training: got inf as the loss at step 1, after {IN_LINE}; needs finite numbers; {DOWN}",
+        {"rate": 1e100},
+    ),
+    (
+        line,
+        {"loss": lambda o, y: 1.0},
+        TypeError,
+        "loss: got a float; needs a Loss(value, gradient) from the function",
+        {"loss": lambda o, y: (1.0, o)},
+    ),
+    (
+        line,
+        {"loss": lambda o, y: Loss(1.0, nan * o)},
+        FloatingPointError,
+        f"training: got nan as the gradient of the loss at step 0, after {IN_LINE}; "
+        f"needs finite numbers; {DOWN}",
+        {"loss": lambda o, y: Loss(1.0, o)},
+    ),
+    (
+        line,
+        {"rate": 1.5e308, "target": [[-2.0]], "epochs": 1},
+        FloatingPointError,
+        "training: got -inf in parameter '0.w', layer 0, after step 0; needs finite numbers; "
+        f"{DOWN}",
+        {"rate": 1e300, "target": [[-2.0]], "epochs": 1},
+    ),
+    (
+        line,
+        {"loss": lambda o, y: Loss(nan, o)},
+        FloatingPointError,
+        f"training: got nan as the loss at step 0, after {IN_LINE}; needs finite numbers; {DOWN}",
+        {"loss": lambda o, y: Loss(0.0, o)},
+    ),
+    (
+        line,
+        {"net": network(LINE, Dense([[1.0]]), ReLU()), "loss": lambda o, y: Loss(nan, o)},
+        FloatingPointError,
+        "training: got nan as the loss at step 0, after layer 2, ReLU((1,)); "
+        f"needs finite numbers; {DOWN}",
+        {"net": network(LINE, Dense([[1.0]]), ReLU())},
+    ),
+    (
+        line,
+        {
+            "net": network(LINE, Dense([[2e308 / 2], [1.0]])),
+            "target": [[0.0, 0.0]],
+            "x": [[4.0]],
+        },
+        FloatingPointError,
+        "training: got inf in the output of layer 1, Dense(2 outputs, 1 inputs), at step 0; "
+        f"needs finite numbers; {DOWN}",
+        {"net": network(LINE, Dense([[2.0], [1.0]])), "target": [[0.0, 0.0]], "x": [[4.0]]},
+    ),
+]
 
 A_READY_LAYER = (
     "needs a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
@@ -607,9 +609,8 @@ BUILT = [
         frozen,
         {"layers": (ReLU(),)},
         ValueError,
-        "layer 0: got ReLU(); needs a ready layer: forward(x), backward(x, dy), and the shapes in_shape and out_shape, "
-        "known; "
-        "use network(...), which makes it ready",
+        "layer 0: got ReLU(); needs a ready layer: forward(x), backward(x, dy), "
+        "and the shapes in_shape and out_shape, known; use network(...), which makes it ready",
         {"layers": (ReLU((2,)),)},
     ),
     (
@@ -655,7 +656,8 @@ BUILT = [
             built,
             {"layers": (bad,)},
             ValueError,
-            f"layer {place}: got {shown}; needs {name}(in_shape=...), or a layer before it that says its shape",
+            f"layer {place}: got {shown}; needs {name}(in_shape=...), "
+            "or a layer before it that says its shape",
             {"layers": (good,)},
         )
         for place, bad, shown, name, good in [
@@ -693,7 +695,8 @@ BUILT = [
         built,
         {"layers": (CONV, ReLU((4, 1)))},
         ValueError,
-        f"layer 1, ReLU((4, 1)): got an input of shape (4, 1); needs (2, 2), which layer 0, TiedDense({CONV!r}), gives",
+        "layer 1, ReLU((4, 1)): got an input of shape (4, 1); "
+        f"needs (2, 2), which layer 0, TiedDense({CONV!r}), gives",
         {"layers": (CONV, ReLU((2, 2)))},
     ),
     (
@@ -733,7 +736,8 @@ BUILT = [
 ]
 
 FOR_NET = "for Network(4 layers, (1, 4) -> (3,))"
-PAIRS = [  # x and dy: the layer, its shapes and what its messages name: of a counterpart, what it has the shapes of
+# x and dy: the layer, its shapes and what its messages name (of a counterpart: the original)
+PAIRS = [
     (NET, (1, 4), (3,), f"{NET!r}"),
     (network(Residual(LINE)).layers[0], (1,), (1,), "ResidualSum(Dense(1 outputs, 1 inputs))"),
     (Flatten((2, 3)), (2, 3), (6,), "Flatten((2, 3))"),
@@ -896,8 +900,8 @@ PARAMETERS = [
         loaded,
         {"net": network(ReLU((2,)))},
         ValueError,
-        "parameters: got '0.b', which is unknown, '0.w', which is unknown, '3.b', which is unknown, "
-        "'3.w', which is unknown; needs none",
+        "parameters: got '0.b', which is unknown, '0.w', which is unknown, '3.b', "
+        "which is unknown, '3.w', which is unknown; needs none",
         {"net": network(ReLU((2,))), "arrays": {}},
     ),
     (
@@ -1000,7 +1004,12 @@ TAKEN_APART = [
         (counterpart, f"needs a layer that has a direct form; {OWN_COUNTERPART}"),
         (sized, "needs a layer whose sums are known, made of matrices and |x|; " + OWN_MAGNITUDES),
     )
-    for bad, good in ((3, LINE), (CONV, network(CONV).layers[0]), (POOL, dense_pool(POOL)), (Unknown(), LINE))
+    for bad, good in (
+        (3, LINE),
+        (CONV, network(CONV).layers[0]),
+        (POOL, dense_pool(POOL)),
+        (Unknown(), LINE),
+    )
 ] + [
     (
         taken_apart,
@@ -1020,7 +1029,8 @@ TAKEN_APART = [
         call,
         {"layer": bad},
         TypeError,
-        f"layer: got {POWER!r}; needs p=1: other powers are neither matrices nor |x|; use an AvgPool or a MaxPool",
+        f"layer: got {POWER!r}; needs p=1: other powers are neither matrices nor |x|; "
+        "use an AvgPool or a MaxPool",
         {"layer": good},
     )
     for call, bad, good in (
@@ -1031,7 +1041,8 @@ TAKEN_APART = [
     (counterpart, {"layer": bad}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": good})
     for bad, needs, good in [
         (TiedDense(TIES, np.ones(2)), DIRECTLY, TiedDense(CONV, np.ones((2, 1, 3)))),
-        (TiedDense(SumPool((1, 4), kernel=2), np.ones(())), DIRECTLY, dense_pool(SumPool((1, 4), kernel=2))),
+        (TiedDense(SumPool((1, 4), kernel=2), np.ones(())), DIRECTLY,
+         dense_pool(SumPool((1, 4), kernel=2))),
         (HALVES, FIRST, dense_pool(POOL, tie_break="first")),
     ]
 ]  # fmt: skip
@@ -1116,16 +1127,22 @@ NORMS = [
         ([1, 1], TypeError, f"dtype int64; {REAL_FLOATS}"),
         ([1j, 1], TypeError, f"dtype complex128; {REAL_FLOATS}"),
         ([True, True], TypeError, f"dtype bool; {NUMBERS}; {CONVERT}"),
-        ([1.0, nan], ValueError, "nan at (1,); needs finite numbers; remove NaN and infinity first"),
-        ([-float("inf"), 1.0], ValueError, "-inf at (0,); needs finite numbers; remove NaN and infinity first"),
+        ([1.0, nan], ValueError,
+         "nan at (1,); needs finite numbers; remove NaN and infinity first"),
+        ([-float("inf"), 1.0], ValueError,
+         "-inf at (0,); needs finite numbers; remove NaN and infinity first"),
     ]
 ] + [
-    (norm, {"eps": bad}, TypeError, f"eps: got {bad!r}; needs a finite number of at least 0", {"eps": good})
+    (norm, {"eps": bad}, TypeError,
+     f"eps: got {bad!r}; needs a finite number of at least 0", {"eps": good})
     for bad, good in ((True, 1), ("0", 0), (None, 1e-5), (1j, 1.0))
 ] + [
-    (norm, {"var": [1.0, -0.5]}, ValueError, f"var: got -0.5 with eps=0.5; {VARIANCE}", {"var": [1.0, 0.0]}),
-    (norm, {"eps": -0.5}, ValueError, "eps: got -0.5; needs a finite number of at least 0", {"eps": 0}),
-    (norm, {"eps": nan}, ValueError, "eps: got nan; needs a finite number of at least 0", {"eps": 0.0}),
+    (norm, {"var": [1.0, -0.5]}, ValueError,
+     f"var: got -0.5 with eps=0.5; {VARIANCE}", {"var": [1.0, 0.0]}),
+    (norm, {"eps": -0.5}, ValueError,
+     "eps: got -0.5; needs a finite number of at least 0", {"eps": 0}),
+    (norm, {"eps": nan}, ValueError,
+     "eps: got nan; needs a finite number of at least 0", {"eps": 0.0}),
     (
         norm,
         {"var": [1.0, 0.0], "eps": 0.0},
@@ -1139,7 +1156,8 @@ NORMS = [
 FEATURES = [
     (linear, {name: bad}, error, f"{name}: got {bad!r}; {ONE_UP}", {name: 1})
     for name in ("in_features", "out_features")
-    for bad, error in ((0, ValueError), (-2, ValueError), (2.0, TypeError), (True, TypeError), ((2,), TypeError))
+    for error, wrong in ((ValueError, (0, -2)), (TypeError, (2.0, True, (2,))))
+    for bad in wrong
 ] + [
     (
         scale,
@@ -1153,15 +1171,20 @@ FEATURES = [
     (scale, {"in_shape": ()}, ValueError, f"in_shape: got (); {AN_AXIS}", {"in_shape": (3,)}),
     (scale, {"in_shape": (0,)}, ValueError, f"in_shape: got 0; {ONE_UP}", {"in_shape": (1,)}),
     (scale, {"in_shape": (3, -4)}, ValueError, f"in_shape: got -4; {ONE_UP}", {"in_shape": (3, 4)}),
-    (scale, {"in_shape": (3, 4.0)}, TypeError, f"in_shape: got 4.0; {ONE_UP}", {"in_shape": (3, 4)}),
-    (scale, {"in_shape": (True, 4)}, TypeError, f"in_shape: got True; {ONE_UP}", {"in_shape": (1, 4)}),
+    (scale, {"in_shape": (3, 4.0)}, TypeError,
+     f"in_shape: got 4.0; {ONE_UP}", {"in_shape": (3, 4)}),
+    (scale, {"in_shape": (True, 4)}, TypeError,
+     f"in_shape: got True; {ONE_UP}", {"in_shape": (1, 4)}),
 ]  # fmt: skip
 
 NO_PROBABILITY = (
     "for a pool or a network, whose certificate reports what was met and no probability"
 )
 A_PROBABILITY = "needs a probability between 0 and 1, such as 2**-64"
-SHORTER = 'use dtype="float64", a smaller batch, a shorter network, or divisors and slopes of few bits; or check, for floats'
+SHORTER = (
+    'use dtype="float64", a smaller batch, a shorter network, or divisors and slopes of few bits; '
+    "or check, for floats"
+)
 BY_A_HUGE_NUMBER = AvgPool(
     (1, 2), kernel=2, divisor_override=2**25
 )  # what enters is a multiple of it, and one bit is for halves
@@ -1188,10 +1211,12 @@ CERTIFIED = [
         ("seed", ZERO_UP, "1", TypeError, None),
     ]
 ] + [
-    (certified, {"layer": layer, "error": 0.5}, ValueError, f"error: got 0.5; needs {2**-64!r} {NO_PROBABILITY}", {})
+    (certified, {"layer": layer, "error": 0.5}, ValueError,
+     f"error: got 0.5; needs {2**-64!r} {NO_PROBABILITY}", {})
     for layer in (POOL, NET)
 ] + [
-    (certified, {"layer": layer, "method": bad}, ValueError, f"method: got {bad!r}; needs 'auto' {NO_PROBABILITY}", {})
+    (certified, {"layer": layer, "method": bad}, ValueError,
+     f"method: got {bad!r}; needs 'auto' {NO_PROBABILITY}", {})
     for layer in (POOL, NET)
     for bad in ("random", "exhaustive", "fast", None)
 ] + [
@@ -1206,7 +1231,8 @@ CERTIFIED = [
         certified,
         {"layer": POWERS, "implementation": dense_pool(POWERS)},
         TypeError,
-        f"layer: got {POWERS!r}; needs a pool without powers and roots; use check, which decides what is equal",
+        f"layer: got {POWERS!r}; needs a pool without powers and roots; "
+        "use check, which decides what is equal",
         {"layer": POOL, "implementation": dense_pool(POOL)},
     ),
     (
@@ -1229,14 +1255,16 @@ CERTIFIED = [
         judged_again,
         {"implementation": None},
         TypeError,
-        "implementation: got None; needs Tournament, which this is a verdict on; call rerun(implementation)",
+        "implementation: got None; needs Tournament, which this is a verdict on; "
+        "call rerun(implementation)",
         {},
     ),
     (
         certified,
         {"layer": BY_A_HUGE_NUMBER, "dtype": "float32"},
         ValueError,
-        f"layer: got sums of 27 bits; needs at most 24, up to where float32 counts exactly; {SHORTER}",
+        "layer: got sums of 27 bits; needs at most 24, up to where float32 counts exactly; "
+        f"{SHORTER}",
         {"layer": BY_A_HUGE_NUMBER, "dtype": "float64"},
     ),
     (
@@ -1247,7 +1275,8 @@ CERTIFIED = [
         {"layer": LpPool((1, 4), kernel=2, p=1)},
     ),
     *(
-        (certified, {"layer": network(bad)}, TypeError, f"layer: got {bad!r}; {needs}", {"layer": network(good)})
+        (certified, {"layer": network(bad)}, TypeError,
+         f"layer: got {bad!r}; {needs}", {"layer": network(good)})
         for bad, needs, good in [
             (Unknown(), f"needs a layer that has a direct form; {OWN_COUNTERPART}", ReLU((1, 4))),
             (TiedDense(TIES, np.ones(2)), DIRECTLY, Dense(np.ones((2, 2)))),
@@ -1256,7 +1285,8 @@ CERTIFIED = [
     ),
     *(
         (proven, {"error": bad}, error, f"error: got {bad!r}; {A_PROBABILITY}", {"error": 0.5})
-        for bad, error in ((0, ValueError), (1, ValueError), (nan, ValueError), ("0.5", TypeError), (None, TypeError))
+        for error, wrong in ((ValueError, (0, 1, nan)), (TypeError, ("0.5", None)))
+        for bad in wrong
     ),
     (
         proven,
@@ -1265,15 +1295,18 @@ CERTIFIED = [
         "method: got 'fast'; needs one of 'auto', 'random', 'exhaustive'",
         {"method": "random"},
     ),
-    (proven, {"batch": 2**32}, ValueError, f"batch: got {2**32}; needs at most 2**31", {"batch": 2}),
+    (proven, {"batch": 2**32}, ValueError,
+     f"batch: got {2**32}; needs at most 2**31", {"batch": 2}),
     (
         proven,
         {"layer": Conv((1, 400), 1, kernel=1), "method": "exhaustive"},
         ValueError,
-        'layer: got 640,023 basis pairs; needs at most 100,000 calls for method="exhaustive"; use method="random"',
+        'layer: got 640,023 basis pairs; needs at most 100,000 calls for method="exhaustive"; '
+        'use method="random"',
         {"layer": Conv((1, 400), 1, kernel=1), "method": "random"},
     ),
-    (drawn_again, {"seed": None}, ValueError, "seed: got None; needs the seed the trials were drawn with", {"seed": 1}),
+    (drawn_again, {"seed": None}, ValueError,
+     "seed: got None; needs the seed the trials were drawn with", {"seed": 1}),
     (
         drawn_again,
         {"trials": 99},
@@ -1312,8 +1345,10 @@ CHECKED = [
     for call, name, shape, needs in [
         (checked, "x", (3, 1, 4), f"needs (1, 4) or (batch, 1, 4), {FOR_NET}"),
         (checked, "dy", (3, 3), f"needs (3,) or (batch, 3), {FOR_NET}"),
-        (pooled, "x", (3, 1, 4), "needs (1, 4) or (batch, 1, 4), for Network(1 layers, (1, 4) -> (1, 2))"),
-        (pooled, "dy", (3, 1, 2), "needs (1, 2) or (batch, 1, 2), for Network(1 layers, (1, 4) -> (1, 2))"),
+        (pooled,
+         "x", (3, 1, 4), "needs (1, 4) or (batch, 1, 4), for Network(1 layers, (1, 4) -> (1, 2))"),
+        (pooled,
+         "dy", (3, 1, 2), "needs (1, 2) or (batch, 1, 2), for Network(1 layers, (1, 4) -> (1, 2))"),
         (checked_conv, "x", (3, 1, 4), f"needs (1, 4) or (batch, 1, 4), for {CONV!r}"),
         (checked_conv, "dy", (3, 2, 2), f"needs (2, 2) or (batch, 2, 2), for {CONV!r}"),
     ]
@@ -1326,9 +1361,12 @@ CHECKED = [
         ([[1], [1, 2]], f"rows of different lengths; {ONE_LENGTH}"),
     ]
 ] + [
-    (checked, {"dy": np.ones((2, 3))}, ValueError, f"dy: got shape (2, 3); needs (3, 3), {SAME_BATCH}", {}),
-    (pooled, {"dy": np.ones((1, 2))}, ValueError, f"dy: got shape (1, 2); needs (3, 1, 2), {SAME_BATCH}", {}),
-    (checked, {"x": np.ones((3, 1, 4), bool)}, TypeError, f"x: got dtype bool; {NUMBERS}; {CONVERT}", {}),
+    (checked, {"dy": np.ones((2, 3))}, ValueError,
+     f"dy: got shape (2, 3); needs (3, 3), {SAME_BATCH}", {}),
+    (pooled, {"dy": np.ones((1, 2))}, ValueError,
+     f"dy: got shape (1, 2); needs (3, 1, 2), {SAME_BATCH}", {}),
+    (checked, {"x": np.ones((3, 1, 4), bool)}, TypeError,
+     f"x: got dtype bool; {NUMBERS}; {CONVERT}", {}),
     *(
         (call, {name: np.full(shape, 1j)}, TypeError, f"{name}: got dtype complex128; {REAL}", {})
         for REAL in ["needs real numbers; check complex layers one by one"]
@@ -1358,8 +1396,9 @@ CHECKED = [
             call,
             {"layer": Unknown()},
             TypeError,
-            "layer: got Unknown(); needs a layer whose rounding is known, made of matrices and |x|; "
-            "register your own with @forward_error.register and @backward_error.register",
+            "layer: got Unknown(); needs a layer whose rounding is known, "
+            "made of matrices and |x|; register your own with @forward_error.register and "
+            "@backward_error.register",
             {"layer": LINE},
         )
         for call in (rounded, rounded_back)
@@ -1437,7 +1476,8 @@ OWN_LAYERS = [
             backward_of,
             {"dx": lambda x, dy, results=results: results(dy)},
             ValueError,
-            f"{OWN} {got}, from backward; needs dx of shape (3, 2), or (dx, dw, db), or (dx, gradients by name)",
+            f"{OWN} {got}, from backward; needs dx of shape (3, 2), or (dx, dw, db), "
+            "or (dx, gradients by name)",
             {"dx": lambda x, dy: (dy, None, None)},
         )
         for results, got in [
@@ -1611,7 +1651,8 @@ def test_an_unclear_message_is_seen(message):
 
 # Every place where these modules complain is met by a row above
 
-MODULES = {  # each with the functions that have no word here: they are the command line's, or another layer's
+# Each with the functions that have no word here: they are the command line's, or another layer's
+MODULES = {
     "training.losses": (),
     "training.optimizers": (),
     "training.loop": (),

@@ -1,4 +1,4 @@
-"""Whole networks: dense layers and |x|, the list they come apart into, and the direct counterpart are one, exactly."""
+"""Whole networks: dense layers and |x|, their list, and the direct counterpart are one."""
 
 import json
 import os
@@ -186,7 +186,7 @@ def lenet(seed=0, dtype="float64"):
 
 
 def run_list(steps, x, dy):
-    """Plain dense backpropagation, written here once more: y, dx, and dW and db of every dense layer."""
+    """Plain dense backpropagation, once more: y, dx, and dW and db of every dense layer."""
     values = [x.reshape(len(x), -1)]
     for step in steps:
         v = values[-1]
@@ -317,12 +317,10 @@ def test_pytorch_has_the_same_slopes_at_zero(slope):
 def test_pytorch_has_the_same_batch_norm_at_inference():
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
     rng = np.random.default_rng(0)
-    mean, var, weight, bias = (
-        rng.normal(size=3),
-        rng.uniform(0.5, 2, 3),
-        rng.normal(size=3),
-        rng.normal(size=3),
-    )
+    mean = rng.normal(size=3)
+    var = rng.uniform(0.5, 2, 3)
+    weight = rng.normal(size=3)
+    bias = rng.normal(size=3)
     for axes in ((), (4,), (4, 5)):
         x = rng.normal(size=(2, 3, *axes))
         theirs = torch.nn.functional.batch_norm(

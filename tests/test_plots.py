@@ -1,4 +1,4 @@
-"""Figures by their data: which cell has which letters, colours, numbers and lines; no pixel is looked at."""
+"""Figures by their data: which cell has which letters, colours, numbers and lines."""
 
 import re
 from types import SimpleNamespace
@@ -144,7 +144,10 @@ def test_a_cell_where_taps_meet_shows_them_all():
 
 
 def test_a_cell_of_two_weights_reads_unlike_a_cell_of_one():
-    """With more than 24 weights "ac" names one of them: the letters of a cell must not run together."""
+    """The letters of a cell must not run together.
+
+    With more than 24 weights "ac" names one of them.
+    """
     layer = Conv((1, 3), 12, kernel=3, padding=1, padding_mode="reflect")
     written, held = texts(matrix(layer)), holding(layer)
     assert (held[0, 1], held[25, 2], letter(26)) == ([0, 2], [26], "ac")
@@ -214,7 +217,10 @@ def test_pixels_are_named_on_the_axes_and_blocks_parted_by_black_lines(layer, dr
 
 
 def drawn_lines(ax):
-    """Return {"across": [(place, colour)], "down": ...}; every line goes from one end of the matrix to the other."""
+    """Return {"across": [(place, colour)], "down": ...}.
+
+    Every line goes from one end of the matrix to the other.
+    """
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     found = {"across": [], "down": []}
     for collection in ax.collections:
@@ -377,7 +383,10 @@ DIRECT, EQUAL = "the direct convolution's", "difference: equal"
 
 
 def number_after(text):
-    """Return the number of a cell: after its letter, after the equals sign, before how many copies there are."""
+    """Return the number of a cell.
+
+    It stands after the letter and the equals sign, before how many copies there are.
+    """
     return int(text.split("\n")[-1].split("= ")[-1].split(" (")[0])
 
 
@@ -405,7 +414,7 @@ def test_the_whole_argument_is_one_figure(layer):
 
 
 def test_the_figure_adds_up():
-    """What a reader would do with it: add the numbers of each letter in the second part, find the sum in the third."""
+    """A reader adds the numbers of a letter in the second part: the third has the sum."""
     layer, x, dy = ready(FIRST, seed=3)
     parts = parts_of(gradient_steps(layer, x, dy))
     added = {}
@@ -468,7 +477,7 @@ def test_a_difference_within_rounding_is_called_so_and_shown():
 
 
 def test_a_wrong_direct_gradient_would_be_seen(monkeypatch):
-    """The difference is of what is drawn: planted, a direct convolution that forgets a sample shows."""
+    """The difference is of what is drawn: a convolution that forgets a sample shows."""
     monkeypatch.setattr(
         "convdense.plots.gradient_figure.convolve_backward",
         lambda layer, x, w, dy: convolve_backward(layer, x, w, 0 * dy),
@@ -579,8 +588,8 @@ def test_the_steps_of_a_layer_without_weights_are_refused():
     with pytest.raises(TypeError) as error:
         gradient_steps(FIRST, np.ones(FIRST.in_shape), np.ones(FIRST.out_shape))
     assert str(error.value) == (
-        "layer: got Conv((1, 3, 3), out_channels=1, kernel=2); needs a TiedDense, which has weights; "
-        "make one with cd.TiedDense(layer, w)"
+        "layer: got Conv((1, 3, 3), out_channels=1, kernel=2); "
+        "needs a TiedDense, which has weights; make one with cd.TiedDense(layer, w)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Pools as dense layers and direct pools are the same, exactly on integers, ties included; defects are refused."""
+"""Pools as dense layers and direct pools are the same, exactly, ties included."""
 
 import json
 from collections import Counter
@@ -28,7 +28,10 @@ drawn = Counter()
 
 @st.composite
 def pools(draw, kinds=KINDS):
-    """Draw a valid pool on one to three axes; what the geometry refuses (a window without a cell) is not one."""
+    """Draw a valid pool on one to three axes.
+
+    What the geometry refuses (a window without a cell) is not one.
+    """
     kind, n_axes = draw(st.sampled_from(kinds)), draw(st.sampled_from([1, 2, 2, 3]))
     high = {1: 9, 2: 6, 3: 4}[n_axes]
     in_shape = (draw(st.integers(1, 3)), *(draw(st.integers(1, high)) for _ in range(n_axes)))
@@ -154,7 +157,9 @@ def test_a_split_gradient_is_a_valid_subgradient(pool):
 
 @pytest.mark.claim("max")
 def test_a_split_gradient_halves_a_tie_and_the_first_takes_it_whole():
-    pool, x, dy = MaxPool((1, 4), kernel=4), [[2.0, 1, 2, 2]], [[1.0]]
+    pool = MaxPool((1, 4), kernel=4)
+    x = [[2.0, 1, 2, 2]]
+    dy = [[1.0]]
     assert dense_pool(pool).backward(x, dy).tolist() == [[1, 0, 0, 0]]
     assert dense_pool(pool, tie_break="split").backward(x, dy).tolist() == [[0.5, 0, 0.25, 0.25]]
 
@@ -276,7 +281,10 @@ def test_pytorch_agrees(seed):
 @given(pools((SumPool,)), st.sampled_from([1, 2, 3.5]))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_power_averages_agree_to_the_bound_of_their_powers(pool, p):
-    """Two powers, a sum of n terms and a root, each of a few roundings; the two order them differently."""
+    """Two powers, a sum of n terms and a root, each of a few roundings.
+
+    The two order them differently.
+    """
     lp = LpPool(pool.in_shape, **_windows_of(pool), p=p)
     x, dy = (a.astype(float) for a in operands(pool, largest=5))
     layer, n = dense_pool(lp), int(cd.tie(pool).counts().outputs.max())
@@ -495,8 +503,8 @@ REFUSED = [
     ),
     (
         lambda: MaxPool((1, 2), kernel=3),
-        "kernel: got 3 with dilation 1; needs a window of at most 2 cells on axis 0: 2 and padding (0, 0); "
-        "use a smaller kernel",
+        "kernel: got 3 with dilation 1; needs a window of at most 2 cells on axis 0: "
+        "2 and padding (0, 0); use a smaller kernel",
     ),
     (lambda: MaxPool((1, 4), kernel=2, ceil_mode=1), "ceil_mode: got 1; needs True or False"),
     (
@@ -522,16 +530,19 @@ REFUSED = [
     ),
     (
         lambda: cd.tie(MaxPool((1, 4), 2)),
-        "layer: got MaxPool((1, 4), kernel=2); needs a Conv, ConvTranspose, LocallyConnected, SumPool or TieMap: "
-        "this one is several layers, not one; look at cd.dense_pool(layer), which lists its layers",
+        "layer: got MaxPool((1, 4), kernel=2); needs a Conv, ConvTranspose, LocallyConnected, "
+        "SumPool or TieMap: this one is several layers, not one; "
+        "look at cd.dense_pool(layer), which lists its layers",
     ),
     (
         lambda: dense_pool(MaxPool((1, 2), 2)).forward([[1.0, np.inf]]),
-        "x: got inf at (0, 0, 1); needs finite numbers; in (x + y + |x - y|) / 2 infinity meets itself",
+        "x: got inf at (0, 0, 1); needs finite numbers; "
+        "in (x + y + |x - y|) / 2 infinity meets itself",
     ),
     (
         lambda: dense_pool(MaxPool((1, 2), 2)).forward([[1, 2**53]]),
-        "x: got integers above 4,503,599,627,370,496; needs at most 2**52, to be halved exactly; scale them down",
+        "x: got integers above 4,503,599,627,370,496; needs at most 2**52, to be halved exactly; "
+        "scale them down",
     ),
     (
         lambda: dense_pool(MaxPool((1, 2), 2)).forward([[1j, 2]]),
@@ -539,7 +550,8 @@ REFUSED = [
     ),
     (
         lambda: dense_pool(MaxPool((1, 2), 2)).backward([[1, 2]], [[1, 2]]),
-        "dy: got shape (1, 2); needs (1, 1) or (batch, 1, 1), for Tournament(MaxPool((1, 2), kernel=2))",
+        "dy: got shape (1, 2); needs (1, 1) or (batch, 1, 1), "
+        "for Tournament(MaxPool((1, 2), kernel=2))",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Laws every layer obeys on random geometries, exactly: loops, fast direct form, entries, matrix, tied layer agree."""
+"""Laws every layer obeys on random geometries, exactly, in all its forms."""
 
 import json
 import pickle
@@ -128,7 +128,10 @@ def disagreements(results):
 
 
 def agree(kind, mode, number):
-    """Run the main property on 80 layers of one kind and padding mode, and count the options they use."""
+    """Run the main property on 80 layers of one kind and padding mode.
+
+    Count the options they use.
+    """
 
     @first_seed(number)
     @settings(
@@ -187,7 +190,10 @@ def test_float32_stays_float32_and_is_as_exact(layer, batch, seed):
 @on_examples(80)
 @given(layers(max_axes=4), seeds)
 def test_adjoint_of_every_evaluator(layer, seed):
-    """<dy, W x> = <W^T dy, x> = <dw, w>: backward belongs to forward, in x and in w, whoever computes them."""
+    """Backward belongs to forward: <dy, W x> = <W^T dy, x> = <dw, w>.
+
+    This is so in x and in w, whoever computes them.
+    """
     x, w, b, dy = integers_for(layer, seed)
     for y, dx, dw, db in evaluators(layer, x, w, b, dy).values():
         without_bias = np.vdot(dy, y) - np.vdot(db, b)
@@ -287,7 +293,9 @@ def test_counts_add_up_the_entries(layer):
 @on_examples(80)
 @given(layers(), seeds)
 def test_block_is_the_submatrix(layer, seed):
-    ties, w, rng = cd.tie(layer), weights_of(layer, seed), np.random.default_rng(seed)
+    ties = cd.tie(layer)
+    w = weights_of(layer, seed)
+    rng = np.random.default_rng(seed)
     whole = dense_of(layer, w).reshape(*ties.out_shape, *ties.in_shape)
     n_axes = len(ties.out_shape)
     for depth in range(1, n_axes + 1):
@@ -319,7 +327,10 @@ def test_transposed_map_is_the_transposed_matrix(layer, seed):
 
 
 def visits_every_input(layer):
-    """Tell whether the convolution back has as many positions as there are inputs: output_padding can add some."""
+    """Tell whether the convolution back has as many positions as there are inputs.
+
+    output_padding can add some.
+    """
     return all(
         extra < stride for extra, stride in zip(layer.output_padding, layer.stride, strict=True)
     )

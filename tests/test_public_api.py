@@ -1,4 +1,7 @@
-"""The public names are a list; adding one is a decision and changes this test. Each is documented with an example."""
+"""The public names are a list: adding one is a decision and changes this test.
+
+Each is documented with an example.
+"""
 
 import ast
 import doctest
@@ -103,7 +106,10 @@ def test_dir_is_what_is_public():
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_folder_loads_when_it_is_first_touched(folder):
-    code = f"import sys, convdense as cd; a = 'convdense.{folder}' in sys.modules; cd.{folder}; print(a, cd.{folder})"
+    code = (
+        f"import sys, convdense as cd; a = 'convdense.{folder}' in sys.modules; cd.{folder}; "
+        f"print(a, cd.{folder})"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -127,8 +133,10 @@ PATHS = {
     "convdense.layers.dense_form": "Absolute Affine dense_steps",
     "convdense.plots": "animate density difference gradient_steps matrix network",
     "convdense.sweeps": "sweep",
-    "convdense.testing": "assert_backward_matches_dense cases channels_last conv_checks from_cache only_options "
-    "parametrize_with_conv_checks without_bias",
+    "convdense.testing": (
+        "assert_backward_matches_dense cases channels_last conv_checks from_cache only_options "
+        "parametrize_with_conv_checks without_bias"
+    ),
     "convdense.training": "losses sgd train",
 }
 OLD_PATHS = {
@@ -210,10 +218,15 @@ EXPORTS = {
     "checks": "Report check",
     "certificates": "Certificate NetworkCertificate READERS certify",
     "explorer": "ENTRIES_LIMIT Page explore",
-    "plots": "anatomy animate density difference frame gradient gradient_steps mask matrix network pooling tied",
+    "plots": (
+        "anatomy animate density difference frame gradient gradient_steps mask matrix network "
+        "pooling tied"
+    ),
     "sweeps": "sweep",
-    "testing": "Case Check assert_backward_matches_dense cases channels_last conv_checks from_cache only_options "
-    "parametrize_with_conv_checks without_bias",
+    "testing": (
+        "Case Check assert_backward_matches_dense cases channels_last conv_checks from_cache "
+        "only_options parametrize_with_conv_checks without_bias"
+    ),
     "training": "Epoch losses sgd train",
     "verdicts": "Finding",
 }
@@ -248,20 +261,29 @@ def test_a_path_imports_without_a_warning(module, recwarn):
 @pytest.mark.parametrize("module", OLD_PATHS)
 def test_an_old_path_imports_the_same_and_warns_where_it_is_imported(module):
     names = OLD_PATHS[module].split()
-    code = f"import warnings\nwarnings.simplefilter('always')\nfrom {module} import {', '.join(names)}\n"
+    code = (
+        "import warnings\nwarnings.simplefilter('always')\n"
+        f"from {module} import {', '.join(names)}\n"
+    )
     code += f"import {MOVED[module]} as now\nprint([x is getattr(now, n) for n, x in ("
     code += ", ".join(f"({n!r}, {n})" for n in names) + ",)])"
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ran.stdout == f"{[True] * len(names)}\n"
-    told = f"<string>:3: DeprecationWarning: {module} is {MOVED[module]} now; the old name goes with the next release"
+    told = (
+        f"<string>:3: DeprecationWarning: {module} is {MOVED[module]} now; "
+        "the old name goes with the next release"
+    )
     assert ran.stderr.splitlines()[0] == told
 
 
 def test_an_old_path_hands_on_everything():
-    code = "import warnings; warnings.simplefilter('ignore'); from convdense.losses import *; import convdense.losses as l"
-    code += "; print(squared_error is l.squared_error, 'sgd' in dir(l), 'squared_error' in dir(l), 'np' in dir(l))"
+    code = (
+        "import warnings; warnings.simplefilter('ignore'); from convdense.losses import *; "
+        "import convdense.losses as l; print(squared_error is l.squared_error, "
+        "'sgd' in dir(l), 'squared_error' in dir(l), 'np' in dir(l))"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -332,7 +354,10 @@ def test_the_old_name_of_an_argument_works_and_warns():
 
 
 def called_like_its_function(module, names):
-    """Tell whether a module has a public function of its own name, which an import of the module would hide."""
+    """Tell whether a module has a public function of its own name.
+
+    An import of the module would hide it.
+    """
     return module.rpartition(".")[2] in names
 
 

@@ -1,4 +1,4 @@
-"""recover finds the matrix of a black box exactly, with few questions, and says what is not affine."""
+"""recover finds the matrix of a black box exactly, and says what is not affine."""
 
 import re
 
@@ -125,8 +125,11 @@ def test_a_transform_method_is_recovered_beyond_its_rounding():
     from scipy.signal import fftconvolve
 
     w = np.array([[1.0, -2, 3], [4, 5, -6]])
-    fft = lambda x: np.stack([fftconvolve(s[0], w[::-1, ::-1], mode="valid")[None] for s in x])  # noqa: E731  (one line)
-    found = recover(fft, (1, 7, 9), rounding=1e-12)
+
+    def by_fft(x):
+        return np.stack([fftconvolve(s[0], w[::-1, ::-1], mode="valid")[None] for s in x])
+
+    found = recover(by_fft, (1, 7, 9), rounding=1e-12)
     conv = Conv((1, 7, 9), 1, (2, 3))
     assert found
     expected = cd.tie(conv).matrix(w[None, None]).toarray()
@@ -208,9 +211,9 @@ def test_an_extra_edge_is_named():
         return y
 
     difference = recover(leaking, conv.in_shape).compare(TiedDense(conv, w))
-    assert (
-        str(difference)
-        == "0 missing, 1 extra, 0 with another weight\n  output (0, 0), input (0, 3): got 7.0, expected 0.0"
+    assert str(difference) == (
+        "0 missing, 1 extra, 0 with another weight\n"
+        "  output (0, 0), input (0, 3): got 7.0, expected 0.0"
     )
 
 
@@ -248,17 +251,24 @@ RESULT = "the function's result: got"
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: recover(3, (1, 4)), "function: got 3; needs a function of an array (batch, *in_shape)"),
-        (lambda: recover(np.abs, None), "in_shape: got None; needs a tuple of sizes, such as (3, 32, 32)"),
-        (lambda: recover(np.abs, (1, 4), rounding=-1), "rounding: got -1; needs a number of at least 0"),
-        (lambda: recover(np.abs, (1, 4), dtype="int8"), "dtype: got 'int8'; needs one of 'float64', 'float32'"),
+        (lambda: recover(3, (1, 4)),
+         "function: got 3; needs a function of an array (batch, *in_shape)"),
+        (lambda: recover(np.abs, None),
+         "in_shape: got None; needs a tuple of sizes, such as (3, 32, 32)"),
+        (lambda: recover(np.abs, (1, 4), rounding=-1),
+         "rounding: got -1; needs a number of at least 0"),
+        (lambda: recover(np.abs, (1, 4), dtype="int8"),
+         "dtype: got 'int8'; needs one of 'float64', 'float32'"),
         (lambda: recover(lambda x: x[0], (1, 4)), f"{RESULT} shape (1, 4); needs (4, 4)"),
         (lambda: recover(lambda x: x[0], (3, 4)), f"{RESULT} shape (3, 4); needs (1, *out_shape)"),
-        (lambda: recover(lambda x: x * np.nan, (1, 4)), f"{RESULT} float64, not all finite; needs real, finite"),
-        (lambda: recover(lambda x: "text", (1, 4)), f"{RESULT} dtype <U4; needs an array of integers, "),
+        (lambda: recover(lambda x: x * np.nan, (1, 4)),
+         f"{RESULT} float64, not all finite; needs real, finite"),
+        (lambda: recover(lambda x: "text", (1, 4)),
+         f"{RESULT} dtype <U4; needs an array of integers, "),
         (
             lambda: recover(np.negative, (1, 4)).compare(Conv((1, 4), 1, 1)),
-            "layer: got Conv((1, 4), out_channels=1, kernel=1); needs a TiedDense or Dense, which has weights",
+            "layer: got Conv((1, 4), out_channels=1, kernel=1); "
+            "needs a TiedDense or Dense, which has weights",
         ),
         (
             lambda: recover(np.negative, (1, 4)).compare(Dense([[1.0, 2]])),

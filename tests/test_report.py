@@ -1,4 +1,4 @@
-"""What a verdict says and keeps: truth values, texts, and plain data that reads back as the same object."""
+"""What a verdict says and keeps: truth values, texts, and data that reads back the same."""
 
 import json
 from dataclasses import FrozenInstanceError
@@ -88,7 +88,8 @@ FINDINGS = {
     ),
     "undecided": (
         compare("y", np.array([[5.0, 1.5]]), np.array([[3.0, 1.0]]), np.array([[INF, INF]])),
-        "y   undecided, worst at (0, 0): got 5.0, expected 3.0, no bound; 2 entries are too long or may overflow",
+        "y   undecided, worst at (0, 0): got 5.0, expected 3.0, no bound; "
+        "2 entries are too long or may overflow",
     ),
 }
 on_findings = pytest.mark.parametrize(("finding", "text"), FINDINGS.values(), ids=FINDINGS)
@@ -218,7 +219,9 @@ def test_findings_are_found_by_name_and_a_wrong_name_is_refused():
 
 
 def test_a_report_says():
-    x, w, dy = np.array([[1, -2, 3]]), np.array([[[2, 5]]]), np.array([[4, -1]])
+    x = np.array([[1, -2, 3]])
+    w = np.array([[[2, 5]]])
+    dy = np.array([[4, -1]])
     layer = Conv((1, 3), 1, kernel=2)
     report = check(layer, x, w, None, dy, implementation=mine(layer, dw=-1))
     assert str(report).splitlines() == [
@@ -246,17 +249,18 @@ def test_a_certificate_says_how_sure_it_is():
     assert str(proof).splitlines() == [
         "Conv((1, 3), out_channels=1, kernel=2): tied dense layer against direct convolution",
         *("  y   equal", "  dx  equal", "  dw  equal", "  db  equal"),
-        "every pair of basis vectors, and random integers of both signs, 48 calls in float32, batch 2: a proof "
-        "for all real inputs of this shape, "
-        "if y is bilinear in x and w plus linear in b, dx bilinear in w and dy, dw in x and dy, db linear in dy, "
+        "every pair of basis vectors, and random integers of both signs, 48 calls in float32, "
+        "batch 2: a proof for all real inputs of this shape, if y is bilinear in x and w plus "
+        "linear in b, dx bilinear in w and dy, dw in x and dy, db linear in dy, "
         "all evaluated exactly",
     ]
     drawn = certify(LAYERS[1], method="random", seed=7, batch=3)
     assert drawn.how == (
         f"{drawn.trials} random trials on integers in float64, batch 3: error probability at most "
-        f"2^{int(np.ceil(np.log2(drawn.error)))}, if the outputs are polynomials of degree at most 2 in the drawn "
-        f"integers, evaluated exactly; a relative error below 2^{int(np.ceil(np.log2(drawn.resolution)))} in one "
-        "product can pass; over seeds drawn at random, here 7"
+        f"2^{int(np.ceil(np.log2(drawn.error)))}, if the outputs are polynomials of degree at most "
+        "2 in the drawn integers, evaluated exactly; a relative error below "
+        f"2^{int(np.ceil(np.log2(drawn.resolution)))} in one product can pass; "
+        "over seeds drawn at random, here 7"
     )
 
 
@@ -389,7 +393,9 @@ def test_what_was_not_given_is_not_judged():
 
 
 def test_everything_is_frozen():
-    report, certificate, finding = check(CONV, *reals(CONV)), certify(CONV), Finding("y", "equal")
+    report = check(CONV, *reals(CONV))
+    certificate = certify(CONV)
+    finding = Finding("y", "equal")
     for thing, field in [
         (report, "findings"),
         (report, "operands"),

@@ -1,4 +1,4 @@
-"""The command `show`: what it prints, in which colours, where; and what is too large or too wide for it."""
+"""The command `show`: what it prints, in which colours, and what is too large for it."""
 
 import os
 import re
@@ -48,7 +48,10 @@ def run(capsys, monkeypatch):
 
 
 def bare(text):
-    """Return painted text without its paint, and without what is painted beyond the last letter of a line."""
+    """Return painted text without its paint.
+
+    What is painted beyond the last letter of a line goes, too.
+    """
     return re.sub(r" +$", "", PAINTED.sub(lambda match: match[6], text), flags=re.MULTILINE)
 
 
@@ -199,8 +202,8 @@ def test_lines_wider_than_the_terminal_are_refused():
     )
     assert (status, out) == (2, "")
     assert err == (
-        f"convdense: layer: got lines of {needed} characters; needs at most {needed - 1}, the width of this terminal; "
-        "widen it, or add | less -S\n"
+        f"convdense: layer: got lines of {needed} characters; "
+        f"needs at most {needed - 1}, the width of this terminal; widen it, or add | less -S\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The small-scope sweep: it holds, it counts every geometry, and a defect that few of them meet is seen."""
+"""The small-scope sweep: it counts every geometry, and sees a defect that few of them meet."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_one_geometry_in_many_is_equal_on_every_pair(record_property):
 
 
 def sizes(family, mode):
-    """Return how many numbers of one axis are valid in a padding mode, and how many of them pad nothing."""
+    """Return how many numbers of one axis are valid in a mode, and how many pad nothing."""
     _, n, k, s, d, p, _ = family.scope
     copies = {"circular": lambda n: n, "reflect": lambda n: n - 1, "symmetric": lambda n: n}.get(
         mode, lambda n: p
@@ -241,7 +241,8 @@ def stamped_elsewhere(layer, small, w, _right=direct_conv._stamp):
     )
 
 
-DEFECTS = {  # name -> what is replaced, by what, the quantity that is wrong, and what all that fail have in common
+# Name -> what is replaced, by what, the quantity that is wrong, and what all that fail share
+DEFECTS = {
     "a wrong offset": (
         "structure._tie.window",
         window_if(lambda o: o["begin"] == 1, begin=lambda n: n - 1),
@@ -354,7 +355,8 @@ if __name__ == "__main__":
 def test_ctrl_c_ends_every_process_at_once():
     environment = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also below nohup
+    # also below nohup, which has the signal ignored
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     command = [sys.executable, "-c", heard + INTERRUPTED]
     with subprocess.Popen(command, env=environment, start_new_session=True, **pipes) as process:
         assert process.stdout.readline() == "begun\n"

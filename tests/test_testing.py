@@ -1,4 +1,4 @@
-"""convdense.testing: right implementations pass the table, wrong ones do not, and their mistake is named."""
+"""convdense.testing: right implementations pass; the mistake of a wrong one is named."""
 
 import sys
 import unittest
@@ -103,8 +103,11 @@ def test_the_names_do_not_change():
     assert [case.name for case in cases("local")] == [
         f"local-{name}" for name in ("plain", "strided", "dilated", "grouped", "circular", "1d")
     ]
-    some = "conv-plain conv-strided-unevenly conv-padded-asymmetrically conv-depthwise-multiplied conv-one-sample"
-    some += " transposed-output-padded avg-padding-not-counted max-tiles-leave-rows-over min-ceil sum-global"
+    some = (
+        "conv-plain conv-strided-unevenly conv-padded-asymmetrically conv-depthwise-multiplied "
+        "conv-one-sample transposed-output-padded avg-padding-not-counted "
+        "max-tiles-leave-rows-over min-ceil sum-global"
+    )
     assert set(some.split()) <= {case.name for case in cases(KINDS)}
 
 
@@ -260,7 +263,10 @@ def test_what_shows_in_few_geometries_is_found(name, monkeypatch):
 
 
 def failing(name):
-    """Yield what is said of a member of the zoo, but where it cannot run at all: that would show nothing here."""
+    """Yield what is said of a member of the zoo, on the layers on which it runs.
+
+    Where it cannot run at all, that would show nothing here.
+    """
     (member,) = (m for m in WRONG if m.name == name)
     for check_ in conv_checks(member.make, kinds=KINDS_OF[type(member.layers[0]).__name__]):
         try:
@@ -465,7 +471,8 @@ def test_a_skipped_check_is_skipped_though_it_is_expected_to_fail(run):
 def test_an_expected_failure_is_no_excuse_for_another_error(pytester):
     pytester.makepyfile(
         "from convdense.testing import parametrize_with_conv_checks\n"
-        "@parametrize_with_conv_checks(lambda layer: 1 / 0, expected_failed_checks={'conv-plain-dx': 'r'})\n"
+        "@parametrize_with_conv_checks(lambda layer: 1 / 0, "
+        "expected_failed_checks={'conv-plain-dx': 'r'})\n"
         "def test_mine(check):\n    check()\n"
     )
     pytester.runpytest_inprocess(*QUIET, "-k", "conv-plain-dx").assert_outcomes(
@@ -736,7 +743,8 @@ def test_a_wrong_number_of_results_is_told():
         (Conv((2, 8, 9), 3, (3, 2), stride=2, padding=1), ("stride", "padding"), (2, 1)),
         (Conv((2, 8, 9), 3, 3, dilation=2), ("dilation", "kernel"), (2, 3)),
         (Conv((4, 8), 6, 3, groups=2, flip=True), ("flip", "groups"), (True, 2)),
-        (ConvTranspose((2, 4, 5), 3, 3, stride=2, output_padding=1), ("stride", "output_padding"), (2, 1)),
+        (ConvTranspose((2, 4, 5), 3, 3, stride=2, output_padding=1), ("stride", "output_padding"),
+         (2, 1)),
         (MaxPool((2, 4, 6), 2), (), ()),
         (MaxPool((2, 4, 6), (2, 3)), (), ()),
         (MaxPool((2, 4, 6), 2, stride=1), ("kernel", "stride"), (2, 1)),
@@ -751,10 +759,13 @@ def test_options_that_there_are_come_as_one_number(layer, names, values):
 @pytest.mark.parametrize(
     ("layer", "names", "message"),
     [
-        (Conv((2, 8, 9), 3, 2, stride=(1, 2)), ("stride",), "stride: got (1, 2); needs one number for all axes"),
+        (Conv((2, 8, 9), 3, 2, stride=(1, 2)), ("stride",),
+         "stride: got (1, 2); needs one number for all axes"),
         (Conv((2, 8, 9), 3, 2, stride=2), (), "stride: got 2; needs 1, for want of this option"),
-        (Conv((2, 8, 9), 3, 2, padding=((1, 0), (1, 0))), ("padding",), "padding: got ((1, 0), (1, 0)); needs one"),
-        (Conv((2, 8, 9), 3, 2, padding=1, padding_mode="reflect"), ("padding",), "padding_mode: got reflect; needs 'z"),
+        (Conv((2, 8, 9), 3, 2, padding=((1, 0), (1, 0))), ("padding",),
+         "padding: got ((1, 0), (1, 0)); needs one"),
+        (Conv((2, 8, 9), 3, 2, padding=1, padding_mode="reflect"), ("padding",),
+         "padding_mode: got reflect; needs 'z"),
         (Conv((2, 8, 9), 3, (2, 3)), ("kernel",), "kernel: got (2, 3); needs one number"),
         (MaxPool((2, 4, 6), 2, stride=1), (), "stride: got 1; needs 2, for want of this option"),
         (MaxPool((2, 4, 6), 2, ceil_mode=True), (), "ceil_mode: got True; needs False, for want"),

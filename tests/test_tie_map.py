@@ -1,4 +1,4 @@
-"""The tie map: which weight sits where, against entries listed by hand and against its own full list."""
+"""The tie map: which weight sits where, against entries listed by hand."""
 
 import time
 import tracemalloc
@@ -100,7 +100,10 @@ def added_up(ties, w):
 
 @pytest.fixture(params=["small", "large"])
 def at_any_size(request, monkeypatch):
-    """Run a test as it is, and once more with every map taken for a large one, whose matrix is written run by run."""
+    """Run a test as it is, and once more with every map taken for a large one.
+
+    The matrix of a large map is written run by run.
+    """
     if request.param == "large":
         monkeypatch.setattr(csr_assembly, "PLAIN_BELOW", 0)
 
@@ -151,7 +154,10 @@ def test_matrix_adds_up_the_entries(ties, at_any_size):
 
 
 def test_matrix_by_hand_with_shared_cells(at_any_size):
-    """Two taps of one output read the same pixel: 1 0 1 under (1, 10, 100) is 10 at pixel 0 and 101 at pixel 1."""
+    """Two taps of one output read the same pixel.
+
+    1 0 1 under (1, 10, 100) is 10 at pixel 0 and 101 at pixel 1.
+    """
     ties = tie(Conv((1, 2), 1, kernel=3, padding=1, padding_mode="reflect"))
     assert ties.matrix([[[1, 10, 100]]]).toarray().tolist() == [[10, 101], [101, 10]]
 
@@ -209,7 +215,10 @@ def test_matrix_keeps_the_dtype(ties, dtype, at_any_size):
     "coefficient", [np.array([[1, -1]], np.int8), [[1, -1]], [[1.0, -0.5]]], ids=repr
 )
 def test_coefficients_leave_the_precision_alone(coefficient, dtype, at_any_size):
-    """Coefficients are small exact numbers: in whatever dtype people type them, float32 weights stay float32."""
+    """float32 weights stay float32, in whatever dtype people type the coefficients.
+
+    Coefficients are small exact numbers.
+    """
     assert TieMap.from_index([[0, 1]], coefficient).matrix(np.ones(2, dtype)).dtype == dtype
 
 
@@ -264,7 +273,7 @@ def test_row_column_and_copies_select_from_the_entries(ties, name, field):
 
 @on_all_maps
 def test_block_is_a_part_of_the_matrix(ties, at_any_size):
-    """A block per leading axis: fixing the first axes of the output and of the input cuts out a submatrix."""
+    """Fixing the first axes of the output and of the input cuts out a submatrix."""
     w = integers(ties.weight_shape, 2)
     whole = ties.matrix(w).toarray().reshape(*ties.out_shape, *ties.in_shape)
     rng = np.random.default_rng(3)
@@ -367,7 +376,10 @@ def test_from_index_counts_weights_that_sit_nowhere():
 
 
 def test_local_weights_stand_by_output_position_then_tap():
-    """(out, in, row, column, tap row, tap column): the weight of output (1, 0), tap (0, 1) reads input (1, 1)."""
+    """The weight of output (1, 0), tap (0, 1) reads input (1, 1).
+
+    Weights are numbered (out, in, row, column, tap row, tap column).
+    """
     ties = tie(LocallyConnected((1, 3, 4), 1, kernel=2))
     assert listed(ties.copies((0, 0, 1, 0, 0, 1))) == [(3, 5, ((1 * 3 + 0) * 2 + 0) * 2 + 1)]
 

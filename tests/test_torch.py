@@ -1,4 +1,4 @@
-"""PyTorch as the outside judge: outputs and gradients of random layers, bit for bit, in float64 and float32."""
+"""PyTorch as the outside judge, bit for bit, in float64 and float32."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,10 @@ def one_thread():
 
 
 def convolution(layer, x, w, b):
-    """Return PyTorch's output of a convolution; it pads both sides alike, so other pads are added beforehand."""
+    """Return PyTorch's output of a convolution.
+
+    It pads both sides alike, so other pads are added beforehand.
+    """
     pads = layer.padding
     if any(begin != end for begin, end in pads):
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
@@ -49,7 +52,10 @@ def convolution(layer, x, w, b):
 
 
 def transposed_convolution(layer, x, w, b):
-    """Return PyTorch's output of a transposed convolution; it crops both sides alike, others are cropped afterwards."""
+    """Return PyTorch's output of a transposed convolution.
+
+    It crops both sides alike, others are cropped afterwards.
+    """
     function = getattr(torch.nn.functional, f"conv_transpose{len(layer.kernel)}d")
     shared = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
     if all(begin == end for begin, end in layer.padding):
@@ -92,7 +98,10 @@ def disagreements(layer, numbers):
 
 
 def judge(examples, number, axes, **options):
-    """Judge this many random layers, the same ones for the same number; return how many of them are padded."""
+    """Judge this many random layers; return how many of them are padded.
+
+    They are the same ones for the same number.
+    """
     padded = []
 
     @first_seed(number)

@@ -1,4 +1,4 @@
-"""Losses, gradient descent and training against plain arithmetic: exactly, or within a derived rounding bound."""
+"""Losses and training against plain arithmetic: exactly, or within a derived rounding bound."""
 
 import re
 from decimal import Decimal, localcontext
@@ -43,7 +43,10 @@ def value_in_fractions(factor, o, y):
 
 
 def central_differences(loss, o, y):
-    """Return ``(C(o + 1) - C(o - 1)) / 2`` for each output: of a quadratic that is the derivative, without an error."""
+    """Return ``(C(o + 1) - C(o - 1)) / 2`` for each output.
+
+    Of a quadratic that is the derivative, without an error.
+    """
     gradient = np.zeros(o.shape)
     for i in np.ndindex(o.shape):
         up, down = o.astype(float), o.astype(float)
@@ -53,7 +56,10 @@ def central_differences(loss, o, y):
 
 
 def square_holds(name, shape, dtype="float64") -> bool:
-    """Whether value and gradient of a squared error are those of fractions and of central differences, exactly."""
+    """Whether value and gradient of a squared error are right, exactly.
+
+    They are compared with fractions and with central differences.
+    """
     loss = getattr(loss_functions, name)
     o, y = integers(shape, 1).astype(dtype), integers(shape, 2).astype(dtype)
     value, gradient = loss(o, y)
@@ -82,7 +88,10 @@ def test_squared_errors_by_hand(name):
 
 @pytest.mark.parametrize("loss", [half_squared_error, squared_error])
 def test_squared_errors_on_floats_are_within_the_bound_of_their_sum(loss):
-    """A square of a difference has three roundings, a sum of n of them n - 1, and a division one: gamma_(n + 3)."""
+    """The bound is gamma_(n + 3), by counting roundings.
+
+    A square of a difference has three, a sum of n of them n - 1, and a division one.
+    """
     rng = np.random.default_rng(0)
     o, y = rng.normal(size=(2, 3, 5)) * 10.0 ** rng.integers(-8, 8, (2, 3, 5))
     exact = [
@@ -150,9 +159,14 @@ ULPS = {"float64": 2, "float32": 4}  # what NumPy's exp and log may be off by
 
 
 def entropy_in_decimals(o, labels):
-    """Return value and gradient of ``log(sum_k exp o_k) - o_label`` as it stands; no exponent is too large."""
+    """Return value and gradient of ``log(sum_k exp o_k) - o_label`` as it stands.
+
+    No exponent is too large.
+    """
     with localcontext() as context:
-        context.prec, context.Emax, context.Emin = 50, 10**15, -(10**15)
+        context.prec = 50
+        context.Emax = 10**15
+        context.Emin = -(10**15)
         scores = [[Decimal(float(v)) for v in row] for row in o]
         exponentials = [[v.exp() for v in row] for row in scores]
         totals = [sum(row) for row in exponentials]
@@ -227,7 +241,7 @@ LARGE = [
 def test_no_score_is_too_large(o, labels):
     if max(map(max, o)) < 1e300:
         assert entropy_holds(np.array(o), labels)
-    else:  # their exponentials have more digits than anybody needs: the right one wins by all there is
+    else:  # exponentials with more digits than anybody needs: the right one wins by all there is
         loss = softmax_cross_entropy(o, labels)
         assert (loss.value, loss.gradient.tolist()) == (0.0, [[0.0, 0.0]] * len(o))
 
@@ -347,7 +361,9 @@ def arrays(seed, dtype="float64"):
 
 def descended(steps, dtype="float64", rate=RATE, momentum=MOMENTUM):
     """Return the parameters and velocities after each of some steps with `optimizers.sgd`."""
-    parameters, velocity, seen = arrays(0, dtype), None, []
+    parameters = arrays(0, dtype)
+    velocity = None
+    seen = []
     for i in range(1, steps + 1):
         parameters, velocity = optimizers.sgd(
             parameters, arrays(i, dtype), velocity, rate=rate, momentum=momentum
@@ -373,7 +389,7 @@ def in_fractions(steps, rate=RATE, momentum=MOMENTUM):
 
 
 def descends(steps=6, dtype="float64", rate=RATE, momentum=MOMENTUM) -> bool:
-    """Whether dyadic numbers, few bits of which are ever needed, come out as fractions have them."""
+    """Whether descent on dyadic numbers, which need few bits, is that of fractions."""
     got, expected = descended(steps, dtype, rate, momentum), in_fractions(steps, rate, momentum)
     return all(
         {name: [Fraction(float(v)) for v in a.ravel()] for name, a in mine.items()} == plain
@@ -481,7 +497,10 @@ def against_pytorch(torch, dtype, steps=12, rate=0.1, momentum=0.9):
     ours, velocity = {k: rng.normal(size=s).astype(dtype) for k, s in SHAPES.items()}, None
     theirs = {k: torch.from_numpy(a.copy()).requires_grad_() for k, a in ours.items()}
     judge = torch.optim.SGD(theirs.values(), lr=rate, momentum=momentum)
-    u, V, P, worst = unit_roundoff(dtype), 0.0, 0.0, 0.0
+    u = unit_roundoff(dtype)
+    V = 0.0
+    P = 0.0
+    worst = 0.0
     for i in range(1, steps + 1):
         gradients = {k: rng.normal(size=s).astype(dtype) for k, s in SHAPES.items()}
         for k, tensor in theirs.items():
@@ -613,19 +632,25 @@ def test_a_defect_in_the_gradients_is_seen(defect, monkeypatch):
     assert not trains()
 
 
-def in_fractions_by_hand(w1, b1, w2, b2, x, y, order, batch):
-    """Return both layers after one epoch of half squared errors, rate 1/4 and no momentum:
-    backpropagation in numbers.
+def step_down(w, b, gradient, rate):
+    """Return w and b one step down; a row of the gradient ends with that of the bias."""
+    steps = zip(w, gradient, strict=True)
+    stepped = [[v - rate * s for v, s in zip(row, g[:-1], strict=True)] for row, g in steps]
+    return stepped, [v - rate * g[-1] for v, g in zip(b, gradient, strict=True)]
 
+
+def in_fractions_by_hand(w1, b1, w2, b2, x, y, order, batch):
+    """Return both layers after one epoch of backpropagation, number by number.
+
+    Half squared errors, rate 1/4, no momentum;
     ``h = max(w1 x + b1, 0)``, ``o = w2 h + b2``, each number a fraction.
     """
     rate = Fraction(1, 4)
     hidden, outs = range(len(w1)), range(len(w2))
     for first in range(0, len(order), batch):
         now = order[first : first + batch]
-        g1, g2 = (
-            [[Fraction(0)] * (len(w[0]) + 1) for _ in w] for w in (w1, w2)
-        )  # the bias at the end
+        g1 = [[Fraction(0)] * (len(w1[0]) + 1) for _ in w1]  # the bias at the end
+        g2 = [[Fraction(0)] * (len(w2[0]) + 1) for _ in w2]
         for n in now:
             a = [sum(w * v for w, v in zip(w1[i], x[n], strict=True)) + b1[i] for i in hidden]
             h = [max(v, Fraction(0)) for v in a]
@@ -638,11 +663,8 @@ def in_fractions_by_hand(w1, b1, w2, b2, x, y, order, batch):
             for i in hidden:
                 da = sum(w2[j][i] * d[j] for j in outs) * (a[i] > 0)
                 g1[i] = [g + da * v for g, v in zip(g1[i], [*x[n], 1], strict=True)]
-        (w1, b1), (w2, b2) = (
-            ([[v - rate * s for v, s in zip(row, step[:-1], strict=True)] for row, step in zip(w, g, strict=True)],
-             [v - rate * step[-1] for v, step in zip(b, g, strict=True)])
-            for w, b, g in ((w1, b1, g1), (w2, b2, g2))
-        )  # fmt: skip
+        w1, b1 = step_down(w1, b1, g1, rate)
+        w2, b2 = step_down(w2, b2, g2, rate)
     return w1, b1, w2, b2
 
 
@@ -651,7 +673,10 @@ def fractions(array):
 
 
 def exact_epoch(direct=False) -> bool:
-    """Whether one epoch on small integers, in batches of 2 and 1, is that of fractions: all numbers fit in 53 bits."""
+    """Whether one epoch on small integers, in batches of 2 and 1, is that of fractions.
+
+    All numbers fit in 53 bits.
+    """
     net = network(Linear(3, 4), ReLU(), Linear(4, 2), seed=0)
     start = {k: integers(a.shape, i, 2) for i, (k, a) in enumerate(net.parameters.items())}
     net = net.with_parameters({k: a.astype(float) for k, a in start.items()})
@@ -722,7 +747,10 @@ def test_the_same_seed_gives_the_same_order_and_another_another():
 
 
 def test_a_sample_counts_alike_in_a_small_batch():
-    """With a rate of 0 the loss of an epoch is that of all samples at once, which a mean of the batches' is not."""
+    """With a rate of 0 the loss of an epoch is that of all samples at once.
+
+    A mean of the batches' losses is not.
+    """
     x, labels = labelled()
     (epoch,) = train(tiny(), x, labels, epochs=1, batch=BATCH, rate=0.0)
     whole = softmax_cross_entropy(tiny().forward(x), labels).value
@@ -753,7 +781,10 @@ def test_float32_stays_float32():
 
 
 def apart(direct, epochs=3):
-    """Return how far dense layers and their direct counterpart are apart after some epochs on integers."""
+    """Return how far dense layers and their direct counterpart part in some epochs.
+
+    The data are integers.
+    """
     x, labels = labelled()
     ends = [
         list(train(net, x, labels, **{**PLAN, "epochs": epochs}))[-1] for net in (tiny(), direct)
@@ -786,7 +817,8 @@ def test_a_rate_far_too_large_names_the_step_and_the_layer():
         list(train(tiny(), x, labels, rate=1e6, epochs=500, batch=BATCH))
     assert re.match(
         rf"^training: got -?(inf|nan) in the output of {LAYER}, at step \d+; needs finite numbers; "
-        rf"|^training: got (inf|nan) as the loss at step \d+, after {LAYER}; needs finite numbers; ",
+        rf"|^training: got (inf|nan) as the loss at step \d+, after {LAYER}; "
+        r"needs finite numbers; ",
         str(refused.value),
     ), str(refused.value)
     list(train(tiny(), x, labels, rate=1e-2, epochs=20, batch=BATCH))

@@ -1,4 +1,4 @@
-"""Words that were retired stay retired: numerical analysis or deep learning has another for each."""
+"""Retired words stay retired: numerical analysis or deep learning has another for each."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Implementations by others: no right one is refused, every wrong one is; `python tests/zoo.py` prints the table."""
+"""Implementations by others: no right one is refused, every wrong one is.
+
+`python tests/zoo.py` prints the table.
+"""
 
 import pytest
 

@@ -21,7 +21,10 @@ from tests.zoo_members import RIGHT, WRONG, Member, answers, differing
 
 
 class Judged(NamedTuple):
-    """What became of one member: the layers on which it differs, those refused, and what was said of each quantity."""
+    """What became of one member.
+
+    The layers on which it differs, those refused, and what was said of each quantity.
+    """
 
     member: Member
     differs: int
@@ -51,7 +54,10 @@ def judge(member: Member) -> Judged:
 
 
 def is_refused(member: Member, layer: object) -> bool:
-    """Whether a member is refused on one layer; what raises is, what is right normwise or in fewer bits is not."""
+    """Whether a member is refused on one layer.
+
+    What raises is; what is right normwise or in fewer bits is not.
+    """
     try:
         return cd.certify(layer, member.make(layer), method=method(layer)).refuted
     except Exception:
@@ -69,7 +75,7 @@ def named(judged: Judged) -> bool:
 
 
 def by_gradcheck(member: Member, fast: bool) -> bool | None:
-    """Whether torch.autograd.gradcheck accepts a member on all its layers; None where torch is missing."""
+    """Whether gradcheck accepts a member on all its layers; None without torch."""
     try:
         import torch
     except ImportError:
@@ -143,10 +149,12 @@ def main() -> int:
     blamed = [j.member.name for j in right if j.refused]
     for column, word in ((3, "fast"), (4, "slow")):
         print(
-            f"gradcheck ({word}) lets {sum(row[column] == 'passed' for row in rows)} of {len(wrong)} pass"
+            f"gradcheck ({word}) lets {sum(row[column] == 'passed' for row in rows)} of "
+            f"{len(wrong)} pass"
         )
     print(
-        f"{len(wrong) - len(missed)} of {len(wrong)} wrong refused wherever they differ; missed: {missed or 'none'}"
+        f"{len(wrong) - len(missed)} of {len(wrong)} wrong refused wherever they differ; "
+        f"missed: {missed or 'none'}"
     )
     print(
         f"{count} named ({count / len(wrong):.0%}); {len(right)} right: blamed: {blamed or 'none'}"

@@ -1,4 +1,7 @@
-"""A zoo of implementations, right and wrong; `python -m tests.zoo_members` sees that each is what it says."""
+"""A zoo of implementations, right and wrong.
+
+`python -m tests.zoo_members` sees that each is what it says.
+"""
 
 import numpy as np
 

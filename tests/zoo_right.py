@@ -1,4 +1,4 @@
-"""The right half of the zoo: layers, and implementations of them as different people would write them, all right."""
+"""The right half of the zoo: layers, and right implementations as different people write them."""
 
 import importlib.util
 import re
@@ -179,7 +179,10 @@ class Loops:
         self.layer = layer
 
     def edges(self):
-        """(output channel, input channel, its place in the weights), output, padded cell and tap of every product."""
+        """Yield every product: its channels and place in the weights, output, cell and tap.
+
+        The first is (output channel, input channel, place); the cell is padded.
+        """
         layer = self.layer
         ins, outs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
         for o, k in product(range(layer.out_channels), range(ins)):
@@ -279,7 +282,8 @@ class Taps:
 
 
 @right(
-    "Accumulates in float32 and returns the input's dtype: exact only while the sums stay below 2^24.",
+    "Accumulates in float32 and returns the input's dtype: exact only while "
+    "the sums stay below 2^24.",
     *ANY_CONV,
 )
 class SinglePrecision(Taps):

@@ -1,4 +1,4 @@
-"""The wrong half of the zoo: each implementation holds one mistake that someone has made, a few of them two."""
+"""The wrong half of the zoo: each holds a mistake that someone has made, a few hold two."""
 
 from collections.abc import Callable
 from itertools import product
@@ -608,7 +608,8 @@ class Col2imLosesRepeats:
 
 
 @wrong(
-    "The columns of all samples form one matrix, cut up sample by sample though it is pixel by pixel.",
+    "The columns of all samples form one matrix, cut up sample by sample "
+    "though it is pixel by pixel.",
     "y dx dw",
     zoo.PLAIN,
     zoo.PADDED,
@@ -1129,7 +1130,8 @@ class CopiesAveraged:
 
 
 @wrong(
-    "A cell of the matrix holds one weight; with replicated borders it should hold the sum of several.",
+    "A cell of the matrix holds one weight; "
+    "with replicated borders it should hold the sum of several.",
     "y dx",
     zoo.REPLICATE,
     zoo.REFLECT,
@@ -1451,7 +1453,8 @@ class NumpyCorrelateSwapsItsArguments:
 
 
 @wrong(
-    "A volume as slices convolved in the plane; dx puts the slices back without the depth's begin padding.",
+    "A volume as slices convolved in the plane; "
+    "dx puts the slices back without the depth's begin padding.",
     "dx",
     zoo.VOLUME,
     Conv((2, 4, 3, 4), 3, (2, 2, 3)),
@@ -1570,7 +1573,8 @@ class RowPitchOfTheOutput:
 
 
 @wrong(
-    "dw runs over the pixels of the batch in blocks of 8, and what is left over is lost (nothing at some batch sizes).",
+    "dw runs over the pixels of the batch in blocks of 8, and what is left over is lost "
+    "(nothing at some batch sizes).",
     "dw",
     Conv((2, 5, 6), 3, (3, 2)),
     zoo.STRIDED,
