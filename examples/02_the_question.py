@@ -6,6 +6,7 @@
 # filter `v1..v4` gives one number `z`; the cost is `C = (z - y)^2`. What is `dC/dw1`?
 
 # %%
+# %matplotlib inline
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ second = cd.Conv((1, 2, 2), out_channels=1, kernel=2)
 print(cd.equations(first, bias=None))
 print(cd.equations(second, input="o", weight="v", output="z", bias=None))
 
-# %% [markdown] The student wrote `do/dw1 = i1 + i2 + i4 + i5`. But `w1` stands in four equations,
-# one for each output, so the derivative is a *list* with one entry per output: `(i1, i2, i4, i5)`.
-# Likewise `dC/do` is the list `v_j * 2(z - y)`.
+# %% [markdown]
+# The student wrote `do/dw1 = i1 + i2 + i4 + i5`. But `w1` stands in four equations, one for each
+# output, so the derivative is a *list* with one entry per output: `(i1, i2, i4, i5)`. Likewise
+# `dC/do` is the list `v_j * 2(z - y)`.
 #
 # `dC/dw1` is the dot product of the two lists, four products; the product of their sums has
 # sixteen, and the other twelve belong to edges that do not exist.
@@ -31,8 +33,9 @@ right, crossed = student_question.products()
 print("right:  ", right)
 print("crossed:", crossed)
 
-# %% [markdown] On integers nobody has to believe anybody: `C` is quadratic in each weight, so
-# `(C(w+1) - C(w-1)) / 2` *is* the derivative, with no step size and no tolerance.
+# %% [markdown]
+# On integers nobody has to believe anybody: `C` is quadratic in each weight, so `(C(w+1) - C(w-1))
+# / 2` *is* the derivative, with no step size and no tolerance.
 
 # %%
 case = student_question.example()
@@ -52,15 +55,19 @@ print("central difference", truth.ravel())
 print("dense backprop    ", steps.tied.ravel())
 print("as written        ", student_question.as_written(case).ravel())
 
-# %% [markdown] And this is where the four products are: the dense gradient has 36 entries, the mask
-# keeps 16, and tying adds them up in 4 groups of 4.
+# %% [markdown]
+# And this is where the four products are: the dense gradient has 36 entries, the mask keeps 16, and
+# tying adds them up in 4 groups of 4.
 
 # %%
-pictures = Path(__file__).parent / "pictures"
+# Beside this file; a notebook has none and saves where it runs.
+pictures = (Path(__file__).parent if "__file__" in globals() else Path()) / "pictures"
 pictures.mkdir(exist_ok=True)
-plots.gradient_steps(layer1, case.i, do).savefig(pictures / "gradient_steps.png", dpi=110)
+figure = plots.gradient_steps(layer1, case.i, do)
+figure.savefig(pictures / "gradient_steps.png", dpi=110)
 
 assert (steps.dense.size, cd.tie(first).mask().nnz, steps.tied.size) == (36, 16, 4)
 assert np.array_equal(steps.tied, truth)
 assert np.array_equal(back.dw, student_question.central_difference(case, "v"))
 assert not np.array_equal(student_question.as_written(case), truth)
+figure

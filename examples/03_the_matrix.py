@@ -5,6 +5,7 @@
 # groups do to it.
 
 # %%
+# %matplotlib inline
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,11 @@ print(
 )
 assert len(copies.row) == ties.counts().weights[0, 0, 1, 0]
 
-# %% [markdown] A block belongs to one row of outputs and one row of inputs. With stride 1 and zero
-# padding the blocks repeat along the diagonals, and so do the entries within a block: the matrix is
-# *doubly block Toeplitz*. With circular padding it is block circulant. SciPy, which knows nothing
-# of convolutions here, puts together the same matrices.
+# %% [markdown]
+# A block belongs to one row of outputs and one row of inputs. With stride 1 and zero padding the
+# blocks repeat along the diagonals, and so do the entries within a block: the matrix is *doubly
+# block Toeplitz*. With circular padding it is block circulant. SciPy, which knows nothing of
+# convolutions here, puts together the same matrices.
 
 # %%
 print(ties.block((0, 1), (0, 1)).matrix(w).toarray())
@@ -50,9 +52,10 @@ circular = cd.Conv(
 )
 assert np.array_equal(cd.tie(circular).matrix(w).toarray(), block_circulant(circular, w))
 
-# %% [markdown] Where padding copies cells, two taps of one output can read the same input: one cell
-# then holds *several* weights, and its value is their sum. So "the weight at (row, column)" need
-# not be one weight.
+# %% [markdown]
+# Where padding copies cells, two taps of one output can read the same input: one cell then holds
+# *several* weights, and its value is their sum. So "the weight at (row, column)" need not be one
+# weight.
 
 # %%
 edge = cd.Conv((1, 3), out_channels=1, kernel=3, padding=1, padding_mode="replicate")
@@ -69,16 +72,26 @@ plots.matrix(cd.Conv((2, 4, 4), out_channels=2, kernel=2, stride=2, groups=2), c
     "two groups, stride 2"
 )
 plots.matrix(edge, d).set_title("replicate padding: cells with two weights")
-pictures = Path(__file__).parent / "pictures"
+# Beside this file; a notebook has none and saves where it runs.
+pictures = (Path(__file__).parent if "__file__" in globals() else Path()) / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "the_matrix.png", dpi=110)
 
-# %% [markdown] The same, moving: the kernel slides over the input while its row of the matrix
-# lights up; backward, every output adds its share to the gradients of the weights. And one output
-# pixel four times: window, kernel, pixel, row.
+# %% [markdown]
+# The same, moving: the kernel slides over the input while its row of the matrix lights up;
+# backward, every output adds its share to the gradients of the weights. And one output pixel four
+# times: window, kernel, pixel, row.
 
 # %%
-plots.animate(cd.Conv((1, 5, 5), out_channels=1, kernel=3)).save(pictures / "sliding.gif")
-plots.anatomy(conv, output=(0, 1, 2)).savefig(pictures / "anatomy.png", dpi=110)
+sliding = plots.animate(cd.Conv((1, 5, 5), out_channels=1, kernel=3))
+sliding.save(pictures / "sliding.gif")
+anatomy = plots.anatomy(conv, output=(0, 1, 2))
+anatomy.savefig(pictures / "anatomy.png", dpi=110)
+anatomy
 
+# %% [markdown]
+# All of it is one claim, decided exactly; and the four matrices once more.
+
+# %%
 assert cd.certify(conv).exact
+figure

@@ -6,6 +6,7 @@
 # mask: what do they do?
 
 # %%
+# %matplotlib inline
 import os
 import sys
 from math import prod
@@ -23,7 +24,8 @@ try:
     from sklearn.datasets import load_digits
 except ImportError:
     sys.exit(
-        "This example needs scikit-learn for its digits: pip install '.[examples]' in a clone of convdense"
+        "This example needs scikit-learn for its digits: "
+        "pip install '.[examples]' in a clone of convdense"
     )
 
 digits = load_digits()  # 1,797 digits of 8 x 8 pixels, offline
@@ -48,7 +50,7 @@ def lenet(seed, dtype="float64"):
 
 
 def epochs(net, x, first, then, seed):
-    """Train with a larger rate first, then with a smaller one; yield the network and the loss after each epoch."""
+    """Train with a larger rate, then a smaller one; yield network and loss after each epoch."""
     for count, rate in ((first, 0.05), (then, 0.01)):
         for epoch in train(net, x, labels[train_set], epochs=count, rate=rate, seed=seed):
             net = epoch.network
@@ -59,8 +61,9 @@ def accuracy(net, x, labels):
     return np.mean(net.forward(x).argmax(axis=1) == labels)
 
 
-# %% [markdown] Both networks hold the same parameters and see the same batches; one never builds a
-# matrix, the other never slides a window.
+# %% [markdown]
+# Both networks hold the same parameters and see the same batches; one never builds a matrix, the
+# other never slides a window.
 
 # %%
 dense = lenet(seed=0)
@@ -77,17 +80,17 @@ for a, b in tqdm(pairs, total=18):
     differences.append(
         max(np.abs(p - direct.parameters[name]).max() for name, p in dense.parameters.items())
     )
-print(
-    f"\n{'epoch':>5}  {'loss, dense layers':>18}  {'loss, direct':>18}  largest parameter difference"
-)
+head = f"{'epoch':>5}  {'loss, dense layers':>18}  {'loss, direct':>18}"
+print(f"\n{head}  largest parameter difference")
 for i, ((first, second), difference) in enumerate(zip(losses, differences, strict=True)):
     print(f"{i + 1:>5}  {first:>18.15f}  {second:>18.15f}  {difference:.1e}")
 scores = [accuracy(net, x[test_set], labels[test_set]) for net in (dense, direct)]
 print(f"test accuracy {scores[0]:.2%} and {scores[1]:.2%}; {perf_counter() - start:.0f} s")
 
-# %% [markdown] A convolution is a dense layer with two constraints. *Untied*: the same mask, every
-# edge its own weight. *Unmasked*: every edge free. Both start as exactly the same function. The
-# digits they are tested on come centred, as in training, and shifted by one pixel.
+# %% [markdown]
+# A convolution is a dense layer with two constraints. *Untied*: the same mask, every edge its own
+# weight. *Unmasked*: every edge free. Both start as exactly the same function. The digits they are
+# tested on come centred, as in training, and shifted by one pixel.
 
 
 # %%
@@ -105,7 +108,7 @@ class Reshape:
 
 
 def untied(net):
-    """Return the network with the convolutions' masks but not their ties: a kernel for every window."""
+    """Return the network with the convolutions' masks but no ties: a kernel for every window."""
 
     def local(tied):
         conv = tied.layer
@@ -157,9 +160,8 @@ for seed, (name, kind) in tqdm([(seed, kind) for seed in seeds for kind in kinds
         (centred, accuracy(last.network, shifted(small[test_set]), np.tile(labels[test_set], 4)))
     )
 
-print(
-    f"\n{len(seeds)} seeds, mean and range   parameters  centred                  shifted by a pixel"
-)
+head = f"{len(seeds)} seeds, mean and range   parameters  {'centred':<23}"
+print(f"\n{head}  shifted by a pixel")
 for name, pairs in found.items():
     columns = [f"{np.mean(v):.1%} ({min(v):.1%} to {max(v):.1%})" for v in zip(*pairs, strict=True)]
     print(f"{name:<26} {sizes[name]:>11,}  {columns[0]}  {columns[1]}")
@@ -212,11 +214,13 @@ c.set(title="test accuracy, one dot a seed", xlim=(-0.5, 2.7))
 c.plot([], [], "o", color="#332288", label="centred, as in training")
 c.plot([], [], "o", color="#CC6677", label="shifted by a pixel")
 c.legend(fontsize=8, loc="center")
-pictures = Path(__file__).parent / "pictures"
+# Beside this file; a notebook has none and saves where it runs.
+pictures = (Path(__file__).parent if "__file__" in globals() else Path()) / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "training.png", dpi=110)
 
-# %% No bound is derived through 400 steps: this says that what was seen, 1e-15, is not just one
+# No bound is derived through 400 steps: this says that what was seen, 1e-15, is not just one
 # machine's.
 assert max(differences) < 1e-10
 assert min(scores) >= 0.97
+figure

@@ -7,6 +7,7 @@
 # `spectral_norm` implementations use and which is another number.
 
 # %%
+# %matplotlib inline
 import os
 import tracemalloc
 from pathlib import Path
@@ -83,10 +84,11 @@ for name, (norm, published) in norms.items():
     print(f"{name:<40}{norm:.13g}")
     assert f"{norm:.13g}" == f"{published:.13g}", name
 
-# %% [markdown] The reshaped kernel is not even an upper bound: a layer normalised by it can stretch
-# its input almost twice as far. The circular value bounds the zero-padded one from above at stride
-# 1 (padding a larger circle with zeros is the same layer), and the true norm comes up to it as the
-# image grows.
+# %% [markdown]
+# The reshaped kernel is not even an upper bound: a layer normalised by it can stretch its input
+# almost twice as far. The circular value bounds the zero-padded one from above at stride 1 (padding
+# a larger circle with zeros is the same layer), and the true norm comes up to it as the image
+# grows.
 
 # %%
 sizes = [3, 4, 5, 6, 8, 10, 12, 16, 20, 28, 40]
@@ -102,15 +104,18 @@ axes.axhline(reshaped_norm(square), color="#882255")
 axes.text(40, reshaped_norm(square) + 0.25, "reshaped kernel", color="#882255", ha="right")
 axes.set(ylim=(11, 25), xlabel="image size n", ylabel="norm")
 axes.set_title("3x3 filter [[2, 7, -1], [1, 3, -8], [5, -3, 1]] on n x n")
-pictures = Path(__file__).parent / "pictures"
+# Beside this file; a notebook has none and saves where it runs.
+pictures = (Path(__file__).parent if "__file__" in globals() else Path()) / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "operator_norm.png", dpi=110)
 assert np.all(np.diff(true) > 0)
 assert true[-1] < wide
+figure
 
-# %% [markdown] A layer whose matrix does not fit: 64 to 64 channels at 224 x 224 has 1.8 * 10^9
-# entries, 14.7 GB. Its norm needs no matrix, and its matrix can be gone through block by block. The
-# weights are multiples of 1/64, so the sums are exact.
+# %% [markdown]
+# A layer whose matrix does not fit: 64 to 64 channels at 224 x 224 has 1.8 * 10^9 entries, 14.7 GB.
+# Its norm needs no matrix, and its matrix can be gone through block by block. The weights are
+# multiples of 1/64, so the sums are exact.
 
 # %%
 n = int(os.environ.get("CONVDENSE_EXAMPLE_SIZE", "224"))
@@ -138,17 +143,21 @@ peak = tracemalloc.get_traced_memory()[1]
 tracemalloc.stop()
 print(f"  peak memory                  {peak / 1e9:.2f} GB")
 
-# %% [markdown] Nobody can draw so many entries one by one. Every one of them is counted, in bins
-# that follow the channels; grey is zero. Two places are drawn cell by cell.
+# %% [markdown]
+# Nobody can draw so many entries one by one. Every one of them is counted, in bins that follow the
+# channels; grey is zero. Two places are drawn cell by cell.
 
 # %%
-plots.density(large).savefig(pictures / "large_layer.png")
+density = plots.density(large)
+density.savefig(pictures / "large_layer.png")
 
-# %% [markdown] The same sum from the multiplicities alone (each weight times its number of copies),
-# and the same product without the matrix: to the last bit.
+# %% [markdown]
+# The same sum from the multiplicities alone (each weight times its number of copies), and the same
+# product without the matrix: to the last bit.
 
 # %%
 assert largest > 2 * reshaped_norm(w)
 assert total == (ties.counts().weights * w.astype(np.float64)).sum()
 assert np.array_equal(y, ties.operator(w) @ x)
 assert peak < 2e9
+density

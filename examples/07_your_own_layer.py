@@ -7,6 +7,7 @@
 # and the few lines that wrap it.
 
 # %%
+# %matplotlib inline
 import importlib.util
 from collections import Counter
 from functools import partial
@@ -267,8 +268,9 @@ for check in conv_checks(course):
         count["not implemented"] += 1
 print(dict(count))
 
-# %% [markdown] The student's backward pass on the same table. `dx` is right on two geometries, `db`
-# on one: never test only those.
+# %% [markdown]
+# The student's backward pass on the same table. `dx` is right on two geometries, `db` on one: never
+# test only those.
 
 # %%
 shown, verdicts = [], []
@@ -298,7 +300,8 @@ axes.invert_yaxis()
 for row, column in np.argwhere(~np.transpose(verdicts)):
     axes.text(column + 0.5, row + 0.5, "wrong", ha="center", va="center", fontsize=6)
 axes.set_title("One backward pass with = for += and a mean for a sum: where it shows")
-pictures = Path(__file__).parent / "pictures"
+# Beside this file; a notebook has none and saves where it runs.
+pictures = (Path(__file__).parent if "__file__" in globals() else Path()) / "pictures"
 pictures.mkdir(exist_ok=True)
 figure.savefig(pictures / "your_own_layer.png", dpi=110)
 
@@ -309,3 +312,4 @@ assert not any(
     row[3] for name, row in held.items() if name != "one-sample"
 )  # the mean of one is its sum
 assert all(row[0] and row[2] for row in verdicts)
+figure

@@ -5,6 +5,7 @@
 # is wrong. Where?
 
 # %%
+# %matplotlib inline
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,9 @@ print(certificate)
 diagnosis = cd.diagnose(conv, Mine())
 print(diagnosis)
 
-# %% [markdown] And shown. `dx` is a linear function of `dy`, so it is a dense layer, whatever the
-# code looks like: `recover` finds its matrix by a few calls. It should be the convolution's matrix,
+# %% [markdown]
+# And shown. `dx` is a linear function of `dy`, so it is a dense layer, whatever the code looks
+# like: `recover` finds its matrix by a few calls. It should be the convolution's matrix,
 # transposed.
 
 # %%
@@ -65,14 +67,17 @@ found = cd.recover(input_gradient, conv.out_shape)
 print(found)
 print(found.compare(expected))
 
-# %% [markdown] Every pixel that lies in several windows keeps the gradient of the last of them
-# alone: `=` stands where `+=` is needed. Rows are pixels of `dx`, columns pixels of `dy`; every
-# missing entry is a gradient that was overwritten.
+# %% [markdown]
+# Every pixel that lies in several windows keeps the gradient of the last of them alone: `=` stands
+# where `+=` is needed. Rows are pixels of `dx`, columns pixels of `dy`; every missing entry is a
+# gradient that was overwritten.
 
 # %%
-pictures = Path(__file__).parent / "pictures"
+# Beside this file; a notebook has none and saves where it runs.
+pictures = (Path(__file__).parent if "__file__" in globals() else Path()) / "pictures"
 pictures.mkdir(exist_ok=True)
-plots.difference(expected, found).savefig(pictures / "find_the_bug.png", dpi=110)
+figure = plots.difference(expected, found)
+figure.savefig(pictures / "find_the_bug.png", dpi=110)
 
 # %% [markdown]
 # Repaired by one character, it is proven.
@@ -93,3 +98,4 @@ assert "= where += is needed" in str(diagnosis)
 difference = found.compare(expected)
 assert (len(difference.missing), len(difference.extra), len(difference.wrong)) == (20, 0, 0)
 assert cd.certify(conv, Repaired(), seed=0).require().exact
+figure

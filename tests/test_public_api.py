@@ -122,7 +122,7 @@ def test_what_is_no_folder_is_no_attribute():
         convdense.plotting  # noqa: B018  (the attribute is what is asked for)
 
 
-# The paths that README and examples import, today and before the folders: each works, the old ones
+# The paths that README, guide and examples import, today and before the folders: each works, the old ones
 # with a warning
 
 PATHS = {
@@ -149,7 +149,9 @@ OLD_PATHS = {
     "convdense.losses": "half_squared_error softmax_cross_entropy squared_error",
     "convdense.optimize": "sgd",
 }
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHOWN = "\n".join(
+    (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/guide.md")
+)
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PROSE = re.compile(r"\b(convdense(?:\.[a-z_]\w*)*)\.([a-z_]\w*)", re.IGNORECASE)
 
@@ -168,7 +170,7 @@ def imported(code):
 
 
 def listed():
-    """Return (module, name) of all that README and examples may name."""
+    """Return (module, name) of all that README, guide and examples may name."""
     names = {(module, name) for module, names in PATHS.items() for name in names.split()}
     return (
         names
@@ -184,10 +186,10 @@ def test_what_an_example_imports_is_listed(path):
     assert imported(path.read_text(encoding="utf-8")) <= listed()
 
 
-def test_what_the_readme_imports_and_names_is_listed():
-    programs = CODE.findall(README)
+def test_what_readme_and_guide_import_and_name_is_listed():
+    programs = CODE.findall(SHOWN)
     assert set().union(*map(imported, programs)) <= listed()
-    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    prose = re.sub(r"```.*?```", "", SHOWN, flags=re.DOTALL)
     folders = {("convdense", folder) for folder in ("adapters", "claims", "layers", "sweeps")}
     named = set(PROSE.findall(prose))
     assert len(named) >= 6

@@ -34,6 +34,7 @@ KEEP_OLD_WORDS = (
 )
 PLACES = (
     "*.md",
+    "docs/*.md",
     "*.toml",
     "convdense/**/*.py",
     "convdense/**/*.js",

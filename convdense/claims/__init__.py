@@ -1,4 +1,4 @@
-"""The claims of the README, judged.
+"""The claims of README and guide, judged.
 
 * `claims`: the table of claims, and its judges
 * `evidence`: what one layer, pool or network says about a claim

@@ -1,7 +1,7 @@
 """The one table of claims: what is said, what is compared with what, on which layers, and who
 judges.
 
-It feeds the demo, the command line, the README's table and the tests.
+It feeds the demo, the command line, the tables of README and guide, and the tests.
 """
 
 from collections.abc import Callable, Iterable
