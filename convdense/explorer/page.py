@@ -215,5 +215,4 @@ def _read(name: str) -> str:
 
 def _hash(text: str) -> str:
     """Return how a content security policy names a text that it allows: by its SHA-256."""
-    digest = sha256(text.encode()).digest()
-    return "sha256-" + b64encode(digest).decode()
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

@@ -22,7 +22,7 @@ def drawings(ties: TieMap, held: dict[tuple[int, int], Held]) -> dict[str, str]:
     """Return the four drawings by name; `held` says what the cells of the matrix hold."""
     rows, cols = ties.shape
     letters = [letter(k) for k in range(ties.n_weights)]
-    kinds = [_kind(colour(k)) for k in range(ties.n_weights)]
+    kinds = [_colour_class(colour(k)) for k in range(ties.n_weights)]
     return {
         "matrix": _matrix(ties, held),
         "input": _sheet("input", ties.in_shape, numbered("i", cols), ["p"] * cols),
@@ -57,12 +57,12 @@ def _matrix(ties: TieMap, held: dict[tuple[int, int], Held]) -> str:
     readable = size >= READABLE
     named = rows + cols <= NAMED  # hidden while cells are too small, shown when they grow
 
-    looks = [(cell, _kind(fill(entries)), mark(entries)) for cell, entries in held.items()]
+    looks = [(cell, _colour_class(fill(entries)), mark(entries)) for cell, entries in held.items()]
     squares = [f'<path class="{kind}" d="{_square(col, row)}"/>' for (row, col), kind, _ in looks]
     letters = []
     if readable:
         letters = [
-            f'<text class="{kind}{_size(text)}" {_middle(col, row)}>{text}</text>'
+            f'<text class="{kind}{_size_class(text)}" {_middle(col, row)}>{text}</text>'
             for (row, col), kind, text in looks
         ]
     parts = [
@@ -130,21 +130,22 @@ def rules(held: dict[tuple[int, int], Held]) -> str:
     Letters are black or white, whichever stands out more on the colour.
     """
     mixtures = {fill(entries) for entries in held.values()} - set(COLOURS)
+    colours = {_colour_class(look): look for look in (*COLOURS, *sorted(mixtures))}
     looks = [
-        f".{_kind(look)} {{ fill: {look}; }} text.{_kind(look)} {{ fill: {ink(look)}; }}"
-        for look in (*COLOURS, *sorted(mixtures))
+        f".{kind} {{ fill: {look}; }} text.{kind} {{ fill: {ink(look)}; }}"
+        for kind, look in colours.items()
     ]
     lengths = {len(mark(entries)) for entries in held.values()}
     sizes = [f".t{n} {{ font-size: {WIDTH / n:.1f}px; }}" for n in sorted(lengths) if n > LONG]
     return "\n".join(looks + sizes) + "\n"
 
 
-def _kind(look: str) -> str:
+def _colour_class(look: str) -> str:
     """Return the class of a colour: of the palette, or a mixture."""
     return f"c{COLOURS.index(look)}" if look in COLOURS else f"m{look[1:]}"
 
 
-def _size(text: str) -> str:
+def _size_class(text: str) -> str:
     """Return the class of the size of a text that is too long for large letters."""
     return f" t{len(text)}" if len(text) > LONG else ""
 

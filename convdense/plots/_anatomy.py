@@ -22,25 +22,16 @@ from convdense.plots.cell_grid import (
     by_weight,
     grid,
     number,
-    of_matrix,
     outline,
     paint,
     pale,
-    real,
+    panel_of,
+    real_numbers,
     require_few,
     require_few_weights,
     surround,
 )
-from convdense.plots.panel_layout import (
-    HIGHEST,
-    LARGEST_CELL,
-    LETTER,
-    LINE,
-    WIDEST,
-    Panel,
-    across,
-    arrange,
-)
+from convdense.plots.panel_layout import LETTER, LINE, WIDEST, Panel, across, arrange, largest_cell
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import Held, cells, fill, mark
 from convdense.structure.tie_map import TieMap
@@ -118,9 +109,7 @@ def _panels(
     signs = ("", "\N{MULTIPLICATION SIGN}", "=")
 
     # All three have squares of one size, so that the kernel fits its window.
-    widest = max(laid.width for laid in sheets)
-    highest = max(laid.height for laid in sheets)
-    cell = min(LARGEST_CELL, WIDEST / widest, HIGHEST / highest)
+    cell = min(largest_cell(laid.height, laid.width) for laid in sheets)
 
     panels = [
         Panel(laid.height, laid.width, title, sign, cell)
@@ -128,7 +117,7 @@ def _panels(
     ]
     lines = [panels] if across(panels) <= WIDEST else [[panel] for panel in panels]
     title = f"↓ the matrix: row o{row + 1} is this window, laid flat"
-    return [*lines, [of_matrix(ties, title)]]
+    return [*lines, [panel_of(ties, title)]]
 
 
 def _window_title(layer: HasShapes, row: int, window: Mapping[int, Held]) -> str:
@@ -163,7 +152,7 @@ def _draw_kernel(ax: Axes, layer: HasShapes, ties: TieMap, window: Mapping[int, 
 
     texts = [letter(k) for k in weights]
     if isinstance(layer, TiedDense):
-        values = real(layer.w, "w", ties.weight_shape, layer).ravel().tolist()
+        values = real_numbers(layer.w, "w", ties.weight_shape, layer).ravel().tolist()
         texts = [f"{text}\n{number(value)}" for text, value in zip(texts, values, strict=True)]
     _draw_sheet(ax, ties.weight_shape, colours, texts, framed=())
 

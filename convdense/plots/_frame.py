@@ -48,10 +48,7 @@ class Sample(NamedTuple):
 
 
 def frame(
-    layer: HasShapes,
-    r: Sizes,
-    x: npt.ArrayLike | None = None,
-    dy: npt.ArrayLike | None = None,
+    layer: HasShapes, r: Sizes, x: npt.ArrayLike | None = None, dy: npt.ArrayLike | None = None
 ) -> Figure:
     """Draw one output: its window, its row of the matrix, what it adds to the weights' gradient.
 
@@ -93,8 +90,8 @@ def sampled(layer: HasShapes, x: npt.ArrayLike | None, dy: npt.ArrayLike | None)
     """Return a layer with its numbers; refuse one that is too large to be read."""
     ties = tie(layer)
     rows, cols = ties.shape
-    fine = _edge(ties) < LEAST_EDGE
-    if fine or ties.n_weights > WIDTH or _arranged(ties)[0] < LEAST:
+    too_fine = _edge(ties) < LEAST_EDGE or ties.n_weights > WIDTH
+    if too_fine or _arranged(ties)[0] < LEAST:  # no sheet is laid out of a huge layer
         got = f"{ties.n_weights:,} weights in a matrix of {rows:,} x {cols:,}"
         needs = f"fewer, to be told apart in a picture {WIDTH} dots wide"
         smaller = "draw a smaller layer of the same kind"
@@ -160,17 +157,14 @@ def _edge(ties: TieMap) -> int:
 
 
 def _arranged(ties: TieMap) -> tuple[int, list[list[Size]]]:
-    """Return the pixels of a square, and the sizes of the four sheets in one line or in two.
-
-    Two lines are taken where squares are larger in them.
-    """
+    """Return the pixels of a square, and the sizes of the four sheets in one line or in two."""
     shapes = (ties.in_shape, ties.weight_shape, ties.out_shape)
     sheets = [(1.0 * laid.width, 1.0 * laid.height) for laid in map(sheet, shapes)]  # in squares
     _, (width, height), _ = sheets
     sheets.append((WIDE * width, WIDE * height))  # the weights again, with their gradient
 
     one_line, two_lines = [sheets], [sheets[:2], sheets[2:]]
-    lines = max(one_line, two_lines, key=_square)  # of two that are equal, the first
+    lines = max(one_line, two_lines, key=_square)  # where squares are larger
     square = _square(lines)
     sizes = [
         [(round(wide * square), round(high * square)) for wide, high in line] for line in lines
@@ -213,7 +207,7 @@ def _draw_sheet(
     bare(ax, title, laid.height, laid.width)
     paint(ax, colours, {place: text for place, text in zip(places, texts, strict=True) if text})
 
-    # Lines in the colour of the ground part the squares, and are not seen between the blocks.
+    # Lines in the colour of the background part the squares, and are not seen between the blocks.
     ax.spines[:].set_visible(False)
     across, along = np.arange(laid.height + 1) - 0.5, np.arange(laid.width + 1) - 0.5
     ax.hlines(across, -0.5, laid.width - 0.5, colors=background, linewidths=1)

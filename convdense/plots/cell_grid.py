@@ -1,4 +1,4 @@
-"""What figures share: a grid with a square per edge, outputs down and inputs across; frames."""
+"""The grid that figures share: a square per edge, outputs down, inputs across; frames, hatches."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from convdense._util.arguments import Array, complain, finite, shaped
 from convdense.display.labels import blocks, numbered
 from convdense.display.palette import MASKED, ink
-from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange
+from convdense.plots.panel_layout import Panel, arrange, largest_cell
 from convdense.structure.letter_grid import Held, fill
 from convdense.structure.tie_map import TieMap
 
@@ -37,21 +37,21 @@ Cell = tuple[int, int]  # row and column
 
 
 def pale(colours: Array) -> Array:
-    """Return colours nearer to white, from 0 to 1."""
+    """Return colours, from 0 to 1, nearer to white."""
     return 1 - STRENGTH * (1 - colours)
 
 
-def alone(panel: Panel) -> Axes:
-    """Return the Axes of a figure of their own, in cells as large as there is room."""
-    cell = min(LARGEST_CELL, WIDEST / (panel.cols * panel.wide), HIGHEST / panel.rows)
+def own_axes(panel: Panel) -> Axes:
+    """Return the Axes of a new figure with one panel, its cells as large as there is room."""
+    cell = largest_cell(panel.rows, panel.cols * panel.wide)
     _, (ax,) = arrange([[panel._replace(cell=cell)]])
     return ax
 
 
-def of_matrix(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> Panel:
+def panel_of(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> Panel:
     """Return the panel of a matrix with room for its names, at most `share` of a line wide."""
     rows, cols = ties.shape
-    cell = min(LARGEST_CELL, share * WIDEST / cols, HIGHEST / rows)
+    cell = largest_cell(rows, cols, share)
     above = len(blocks(ties.in_shape))
     return Panel(rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=above)
 
@@ -59,7 +59,7 @@ def of_matrix(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> P
 def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -> Axes:
     """Return Axes for so many cells, `wide` times as wide as high, without ticks."""
     if ax is None:
-        ax = alone(Panel(rows, cols, title, wide=wide))
+        ax = own_axes(Panel(rows, cols, title, wide=wide))
     ax.set_title(title, fontsize=10)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -72,7 +72,7 @@ def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
     require_few(ties)
     rows, cols = ties.shape
     if ax is None:
-        ax = alone(of_matrix(ties, title))
+        ax = own_axes(panel_of(ties, title))
     bare(ax, title, rows, cols)
 
     cell, _ = cell_size(ax, rows, cols)
@@ -128,12 +128,12 @@ def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
     places: dict[float, list[str]] = {}
     for level, (kind, width, n) in enumerate(blocks(shape)):
         fits = width * cell > 5 * (len(kind) + 2)  # points that its name takes
-        short = f"{kind} " if fits else kind[0]
+        prefix = f"{kind} " if fits else kind[0]  # "row 1" or "r1"
         for k in range(prod(shape) // width):
             middle = width * (k + 0.5) - 0.5
             lines = places.setdefault(middle, [])
             lines += [""] * (level - len(lines))  # where no inner block has this middle
-            lines.append(f"{short}{k % n + 1}")
+            lines.append(f"{prefix}{k % n + 1}")
     return {middle: "\n".join(reversed(lines)) for middle, lines in sorted(places.items())}
 
 
@@ -160,8 +160,9 @@ def paint(ax: Axes, colours: Array, texts: Mapping[Cell, str]) -> Axes:
     size = text_size(*cell_size(ax, rows, cols), texts.values())
     for (row, col), text in texts.items():
         look = ink(to_hex(tuple(colours[row, col])))
-        written = ax.text(col, row, text, fontsize=size, color=look, linespacing=1.1, zorder=3)
-        written.set(ha="center", va="center")
+        written = ax.text(
+            col, row, text, ha="center", va="center", size=size, c=look, zorder=3, linespacing=1.1
+        )
         written.set_in_layout(False)  # it fits its cell: nothing has to make room for it
     return ax
 
@@ -207,7 +208,7 @@ def by_weight(shape: tuple[int, ...], held: Mapping[Cell, Held]) -> Array:
 
 
 def diverging(values: Array) -> Array:
-    """Return colours of PuOr centred on 0: purple above, orange below."""
+    """Return colours of PuOr (ColorBrewer) centred on 0: purple above, orange below."""
     from matplotlib import colormaps  # noqa: PLC0415  (reads its data files)
 
     size = float(np.abs(values).max(initial=0)) or 1.0
@@ -227,7 +228,7 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def real(value: npt.ArrayLike, name: str, shape: tuple[int, ...], of: object) -> Array:
+def real_numbers(value: npt.ArrayLike, name: str, shape: tuple[int, ...], of: object) -> Array:
     """Return the numbers to draw, real and finite, of this shape."""
     array = finite(shaped(value, name, shape, of), name)
     if array.dtype.kind == "c":
@@ -246,16 +247,9 @@ def surround(ax: Axes, cells: Iterable[Cell]) -> None:
         if (row + down, col + right) not in inside
     ]
     for look, points, above in (("white", 4.5, 4), ("black", 2.0, 5)):
-        ax.add_collection(
-            LineCollection(
-                edges,
-                capstyle="projecting",
-                colors=look,
-                linewidths=points,
-                zorder=above,
-                clip_on=False,
-            )
-        )
+        lines = LineCollection(edges, colors=look, linewidths=points, zorder=above, clip_on=False)
+        lines.set_capstyle("projecting")  # so that corners are whole
+        ax.add_collection(lines)
 
 
 def outline(ax: Axes, cells: Iterable[Cell]) -> None:
@@ -269,12 +263,11 @@ def outline(ax: Axes, cells: Iterable[Cell]) -> None:
 
 def hatch(ax: Axes, row: int, cols: int) -> None:
     """Hatch a row of cells, under what is written on them."""
-    place = Rectangle((-0.5, row - 0.5), cols, 1, fill=False, hatch="//", zorder=1.5)
-    place.set(edgecolor="#888888", linewidth=0)
-    ax.add_patch(place)
+    corner = (-0.5, row - 0.5)
+    ax.add_patch(Rectangle(corner, cols, 1, fill=False, hatch="//", ec="#888888", lw=0, zorder=1.5))
 
 
-def ruled(ax: Axes, rows: int, cols: int, points: float) -> None:
+def draw_thin_lines(ax: Axes, rows: int, cols: int, points: float) -> None:
     """Draw thin lines between all cells, of so many points, unless they are too small."""
     if points < FINE:
         return

@@ -22,14 +22,12 @@ class Bins(NamedTuple):
     @property
     def cells(self) -> tuple[int, int]:
         """Rows and columns of a whole bin; the last one of each block can have fewer."""
-        rows, cols = np.diff(self.rows), np.diff(self.cols)
-        return int(rows.max()), int(cols.max())
+        return int(np.diff(self.rows).max()), int(np.diff(self.cols).max())
 
     @property
     def ragged(self) -> bool:
         """Whether some bins have fewer rows or columns than the others."""
-        sizes = (np.diff(self.rows), np.diff(self.cols))
-        return any(len(np.unique(size)) > 1 for size in sizes)
+        return any(len(np.unique(np.diff(edges))) > 1 for edges in (self.rows, self.cols))
 
 
 def binned(ties: TieMap, most: int) -> Bins:

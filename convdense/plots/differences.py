@@ -19,14 +19,14 @@ from convdense.plots.cell_grid import (
     blank,
     cell_size,
     diverging,
+    draw_thin_lines,
     grid,
     hatch,
     number,
-    of_matrix,
     paint,
-    real,
+    panel_of,
+    real_numbers,
     require_few,
-    ruled,
     surround,
 )
 from convdense.plots.panel_layout import Panel, arrange, wrapped
@@ -100,22 +100,20 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     require_few(ties)
     expected, got = _expected(layer, ties), _found(found)
     biased = bool(expected.values[:, -1].any() or got.values[:, -1].any())
+
     legend = _legend(apart, found)
     panels = _panels(ties, biased)
     figure, axes = arrange(wrapped(panels), _title(apart, found), LEGEND if legend else 0.0)
+    n = len(axes) // 3  # Axes of each picture: a matrix and, with a bias, a column beside it
+    expected_axes, found_axes, apart_axes = (axes[k * n : k * n + n] for k in range(3))
 
-    # Three pictures: each a matrix and, with a bias, one more column beside it.
-    per_picture = 2 if biased else 1
-    expected_axes, found_axes, apart_axes = (
-        axes[first : first + per_picture] for first in range(0, len(axes), per_picture)
-    )
     kinds = _kinds(apart, found)
-    differing = [cell for cell in kinds if cell[1] < ties.shape[1]]  # those of the bias apart
+    differing = [cell for cell in kinds if cell[1] < ties.shape[1]]  # of the matrix, not the bias
     looks = diverging(np.stack([expected.values, got.values]))  # both on one scale
-    _draw(expected_axes, ties, _greyed(looks[0], expected.texts), expected.texts)
-    surround(expected_axes[0], differing)
-    _draw(found_axes, ties, _greyed(looks[1], got.texts), got.texts)
-    surround(found_axes[0], differing)
+    both = ((expected_axes, expected, looks[0]), (found_axes, got, looks[1]))
+    for picture, side, colours in both:
+        _draw(picture, ties, _greyed(colours, side.texts), side.texts)
+        surround(picture[0], differing)
     _draw(apart_axes, ties, *_apart(expected, got, kinds))
 
     for ax, panel in zip(axes, panels, strict=True):
@@ -124,14 +122,14 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
         hatch(found_axes[0], row, ties.shape[1])
         hatch(apart_axes[0], row, ties.shape[1])
     if legend:
-        n = len(legend)
-        figure.legend(handles=legend, loc="lower center", ncols=n, fontsize=9, frameon=False)
+        cols = len(legend)
+        figure.legend(handles=legend, loc="lower center", ncols=cols, fontsize=9, frameon=False)
     return figure
 
 
 def _expected(layer: TiedDense | Dense, ties: TieMap) -> Side:
     """Return the layer's matrix, with letters where weights are shared."""
-    matrix = real(ties.matrix(layer.w).toarray(), "w", ties.shape, layer)
+    matrix = real_numbers(ties.matrix(layer.w).toarray(), "w", ties.shape, layer)
     bias = np.zeros(ties.shape[0])
     if layer.b is not None:
         bias = ties.bias.matrix(layer.b).toarray()[:, 0]
@@ -204,7 +202,7 @@ def _panels(ties: TieMap, biased: bool) -> list[Panel]:
     """Return three matrices, each with its bias beside it if there is one."""
     panels = []
     for title, sign in (("expected", ""), ("found", " "), ("where they differ", " ")):
-        panels.append(of_matrix(ties, title, sign, share=0.85))
+        panels.append(panel_of(ties, title, sign, share=0.85))
         if biased:
             panels.append(Panel(ties.shape[0], 1, "bias", "", panels[-1].cell, WIDE))
     return panels
@@ -223,7 +221,7 @@ def _draw(axes: Sequence[Axes], ties: TieMap, looks: Array, texts: Mapping[Cell,
         bare(ax, "", rows, 1, WIDE)
         paint(ax, looks[:, last:], of_biases)
         _, height = cell_size(ax, rows, 1)
-        ruled(ax, rows, 1, height)
+        draw_thin_lines(ax, rows, 1, height)
 
 
 def _title(apart: Difference, found: Recovered) -> str:

@@ -9,7 +9,7 @@ from convdense.checks import check
 from convdense.direct.conv import convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers.dense import TiedDense
-from convdense.plots.cell_grid import bare, diverging, number, of_matrix, paint, require_few, wide
+from convdense.plots.cell_grid import bare, diverging, number, paint, panel_of, require_few, wide
 from convdense.plots.matrices import copied, gradient, weights, written
 from convdense.plots.panel_layout import HIGHEST, LETTER, WIDEST, Panel, arrange, wrapped
 from convdense.structure.kronecker import scaled
@@ -47,10 +47,11 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
         do = "make one with cd.TiedDense(layer, w)"
         raise TypeError(complain("layer", repr(layer), "a TiedDense, which has weights", do))
     steps = layer.gradient_steps(x, dy)
-    has_direct = isinstance(layer.layer, (Windowed, ConvTranspose))
     sums = _sums(layer, steps.masked)
+    has_direct = isinstance(layer.layer, (Windowed, ConvTranspose))
     lines = _panels(layer, sums, has_direct)
     figure, axes = arrange(lines)
+
     gradient(layer, steps.dense, masked=False, ax=axes[0])
     gradient(layer, steps.masked, masked=True, ax=axes[1])
     weights(layer, steps.tied, axes[2], SUM, sums)
@@ -59,6 +60,7 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
         verdict = check(layer.layer, x, layer.w, None, dy)["dw"].verdict
         weights(layer, expected, axes[3], "the direct convolution's")
         _draw_difference(axes[4], steps.tied - expected, verdict)
+
     if len(lines) == 3:  # the second matrix stands below the first
         axes[1].set_title("↓ " + axes[1].get_title(), fontsize=10)
     return figure
@@ -67,7 +69,7 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
 def _panels(layer: TiedDense, sums: list[str], has_direct: bool) -> list[list[Panel]]:
     """Return the matrices, beside each other if they fit, and below them the weights' gradients."""
     require_few(layer.ties)
-    dense = of_matrix(layer.ties, DENSE)
+    dense = panel_of(layer.ties, DENSE)
     above = wrapped([dense, dense._replace(sign="→")])
     if len(above) > 1:  # an arrow to the right would lead nowhere
         above = [[panel._replace(sign="") for panel in line] for line in above]

@@ -18,13 +18,13 @@ from convdense.plots.cell_grid import (
     blank,
     cell_size,
     diverging,
+    draw_thin_lines,
     number,
     paint,
-    real,
-    ruled,
+    real_numbers,
     text_size,
 )
-from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
+from convdense.plots.panel_layout import LARGEST_CELL, Panel, arrange, largest_cell, wrapped
 from convdense.structure.letter_grid import Held, cells, fill, mark
 
 CHAIN_LIMIT = 40_000  # cells of all matrices together
@@ -84,8 +84,8 @@ def chain(links: Sequence[Link], x: Array | None, title: str) -> Figure:
         do = "convdense.plots.density(layer) shows one large layer"
         raise ValueError(complain("layers", f"matrices of {total:,} cells together", needs, do))
 
-    sizes = [min(0.9 * WIDEST / cols, HIGHEST / rows) for rows, cols in shapes]
-    cell = min([LARGEST_CELL, *sizes])
+    sizes = [largest_cell(rows, cols, share=0.9) for rows, cols in shapes]
+    cell = min(sizes, default=LARGEST_CELL)
     pictures = list(_pictures(links, _values(links, x), cell))
     figure, axes = arrange(wrapped([panel for panel, _ in pictures]), title)
     for ax, (panel, draw) in zip(axes, pictures, strict=True):
@@ -113,7 +113,8 @@ def _pictures(
         entering = None if values is None else values[i]
         yield _picture(link, entering, cell, first=i == 0)
 
-        # What goes from a matrix to |x| stands there, what goes from |x| to a matrix below that.
+        # Between a matrix and |x| they are written in the column of |x|, between |x| and a matrix
+        # below the matrix: only what two matrices hand on, and the result, needs a column.
         following = links[i + 1].step if i + 1 < len(links) else None
         between_matrices = isinstance(link.step, Affine) and isinstance(following, Affine)
         if values is not None and (following is None or between_matrices):
@@ -147,7 +148,7 @@ def _only(forms: list[str]) -> str:
 
 def _draw_matrix(ax: Axes, step: Affine, entering: list[str] | None) -> None:
     """Draw a matrix: where it has ties in their colours, by value elsewhere."""
-    values = real(step.W.toarray(), "W", step.W.shape, step)
+    values = real_numbers(step.W.toarray(), "W", step.W.shape, step)
     by_value = diverging(values)
     colours = blank(values.shape)
     texts = {}
@@ -162,7 +163,7 @@ def _draw_matrix(ax: Axes, step: Affine, entering: list[str] | None) -> None:
 
     rows, cols = values.shape
     points, _ = cell_size(ax, rows, cols)
-    ruled(ax, rows, cols, points)
+    draw_thin_lines(ax, rows, cols, points)
     size = min(8.0, 0.55 * points)
     if entering is not None and size >= SMALLEST_TEXT:
         too_long = 0.62 * size * max(map(len, entering)) > points
@@ -201,4 +202,4 @@ def _draw_numbers(ax: Axes, forms: list[str], values: list[str] | None) -> None:
     texts = {(k, 0): [text] for k, text in enumerate(shown) if text != "x"}
     paint(ax, colours[:, None], _legible(ax, (n, 1), texts))  # (n, 1, 3): one column
     _, height = cell_size(ax, n, 1)
-    ruled(ax, n, 1, height)
+    draw_thin_lines(ax, n, 1, height)

@@ -18,7 +18,7 @@ from convdense.plots.cell_grid import (
     grid,
     number,
     paint,
-    real,
+    real_numbers,
     require_few_weights,
     wide,
 )
@@ -29,11 +29,11 @@ WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its 
 
 
 def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
-    """Draw the layer's matrix: a colour and letter per weight, grey where the mask holds zero.
+    """Draw the layer's matrix: a colour and letter per weight, grey where an edge is held at zero.
 
-    Output pixels are on the rows, the rows of the input on the columns. A cell that holds several
-    entries shows all their letters, such as a+b. Of a `TiedDense` the values are written too: a
-    weight of 0 is no masked edge.
+    Rows are output pixels, columns input pixels. A cell that holds several entries shows all their
+    letters, such as a+b. Of a `TiedDense` the values are written too: a weight of 0 is no masked
+    edge.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
     held = cells(ties.entries())
     texts = {cell: mark(entries) for cell, entries in held.items()}
     if isinstance(layer, TiedDense):
-        values = real(layer.matrix.toarray(), "values", ties.shape, layer)
+        values = real_numbers(layer.matrix.toarray(), "values", ties.shape, layer)
         texts = {cell: f"{text}\n{number(values[cell])}" for cell, text in texts.items()}
     return paint(ax, by_weight(ties.shape, held), texts)
 
@@ -132,7 +132,7 @@ def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes | N
     ['a\\n5', 'b\\n6', 'a\\n9', 'b\\n10']
     """
     ties = tie(layer)
-    numbers = real(values, "values", ties.shape, layer)
+    numbers = real_numbers(values, "values", ties.shape, layer)
     if not masked:
         ax = grid(ties, ax, "dense gradient: every edge")
         return paint(ax, diverging(numbers), written(numbers))
@@ -193,7 +193,7 @@ def weights(
     `said` are the texts below the letters, with ``{}`` for the number; None: the number alone.
     """
     ties = tie(layer)
-    numbers = real(values, "values", ties.weight_shape, layer)
+    numbers = real_numbers(values, "values", ties.weight_shape, layer)
     require_few_weights(ties)
 
     table = numbers.reshape(-1, ties.weight_shape[-1])  # (all but the last axis, the last)

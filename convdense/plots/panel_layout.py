@@ -60,6 +60,11 @@ class Panel(NamedTuple):
         return LINE * (self.title.count("\n") + 1 + self.above) + 0.1
 
 
+def largest_cell(rows: int, cols: float, share: float = 1.0) -> float:
+    """Return how large, in inches, cells may be within one picture and a share of a line."""
+    return min(LARGEST_CELL, share * WIDEST / cols, HIGHEST / rows)
+
+
 def text_width(text: str, size: float = 1.0) -> float:
     """Return how many inches a title of one line or several takes, letters `size` times as wide."""
     return LETTER * size * max(map(len, text.split("\n")))
