@@ -81,7 +81,7 @@ def density(layer: HasShapes) -> Figure:
     whole = at_pixels(figure, LEFT, TOP, width, height)
     image = _draw_whole(whole, ties, bins)
     top = TOP
-    for name, place, (high, wide) in zip("AB", places, sizes, strict=False):  # maybe A alone
+    for name, place, (high, wide) in zip("AB", places, sizes, strict=False):  # or A alone
         _draw_place(at_pixels(figure, LEFT + BINS + 60, top, wide, high), ties, place, name)
         _frame_place(whole, place, name)
         top += high + GAP
@@ -113,7 +113,8 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     >>> rectangle(tie(Conv((1, 3, 3), 1, kernel=2)), range(1, 3), range(0, 4)).index.tolist()
     [0, 1, 0]
     """
-    # Along each axis, what cannot lie in the rectangle is dropped; the product is little larger.
+    # Along each axis, positions that no cell of the rectangle has are dropped. The product of what
+    # remains holds the rectangle, and cells beside it that are dropped afterwards.
     outputs, inputs = _occurring(rows, ties.out_shape), _occurring(cols, ties.in_shape)
     axes = [
         axis.take(output[axis.rows] & input_[axis.cols])

@@ -151,7 +151,7 @@ def _part_cells(ax: Axes, ties: TieMap) -> None:
 
 
 def paint(ax: Axes, colours: Array, texts: Mapping[Cell, str]) -> Axes:
-    """Fill the cells, (rows, columns, 3) from 0 to 1, and write on them in black or white.
+    """Fill the cells, (rows, columns, 3 or 4) from 0 to 1, and write on them in black or white.
 
     Letters have one size in all cells, the largest for which there is room.
     """
