@@ -125,23 +125,23 @@ def test_numbers_with_digits_after_the_point_end_in_the_same_bits():
 
 
 DEFECTS = [
-    ("outputs <= r,", "outputs < r,", "r >= outputs,"),
-    ("outputs <= r,", "outputs >= r,", "outputs < r + 1,"),
-    ("outputs == r)", "outputs <= r)", "outputs - r == 0)"),
-    ("np.where(seen, sample.dy, 0)", "np.where(seen, 1, 0)", "np.where(~seen, 0, sample.dy)"),
-    ("sample.x[None]", "abs(sample.x)[None]", "+sample.x[None]"),
+    (module.sums, "outputs <= r)", "outputs < r)", "r >= outputs)"),
+    (module.sums, "outputs <= r)", "outputs >= r)", "outputs < r + 1)"),
+    (module.sums, "outputs == r)", "outputs <= r)", "outputs - r == 0)"),
+    (module._gradient_over, "(met, sample.dy, 0)", "(met, 1, 0)", "(~met, 0, sample.dy)"),
+    (module._gradient_over, "sample.x[None]", "abs(sample.x)[None]", "+sample.x[None]"),
 ]
 
 
-@pytest.mark.parametrize(("source", "wrong", "right"), DEFECTS)
+@pytest.mark.parametrize(("function", "source", "wrong", "right"), DEFECTS)
 def test_a_planted_defect_of_the_sums_is_seen_and_its_right_neighbour_accepted(
-    source, wrong, right, monkeypatch
+    function, source, wrong, right, monkeypatch
 ):
-    monkeypatch.setattr(module.sums, "__code__", rewritten(module.sums, source, wrong))
+    monkeypatch.setattr(function, "__code__", rewritten(function, source, wrong))
     seen.cache_clear()
     assert not gradients_are_right(LAYERS[1], 5)
     monkeypatch.undo()
-    monkeypatch.setattr(module.sums, "__code__", rewritten(module.sums, source, right))
+    monkeypatch.setattr(function, "__code__", rewritten(function, source, right))
     seen.cache_clear()
     assert gradients_are_right(LAYERS[1], 5)
 
@@ -255,21 +255,27 @@ KERNEL = test_the_kernel_lies_on_the_pixels_that_the_output_reads
 MET = test_the_output_is_framed_among_those_that_have_been_met
 ROWS = test_rows_of_the_matrix_appear_one_after_the_other_and_the_newest_is_framed
 PLANTED = [
-    (module._input, "sample.ties.row(r)", "sample.ties.row(0)", "sample.ties.row(r + 0)", KERNEL),
-    (module._input, "else text for", "else '0' for", "else str(text) for", KERNEL),
     (
-        module._framed,
+        module._draw_input,
+        "sample.ties.row(r)",
+        "sample.ties.row(0)",
+        "sample.ties.row(r + 0)",
+        KERNEL,
+    ),
+    (module._draw_input, "else text for", "else '0' for", "else str(text) for", KERNEL),
+    (
+        module._frame_squares,
         "(int(laid.y[k]), int(laid.x[k]))",
         "(int(laid.x[k]), int(laid.y[k]))",
         "(laid.y[k], laid.x[k])",
         KERNEL,
     ),
-    (module._framed, "in inside", "in inside[1:]", "in reversed(inside)", KERNEL),
-    (module._upstream, "k <= r", "k < r", "r >= k", MET),
-    (module._upstream, "[r])", "[0])", "[r + 0])", MET),
-    (module._matrix, "cell[0] <= r", "cell[0] < r", "r >= cell[0]", ROWS),
-    (module._matrix, "colours[r + 1 :]", "colours[r + 2 :]", "colours[1 + r :]", ROWS),
-    (module._matrix, "[(r, col)", "[(r - 1, col)", "[(np.intp(r), col)", ROWS),
+    (module._frame_squares, "in inside", "in inside[1:]", "in reversed(inside)", KERNEL),
+    (module._draw_upstream, "k <= r", "k < r", "r >= k", MET),
+    (module._draw_upstream, "[r])", "[0])", "[r + 0])", MET),
+    (module._draw_matrix, "cell[0] <= r", "cell[0] < r", "r >= cell[0]", ROWS),
+    (module._draw_matrix, "colours[r + 1 :]", "colours[r + 2 :]", "colours[1 + r :]", ROWS),
+    (module._draw_matrix, "[(r, col)", "[(r - 1, col)", "[(np.intp(r), col)", ROWS),
 ]
 
 

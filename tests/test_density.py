@@ -190,9 +190,9 @@ DEFECTS = {
     ),
     "bins that are no runs": (
         PUT_TOGETHER,
-        "n if split else",
-        "min(n, 2) if split else",
-        "n if split is True else",
+        "parts.append(n)",
+        "parts.append(min(n, 2))",
+        "parts.append(max(n, 1))",
     ),
     "too many bins": (
         PUT_TOGETHER,
@@ -338,7 +338,7 @@ def test_lines_part_rows_of_pixels_thinly_and_channels_thickly():
     layer = Conv((3, 4, 5), 2, kernel=2, padding=1)  # 2 x 5 x 6 outputs
     rows, cols = (range(25, 36), range(15, 25))
     ax = Figure().subplots()
-    density_module._place(ax, tie(layer), rows, cols, "B")
+    density_module._draw_place(ax, tie(layer), (rows, cols), "B")
     across = {
         float(line.get_ydata()[0]): line.get_linewidth()
         for line in ax.lines
@@ -352,7 +352,7 @@ def test_lines_part_rows_of_pixels_thinly_and_channels_thickly():
     assert across == {30 - 25 - 0.5: 2}
     assert down == {20 - 15 - 0.5: 2}
     ax = Figure().subplots()
-    density_module._place(ax, tie(layer), range(20), range(11), "A")
+    density_module._draw_place(ax, tie(layer), (range(20), range(11)), "A")
     across = {
         float(line.get_ydata()[0]): line.get_linewidth()
         for line in ax.lines
@@ -476,9 +476,15 @@ FRAMES = test_the_places_are_framed_on_the_whole
 MEET = test_the_second_place_is_where_blocks_meet_and_holds_something
 ALL = test_the_rectangle_that_is_the_whole_matrix_is_all_entries
 PLANTED = [
-    (density_module._whole, "bins.counts, 0)", "bins.counts, 1)", "bins.counts, 0 + 0)", WHOLE),
     (
-        density_module._place,
+        density_module._draw_whole,
+        "bins.counts, 0)",
+        "bins.counts, 1)",
+        "bins.counts, 0 + 0)",
+        WHOLE,
+    ),
+    (
+        density_module._draw_place,
         "col - cols.start)",
         "col - cols.start - 1)",
         "-cols.start + col)",
@@ -488,21 +494,21 @@ PLANTED = [
     (density_module.rectangle, ">= cols.start", "> cols.start", "> cols.start - 1", part_is_right),
     (density_module.rectangle, "ties.weight_order)", "None)", "ties.weight_order or None)", ALL),
     (
-        density_module._met,
-        "axis[places] = True",
-        "axis[places[0]] = True",
-        "axis[places[:]] = True",
+        density_module._occurring,
+        "occurs[positions] = True",
+        "occurs[positions[0]] = True",
+        "occurs[positions[:]] = True",
         part_is_right,
     ),
     (
-        density_module._frame,
+        density_module._frame_place,
         "(cols.start, rows.start)",
         "(rows.start, cols.start)",
         "(cols[0], rows[0])",
         FRAMES,
     ),
     (
-        density_module._border,
+        density_module._middle_block,
         "shape[first] // 2 *",
         "shape[first] // 2 + 9 +",
         "shape[first] // 2 * 1 *",

@@ -1,4 +1,4 @@
-"""The page: the drawings, the numbers they come from, the style and the script, in one file that asks for nothing."""
+"""The page: drawings, their numbers, style and script, in one file that needs no other."""
 
 import json
 import re
@@ -13,11 +13,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy.typing as npt
+
 from convdense._util.arguments import complain
 from convdense._util.files import save_bytes
 from convdense.display.example_sample import one_sample, sample_of
 from convdense.display.labels import LETTERS
 from convdense.explorer.svg import READABLE, drawings, rules
+from convdense.geometry import HasShapes
 from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
@@ -65,19 +68,24 @@ class Page:
         return saved
 
     def _repr_html_(self) -> str:
-        """Return a sandboxed frame: its script runs, and can touch neither the notebook nor the network."""
+        """Return a frame whose script runs, but reaches neither the notebook nor the network."""
         inside, title = escape(self.html), escape(self.title)
-        size = f'width="100%" height="{HEIGHT}"'
-        return f'<iframe sandbox="allow-scripts" title="{title}" {size} frameborder="0" srcdoc="{inside}"></iframe>'
+        size = f'width="100%" height="{HEIGHT}" frameborder="0"'
+        return f'<iframe sandbox="allow-scripts" title="{title}" {size} srcdoc="{inside}"></iframe>'
 
     def __repr__(self) -> str:
         """Return title and size."""
         return f"Page({self.title!r}, {len(self.html.encode()):,} bytes)"
 
 
-def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = None) -> Page:
-    """Return a page on which every entry, pixel and weight of a layer answers what it is and where
-    its copies are.
+def explore(
+    layer: HasShapes,
+    x: npt.ArrayLike | None = None,
+    dy: npt.ArrayLike | None = None,
+    *,
+    title: str | None = None,
+) -> Page:
+    """Return a page where every entry, pixel and weight says what it is and where its copies are.
 
     Parameters
     ----------
@@ -115,20 +123,20 @@ def explore(layer: Any, x: Any = None, dy: Any = None, *, title: str | None = No
     if title is not None and not _is_unicode(title):
         raise ValueError(complain("title", ascii(title), "text that UTF-8 can write"))
     x, dy = sample_of(x, dy, ties.in_shape, ties.out_shape, "explore")
-    w = (
-        one_sample(layer.w, "w", ties.weight_shape, "explore")
-        if isinstance(layer, TiedDense)
-        else None
-    )
-    numbers = {
-        k: None if v is None else v.ravel().tolist() for k, v in (("x", x), ("dy", dy), ("w", w))
-    }
-    own = repr(layer.layer if isinstance(layer, TiedDense) else layer)
-    name = own if title is None else title
-    return Page(name, _document(name, "it" if title is None else own, ties, numbers))
+    w = None
+    own = repr(layer)
+    if isinstance(layer, TiedDense):
+        w = one_sample(layer.w, "w", ties.weight_shape, "explore").ravel().tolist()
+        own = repr(layer.layer)
+    numbers = {"x": x.ravel().tolist(), "dy": dy.ravel().tolist(), "w": w}
+
+    if title is None:
+        return Page(own, _document(own, "it", ties, numbers))
+    return Page(title, _document(title, own, ties, numbers))
 
 
 def _require_few(ties: TieMap) -> None:
+    """Refuse a layer of more than a page can answer for at once."""
     counts = {
         "entries": ties.n_entries,
         "weights": ties.n_weights,
@@ -138,7 +146,8 @@ def _require_few(ties: TieMap) -> None:
     for name, n in counts.items():
         if n > ENTRIES_LIMIT:
             needs = f"at most {ENTRIES_LIMIT:,} to be pointed at one by one"
-            do = "look at convdense.plots.density(layer), or explore a smaller layer of the same kind"
+            smaller = "explore a smaller layer of the same kind"
+            do = f"look at convdense.plots.density(layer), or {smaller}"
             raise ValueError(complain("layer", f"{n:,} {name}", needs, do))
 
 
@@ -151,21 +160,28 @@ def _is_unicode(text: str) -> bool:
 
 
 def _document(title: str, layer: str, ties: TieMap, numbers: dict[str, Any]) -> str:
+    """Return the whole page: `layer` is what its first sentence calls the layer."""
     entries = ties.entries()
     held = cells(entries)
-    script, style, template = (_read(f"explorer.{kind}") for kind in ("js", "css", "html"))
-    style += rules(held)
+    script, template = _read("explorer.js"), _read("explorer.html")
+    style = _read("explorer.css") + rules(held)
+
+    # The page may run its own script and style, and load nothing from anywhere.
+    policy = (
+        f"default-src 'none'; img-src data:; script-src '{_hash(script)}'; "
+        f"style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
+    )
     rows, cols = ties.shape
+    edges = rows * cols
     return Template(template).substitute(
         title=escape(title),
         layer=escape(layer),
-        policy=f"default-src 'none'; img-src data:; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'",
+        policy=policy,
         style=style,
         script=script,
         data=json.dumps(_data(ties, entries) | numbers, separators=(",", ":")),
-        edges=f"{rows:,} x {cols:,} = {rows * cols:,}",
-        zeros=f"{rows * cols - len(held):,}",
+        edges=f"{rows:,} x {cols:,} = {edges:,}",
+        zeros=f"{edges - len(held):,}",
         places=f"{ties.n_entries:,}",
         weights=f"{ties.n_weights:,}",
         **drawings(ties, held),
@@ -174,31 +190,29 @@ def _document(title: str, layer: str, ties: TieMap, numbers: dict[str, Any]) -> 
 
 def _data(ties: TieMap, entries: Entries) -> dict[str, Any]:
     """Return what the script reads: the entries of the tie map as they are, and the shapes."""
-    factors = (
-        None
-        if entries.coefficient is None
-        else [str(Fraction(c)) for c in entries.coefficient.tolist()]
-    )
-    parts = {
-        "row": entries.row.tolist(),
-        "col": entries.col.tolist(),
-        "weight": entries.index.tolist(),
-    }
-    shapes = {
+    factors = None
+    if entries.coefficient is not None:
+        factors = [str(Fraction(c)) for c in entries.coefficient.tolist()]
+    return {
+        "shape": ties.shape,
         "inShape": ties.in_shape,
         "outShape": ties.out_shape,
         "weightShape": ties.weight_shape,
+        "row": entries.row.tolist(),
+        "col": entries.col.tolist(),
+        "weight": entries.index.tolist(),
+        "coefficient": factors,
+        "letters": LETTERS,
+        "readable": READABLE,
     }
-    names = {"letters": LETTERS, "readable": READABLE}
-    return {"shape": ties.shape, **shapes, **parts, "coefficient": factors, **names}
 
 
 def _read(name: str) -> str:
-    """Return a file of this folder without the indentation and the comments that a page need not carry."""
+    """Return a file of this folder without its indentation and comments, which no page needs."""
     text = files(__package__).joinpath(name).read_text(encoding="utf-8")
     return re.sub(r"(?m)^\s*(//.*\n\s*)*| // .*$", "", text)
 
 
 def _hash(text: str) -> str:
-    """Return the source that a content security policy allows: this text and no other."""
+    """Return how a content security policy names a text that it allows: by its SHA-256."""
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

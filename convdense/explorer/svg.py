@@ -1,4 +1,4 @@
-"""The drawings of the page, as SVG: the matrix with its non-zero cells, and the sheets of input, weights and output."""
+"""The drawings of the page, as SVG: the matrix, and sheets of input, weights and output."""
 
 from collections.abc import Iterable, Sequence
 from math import prod
@@ -11,24 +11,18 @@ from convdense.structure.tie_map import TieMap
 
 UNIT = 20  # SVG units per cell: text of a tenth of a unit is not drawn everywhere
 READABLE = 15  # pixels a cell needs for its name
-MATRIX_WIDTH, SHEET_WIDTH, SHEET_HEIGHT = (
-    1120,
-    260,
-    340,
-)  # pixels that a drawing may take before its cells shrink
-LARGEST_CELL, LARGEST_PIXEL = 30, 34  # pixels
+# Pixels that a drawing may take before its cells shrink.
+MATRIX_WIDTH, SHEET_WIDTH, SHEET_HEIGHT = 1120, 260, 340
+LARGEST_CELL, LARGEST_PIXEL = 30, 34  # pixels: of the matrix, of a sheet
 NAMED, MANY = 2_000, 3_000  # pixels that get names; cells that all fade when some light up
-LONG, WIDTH = (
-    2,
-    25,
-)  # letters that fit a cell at full size; pixels of a longer text's letters together
+LONG, WIDTH = 2, 25  # letters that fit a cell at full size; units of a longer text together
 
 
 def drawings(ties: TieMap, held: dict[tuple[int, int], Held]) -> dict[str, str]:
     """Return the four drawings by name; `held` says what the cells of the matrix hold."""
     rows, cols = ties.shape
     letters = [letter(k) for k in range(ties.n_weights)]
-    kinds = [_kind(colour(k)) for k in range(ties.n_weights)]
+    kinds = [_colour_class(colour(k)) for k in range(ties.n_weights)]
     return {
         "matrix": _matrix(ties, held),
         "input": _sheet("input", ties.in_shape, numbered("i", cols), ["p"] * cols),
@@ -42,18 +36,18 @@ def _sheet(name: str, shape: Sequence[int], names: list[str], kinds: list[str]) 
     laid = sheet(shape)
     size = max(2.0, min(LARGEST_PIXEL, SHEET_WIDTH / laid.width, SHEET_HEIGHT / laid.height))
     at = list(zip(laid.x.tolist(), laid.y.tolist(), strict=True))
-    squares = "".join(
+    squares = [
         f'<path class="{kind}" d="{_square(x, y)}"/>'
         for (x, y), kind in zip(at, kinds, strict=True)
-    )
-    texts = ""
+    ]
+    texts = []
     if size >= READABLE:
-        texts = "".join(
+        texts = [
             f'<text class="{kind}" {_middle(x, y)}>{text}</text>'
             for (x, y), kind, text in zip(at, kinds, names, strict=True)
-        )
-    box = (-2, -2, UNIT * laid.width + 4, UNIT * laid.height + 4)
-    return _svg(name, box, size, f"<g>{squares}</g><g>{texts}</g>")
+        ]
+    box = (-2, -2, UNIT * laid.width + 4, UNIT * laid.height + 4)  # room for a frame
+    return _svg(name, box, size, f"<g>{''.join(squares)}</g><g>{''.join(texts)}</g>")
 
 
 def _matrix(ties: TieMap, held: dict[tuple[int, int], Held]) -> str:
@@ -61,49 +55,60 @@ def _matrix(ties: TieMap, held: dict[tuple[int, int], Held]) -> str:
     rows, cols = ties.shape
     size = max(1.0, min(LARGEST_CELL, MATRIX_WIDTH / cols))
     readable = size >= READABLE
-    parts = [f'<rect id="ground" width="{UNIT * cols}" height="{UNIT * rows}"/>', '<g id="cells">']
-    looks = [(cell, _kind(fill(entries)), mark(entries)) for cell, entries in held.items()]
-    parts += [f'<path class="{kind}" d="{_square(col, row)}"/>' for (row, col), kind, _ in looks]
-    parts += [
-        '</g><g id="bands"><rect id="across"/><rect id="down"/></g>',
-        _lines(ties),
-        '<g id="letters">',
-    ]
+    named = rows + cols <= NAMED  # hidden while cells are too small, shown when they grow
+
+    looks = [(cell, _colour_class(fill(entries)), mark(entries)) for cell, entries in held.items()]
+    squares = [f'<path class="{kind}" d="{_square(col, row)}"/>' for (row, col), kind, _ in looks]
+    letters = []
     if readable:
-        parts += [
-            f'<text class="{kind}{_size(text)}" {_middle(col, row)}>{text}</text>'
+        letters = [
+            f'<text class="{kind}{_size_class(text)}" {_middle(col, row)}>{text}</text>'
             for (row, col), kind, text in looks
         ]
-    named = rows + cols <= NAMED  # hidden while cells are too small, shown when they grow
-    parts += ['</g><g id="numbers"></g><rect id="cursor"/>', _names(ties) if named else ""]
-    left, top = (2 * UNIT, (1 + len(blocks(ties.in_shape))) * UNIT) if named else (2, 2)
+    parts = [
+        f'<rect id="ground" width="{UNIT * cols}" height="{UNIT * rows}"/>',
+        f'<g id="cells">{"".join(squares)}</g>',
+        '<g id="bands"><rect id="across"/><rect id="down"/></g>',
+        _lines(ties),
+        f'<g id="letters">{"".join(letters)}</g>',
+        '<g id="numbers"></g><rect id="cursor"/>',
+        _names(ties) if named else "",
+    ]
+
+    left = 2 * UNIT if named else 2
+    top = (1 + len(blocks(ties.in_shape))) * UNIT if named else 2
     box = (-left, -top, UNIT * cols + left + 2, UNIT * rows + top + 2)
-    kinds = [*["fine"] * (not readable), *["many"] * (len(held) > MANY)]
+    kinds = []
+    if not readable:
+        kinds.append("fine")
+    if len(held) > MANY:
+        kinds.append("many")
     return _svg("matrix", box, size, "".join(parts), " ".join(kinds))
 
 
 def _lines(ties: TieMap) -> str:
-    """Draw thin lines between rows of pixels, thick ones between channels, and slices of a volume."""
+    """Draw thin lines between rows of pixels, thick ones between channels or slices of a volume."""
     rows, cols = ties.shape
+    outer = -2 if len(ties.in_shape) > 3 else 1  # what is one slice, or one channel
     drawn = []
-    for name, depth in (("thin", -1), ("thick", 1 if len(ties.in_shape) < 4 else -2)):
-        down, right = prod(ties.out_shape[depth:]), prod(ties.in_shape[depth:])
-        across = (f"M0 {UNIT * k}h{UNIT * cols}" for k in range(0, rows + 1, down))
-        along = (f"M{UNIT * k} 0v{UNIT * rows}" for k in range(0, cols + 1, right))
-        drawn.append(f'<path class="{name}" d="{"".join((*across, *along))}"/>')
+    for name, first in (("thin", -1), ("thick", outer)):
+        down, right = prod(ties.out_shape[first:]), prod(ties.in_shape[first:])
+        across = [f"M0 {UNIT * k}h{UNIT * cols}" for k in range(0, rows + 1, down)]
+        along = [f"M{UNIT * k} 0v{UNIT * rows}" for k in range(0, cols + 1, right)]
+        drawn.append(f'<path class="{name}" d="{"".join(across + along)}"/>')
     return "".join(drawn)
 
 
 def _names(ties: TieMap) -> str:
     """Name the pixels on both sides, and above them the rows of the input they belong to."""
     rows, cols = ties.shape
-    outputs = (_text(-UNIT, UNIT * k + 10, name) for k, name in enumerate(numbered("o", rows)))
-    inputs = (_text(UNIT * k + 10, -10, name) for k, name in enumerate(numbered("i", cols)))
+    outputs = [_text(-UNIT, UNIT * k + 10, name) for k, name in enumerate(numbered("o", rows))]
+    inputs = [_text(UNIT * k + 10, -10, name) for k, name in enumerate(numbered("i", cols))]
     return f'<g class="names">{"".join((*outputs, *inputs, *_groups(ties.in_shape)))}</g>'
 
 
 def _groups(shape: tuple[int, ...]) -> Iterable[str]:
-    """Name rows, slices and channels of the input over the columns that are theirs, the outer ones higher."""
+    """Name rows, slices and channels of the input over their columns, the outer ones higher."""
     for level, (kind, width, n) in enumerate(blocks(shape)):
         for k in range(prod(shape) // width):
             yield _text(UNIT * (k + 0.5) * width, -30 - UNIT * level, f"{kind} {k % n + 1}")
@@ -111,32 +116,36 @@ def _groups(shape: tuple[int, ...]) -> Iterable[str]:
 
 def _svg(name: str, box: tuple[float, ...], size: float, inside: str, kind: str = "sheet") -> str:
     """Return an SVG whose cells are `size` pixels wide; the script makes it a thing to point at."""
-    width, height = (round(n * size / UNIT, 1) for n in box[2:])
-    view = " ".join(f"{n:g}" for n in box)
+    width, height = (round(units * size / UNIT, 1) for units in box[2:])
+    view = " ".join(f"{units:g}" for units in box)
     return (
-        f'<svg id="{name}" class="{kind}" viewBox="{view}" width="{width:g}" height="{height:g}" role="img" '
-        f'aria-labelledby="{name}-caption">{inside}</svg>'
+        f'<svg id="{name}" class="{kind}" viewBox="{view}" width="{width:g}" height="{height:g}" '
+        f'role="img" aria-labelledby="{name}-caption">{inside}</svg>'
     )
 
 
 def rules(held: dict[tuple[int, int], Held]) -> str:
-    """Return a class per colour, with black or white letters on it, and a size per length of long letters."""
+    """Return the style of the drawings: a class per colour, and one per length of long letters.
+
+    Letters are black or white, whichever stands out more on the colour.
+    """
     mixtures = {fill(entries) for entries in held.values()} - set(COLOURS)
-    looks = (
-        f".{_kind(c)} {{ fill: {c}; }} text.{_kind(c)} {{ fill: {ink(c)}; }}"
-        for c in (*COLOURS, *sorted(mixtures))
-    )
+    colours = {_colour_class(look): look for look in (*COLOURS, *sorted(mixtures))}
+    looks = [
+        f".{kind} {{ fill: {look}; }} text.{kind} {{ fill: {ink(look)}; }}"
+        for kind, look in colours.items()
+    ]
     lengths = {len(mark(entries)) for entries in held.values()}
-    sizes = (f".t{n} {{ font-size: {WIDTH / n:.1f}px; }}" for n in sorted(lengths) if n > LONG)
-    return "\n".join((*looks, *sizes)) + "\n"
+    sizes = [f".t{n} {{ font-size: {WIDTH / n:.1f}px; }}" for n in sorted(lengths) if n > LONG]
+    return "\n".join(looks + sizes) + "\n"
 
 
-def _kind(look: str) -> str:
+def _colour_class(look: str) -> str:
     """Return the class of a colour: of the palette, or a mixture."""
     return f"c{COLOURS.index(look)}" if look in COLOURS else f"m{look[1:]}"
 
 
-def _size(text: str) -> str:
+def _size_class(text: str) -> str:
     """Return the class of the size of a text that is too long for large letters."""
     return f" t{len(text)}" if len(text) > LONG else ""
 

@@ -1,10 +1,11 @@
-"""One output pixel four times: its window on the input, the kernel, the pixel, and its row of the matrix."""
+"""One output pixel four times: its window, the kernel, the pixel, and its row of the matrix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from textwrap import wrap
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -14,33 +15,33 @@ from convdense.display.example_sample import one_sample
 from convdense.display.labels import letter, numbered, term, total
 from convdense.display.palette import MASKED, colour
 from convdense.display.plane_layout import sheet
-from convdense.geometry import Windowed
+from convdense.geometry import HasShapes, Windowed
 from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import (
     bare,
     by_weight,
     grid,
     number,
-    of_matrix,
     outline,
     paint,
     pale,
-    real,
+    panel_of,
+    real_numbers,
     require_few,
     require_few_weights,
     surround,
 )
-from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, LETTER, LINE, WIDEST, Panel, arrange
+from convdense.plots.panel_layout import LETTER, LINE, WIDEST, Panel, across, arrange, largest_cell
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import Held, cells, fill, mark
 from convdense.structure.tie_map import TieMap
 
 TERMS = 24  # of an equation that is written in full
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
-    """Draw one output pixel four times: its window on the input, the kernel, the pixel, and its row
-    of the matrix.
+def anatomy(layer: HasShapes, output: Sizes = 0, x: npt.ArrayLike | None = None) -> Figure:
+    """Draw one output pixel four times: its window, the kernel, the pixel, its row of the matrix.
 
     Pixels of the window have the colours and letters of the weights that read them; below stands
     the row's equation.
@@ -74,113 +75,127 @@ def anatomy(layer: Any, output: Sizes = 0, x: Any = None) -> Figure:
     row = int(np.ravel_multi_index(position(output, "output", ties.out_shape), ties.out_shape))
     require_few(ties)
     require_few_weights(ties)
-    x = None if x is None else one_sample(x, "x", ties.in_shape, "draw").ravel()
+    sample = None if x is None else one_sample(x, "x", ties.in_shape, "draw").ravel()  # (inputs,)
+
     held = cells(ties.entries())
     window = {col: entries for (r, col), entries in held.items() if r == row}
     lines = _panels(layer, ties, row, window)
-    width = max(sum(p.before + p.width for p in line) for line in lines)
-    said = _equation(layer, row, window, x, int(width / LETTER))
-    figure, axes = arrange(lines, foot=LINE * 1.3 * (said.count("\n") + 1))
-    seen, kernel, pixel, whole = axes
-    _input(seen, ties, window, x)
-    _kernel(kernel, layer, ties, window)
-    _output(pixel, layer, ties, row, x)
-    _matrix(whole, layer, ties, held, row)
-    for ax, panel in zip(axes, (panel for line in lines for panel in line), strict=True):
+
+    # The equation is broken at the width of the drawing, and the drawing leaves room below for it.
+    width = max(across(line) for line in lines)
+    equation = _equation(layer, row, window, sample, int(width / LETTER))
+    figure, axes = arrange(lines, foot=LINE * 1.3 * (equation.count("\n") + 1))
+
+    input_axes, kernel_axes, output_axes, matrix_axes = axes
+    _draw_input(input_axes, ties, window, sample)
+    _draw_kernel(kernel_axes, layer, ties, window)
+    _draw_output(output_axes, layer, ties, row, sample)
+    _draw_matrix(matrix_axes, layer, ties, held, row)
+
+    panels = [panel for line in lines for panel in line]
+    for ax, panel in zip(axes, panels, strict=True):
         ax.set_title(panel.title, fontsize=10)
-    figure.text(
-        0.5, 0.12 / figure.get_figheight(), said, ha="center", va="bottom", size=10, linespacing=1.3
-    )
+    bottom = 0.12 / figure.get_figheight()
+    figure.text(0.5, bottom, equation, ha="center", va="bottom", size=10, linespacing=1.3)
     return figure
 
 
-def _panels(layer: Any, ties: TieMap, row: int, window: Mapping[int, Held]) -> list[list[Panel]]:
-    """Return the pictures: beside each other where there is room for the first three, below each other where not."""
+def _panels(
+    layer: HasShapes, ties: TieMap, row: int, window: Mapping[int, Held]
+) -> list[list[Panel]]:
+    """Return input, kernel and output, in one line if they fit, and below them the matrix."""
     sheets = [sheet(shape) for shape in (ties.in_shape, ties.weight_shape, ties.out_shape)]
-    cell = min(
-        [
-            LARGEST_CELL,
-            *(WIDEST / laid.width for laid in sheets),
-            *(HIGHEST / laid.height for laid in sheets),
-        ]
-    )
-    titles = (_reads(layer, row, window), "the kernel", f"the output: o{row + 1}")
+    titles = (_window_title(layer, row, window), "the kernel", f"the output: o{row + 1}")
     signs = ("", "\N{MULTIPLICATION SIGN}", "=")
-    first = [
+
+    # All three have squares of one size, so that the kernel fits its window.
+    cell = min(largest_cell(laid.height, laid.width) for laid in sheets)
+
+    panels = [
         Panel(laid.height, laid.width, title, sign, cell)
         for laid, title, sign in zip(sheets, titles, signs, strict=True)
     ]
-    lines = (
-        [first]
-        if sum(p.before + p.width for p in first) <= WIDEST
-        else [[panel] for panel in first]
-    )
+    lines = [panels] if across(panels) <= WIDEST else [[panel] for panel in panels]
     title = f"↓ the matrix: row o{row + 1} is this window, laid flat"
-    return [*lines, [of_matrix(ties, title)]]
+    return [*lines, [panel_of(ties, title)]]
 
 
-def _reads(layer: Any, row: int, window: Mapping[int, Held]) -> str:
-    """Return in words what the pixel reads, and how many taps of its window fall beside the input."""
-    numbers = layer.layer if isinstance(layer, TiedDense) else layer
-    n = sum(map(len, window.values()))
-    if isinstance(numbers, Windowed):
-        taps = numbers.in_channels // numbers.groups * int(np.prod(numbers.kernel))
-        if n < taps:
-            return f"the window of o{row + 1}:\n{n} of {taps} taps meet the input"
+def _window_title(layer: HasShapes, row: int, window: Mapping[int, Held]) -> str:
+    """Return in words what the pixel reads; where padding cuts its window, how many taps remain."""
+    geometry = layer.layer if isinstance(layer, TiedDense) else layer
+    if isinstance(geometry, Windowed):
+        inside = sum(map(len, window.values()))
+        taps = geometry.in_channels // geometry.groups * prod(geometry.kernel)
+        if inside < taps:
+            return f"the window of o{row + 1}:\n{inside} of {taps} taps meet the input"
     return f"the window of o{row + 1} on the input"
 
 
-def _input(ax: Axes, ties: TieMap, window: Mapping[int, Held], x: Array | None) -> None:
-    names = numbered("i", ties.shape[1]) if x is None else [number(v) for v in x.tolist()]
-    looks = [fill(window.get(col, [])) for col in range(ties.shape[1])]
+def _draw_input(ax: Axes, ties: TieMap, window: Mapping[int, Held], x: Array | None) -> None:
+    """Draw the input: pixels of the window in the colours and with the letters of their weights."""
+    n_inputs = ties.shape[1]
+    names = numbered("i", n_inputs) if x is None else [number(value) for value in x.tolist()]
     texts = [
         f"{mark(window[col])}\n{name}" if col in window else name for col, name in enumerate(names)
     ]
-    _sheet(ax, ties.in_shape, np.array([to_rgb(look) for look in looks]), texts, window)
+    colours = [to_rgb(fill(window.get(col, []))) for col in range(n_inputs)]
+    _draw_sheet(ax, ties.in_shape, np.array(colours), texts, framed=window)
 
 
-def _kernel(ax: Axes, layer: Any, ties: TieMap, window: Mapping[int, Held]) -> None:
+def _draw_kernel(ax: Axes, layer: HasShapes, ties: TieMap, window: Mapping[int, Held]) -> None:
+    """Draw the weights: pale those that this output does not use."""
+    weights = range(ties.n_weights)
     used = {k for entries in window.values() for k, _ in entries}
-    looks = np.array([to_rgb(colour(k)) for k in range(ties.n_weights)])
-    rest = [k for k in range(ties.n_weights) if k not in used]
-    looks[rest] = pale(looks[rest])
-    texts = [letter(k) for k in range(ties.n_weights)]
+    unused = [k for k in weights if k not in used]
+    colours = np.array([to_rgb(colour(k)) for k in weights])  # (weights, 3)
+    colours[unused] = pale(colours[unused])
+
+    texts = [letter(k) for k in weights]
     if isinstance(layer, TiedDense):
-        values = real(layer.w, "w", ties.weight_shape, layer).ravel().tolist()
+        values = real_numbers(layer.w, "w", ties.weight_shape, layer).ravel().tolist()
         texts = [f"{text}\n{number(value)}" for text, value in zip(texts, values, strict=True)]
-    _sheet(ax, ties.weight_shape, looks, texts, ())
+    _draw_sheet(ax, ties.weight_shape, colours, texts, framed=())
 
 
-def _output(ax: Axes, layer: Any, ties: TieMap, row: int, x: Array | None) -> None:
-    texts = numbered("o", ties.shape[0])
+def _draw_output(ax: Axes, layer: HasShapes, ties: TieMap, row: int, x: Array | None) -> None:
+    """Draw the output, grey but for the one pixel; with weights and x, the values that come out."""
+    n_outputs = ties.shape[0]
+    texts = numbered("o", n_outputs)
     if isinstance(layer, TiedDense) and x is not None:
-        texts = [
-            number(value) for value in layer.forward(x.reshape(ties.in_shape)).ravel().tolist()
-        ]
-    looks = np.full((ties.shape[0], 3), to_rgb(MASKED))
-    looks[row] = 1.0
-    _sheet(ax, ties.out_shape, looks, texts, (row,))
+        y = layer.forward(x.reshape(ties.in_shape))
+        texts = [number(value) for value in y.ravel().tolist()]
+
+    colours = np.full((n_outputs, 3), to_rgb(MASKED))
+    colours[row] = 1.0
+    _draw_sheet(ax, ties.out_shape, colours, texts, framed=[row])
 
 
-def _sheet(ax: Axes, shape: Sequence[int], looks: Array, texts: Sequence[str], framed: Any) -> None:
-    """Draw an array, a square per pixel: its colours (pixels, 3), texts, and which of them are framed."""
+def _draw_sheet(
+    ax: Axes, shape: Sequence[int], colours: Array, texts: Sequence[str], framed: Iterable[int]
+) -> None:
+    """Draw an array, a square per pixel: colours (pixels, 3), texts, and a frame round some."""
     laid = sheet(shape)
     bare(ax, "", laid.height, laid.width)
-    colours = np.zeros((laid.height, laid.width, 4))  # nothing, between the blocks
-    colours[laid.y, laid.x] = np.column_stack([looks, np.ones(len(looks))])
-    at = list(zip(laid.y.tolist(), laid.x.tolist(), strict=True))
-    paint(ax, colours, dict(zip(at, texts, strict=True)))
-    outline(ax, at)
-    surround(ax, [at[k] for k in framed])
+
+    # Squares that stay free between the channels are transparent.
+    rgba = np.zeros((laid.height, laid.width, 4))
+    rgba[laid.y, laid.x] = np.column_stack([colours, np.ones(len(colours))])
+
+    places = list(zip(laid.y.tolist(), laid.x.tolist(), strict=True))
+    paint(ax, rgba, dict(zip(places, texts, strict=True)))
+    outline(ax, places)
+    surround(ax, [places[k] for k in framed])
 
 
-def _matrix(
-    ax: Axes, layer: Any, ties: TieMap, held: Mapping[tuple[int, int], Held], row: int
+def _draw_matrix(
+    ax: Axes, layer: HasShapes, ties: TieMap, held: Mapping[tuple[int, int], Held], row: int
 ) -> None:
+    """Draw the matrix, all rows but one pale."""
     grid(ties, ax, "")
-    colours = by_weight(ties.shape, held)
+    colours = by_weight(ties.shape, held)  # (outputs, inputs, 3)
     others = np.arange(len(colours)) != row
     colours[others] = pale(colours[others])
+
     texts = {cell: mark(entries) for cell, entries in held.items()}
     if isinstance(layer, TiedDense):
         values = layer.matrix.toarray()
@@ -189,19 +204,28 @@ def _matrix(
     surround(ax, [(row, col) for col in range(ties.shape[1])])
 
 
-def _equation(layer: Any, row: int, window: Mapping[int, Held], x: Array | None, width: int) -> str:
-    """Return the row's equation, in letters and, where there are numbers, in numbers; lines of `width` letters."""
-    each = [(col, k, c) for col, entries in window.items() for k, c in entries]
-    terms = [term(c, letter(k), f"i{col + 1}") for col, k, c in each]
+def _equation(
+    layer: HasShapes, row: int, window: Mapping[int, Held], x: Array | None, width: int
+) -> str:
+    """Return the row's equation in letters and, where there are numbers, below it in numbers."""
+    start = f"o{row + 1} = "
+    entries = [(col, k, c) for col, held in window.items() for k, c in held]
+    terms = [term(c, letter(k), f"i{col + 1}") for col, k, c in entries]
     if not isinstance(layer, TiedDense):
-        return _sum(f"o{row + 1} = ", terms, "", width)
-    bias = [] if layer.b is None else [float(layer.ties.bias.matrix(layer.b).toarray()[row, 0])]
-    said = _sum(f"o{row + 1} = ", [*terms, *("+ bias" for _ in bias)], "", width)
+        return _written_sum(start, terms, "", width)
+
+    biases = [] if layer.b is None else [float(layer.ties.bias.matrix(layer.b).toarray()[row, 0])]
+    terms += ["+ bias" for _ in biases]
+    in_letters = _written_sum(start, terms, "", width)
     if x is None:
-        return said
-    w, y = layer.w.ravel(), layer.forward(x.reshape(layer.in_shape)).ravel()
-    products = [_product(term(c, _factor(w[k]), _factor(x[col]))) for col, k, c in each]
-    return f"{said}\n{_sum('= ', [*products, *(f'+ {_factor(b)}' for b in bias)], f' = {number(y[row])}', width)}"
+        return in_letters
+
+    w = layer.w.ravel()
+    y = layer.forward(x.reshape(layer.in_shape)).ravel()
+    products = [_product(term(c, _factor(w[k]), _factor(x[col]))) for col, k, c in entries]
+    products += [f"+ {_factor(bias)}" for bias in biases]
+    in_numbers = _written_sum("= ", products, f" = {number(y[row])}", width)
+    return f"{in_letters}\n{in_numbers}"
 
 
 def _product(text: str) -> str:
@@ -210,19 +234,18 @@ def _product(text: str) -> str:
     return f"{sign} {'·'.join(factors)}"
 
 
-def _factor(value: Any) -> str:
-    """Return a number that stands within a sum."""
+def _factor(value: float) -> str:
+    """Return a number that stands within a sum, in brackets if it is negative."""
     return number(value) if value >= 0 else f"({number(value)})"
 
 
-def _sum(before: str, terms: list[str], after: str, width: int) -> str:
-    """Return a sum, its middle left out where it is long, broken between its terms."""
+def _written_sum(before: str, terms: list[str], after: str, width: int) -> str:
+    """Return a sum in lines of `width` letters, its middle left out where it has many terms."""
     if len(terms) > TERMS:
-        terms = [
-            *terms[: TERMS // 2],
-            f"+ ... ({len(terms) - TERMS} more terms) ...",
-            *terms[-TERMS // 2 :],
-        ]
-    whole = [text.replace(" ", "\N{NO-BREAK SPACE}") for text in (total(terms[:1]), *terms[1:])]
-    lines = wrap(before + " ".join(whole) + after, max(width, 40), break_long_words=False)
-    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
+        omitted = f"+ ... ({len(terms) - TERMS} more terms) ..."
+        terms = [*terms[: TERMS // 2], omitted, *terms[-TERMS // 2 :]]
+
+    # `wrap` breaks lines at spaces; within a term none may be broken. The first drops its plus.
+    pieces = [piece.replace(" ", NO_BREAK) for piece in (total(terms[:1]), *terms[1:])]
+    lines = wrap(before + " ".join(pieces) + after, max(width, 40), break_long_words=False)
+    return "\n".join(lines).replace(NO_BREAK, " ")

@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from math import prod
 from textwrap import fill as wrapped
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from convdense._util.arguments import Array
 from convdense.display.palette import MASKED
+from convdense.geometry import HasShapes
 from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import bare, by_weight, paint
 from convdense.plots.density_bins import Bins, binned
@@ -26,17 +28,19 @@ from convdense.structure.tie_map import TieMap
 from convdense.structure.weight_order import WeightOrder
 
 BINS = 512  # down and across: each a whole number of pixels wide
-CORNER, MEETING = 120, 10  # cells along the sides of the two places
+CORNER, MEETING = 120, 10  # cells along a side: of place A, the corner, and of B, where blocks meet
 WRITTEN = 12  # cells along a side up to which letters fit
 NAMES = 9  # names along a side of the whole matrix
 DPI = 100
-WIDTH, LEFT, TOP, UNDER = 930, 90, 90, 120  # pixels, around the whole matrix
+WIDTH = 930  # pixels, of the figure
+LEFT, TOP, UNDER = 90, 90, 120  # pixels, around the whole matrix
 SIDE, GAP = 240, 40  # pixels, of a place and between the two
 
+Place = tuple[range, range]  # rows and columns of the matrix, to be drawn cell by cell
 
-def density(layer: Any) -> Figure:
-    """Draw the matrix of any layer, however large: how many entries each part has, and two places
-    cell by cell.
+
+def density(layer: HasShapes) -> Figure:
+    """Draw the matrix of any layer, however large: its entries per bin, and two places in cells.
 
     Every entry is counted, none is sampled. The bins are whole channels, rows of pixels or pixels,
     so that they repeat as the layer does, and a whole number of pixels each; in a small layer each
@@ -55,50 +59,53 @@ def density(layer: Any) -> Figure:
     Examples
     --------
     >>> from convdense import Conv
-    >>> figure = density(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1))  # 112,869,376 entries
+    >>> conv = Conv((64, 56, 56), out_channels=64, kernel=3, padding=1)  # 112,869,376 entries
+    >>> figure = density(conv)
     >>> figure.axes[-1].get_xlabel()
     'entries per bin of 392 x 392 cells; grey: none'
     """
-    layer = (
-        layer.layer if isinstance(layer, TiedDense) else layer
-    )  # its name is shown, its values are not
+    if isinstance(layer, TiedDense):
+        layer = layer.layer  # its name is shown, its values are not
     ties = tie(layer)
-    bins, places = binned(ties, BINS), _places(ties)
-    size = _size(bins.counts.shape, BINS, ties.shape)
-    sizes = [_size((len(rows), len(cols)), SIDE, (len(rows), len(cols))) for rows, cols in places]
-    height = TOP + max(size[0] + UNDER, sum(down + GAP for down, _ in sizes))
-    figure = Figure((WIDTH / DPI, height / DPI), dpi=DPI)
-    figure.text(
-        0.5,
-        1 - 10 / height,
-        f"{wrapped(repr(layer), 125)}\n{_summary(ties)}",
-        ha="center",
-        va="top",
-        parse_math=False,
-    )
-    whole = at_pixels(figure, LEFT, TOP, *reversed(size))
-    image = _whole(whole, ties, bins)
+    bins = binned(ties, BINS)
+    places = _places(ties)
+
+    height, width = _size(bins.counts.shape, BINS, ties.shape)
+    shapes = [(len(rows), len(cols)) for rows, cols in places]
+    sizes = [_size(shape, SIDE, shape) for shape in shapes]
+    total = TOP + max(height + UNDER, sum(high + GAP for high, _ in sizes))
+    figure = Figure((WIDTH / DPI, total / DPI), dpi=DPI)
+    heading = f"{wrapped(repr(layer), 125)}\n{_summary(ties)}"
+    figure.text(0.5, 1 - 10 / total, heading, ha="center", va="top", parse_math=False)
+
+    whole = at_pixels(figure, LEFT, TOP, width, height)
+    image = _draw_whole(whole, ties, bins)
     top = TOP
-    for name, (rows, cols), (down, right) in zip("AB", places, sizes, strict=False):
-        _place(at_pixels(figure, LEFT + BINS + 60, top, right, down), ties, rows, cols, name)
-        _frame(whole, rows, cols, name)
-        top += down + GAP
-    scale = at_pixels(figure, LEFT, TOP + size[0] + 60, BINS, 12)
-    _name_colours(figure.colorbar(image, scale, orientation="horizontal"), bins)
+    for name, place, (high, wide) in zip("AB", places, sizes, strict=False):  # or A alone
+        _draw_place(at_pixels(figure, LEFT + BINS + 60, top, wide, high), ties, place, name)
+        _frame_place(whole, place, name)
+        top += high + GAP
+
+    scale = at_pixels(figure, LEFT, TOP + height + 60, BINS, 12)
+    _name_scale(figure.colorbar(image, scale, orientation="horizontal"), bins)
     return figure
 
 
 def _size(bins: tuple[int, ...], room: int, cells: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of a picture, a whole number of pixels for each bin; `cells` tell its proportions."""
-    share = min(5.0, max(0.2, cells[0] / cells[1]))
+    """Return height and width of a picture, a whole number of pixels for each bin.
+
+    `room` is what its longer side may take; `cells`, rows and columns, tell its proportions.
+    """
+    share = min(5.0, max(0.2, cells[0] / cells[1]))  # height by width, never a mere line
     height, width = room * min(1.0, share), room * min(1.0, 1 / share)
     down, right = bins
     return down * max(1, int(height / down)), right * max(1, int(width / right))
 
 
 def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
-    """Return the entries of a rectangle of the matrix, sorted as `TieMap.entries` is; the others
-    are not written out.
+    """Return the entries of a rectangle of the matrix, sorted as `TieMap.entries` is.
+
+    Those outside it are not written out.
 
     Examples
     --------
@@ -106,65 +113,65 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     >>> rectangle(tie(Conv((1, 3, 3), 1, kernel=2)), range(1, 3), range(0, 4)).index.tolist()
     [0, 1, 0]
     """
-    down, right = _met(rows, ties.out_shape), _met(cols, ties.in_shape)
+    # Along each axis, positions that no cell of the rectangle has are dropped. The product of what
+    # remains holds the rectangle, and cells beside it that are dropped afterwards.
+    outputs, inputs = _occurring(rows, ties.out_shape), _occurring(cols, ties.in_shape)
     axes = [
-        axis.take(r[axis.rows] & c[axis.cols])
-        for axis, r, c in zip(ties.axes, down, right, strict=True)
+        axis.take(output[axis.rows] & input_[axis.cols])
+        for axis, output, input_ in zip(ties.axes, outputs, inputs, strict=True)
     ]
     found = expand(axes)
-    inside = (
-        (found.row >= rows.start)
-        & (found.row < rows.stop)
-        & (found.col >= cols.start)
-        & (found.col < cols.stop)
-    )
-    kept = found.take(inside)
-    order = WeightOrder(tuple(n for axis in axes for n in axis.tap_shape), ties.weight_order)
-    return ordered(kept._replace(index=order.weight_of(kept.index)))
+
+    in_rows = (found.row >= rows.start) & (found.row < rows.stop)
+    in_cols = (found.col >= cols.start) & (found.col < cols.stop)
+    inside = found.take(in_rows & in_cols)
+
+    taps = tuple(n for axis in axes for n in axis.tap_shape)
+    order = WeightOrder(taps, ties.weight_order)
+    return ordered(inside._replace(index=order.weight_of(inside.index)))
 
 
-def _met(numbers: range, shape: tuple[int, ...]) -> list[Array]:
-    """Return for each axis which of its positions occur among some flattened ones."""
-    whole = len(numbers) == prod(shape)
-    met = [np.full(n, whole) for n in shape]
-    for axis, places in zip(
-        met, () if whole else np.unravel_index(numbers, shape), strict=not whole
-    ):
-        axis[places] = True
-    return met
+def _occurring(numbers: range, shape: tuple[int, ...]) -> list[Array]:
+    """Return for each axis which of its positions, (n,) bool, occur among some flattened ones."""
+    if len(numbers) == prod(shape):
+        return [np.ones(n, bool) for n in shape]
+    occurring = [np.zeros(n, bool) for n in shape]
+    for occurs, positions in zip(occurring, np.unravel_index(numbers, shape), strict=True):
+        occurs[positions] = True
+    return occurring
 
 
 def _summary(ties: TieMap) -> str:
     """Return size, entries, weights and the share of cells that hold no entry."""
     rows, cols = ties.shape
-    zero = f"{1 - prod(map(_held, ties.axes)) / (rows * cols):.4%} of {rows * cols:,} cells held at zero"
-    return f"{rows:,} x {cols:,}: {ties.n_entries:,} entries of {ties.n_weights:,} weights; {zero}"
+    edges = rows * cols
+    held = prod(map(_held, ties.axes))  # a cell holds an entry if its place on every axis does
+    size = f"{rows:,} x {cols:,}: {ties.n_entries:,} entries of {ties.n_weights:,} weights"
+    return f"{size}; {1 - held / edges:.4%} of {edges:,} cells held at zero"
 
 
 def _held(axis: Axis) -> int:
     """Return how many cells of one axis hold an entry, or several."""
-    flat = np.sort(
-        axis.rows * axis.n_cols + axis.cols, kind="stable"
-    )  # fast where it is sorted already
+    flat = axis.rows * axis.n_cols + axis.cols
+    flat = np.sort(flat, kind="stable")  # fast where it is sorted already
     return int(np.count_nonzero(np.diff(flat, prepend=-1)))
 
 
-def _whole(ax: Axes, ties: TieMap, bins: Bins) -> Any:
+def _draw_whole(ax: Axes, ties: TieMap, bins: Bins) -> ScalarMappable:
     """Draw the whole matrix: entries per bin on a logarithmic scale, grey where there are none."""
     colours = colormaps["viridis"].with_extremes(bad=MASKED)
     counts = np.ma.masked_equal(bins.counts, 0)
-    image = ax.pcolorfast(
-        bins.cols, bins.rows, counts, cmap=colours, norm=LogNorm(1, max(10, bins.counts.max()))
-    )
+    scale = LogNorm(1, max(10, bins.counts.max()))
+    image = ax.pcolorfast(bins.cols, bins.rows, counts, cmap=colours, norm=scale)
     ax.invert_yaxis()
     ax.set_title(f"the whole matrix: {counts.shape[0]} x {counts.shape[1]} bins", fontsize=10)
-    ax.set_ylabel(_name_blocks(ax.set_yticks, "output", ties.out_shape))
-    ax.set_xlabel(_name_blocks(ax.set_xticks, "input", ties.in_shape))
+    ax.set_ylabel(_number_blocks(ax.set_yticks, "output", ties.out_shape))
+    ax.set_xlabel(_number_blocks(ax.set_xticks, "input", ties.in_shape))
     return image
 
 
-def _name_colours(bar: Any, bins: Bins) -> None:
-    """Name the numbers beside the colours."""
+def _name_scale(bar: Colorbar, bins: Bins) -> None:
+    """Say below the scale of colours what its numbers count."""
     down, right = bins.cells
     ragged = " (fewer at the end of a block)" if bins.ragged else ""
     bar.ax.set_xlabel(f"entries per bin of {down:,} x {right:,} cells{ragged}; grey: none")
@@ -172,44 +179,47 @@ def _name_colours(bar: Any, bins: Bins) -> None:
     bar.ax.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def _name_blocks(
-    set_ticks: Callable[[list[float], list[str]], Any], kind: str, shape: tuple[int, ...]
+def _number_blocks(
+    set_ticks: Callable[[list[float], list[str]], object], kind: str, shape: tuple[int, ...]
 ) -> str:
     """Write numbers along a side at some of its largest blocks, and return what these are."""
     first = _outermost(shape)
-    n, size = shape[first], prod(shape[first + 1 :])
+    n, inner = shape[first], shape[first + 1 :]
+    size = prod(inner)
     shown = range(0, n, -(-n // NAMES))
     set_ticks([(k + 0.5) * size for k in shown], [f"{k + 1:,}" for k in shown])
-    if first == 0:
-        unit = " channel" if len(shape) > 1 else ""
+
+    if first > 0:
+        unit = (" pixel", " row of pixels", " slice")[min(2, len(inner))]
     else:
-        unit = [" pixel", " row of pixels", " slice"][min(2, len(shape) - 1 - first)]
-    each = f", {' x '.join(f'{n:,}' for n in shape[first + 1 :])} pixels each" if size > 1 else ""
+        unit = " channel" if len(shape) > 1 else ""
+    each = f", {' x '.join(f'{n:,}' for n in inner)} pixels each" if size > 1 else ""
     return kind + unit + each
 
 
-def _places(ties: TieMap) -> list[tuple[range, range]]:
-    """Return the corner, and where blocks meet in the middle of the diagonal if that is not the same."""
+def _places(ties: TieMap) -> list[Place]:
+    """Return the corner, and where blocks meet in the middle if that is another place."""
     rows, cols = ties.shape
-    row = _border(ties.out_shape)
-    middle = row * cols // rows
-    read = rectangle(
-        ties, range(row, row + 1), range(cols)
-    ).col  # what the first row of the block reads
-    col = int(read[np.argmin(np.abs(read - middle))]) if len(read) else middle
+    row = _middle_block(ties.out_shape)
+    diagonal = row * cols // rows
+
+    # The column nearest to the diagonal that the first output of the block reads.
+    read = rectangle(ties, range(row, row + 1), range(cols)).col
+    col = int(read[np.argmin(np.abs(read - diagonal))]) if len(read) else diagonal
+
     corner = _around(0, CORNER, rows), _around(0, CORNER, cols)
     meeting = _around(row, MEETING, rows), _around(col, MEETING, cols)
-    return [corner, meeting] if corner != meeting else [corner]
+    return [corner] if corner == meeting else [corner, meeting]
 
 
-def _border(shape: tuple[int, ...]) -> int:
-    """Return the first position of the block in the middle, among the largest blocks."""
+def _middle_block(shape: tuple[int, ...]) -> int:
+    """Return the first flattened position of the middle one of the largest blocks."""
     first = _outermost(shape)
     return shape[first] // 2 * prod(shape[first + 1 :])
 
 
 def _outermost(shape: tuple[int, ...]) -> int:
-    """Return the axis of the largest blocks: the first that has several."""
+    """Return the axis of the largest blocks: the first that has several, or the last."""
     return next((i for i, n in enumerate(shape) if n > 1), len(shape) - 1)
 
 
@@ -219,18 +229,21 @@ def _around(at: int, side: int, n: int) -> range:
     return range(first, min(n, first + side))
 
 
-def _place(ax: Axes, ties: TieMap, rows: range, cols: range, name: str) -> None:
+def _draw_place(ax: Axes, ties: TieMap, place: Place, name: str) -> None:
     """Draw a rectangle of the matrix cell by cell, with letters where they fit."""
+    rows, cols = place
     size = len(rows), len(cols)
     bare(ax, "", *size, wide=ax.bbox.width / size[1] * size[0] / ax.bbox.height)
     held = {
-        (row - rows.start, col - cols.start): h
-        for (row, col), h in cells(rectangle(ties, rows, cols)).items()
+        (row - rows.start, col - cols.start): entries
+        for (row, col), entries in cells(rectangle(ties, rows, cols)).items()
     }
-    letters = {cell: mark(entries) for cell, entries in held.items()}
-    paint(ax, by_weight(size, held), letters if max(size) <= WRITTEN else {})
-    _lines(ax.axhline, rows, ties.out_shape)
-    _lines(ax.axvline, cols, ties.in_shape)
+    letters = {}
+    if max(size) <= WRITTEN:
+        letters = {cell: mark(entries) for cell, entries in held.items()}
+    paint(ax, by_weight(size, held), letters)
+    _draw_block_ends(ax.axhline, rows, ties.out_shape)
+    _draw_block_ends(ax.axvline, cols, ties.in_shape)
     ax.set_title(f"{name}: {_span('rows', rows)}\n{_span('columns', cols)}", fontsize=9)
 
 
@@ -239,22 +252,24 @@ def _span(name: str, numbers: range) -> str:
     return f"{name} {numbers.start + 1:,} to {numbers.stop:,}"
 
 
-def _lines(draw: Callable[..., Any], numbers: range, shape: tuple[int, ...]) -> None:
+def _draw_block_ends(
+    draw_line: Callable[..., object], numbers: range, shape: tuple[int, ...]
+) -> None:
     """Draw thin lines between rows of pixels, thick ones between channels."""
+    row, channel = shape[-1], prod(shape[1:])
     for k in range(numbers.start + 1, numbers.stop):
-        if k % prod(shape[1:]) == 0 and len(shape) > 1:
-            draw(k - numbers.start - 0.5, color="black", lw=2, zorder=2)
-        elif k % shape[-1] == 0:
-            draw(k - numbers.start - 0.5, color="black", lw=0.5, zorder=2)
+        between = k - numbers.start - 0.5
+        if len(shape) > 1 and k % channel == 0:
+            draw_line(between, color="black", lw=2, zorder=2)
+        elif k % row == 0:
+            draw_line(between, color="black", lw=0.5, zorder=2)
 
 
-def _frame(ax: Axes, rows: range, cols: range, name: str) -> None:
-    """Frame a place on the whole matrix, with its name beside, or inside where there is no room beside."""
-    ax.add_patch(
-        Rectangle(
-            (cols.start, rows.start), len(cols), len(rows), fill=False, ec="black", lw=1.5, zorder=3
-        )
-    )
+def _frame_place(ax: Axes, place: Place, name: str) -> None:
+    """Frame a place on the whole matrix, its name beside it, or inside where there is no room."""
+    rows, cols = place
+    corner = (cols.start, rows.start)
+    ax.add_patch(Rectangle(corner, len(cols), len(rows), fill=False, ec="black", lw=1.5, zorder=3))
     beside = cols.stop < 0.9 * ax.get_xlim()[1]
     ax.annotate(
         name,

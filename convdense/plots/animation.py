@@ -1,22 +1,23 @@
-"""The kernel slides, its row of the matrix lights up, and the weights' gradients grow: a moving picture of a layer."""
+"""A moving picture of a layer: the kernel slides, its row lights up, the gradients grow."""
 
 from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from convdense._util.arguments import Array
 from convdense._util.files import save_bytes
-from convdense.plots._frame import drawn, sampled
+from convdense.geometry import HasShapes
+from convdense.plots._frame import draw_output, sampled
 
-COLOURS = 48
+COLOURS = 48  # of all frames together
 SHOWN, LAST = 900, 4000  # milliseconds of a frame, and of the last one
 
 
@@ -50,16 +51,18 @@ class Animation:
         return save_bytes(path, self.gif, (".gif",))
 
     def _repr_html_(self) -> str:
-        return f'<img alt="{escape(self.title)}" src="data:image/gif;base64,{b64encode(self.gif).decode()}">'
+        data = b64encode(self.gif).decode()
+        return f'<img alt="{escape(self.title)}" src="data:image/gif;base64,{data}">'
 
     def __repr__(self) -> str:
         """Return title and size."""
         return f"Animation({self.title!r}, {len(self.gif):,} bytes)"
 
 
-def animate(layer: Any, x: Any = None, dy: Any = None) -> Animation:
-    """Return a moving picture of a small layer, a frame for each output: forward a row, backward a
-    gradient.
+def animate(
+    layer: HasShapes, x: npt.ArrayLike | None = None, dy: npt.ArrayLike | None = None
+) -> Animation:
+    """Return a moving picture of a small layer, a frame for each output.
 
     The kernel slides over the input while its row of the matrix lights up; each weight's gradient
     is the sum over the outputs that have been met. The last frame, which stays longer, holds the
@@ -92,14 +95,16 @@ def animate(layer: Any, x: Any = None, dy: Any = None) -> Animation:
     b'GIF89a'
     """
     sample = sampled(layer, x, dy)
-    frames = [_pixels(drawn(sample, r)) for r in range(sample.ties.shape[0])]
+    frames = [_pixels(draw_output(sample, r)) for r in range(sample.ties.shape[0])]
+
+    # The colours are chosen for all frames at once, below each other, so that none flickers.
     strip = _few_colours(Image.fromarray(np.concatenate(frames)))
     height, width = frames[0].shape[:2]
-    first, *others = [
-        strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames))
-    ]
-    file = BytesIO()
+    tops = range(0, height * len(frames), height)
+    first, *others = [strip.crop((0, top, width, top + height)) for top in tops]
+
     times = [SHOWN] * len(others) + [LAST]
+    file = BytesIO()
     first.save(
         file, "GIF", save_all=True, append_images=others, duration=times, loop=0, optimize=True
     )
@@ -107,10 +112,11 @@ def animate(layer: Any, x: Any = None, dy: Any = None) -> Animation:
 
 
 def _few_colours(image: Image.Image) -> Image.Image:
-    """Return the image in its most frequent colours: flat ones stay as they are, the edges of letters may not."""
+    """Return the image in its most frequent colours: areas stay as they are, edges may not."""
     counted = sorted(image.getcolors(1 << 24) or [], reverse=True)
+    channels = [channel for _, colour in counted[:COLOURS] for channel in colour]  # type: ignore[attr-defined]  # its stub knows pixels as numbers alone
     palette = Image.new("P", (1, 1))
-    palette.putpalette([part for _, look in counted[:COLOURS] for part in look])  # type: ignore[attr-defined]  # its stub knows pixels as numbers alone
+    palette.putpalette(channels)
     return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 

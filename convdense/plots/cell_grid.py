@@ -1,10 +1,10 @@
-"""The grid that figures share: a square per edge, outputs on the rows, inputs on the columns; frames and hatches."""
+"""The grid that figures share: a square per edge, outputs down, inputs across; frames, hatches."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import to_hex, to_rgb
@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from convdense._util.arguments import Array, complain, finite, shaped
 from convdense.display.labels import blocks, numbered
 from convdense.display.palette import MASKED, ink
-from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange
+from convdense.plots.panel_layout import Panel, arrange, largest_cell
 from convdense.structure.letter_grid import Held, fill
 from convdense.structure.tie_map import TieMap
 
@@ -22,32 +22,44 @@ STRENGTH = 0.3  # of a colour that stands back
 CELLS_LIMIT = 10_000
 NAMES, BELOW = 0.35, 0.3  # inches: beside a matrix and below it, for the names of its pixels
 LARGEST_TEXT, NAMES_FROM = 9.0, 7.0  # points: of a text, and of a cell whose pixels are named
+THIN = "#AAAAAA"  # of lines that are seen on white and on colours
+
+# The four neighbours of a cell, as steps down and to the right, and the side that faces each: its
+# ends (x, y), seen from the middle of the cell.
+SIDES = (
+    (-1, 0, (-0.5, -0.5), (0.5, -0.5)),
+    (1, 0, (-0.5, 0.5), (0.5, 0.5)),
+    (0, -1, (-0.5, -0.5), (-0.5, 0.5)),
+    (0, 1, (0.5, -0.5), (0.5, 0.5)),
+)
+
+Cell = tuple[int, int]  # row and column
 
 
 def pale(colours: Array) -> Array:
-    """Return colours nearer to white, from 0 to 1."""
+    """Return colours, from 0 to 1, nearer to white."""
     return 1 - STRENGTH * (1 - colours)
 
 
-def alone(panel: Panel) -> Axes:
-    """Return the Axes of a figure of their own, in cells as large as there is room."""
-    cell = min(LARGEST_CELL, WIDEST / (panel.cols * panel.wide), HIGHEST / panel.rows)
+def own_axes(panel: Panel) -> Axes:
+    """Return the Axes of a new figure with one panel, its cells as large as there is room."""
+    cell = largest_cell(panel.rows, panel.cols * panel.wide)
     _, (ax,) = arrange([[panel._replace(cell=cell)]])
     return ax
 
 
-def of_matrix(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> Panel:
+def panel_of(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> Panel:
     """Return the panel of a matrix with room for its names, at most `share` of a line wide."""
     rows, cols = ties.shape
-    cell = min(LARGEST_CELL, share * WIDEST / cols, HIGHEST / rows)
-    return Panel(
-        rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=len(blocks(ties.in_shape))
-    )
+    cell = largest_cell(rows, cols, share)
+    above = len(blocks(ties.in_shape))
+    return Panel(rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=above)
 
 
 def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -> Axes:
     """Return Axes for so many cells, `wide` times as wide as high, without ticks."""
-    ax = alone(Panel(rows, cols, title, wide=wide)) if ax is None else ax
+    if ax is None:
+        ax = own_axes(Panel(rows, cols, title, wide=wide))
     ax.set_title(title, fontsize=10)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -56,26 +68,29 @@ def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -
 
 
 def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
-    """Return Axes for a matrix: output and input pixels named, and lines where a row of them ends."""
+    """Return Axes for a matrix: pixels named on both sides, lines where a row of them ends."""
     require_few(ties)
     rows, cols = ties.shape
-    ax = bare(alone(of_matrix(ties, title)) if ax is None else ax, title, rows, cols)
+    if ax is None:
+        ax = own_axes(panel_of(ties, title))
+    bare(ax, title, rows, cols)
+
     cell, _ = cell_size(ax, rows, cols)
     if cell >= NAMES_FROM:
         size = min(8.0, 0.8 * cell)
-        upright = size * 0.6 * len(f"i{cols}") > cell
+        too_long = size * 0.6 * len(f"i{cols}") > cell
+        turn = 90 if too_long else 0
         ax.set_yticks(range(rows), numbered("o", rows), fontsize=size)
-        ax.set_xticks(
-            range(cols), numbered("i", cols), fontsize=size, rotation=90 if upright else 0
-        )
+        ax.set_xticks(range(cols), numbered("i", cols), fontsize=size, rotation=turn)
     ax.tick_params(length=0)
+
     places = groups(ties.in_shape, cell)
     if places:
         top = ax.secondary_xaxis("top")
         top.set_xticks(list(places), list(places.values()), fontsize=8)
         top.tick_params(length=0, pad=2)
         top.spines[:].set_visible(False)
-    _lines(ax, ties)
+    _part_cells(ax, ties)
     return ax
 
 
@@ -88,9 +103,8 @@ def require_few(ties: TieMap) -> None:
         raise ValueError(complain("layer", f"{rows:,} x {cols:,} cells", needs, do))
     if max(ties.n_entries, ties.n_weights) > 10 * CELLS_LIMIT:
         got = f"{ties.n_entries:,} entries of {ties.n_weights:,} weights"
-        raise ValueError(
-            complain("layer", got, f"at most {10 * CELLS_LIMIT:,} to be written one by one", do)
-        )
+        needs = f"at most {10 * CELLS_LIMIT:,} to be written one by one"
+        raise ValueError(complain("layer", got, needs, do))
 
 
 def require_few_weights(ties: TieMap) -> None:
@@ -104,6 +118,8 @@ def require_few_weights(ties: TieMap) -> None:
 def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
     """Name every row, slice and channel of the input at its middle, the outer ones a line higher.
 
+    Blocks whose middles are one place share its lines; `cell` is in points.
+
     Examples
     --------
     >>> groups((2, 1, 3), cell=20)
@@ -111,54 +127,54 @@ def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
     """
     places: dict[float, list[str]] = {}
     for level, (kind, width, n) in enumerate(blocks(shape)):
-        long = width * cell > 5 * (len(kind) + 2)  # points that its name takes
+        fits = width * cell > 5 * (len(kind) + 2)  # points that its name takes
+        prefix = f"{kind} " if fits else kind[0]  # "row 1" or "r1"
         for k in range(prod(shape) // width):
-            lines = places.setdefault(width * (k + 0.5) - 0.5, [])
-            lines += [""] * (level - len(lines)) + [f"{kind + ' ' if long else kind[0]}{k % n + 1}"]
+            middle = width * (k + 0.5) - 0.5
+            lines = places.setdefault(middle, [])
+            lines += [""] * (level - len(lines))  # where no inner block has this middle
+            lines.append(f"{prefix}{k % n + 1}")
     return {middle: "\n".join(reversed(lines)) for middle, lines in sorted(places.items())}
 
 
-def _lines(ax: Axes, ties: TieMap) -> None:
-    """Part the cells: thin lines, and thick ones where a row of pixels ends, black on the light cells of any theme."""
-    (rows, cols), (down, right) = ties.shape, (ties.out_shape[-1], ties.in_shape[-1])
+def _part_cells(ax: Axes, ties: TieMap) -> None:
+    """Draw thin lines between cells, thick black ones where a row of pixels ends."""
+    rows, cols = ties.shape
+    down, right = ties.out_shape[-1], ties.in_shape[-1]
     for thick in (False, True):
-        style: dict[str, Any] = {
-            "colors": "black" if thick else "#AAAAAA",
-            "linewidths": 1.4 if thick else 0.6,
-        }
-        across = [k - 0.5 for k in range(rows + 1) if (k % down == 0) is thick]
-        along = [k - 0.5 for k in range(cols + 1) if (k % right == 0) is thick]
-        ax.hlines(across, -0.5, cols - 0.5, zorder=2, **style)
-        ax.vlines(along, -0.5, rows - 0.5, zorder=2, **style)
+        across = [k - 0.5 for k in range(rows + 1) if (k % down == 0) == thick]
+        along = [k - 0.5 for k in range(cols + 1) if (k % right == 0) == thick]
+        look = "black" if thick else THIN
+        points = 1.4 if thick else 0.6
+        ax.hlines(across, -0.5, cols - 0.5, colors=look, linewidths=points, zorder=2)
+        ax.vlines(along, -0.5, rows - 0.5, colors=look, linewidths=points, zorder=2)
 
 
-def paint(ax: Axes, colours: Array, texts: Mapping[tuple[int, int], str]) -> Axes:
-    """Fill the cells, (rows, columns, 3) from 0 to 1, and write on them, black or white, as large as there is room."""
+def paint(ax: Axes, colours: Array, texts: Mapping[Cell, str]) -> Axes:
+    """Fill the cells, (rows, columns, 3 or 4) from 0 to 1, and write on them in black or white.
+
+    Letters have one size in all cells, the largest for which there is room.
+    """
     rows, cols = colours.shape[:2]
     ax.images[0].set_data(colours)
     size = text_size(*cell_size(ax, rows, cols), texts.values())
     for (row, col), text in texts.items():
         look = ink(to_hex(tuple(colours[row, col])))
-        said = ax.text(
-            col,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=size,
-            color=look,
-            zorder=3,
-            linespacing=1.1,
+        written = ax.text(
+            col, row, text, ha="center", va="center", size=size, c=look, zorder=3, linespacing=1.1
         )
-        said.set_in_layout(False)  # it fits its cell: nothing has to make room for it
+        written.set_in_layout(False)  # it fits its cell: nothing has to make room for it
     return ax
 
 
 def cell_size(ax: Axes, rows: int, cols: int) -> tuple[float, float]:
-    """Return how wide and high a cell will be, in points; somewhat less than now, since names will need room too."""
-    figure: Any = ax.figure
-    aspect: Any = ax.get_aspect()  # a number, since `bare` set one
-    high = 0.95 * 72 / figure.dpi * min(ax.bbox.width * aspect / cols, ax.bbox.height / rows)
+    """Return how wide and high a cell will be, in points.
+
+    That is a little less than it is now, since names of pixels will need room too.
+    """
+    aspect = float(ax.get_aspect())  # height by width of a cell; a number, since `bare` set one
+    points = 0.95 * 72 / ax.figure.dpi  # of one pixel
+    high = points * min(ax.bbox.width * aspect / cols, ax.bbox.height / rows)
     return high / aspect, high
 
 
@@ -168,13 +184,14 @@ def wide(ax: Axes, rows: int, cols: int) -> float:
 
 
 def text_size(width: float, height: float, texts: Iterable[str]) -> float:
-    """Return a size in points at which every text fits a cell: letters are some 0.6 as wide as high, spaces 0.3."""
+    """Return a size in points at which every text fits a cell of this width and height."""
     lines = [text.split("\n") for text in texts] or [[""]]
+    most = max(map(len, lines))  # lines of one text
+    # Letters are some 0.62 as wide as high, and spaces half of that.
     longest = max(len(line) - line.count(" ") / 2 for text in lines for line in text)
-    most = max(map(len, lines))
-    return max(
-        1.0, min(LARGEST_TEXT, 0.9 * width / (0.62 * max(longest, 1)), 0.85 * height / (1.2 * most))
-    )
+    by_width = 0.9 * width / (0.62 * max(longest, 1))
+    by_height = 0.85 * height / (1.2 * most)
+    return max(1.0, min(LARGEST_TEXT, by_width, by_height))
 
 
 def blank(shape: tuple[int, ...]) -> Array:
@@ -182,8 +199,8 @@ def blank(shape: tuple[int, ...]) -> Array:
     return np.full((*shape, 3), to_rgb(MASKED))
 
 
-def by_weight(shape: tuple[int, ...], held: Mapping[tuple[int, int], Held]) -> Array:
-    """Return the colours of cells by what they hold, (rows, columns, 3); grey where they hold nothing."""
+def by_weight(shape: tuple[int, ...], held: Mapping[Cell, Held]) -> Array:
+    """Return the colours of cells by what they hold, (rows, columns, 3); grey is nothing."""
     colours = blank(shape)
     for cell, entries in held.items():
         colours[cell] = to_rgb(fill(entries))
@@ -191,79 +208,70 @@ def by_weight(shape: tuple[int, ...], held: Mapping[tuple[int, int], Held]) -> A
 
 
 def diverging(values: Array) -> Array:
-    """Return colours of PuOr centred on 0: purple above, orange below."""
+    """Return colours of PuOr (ColorBrewer) centred on 0: purple above, orange below."""
     from matplotlib import colormaps  # noqa: PLC0415  (reads its data files)
 
     size = float(np.abs(values).max(initial=0)) or 1.0
     return np.asarray(colormaps["PuOr"](0.5 + values / (2 * size)))[..., :3]
 
 
-def number(value: Any) -> str:
-    """Return a number as short as a cell wants it: whole numbers as they are, others to three
-    digits.
+def number(value: float) -> str:
+    """Return a number as short as a cell wants it: whole ones as they are, others to three digits.
 
     Examples
     --------
     >>> number(-34.0), number(1 / 3)
     ('-34', '0.333')
     """
-    return (
-        f"{int(value)}" if abs(value) < 1e6 and value == int(value) else f"{value:.3g}"
-    )  # inf is written too
+    if abs(value) < 1e6 and value == int(value):  # of infinity there is no int
+        return f"{int(value)}"
+    return f"{value:.3g}"
 
 
-def real(value: Any, name: str, shape: tuple[int, ...], of: object) -> Array:
+def real_numbers(value: npt.ArrayLike, name: str, shape: tuple[int, ...], of: object) -> Array:
     """Return the numbers to draw, real and finite, of this shape."""
     array = finite(shaped(value, name, shape, of), name)
     if array.dtype.kind == "c":
-        raise TypeError(
-            complain(name, f"dtype {array.dtype}", "real numbers", "draw .real or .imag")
-        )
+        got = f"dtype {array.dtype}"
+        raise TypeError(complain(name, got, "real numbers", "draw .real or .imag"))
     return array
 
 
-def surround(ax: Axes, cells: Iterable[tuple[Any, Any]]) -> None:
-    """Frame the cells (row, column) together, black within white: seen on every colour."""
+def surround(ax: Axes, cells: Iterable[Cell]) -> None:
+    """Frame the cells together, black within white: seen on every colour."""
     inside = set(cells)
     edges = [
-        [(col + x - 0.5, row + y - 0.5), (col + x + abs(down) - 0.5, row + y + abs(right) - 0.5)]
+        [(col + x_from, row + y_from), (col + x_to, row + y_to)]
         for row, col in inside
-        for down, right, y, x in ((-1, 0, 0, 0), (1, 0, 1, 0), (0, -1, 0, 0), (0, 1, 0, 1))
+        for down, right, (x_from, y_from), (x_to, y_to) in SIDES
         if (row + down, col + right) not in inside
     ]
-    for look, wide, above in (("white", 4.5, 4), ("black", 2, 5)):
-        style: dict[str, Any] = {
-            "colors": look,
-            "linewidths": wide,
-            "zorder": above,
-            "clip_on": False,
-        }
-        ax.add_collection(LineCollection(edges, capstyle="projecting", **style))
+    for look, points, above in (("white", 4.5, 4), ("black", 2.0, 5)):
+        lines = LineCollection(edges, colors=look, linewidths=points, zorder=above, clip_on=False)
+        lines.set_capstyle("projecting")  # so that corners are whole
+        ax.add_collection(lines)
 
 
-def outline(ax: Axes, cells: Iterable[tuple[Any, Any]]) -> None:
-    """Draw thin lines around the cells (row, column), and no others."""
+def outline(ax: Axes, cells: Iterable[Cell]) -> None:
+    """Draw thin lines around these cells, and no others."""
     squares = [Rectangle((col - 0.5, row - 0.5), 1, 1) for row, col in cells]
     ax.add_collection(
-        PatchCollection(squares, facecolor="none", edgecolor="#AAAAAA", linewidth=0.6, zorder=2)
+        PatchCollection(squares, facecolor="none", edgecolor=THIN, linewidth=0.6, zorder=2)
     )
     ax.spines[:].set_visible(False)
 
 
 def hatch(ax: Axes, row: int, cols: int) -> None:
     """Hatch a row of cells, under what is written on them."""
-    place = (-0.5, row - 0.5)
-    ax.add_patch(
-        Rectangle(
-            place, cols, 1, fill=False, hatch="//", edgecolor="#888888", linewidth=0, zorder=1.5
-        )
-    )
+    corner = (-0.5, row - 0.5)
+    ax.add_patch(Rectangle(corner, cols, 1, fill=False, hatch="//", ec="#888888", lw=0, zorder=1.5))
 
 
-def ruled(ax: Axes, rows: int, cols: int, points: float) -> None:
-    """Draw thin lines between all cells, of so many points."""
+def draw_thin_lines(ax: Axes, rows: int, cols: int, points: float) -> None:
+    """Draw thin lines between all cells, of so many points, unless they are too small."""
     if points < FINE:
         return
-    style: dict[str, Any] = {"colors": "#AAAAAA", "linewidths": min(0.6, points / 12), "zorder": 2}
-    ax.hlines([k - 0.5 for k in range(1, rows)], -0.5, cols - 0.5, **style)
-    ax.vlines([k - 0.5 for k in range(1, cols)], -0.5, rows - 0.5, **style)
+    across, along = np.arange(1, rows) - 0.5, np.arange(1, cols) - 0.5
+    thin = min(0.6, points / 12)
+    ax.hlines(across, -0.5, cols - 0.5, colors=THIN, linewidths=thin, zorder=2)
+    ax.vlines(along, -0.5, rows - 0.5, colors=THIN, linewidths=thin, zorder=2)

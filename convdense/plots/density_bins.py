@@ -1,4 +1,4 @@
-"""How full each part of a matrix is: entries counted in bins that follow the layer's axes, exactly and at once."""
+"""How full each part of a matrix is: entries counted in bins that follow the layer's axes."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -13,7 +13,7 @@ from convdense.structure.tie_map import TieMap
 
 
 class Bins(NamedTuple):
-    """Entries per bin; bin ``(i, j)`` holds rows ``rows[i]`` up to ``rows[i + 1]``, columns ``cols[j]`` likewise."""
+    """Entries per bin; bin ``(i, j)`` holds rows from ``rows[i]`` on, columns from ``cols[j]``."""
 
     counts: Array  # (bins down, bins across) int64
     rows: Array  # (bins down + 1,) int64
@@ -27,7 +27,7 @@ class Bins(NamedTuple):
     @property
     def ragged(self) -> bool:
         """Whether some bins have fewer rows or columns than the others."""
-        return any(len(set(np.diff(edges).tolist())) > 1 for edges in (self.rows, self.cols))
+        return any(len(np.unique(np.diff(edges))) > 1 for edges in (self.rows, self.cols))
 
 
 def binned(ties: TieMap, most: int) -> Bins:
@@ -41,45 +41,52 @@ def binned(ties: TieMap, most: int) -> Bins:
     Examples
     --------
     >>> from convdense import Conv, tie
-    >>> binned(tie(Conv((1, 4, 4), out_channels=1, kernel=3, padding=1)), most=2)  # two rows of pixels a bin
+    >>> conv = Conv((1, 4, 4), out_channels=1, kernel=3, padding=1)
+    >>> binned(tie(conv), most=2)  # two rows of pixels a bin
     Bins(counts=array([[40, 10],
            [10, 40]]), rows=array([ 0,  8, 16]), cols=array([ 0,  8, 16]))
     """
     down, right = together(ties.out_shape, most), together(ties.in_shape, most)
-    counts = reduce(np.kron, map(_counted, ties.axes, down, right))
+    counts = reduce(np.kron, map(_counted, ties.axes, down, right))  # (bins down, bins across)
     return Bins(counts, _edges(ties.out_shape, down), _edges(ties.in_shape, right))
 
 
 def together(sizes: Sequence[int], most: int) -> list[int]:
     """Return how many positions of each axis share a bin, at most `most` bins in all.
 
-    Bins are runs of flattened positions: whole axes after the first that is divided. An even
-    division is worth bins up to twice as large.
+    A bin is a run of flattened positions: one position of each axis until the first that has to be
+    divided, a part of that, and all of those after it. Bins may be up to twice as large as they
+    must if they divide their axis evenly.
 
     Examples
     --------
-    >>> together((64, 56, 56), most=512), together((3, 57, 4), most=512), together((1, 1000), most=300)
-    ([1, 7, 56], [1, 1, 2], [1, 4])
+    >>> together((64, 56, 56), most=512), together((3, 57, 4), most=512)
+    ([1, 7, 56], [1, 1, 2])
+    >>> together((1, 1000), most=300)
+    [1, 4]
     """
     parts: list[int] = []
     bins = 1
     for n in sizes:
-        least = -(-n // (most // bins))  # positions a bin must have
+        if any(part > 1 for part in parts):  # a bin holds several positions of an outer axis
+            parts.append(n)
+            continue
+        least = -(-n // (most // bins))  # positions a bin must have, rounded up
         fair = range(min(least, n), min(2 * least, n) + 1)
-        split = any(part > 1 for part in parts)
-        parts.append(n if split else min(fair, key=lambda part: (-n % part, part)))
-        bins *= -(-n // parts[-1])
+        part = min(fair, key=lambda part: (-n % part, part))  # the fewest left over, then the least
+        parts.append(part)
+        bins *= -(-n // part)
     return parts
 
 
 def _counted(axis: Axis, down: int, right: int) -> Array:
     """Return the entries of one axis per bin of `down` outputs and `right` inputs."""
     n_down, n_right = -(-axis.n_rows // down), -(-axis.n_cols // right)
-    flat = axis.rows // down * n_right + axis.cols // right
+    flat = axis.rows // down * n_right + axis.cols // right  # (entries,): the bin of each
     return np.bincount(flat, minlength=n_down * n_right).reshape(n_down, n_right)
 
 
 def _edges(sizes: Sequence[int], parts: Sequence[int]) -> Array:
     """Return the first flattened position of each bin, and the end of the last."""
     starts = [np.arange(0, n, part) for n, part in zip(sizes, parts, strict=True)]
-    return np.append(kron(starts, sizes), np.prod(sizes))
+    return np.append(kron(starts, sizes), np.prod(sizes))  # (bins + 1,)

@@ -1,4 +1,4 @@
-"""A layer beside what `recover` found of the user's code: what is missing, extra, or has another weight."""
+"""A layer beside what `recover` found: which edges are missing, extra, or of another weight."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -15,18 +15,19 @@ from convdense.geometry import Linear
 from convdense.layers.dense import Dense
 from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import (
+    Cell,
     bare,
     blank,
     cell_size,
     diverging,
+    draw_thin_lines,
     grid,
     hatch,
     number,
-    of_matrix,
     paint,
-    real,
+    panel_of,
+    real_numbers,
     require_few,
-    ruled,
     surround,
 )
 from convdense.plots.panel_layout import Panel, arrange, wrapped
@@ -35,8 +36,6 @@ from convdense.recovery.recovered_layer import Recovered
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import cells, mark
 from convdense.structure.tie_map import TieMap
-
-Cell = tuple[int, int]
 
 
 class Kind(NamedTuple):
@@ -56,9 +55,9 @@ WIDE = 1.4  # times its height: a bias
 
 
 class Side(NamedTuple):
-    """A matrix with the bias as its last column, (outputs, inputs + 1), and what is written on the edges that exist."""
+    """A matrix with the bias as its last column, and what is written on the edges that exist."""
 
-    values: Array
+    values: Array  # (outputs, inputs + 1)
     texts: dict[Cell, str]
 
 
@@ -100,48 +99,57 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     apart = found.compare(layer)
     ties = layer.ties if isinstance(layer, TiedDense) else tie(Linear(*reversed(layer.w.shape)))
     require_few(ties)
-    sides = (_expected(layer, ties), _found(found))
-    biased = any(side.values[:, -1].any() for side in sides)
-    kinds, legend = _kinds(apart, found), _legend(apart, found)
+    expected, got = _expected(layer, ties), _found(found)
+    biased = bool(expected.values[:, -1].any() or got.values[:, -1].any())
+
+    legend = _legend(apart, found)
     panels = _panels(ties, biased)
     figure, axes = arrange(wrapped(panels), _title(apart, found), LEGEND if legend else 0.0)
-    looks = diverging(
-        np.stack([side.values for side in sides])
-    )  # (2, outputs, inputs + 1), of one scale
-    n = 1 + biased
-    for k, side in enumerate(sides):
-        _draw(axes[n * k : n * k + n], ties, _greyed(looks[k], side.texts), side.texts)
-        surround(axes[n * k], [cell for cell in kinds if cell[1] < ties.shape[1]])
-    _draw(axes[2 * n :], ties, *_apart(sides, kinds))
+    n = len(axes) // 3  # Axes of each picture: a matrix and, with a bias, a column beside it
+    expected_axes, found_axes, apart_axes = (axes[k * n : k * n + n] for k in range(3))
+
+    kinds = _kinds(apart, found)
+    differing = [cell for cell in kinds if cell[1] < ties.shape[1]]  # of the matrix, not the bias
+    looks = diverging(np.stack([expected.values, got.values]))  # both on one scale
+    both = ((expected_axes, expected, looks[0]), (found_axes, got, looks[1]))
+    for picture, side, colours in both:
+        _draw(picture, ties, _greyed(colours, side.texts), side.texts)
+        surround(picture[0], differing)
+    _draw(apart_axes, ties, *_apart(expected, got, kinds))
+
     for ax, panel in zip(axes, panels, strict=True):
         ax.set_title(panel.title, fontsize=10)
     for row in found.broken.tolist():
-        hatch(axes[n], row, ties.shape[1])
-        hatch(axes[2 * n], row, ties.shape[1])
+        hatch(found_axes[0], row, ties.shape[1])
+        hatch(apart_axes[0], row, ties.shape[1])
     if legend:
-        figure.legend(
-            handles=legend, loc="lower center", ncols=len(legend), fontsize=9, frameon=False
-        )
+        cols = len(legend)
+        figure.legend(handles=legend, loc="lower center", ncols=cols, fontsize=9, frameon=False)
     return figure
 
 
 def _expected(layer: TiedDense | Dense, ties: TieMap) -> Side:
     """Return the layer's matrix, with letters where weights are shared."""
-    bias = np.zeros(ties.shape[0]) if layer.b is None else ties.bias.matrix(layer.b).toarray()[:, 0]
-    values = np.column_stack([real(ties.matrix(layer.w).toarray(), "w", ties.shape, layer), bias])
-    tied = ties.counts().weights.max(initial=0) > 1
+    matrix = real_numbers(ties.matrix(layer.w).toarray(), "w", ties.shape, layer)
+    bias = np.zeros(ties.shape[0])
+    if layer.b is not None:
+        bias = ties.bias.matrix(layer.b).toarray()[:, 0]
+    values = np.column_stack([matrix, bias])
+
     held = cells(ties.entries())
-    texts = {
-        cell: (f"{mark(entries)}\n" if tied else "") + number(values[cell])
-        for cell, entries in held.items()
-    }
+    texts = {cell: number(values[cell]) for cell in held}
+    if ties.counts().weights.max(initial=0) > 1:
+        texts = {cell: f"{mark(entries)}\n{texts[cell]}" for cell, entries in held.items()}
     return Side(values, texts | _biases(values))
 
 
 def _found(found: Recovered) -> Side:
+    """Return the matrix that was found: its edges are those that are not zero."""
     values = np.column_stack([found.matrix.toarray(), found.bias])
-    at = zip(*map(np.ndarray.tolist, found.matrix.nonzero()), strict=True)
-    return Side(values, {cell: number(values[cell]) for cell in at} | _biases(values))
+    rows, cols = found.matrix.nonzero()
+    edges = zip(rows.tolist(), cols.tolist(), strict=True)
+    texts = {cell: number(values[cell]) for cell in edges}
+    return Side(values, texts | _biases(values))
 
 
 def _biases(values: Array) -> dict[Cell, str]:
@@ -150,23 +158,27 @@ def _biases(values: Array) -> dict[Cell, str]:
     return {(row, last): number(value) for row, value in enumerate(values[:, last].tolist())}
 
 
-def _kinds(apart: Difference, found: Recovered) -> dict[Cell, Kind]:
-    """Return how every entry that differs does so, a bias in the column after the last."""
-    last = found.matrix.shape[1]
-    every = (
+def _by_kind(apart: Difference) -> list[tuple[Kind, tuple[Place, ...]]]:
+    """Return the entries that differ in each way."""
+    return [
         (MISSING, apart.missing),
         (EXTRA, apart.extra),
         (OTHER_WEIGHT, apart.wrong),
         (OTHER_BIAS, apart.bias),
-    )
-    return {_cell(place, found, last): kind for kind, places in every for place in places}
+    ]
 
 
-def _cell(place: Place, found: Recovered, last: int) -> Cell:
+def _kinds(apart: Difference, found: Recovered) -> dict[Cell, Kind]:
+    """Return how every entry that differs does so, a bias in the column after the last."""
+    return {_cell(place, found): kind for kind, places in _by_kind(apart) for place in places}
+
+
+def _cell(place: Place, found: Recovered) -> Cell:
+    """Return row and column of an entry, of a bias the column after the last."""
     row = int(np.ravel_multi_index(place.output, found.out_shape))
-    return row, last if place.input is None else int(
-        np.ravel_multi_index(place.input, found.in_shape)
-    )
+    if place.input is None:
+        return row, found.matrix.shape[1]
+    return row, int(np.ravel_multi_index(place.input, found.in_shape))
 
 
 def _greyed(colours: Array, kept: Iterable[Cell]) -> Array:
@@ -177,10 +189,10 @@ def _greyed(colours: Array, kept: Iterable[Cell]) -> Array:
     return grey
 
 
-def _apart(sides: Sequence[Side], kinds: Mapping[Cell, Kind]) -> tuple[Array, dict[Cell, str]]:
-    """Return the colours and signs of the third picture: white where both agree on an edge or a bias."""
-    colours = blank(sides[0].values.shape)
-    for cell in (cell for side in sides for cell in side.texts):
+def _apart(expected: Side, got: Side, kinds: Mapping[Cell, Kind]) -> tuple[Array, dict[Cell, str]]:
+    """Return colours and signs of the third picture: white where both have an edge or a bias."""
+    colours = blank(expected.values.shape)
+    for cell in (*expected.texts, *got.texts):
         colours[cell] = 1.0
     for cell, kind in kinds.items():
         colours[cell] = to_rgb(kind.colour)
@@ -191,7 +203,7 @@ def _panels(ties: TieMap, biased: bool) -> list[Panel]:
     """Return three matrices, each with its bias beside it if there is one."""
     panels = []
     for title, sign in (("expected", ""), ("found", " "), ("where they differ", " ")):
-        panels.append(of_matrix(ties, title, sign, share=0.85))
+        panels.append(panel_of(ties, title, sign, share=0.85))
         if biased:
             panels.append(Panel(ties.shape[0], 1, "bias", "", panels[-1].cell, WIDE))
     return panels
@@ -200,46 +212,35 @@ def _panels(ties: TieMap, biased: bool) -> list[Panel]:
 def _draw(axes: Sequence[Axes], ties: TieMap, looks: Array, texts: Mapping[Cell, str]) -> None:
     """Draw a matrix and, where there are two Axes, its bias beside it."""
     whole, *beside = axes
-    last = ties.shape[1]
+    rows, last = ties.shape
     grid(ties, whole, "")
-    paint(whole, looks[:, :last], {cell: text for cell, text in texts.items() if cell[1] < last})
+    of_edges = {cell: text for cell, text in texts.items() if cell[1] < last}
+    paint(whole, looks[:, :last], of_edges)
+
+    of_biases = {(row, 0): text for (row, col), text in texts.items() if col == last}
     for ax in beside:
-        bare(ax, "", ties.shape[0], 1, WIDE)
-        paint(
-            ax,
-            looks[:, last:],
-            {(row, 0): text for (row, col), text in texts.items() if col == last},
-        )
-        ruled(ax, ties.shape[0], 1, cell_size(ax, ties.shape[0], 1)[1])
+        bare(ax, "", rows, 1, WIDE)
+        paint(ax, looks[:, last:], of_biases)
+        _, height = cell_size(ax, rows, 1)
+        draw_thin_lines(ax, rows, 1, height)
 
 
 def _title(apart: Difference, found: Recovered) -> str:
     """Return how many differ, in the words of `Difference`."""
     words = str(apart).split("\n", maxsplit=1)[0]
-    return (
-        words
-        if found
-        else f"not affine at {found.broken.size} of {found.matrix.shape[0]} outputs; beside that, {words}"
-    )
+    if found:
+        return words
+    broken = f"{found.broken.size} of {found.matrix.shape[0]} outputs"
+    return f"not affine at {broken}; beside that, {words}"
 
 
 def _legend(apart: Difference, found: Recovered) -> list[Patch]:
     """Return a patch for every kind that occurs."""
-    every = (
-        (MISSING, apart.missing),
-        (EXTRA, apart.extra),
-        (OTHER_WEIGHT, apart.wrong),
-        (OTHER_BIAS, apart.bias),
-    )
-    patches = [
-        Patch(
-            facecolor=kind.colour,
-            label=f"{kind.sign} {kind.words}: {len(places)}",
-            edgecolor="black",
-        )
-        for kind, places in every
-        if places
-    ]
+    patches = []
+    for kind, places in _by_kind(apart):
+        if places:
+            label = f"{kind.sign} {kind.words}: {len(places)}"
+            patches.append(Patch(facecolor=kind.colour, label=label, edgecolor="black"))
     if not found:
         patches.append(Patch(facecolor="white", edgecolor="black", hatch="//", label="not affine"))
     return patches

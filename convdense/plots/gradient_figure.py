@@ -1,6 +1,6 @@
-"""The argument in one figure: the dense gradient, masked, summed per letter, and the direct convolution's beside it."""
+"""The argument in one figure: a dense gradient, masked and summed, is the convolution's own."""
 
-import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -9,8 +9,8 @@ from convdense.checks import check
 from convdense.direct.conv import convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.layers.tied_dense import TiedDense
-from convdense.plots.cell_grid import bare, diverging, number, of_matrix, paint, require_few, wide
-from convdense.plots.matrices import copied, gradient, weights
+from convdense.plots.cell_grid import bare, diverging, number, paint, panel_of, require_few, wide
+from convdense.plots.matrices import copied, gradient, weights, written
 from convdense.plots.panel_layout import HIGHEST, LETTER, WIDEST, Panel, arrange, wrapped
 from convdense.structure.kronecker import scaled
 
@@ -19,9 +19,8 @@ DENSE, SUM = "dense gradient: every edge", "↓ tied: the sum over each letter"
 ADDENDS, IN_LINE = 9, 4  # terms of a sum that is written out, and of one line of it
 
 
-def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
-    """Draw the argument in one figure: the gradient of every edge, masked, summed per letter, and
-    the direct one.
+def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Figure:
+    """Draw the gradient of every edge, masked, summed per letter, and the direct one beside it.
 
     Parameters
     ----------
@@ -48,39 +47,42 @@ def gradient_steps(layer: TiedDense, x: Array, dy: Array) -> Figure:
         do = "make one with cd.TiedDense(layer, w)"
         raise TypeError(complain("layer", repr(layer), "a TiedDense, which has weights", do))
     steps = layer.gradient_steps(x, dy)
-    direct = isinstance(layer.layer, (Windowed, ConvTranspose))
     sums = _sums(layer, steps.masked)
-    lines = _panels(layer, sums, direct)
+    has_direct = isinstance(layer.layer, (Windowed, ConvTranspose))
+    lines = _panels(layer, sums, has_direct)
     figure, axes = arrange(lines)
+
     gradient(layer, steps.dense, masked=False, ax=axes[0])
     gradient(layer, steps.masked, masked=True, ax=axes[1])
     weights(layer, steps.tied, axes[2], SUM, sums)
-    if direct:
+    if has_direct:
         expected = convolve_backward(layer.layer, x, layer.w, dy).dw
+        verdict = check(layer.layer, x, layer.w, None, dy)["dw"].verdict
         weights(layer, expected, axes[3], "the direct convolution's")
-        _difference(
-            axes[4], steps.tied - expected, check(layer.layer, x, layer.w, None, dy)["dw"].verdict
-        )
+        _draw_difference(axes[4], steps.tied - expected, verdict)
+
     if len(lines) == 3:  # the second matrix stands below the first
         axes[1].set_title("↓ " + axes[1].get_title(), fontsize=10)
     return figure
 
 
-def _panels(layer: TiedDense, sums: list[str], direct: bool) -> list[list[Panel]]:
-    """Return the pictures: the matrices beside each other where there is room, the gradients of the weights below."""
+def _panels(layer: TiedDense, sums: list[str], has_direct: bool) -> list[list[Panel]]:
+    """Return the matrices, beside each other if they fit, and below them the weights' gradients."""
     require_few(layer.ties)
-    dense = of_matrix(layer.ties, DENSE)
+    dense = panel_of(layer.ties, DENSE)
     above = wrapped([dense, dense._replace(sign="→")])
-    above = (
-        [[panel._replace(sign="") for panel in line] for line in above] if len(above) > 1 else above
-    )
-    width = layer.weight_shape[-1]
-    high = layer.ties.n_weights // width
-    size = min(HIGH, HIGHEST / high)
+    if len(above) > 1:  # an arrow to the right would lead nowhere
+        above = [[panel._replace(sign="") for panel in line] for line in above]
+
+    cols = layer.weight_shape[-1]
+    rows = layer.ties.n_weights // cols
+    size = min(HIGH, HIGHEST / rows)
     longest = max(len(line) for text in sums for line in text.split("\n"))
-    broad = max(2.0, min(longest * LETTER * 0.95, WIDEST / width / (1 + 2 * direct)) / size)
-    below = [Panel(high, width, SUM, sign, size, broad) for sign in ("", "\N{MINUS SIGN}", "=")]
-    return [*above, below if direct else below[:1]]
+    wanted = longest * LETTER * 0.95  # inches across of a weight
+    available = WIDEST / cols / (3 if has_direct else 1)
+    broad = max(2.0, min(wanted, available) / size)
+    below = [Panel(rows, cols, SUM, sign, size, broad) for sign in ("", "\N{MINUS SIGN}", "=")]
+    return [*above, below if has_direct else below[:1]]
 
 
 def _sums(layer: TiedDense, masked: Array) -> list[str]:
@@ -90,20 +92,27 @@ def _sums(layer: TiedDense, masked: Array) -> list[str]:
     addends: list[list[str]] = [[] for _ in range(layer.ties.n_weights)]
     for k, value in zip(entries.index.tolist(), each.tolist(), strict=True):
         addends[k].append(number(value))
-    if max(map(len, addends)) > ADDENDS:
-        return [f"{{}} ({copied(len(terms))})" for terms in addends]
-    return [_written(terms) if terms else f"{{}} ({copied(0)})" for terms in addends]
+
+    too_long = max(map(len, addends)) > ADDENDS
+    return [
+        f"{{}} ({copied(len(terms))})" if too_long or not terms else _written_sum(terms)
+        for terms in addends
+    ]
 
 
-def _written(terms: list[str]) -> str:
-    """Return a sum, in two lines if it is long."""
-    half = len(terms) if len(terms) <= IN_LINE else -(-len(terms) // 2)
-    lines = (" + ".join(part) for part in (terms[:half], terms[half:]) if part)
-    return "\n+ ".join(lines).replace("+ -", "- ") + " = {}"
+def _written_sum(terms: list[str]) -> str:
+    """Return a sum with ``{}`` for what it comes to, in two lines if it is long."""
+    lines = [terms]
+    if len(terms) > IN_LINE:
+        half = -(-len(terms) // 2)  # rounded up
+        lines = [terms[:half], terms[half:]]
+    text = "\n+ ".join(" + ".join(line) for line in lines)
+    return text.replace("+ -", "- ") + " = {}"
 
 
-def _difference(ax: Axes, values: Array, verdict: str) -> None:
+def _draw_difference(ax: Axes, values: Array, verdict: str) -> None:
     """Draw the difference of the two gradients, and how it is judged."""
-    table = values.reshape(-1, values.shape[-1])
-    bare(ax, f"difference: {verdict}", *table.shape, wide(ax, *table.shape))
-    paint(ax, diverging(table), {cell: number(table[cell]) for cell in np.ndindex(*table.shape)})
+    table = values.reshape(-1, values.shape[-1])  # (all but the last axis, the last)
+    rows, cols = table.shape
+    bare(ax, f"difference: {verdict}", rows, cols, wide(ax, rows, cols))
+    paint(ax, diverging(table), written(table))

@@ -1,4 +1,4 @@
-"""Steps in a row: matrices, and beside each the numbers that leave it, with what is done to them, such as |x|."""
+"""Steps in a row: matrices, and beside each the numbers that leave it, with |x| and the like."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,27 +13,30 @@ from convdense._util.arguments import Array, complain
 from convdense.display.palette import MASKED
 from convdense.layers.dense_form import Absolute, Affine, Divide
 from convdense.plots.cell_grid import (
+    Cell,
     bare,
     blank,
     cell_size,
     diverging,
+    draw_thin_lines,
     number,
     paint,
-    real,
-    ruled,
+    real_numbers,
     text_size,
 )
-from convdense.plots.panel_layout import HIGHEST, LARGEST_CELL, WIDEST, Panel, arrange, wrapped
+from convdense.plots.panel_layout import LARGEST_CELL, Panel, arrange, largest_cell, wrapped
 from convdense.structure.letter_grid import Held, cells, fill, mark
 
 CHAIN_LIMIT = 40_000  # cells of all matrices together
 SMALLEST_TEXT = 4.5  # points
+COLUMN = 1.6  # times its height: the cell of one number
+ENTERING = 0.35  # inches below a matrix, for the numbers that enter it
+
 Draw = Callable[[Axes], None]
-COLUMN = 1.6  # cells that one number is wide
 
 
 class Pointwise(NamedTuple):
-    """What is done to every coordinate by itself, written with ``x`` for the number, such as ``|x|`` or ``x/4``."""
+    """What is done to every coordinate by itself, as written of x, such as ``|x|`` or ``x/4``."""
 
     forms: list[str]
     forward: Callable[[Array], Array]
@@ -51,19 +54,23 @@ def pointwise(step: Absolute | Divide) -> Pointwise:
 
     Examples
     --------
-    >>> pointwise(Absolute(np.array([False, True]))).forms, pointwise(Divide(np.array([4, 1]))).forms
-    (['x', '|x|'], ['x/4', 'x'])
+    >>> pointwise(Absolute(np.array([False, True]))).forms
+    ['x', '|x|']
+    >>> pointwise(Divide(np.array([4, 1]))).forms
+    ['x/4', 'x']
     """
     if isinstance(step, Absolute):
-        return Pointwise(["|x|" if taken else "x" for taken in step.mask.tolist()], step.forward)
-    return Pointwise([f"x/{d}" if d != 1 else "x" for d in step.divisors.tolist()], step.forward)
+        forms = ["|x|" if taken else "x" for taken in step.mask.tolist()]
+    else:
+        forms = ["x" if d == 1 else f"x/{d}" for d in step.divisors.tolist()]
+    return Pointwise(forms, step.forward)
 
 
 def chain(links: Sequence[Link], x: Array | None, title: str) -> Figure:
-    """Draw steps in a row, their matrices in cells of one size; with x, (inputs,), the numbers that
-    flow through.
+    """Draw steps in a row, their matrices in cells of one size, with the numbers that flow through.
 
-    Below a matrix stand the numbers that enter its columns, beside it those that leave its rows.
+    Below a matrix stand the numbers that enter its columns, beside it those that leave its rows:
+    those of x, (inputs,), or none if there is no x.
 
     Raises
     ------
@@ -76,10 +83,12 @@ def chain(links: Sequence[Link], x: Array | None, title: str) -> Figure:
         needs = f"at most {CHAIN_LIMIT:,} to be drawn cell by cell"
         do = "convdense.plots.density(layer) shows one large layer"
         raise ValueError(complain("layers", f"matrices of {total:,} cells together", needs, do))
-    cell = min([LARGEST_CELL, *(min(0.9 * WIDEST / cols, HIGHEST / rows) for rows, cols in shapes)])
-    parts = list(_parts(links, _values(links, x), cell))
-    figure, axes = arrange(wrapped([panel for panel, _ in parts]), title)
-    for ax, (panel, draw) in zip(axes, parts, strict=True):
+
+    sizes = [largest_cell(rows, cols, share=0.9) for rows, cols in shapes]
+    cell = min(sizes, default=LARGEST_CELL)
+    pictures = list(_pictures(links, _values(links, x), cell))
+    figure, axes = arrange(wrapped([panel for panel, _ in pictures]), title)
+    for ax, (panel, draw) in zip(axes, pictures, strict=True):
         bare(ax, "", panel.rows, panel.cols, panel.wide)
         draw(ax)
         ax.set_title(panel.title, fontsize=9)
@@ -96,36 +105,39 @@ def _values(links: Sequence[Link], x: Array | None) -> list[list[str]] | None:
     return [[number(v) for v in value[0].tolist()] for value in values]
 
 
-def _parts(
+def _pictures(
     links: Sequence[Link], values: list[list[str]] | None, cell: float
 ) -> Iterator[tuple[Panel, Draw]]:
-    """Yield every picture and what draws it; without numbers, a column only where something is done to it."""
-    for i, (step, title) in enumerate(links):
-        then = links[i + 1].step if i + 1 < len(links) else None
+    """Yield every picture and what draws it; without numbers, no column of plain numbers."""
+    for i, link in enumerate(links):
         entering = None if values is None else values[i]
-        if isinstance(step, Affine):
-            sign, below = "→" if i else "", 0.0 if entering is None else 0.35
-            rows, cols = step.W.shape
-            yield (
-                Panel(rows, cols, title, sign, cell, below=below),
-                partial(_matrix, step=step, entering=entering),
-            )
-        else:
-            sign = "=" if i and values is not None else ""
-            yield (
-                _column(len(step.forms), title or _only(step.forms), sign, cell),
-                partial(_numbers, forms=step.forms, values=entering),
-            )
-        if values is not None and (
-            then is None or (isinstance(step, Affine) and isinstance(then, Affine))
-        ):
+        yield _picture(link, entering, cell, first=i == 0)
+
+        # Between a matrix and |x| they are written in the column of |x|, between |x| and a matrix
+        # below the matrix: only what two matrices hand on, and the result, needs a column.
+        following = links[i + 1].step if i + 1 < len(links) else None
+        between_matrices = isinstance(link.step, Affine) and isinstance(following, Affine)
+        if values is not None and (following is None or between_matrices):
             leaving = values[i + 1]
-            draw = partial(_numbers, forms=["x"] * len(leaving), values=leaving)
-            yield _column(len(leaving), "", "=", cell), draw
+            column = Panel(len(leaving), 1, "", "=", cell, COLUMN)
+            yield column, partial(_draw_numbers, forms=["x"] * len(leaving), values=leaving)
 
 
-def _column(rows: int, title: str, sign: str, cell: float) -> Panel:
-    return Panel(rows, 1, title, sign, cell, COLUMN)
+def _picture(
+    link: Link, entering: list[str] | None, cell: float, first: bool
+) -> tuple[Panel, Draw]:
+    """Return the picture of a step, and what draws it with the numbers that enter it."""
+    step, title = link
+    if isinstance(step, Affine):
+        rows, cols = step.W.shape
+        sign = "" if first else "→"
+        below = 0.0 if entering is None else ENTERING
+        panel = Panel(rows, cols, title, sign, cell, below=below)
+        return panel, partial(_draw_matrix, step=step, entering=entering)
+
+    sign = "" if first or entering is None else "="
+    panel = Panel(len(step.forms), 1, title or _only(step.forms), sign, cell, COLUMN)
+    return panel, partial(_draw_numbers, forms=step.forms, values=entering)
 
 
 def _only(forms: list[str]) -> str:
@@ -134,42 +146,45 @@ def _only(forms: list[str]) -> str:
     return done[0] if len(done) == 1 else ""
 
 
-def _matrix(ax: Axes, step: Affine, entering: list[str] | None) -> None:
+def _draw_matrix(ax: Axes, step: Affine, entering: list[str] | None) -> None:
     """Draw a matrix: where it has ties in their colours, by value elsewhere."""
-    values = real(step.W.toarray(), "W", step.W.shape, step)
+    values = real_numbers(step.W.toarray(), "W", step.W.shape, step)
+    by_value = diverging(values)
+    colours = blank(values.shape)
+    texts = {}
     stored = step.W.tocoo()  # a weight of 0 is an edge too
-    at = list(zip(stored.row.tolist(), stored.col.tolist(), strict=True))
-    colours, by_value = blank(values.shape), diverging(values)
-    for cell in at:
+    for cell in zip(stored.row.tolist(), stored.col.tolist(), strict=True):
         colours[cell] = by_value[cell]
-    texts = {cell: [number(values[cell])] for cell in at}
+        texts[cell] = [number(values[cell])]
     for cell, entries in _tied(step).items():
         colours[cell] = to_rgb(fill(entries))
         texts[cell] = [mark(entries), number(values[cell])]
     paint(ax, colours, _legible(ax, values.shape, texts))
-    points = cell_size(ax, *values.shape)[0]
-    ruled(ax, values.shape[0], values.shape[1], points)
+
+    rows, cols = values.shape
+    points, _ = cell_size(ax, rows, cols)
+    draw_thin_lines(ax, rows, cols, points)
     size = min(8.0, 0.55 * points)
     if entering is not None and size >= SMALLEST_TEXT:
-        upright = 0.62 * size * max(map(len, entering)) > points
-        ax.set_xticks(range(len(entering)), entering, fontsize=size, rotation=90 if upright else 0)
+        too_long = 0.62 * size * max(map(len, entering)) > points
+        turn = 90 if too_long else 0
+        ax.set_xticks(range(len(entering)), entering, fontsize=size, rotation=turn)
         ax.tick_params(length=0)
 
 
-def _tied(step: Affine) -> dict[tuple[int, int], Held]:
-    """Return what the cells hold whose weights have copies; in a residual they stand after the identity."""
+def _tied(step: Affine) -> dict[Cell, Held]:
+    """Return what the cells hold whose weights have copies, if any weight has."""
     if step.ties is None or step.ties.counts().weights.max(initial=0) <= 1:
         return {}
-    down, right = (n - m for n, m in zip(step.W.shape, step.ties.shape, strict=True))
-    return {
-        (row + down, col + right): held for (row, col), held in cells(step.ties.entries()).items()
-    }
+    # In a residual the identity stands before them, with rows and columns of its own.
+    rows, cols = step.ties.shape
+    down, right = step.W.shape[0] - rows, step.W.shape[1] - cols
+    held = cells(step.ties.entries())
+    return {(row + down, col + right): entries for (row, col), entries in held.items()}
 
 
-def _legible(
-    ax: Axes, shape: tuple[int, int], texts: dict[tuple[int, int], list[str]]
-) -> dict[tuple[int, int], str]:
-    """Return the lines of every cell if they can be read; if not, the first one; if not that, nothing."""
+def _legible(ax: Axes, shape: Cell, texts: dict[Cell, list[str]]) -> dict[Cell, str]:
+    """Return the lines of every cell: two if they can be read, else the first, else nothing."""
     for lines in (2, 1):
         short = {cell: "\n".join(text[:lines]) for cell, text in texts.items()}
         if text_size(*cell_size(ax, *shape), short.values()) >= SMALLEST_TEXT:
@@ -177,14 +192,14 @@ def _legible(
     return {}
 
 
-def _numbers(ax: Axes, forms: list[str], values: list[str] | None) -> None:
-    """Draw a column of numbers, and what is done to each; white where something is, grey where it passes."""
-    colours = np.array([to_rgb(MASKED if form == "x" else "white") for form in forms])[:, None]
-    shown = (
-        [form.replace("x", value) for form, value in zip(forms, values, strict=True)]
-        if values
-        else forms
-    )
+def _draw_numbers(ax: Axes, forms: list[str], values: list[str] | None) -> None:
+    """Draw a column of numbers, and what is done to each: white where something is, else grey."""
+    n = len(forms)
+    colours = np.array([to_rgb(MASKED if form == "x" else "white") for form in forms])
+    shown = forms
+    if values:
+        shown = [form.replace("x", value) for form, value in zip(forms, values, strict=True)]
     texts = {(k, 0): [text] for k, text in enumerate(shown) if text != "x"}
-    paint(ax, colours, _legible(ax, (len(forms), 1), texts))
-    ruled(ax, len(forms), 1, cell_size(ax, len(forms), 1)[1])
+    paint(ax, colours[:, None], _legible(ax, (n, 1), texts))  # (n, 1, 3): one column
+    _, height = cell_size(ax, n, 1)
+    draw_thin_lines(ax, n, 1, height)

@@ -1,14 +1,14 @@
-"""Small layers cell by cell: ties by colour and letter, masked cells grey, numbers where there are numbers."""
-
-from typing import Any
+"""Small layers cell by cell: ties by colour and letter, masked cells grey, values as numbers."""
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from convdense._util.arguments import Array
 from convdense.display.labels import letter
 from convdense.display.palette import colour
+from convdense.geometry import HasShapes
 from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import (
     bare,
@@ -18,7 +18,7 @@ from convdense.plots.cell_grid import (
     grid,
     number,
     paint,
-    real,
+    real_numbers,
     require_few_weights,
     wide,
 )
@@ -28,13 +28,12 @@ from convdense.structure.letter_grid import cells, mark
 WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its size is not given
 
 
-def matrix(layer: Any, ax: Axes | None = None) -> Axes:
-    """Draw the layer's matrix: one colour and letter per weight, grey where the mask holds an edge
-    at zero.
+def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
+    """Draw the layer's matrix: a colour and letter per weight, grey where an edge is held at zero.
 
-    Output pixels are on the rows, the rows of the input on the columns. A cell that holds several
-    entries shows all their letters, such as a+b. Of a `TiedDense` the values are written too: a
-    weight of 0 is no masked edge.
+    Rows are output pixels, columns input pixels. A cell that holds several entries shows all their
+    letters, such as a+b. Of a `TiedDense` the values are written too: a weight of 0 is no masked
+    edge.
 
     Parameters
     ----------
@@ -62,12 +61,12 @@ def matrix(layer: Any, ax: Axes | None = None) -> Axes:
     held = cells(ties.entries())
     texts = {cell: mark(entries) for cell, entries in held.items()}
     if isinstance(layer, TiedDense):
-        values = real(layer.matrix.toarray(), "values", ties.shape, layer)
+        values = real_numbers(layer.matrix.toarray(), "values", ties.shape, layer)
         texts = {cell: f"{text}\n{number(values[cell])}" for cell, text in texts.items()}
     return paint(ax, by_weight(ties.shape, held), texts)
 
 
-def mask(layer: Any, ax: Axes | None = None) -> Axes:
+def mask(layer: HasShapes, ax: Axes | None = None) -> Axes:
     """Draw the layer's mask: white where an edge may carry a weight, grey where it is held at zero.
 
     Parameters
@@ -92,16 +91,17 @@ def mask(layer: Any, ax: Axes | None = None) -> Axes:
     """
     ties = tie(layer)
     ax = grid(ties, ax, "")
-    held, colours = cells(ties.entries()), blank(ties.shape)
-    ax.set_title(f"mask: {len(held)} of {ties.shape[0] * ties.shape[1]} edges exist", fontsize=10)
+    held = cells(ties.entries())
+    rows, cols = ties.shape
+    ax.set_title(f"mask: {len(held)} of {rows * cols} edges exist", fontsize=10)
+    colours = blank(ties.shape)
     for cell in held:
         colours[cell] = 1.0
     return paint(ax, colours, {})
 
 
-def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) -> Axes:
-    """Draw a dense gradient as numbers, every edge by its value; with `masked`, edges that exist by
-    their weight.
+def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes | None = None) -> Axes:
+    """Draw a dense gradient as numbers, by value; with `masked`, only on the edges that exist.
 
     Parameters
     ----------
@@ -126,23 +126,25 @@ def gradient(layer: Any, values: Array, masked: bool, ax: Axes | None = None) ->
     --------
     >>> import numpy as np
     >>> from convdense import Conv
-    >>> ax = gradient(Conv((1, 3), out_channels=1, kernel=2), np.array([[5, 6, 7], [8, 9, 10]]), masked=True)
+    >>> conv = Conv((1, 3), out_channels=1, kernel=2)
+    >>> ax = gradient(conv, np.array([[5, 6, 7], [8, 9, 10]]), masked=True)
     >>> [text.get_text() for text in ax.texts]
     ['a\\n5', 'b\\n6', 'a\\n9', 'b\\n10']
     """
     ties = tie(layer)
-    values = real(values, "values", ties.shape, layer)
-    ax = grid(ties, ax, "masked: edges that exist" if masked else "dense gradient: every edge")
+    numbers = real_numbers(values, "values", ties.shape, layer)
     if not masked:
-        return paint(ax, diverging(values), {cell: number(values[cell]) for cell in _every(values)})
+        ax = grid(ties, ax, "dense gradient: every edge")
+        return paint(ax, diverging(numbers), written(numbers))
+
+    ax = grid(ties, ax, "masked: edges that exist")
     held = cells(ties.entries())
-    texts = {cell: f"{mark(entries)}\n{number(values[cell])}" for cell, entries in held.items()}
+    texts = {cell: f"{mark(entries)}\n{number(numbers[cell])}" for cell, entries in held.items()}
     return paint(ax, by_weight(ties.shape, held), texts)
 
 
-def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
-    """Draw the tied gradient: for each weight its letter, the sum over its copies, and how many
-    copies it has.
+def tied(layer: HasShapes, values: npt.ArrayLike, ax: Axes | None = None) -> Axes:
+    """Draw the tied gradient: each weight's letter, the sum over its copies, and their number.
 
     Parameters
     ----------
@@ -169,7 +171,8 @@ def tied(layer: Any, values: Array, ax: Axes | None = None) -> Axes:
     ['a\\n14 (2 copies)', 'b\\n16 (2 copies)']
     """
     ties = tie(layer)
-    said = [f"{{}} ({copied(n)})" for n in ties.counts().weights.ravel().tolist()]
+    counts = ties.counts().weights.ravel()
+    said = [f"{{}} ({copied(n)})" for n in counts.tolist()]
     return weights(layer, values, ax, "tied: the sum over each letter", said)
 
 
@@ -179,19 +182,32 @@ def copied(n: int) -> str:
 
 
 def weights(
-    layer: Any, values: Array, ax: Axes | None, title: str, said: list[str] | None = None
+    layer: HasShapes,
+    values: npt.ArrayLike,
+    ax: Axes | None,
+    title: str,
+    said: list[str] | None = None,
 ) -> Axes:
-    """Draw a number per weight in the weight's colour: its letter, and below it the number within what is said."""
+    """Draw a number per weight in the weight's colour, with its letter.
+
+    `said` are the texts below the letters, with ``{}`` for the number; None: the number alone.
+    """
     ties = tie(layer)
-    values = real(values, "values", ties.weight_shape, layer)
+    numbers = real_numbers(values, "values", ties.weight_shape, layer)
     require_few_weights(ties)
-    table = values.reshape(-1, ties.weight_shape[-1])  # (all but the last axis, the last)
-    ax = bare(ax, title, *table.shape, WIDE if ax is None else wide(ax, *table.shape))
-    looks = np.array([to_rgb(colour(k)) for k in range(table.size)]).reshape(*table.shape, 3)
-    lines = zip(said or ["{}"] * table.size, table.ravel(), strict=True)
-    texts = [f"{letter(k)}\n{text.format(number(value))}" for k, (text, value) in enumerate(lines)]
-    return paint(ax, looks, dict(zip(_every(table), texts, strict=True)))
+
+    table = numbers.reshape(-1, ties.weight_shape[-1])  # (all but the last axis, the last)
+    rows, cols = table.shape
+    ax = bare(ax, title, rows, cols, WIDE if ax is None else wide(ax, rows, cols))
+    colours = np.array([to_rgb(colour(k)) for k in range(table.size)]).reshape(rows, cols, 3)
+
+    texts = {}
+    for k, (cell, value) in enumerate(np.ndenumerate(table)):
+        form = said[k] if said else "{}"
+        texts[cell] = f"{letter(k)}\n{form.format(number(value))}"
+    return paint(ax, colours, texts)
 
 
-def _every(values: Array) -> list[tuple[int, int]]:
-    return list(np.ndindex(*values.shape))
+def written(table: Array) -> dict[tuple[int, int], str]:
+    """Return the number of every cell as it is written."""
+    return {cell: number(value) for cell, value in np.ndenumerate(table)}

@@ -1,7 +1,6 @@
 """A small network as its dense layers in a row, |x| and divisions between them."""
 
-from typing import Any
-
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from convdense._util.arguments import complain
@@ -11,7 +10,7 @@ from convdense.networks.network import Network
 from convdense.plots.layer_chain import Link, chain, pointwise
 
 
-def network(net: Network, x: Any = None) -> Figure:
+def network(net: Network, x: npt.ArrayLike | None = None) -> Figure:
     """Draw all dense layers of a small network in a row, |x| and divisions between them.
 
     Matrices whose weights have copies show ties by colour and letter, others their values; grey
@@ -48,11 +47,8 @@ def network(net: Network, x: Any = None) -> Figure:
     ['0: Conv, + bias\\n2 x 3', '1: ReLU\\n4 x 2', '|x|', '1: ReLU\\n2 x 4']
     """
     if not isinstance(net, Network):
-        raise TypeError(
-            complain(
-                "net", type(net).__name__, "a Network", "make one of layers with cd.network(...)"
-            )
-        )
+        do = "make one of layers with cd.network(...)"
+        raise TypeError(complain("net", type(net).__name__, "a Network", do))
     numbers = None if x is None else one_sample(x, "x", net.in_shape, "draw")
     links = [
         Link(step, _title(net, step)) if isinstance(step, Affine) else Link(pointwise(step))
@@ -63,6 +59,9 @@ def network(net: Network, x: Any = None) -> Figure:
 
 def _title(net: Network, step: Affine) -> str:
     """Return whose matrix it is, by place and kind, and its size."""
-    layer = net.layers[int(step.name.partition(".")[0])]
-    kind = type(getattr(layer, "layer", getattr(layer, "pool", layer))).__name__
-    return f"{step.name}: {kind}{'' if step.b is None else ', + bias'}\n{step.W.shape[0]} x {step.W.shape[1]}"
+    place, _, _ = step.name.partition(".")
+    layer = net.layers[int(place)]
+    wrapped = getattr(layer, "layer", getattr(layer, "pool", layer))  # a Conv is in a TiedDense
+    bias = "" if step.b is None else ", + bias"
+    rows, cols = step.W.shape
+    return f"{step.name}: {type(wrapped).__name__}{bias}\n{rows} x {cols}"

@@ -1,4 +1,8 @@
-"""Pictures placed to the inch, in lines: cells of one size, so that the outputs of one meet the inputs of the next."""
+"""Pictures placed to the inch, in lines, their cells of one size.
+
+So the rows of a matrix stand beside the numbers that leave it, and the outputs of one layer meet
+the inputs of the next.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -33,10 +37,17 @@ class Panel(NamedTuple):
     @property
     def width(self) -> float:
         """Inches across, names and title included, without the sign."""
-        return max(
-            self.left + self.cols * self.cell * self.wide,
-            LETTER * max(map(len, self.title.split("\n"))),
-        )
+        return max(self.left + self.cells_width, text_width(self.title))
+
+    @property
+    def cells_width(self) -> float:
+        """Inches across of the cells alone."""
+        return self.cols * self.cell * self.wide
+
+    @property
+    def cells_height(self) -> float:
+        """Inches down of the cells alone."""
+        return self.rows * self.cell
 
     @property
     def before(self) -> float:
@@ -49,9 +60,20 @@ class Panel(NamedTuple):
         return LINE * (self.title.count("\n") + 1 + self.above) + 0.1
 
 
+def largest_cell(rows: int, cols: float, share: float = 1.0) -> float:
+    """Return how large, in inches, cells may be within one picture and a share of a line."""
+    return min(LARGEST_CELL, share * WIDEST / cols, HIGHEST / rows)
+
+
+def text_width(text: str, size: float = 1.0) -> float:
+    """Return how many inches a title of one line or several takes, letters `size` times as wide."""
+    return LETTER * size * max(map(len, text.split("\n")))
+
+
 def wrapped(panels: Sequence[Panel]) -> list[list[Panel]]:
-    """Return lines of pictures, none wider than `WIDEST` unless one picture is; some stay with the
-    one before.
+    """Return lines of pictures, none wider than `WIDEST` unless one picture is.
+
+    A picture whose sign is among `STAYS` stays in a line with the one before.
 
     Examples
     --------
@@ -65,74 +87,78 @@ def wrapped(panels: Sequence[Panel]) -> list[list[Panel]]:
             together[-1].append(panel)
         else:
             together.append([panel])
+
     lines: list[list[Panel]] = []
-    for some in together:
-        if lines and _across(lines[-1]) + _across(some) <= WIDEST:
-            lines[-1] += some
+    for inseparable in together:
+        if lines and across(lines[-1]) + across(inseparable) <= WIDEST:
+            lines[-1] += inseparable
         else:
-            lines.append(list(some))
+            lines.append(list(inseparable))
     return lines
 
 
 def arrange(
     lines: Sequence[Sequence[Panel]], title: str = "", foot: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with Axes for every panel, each just as large as its cells, and the signs
-    between them.
+    """Return a figure with Axes for every panel, just as large as its cells, and signs between.
 
     `foot` inches stay free below. The lines stand below each other, their pictures centred on one
     height.
     """
     top = LINE * 1.4 * (title.count("\n") + 1) + MARGIN if title else 0.0
-    heights = [_high(line) for line in lines]
-    width = (
-        max(*map(_across, lines), LETTER * 1.2 * max(map(len, title.split("\n"))), 2.0) + 2 * MARGIN
-    )
-    height = top + sum(heights) + foot + 2 * MARGIN
+    widest = max(across(line) for line in lines)
+    width = max(widest, text_width(title, size=1.2), 2.0) + 2 * MARGIN
+    height = top + sum(_height(line) for line in lines) + foot + 2 * MARGIN
     figure = Figure(figsize=(width, height))
     if title:
         figure.suptitle(title, fontsize=11, y=1 - MARGIN / height, parse_math=False)
+
     axes = []
-    y = height - MARGIN - top
-    for line, high in zip(lines, heights, strict=True):
-        head, below = max(p.head for p in line), max(p.below for p in line)
-        middle = y - head - (high - head - below - MARGIN) / 2
-        x = (width - _across(line)) / 2
-        for panel in line:
-            if panel.sign:
-                figure.text(
-                    (x + panel.before / 2) / width,
-                    middle / height,
-                    panel.sign,
-                    ha="center",
-                    va="center",
-                    size=15,
-                )
-            x += panel.before
-            wide, tall = panel.cols * panel.cell * panel.wide, panel.rows * panel.cell
-            start = x + panel.left + (panel.width - panel.left - wide) / 2
-            axes.append(
-                figure.add_axes(
-                    (start / width, (middle - tall / 2) / height, wide / width, tall / height)
-                )
-            )
-            x += panel.width
-        y -= high
+    y = height - MARGIN - top  # inches from the bottom: the upper edge of the line
+    for line in lines:
+        axes += _arrange_line(figure, line, y)
+        y -= _height(line)
     return figure, axes
 
 
-def _across(line: Sequence[Panel]) -> float:
+def _arrange_line(figure: Figure, line: Sequence[Panel], y: float) -> list[Axes]:
+    """Add the Axes and the signs of one line, whose upper edge is `y` inches from the bottom."""
+    width, height = figure.get_size_inches()
+    head = max(panel.head for panel in line)
+    below = max(panel.below for panel in line)
+    middle = y - head - (_height(line) - head - below - MARGIN) / 2
+    x = (width - across(line)) / 2
+
+    axes = []
+    for panel in line:
+        if panel.sign:
+            centre = ((x + panel.before / 2) / width, middle / height)
+            figure.text(*centre, panel.sign, ha="center", va="center", size=15)
+        x += panel.before
+
+        # Cells stand in the middle of what their title takes, behind the names of the outputs.
+        wide, high = panel.cells_width, panel.cells_height
+        left = x + panel.left + (panel.width - panel.left - wide) / 2
+        bottom = middle - high / 2
+        axes.append(figure.add_axes((left / width, bottom / height, wide / width, high / height)))
+        x += panel.width
+    return axes
+
+
+def across(line: Sequence[Panel]) -> float:
+    """Return how many inches a line of pictures takes across."""
     return sum(panel.before + panel.width for panel in line)
 
 
-def _high(line: Sequence[Panel]) -> float:
-    cells = max(p.rows * p.cell for p in line)
-    return max(p.head for p in line) + cells + max(p.below for p in line) + MARGIN
+def _height(line: Sequence[Panel]) -> float:
+    """Return how many inches a line of pictures takes down."""
+    head = max(panel.head for panel in line)
+    below = max(panel.below for panel in line)
+    return head + max(panel.cells_height for panel in line) + below + MARGIN
 
 
 def at_pixels(figure: Figure, left: int, top: int, width: int, height: int) -> Axes:
-    """Return Axes at these pixels, counted from the top left corner: for pictures of whole pixels."""
-    across, down = figure.bbox.size
-    return figure.add_axes(
-        (left / across, 1 - (top + height) / down, width / across, height / down)
-    )
+    """Return Axes at these pixels, counted from the top left corner."""
+    whole_width, whole_height = figure.bbox.size
+    bottom = 1 - (top + height) / whole_height
+    return figure.add_axes((left / whole_width, bottom, width / whole_width, height / whole_height))

@@ -1,14 +1,14 @@
 """A pool as its layers: a tournament's matrices with |x| between them, or sums and a division."""
 
 from math import prod
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from matplotlib.figure import Figure
 
 from convdense.display.example_sample import one_sample
-from convdense.geometry import MaxPool
+from convdense.geometry import Pool
 from convdense.layers.dense_form import Absolute, Affine, dense_steps
 from convdense.layers.max_pool_tournament import Tournament
 from convdense.layers.pooling import PowerAverage, SumDivide, dense_pool
@@ -16,8 +16,8 @@ from convdense.plots.cell_grid import number
 from convdense.plots.layer_chain import Link, Pointwise, chain, pointwise
 
 
-def pooling(pool: Any, x: Any = None) -> Figure:
-    """Draw a pool as its layers in a row: of max and min pooling the tournament, matrices and |x|.
+def pooling(pool: Pool, x: npt.ArrayLike | None = None) -> Figure:
+    """Draw a pool as its layers in a row, those of max and min pooling as their tournament.
 
     Each level of a tournament pairs neighbours: half sums and half differences, |x| of the
     differences, and ``sum + |difference|``, the larger one. Matrices show their values; grey cells
@@ -54,38 +54,34 @@ def pooling(pool: Any, x: Any = None) -> Figure:
 def _links(layer: SumDivide | Tournament | PowerAverage) -> list[Link]:
     """Return the steps of a pool with their titles."""
     if isinstance(layer, PowerAverage):
-        total = Affine(layer.total.total.matrix("float64"))
-        return [
-            Link(_powers(layer)),
-            Link(total, "sums"),
-            *([] if layer.pool.p == 1 else [Link(_roots(layer))]),
-        ]
-    steps = dense_steps(layer) or [
-        Affine(sp.eye_array(prod(layer.in_shape), format="csr"))
-    ]  # nothing to compare
-    absolutes = [isinstance(step, Absolute) for step in steps]
+        return _power_links(layer)
+    steps = dense_steps(layer)
+    if not steps:  # windows of one cell: nothing to compare
+        steps = [Affine(sp.eye_array(prod(layer.in_shape), format="csr"))]
+
     links = []
-    for step, after, before in zip(
-        steps, [False, *absolutes], [*absolutes[1:], False], strict=False
-    ):
+    for i, step in enumerate(steps):
         if not isinstance(step, Affine):
             links.append(Link(pointwise(step)))
         elif isinstance(layer, SumDivide):
             links.append(Link(step, "sums"))
-        elif after:
-            sign = "+" if isinstance(layer.pool, MaxPool) else "\N{MINUS SIGN}"
+        elif i > 0 and isinstance(steps[i - 1], Absolute):
+            sign = "+" if layer.pool.extremum > 0 else "\N{MINUS SIGN}"
             links.append(Link(step, f"sum {sign} |difference|"))
+        elif i + 1 < len(steps) and isinstance(steps[i + 1], Absolute):
+            links.append(Link(step, "half sums,\nhalf differences"))
         else:
-            links.append(Link(step, "half sums,\nhalf differences" if before else "selection"))
+            links.append(Link(step, "selection"))
     return links
 
 
-def _powers(layer: PowerAverage) -> Pointwise:
+def _power_links(layer: PowerAverage) -> list[Link]:
+    """Return the steps of a power average: ``|x|^p``, sums, and the root, which p = 1 needs not."""
     p = layer.pool.p
-    form = "|x|" if p == 1 else f"|x|^{number(p)}"
-    return Pointwise([form] * prod(layer.in_shape), lambda x: np.abs(x) ** p)
+    power = "|x|" if p == 1 else f"|x|^{number(p)}"
+    root = f"x^(1/{number(p)})"
+    powers = Pointwise([power] * prod(layer.in_shape), lambda x: np.abs(x) ** p)
+    roots = Pointwise([root] * prod(layer.out_shape), lambda x: x ** (1 / p))
 
-
-def _roots(layer: PowerAverage) -> Pointwise:
-    p = layer.pool.p
-    return Pointwise([f"x^(1/{number(p)})"] * prod(layer.out_shape), lambda x: x ** (1 / p))
+    links = [Link(powers), Link(Affine(layer.total.total.matrix("float64")), "sums")]
+    return links if p == 1 else [*links, Link(roots)]
