@@ -109,11 +109,11 @@ DEFECTS = [
     Defect("symmetric as reflect", axis._source, "-1 - cells", "-cells", "-(1 + cells)", padded("symmetric"), certified),
     Defect("group offset ignored", axis.channels, _COLS, "cols = within", "cols = within + per_group * (rows // (n_out // groups))", GROUPS, certified),
     Defect("groups interleaved", axis.channels, _COLS, "cols = within * groups + rows // (n_out // groups)", "cols = rows * groups // n_out * per_group + within", GROUPS, certified),
-    Defect("in and out swapped in the weights", axis.channels, "rows * per_group + within,", "within * n_out + rows,", "per_group * rows + within,", SKEW, certified),
+    Defect("in and out swapped in the weights", axis.channels, "rows * per_group + within  #", "within * n_out + rows  #", "per_group * rows + within  #", SKEW, certified),
     Defect("positions and taps swapped", axis.untied, "axis.rows * axis.n_taps + axis.taps", "axis.taps * axis.n_rows + axis.rows", "axis.taps + axis.n_taps * axis.rows", LOCAL, certified),
     Defect("bias of another output", axis.spread, "zeros if shared else rows", "zeros if shared else rows[::-1]", "rows * 0 if shared else rows", LOCAL, certified),
     # The tie map
-    Defect("transposed taps reversed", axis.Axis.T.fget, "self.taps, self.n_cols", "self.taps[::-1], self.n_cols", "self.taps[:], self.n_cols", UP, certified),
+    Defect("transposed taps reversed", axis.Axis.T.fget, "self, rows=self.cols,", "self, taps=self.taps[::-1], rows=self.cols,", "self, taps=self.taps[:], rows=self.cols,", UP, certified),
     Defect("columns in the wrong order", kronecker.expand, "kron([a.cols for", "kron([a.cols[::-1] for", "kron([a.cols[:] for", SKEW, certified),
     Defect("a slab lost", kronecker.slabs, "range(0, sizes[cut], step)", "range(step, sizes[cut], step)", "range(0, sizes[cut] + 0, step)", cd.Conv((3, 32, 32), 40, 5), certified),
     Defect("weights at the wrong entries", csr_assembly.assemble_by_entries, "weights[entries.index]", "weights[entries.index[::-1]]", "weights.take(entries.index)", SKEW, certified),
