@@ -186,12 +186,11 @@ def nbytes(axes: Sequence[Axis], dtype: npt.DTypeLike) -> int:
     Examples
     --------
     >>> from convdense import Conv, tie
-    >>> nbytes(tie(Conv((64, 224, 224), out_channels=64, kernel=3, padding=1)).axes, np.dtype("float32"))
+    >>> ties = tie(Conv((64, 224, 224), out_channels=64, kernel=3, padding=1))
+    >>> nbytes(ties.axes, np.dtype("float32"))
     14722400260
     """
-    entries = count(axes)
-    rows, cols = matrix_shape(axes)
-    return _csr_bytes(entries, rows, cols, dtype)
+    return _csr_bytes(count(axes), *matrix_shape(axes), dtype)
 
 
 def _csr_bytes(entries: int, rows: int, cols: int, dtype: npt.DTypeLike) -> int:
