@@ -319,7 +319,7 @@ class TieMap:
 
     @cached_property
     def _all_entries(self) -> Entries:
-        """All entries, unsorted and kept: of a map so small that each step of a training needs them."""
+        """All entries, unsorted, kept for the next gradient: of a small map."""
         return expand(self.axes, self._weights.table())
 
     @property
@@ -328,11 +328,11 @@ class TieMap:
         return WeightOrder(tuple(taps), self.weight_order)
 
     def _by_tap(self, w: npt.ArrayLike) -> Array:
-        """Return the weights, checked against `weight_shape`, in the order of the product of taps."""
+        """Return the weights, checked, flattened in the order of the product of taps."""
         return self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
 
     def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
-        """Return the entries all of whose parts, axis by axis, a mask (entries of the axis,) keeps."""
+        """Return the entries whose part along every axis is kept: a mask (entries of the axis,)."""
         axes = [a.take(keep(a, i)) for i, a in enumerate(self.axes)]
         return kronecker.ordered(expand(axes, self._weights.table()))
 
