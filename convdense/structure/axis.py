@@ -69,15 +69,8 @@ class Axis:
     def take(self, keep: Array | slice) -> "Axis":
         """Return the entries selected by a mask, an index array or a slice; the sizes stay."""
         coefficients = None if self.coefficients is None else self.coefficients[keep]
-        return Axis(
-            rows=self.rows[keep],
-            cols=self.cols[keep],
-            taps=self.taps[keep],
-            n_rows=self.n_rows,
-            n_cols=self.n_cols,
-            tap_shape=self.tap_shape,
-            coefficients=coefficients,
-        )
+        rows, cols, taps = self.rows[keep], self.cols[keep], self.taps[keep]
+        return replace(self, rows=rows, cols=cols, taps=taps, coefficients=coefficients)
 
     def between(self, first: int, stop: int) -> "Axis":
         """Return the outputs from `first` up to `stop` as an axis of their own."""

@@ -28,7 +28,7 @@ from convdense.structure.kronecker import (
     outer,
     scaled,
 )
-from convdense.structure.row_runs import Run, merge, runs
+from convdense.structure.row_runs import Piece, Run, cut_piece, merge, runs
 
 PLAIN_BELOW = 4_000  # entries: below this, listing them is faster than looking for runs
 PLAIN_MEMORY = 9  # times the result's bytes: what listing, sorting and summing takes, measured
@@ -84,11 +84,6 @@ def assemble(axes: Sequence[Axis], plan: "Plan | None", weights: Array) -> sp.cs
     return fast(plan, weights)
 
 
-Piece = tuple[Run, ...]  # one run of each axis, and all combinations of their rows
-# What makes the merged taps of an axis out of its taps, and its transpose (the adjoint of that).
-Mixing = sp.csr_array | sp.csc_array
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Everything about a matrix but its weights.
@@ -133,9 +128,8 @@ def mixed(plan: Plan, weights: Array) -> Array:
     return grid
 
 
-def along(axis: int, matrix: Mixing, grid: Array) -> Array:
-    """Return a grid of weights with a matrix applied along one of its axes."""
-    # The matrix holds small exact numbers; they keep their dtype only where halves meet integers.
+def along(axis: int, matrix: sp.csr_array | sp.csc_array, grid: Array) -> Array:
+    """Return a grid of weights with a matrix of coefficients applied along one of its axes."""
     exact = matrix.astype(coefficient_dtype(matrix.dtype, grid.dtype), copy=False)
     moved = np.moveaxis(grid, axis, 0)
     rows = exact @ moved.reshape(len(moved), -1)
@@ -388,11 +382,3 @@ def _parts(piece: Piece) -> Iterator[Piece]:
     rows = max(1, piece[axis].count * SLAB // entries)
     for part in cut_piece(piece, axis, rows):
         yield from _parts(part)
-
-
-def cut_piece(piece: Piece, axis: int, rows: int) -> Iterator[Piece]:
-    """Yield a product of runs in parts of so many rows of one of its runs."""
-    run = piece[axis]
-    for first in range(0, run.count, rows):
-        part = run.part(first, min(first + rows, run.count))
-        yield (*piece[:axis], part, *piece[axis + 1 :])

@@ -5,6 +5,7 @@ gathered side by side (im2col) and multiplied with these weights: one small matr
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
@@ -14,12 +15,10 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.structure.axis import Axis
 from convdense.structure.csr_assembly import (
-    Piece,
     Plan,
     along,
     assemble,
     check_size,
-    cut_piece,
     make_plan,
     mixed,
     nbytes,
@@ -27,17 +26,14 @@ from convdense.structure.csr_assembly import (
     taps_index,
 )
 from convdense.structure.kronecker import matrix_shape
-from convdense.structure.row_runs import Run
+from convdense.structure.row_runs import Piece, Run, cut_piece
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
-# Bytes of gathered inputs per product: few products, each large enough for its threads.
-BUFFER = 1 << 24
-# Bytes of a matrix so small that products with it beat the overhead of many small ones.
-STORED_BELOW = 1 << 23
-# Bytes of a matrix that is stored because products with it are faster.
-STORED_UP_TO = 1 << 30
+BUFFER = 1 << 24  # bytes of inputs gathered for a product: few, each large enough for its threads
+STORED_BELOW = 1 << 23  # bytes of a matrix so small that one product with it beats many small ones
+STORED_UP_TO = 1 << 30  # bytes of a matrix that is stored because products with it are faster
 
 # Microseconds, roughly: of one product of a piece, of gathering one of its entries, and, twice, of
 # one entry in a product with the stored matrix, which so has to be faster by a clear margin.
@@ -47,7 +43,7 @@ STORED_ENTRY = 2e-3
 
 
 def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "LinearOperator":
-    """Return the matrix as a LinearOperator, which stores it only where nothing else is gained.
+    """Return the matrix as a LinearOperator, stored where not storing it gains nothing.
 
     That is so for small, irregular and untied ones, and for those in so many pieces (a large kernel
     on one channel, many groups) that the stored product is faster.
@@ -61,13 +57,8 @@ def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "Linear
         return aslinearoperator(assemble(axes, plan, weights))
     grid = mixed(plan, weights)
     adjoint_grid = mixed(back, weights.conj())
-
-    def times(x: Array) -> Array:
-        return _times(plan, grid, x)
-
-    def adjoint_times(y: Array) -> Array:
-        return _times(back, adjoint_grid, y)
-
+    times = partial(_times, plan, grid)
+    adjoint_times = partial(_times, back, adjoint_grid)
     return LinearOperator(
         matrix_shape(axes),
         matvec=times,
@@ -243,8 +234,7 @@ def _along(run: Run, first: int) -> slice:
 def _chunks(piece: Piece, size: int) -> Iterator[Piece]:
     """Cut a piece until its gathered inputs, `size` bytes an entry, fit the buffer.
 
-    It is cut along axis 0 first where every output there gathers inputs of its own, and along the
-    positions.
+    Along axis 0 first, where every output there gathers inputs of its own, then along positions.
     """
     entries = prod(len(run.cols) for run in piece)
     counts = [run.count for run in piece]

@@ -4,6 +4,7 @@ Before runs are looked for, `merge` leaves one entry to a cell: taps that meet i
 padding that copies cells makes them, become a tap of their own.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -53,6 +54,17 @@ class Run:
         )
 
 
+Piece = tuple[Run, ...]  # one run of each axis, and all combinations of their rows
+
+
+def cut_piece(piece: Piece, axis: int, rows: int) -> Iterator[Piece]:
+    """Yield a piece in parts of so many rows of one of its runs."""
+    run = piece[axis]
+    for first in range(0, run.count, rows):
+        part = run.part(first, min(first + rows, run.count))
+        yield (*piece[:axis], part, *piece[axis + 1 :])
+
+
 def runs(axis: Axis) -> list[Run] | None:
     """Return the runs of an axis, sorted and with one entry to a cell; None if there are too many.
 
@@ -66,7 +78,7 @@ def runs(axis: Axis) -> list[Run] | None:
     >>> [(run.start, run.count, run.taps.tolist()) for run in runs(axis)]
     [(0, 1, [1, 2]), (1, 7, [0, 1, 2]), (8, 1, [0, 1])]
     """
-    if not len(axis):
+    if not len(axis):  # all rows are empty, and so alike
         return [Run(0, 1, axis.n_rows, axis.cols, 0, axis.taps, 0, 0, 0)]
     sizes = np.bincount(axis.rows, minlength=axis.n_rows)  # (rows,) entries of each row
     offsets = np.cumsum(sizes) - sizes  # (rows,) entries before each row
@@ -143,17 +155,8 @@ def _run(axis: Axis, where: Array, sizes: Array, chain: tuple[int, int, int]) ->
         col_step, tap_step, offset_step = (where[start + step] - where[start]).tolist()
     offset = int(where[start, 2])
     entries = slice(offset, offset + int(sizes[start]))
-    return Run(
-        start,
-        step,
-        count,
-        cols=axis.cols[entries],
-        col_step=col_step,
-        taps=axis.taps[entries],
-        tap_step=tap_step,
-        offset=offset,
-        offset_step=offset_step,
-    )
+    cols, taps = axis.cols[entries], axis.taps[entries]
+    return Run(start, step, count, cols, col_step, taps, tap_step, offset, offset_step)
 
 
 def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
