@@ -25,8 +25,7 @@ def tie(layer: object) -> TieMap:
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool, TieMap or
-    TiedDense
+    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool, TieMap, TiedDense
         A layer of your own joins with ``@tie.register``.
 
     Raises

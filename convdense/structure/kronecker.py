@@ -137,13 +137,14 @@ def ordered(entries: Entries) -> Entries:
 def slabs(
     axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20
 ) -> Iterator[Entries]:
-    """Yield all entries in slabs of about `limit`, cut along the first axis that is long enough."""
+    """Yield all entries in slabs of about `limit`, in the order of `expand`."""
     sizes = [len(a) for a in axes]
     if prod(sizes) <= limit:
         yield expand(axes, table)
         return
 
-    # rest[i]: combinations of the axes after axis i; 1 after the last, so that some axis is cut.
+    # The first axes entry by entry, the next in parts, the others whole. rest[i] is the number of
+    # combinations of the axes after axis i; it is 1 after the last, so that some axis is cut.
     rest = [prod(sizes[i + 1 :]) for i in range(len(sizes))]
     cut = next((i for i, combinations in enumerate(rest) if combinations <= limit), 0)
     step = max(1, limit // rest[cut])
@@ -157,7 +158,7 @@ def slabs(
 def few_edges(shape: tuple[int, int], n_entries: int) -> bool:
     """Tell whether the gradient of all edges of a dense layer is the fastest way to the tied one.
 
-    So it is where the layer is small and not too empty, for then one matrix product makes it.
+    So it is where the layer is small and not too empty: one matrix product makes them all.
     """
     return shape[0] * shape[1] <= min(ALL_EDGES, EDGES_PER_ENTRY * n_entries)
 

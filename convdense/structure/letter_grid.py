@@ -24,7 +24,7 @@ Paint = Callable[[str, str], str]  # a text and its background colour -> the tex
 
 
 class HasEntries(HasWeightShapes, Protocol):
-    """A tie map, as far as it is drawn; `TieMap` itself imports this file."""
+    """What is drawn of a tie map. `TieMap` imports this file, which so cannot import it."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -156,8 +156,10 @@ def _ends(shape: Sequence[int]) -> list[int]:
     for k in range(1, prod(shape)):
         if channel > 1 and k % channel == 0:
             ends.append(2)
+        elif row > 1 and k % row == 0:
+            ends.append(1)
         else:
-            ends.append(1 if row > 1 and k % row == 0 else 0)
+            ends.append(0)
     return ends
 
 
