@@ -225,7 +225,7 @@ def _single(answer: Array, members: Array, known: _Known) -> tuple[Array, Array,
     weight = ones[rows]
     times_place = numbered[rows]
 
-    # An answer is (w place + b) - b with place at most n: it is off by a few eps of n |w| and of |b|,
+    # An answer is (w place + b) - b with place at most n: it is off by a few eps of n |w| and |b|,
     # and by what the user calls rounding.
     eps = np.finfo(dtype).eps
     allowed = n * (8 * eps * (np.abs(weight) + np.abs(bias[rows])) + 2 * rounding)
