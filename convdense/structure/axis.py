@@ -6,6 +6,7 @@ of entries for each axis. Stride, dilation, padding, padding mode and flip becom
 ``direct/``, so that the two can be compared.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -228,7 +229,9 @@ def _check_exact(coefficients: Array) -> None:
         raise ValueError(complain("coefficient", coefficients[~exact][0], needs, do))
 
 
-def listed(index: npt.ArrayLike, coefficient: npt.ArrayLike | None = None) -> Axis:
+def listed(
+    index: npt.ArrayLike, coefficient: Array | Sequence[Sequence[float]] | None = None
+) -> Axis:
     """Return the entries of a small matrix of weight numbers, -1 for none, as one axis."""
     array = as_array(index, "index")
     if array.dtype.kind not in "iu":

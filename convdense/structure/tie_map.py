@@ -70,7 +70,9 @@ class TieMap:
     bias_axes: int = 1
 
     @staticmethod
-    def from_index(index: npt.ArrayLike, coefficient: npt.ArrayLike | None = None) -> "TieMap":
+    def from_index(
+        index: npt.ArrayLike, coefficient: Array | Sequence[Sequence[float]] | None = None
+    ) -> "TieMap":
         """Return the tie map of a small matrix of weight numbers; -1 holds an edge at zero.
 
         Parameters
