@@ -1,15 +1,21 @@
-"""recover: the tied dense layer that a black box is, if it is affine, found by asking it few questions."""
+"""recover: the tied dense layer that a black box is, if it is affine.
 
-from collections.abc import Callable, Iterator
+An affine function is known once every input was set alone. Far fewer questions do where each output
+sees a small window: inputs so far apart that no output sees two of them are set together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain, number, numeric, shape_or_none
 from convdense._util.float_formats import gamma
 from convdense.geometry import Windowed
+from convdense.geometry.protocols import HasShapes
 from convdense.recovery.recovered_layer import Recovered
 
 SAMPLES = 64  # of one call
@@ -18,21 +24,21 @@ DRAWS = 3  # random integers, each once more with its sign turned
 
 
 def recover(
-    function: Callable[[Array], Any],
-    in_shape: Any,
-    layer: Any = None,
+    function: Callable[[Array], npt.ArrayLike],
+    in_shape: Sequence[int],
+    layer: HasShapes | None = None,
     *,
     rounding: float = 0.0,
     dtype: str = "float64",
     seed: int = 0,
 ) -> Recovered:
-    """Return the tied dense layer that a black box is, if it is affine: its matrix, bias, mask and
-    ties.
+    """Return the matrix, bias, mask and ties of a black box, if it is affine.
 
     Inputs are set together that are so far apart that no output sees two of them: once all to 1 and
-    once to numbers of their own, whose ratio tells which one it was. Random integers then confirm
-    what was found. Where they do not, the spacing doubles, in the end to one input at a time; what
-    fails even there is not affine.
+    once each to a number of its own. An output answers its weight, and its weight times that
+    number: the ratio tells which input it saw. Random integers then confirm what was found. Where
+    they do not, the spacing doubles, in the end to one input at a time; what fails even there is
+    not affine.
 
     Parameters
     ----------
@@ -82,69 +88,76 @@ def recover(
     if shape is None:
         raise TypeError(complain("in_shape", "None", "a tuple of sizes, such as (3, 32, 32)"))
     if not callable(function):
-        raise TypeError(
-            complain("function", repr(function), "a function of an array (batch, *in_shape)")
-        )
+        needs = "a function of an array (batch, *in_shape)"
+        raise TypeError(complain("function", repr(function), needs))
     if number(rounding, "rounding", "a number of at least 0") < 0:
         raise ValueError(complain("rounding", rounding, "a number of at least 0"))
     box = _Box(function, shape, choice(dtype, "dtype", ("float64", "float32")))
-    bias = box.ask(np.zeros((1, prod(shape))))[0]
+    bias = box.ask(np.zeros((1, prod(shape))))[0]  # (outputs,)
+    known = _Known(bias, rounding, dtype)
+
     spacing = _first_spacing(shape, layer)
     while True:
         alone = all(s >= n for s, n in zip(spacing, shape[1:], strict=True))
-        matrix = (
-            _matrix(box, bias, spacing, rounding) if not alone else _one_by_one(box, bias, rounding)
-        )
-        broken = None if matrix is None else _not_affine(box, matrix, bias, rounding, seed)
-        if matrix is not None and broken is not None and (alone or not broken.size):
-            return Recovered(
-                shape, box.out_shape, matrix, bias, broken, box.samples, box.calls, spacing
-            )
+        matrix = _one_by_one(box, known) if alone else _matrix(box, known, spacing)
+        if matrix is not None:
+            broken = _not_affine(box, matrix, known, seed)
+            # One input at a time is the last word, whatever fails there.
+            if alone or not broken.size:
+                return Recovered(
+                    shape, box.out_shape, matrix, bias, broken, box.samples, box.calls, spacing
+                )
         spacing = tuple(min(2 * s, n) for s, n in zip(spacing, shape[1:], strict=True))
 
 
+class _Known(NamedTuple):
+    """What is known of a black box before its matrix is: its bias, and how exactly it answers."""
+
+    bias: Array  # (outputs,)
+    rounding: float
+    dtype: str
+
+
 class _Box:
-    """The black box, asked about flattened samples, a few at a time; it remembers how much it was asked."""
+    """The black box, asked about flattened samples; it counts how much it was asked."""
 
     def __init__(
-        self, function: Callable[[Array], Any], in_shape: tuple[int, ...], dtype: str
+        self, function: Callable[[Array], npt.ArrayLike], in_shape: tuple[int, ...], dtype: str
     ) -> None:
-        self.function, self.in_shape, self.dtype = function, in_shape, dtype
+        self.function = function
+        self.in_shape = in_shape
+        self.dtype = dtype
         self.out_shape: tuple[int, ...] = ()
-        self.samples = self.calls = 0
+        self.samples = 0
+        self.calls = 0
 
     def ask(self, x: Array) -> Array:
         """Return (samples, outputs) for x of shape (samples, inputs), in float64."""
         return np.concatenate([self._call(x[i : i + SAMPLES]) for i in range(0, len(x), SAMPLES)])
 
     def _call(self, x: Array) -> Array:
-        y = numeric(
-            self.function(x.reshape(len(x), *self.in_shape).astype(self.dtype)),
-            "the function's result",
-        )
+        name = "the function's result"
+        batch = x.reshape(len(x), *self.in_shape).astype(self.dtype)
+        y = numeric(self.function(batch), name)
+
+        # The first call tells the shape of the outputs, and all others have to agree.
         if y.shape[:1] != (len(x),) or (self.calls and y.shape[1:] != self.out_shape):
-            needs = (
-                f"({len(x)}, {', '.join(map(str, self.out_shape)) if self.calls else '*out_shape'})"
-            )
-            raise ValueError(complain("the function's result", f"shape {y.shape}", needs))
+            sizes = ", ".join(map(str, self.out_shape)) if self.calls else "*out_shape"
+            raise ValueError(complain(name, f"shape {y.shape}", f"({len(x)}, {sizes})"))
         if y.dtype.kind == "c" or not np.isfinite(y).all():
-            raise ValueError(
-                complain(
-                    "the function's result", f"{y.dtype}, not all finite", "real, finite numbers"
-                )
-            )
-        self.out_shape, self.calls, self.samples = (
-            y.shape[1:],
-            self.calls + 1,
-            self.samples + len(x),
-        )
+            got = f"{y.dtype}, not all finite"
+            raise ValueError(complain(name, got, "real, finite numbers"))
+        self.out_shape = y.shape[1:]
+        self.calls += 1
+        self.samples += len(x)
         return np.asarray(y.reshape(len(x), -1).astype(np.float64))
 
 
-def _first_spacing(shape: tuple[int, ...], layer: Any) -> tuple[int, ...]:
+def _first_spacing(shape: tuple[int, ...], layer: HasShapes | None) -> tuple[int, ...]:
     """Return one more than the expected window, along each axis beside the channels."""
-    geometry = getattr(layer, "layer", layer)
+    geometry = getattr(layer, "layer", layer)  # a TiedDense holds its own
     if isinstance(geometry, Windowed) and len(geometry.kernel) == len(shape) - 1:
+        # A window is (k - 1) d + 1 cells wide.
         widths = [(k - 1) * d + 2 for k, d in zip(geometry.kernel, geometry.dilation, strict=True)]
     else:
         widths = [FIRST_SPACING] * (len(shape) - 1)
@@ -152,81 +165,97 @@ def _first_spacing(shape: tuple[int, ...], layer: Any) -> tuple[int, ...]:
 
 
 def _colours(shape: tuple[int, ...], spacing: tuple[int, ...]) -> Iterator[Array]:
-    """Yield, for each colour, its flattened inputs: one channel, and every `spacing`-th position along each axis."""
+    """Yield the flattened inputs of each colour: one channel, every `spacing`-th along each axis.
+
+    A colour is a set of inputs that are asked about together, as in Coleman and Moré, *Estimation
+    of sparse Jacobian matrices and graph coloring problems* (1983).
+    """
     inputs = np.arange(prod(shape)).reshape(shape)
-    for first in np.ndindex(shape[0], *spacing):
-        yield inputs[
-            (first[0], *(slice(f, None, s) for f, s in zip(first[1:], spacing, strict=True)))
-        ].ravel()
+    for channel, *firsts in np.ndindex(shape[0], *spacing):
+        members = tuple(slice(f, None, s) for f, s in zip(firsts, spacing, strict=True))
+        yield inputs[(channel, *members)].ravel()
 
 
-def _matrix(
-    box: _Box, bias: Array, spacing: tuple[int, ...], rounding: float
-) -> sp.csr_array | None:
+def _matrix(box: _Box, known: _Known, spacing: tuple[int, ...]) -> sp.csr_array | None:
     """Return the matrix, or None if some output saw two inputs of one colour."""
     rows: list[Array] = []
     cols: list[Array] = []
     values: list[Array] = []
+    n_inputs = prod(box.in_shape)
     colours = list(_colours(box.in_shape, spacing))
-    for first in range(0, len(colours), SAMPLES // 2):
-        some = colours[first : first + SAMPLES // 2]
-        x = np.zeros((2 * len(some), prod(box.in_shape)))
+    at_once = SAMPLES // 2  # a colour takes two samples
+    for first in range(0, len(colours), at_once):
+        some = colours[first : first + at_once]
+        questions = np.zeros((len(some), 2, n_inputs))
         for k, members in enumerate(some):
-            x[2 * k, members], x[2 * k + 1, members] = 1, np.arange(1, len(members) + 1)
-        answers = box.ask(x) - bias
-        for k, members in enumerate(some):
-            found = _single(answers[2 * k : 2 * k + 2], members, (bias, rounding, box.dtype))
+            questions[k, 0, members] = 1
+            questions[k, 1, members] = np.arange(1, len(members) + 1)
+
+        answers = box.ask(questions.reshape(-1, n_inputs)) - known.bias
+        for members, answer in zip(some, answers.reshape(len(some), 2, -1), strict=True):
+            found = _single(answer, members, known)
             if found is None:
                 return None
-            for whole, part in zip((rows, cols, values), found, strict=True):
-                whole.append(part)
-    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))
-    return sp.csr_array(entries, shape=(len(bias), prod(box.in_shape)))
+            rows.append(found[0])
+            cols.append(found[1])
+            values.append(found[2])
+    places = np.concatenate(rows), np.concatenate(cols)
+    return sp.csr_array((np.concatenate(values), places), shape=(len(known.bias), n_inputs))
 
 
-def _one_by_one(box: _Box, bias: Array, rounding: float) -> sp.csr_array:
+def _one_by_one(box: _Box, known: _Known) -> sp.csr_array:
     """Return the matrix that single inputs tell of, one sample for each."""
     n = prod(box.in_shape)
     parts = []
     for first in range(0, n, SAMPLES):
-        answers = box.ask(np.eye(min(SAMPLES, n - first), n, first)) - bias
-        parts.append(sp.csr_array(np.where(np.abs(answers) > rounding, answers, 0.0)))
+        answers = box.ask(np.eye(min(SAMPLES, n - first), n, first)) - known.bias
+        parts.append(sp.csr_array(np.where(np.abs(answers) > known.rounding, answers, 0.0)))
     return sp.csr_array(sp.vstack(parts, format="csr").T)
 
 
-def _single(
-    asked: Array, members: Array, known: tuple[Array, float, str]
-) -> tuple[Array, Array, Array] | None:
-    """Return rows, columns and weights of one colour, or None if an output saw more than one of its inputs."""
-    (ones, numbered), (bias, rounding, dtype) = asked, known
-    seen = np.flatnonzero((np.abs(ones) > rounding) | (np.abs(numbered) > rounding * len(members)))
-    weight, told = ones[seen], numbered[seen]
-    allowed = len(members) * (
-        8 * np.finfo(dtype).eps * (np.abs(weight) + np.abs(bias[seen])) + 2 * rounding
-    )
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # two that cancel give 0: then there is no place
-        place = np.rint(told / weight)  # every input was set to a number of its own
-        single = (place >= 1) & (place <= len(members)) & (np.abs(told - place * weight) <= allowed)
+def _single(answer: Array, members: Array, known: _Known) -> tuple[Array, Array, Array] | None:
+    """Return rows, columns and weights of one colour, or None if an output saw two of its inputs.
+
+    `answer`, (2, outputs), is that to all members set to 1 and to all set to 1, 2, 3, ...
+    """
+    bias, rounding, dtype = known
+    ones, numbered = answer
+    n = len(members)
+    rows = np.flatnonzero((np.abs(ones) > rounding) | (np.abs(numbered) > rounding * n))
+    weight = ones[rows]
+    times_place = numbered[rows]
+
+    # An answer is (w place + b) - b with place at most n: it is off by a few eps of n |w| and |b|,
+    # and by what the user calls rounding.
+    eps = np.finfo(dtype).eps
+    allowed = n * (8 * eps * (np.abs(weight) + np.abs(bias[rows])) + 2 * rounding)
+    with np.errstate(divide="ignore", invalid="ignore"):  # two weights may cancel, w = 0: no place
+        place = np.rint(times_place / weight)
+        exact = np.abs(times_place - place * weight) <= allowed
+        single = (place >= 1) & (place <= n) & exact
     if not single.all():
         return None
-    return seen, members[place.astype(np.intp) - 1], weight
+    return rows, members[place.astype(np.intp) - 1], weight
 
 
-def _not_affine(box: _Box, matrix: sp.csr_array, bias: Array, rounding: float, seed: int) -> Array:
+def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int) -> Array:
     """Return the flattened outputs that random integers of both signs refute.
 
     A right answer differs by the rounding of both sums, ``gamma_N (|W| |x| + |b|)`` each, and by
     that of the recovered weights, ``2 u (|w| + |b|)`` each.
     """
-    x = np.random.default_rng(seed).integers(-9, 10, (DRAWS, matrix.shape[1])).astype(float)
-    x = np.concatenate([x, -x])
-    expected = (matrix @ x.T).T + bias
-    unit = float(np.finfo(box.dtype).eps) / 2
-    terms = np.diff(matrix.indptr) + 2
-    sizes = (abs(matrix) @ np.abs(x).T).T + np.abs(bias)
-    met = (abs(matrix).sign() @ np.abs(x).T).T  # sum of |x| over the inputs an output sees
-    allowed = 2 * gamma(terms, unit) * sizes + 4 * unit * (sizes + met * np.abs(bias))
-    allowed = allowed + rounding * (1 + 2 * np.abs(x).sum(axis=1, keepdims=True))
-    return np.flatnonzero((np.abs(box.ask(x) - expected) > 1.000001 * allowed).any(axis=0))
+    draws = np.random.default_rng(seed).integers(-9, 10, (DRAWS, matrix.shape[1])).astype(float)
+    x = np.concatenate([draws, -draws])  # (samples, inputs)
+    expected = (matrix @ x.T).T + known.bias  # (samples, outputs)
+
+    sizes = (abs(matrix) @ np.abs(x).T).T + np.abs(known.bias)  # |W| |x| + |b|
+    seen = (abs(matrix).sign() @ np.abs(x).T).T  # sum of |x| over the inputs an output sees
+    unit = float(np.finfo(box.dtype).eps) / 2  # u
+    terms = np.diff(matrix.indptr) + 2  # (outputs,), N
+    of_sums = 2 * gamma(terms, unit) * sizes
+    of_weights = 4 * unit * (sizes + seen * np.abs(known.bias))
+    of_user = known.rounding * (1 + 2 * np.abs(x).sum(axis=1, keepdims=True))
+    allowed = of_sums + of_weights + of_user
+    # The factor is for the rounding of these bounds themselves.
+    refuted = np.abs(box.ask(x) - expected) > 1.000001 * allowed
+    return np.flatnonzero(refuted.any(axis=0))

@@ -1,7 +1,10 @@
-"""How two matrices differ: entries missing, extra, and with another weight, named by output and input pixel."""
+"""How two matrices differ: entries missing, extra, and with another weight.
+
+Each is named by its output and input pixel.
+"""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +16,7 @@ SHOWN = 3  # entries of a text
 
 
 class Place(NamedTuple):
-    """One entry: which output, which input (None for a bias), what was found there and what was expected."""
+    """One entry: its output and input (None for a bias), what was found and what was expected."""
 
     output: tuple[int, ...]
     input: tuple[int, ...] | None
@@ -22,10 +25,8 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         """Return one line."""
-        where = f"output {self.output}, " + (
-            "bias" if self.input is None else f"input {self.input}"
-        )
-        return f"{where}: got {self.got}, expected {self.expected}"
+        source = "bias" if self.input is None else f"input {self.input}"
+        return f"output {self.output}, {source}: got {self.got}, expected {self.expected}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,8 +59,14 @@ class Difference(AsText):
         """How many differ, in words."""
         if not self:
             return "no difference"
-        line = f"{len(self.missing)} missing, {len(self.extra)} extra, {len(self.wrong)} with another weight"
-        return line + (f", {len(self.bias)} with another bias" if self.bias else "")
+        counts = [
+            f"{len(self.missing)} missing",
+            f"{len(self.extra)} extra",
+            f"{len(self.wrong)} with another weight",
+        ]
+        if self.bias:
+            counts.append(f"{len(self.bias)} with another bias")
+        return ", ".join(counts)
 
     def __repr__(self) -> str:
         """Return how many differ, in one line."""
@@ -68,18 +75,18 @@ class Difference(AsText):
     def __str__(self) -> str:
         """Return how many differ, and the first of them."""
         lines = [self._counts, *(f"  {place}" for place in self.places[:SHOWN])]
-        return "\n".join(
-            lines + ([f"  and {len(self.places) - SHOWN} more"] if len(self.places) > SHOWN else [])
-        )
+        if len(self.places) > SHOWN:
+            lines.append(f"  and {len(self.places) - SHOWN} more")
+        return "\n".join(lines)
 
 
 def difference(
     in_shape: tuple[int, ...],
     out_shape: tuple[int, ...],
-    got: tuple[Any, Array],
-    expected: tuple[Any, Array],
+    got: tuple[sp.csr_array, Array],
+    expected: tuple[sp.csr_array, Array],
 ) -> Difference:
-    """Return how a matrix and a bias differ from those expected, exactly.
+    """Return how a matrix and a bias, (outputs, inputs) and (outputs,), differ from those expected.
 
     Examples
     --------
@@ -91,22 +98,32 @@ def difference(
       output (1,), input (0,): got 4.0, expected 0.0
       output (1,), input (1,): got 3.0, expected 1.0
     """
-    apart = sp.coo_array(got[0] - expected[0])
-    kinds: dict[str, list[Place]] = {"missing": [], "extra": [], "wrong": []}
+    matrix, bias = got
+    expected_matrix, expected_bias = expected
+    apart = sp.coo_array(matrix - expected_matrix)
     keep = np.flatnonzero(apart.data)
     rows, cols = apart.row[keep], apart.col[keep]
-    found, wanted = (_entries(m, rows, cols) for m in (got[0], expected[0]))
+    found = _entries(matrix, rows, cols)
+    wanted = _entries(expected_matrix, rows, cols)
+
+    missing, extra, wrong = [], [], []
     for r, c, a, b in zip(rows, cols, found, wanted, strict=True):
-        kind = "missing" if a == 0 else "extra" if b == 0 else "wrong"
-        kinds[kind].append(
-            Place(unravelled(r, out_shape), unravelled(c, in_shape), float(a), float(b))
-        )
+        place = Place(unravelled(r, out_shape), unravelled(c, in_shape), float(a), float(b))
+        if a == 0:
+            missing.append(place)
+        elif b == 0:
+            extra.append(place)
+        else:
+            wrong.append(place)
     biases = [
-        Place(unravelled(r, out_shape), None, float(got[1][r]), float(expected[1][r]))
-        for r in np.flatnonzero(np.asarray(got[1]) != np.asarray(expected[1]))
+        Place(unravelled(r, out_shape), None, float(bias[r]), float(expected_bias[r]))
+        for r in np.flatnonzero(np.asarray(bias) != np.asarray(expected_bias))
     ]
-    return Difference(**{kind: tuple(places) for kind, places in kinds.items()}, bias=tuple(biases))
+    return Difference(tuple(missing), tuple(extra), tuple(wrong), tuple(biases))
 
 
-def _entries(matrix: Any, rows: Array, cols: Array) -> Array:
-    return np.asarray(matrix[rows, cols]).ravel() if len(rows) else np.zeros(0)
+def _entries(matrix: sp.csr_array, rows: Array, cols: Array) -> Array:
+    """Return the entries at some places, (places,)."""
+    if not len(rows):  # no place gives a sparse array, which NumPy cannot flatten
+        return np.zeros(0)
+    return np.asarray(matrix[rows, cols]).ravel()

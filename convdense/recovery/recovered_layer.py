@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, unravelled
 from convdense.display.tables import AsText
+from convdense.geometry.protocols import HasShapes
 from convdense.layers.dense import Dense
 from convdense.layers.tied_dense import TiedDense
 from convdense.recovery.matrix_difference import Difference, difference
@@ -63,14 +63,13 @@ class Recovered(Requirable, AsText):
     @property
     def mask(self) -> sp.csr_array:
         """Where the matrix is not zero, (outputs, inputs) bool."""
-        ones = np.ones(self.matrix.nnz, bool)
-        return sp.csr_array(
-            (ones, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape
-        )
+        matrix = self.matrix
+        ones = np.ones(matrix.nnz, bool)
+        return sp.csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
 
     @property
     def weights(self) -> Array:
-        """The distinct weights, from the smallest; those that rounding may have told apart count as one."""
+        """The distinct weights, from the smallest; neighbours within rounding count as one."""
         return self._classes()[0]
 
     @property
@@ -84,74 +83,73 @@ class Recovered(Requirable, AsText):
         """
         if prod(self.matrix.shape) > TIES_LIMIT:
             got = "{} x {} edges".format(*self.matrix.shape)
-            raise ValueError(
-                complain("ties", got, f"at most {TIES_LIMIT:,} to number them one by one")
-            )
+            needs = f"at most {TIES_LIMIT:,} to number them one by one"
+            raise ValueError(complain("ties", got, needs))
         index = np.full(self.matrix.shape, -1)
         entries = self.matrix.tocoo()
         index[entries.row, entries.col] = self._classes()[1]
         return TieMap.from_index(index)
 
-    def compare(self, layer: Any) -> Difference:
-        """Return how the matrix differs from a layer's: entries missing, extra, and with another
-        weight.
+    def compare(self, layer: HasShapes) -> Difference:
+        """Return how matrix and bias differ from a layer's.
 
         Parameters
         ----------
         layer : TiedDense or Dense
             What was expected, with its weights.
         """
-        expected = _expected(layer)
-        if expected[0].shape != self.matrix.shape:
-            got = "a matrix of {} x {}".format(*expected[0].shape)
-            raise ValueError(complain("layer", got, "{} x {}, as found".format(*self.matrix.shape)))
-        return difference(self.in_shape, self.out_shape, (self.matrix, self.bias), expected)
+        matrix, bias = _expected(layer)
+        if matrix.shape != self.matrix.shape:
+            got = "a matrix of {} x {}".format(*matrix.shape)
+            needs = "{} x {}, as found".format(*self.matrix.shape)
+            raise ValueError(complain("layer", got, needs))
+        found = self.matrix, self.bias
+        return difference(self.in_shape, self.out_shape, found, (matrix, bias))
 
     def _classes(self) -> tuple[Array, Array]:
-        """Return the distinct weights and the number of each entry's; neighbours within rounding are one."""
+        """Return the distinct weights, sorted, and the number of each entry's weight among them."""
         values = self.matrix.data
+        if not len(values):
+            return values, np.zeros(0, np.intp)
         order = np.argsort(values, kind="stable")
+        ascending = values[order]
+
+        # An entry is (weight + bias) - bias: two roundings of numbers of at most that size. Sorted
+        # neighbours further apart than those of both have different weights.
         largest = float(np.abs(self.bias).max(initial=0))
-        # an entry is (weight + bias) - bias: two roundings of numbers of at most that size
-        apart = np.diff(values[order]) > 4 * np.finfo(float).eps * (
-            largest and largest + np.abs(values[order][1:])
-        )
+        sizes = np.abs(ascending[1:]) + largest if largest else np.zeros(len(values) - 1)
+        apart = np.diff(ascending) > 4 * np.finfo(float).eps * sizes
+        starts = np.concatenate(([True], apart))  # (entries,) whether a new weight begins
         classes = np.empty(len(values), np.intp)
-        classes[order] = np.concatenate(([0], np.cumsum(apart))) if len(values) else []
-        first = np.concatenate(([True], apart)) if len(values) else np.zeros(0, bool)
-        return values[order][first], classes
+        classes[order] = np.cumsum(starts) - 1
+        return ascending[starts], classes
 
     def __str__(self) -> str:
         """Return what was found in a line, and where it is not affine in another."""
-        edges, total = self.matrix.nnz, prod(self.matrix.shape)
-        line = f"{self.in_shape} -> {self.out_shape}: "
-        line += (
-            "affine, "
-            if self
-            else f"NOT affine at {self.broken.size} of {self.matrix.shape[0]} outputs, "
-        )
-        line += f"{edges:,} of {total:,} edges, {len(self.weights):,} distinct weights, "
-        distinct = np.unique(self.bias)
-        line += (
-            f"bias {distinct[0]} everywhere"
-            if len(distinct) == 1
-            else f"{len(distinct)} distinct biases"
-        )
-        if not self:
-            at = unravelled(self.broken[0], self.out_shape)
-            line += f"\nfirst at output {at}: it is not the sum of what single inputs give there"
-        return line
+        outputs = self.matrix.shape[0]
+        affine = "affine" if self else f"NOT affine at {self.broken.size} of {outputs} outputs"
+        edges = f"{self.matrix.nnz:,} of {prod(self.matrix.shape):,} edges"
+        weights = f"{len(self.weights):,} distinct weights"
+        biases = np.unique(self.bias)
+        bias = f"{len(biases)} distinct biases"
+        if len(biases) == 1:
+            bias = f"bias {biases[0]} everywhere"
+        line = f"{self.in_shape} -> {self.out_shape}: {affine}, {edges}, {weights}, {bias}"
+        if self:
+            return line
+        at = unravelled(self.broken[0], self.out_shape)
+        return f"{line}\nfirst at output {at}: it is not the sum of what single inputs give there"
 
 
-def _expected(layer: Any) -> tuple[sp.csr_array, Array]:
+def _expected(layer: HasShapes) -> tuple[sp.csr_array, Array]:
     """Return the matrix and the bias of a layer with weights."""
     if isinstance(layer, TiedDense):
-        bias = (
-            np.zeros(layer.matrix.shape[0])
-            if layer.b is None
-            else layer.ties.bias.matrix(layer.b).toarray()[:, 0]
-        )
-        return layer.matrix, bias
+        matrix = layer.matrix
+        if layer.b is None:
+            return matrix, np.zeros(matrix.shape[0])
+        # One column, (outputs, 1): the bias of a channel stands at each of its outputs.
+        return matrix, layer.ties.bias.matrix(layer.b).toarray()[:, 0]
     if isinstance(layer, Dense):
-        return sp.csr_array(layer.w), np.zeros(len(layer.w)) if layer.b is None else layer.b
+        bias = np.zeros(len(layer.w)) if layer.b is None else layer.b
+        return sp.csr_array(layer.w), bias
     raise TypeError(complain("layer", repr(layer), "a TiedDense or Dense, which has weights"))

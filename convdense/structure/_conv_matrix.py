@@ -1,7 +1,8 @@
 """conv_matrix: the one call people ask for, the sparse matrix of a convolution."""
 
-from typing import Any
+from collections.abc import Sequence
 
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Sizes, complain, is_sequence, numeric, shaped
@@ -11,8 +12,8 @@ from convdense.structure._tie import tie
 
 
 def conv_matrix(
-    w: Any,
-    in_shape: tuple[int, ...],
+    w: npt.ArrayLike,
+    in_shape: Sequence[int],
     *,
     stride: Sizes = 1,
     padding: Padding = 0,
@@ -22,10 +23,10 @@ def conv_matrix(
     flip: bool = False,
     max_bytes: int | None = None,
 ) -> sp.csr_array:
-    """Return the sparse matrix of a convolution: its Toeplitz matrix, ``convmtx2``,
-    ``convolution_matrix``.
+    """Return the sparse matrix of a convolution: its Toeplitz matrix.
 
     ``conv_matrix(w, x.shape) @ x.ravel()`` is the flattened output for one sample x, bias left out.
+    Elsewhere it is called ``convmtx2`` or ``convolution_matrix``.
 
     Parameters
     ----------
@@ -64,7 +65,8 @@ def conv_matrix(
     array([[1, 2, 0, 0],
            [0, 1, 2, 0],
            [0, 0, 1, 2]])
-    >>> conv_matrix(np.array([[[-1, 4, -2]]]), (1, 5), padding="same_lower", flip=True) @ [1, 2, 0, -3, 0.5]
+    >>> w = np.array([[[-1, 4, -2]]])
+    >>> conv_matrix(w, (1, 5), padding="same_lower", flip=True) @ [1, 2, 0, -3, 0.5]
     array([  2. ,   6. ,  -1. , -12.5,   8. ])
     """
     weights = numeric(w, "w")
@@ -75,6 +77,7 @@ def conv_matrix(
     if is_sequence(in_shape) and weights.ndim != len(in_shape) + 1:
         needs = f"{len(in_shape) + 1} axes, (out, in, *kernel), for in_shape {tuple(in_shape)}"
         raise ValueError(complain("w", f"shape {weights.shape}", needs))
+
     conv = Conv(
         in_shape,
         out_channels=len(weights),
@@ -86,4 +89,5 @@ def conv_matrix(
         padding_mode=padding_mode,
         flip=flip,
     )
-    return tie(conv).matrix(shaped(weights, "w", conv.weight_shape, conv), max_bytes=max_bytes)
+    weights = shaped(weights, "w", conv.weight_shape, conv)
+    return tie(conv).matrix(weights, max_bytes=max_bytes)

@@ -1,8 +1,11 @@
-"""A small layer written out, as text and as LaTeX: forward, and the gradients of weights, inputs and biases."""
+"""A small layer written out as equations, in text and in LaTeX.
+
+Forward, and the gradients of weights, inputs and biases, all read off the tie map.
+"""
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from convdense._util.arguments import choice, complain
 from convdense.display.labels import distinct, term, total
@@ -14,18 +17,21 @@ EQUATIONS_LIMIT = 2_000  # terms of each part: some thirty pages
 
 
 class Name(NamedTuple):
-    """Pixel or weight `number`, counted from 0 and written from 1; or the slope of the cost along it, dC/dw1."""
+    """Pixel or weight `number`, counted from 0 and written from 1: w1, or its gradient dC/dw1."""
 
     symbol: str
     number: int
     slope: bool = False
 
 
+Term = tuple[float, Sequence[Name]]  # a coefficient and its factors
+
+
 class Equation(NamedTuple):
-    """A name and the terms whose sum it is, each a coefficient and its factors."""
+    """A name and the terms whose sum it is."""
 
     left: Name
-    terms: Sequence[tuple[Any, Sequence[Name]]]
+    terms: Sequence[Term]
 
 
 def as_text(heading: str, equations: Sequence[Equation]) -> str:
@@ -37,16 +43,17 @@ def as_text(heading: str, equations: Sequence[Equation]) -> str:
     forward
       o1 = - 1/2 w2 i1
     """
-    lines = [
-        f"  {_text(left)} = {total([term(number, *map(_text, factors)) for number, factors in terms])}"
-        for left, terms in equations
-    ]
-    return "\n".join([heading, *lines])
+    lines = [heading]
+    for left, terms in equations:
+        signed = [term(number, *map(_text, factors)) for number, factors in terms]
+        lines.append(f"  {_text(left)} = {total(signed)}")
+    return "\n".join(lines)
 
 
 def as_latex(heading: str, equations: Sequence[Equation]) -> str:
-    r"""Return a heading and an ``align*`` block (of amsmath, MathJax and KaTeX); long sums go on in
-    the next line.
+    r"""Return a heading and an ``align*`` block (of amsmath, MathJax and KaTeX).
+
+    Long sums go on in the next line.
 
     Examples
     --------
@@ -66,27 +73,30 @@ def as_latex(heading: str, equations: Sequence[Equation]) -> str:
 
 
 def _text(name: Name) -> str:
-    return f"{'dC/d' if name.slope else ''}{name.symbol}{name.number + 1}"
+    written = f"{name.symbol}{name.number + 1}"
+    return f"dC/d{written}" if name.slope else written
 
 
 def _latex(name: Name) -> str:
     """Write a symbol of several letters upright, so that it is not read as a product."""
     symbol = name.symbol.replace("_", r"\_")
-    symbol = symbol if len(symbol) == 1 else rf"\mathrm{{{symbol}}}"
+    if len(symbol) > 1:
+        symbol = rf"\mathrm{{{symbol}}}"
     written = f"{symbol}_{{{name.number + 1}}}"
     return rf"\frac{{\partial C}}{{\partial {written}}}" if name.slope else written
 
 
 def _fraction(number: Fraction) -> str:
-    whole = number.denominator == 1
-    return str(number) if whole else rf"\frac{{{number.numerator}}}{{{number.denominator}}}"
+    if number.denominator == 1:
+        return str(number)
+    return rf"\frac{{{number.numerator}}}{{{number.denominator}}}"
 
 
 WRITERS = {"text": as_text, "latex": as_latex}
 
 
 def equations(
-    layer: Any,
+    layer: object,
     input: str = "i",
     weight: str = "w",
     output: str = "o",
@@ -131,7 +141,8 @@ def equations(
       dC/di1 = w1 dC/do1
       dC/di2 = w2 dC/do1 + w1 dC/do2
       dC/di3 = w2 dC/do2
-    >>> print(*equations(Conv((1, 3), out_channels=1, kernel=2), format="latex").splitlines()[:3], sep="\n")
+    >>> latex = equations(Conv((1, 3), out_channels=1, kernel=2), format="latex")
+    >>> print(*latex.splitlines()[:3], sep="\n")
     forward
     \begin{align*}
     o_{1} &= w_{1} i_{1} + w_{2} i_{2} + b_{1} \\
@@ -142,7 +153,10 @@ def equations(
     longest = max(ties.n_entries, ties.n_weights, *ties.shape)
     if longest > EQUATIONS_LIMIT:
         needs = f"at most {EQUATIONS_LIMIT:,} to be written out"
-        do = "write out a smaller layer of the same kind, or look at tie(layer).row(r) and .copies(k)"
+        do = (
+            "write out a smaller layer of the same kind, "
+            "or look at tie(layer).row(r) and .copies(k)"
+        )
         raise ValueError(complain("layer", f"{longest:,} terms", needs, do))
     parts = {
         "forward": _forward(ties, input, weight, output, bias),
@@ -157,26 +171,28 @@ def equations(
 def _forward(
     ties: TieMap, input: str, weight: str, output: str, bias: str | None
 ) -> list[Equation]:
-    sums: list[list[Any]] = [[] for _ in range(ties.shape[0])]
-    for row, col, k, c in ties.entries().plain():
-        sums[row].append((c, (Name(weight, k), Name(input, col))))
+    """Write ``o = sum of w i``, then the bias: one equation for each output."""
+    terms: list[list[Term]] = [[] for _ in range(ties.shape[0])]
+    for row, col, k, number in ties.entries().plain():
+        terms[row].append((number, (Name(weight, k), Name(input, col))))
     if bias is not None:
-        for row, _, k, c in ties.bias.entries().plain():
-            sums[row].append((c, (Name(bias, k),)))
-    return [Equation(Name(output, row), terms) for row, terms in enumerate(sums)]
+        for row, _, k, number in ties.bias.entries().plain():
+            terms[row].append((number, (Name(bias, k),)))
+    return [Equation(Name(output, row), of_row) for row, of_row in enumerate(terms)]
 
 
 def _of_weights(ties: TieMap, input: str | None, weight: str, output: str) -> list[Equation]:
     """Write dC/dw; without an input symbol the one input is 1 and not written (a bias)."""
-    sums: list[list[Any]] = [[] for _ in range(ties.n_weights)]
-    for row, col, k, c in ties.entries().plain():
+    terms: list[list[Term]] = [[] for _ in range(ties.n_weights)]
+    for row, col, k, number in ties.entries().plain():
         factors = (Name(input, col),) if input else ()
-        sums[k].append((c, (*factors, Name(output, row, slope=True))))
-    return [Equation(Name(weight, k, slope=True), terms) for k, terms in enumerate(sums)]
+        terms[k].append((number, (*factors, Name(output, row, slope=True))))
+    return [Equation(Name(weight, k, slope=True), of_weight) for k, of_weight in enumerate(terms)]
 
 
 def _of_inputs(ties: TieMap, input: str, weight: str, output: str) -> list[Equation]:
-    sums: list[list[Any]] = [[] for _ in range(ties.shape[1])]
-    for row, col, k, c in ties.entries().plain():
-        sums[col].append((c, (Name(weight, k), Name(output, row, slope=True))))
-    return [Equation(Name(input, col, slope=True), terms) for col, terms in enumerate(sums)]
+    """Write dC/di: the transposed matrix applied to dC/do."""
+    terms: list[list[Term]] = [[] for _ in range(ties.shape[1])]
+    for row, col, k, number in ties.entries().plain():
+        terms[col].append((number, (Name(weight, k), Name(output, row, slope=True))))
+    return [Equation(Name(input, col, slope=True), of_col) for col, of_col in enumerate(terms)]

@@ -1,7 +1,6 @@
 """tie: the tie map of every kind of layer; the one place where geometry becomes structure."""
 
 from functools import singledispatch
-from typing import Any
 
 import numpy as np
 
@@ -21,13 +20,12 @@ from convdense.structure.tie_map import TieMap
 
 
 @singledispatch
-def tie(layer: Any) -> TieMap:
+def tie(layer: object) -> TieMap:
     """Return the tie map of a layer: which weight sits where in the dense layer that it is.
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool, TieMap or
-    TiedDense
+    layer : Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, SumPool, TieMap, TiedDense
         A layer of your own joins with ``@tie.register``.
 
     Raises
@@ -44,12 +42,10 @@ def tie(layer: Any) -> TieMap:
     needs = "a Conv, ConvTranspose, LocallyConnected, SumPool or TieMap"
     if isinstance(layer, Pool):
         do = "look at cd.dense_pool(layer), which lists its layers"
-        raise TypeError(
-            complain("layer", repr(layer), f"{needs}: this one is several layers, not one", do)
-        )
-    raise TypeError(
-        complain("layer", repr(layer), needs, "register your own kind with @convdense.tie.register")
-    )
+        needs += ": this one is several layers, not one"
+    else:
+        do = "register your own kind with @convdense.tie.register"
+    raise TypeError(complain("layer", repr(layer), needs, do))
 
 
 @tie.register
@@ -59,27 +55,26 @@ def _(layer: TieMap) -> TieMap:
 
 @tie.register
 def _(layer: Conv) -> TieMap:
-    return TieMap((channels(layer.out_channels, layer.in_channels, layer.groups), *_windows(layer)))
+    channel_axis = channels(layer.out_channels, layer.in_channels, layer.groups)
+    return TieMap((channel_axis, *_windows(layer)))
 
 
 @tie.register
 def _(layer: LocallyConnected) -> TieMap:
-    axes = (
-        channels(layer.out_channels, layer.in_channels, layer.groups),
-        *map(untied, _windows(layer)),
-    )
-    n = len(
-        layer.kernel
-    )  # taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...)
-    order = (0, 1, *range(2, 2 + 2 * n, 2), *range(3, 3 + 2 * n, 2))
-    return TieMap(axes, weight_order=order, bias_axes=len(axes))
+    channel_axis = channels(layer.out_channels, layer.in_channels, layer.groups)
+    axes = (channel_axis, *map(untied, _windows(layer)))
+    # Taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...).
+    n = len(layer.kernel)
+    positions = range(2, 2 + 2 * n, 2)
+    kernel = range(3, 3 + 2 * n, 2)
+    return TieMap(axes, weight_order=(0, 1, *positions, *kernel), bias_axes=len(axes))
 
 
 @tie.register
 def _(layer: ConvTranspose) -> TieMap:
-    return TieMap(
-        (channels(layer.in_channels, layer.out_channels, layer.groups), *_windows(layer))
-    ).T
+    # The adjoint of the convolution with the same parameters, from its outputs to its inputs.
+    channel_axis = channels(layer.in_channels, layer.out_channels, layer.groups)
+    return TieMap((channel_axis, *_windows(layer))).T
 
 
 @tie.register
@@ -99,18 +94,18 @@ def _(layer: SumPool) -> TieMap:
 
 
 def sums(pool: Pool) -> TieMap:
-    """Return the tie map of the sums over a pool's windows: one weight, and channels that do not see each other."""
+    """Return the tie map of the sums over a pool's windows: one weight, each channel by itself."""
     return TieMap((diagonal(pool.in_shape[0]), *pool_axes(pool)))
 
 
 def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
-    """Return the windows of a pool along each axis, absent cells dropped; `padded` keeps those of the padding."""
+    """Return the windows of a pool along each axis; `padded` keeps the cells of the padding.
+
+    Cells beyond the input, or beyond its padding, are dropped.
+    """
     if pool.kernel is None:
-        return [
-            parts(n_in, n_out)
-            for n_in, n_out in zip(pool.in_spatial, pool.out_spatial, strict=True)
-        ]
-    sizes = zip(
+        return [parts(*sizes) for sizes in zip(pool.in_spatial, pool.out_spatial, strict=True)]
+    options = zip(
         pool.in_spatial,
         pool.out_spatial,
         pool.kernel,
@@ -120,19 +115,24 @@ def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
         strict=True,
     )
     axes = []
-    for n, n_out, k, s, d, pair in sizes:
-        n_in, begin = (n + sum(pair), 0) if padded else (n, pair[0])
-        axes.append(all_tied(window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False)))
+    for n, n_out, k, s, d, (before, after) in options:
+        n_in = before + n + after if padded else n
+        begin = 0 if padded else before
+        sliding = window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False)
+        axes.append(all_tied(sliding))
     return axes
 
 
 def padded_counts(pool: Pool) -> list[Array]:
-    """Return how many cells each window has along each axis, those of the padding counted, those beyond it not."""
+    """Return how many cells each window has along each axis, (outputs of the axis,).
+
+    Those of the padding count, those beyond it do not.
+    """
     return [np.bincount(axis.rows) for axis in pool_axes(pool, padded=True)]
 
 
 def _windows(layer: Windowed | ConvTranspose) -> list[Axis]:
-    """Return the windows along each axis; those of a transposed convolution slide over its outputs."""
+    """Return the windows along each axis; those of a transposed layer slide over its outputs."""
     ins, outs = layer.in_spatial, layer.out_spatial
     if isinstance(layer, ConvTranspose):
         ins, outs = outs, ins

@@ -1,10 +1,17 @@
-"""One axis of a tie map as entries (row, column, tap): the only file that knows stride, dilation, padding and flip."""
+"""One axis of a tie map as entries (row, column, tap).
 
+A convolution treats its axes independently of each other, so a tie map is made of one small list
+of entries for each axis. Stride, dilation, padding, padding mode and flip become indices in
+`window` and nowhere else in this folder; direct convolution has its own index arithmetic, in
+``direct/``, so that the two can be compared.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, as_array, complain, shaped
 
@@ -51,37 +58,20 @@ class Axis:
     @property
     def T(self) -> "Axis":  # noqa: N802  (NumPy's name)
         """The same entries with outputs and inputs exchanged."""
-        return Axis(
-            self.cols,
-            self.rows,
-            self.taps,
-            self.n_cols,
-            self.n_rows,
-            self.tap_shape,
-            self.coefficients,
-        )
+        return replace(self, rows=self.cols, cols=self.rows, n_rows=self.n_cols, n_cols=self.n_rows)
 
     @property
     def absolute(self) -> "Axis":
         """The same entries with the sizes of their coefficients."""
-        return (
-            self
-            if self.coefficients is None
-            else replace(self, coefficients=np.abs(self.coefficients))
-        )
+        if self.coefficients is None:
+            return self
+        return replace(self, coefficients=np.abs(self.coefficients))
 
     def take(self, keep: Array | slice) -> "Axis":
         """Return the entries selected by a mask, an index array or a slice; the sizes stay."""
         coefficients = None if self.coefficients is None else self.coefficients[keep]
-        return Axis(
-            self.rows[keep],
-            self.cols[keep],
-            self.taps[keep],
-            self.n_rows,
-            self.n_cols,
-            self.tap_shape,
-            coefficients,
-        )
+        rows, cols, taps = self.rows[keep], self.cols[keep], self.taps[keep]
+        return replace(self, rows=rows, cols=cols, taps=taps, coefficients=coefficients)
 
     def between(self, first: int, stop: int) -> "Axis":
         """Return the outputs from `first` up to `stop` as an axis of their own."""
@@ -106,10 +96,11 @@ def window(
     mode: str = "zeros",
     flip: bool,
 ) -> Axis:
-    """Return the entries of a kernel sliding along one axis: output o meets cell ``o*stride +
-    t*dilation - begin``.
+    """Return the entries of a kernel sliding along one axis.
 
-    A cell outside the input is dropped ("zeros") or replaced by the one it copies.
+    Output o meets cell ``o*stride + t*dilation - begin`` through tap t, or through tap
+    ``kernel-1-t`` where the kernel is flipped. A cell outside the input is dropped ("zeros") or
+    replaced by the one it copies.
 
     Examples
     --------
@@ -117,9 +108,10 @@ def window(
     >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
     [(0, 0, 0), (0, 1, 1), (1, 1, 0), (1, 2, 1), (2, 2, 0), (2, 3, 1)]
     """
+    # Every pair of an output and a step of the window, (n_out * kernel,), output by output.
     rows = np.repeat(np.arange(n_out), kernel)
     steps = np.tile(np.arange(kernel), n_out)
-    cells = rows * stride + steps * dilation - begin
+    cells = rows * stride + steps * dilation - begin  # negative, or n_in and more, in the padding
     cols = _source(cells, n_in, mode)
     taps = kernel - 1 - steps if flip else steps
     axis = Axis(rows, cols, taps, n_out, n_in, (kernel,))
@@ -127,14 +119,20 @@ def window(
 
 
 def _source(cells: Array, n: int, mode: str) -> Array:
-    """Return the input cell whose value a padded cell copies (itself inside the input)."""
+    """Return the input cell whose value each cell copies: its own inside the input.
+
+    A cell is mirrored at most once at each edge, for `Conv` refuses wider padding.
+    """
     if mode == "circular":
         return np.mod(cells, n)
     if mode == "replicate":
         return np.asarray(cells.clip(0, n - 1))
-    if mode == "reflect":  # mirrored at the centre of the edge cell, which is not repeated
+    if mode == "reflect":
+        # Mirrored at the centre of the edge cell, which is not repeated: at 0 by the inner |.|, at
+        # n - 1 by the outer.
         return np.asarray((n - 1) - np.abs((n - 1) - np.abs(cells)))
-    if mode == "symmetric":  # mirrored at the outer side of the edge cell, which is repeated
+    if mode == "symmetric":
+        # Mirrored at the outer side of the edge cell, which is repeated.
         mirrored = np.where(cells < 0, -1 - cells, cells)
         return np.where(mirrored >= n, 2 * n - 1 - mirrored, mirrored)
     return cells
@@ -151,14 +149,18 @@ def channels(n_out: int, n_in: int, groups: int) -> Axis:
     """
     per_group = n_in // groups
     rows = np.repeat(np.arange(n_out), per_group)
-    within = np.tile(np.arange(per_group), n_out)
+    within = np.tile(np.arange(per_group), n_out)  # number of the input channel within its group
+
+    # Each group of outputs reads the inputs of its own group, which start at group * per_group.
     cols = rows // (n_out // groups) * per_group + within
-    return Axis(rows, cols, rows * per_group + within, n_out, n_in, (n_out, per_group))
+    taps = rows * per_group + within  # flattened (output channel, input channel within its group)
+    return Axis(rows, cols, taps, n_out, n_in, (n_out, per_group))
 
 
 def parts(n_in: int, n_out: int) -> Axis:
-    """Return the entries of adaptive pooling: output o meets cells ``floor(o n / m)`` up to
-    ``ceil((o+1) n / m)``.
+    """Return the entries of adaptive pooling, of n inputs to m outputs.
+
+    Output o meets the cells from ``floor(o n / m)`` up to, and without, ``ceil((o+1) n / m)``.
 
     Examples
     --------
@@ -167,7 +169,8 @@ def parts(n_in: int, n_out: int) -> Axis:
     [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (1, 4)]
     """
     outs = np.arange(n_out)
-    first, stop = outs * n_in // n_out, -(-(outs + 1) * n_in // n_out)
+    first = outs * n_in // n_out
+    stop = -(-(outs + 1) * n_in // n_out)  # ceil(a / b) = -floor(-a / b)
     rows = np.repeat(outs, stop - first)
     cols = np.concatenate([np.arange(a, b) for a, b in zip(first, stop, strict=True)])
     return Axis(rows, cols, np.zeros_like(rows), n_out, n_in, ())
@@ -183,59 +186,57 @@ def diagonal(n: int, shared: bool = True) -> Axis:
     [(0, 0, 0), (1, 1, 1)]
     """
     each = np.arange(n)
-    return Axis(each, each, np.zeros_like(each) if shared else each, n, n, () if shared else (n,))
+    if shared:
+        return Axis(each, each, np.zeros_like(each), n, n, ())
+    return Axis(each, each, each, n, n, (n,))
 
 
 def all_tied(axis: Axis) -> Axis:
     """Return the same entries with one weight for all of them: a window that sums."""
-    return Axis(
-        axis.rows,
-        axis.cols,
-        np.zeros_like(axis.taps),
-        axis.n_rows,
-        axis.n_cols,
-        (),
-        axis.coefficients,
-    )
+    return replace(axis, taps=np.zeros_like(axis.taps), tap_shape=())
 
 
 def untied(axis: Axis) -> Axis:
-    """Return the same entries with a weight of its own for every output position: the tap becomes (row, tap)."""
-    taps = axis.rows * axis.n_taps + axis.taps
-    shape = (axis.n_rows, *axis.tap_shape)
-    return Axis(axis.rows, axis.cols, taps, axis.n_rows, axis.n_cols, shape, axis.coefficients)
+    """Return the same entries with a weight of its own for every output position."""
+    taps = axis.rows * axis.n_taps + axis.taps  # flattened (row, tap)
+    return replace(axis, taps=taps, tap_shape=(axis.n_rows, *axis.tap_shape))
 
 
 def spread(n_out: int, shared: bool) -> Axis:
-    """Return the entries of a bias along one axis: one input that is 1, one weight for all outputs or one for each."""
+    """Return the entries of a bias along one axis: one weight for all outputs, or one for each.
+
+    The bias is a layer of its own, with a single input that is 1.
+    """
     rows = np.arange(n_out)
     zeros = np.zeros_like(rows)
-    return Axis(rows, zeros, zeros if shared else rows, n_out, 1, () if shared else (n_out,))
+    taps = zeros if shared else rows
+    return Axis(rows, zeros, taps, n_out, 1, tap_shape=() if shared else (n_out,))
 
 
 def _check_exact(coefficients: Array) -> None:
-    """Refuse coefficients that are not small multiples of 1/16: all others would be rounded somewhere."""
+    """Refuse coefficients that are not small multiples of 1/16.
+
+    These are exact in every float dtype, so that they round nowhere; another number might.
+    """
     needs = "small exact numbers, such as 1, -1 or 0.5: multiples of 1/16 up to 16"
     if coefficients.dtype.kind == "c":
         raise TypeError(complain("coefficient", f"dtype {coefficients.dtype}", needs))
-    with np.errstate(invalid="ignore"):
-        exact = (
-            np.isfinite(coefficients)
-            & (np.abs(coefficients) <= 16)
-            & (np.asarray(coefficients * 16.0) % 1 == 0)
-        )
+    with np.errstate(invalid="ignore"):  # infinity % 1 is; `small` refuses it
+        small = np.isfinite(coefficients) & (np.abs(coefficients) <= 16)
+        exact = small & (np.asarray(coefficients * 16.0) % 1 == 0)
     if not exact.all():
         do = "let a weight carry any other number"
         raise ValueError(complain("coefficient", coefficients[~exact][0], needs, do))
 
 
-def listed(index: Any, coefficient: Any = None) -> Axis:
+def listed(
+    index: npt.ArrayLike, coefficient: Array | Sequence[Sequence[float]] | None = None
+) -> Axis:
     """Return the entries of a small matrix of weight numbers, -1 for none, as one axis."""
     array = as_array(index, "index")
     if array.dtype.kind not in "iu":
-        raise TypeError(
-            complain("index", f"dtype {array.dtype}", "integers: the number of each edge's weight")
-        )
+        needs = "integers: the number of each edge's weight"
+        raise TypeError(complain("index", f"dtype {array.dtype}", needs))
     if array.ndim != 2 or array.size == 0:
         raise ValueError(complain("index", f"shape {array.shape}", "a matrix (outputs, inputs)"))
     if array.min() < -1 or array.max() < 0:
@@ -243,17 +244,16 @@ def listed(index: Any, coefficient: Any = None) -> Axis:
         raise ValueError(complain("index", f"{array.min()} to {array.max()}", needs))
     if array.max() >= WEIGHTS_LIMIT:
         needs = f"numbers below {WEIGHTS_LIMIT:,}, for there are as many weights"
-        raise ValueError(
-            complain("index", array.max(), needs, "number the weights from 0 without gaps")
-        )
+        do = "number the weights from 0 without gaps"
+        raise ValueError(complain("index", array.max(), needs, do))
+
     rows, cols = np.nonzero(array >= 0)
     taps = array[rows, cols].astype(np.intp)
-    numbers = (
-        None
-        if coefficient is None
-        else shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
-    )
-    if numbers is not None:
-        _check_exact(numbers)
+    coefficients = None
+    if coefficient is not None:
+        coefficients = shaped(coefficient, "coefficient", array.shape, "index")[rows, cols]
+        _check_exact(coefficients)
+
     n_rows, n_cols = array.shape
-    return Axis(rows, cols, taps, n_rows, n_cols, (int(taps.max()) + 1,), numbers)
+    n_weights = int(taps.max()) + 1
+    return Axis(rows, cols, taps, n_rows, n_cols, (n_weights,), coefficients)

@@ -1,8 +1,12 @@
-"""The Kronecker product of axes written out as entries (row, column, index), all at once or slab by slab."""
+"""The Kronecker product of axes, written out as entries (row, column, index).
+
+A convolution's matrix is one block per pair of channels, each block made of blocks per pair of
+rows, and so on. Its entries are all combinations of one entry from each axis, and the flattened
+row, column and weight follow from those of the axes as a C-order index does.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
 
@@ -11,15 +15,17 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.structure.axis import Axis
 
-ALL_EDGES = 1 << 22  # 32 MB of float64
+# A dense gradient is made whole up to this many edges (32 MB of float64) and up to this many for
+# each edge that exists: beyond, most of the product would be thrown away.
+ALL_EDGES = 1 << 22
 EDGES_PER_ENTRY = 32
 
 
 class Entries(NamedTuple):
-    """Edges of the dense layer: ``W[row, col]`` is the sum of ``coefficient * w[index]`` over its
-    entries.
+    """Edges of the dense layer, one array of shape (entries,) for each of their properties.
 
-    Several entries may share one cell. `coefficient` is None where all of them are 1.
+    ``W[row, col]`` is the sum of ``coefficient * w[index]`` over its entries; several entries may
+    share one cell. `coefficient` is None where all of them are 1.
     """
 
     row: Array
@@ -32,14 +38,17 @@ class Entries(NamedTuple):
         coefficient = None if self.coefficient is None else self.coefficient[at]
         return Entries(self.row[at], self.col[at], self.index[at], coefficient)
 
-    def plain(self) -> Iterator[tuple[int, int, int, Any]]:
+    def plain(self) -> Iterator[tuple[int, int, int, float]]:
         """Return row, column, weight and coefficient of every entry, as Python's numbers."""
         numbers = [1] * len(self.row) if self.coefficient is None else self.coefficient.tolist()
         return zip(self.row.tolist(), self.col.tolist(), self.index.tolist(), numbers, strict=True)
 
 
 class Counts(NamedTuple):
-    """How many entries each output, input and weight takes part in (copies of a weight: its multiplicity)."""
+    """How many entries each output, input and weight takes part in, in the shapes of the three.
+
+    That of a weight is the number of its copies.
+    """
 
     outputs: Array
     inputs: Array
@@ -47,26 +56,31 @@ class Counts(NamedTuple):
 
 
 def kron(parts: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """Return the flattened positions of the product: ``((p0 * n1 + p1) * n2 + p2) ...`` over all
-    combinations.
+    """Return the flattened positions of all combinations of one position from each axis.
+
+    In C order (p0, p1, p2) among sizes (n0, n1, n2) stands at ``(p0 * n1 + p1) * n2 + p2``.
 
     Examples
     --------
     >>> kron([np.array([0, 1]), np.array([0, 2])], [2, 3])
     array([0, 2, 3, 5])
     """
-    pairs = zip(parts[1:], sizes[1:], strict=True)
-    return reduce(lambda outer, p: (outer[:, None] * p[1] + p[0]).ravel(), pairs, parts[0])
+    flat = parts[0]
+    for part, size in zip(parts[1:], sizes[1:], strict=True):
+        flat = (flat[:, None] * size + part).ravel()  # (combinations so far, entries of this axis)
+    return flat
 
 
 def outer(parts: Sequence[Array]) -> Array:
-    """Return the flattened products over all combinations."""
+    """Return the products of all combinations of one number from each axis, flattened."""
     return reduce(lambda left, right: np.multiply.outer(left, right).ravel(), parts)
 
 
 def scaled(values: Array, coefficient: Array | None) -> Array:
-    """Return coefficient * values in the dtype of the values: the coefficients are exact in every
-    float dtype.
+    """Return coefficient * values, in the dtype of the values wherever that can hold the result.
+
+    Coefficients are small multiples of 1/16, exact in every float dtype. Only integers times 1/2
+    become floats.
 
     Examples
     --------
@@ -75,9 +89,18 @@ def scaled(values: Array, coefficient: Array | None) -> Array:
     """
     if coefficient is None:
         return values
-    whole = coefficient.dtype.kind in "iu"
-    exact = coefficient.astype(values.dtype) if whole or values.dtype.kind in "fc" else coefficient
-    return np.asarray(values * exact)
+    dtype = coefficient_dtype(coefficient.dtype, values.dtype)
+    return np.asarray(values * coefficient.astype(dtype, copy=False))
+
+
+def coefficient_dtype(coefficient: np.dtype[Any], values: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that coefficients take before they meet values: that of the values.
+
+    Only a fraction that meets integers keeps its own, and makes floats of them.
+    """
+    if coefficient.kind in "iu" or values.kind in "fc":
+        return values
+    return coefficient
 
 
 def count(axes: Sequence[Axis]) -> int:
@@ -85,23 +108,25 @@ def count(axes: Sequence[Axis]) -> int:
     return prod(len(axis) for axis in axes)
 
 
+def matrix_shape(axes: Sequence[Axis]) -> tuple[int, int]:
+    """Return the shape of the product's matrix, (outputs, inputs)."""
+    return prod(axis.n_rows for axis in axes), prod(axis.n_cols for axis in axes)
+
+
 def expand(axes: Sequence[Axis], table: Array | None = None) -> Entries:
     """Return every entry of the product, in the order of the axes' own entries.
 
     `table` gives the flattened weight of each product of taps; None means they are the same.
     """
-    index = kron([a.taps for a in axes], [a.n_taps for a in axes])
-    coefficient = None
-    if any(a.coefficients is not None for a in axes):
-        coefficient = outer(
-            [np.ones(len(a), np.int8) if a.coefficients is None else a.coefficients for a in axes]
-        )
-    return Entries(
-        kron([a.rows for a in axes], [a.n_rows for a in axes]),
-        kron([a.cols for a in axes], [a.n_cols for a in axes]),
-        index if table is None else table[index],
-        coefficient,
-    )
+    row = kron([a.rows for a in axes], [a.n_rows for a in axes])
+    col = kron([a.cols for a in axes], [a.n_cols for a in axes])
+    tap = kron([a.taps for a in axes], [a.n_taps for a in axes])
+    index = tap if table is None else table[tap]
+    if all(a.coefficients is None for a in axes):
+        return Entries(row, col, index)
+
+    factors = [np.ones(len(a), np.int8) if a.coefficients is None else a.coefficients for a in axes]
+    return Entries(row, col, index, outer(factors))
 
 
 def ordered(entries: Entries) -> Entries:
@@ -112,31 +137,37 @@ def ordered(entries: Entries) -> Entries:
 def slabs(
     axes: Sequence[Axis], table: Array | None = None, limit: int = 1 << 20
 ) -> Iterator[Entries]:
-    """Yield all entries in slabs of about `limit`, cut along the first axis that is long enough."""
+    """Yield all entries in slabs of about `limit`, in the order of `expand`."""
     sizes = [len(a) for a in axes]
     if prod(sizes) <= limit:
         yield expand(axes, table)
         return
-    rest = prod(sizes) // np.array(
-        list(accumulate(sizes, lambda a, b: a * b))
-    )  # entries beyond axis 0, 0-1, 0-2, ...
-    cut = int(np.argmax(rest <= limit))  # the last axis has rest 1, so there is one
-    step = max(1, limit // int(rest[cut]))
+
+    # The first axes entry by entry, the next in parts, the others whole. rest[i] is the number of
+    # combinations of the axes after axis i; it is 1 after the last, so that some axis is cut.
+    rest = [prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    cut = next((i for i, combinations in enumerate(rest) if combinations <= limit), 0)
+    step = max(1, limit // rest[cut])
     for start in np.ndindex(*sizes[:cut]):
-        head = [a.take(slice(i, i + 1)) for a, i in zip(axes, start, strict=False)]
+        before = [a.take(slice(i, i + 1)) for a, i in zip(axes, start, strict=False)]
         for first in range(0, sizes[cut], step):
-            yield expand(
-                [*head, axes[cut].take(slice(first, first + step)), *axes[cut + 1 :]], table
-            )
+            part = axes[cut].take(slice(first, first + step))
+            yield expand([*before, part, *axes[cut + 1 :]], table)
 
 
 def few_edges(shape: tuple[int, int], n_entries: int) -> bool:
-    """Tell whether a dense layer is so small and so full that the gradient of every edge is the fastest way."""
+    """Tell whether the gradient of all edges of a dense layer is the fastest way to the tied one.
+
+    So it is where the layer is small and not too empty: one matrix product makes them all.
+    """
     return shape[0] * shape[1] <= min(ALL_EDGES, EDGES_PER_ENTRY * n_entries)
 
 
 def add_all_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:
-    """Add to `total` what `add_edges` does, the textbook way: every edge's gradient, masked, summed over the ties."""
+    """Add to `total` what `add_edges` does, the textbook way.
+
+    The gradient of every edge of the dense layer, masked, then summed over the ties.
+    """
     dense = dy.T @ x  # (outputs, inputs), summed over the batch
     for slab in edges:
         each = dense.ravel()[slab.row * dense.shape[1] + slab.col]  # (edges,)
@@ -144,8 +175,7 @@ def add_all_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -
 
 
 def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:
-    """Add to `total` the gradient of every weight the long way: one per edge, then summed over the
-    edges that share it.
+    """Add to `total` the gradient of every weight the long way: one per edge, summed over the ties.
 
     Parameters
     ----------
@@ -155,9 +185,7 @@ def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> No
     total : (weights,) array, written to
     """
     for slab in edges:
-        cells, outputs = (
-            np.take(x, slab.col, axis=1),
-            np.take(dy, slab.row, axis=1),
-        )  # (batch, edges)
-        each = np.einsum("ne,ne->e", cells, outputs)  # (edges,), summed over the batch
+        inputs = np.take(x, slab.col, axis=1)  # (batch, edges)
+        upstream = np.take(dy, slab.row, axis=1)  # (batch, edges)
+        each = np.einsum("ne,ne->e", inputs, upstream)  # (edges,), summed over the batch
         np.add.at(total, slab.index, scaled(each, slab.coefficient))

@@ -1,8 +1,12 @@
-"""Runs: rows of one axis that share a pattern up to an offset, so that many are written at once; taps merged."""
+"""Runs: rows of one axis that share a pattern up to an offset, so that many are written at once.
 
+Before runs are looked for, `merge` leaves one entry to a cell: taps that meet in one cell, as
+padding that copies cells makes them, become a tap of their own.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -40,22 +44,29 @@ class Run:
 
     def part(self, first: int, stop: int) -> "Run":
         """Return the rows from number `first` up to `stop` of this run."""
-        return Run(
-            self.start + first * self.step,
-            self.step,
-            stop - first,
-            self.cols + first * self.col_step,
-            self.col_step,
-            self.taps + first * self.tap_step,
-            self.tap_step,
-            self.offset + first * self.offset_step,
-            self.offset_step,
+        return replace(
+            self,
+            start=self.start + first * self.step,
+            count=stop - first,
+            cols=self.cols + first * self.col_step,
+            taps=self.taps + first * self.tap_step,
+            offset=self.offset + first * self.offset_step,
         )
 
 
+Piece = tuple[Run, ...]  # one run of each axis, and all combinations of their rows
+
+
+def cut_piece(piece: Piece, axis: int, rows: int) -> Iterator[Piece]:
+    """Yield a piece in parts of so many rows of one of its runs."""
+    run = piece[axis]
+    for first in range(0, run.count, rows):
+        part = run.part(first, min(first + rows, run.count))
+        yield (*piece[:axis], part, *piece[axis + 1 :])
+
+
 def runs(axis: Axis) -> list[Run] | None:
-    """Return the runs of an axis whose entries are sorted, one to a cell; None if there are too
-    many.
+    """Return the runs of an axis, sorted and with one entry to a cell; None if there are too many.
 
     Along a convolution they are the begin border, the interior and the end border; where rows that
     share a pattern are ``stride`` apart (a transposed convolution), the runs interleave.
@@ -67,32 +78,36 @@ def runs(axis: Axis) -> list[Run] | None:
     >>> [(run.start, run.count, run.taps.tolist()) for run in runs(axis)]
     [(0, 1, [1, 2]), (1, 7, [0, 1, 2]), (8, 1, [0, 1])]
     """
-    sizes = np.bincount(axis.rows, minlength=axis.n_rows)  # (rows,) entries of each row
-    offsets = np.cumsum(sizes) - sizes
-    firsts = np.minimum(
-        offsets, max(len(axis) - 1, 0)
-    )  # an empty row has no first entry: any will do
-    if not len(axis):
+    if not len(axis):  # all rows are empty, and so alike
         return [Run(0, 1, axis.n_rows, axis.cols, 0, axis.taps, 0, 0, 0)]
-    where = np.column_stack((axis.cols[firsts], axis.taps[firsts], offsets))  # (rows, 3)
+    sizes = np.bincount(axis.rows, minlength=axis.n_rows)  # (rows,) entries of each row
+    offsets = np.cumsum(sizes) - sizes  # (rows,) entries before each row
+
+    # Where each row starts, (rows, 3): its first column, its first tap, the entries before it. An
+    # empty row has no first entry and takes any: the one after it, or the last of the axis.
+    firsts = np.minimum(offsets, len(axis) - 1)
+    where = np.column_stack((axis.cols[firsts], axis.taps[firsts], offsets))
     pattern = _pattern(axis, sizes, offsets, where)
-    chains = [
-        c
-        for c in (_chains(pattern, where, period) for period in _periods(pattern))
-        if c is not None
-    ]
-    if not chains:
+    candidates = [_chains(pattern, where, period) for period in _periods(pattern)]
+    found = [chains for chains in candidates if chains is not None]
+    if not found:
         return None
-    return [_run(axis, where, sizes, chain) for chain in min(chains, key=len)]
+    fewest = min(found, key=len)
+    return [_run(axis, where, sizes, chain) for chain in fewest]
 
 
 def _pattern(axis: Axis, sizes: Array, offsets: Array, where: Array) -> Array:
-    """Return (rows, 1 + 2 longest) numbers, equal for rows alike: size, columns and taps counted from the first."""
-    pattern = np.full((axis.n_rows, 1 + 2 * int(sizes.max())), -1, np.intp)
+    """Return what a row looks like apart from where it starts: rows alike have equal numbers.
+
+    Row by row: its size, its columns and its taps, both counted from the row's first and filled up
+    with -1 to the longest row, (rows, 1 + 2 * longest).
+    """
+    longest = int(sizes.max())
+    pattern = np.full((axis.n_rows, 1 + 2 * longest), -1, np.intp)
     pattern[:, 0] = sizes
-    place = 1 + np.arange(len(axis)) - np.repeat(offsets, sizes)  # (entries,) number within its row
-    pattern[axis.rows, place] = axis.cols - np.repeat(where[:, 0], sizes)
-    pattern[axis.rows, place + int(sizes.max())] = axis.taps - np.repeat(where[:, 1], sizes)
+    number = np.arange(len(axis)) - np.repeat(offsets, sizes)  # (entries,) number within its row
+    pattern[axis.rows, 1 + number] = axis.cols - np.repeat(where[:, 0], sizes)
+    pattern[axis.rows, 1 + longest + number] = axis.taps - np.repeat(where[:, 1], sizes)
     return pattern
 
 
@@ -100,53 +115,56 @@ def _periods(pattern: Array) -> list[int]:
     """Return how far apart rows alike may be: neighbours, and the first row like the middle one."""
     middle = len(pattern) // 2
     alike = np.flatnonzero((pattern[middle + 1 :] == pattern[middle]).all(axis=1))
-    return [1] if not len(alike) or alike[0] == 0 else [1, int(alike[0]) + 1]
+    if not len(alike) or alike[0] == 0:
+        return [1]
+    return [1, int(alike[0]) + 1]
 
 
 def _chains(pattern: Array, where: Array, period: int) -> list[tuple[int, int, int]] | None:
-    """Return (start, step, count) of the longest chains of rows alike, `period` apart, with constant differences."""
+    """Return the longest chains of rows alike that are `period` apart, as (start, step, count).
+
+    From each row of a chain to the next, column, tap and offset grow by the same numbers. None
+    stands for more chains than `RUNS_LIMIT`.
+    """
     n = len(pattern)
+    # Rows 0, period, 2 period, ..., then 1, period + 1, ...: links join neighbours in this order.
     order = np.concatenate([np.arange(first, n, period) for first in range(min(period, n))])
     here, there = order[:-1], order[1:]
-    alike = (there - here == period) & (pattern[here] == pattern[there]).all(axis=1)
+    alike = (there - here == period) & (pattern[here] == pattern[there]).all(axis=1)  # (links,)
     steps = where[there] - where[here]  # (links, 3)
-    turns = np.concatenate(([False], (steps[1:] != steps[:-1]).any(axis=1)))[: len(alike)]
+    turns = np.zeros(len(alike), bool)  # whether a link goes on by other steps than that before it
+    turns[1:] = (steps[1:] != steps[:-1]).any(axis=1)
+
+    # A chain ends at each of these links. A turn does not end a chain of one row, which takes any
+    # first step.
     breaks = [-1]
     for link in np.flatnonzero(~alike | turns).tolist():
-        if not alike[link] or link - 1 != breaks[-1]:  # a chain of one row takes any first step
+        if not alike[link] or link - 1 != breaks[-1]:
             breaks.append(link)
         if len(breaks) > RUNS_LIMIT:
             return None
-    edges = [*breaks, n - 1]
-    return [(int(order[a + 1]), period, b - a) for a, b in pairwise(edges)]
+    breaks.append(n - 1)
+    return [(int(order[a + 1]), period, b - a) for a, b in pairwise(breaks)]
 
 
 def _run(axis: Axis, where: Array, sizes: Array, chain: tuple[int, int, int]) -> Run:
+    """Return a chain as a run: the entries of its first row, and the steps to its second."""
     start, step, count = chain
-    col_step, tap_step, offset_step = (
-        (where[start + step] - where[start]).tolist() if count > 1 else (0, 0, 0)
-    )
+    col_step = tap_step = offset_step = 0
+    if count > 1:
+        col_step, tap_step, offset_step = (where[start + step] - where[start]).tolist()
     offset = int(where[start, 2])
     entries = slice(offset, offset + int(sizes[start]))
-    return Run(
-        start,
-        step,
-        count,
-        axis.cols[entries],
-        col_step,
-        axis.taps[entries],
-        tap_step,
-        offset,
-        offset_step,
-    )
+    cols, taps = axis.cols[entries], axis.taps[entries]
+    return Run(start, step, count, cols, col_step, taps, tap_step, offset, offset_step)
 
 
 def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
-    """Return an axis with one entry to a cell, sorted, all coefficients 1, and the matrix that
-    makes its taps.
+    """Return an axis with one entry to a cell, sorted, and the matrix that makes its taps.
 
     The matrix is (merged taps, taps): a merged tap is the sum of the coefficients times the taps
-    that meet in one cell. It is None where nothing meets, and the taps stay as they are.
+    that meet in one cell, so that the axis needs no coefficients any more. It is None where nothing
+    meets, and the taps stay as they are.
 
     Examples
     --------
@@ -160,28 +178,30 @@ def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
     """
     if axis.coefficients is None and (np.diff(axis.rows * axis.n_cols + axis.cols) > 0).all():
         return axis, None  # sorted already, as most are, and nothing meets
-    order = np.lexsort((axis.taps, axis.cols, axis.rows))
-    axis = axis.take(order)
+    axis = axis.take(np.lexsort((axis.taps, axis.cols, axis.rows)))
     first = np.ones(len(axis), bool)  # whether an entry is the first of its cell
     first[1:] = (np.diff(axis.rows) != 0) | (np.diff(axis.cols) != 0)
     if first.all() and axis.coefficients is None:
         return axis, None
+
     numbers = np.ones(len(axis), np.int8) if axis.coefficients is None else axis.coefficients
     starts = np.flatnonzero(first)
-    stops = np.append(starts[1:], len(axis))
-    known: dict[tuple[tuple[int, Any], ...], int] = {((t, 1),): t for t in range(axis.n_taps)}
-    cells = [
-        known.setdefault(
-            tuple(zip(axis.taps[a:b].tolist(), numbers[a:b].tolist(), strict=True)), len(known)
-        )
-        for a, b in zip(starts.tolist(), stops.tolist(), strict=True)
-    ]
-    made = [(row, tap, number) for meeting, row in known.items() for tap, number in meeting]
-    rows, taps, values = (np.array(column) for column in zip(*made, strict=True))
-    mixing = sp.csr_array(
-        (values.astype(numbers.dtype), (rows, taps)), shape=(len(known), axis.n_taps)
-    )
+    bounds = [*starts.tolist(), len(axis)]
+    # Combination of taps, as ((tap, coefficient), ...), -> its number. A single tap keeps its own.
+    known: dict[tuple[tuple[int, float], ...], int] = {((t, 1),): t for t in range(axis.n_taps)}
+    merged_taps = []  # of every cell
+    for start, stop in pairwise(bounds):
+        pairs = zip(axis.taps[start:stop].tolist(), numbers[start:stop].tolist(), strict=True)
+        merged_taps.append(known.setdefault(tuple(pairs), len(known)))
+
+    triples = [(row, tap, number) for terms, row in known.items() for tap, number in terms]
+    rows, taps, values = (np.array(column) for column in zip(*triples, strict=True))
+    shape = len(known), axis.n_taps
+    mixing = sp.csr_array((values.astype(numbers.dtype), (rows, taps)), shape=shape)
     single = replace(
-        axis.take(starts), taps=np.array(cells, np.intp), tap_shape=(len(known),), coefficients=None
+        axis.take(starts),
+        taps=np.array(merged_taps, np.intp),
+        tap_shape=(len(known),),
+        coefficients=None,
     )
     return single, mixing

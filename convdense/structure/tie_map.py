@@ -1,12 +1,17 @@
-"""The tie map: which weight sits where in the dense layer, kept as one small map per axis (a Kronecker product)."""
+"""The tie map: which weight sits where in the dense layer.
+
+It is kept as one small map per axis, whose Kronecker product it is, so that a large layer costs no
+more than a small one until entries or a matrix are asked for.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, is_sequence, position, shaped
@@ -26,13 +31,13 @@ from convdense.structure.weight_order import WeightOrder
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
-Position = int | Sequence[int]
+EDGE_PRODUCTS = 1 << 20  # of an edge and a sample: what `add_edges` holds at a time
+Position = int | Sequence[int]  # as a user gives it: flattened, or one integer per axis
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TieMap:
-    """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over the
-    entries.
+    """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over entries.
 
     Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of
     one sample, index the flattened weight, all in C order. One cell may hold several entries.
@@ -65,7 +70,9 @@ class TieMap:
     bias_axes: int = 1
 
     @staticmethod
-    def from_index(index: Any, coefficient: Any = None) -> "TieMap":
+    def from_index(
+        index: npt.ArrayLike, coefficient: Array | Sequence[Sequence[float]] | None = None
+    ) -> "TieMap":
         """Return the tie map of a small matrix of weight numbers; -1 holds an edge at zero.
 
         Parameters
@@ -136,16 +143,15 @@ class TieMap:
     @cached_property
     def bias(self) -> "TieMap":
         """The tie map of the bias: a layer whose one input is 1."""
-        return TieMap(
-            tuple(spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes))
-        )
+        axes = [spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes)]
+        return TieMap(tuple(axes))
 
     def entries(self) -> Entries:
         """Return all entries, sorted by row, then column, then index."""
         return kronecker.ordered(expand(self.axes, self._weights.table()))
 
     def slabs(self, limit: int = 1 << 20) -> Iterator[Entries]:
-        """Yield all entries in slabs of about `limit`, in no particular order: for maps larger than memory."""
+        """Yield all entries in slabs of about `limit`, unsorted: for maps larger than memory."""
         return kronecker.slabs(self.axes, self._weights.table(), limit)
 
     def row(self, r: Position) -> Entries:
@@ -159,31 +165,28 @@ class TieMap:
         return self._where(lambda axis, i: axis.cols == at[i])
 
     def copies(self, k: Position) -> Entries:
-        """Return the entries that share one weight, given flattened or by its position in the weight array."""
+        """Return the entries that share one weight, given flattened or by its position."""
         at = position(k, "k", self.weight_shape)
         tap = self._weights.tap_of(int(np.ravel_multi_index(at, self.weight_shape)))
         taps = np.unravel_index(tap, [a.n_taps for a in self.axes])
         return self._where(lambda axis, i: axis.taps == taps[i])
 
     def block(self, i: Position, j: Position) -> "TieMap":
-        """Return one block of the matrix: output channel i, input channel j, or the same for more
-        leading axes.
+        """Return one block of the matrix: output channel i, input channel j, or more leading axes.
 
         ``block((0, 2), (1, 3))`` is the block of output row 2 of channel 0 and input row 3 of
         channel 1. The block takes the same weight array as the whole.
         """
-        depth, other = (len(k) if is_sequence(k) else 1 for k in (i, j))  # type: ignore[arg-type]  # a sequence has a length
-        if not 1 <= depth == other <= len(self.axes):
+        depth = _depth(i)
+        if not 1 <= depth == _depth(j) <= len(self.axes):
             needs = f"two positions of equal length, at most {len(self.axes)}"
             raise ValueError(complain("i, j", f"{i!r}, {j!r}", needs))
-        rows, cols = (
-            position(i, "i", self.out_shape[:depth]),
-            position(j, "j", self.in_shape[:depth]),
-        )
+        rows = position(i, "i", self.out_shape[:depth])
+        cols = position(j, "j", self.in_shape[:depth])
         fixed = [a.cell(r, c) for a, r, c in zip(self.axes, rows, cols, strict=False)]
         return replace(self, axes=(*fixed, *self.axes[len(fixed) :]))
 
-    def matrix(self, w: Any, *, max_bytes: int | None = None) -> sp.csr_array:
+    def matrix(self, w: npt.ArrayLike, *, max_bytes: int | None = None) -> sp.csr_array:
         """Return the dense layer's matrix for the weights w, as a canonical CSR array.
 
         Parameters
@@ -203,15 +206,15 @@ class TieMap:
         MemoryError
             If it would be larger than `max_bytes`, naming the size and the alternatives.
         """
-        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
-        csr_assembly.check_size(
-            self.axes, csr_assembly.result_dtype(self.axes, weights), max_bytes, self._plan
-        )
+        weights = self._by_tap(w)
+        dtype = csr_assembly.result_dtype(self.axes, weights)
+        csr_assembly.check_size(self.axes, dtype, max_bytes, self._plan)
         return csr_assembly.assemble(self.axes, self._plan, weights)
 
-    def blocks(self, w: Any, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
-        """Yield (rows, CSR array of these rows), each of at most `max_bytes`, for matrices larger
-        than memory.
+    def blocks(self, w: npt.ArrayLike, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
+        """Yield (rows, CSR array of these rows), each of at most `max_bytes`.
+
+        For matrices larger than memory.
 
         Examples
         --------
@@ -219,16 +222,14 @@ class TieMap:
         >>> [(rows, block.toarray().tolist()) for rows, block in ties.blocks([5, 7], max_bytes=50)]
         [(slice(0, 1, None), [[5, 7]]), (slice(1, 3, None), [[7, 0], [5, 5]])]
         """
-        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
-        return csr_assembly.blocks(self.axes, weights, max_bytes)
+        return csr_assembly.blocks(self.axes, self._by_tap(w), max_bytes)
 
-    def operator(self, w: Any) -> "LinearOperator":
-        """Return the matrix as a `scipy.sparse.linalg.LinearOperator` that stores no matrix, for
-        svds, lsqr, eigsh.
+    def operator(self, w: npt.ArrayLike) -> "LinearOperator":
+        """Return the matrix as a `scipy.sparse.linalg.LinearOperator`, for svds, lsqr, eigsh.
 
-        It multiplies vectors and matrices, as does its adjoint. Small, irregular and untied maps do
-        store their matrix; so do those in many pieces (a large kernel on one channel, many groups),
-        up to 1 GiB, where that is faster.
+        It multiplies vectors and matrices, as does its adjoint, and stores no matrix. Small,
+        irregular and untied maps do store it; so do those in many pieces (a large kernel on one
+        channel, many groups), up to 1 GiB, where that is faster.
 
         Examples
         --------
@@ -236,42 +237,48 @@ class TieMap:
         >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
-        weights = self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
-        return linear_operator.operator(
-            self.axes, self._plan, weights.copy()
-        )  # later changes of w change nothing
+        weights = self._by_tap(w).copy()  # later changes of w change nothing
+        return linear_operator.operator(self.axes, self._plan, weights)
 
-    def gradient(self, x: Any, dy: Any) -> Array:
-        """Return the tied gradient, of `weight_shape` and summed over the batch, by small matrix
-        products.
+    def gradient(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
+        """Return the tied gradient, of `weight_shape` and summed over the batch.
 
+        Made by small matrix products, without a gradient for each edge, where the map is regular.
         x has shape (batch, *in_shape), dy (batch, *out_shape), or both are one sample; x enters
         conjugated.
 
         Examples
         --------
-        >>> TieMap.from_index([[0, 1, -1, -1], [-1, 0, 1, -1], [-1, -1, 0, 1]]).gradient([1, 2, 3, 4], [1, 0, -1])
+        >>> ties = TieMap.from_index([[0, 1, -1, -1], [-1, 0, 1, -1], [-1, -1, 0, 1]])
+        >>> ties.gradient([1, 2, 3, 4], [1, 0, -1])
         array([-2, -2])
         """
-        x, dy, _ = paired_operands(self, x, dy)
+        batch, upstream, _ = paired_operands(self, x, dy)
         if self._plan is not None and linear_operator.is_regular(self._plan):
-            return self._weights.by_weight(linear_operator.gradient(self._plan, x.conj(), dy))
-        return self.add_edges(x, dy)
+            by_tap = linear_operator.gradient(self._plan, batch.conj(), upstream)
+            return self._weights.by_weight(by_tap)
+        return self.add_edges(batch, upstream)
 
     def add_edges(self, x: Array, dy: Array) -> Array:
-        """Return the tied gradient the long way: one gradient per edge, then added up; x, dy with a batch axis."""
-        floats = [a.coefficients.dtype for a in self.axes if a.coefficients is not None]
-        dtype = np.result_type(x, dy)  # integers times 1/2 are floats, floats stay as they are
-        total = np.zeros(
-            self.n_weights, np.result_type(dtype, *floats) if dtype.kind in "iu" else dtype
-        )
-        flat = (
-            x.reshape(len(x), prod(self.in_shape)).conj(),
-            dy.reshape(len(dy), prod(self.out_shape)),
-        )
-        few = dtype.kind in "fc" and few_edges(self.shape, self.n_entries)
-        edges = [self._kept] if few else self.slabs(limit=max(1, (1 << 20) // max(1, len(x))))
-        (add_all_edges if few else add_edges)(edges, *flat, total)
+        """Return the tied gradient the long way: one gradient per edge, then added up.
+
+        x has shape (batch, *in_shape), dy (batch, *out_shape).
+        """
+        dtype = np.result_type(x, dy)
+        sum_dtype = dtype
+        if dtype.kind in "iu":  # integers times 1/2 are floats, floats stay as they are
+            coefficients = [a.coefficients.dtype for a in self.axes if a.coefficients is not None]
+            sum_dtype = np.result_type(dtype, *coefficients)
+        total = np.zeros(self.n_weights, sum_dtype)
+
+        inputs = x.reshape(len(x), prod(self.in_shape)).conj()  # (batch, inputs)
+        upstream = dy.reshape(len(dy), prod(self.out_shape))  # (batch, outputs)
+        # A product of floats is a fast matrix product, of integers it is not.
+        if dtype.kind in "fc" and few_edges(self.shape, self.n_entries):
+            add_all_edges([self._all_entries], inputs, upstream, total)
+        else:
+            slabs = self.slabs(limit=max(1, EDGE_PRODUCTS // max(1, len(x))))
+            add_edges(slabs, inputs, upstream, total)
         return total.reshape(self.weight_shape)
 
     def mask(self) -> sp.csr_array:
@@ -281,23 +288,23 @@ class TieMap:
 
     def counts(self) -> Counts:
         """Return how many entries each output, input and weight takes part in."""
-        weights = kronecker.outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
+        # A product of axes has as many entries in a row as its parts have together, multiplied.
+        outputs = kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes])
+        inputs = kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes])
+        taps = kronecker.outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
         return Counts(
-            kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes]).reshape(
-                self.out_shape
-            ),
-            kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes]).reshape(
-                self.in_shape
-            ),
-            self._weights.by_weight(weights),
+            outputs.reshape(self.out_shape),
+            inputs.reshape(self.in_shape),
+            self._weights.by_weight(taps),
         )
 
     def __repr__(self) -> str:
         """Return shapes and number of entries."""
-        return f"TieMap(in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}, entries={self.n_entries:,})"
+        shapes = f"in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}"
+        return f"TieMap({shapes}, entries={self.n_entries:,})"
 
     def __str__(self) -> str:
-        """Return what `repr` does, and below it the matrix in letters where a terminal shows it whole."""
+        """Return what `repr` does, and below it the matrix in letters where it is small."""
         from convdense.structure.letter_grid import printed  # noqa: PLC0415  (2 ms that few ask for)
 
         return printed(self)
@@ -313,14 +320,25 @@ class TieMap:
         return csr_assembly.make_plan(self.axes)
 
     @cached_property
-    def _kept(self) -> Entries:
+    def _all_entries(self) -> Entries:
+        """All entries, unsorted, kept for the next gradient: of a small map."""
         return expand(self.axes, self._weights.table())
 
     @property
     def _weights(self) -> WeightOrder:
-        return WeightOrder(tuple(n for a in self.axes for n in a.tap_shape), self.weight_order)
+        taps = [n for a in self.axes for n in a.tap_shape]
+        return WeightOrder(tuple(taps), self.weight_order)
+
+    def _by_tap(self, w: npt.ArrayLike) -> Array:
+        """Return the weights, checked, flattened in the order of the product of taps."""
+        return self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
 
     def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
-        return kronecker.ordered(
-            expand([a.take(keep(a, i)) for i, a in enumerate(self.axes)], self._weights.table())
-        )
+        """Return the entries whose part along every axis is kept: a mask (entries of the axis,)."""
+        axes = [a.take(keep(a, i)) for i, a in enumerate(self.axes)]
+        return kronecker.ordered(expand(axes, self._weights.table()))
+
+
+def _depth(at: Position) -> int:
+    """Return how many axes a position fixes."""
+    return len(at) if is_sequence(at) else 1  # type: ignore[arg-type]  # a sequence has a length

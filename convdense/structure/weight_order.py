@@ -1,4 +1,8 @@
-"""The two orders of the weights: as they stand in their array, and as the product of the axes' taps counts them."""
+"""The two orders of the weights: in their array, and as the product of the axes' taps counts them.
+
+They differ where a layer's weight array has its axes in another order than the tie map its axes:
+that of a `LocallyConnected` layer lists all positions before the kernel.
+"""
 
 from math import prod
 from typing import NamedTuple
@@ -20,8 +24,10 @@ class WeightOrder(NamedTuple):
     Examples
     --------
     >>> order = WeightOrder((2, 3), order=(1, 0))
-    >>> order.shape, order.by_tap(np.arange(6).reshape(3, 2)).tolist(), order.tap_of(1), order.weight_of(np.array([3]))
-    ((3, 2), [0, 2, 4, 1, 3, 5], 3, array([1]))
+    >>> order.shape, order.by_tap(np.arange(6).reshape(3, 2)).tolist()
+    ((3, 2), [0, 2, 4, 1, 3, 5])
+    >>> order.tap_of(1), order.weight_of(np.array([3]))
+    (3, array([1]))
     """
 
     taps: tuple[int, ...]
@@ -41,15 +47,14 @@ class WeightOrder(NamedTuple):
         return taps.reshape(self.taps).transpose(self._order)
 
     def table(self) -> Array | None:
-        """Return the flattened weight of each tap of the product, (taps,) int; None where they are the same."""
-        return (
-            None
-            if self.order is None
-            else self.by_tap(np.arange(prod(self.taps)).reshape(self.shape))
-        )
+        """Return the flattened weight of each tap, (taps,) int; None where they are the same."""
+        if self.order is None:
+            return None
+        weights = np.arange(prod(self.taps)).reshape(self.shape)
+        return self.by_tap(weights)
 
     def weight_of(self, tap: Array) -> Array:
-        """Return the flattened weight at some taps of the product: without the table, for a few among many."""
+        """Return the flattened weight at some taps, without the table: for a few among many."""
         if self.order is None:
             return tap
         at = np.unravel_index(tap, self.taps)

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing, contextmanager
@@ -15,6 +15,7 @@ from typing import Any
 
 from convdense._util.arguments import integer
 from convdense.display.tables import AsText, aligned
+from convdense.geometry import Conv, ConvTranspose
 from convdense.implementations.evaluators import DENSE, DIRECT
 from convdense.sweeps.all_basis_pairs import basis_pairs, judge_pairs
 from convdense.sweeps.scope import FAMILIES, count, geometries
@@ -28,7 +29,7 @@ AHEAD = 8  # chunks that wait for each process: enough to keep it busy, soon dro
 
 @dataclass(frozen=True)
 class Swept:
-    """What came of one family: its scope in words, how many geometries and pairs were judged, how many failed."""
+    """What came of one family: its scope in words, and how much was judged and failed."""
 
     family: str
     scope: str
@@ -39,7 +40,7 @@ class Swept:
 
 @dataclass(frozen=True)
 class Failure:
-    """A geometry on which the two ways differ, as the call that makes it, and where they do first."""
+    """A geometry on which the two ways differ, as the call that makes it, and where they do."""
 
     layer: str
     finding: Finding
@@ -51,7 +52,7 @@ class Failure:
 
 @dataclass(frozen=True, repr=False)
 class Sweep(AsText):
-    """What `sweep` found; true if every geometry judged is equal, bit for bit, on every pair of basis vectors."""
+    """What `sweep` found; true if the two ways are equal, bit for bit, on all that was judged."""
 
     every: int
     families: tuple[Swept, ...]
@@ -86,15 +87,17 @@ class Sweep(AsText):
             for s in self.families
         ]
         table = aligned(["family", "each axis, up to", "geometries", "pairs", "failed"], rows)
-        said = f"NOT equal on {self.failed:,} of them" if self.failed else "all equal bit for bit"
+        verdict = (
+            f"NOT equal on {self.failed:,} of them" if self.failed else "all equal bit for bit"
+        )
+        processes = "processes" if self.processes > 1 else "process"
         total = (
-            f"{self.geometries:,} geometries, {self.pairs:,} pairs of basis vectors, {said}; "
-            f"{self.seconds:.0f} s on {self.processes} process{'es' if self.processes > 1 else ''}"
+            f"{self.geometries:,} geometries, {self.pairs:,} pairs of basis vectors, {verdict}; "
+            f"{self.seconds:.0f} s on {self.processes} {processes}"
         )
-        lines = (f"  {failure}" for failure in self.failures)
-        return "\n".join(
-            (f"{DENSE} against {DIRECT}, {which} of a small scope", "", table, "", total, *lines)
-        )
+        heading = f"{DENSE} against {DIRECT}, {which} of a small scope"
+        failures = [f"  {failure}" for failure in self.failures]
+        return "\n".join([heading, "", table, "", total, *failures])
 
     def __repr__(self) -> str:
         """Return one line: how many geometries were judged, and how many failed."""
@@ -140,28 +143,33 @@ def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
     """
     integer(every, "every", 1)
     processes = cores() if workers is None else integer(workers, "workers", 1)
-    start, tally = perf_counter(), {family.name: [0, 0, 0] for family in FAMILIES}
+    start = perf_counter()
+    n_judged: Counter[str] = Counter()  # of each family, by its name, and so the other two
+    n_pairs: Counter[str] = Counter()
+    n_failed: Counter[str] = Counter()
     failures: list[Failure] = []
-    total = sum(-(-count(family) // every) for family in FAMILIES)
+    total = sum(-(-count(family) // every) for family in FAMILIES)  # -(-a // b) rounds up
     with closing(_results(_work(every), processes)) as results, _bar(total) as bar:
         for name, judged in results:
-            for n_pairs, failure in judged:
-                tally[name] = [
-                    a + b
-                    for a, b in zip(tally[name], (1, n_pairs, failure is not None), strict=True)
-                ]
-                if failure is not None and len(failures) < SHOWN:
-                    failures.append(failure)
+            failed = [failure for _, failure in judged if failure is not None]
+            n_judged[name] += len(judged)
+            n_pairs[name] += sum(pairs for pairs, _ in judged)
+            n_failed[name] += len(failed)
+            failures += failed[: SHOWN - len(failures)]
             bar.update(len(judged))
-    families = tuple(
-        Swept(family.name, str(family.scope), *tally[family.name]) for family in FAMILIES
-    )
-    return Sweep(every, families, tuple(failures), processes, perf_counter() - start)
+
+    families = []
+    for family in FAMILIES:
+        numbers = n_judged[family.name], n_pairs[family.name], n_failed[family.name]
+        families.append(Swept(family.name, str(family.scope), *numbers))
+    return Sweep(every, tuple(families), tuple(failures), processes, perf_counter() - start)
 
 
 def cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _bar(total: int) -> Any:
@@ -170,11 +178,12 @@ def _bar(total: int) -> Any:
     return tqdm(total=total, desc="geometries", unit="", file=sys.stderr, disable=None, leave=False)
 
 
-_Chunk = tuple[str, list[Any]]  # a family's name, and some of its geometries
+_Chunk = tuple[str, list[Conv | ConvTranspose]]  # a family's name, and some of its geometries
 _Judged = tuple[str, list[tuple[int, Failure | None]]]  # per geometry: its pairs, and what failed
 
 
 def _work(every: int) -> Iterator[_Chunk]:
+    """Yield every n-th geometry of each family, so many at once that handing them over is cheap."""
     for family in FAMILIES:
         layers = geometries(family, every)
         while chunk := list(islice(layers, CHUNK)):
@@ -182,13 +191,12 @@ def _work(every: int) -> Iterator[_Chunk]:
 
 
 def _results(work: Iterable[_Chunk], processes: int) -> Generator[_Judged, None, None]:
-    """Yield what came of every chunk, in order; closed early, it drops what no process has begun."""
+    """Yield what came of every chunk, in order; closed early, it drops what nobody has begun."""
     if processes == 1:
         yield from map(_judge, work)
         return
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # the same on every system, and safe beside threads
+    # Spawned processes are the same on every system, and safe beside threads.
+    context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
         processes, mp_context=context, initializer=_leave_interrupts_to_the_parent
     )
@@ -206,7 +214,10 @@ def _results(work: Iterable[_Chunk], processes: int) -> Generator[_Judged, None,
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment; a process started meanwhile never sees it, not even while it imports."""
+    """Hold Ctrl-C back for a moment; a process started meanwhile never sees it.
+
+    Not even while it imports, before `_leave_interrupts_to_the_parent` runs in it.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -218,7 +229,7 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches every process of a terminal: only the parent answers, by dropping what is left."""
+    """Ignore Ctrl-C, which reaches every process of a terminal: only the parent answers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -227,6 +238,6 @@ def _judge(chunk: _Chunk) -> _Judged:
     return name, [(basis_pairs(layer), _failure(layer)) for layer in layers]
 
 
-def _failure(layer: Any) -> Failure | None:
+def _failure(layer: Conv | ConvTranspose) -> Failure | None:
     finding = judge_pairs(layer)
     return None if finding is None else Failure(repr(layer), finding)

@@ -1,7 +1,7 @@
-"""Both ways on every pair of basis vectors of one small layer, with little else: for tens of
-thousands of layers.
+"""Both ways on every pair of basis vectors of one small layer, with little else.
 
-`certify` does the same for any implementation and costs a hundred times as much. Here the stored
+`certify` does the same for any implementation and costs a hundred times as much; this is for tens
+of thousands of layers. Here the stored
 matrix is made once per basis weight, y and dx are run on all basis vectors of a batch at once, and
 the weight gradient, which sums over the batch, one pair at a time by the function that computes it
 alone. Both share their operands, which neither can write to, and nothing else.
@@ -15,6 +15,8 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.direct.conv import convolve, convolve_backward, weight_gradient
+from convdense.geometry import ConvTranspose, Windowed
+from convdense.geometry.protocols import HasWeightShapes
 from convdense.layers.tied_dense import TiedDense
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, RAISED, Finding
@@ -23,7 +25,11 @@ BATCH = 2  # of the integers drawn beside the basis vectors
 
 
 class Units(NamedTuple):
-    """Every basis vector of x, w, b and dy, times integers of both signs that are all different; and some integers."""
+    """Every basis vector of x, w, b and dy, scaled, and some integers.
+
+    The scales are integers of both signs, all different within an array, so that no two basis
+    vectors can be confused.
+    """
 
     x: Array  # (inputs, *in_shape)
     w: Array  # (weights, *weight_shape)
@@ -42,9 +48,10 @@ class PairResults(NamedTuple):
     drawn: tuple[Any, ...]  # y, dx, dw, db
 
 
-def basis_pairs(layer: Any) -> int:
-    """Return how many pairs of basis vectors a layer has: (input, weight), (output, weight) and
-    (input, output).
+def basis_pairs(layer: HasWeightShapes) -> int:
+    """Return how many pairs of basis vectors a layer has.
+
+    They are (input, weight) for y, (output, weight) for dx and (input, output) for dw.
 
     Examples
     --------
@@ -52,15 +59,14 @@ def basis_pairs(layer: Any) -> int:
     >>> basis_pairs(Conv((1, 3), out_channels=1, kernel=2))  # 3 inputs, 2 outputs, 2 weights
     16
     """
-    inputs, outputs, weights = (
-        int(prod(shape)) for shape in (layer.in_shape, layer.out_shape, layer.weight_shape)
-    )
+    inputs = prod(layer.in_shape)
+    outputs = prod(layer.out_shape)
+    weights = prod(layer.weight_shape)
     return inputs * weights + outputs * weights + inputs * outputs
 
 
-def judge_pairs(layer: Any) -> Finding | None:
-    """Return the first quantity on which the tied dense layer and direct convolution differ
-    anywhere, or None.
+def judge_pairs(layer: Windowed | ConvTranspose) -> Finding | None:
+    """Return the first quantity on which tied dense layer and direct convolution differ, or None.
 
     The position it names starts with the numbers of the two basis vectors: see `PairResults`.
 
@@ -72,10 +78,10 @@ def judge_pairs(layer: Any) -> Finding | None:
     """
     units = _units(layer)
     try:
-        got, expected = _dense(layer, units), _direct(layer, units)
-    except (
-        Exception
-    ) as error:  # whatever is raised is a verdict on this layer, and no end of the sweep
+        got = _dense(layer, units)
+        expected = _direct(layer, units)
+    except Exception as error:
+        # Whatever is raised is a verdict on this layer, and no end of the sweep.
         return Finding("y", RAISED, note=f"{type(error).__name__}: {error}")
     return next((finding for finding in _compared(got, expected) if finding.verdict != EQUAL), None)
 
@@ -86,22 +92,19 @@ def _compared(got: PairResults, expected: PairResults) -> Iterator[Finding]:
     yield from map(compare, names, got.drawn, expected.drawn)
 
 
-def _units(layer: Any) -> Units:
+def _units(layer: HasWeightShapes) -> Units:
+    x = _basis(layer.in_shape)
+    w = _basis(layer.weight_shape)
+    b = _basis(layer.bias_shape)
+    dy = _basis(layer.out_shape)
+
     rng = np.random.default_rng(0)
-    x, w, b, dy = (
-        _basis(shape)
-        for shape in (layer.in_shape, layer.weight_shape, layer.bias_shape, layer.out_shape)
-    )
-    shapes = (
-        (BATCH, *layer.in_shape),
-        layer.weight_shape,
-        layer.bias_shape,
-        (BATCH, *layer.out_shape),
-    )
-    drawn = tuple(
-        _read_only(rng.integers(-9, 9, shape, endpoint=True).astype(float)) for shape in shapes
-    )
-    return Units(x, w, b, dy, drawn)
+    batch_shapes = (BATCH, *layer.in_shape), (BATCH, *layer.out_shape)
+    drawn = []
+    for shape in (batch_shapes[0], layer.weight_shape, layer.bias_shape, batch_shapes[1]):
+        numbers = rng.integers(-9, 9, shape, endpoint=True)
+        drawn.append(_read_only(numbers.astype(float)))
+    return Units(x, w, b, dy, tuple(drawn))
 
 
 def _basis(shape: tuple[int, ...]) -> Array:
@@ -116,43 +119,38 @@ def _read_only(array: Array) -> Array:
     return array
 
 
-def _dense(layer: Any, units: Units) -> PairResults:
+def _dense(layer: Windowed | ConvTranspose, units: Units) -> PairResults:
     """Run the stored matrix, its transpose and the sums over edges; the tie map is made once."""
     first = TiedDense(layer, units.w[0], units.b[0])
-    plain, biased = (
-        [first.with_weights(w) for w in units.w],
-        [first.with_weights(first.w, b) for b in units.b],
-    )
+    plain = [first.with_weights(w) for w in units.w]
+    biased = [first.with_weights(first.w, b) for b in units.b]
+    zeros = np.zeros((len(units.dy), *layer.in_shape))  # dx does not depend on x
+    xs, dys = _batches_of_one(units)
     x, w, b, dy = units.drawn
-    drawn, zeros, xs, dys = (
-        first.with_weights(w, b),
-        np.zeros((len(units.dy), *layer.in_shape)),
-        *_batches_of_one(units),
-    )
+    drawn = first.with_weights(w, b)
     return PairResults(
-        np.array([tied.forward(units.x) for tied in (*plain, *biased)]),
-        np.array([tied.backward(zeros, units.dy).dx for tied in plain]),
-        np.array([[first.ties.add_edges(x, dy) for dy in dys] for x in xs]),
-        np.array([first.backward(xs[0], dy).db for dy in dys]),
-        (drawn.forward(x), *drawn.backward(x, dy)),
+        y=np.array([tied.forward(units.x) for tied in (*plain, *biased)]),
+        dx=np.array([tied.backward(zeros, units.dy).dx for tied in plain]),
+        dw=np.array([[first.ties.add_edges(one_x, one_dy) for one_dy in dys] for one_x in xs]),
+        db=np.array([first.backward(xs[0], one_dy).db for one_dy in dys]),
+        drawn=(drawn.forward(x), *drawn.backward(x, dy)),
     )
 
 
-def _direct(layer: Any, units: Units) -> PairResults:
+def _direct(layer: Windowed | ConvTranspose, units: Units) -> PairResults:
     """Run direct convolution."""
-    first, (x, w, b, dy) = units.w[0], units.drawn
-    zeros, xs, dys = np.zeros((len(units.dy), *layer.in_shape)), *_batches_of_one(units)
+    first = units.w[0]
+    plain = [convolve(layer, units.x, w) for w in units.w]
+    biased = [convolve(layer, units.x, first, b) for b in units.b]
+    zeros = np.zeros((len(units.dy), *layer.in_shape))  # dx does not depend on x
+    xs, dys = _batches_of_one(units)
+    x, w, b, dy = units.drawn
     return PairResults(
-        np.array(
-            [
-                *(convolve(layer, units.x, w) for w in units.w),
-                *(convolve(layer, units.x, first, b) for b in units.b),
-            ]
-        ),
-        np.array([convolve_backward(layer, zeros, w, units.dy).dx for w in units.w]),
-        np.array([[weight_gradient(layer, x, dy) for dy in dys] for x in xs]),
-        np.array([convolve_backward(layer, xs[0], first, dy).db for dy in dys]),
-        (convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy)),
+        y=np.array([*plain, *biased]),
+        dx=np.array([convolve_backward(layer, zeros, w, units.dy).dx for w in units.w]),
+        dw=np.array([[weight_gradient(layer, one_x, one_dy) for one_dy in dys] for one_x in xs]),
+        db=np.array([convolve_backward(layer, xs[0], first, one_dy).db for one_dy in dys]),
+        drawn=(convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy)),
     )
 
 

@@ -5,14 +5,14 @@ from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
-from convdense.geometry import Conv, ConvTranspose, Geometry
+from convdense.geometry import Conv, ConvTranspose
 from convdense.geometry.padding import MODES
 
 
 class Scope(NamedTuple):
-    """The largest numbers of every axis; all start at 1, padding, which is per side, its two sides
-    independent, at 0.
+    """The largest numbers of every axis.
 
+    All start at 1, but padding at 0; it is that of one side, and both sides vary independently.
     `output_padding` is that of transposed layers.
     """
 
@@ -26,10 +26,10 @@ class Scope(NamedTuple):
 
     def __str__(self) -> str:
         """Return the limits in words."""
-        limits = zip(self._fields[1:], self[1:], strict=True)
-        return ", ".join(
-            f"{name.replace('_', ' ')} {n}" for name, n in limits if name != "output_padding" or n
-        )
+        limits = dict(zip(self._fields[1:], self[1:], strict=True))
+        if not self.output_padding:
+            del limits["output_padding"]
+        return ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in limits.items())
 
 
 class Family(NamedTuple):
@@ -91,14 +91,15 @@ def count(family: Family) -> int:
     return sum(1 for _ in _combinations(family))
 
 
-def geometries(family: Family, every: int = 1) -> Iterator[Geometry]:
+def geometries(family: Family, every: int = 1) -> Iterator[Conv | ConvTranspose]:
     """Yield every valid geometry of a family, or each n-th of them.
 
     Where nothing is padded the padding modes are the same layer, and counted once.
 
     Examples
     --------
-    >>> for conv in geometries(Family("a few", Scope(1, input=3, kernel=2, stride=1, dilation=1, padding=0)), every=2):
+    >>> few = Family("a few", Scope(1, input=3, kernel=2, stride=1, dilation=1, padding=0))
+    >>> for conv in geometries(few, every=2):
     ...     print(conv)
     Conv((1, 1), out_channels=1, kernel=1)
     Conv((1, 2), out_channels=1, kernel=2)
@@ -110,7 +111,7 @@ def geometries(family: Family, every: int = 1) -> Iterator[Geometry]:
 
 
 def _combinations(family: Family) -> Iterator[tuple[str, tuple[AxisParameters, ...]]]:
-    """Yield padding mode and the numbers of every axis; a layer is valid where each of its axes is."""
+    """Yield padding mode and the numbers of every axis; valid axes make a valid layer."""
     for mode in MODES if family.kind is Conv else MODES[:1]:
         for axes in product(_valid(family, mode), repeat=family.scope.axes):
             if mode == MODES[0] or any(sum(axis.padding) for axis in axes):
@@ -120,31 +121,27 @@ def _combinations(family: Family) -> Iterator[tuple[str, tuple[AxisParameters, .
 @lru_cache
 def _valid(family: Family, mode: str) -> tuple[AxisParameters, ...]:
     """Return the numbers of one axis that make a layer: the geometry itself says which."""
-    _, n, k, s, d, p, e = family.scope
-    steps, pads = (range(1, n + 1), range(1, k + 1), range(1, s + 1), range(1, d + 1)), range(p + 1)
+    scope = family.scope
+    from_one = (scope.input, scope.kernel, scope.stride, scope.dilation)
+    from_zero = (scope.padding, scope.padding, scope.output_padding)
+    ranges = [range(1, most + 1) for most in from_one] + [range(most + 1) for most in from_zero]
     found = []
-    for size, kernel, stride, dilation, begin, end, extra in product(
-        *steps, pads, pads, range(e + 1)
-    ):
+    for size, kernel, stride, dilation, begin, end, extra in product(*ranges):
         axis = AxisParameters(size, kernel, stride, dilation, (begin, end), extra)
         try:
             _layer(family, mode, (axis,))
-        except (
-            ValueError
-        ):  # a window larger than what it slides over, more copies than cells, all cropped
+        except ValueError:
+            # A window larger than what it slides over, more copies than cells, all cropped.
             continue
         found.append(axis)
     return tuple(found)
 
 
-def _layer(family: Family, mode: str, axes: tuple[AxisParameters, ...]) -> Geometry:
+def _layer(family: Family, mode: str, axes: tuple[AxisParameters, ...]) -> Conv | ConvTranspose:
     sizes, *per_axis = zip(*axes, strict=True)
     names = ("kernel", "stride", "dilation", "padding", "output_padding")
-    options: dict[str, Any] = {
-        **dict(zip(names, per_axis, strict=True)),
-        "groups": family.groups,
-        "flip": family.flip,
-    }
+    options: dict[str, Any] = dict(zip(names, per_axis, strict=True))
+    options |= {"groups": family.groups, "flip": family.flip}
     shape = (family.in_channels, *sizes)
     if family.kind is ConvTranspose:
         return ConvTranspose(shape, family.out_channels, **options)
