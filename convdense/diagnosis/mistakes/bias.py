@@ -1,6 +1,6 @@
 """The bias got wrong: not added, or along another axis; its gradient summed over too little."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -14,43 +14,44 @@ from convdense.diagnosis.mistakes.mistake import (
     bias_gradient,
     each_bias_gradient,
     first_cells,
+    of_the_call,
 )
 from convdense.geometry import ConvTranspose, Geometry
 
 
 def bias_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield what goes wrong where the bias is added to y."""
-    yield "the bias is not added", partial(_with_bias, 0)
-    yield "the bias is added twice", partial(_with_bias, 2)
-    yield "the bias is subtracted", partial(_with_bias, -1)
-    yield "the bias is added to the first sample alone", _bias_of_the_first
-    if len(layer.bias_shape) > 1:  # one for every output, not one for a channel
+    yield "the bias is not added", of_the_call("y", lambda call: call._replace(b=0 * call.b))
+    yield "the bias is added twice", of_the_call("y", lambda call: call._replace(b=2 * call.b))
+    yield "the bias is subtracted", of_the_call("y", lambda call: call._replace(b=-1 * call.b))
+    yield "the bias is added to the first sample alone", _to_the_first_sample
+    if len(layer.bias_shape) > 1:  # one for each output, not one for each channel
         return
     for axis, n in enumerate(layer.out_spatial):
         if n == layer.out_channels:
             yield f"the bias is added along axis {axis}, not to the channels", partial(_along, axis)
     inner = _inside_output_padding(layer)
     if inner is not None:
-        yield (
-            "the bias is missing on the cells that output_padding adds",
-            partial(_bias_inside, inner),
-        )
+        sentence = "the bias is missing on the cells that output_padding adds"
+        yield sentence, partial(_inside, inner)
 
 
-def _with_bias(times: float, _: Array, mistake: Mistake, call: Call) -> Array:
-    return mistake.run(call._replace(b=times * call.b), "y")
-
-
-def _bias_of_the_first(_: Array, mistake: Mistake, call: Call) -> Array:
+def _to_the_first_sample(_: Array, mistake: Mistake, call: Call) -> Array:
     first = mistake.run(call, "y")[:1]
-    rest = mistake.run(call.without_bias, "y")[1:]
-    return np.concatenate([first, rest])
+    others = mistake.run(call.without_bias, "y")[1:]
+    return np.concatenate([first, others])
 
 
 def _along(axis: int, _: Array, mistake: Mistake, call: Call) -> Array:
-    y = mistake.run(call.without_bias, "y")
+    y = mistake.run(call.without_bias, "y")  # (batch, channels, *pixels)
     later_axes = y.ndim - 3 - axis
     return y + call.b.reshape(-1, *(1,) * later_axes)
+
+
+def _inside(inner: Index, value: Array, mistake: Mistake, call: Call) -> Array:
+    y = mistake.run(call.without_bias, "y")
+    y[inner] = value[inner]
+    return y
 
 
 def _inside_output_padding(layer: Geometry) -> Index | None:
@@ -61,62 +62,36 @@ def _inside_output_padding(layer: Geometry) -> Index | None:
     return first_cells(n - extra for n, extra in sizes)
 
 
-def _bias_inside(inner: Index, value: Array, mistake: Mistake, call: Call) -> Array:
-    y = mistake.run(call.without_bias, "y")
-    y[inner] = value[inner]
-    return y
-
-
 def bias_gradient_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
-    """Yield dy not summed, or summed over too little or too much; dy is (batch, channels, *pixels)."""
-    yield "it is not summed over the positions", lambda _, __, call: call.dy.sum(axis=0)
-    yield (
-        "it is not summed over the batch",
-        lambda _, __, call: each_bias_gradient(layer, call.dy),
-    )
-    yield "it is not summed at all", lambda _, __, call: call.dy
-    yield (
-        "it is that of one position",
-        lambda _, __, call: call.dy.reshape(*call.dy.shape[:2], -1)[..., 0].sum(axis=0),
-    )
-    yield (
-        "it is that of the first sample",
-        lambda _, __, call: each_bias_gradient(layer, call.dy)[0],
-    )
-    yield (
-        "it is that of the last sample",
-        lambda _, __, call: each_bias_gradient(layer, call.dy)[-1],
-    )
-    yield (
-        "it is summed over the channels too",
-        lambda value, _, call: np.full(value.shape, call.dy.sum()),
-    )
-    yield (
-        "it is one number, summed over the channels too",
-        lambda _, __, call: np.asarray(call.dy.sum()),
-    )
+    """Yield dy not summed, or summed over too little or too much."""
+    for sentence, summed in _wrong_sums(layer):
+        yield sentence, partial(_of_dy, summed)
+
+
+def _of_dy(summed: Callable[[Array], Array], _: Array, __: Mistake, call: Call) -> Array:
+    return summed(call.dy)
+
+
+def _wrong_sums(layer: Geometry) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    """Yield what is made of dy, (batch, channels, *pixels), instead of db."""
+    yield "it is not summed over the positions", lambda dy: dy.sum(axis=0)
+    yield "it is not summed over the batch", lambda dy: each_bias_gradient(layer, dy)
+    yield "it is not summed at all", lambda dy: dy
+    yield "it is that of one position", lambda dy: dy.reshape(*dy.shape[:2], -1)[..., 0].sum(axis=0)
+    yield "it is that of the first sample", lambda dy: each_bias_gradient(layer, dy)[0]
+    yield "it is that of the last sample", lambda dy: each_bias_gradient(layer, dy)[-1]
+    yield "it is summed over the channels too", lambda dy: np.full(layer.bias_shape, dy.sum())
+    yield "it is one number, summed over the channels too", lambda dy: np.asarray(dy.sum())
     inner = _inside_output_padding(layer)
     if inner is not None:
-        yield (
-            "it misses the cells that output_padding adds",
-            lambda _, __, call: bias_gradient(layer, call.dy[inner]),
-        )
-    if len(layer.bias_shape) == 1:
-        yield from _along_an_axis(layer)
-
-
-def _along_an_axis(layer: Geometry) -> Iterator[ResultMistake]:
-    """Yield the channels taken for another axis that has as many places, and their order reversed."""
+        sentence = "it misses the cells that output_padding adds"
+        yield sentence, lambda dy: bias_gradient(layer, dy[inner])
+    if len(layer.bias_shape) > 1:
+        return
     n_axes = 2 + len(layer.out_spatial)
     for axis, n in enumerate(layer.out_spatial):
         if n == layer.out_channels:
-            others = tuple(k for k in range(n_axes) if k != axis + 2)
-            yield (
-                f"it is summed for the places along axis {axis}, not for the channels",
-                partial(_summed_over, others),
-            )
-    yield "the channels are in reverse order", lambda value, *_: value[::-1]
-
-
-def _summed_over(axes: tuple[int, ...], _: Array, __: Mistake, call: Call) -> Array:
-    return np.asarray(call.dy.sum(axis=axes))
+            others = tuple(k for k in range(n_axes) if k != 2 + axis)
+            sentence = f"it is summed for the places along axis {axis}, not for the channels"
+            yield sentence, partial(np.sum, axis=others)
+    yield "the channels are in reverse order", lambda dy: bias_gradient(layer, dy)[::-1]

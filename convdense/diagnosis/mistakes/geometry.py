@@ -37,7 +37,7 @@ class WindowParameters(NamedTuple):
 
     @property
     def left_over(self) -> tuple[int, ...]:
-        """How many cells at the end no window reaches; a transposed convolution's output padding."""
+        """How many cells at the end no window reaches; where transposed, the output padding."""
         sizes = zip(self.padded, self.outs, self.stride, self.kernel, self.dilation, strict=True)
         # the last window starts at (outs - 1) stride and is (kernel - 1) dilation + 1 cells long
         return tuple(n - (o - 1) * s - (k - 1) * d - 1 for n, o, s, k, d in sizes)
@@ -76,7 +76,7 @@ def exists(axes: Sequence[Axis]) -> bool:
 
 
 def window_channels(layer: Geometry) -> tuple[int, int]:
-    """Return how many output and input channels the window has, exchanged where it is transposed."""
+    """Return the output and input channels of the window; where transposed, exchanged."""
     if isinstance(layer, ConvTranspose):
         return layer.in_channels, layer.out_channels
     return layer.out_channels, layer.in_channels

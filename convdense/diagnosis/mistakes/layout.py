@@ -13,13 +13,12 @@ from convdense.diagnosis.mistakes.mistake import (
     Call,
     Index,
     Mistake,
-    ResultChange,
     ResultMistake,
     first_cells,
     of_the_value,
 )
 from convdense.geometry import Conv
-from convdense.geometry.padding import Padding
+from convdense.geometry.padding import Pairs
 from convdense.structure._tie import tie
 
 # A sentence, and where it puts the values of (batch, channels, *pixels).
@@ -125,36 +124,29 @@ def _shifted(axis: int, step: int, value: Array) -> Array:
 def sizes_of_dx(layer: Conv) -> Iterator[ResultMistake]:
     """Yield what goes wrong where dx is cut out of the padded input, or ends with a window."""
     pairs = list(zip(layer.in_spatial, layer.padding, strict=True))
-    padded_spatial = tuple(n + sum(pair) for n, pair in pairs)
-    ties = tie(_like(layer, padded_spatial, 0))
+    padded_shape = (layer.in_channels, *(n + begin + end for n, (begin, end) in pairs))
+    ties = tie(replace(layer, in_shape=padded_shape, padding=((0, 0),) * len(pairs)))
 
     def padded(_: Array, mistake: Mistake, call: Call) -> Array:
         return replace(mistake, ties=ties).run(call, "dx")
 
-    if padded_spatial != layer.in_spatial:
+    if padded_shape != layer.in_shape:
         yield "dx is not cropped: it has the padding's cells", padded
     if any(not end for _, end in layer.padding):
         cropped: Index = (..., *(slice(begin, -end) for begin, end in layer.padding))
-        yield (
-            "dx is cropped by [begin:-end], which is empty where end is 0",
-            lambda value, mistake, call: padded(value, mistake, call)[cropped],
-        )
+        sentence = "dx is cropped by [begin:-end], which is empty where end is 0"
+        yield sentence, lambda *given: padded(*given)[cropped]
 
-    # The last window reaches the cell `left_over` before the end of the padded input.
+    # The last window ends `left_over` cells before the end of the padded input.
     left_over = window_parameters(layer).left_over
-    reach = tuple(
-        min(n, n + end - over) for (n, (_, end)), over in zip(pairs, left_over, strict=True)
-    )
+    ends = zip(pairs, left_over, strict=True)
+    reach = tuple(min(n, n + end - over) for (n, (_, end)), over in ends)
     if reach != layer.in_spatial:
         reached = first_cells(reach)
-        yield (
-            "dx ends where the last window ends: the leftover cells are missing",
-            lambda value, *_: value[reached],
-        )
-        yield (
-            "the leftover cells of dx are put in front",
-            of_the_value(partial(_at_the_end, reached)),
-        )
+        sentence = "dx ends where the last window ends: the leftover cells are missing"
+        yield sentence, lambda value, *_: value[reached]
+        sentence = "the leftover cells of dx are put in front"
+        yield sentence, of_the_value(partial(_at_the_end, reached))
 
 
 def _at_the_end(reached: Index, value: Array) -> Array:
@@ -171,66 +163,32 @@ def sizes_of_y(layer: Conv) -> Iterator[ResultMistake]:
     """Yield y of a layer that has other sizes."""
     for sentence, padding in _wrong_paddings(layer):
         try:
-            other = _like(layer, layer.in_spatial, padding, layer.padding_mode)
+            other = replace(layer, padding=padding)
         except ValueError:  # no window fits, or padding copies more cells than there are
             continue
         if other.out_spatial != layer.out_spatial:
-            yield f"y has another size: {sentence}", _y_of(other)
-
+            yield f"y has another size: {sentence}", partial(_y_of, other)
     sizes = zip(layer.out_spatial, layer.stride, strict=True)
     if any(n > 1 and stride > 1 for n, stride in sizes):
-        dense = _like(layer, layer.in_spatial, layer.padding, layer.padding_mode, stride=1)
-        yield "y has another size: the stride is forgotten", _y_of(dense)
+        dense = replace(layer, stride=(1,) * len(layer.stride))
+        yield "y has another size: the stride is forgotten", partial(_y_of, dense)
 
 
-def _wrong_paddings(layer: Conv) -> Iterator[tuple[str, Padding]]:
+def _wrong_paddings(layer: Conv) -> Iterator[tuple[str, Pairs]]:
     """Yield padding with which y may have another size."""
-    pairs = layer.padding
-    yield (
-        "the padding at the end is taken for that at the begin",
-        tuple((begin, begin) for begin, _ in pairs),
-    )
-    yield (
-        "the padding at the begin is taken for that at the end",
-        tuple((end, end) for _, end in pairs),
-    )
-    yield "the padding is forgotten", ((0, 0),) * len(pairs)
-
-    # With (stride - left over) more cells one more window fits; none where nothing is left over.
+    begins = tuple((begin, begin) for begin, _ in layer.padding)
+    yield "the padding at the end is taken for that at the begin", begins
+    ends = tuple((end, end) for _, end in layer.padding)
+    yield "the padding at the begin is taken for that at the end", ends
+    yield "the padding is forgotten", ((0, 0),) * len(layer.padding)
+    # With (stride - left over) more cells one more window fits; where nothing is left over, none.
     left_over = window_parameters(layer).left_over
-    steps = zip(pairs, layer.stride, left_over, strict=True)
-    yield (
-        "a last window reaches over the end: the size is rounded up",
-        tuple((begin, end + (s - over) % s) for (begin, end), s, over in steps),
-    )
+    steps = zip(layer.padding, layer.stride, left_over, strict=True)
+    more = tuple((begin, end + (s - over) % s) for (begin, end), s, over in steps)
+    yield "a last window reaches over the end: the size is rounded up", more
 
 
-def _like(
-    layer: Conv,
-    spatial: tuple[int, ...],
-    padding: Padding,
-    mode: str = "zeros",
-    stride: int | None = None,
-) -> Conv:
-    """Return the layer with another size of its input, other padding, or another stride."""
-    return Conv(
-        (layer.in_channels, *spatial),
-        layer.out_channels,
-        layer.kernel,
-        stride=layer.stride if stride is None else stride,
-        padding=padding,
-        dilation=layer.dilation,
-        groups=layer.groups,
-        padding_mode=mode,
-        flip=layer.flip,
-    )
-
-
-def _y_of(other: Conv) -> ResultChange:
+def _y_of(other: Conv, _: Array, mistake: Mistake, call: Call) -> Array:
     """Return y of another layer that has the same weights and bias."""
-
-    def value(_: Array, mistake: Mistake, call: Call) -> Array:
-        dy = np.zeros((len(call.x), *other.out_shape))  # its shape tells that of y
-        return replace(mistake, ties=tie(other)).run(call._replace(dy=dy), "y")
-
-    return value
+    dy = np.zeros((len(call.x), *other.out_shape))  # its shape tells that of y
+    return replace(mistake, ties=tie(other)).run(call._replace(dy=dy), "y")

@@ -92,9 +92,8 @@ def _products(ties: TieMap, weights: Array, operand: Array, *, transposed: bool)
     """Return the matrix W times each sample, or its transpose, as (batch, outputs or inputs)."""
     if ties.n_entries > FEW:
         matrix = ties.matrix(weights)
-        if transposed:
-            matrix = matrix.T
-        return np.asarray((matrix @ operand.T).T)
+        products = matrix.T @ operand.T if transposed else matrix @ operand.T
+        return np.asarray(products.T)
 
     entries = all_entries(ties)
     n_outputs, n_inputs = ties.shape
@@ -126,8 +125,13 @@ ResultMistake = tuple[str, ResultChange]
 
 
 def of_the_value(change: Callable[[Array], Array]) -> ResultChange:
-    """Return a change of the value alone as one that is given the layer and the call too."""
+    """Return what is made of the right value alone."""
     return lambda value, *_: change(value)
+
+
+def of_the_call(name: str, change: Callable[[Call], Call]) -> ResultChange:
+    """Return the quantity y, dx or dw of another call."""
+    return lambda _, mistake, call: mistake.run(change(call), name)
 
 
 def bias_gradient(layer: Geometry, dy: Array) -> Array:

@@ -48,7 +48,7 @@ class Observations(NamedTuple):
         return all(same(got, value(call), self.part) for got, call in draws)
 
     def may_be(self, probe: Array) -> bool:
-        """Tell whether the first draw agrees with a probe: the quantity, NaN where not asked for."""
+        """Tell whether the first draw agrees with a probe: a quantity, NaN where not asked for."""
         got = np.asarray(self.returned[0])
         if not _are_numbers(got, probe.shape):
             return False

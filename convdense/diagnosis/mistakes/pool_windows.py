@@ -1,4 +1,4 @@
-"""Windows of pools got wrong: some cells left out, the dilation ignored, leftover cells taken in."""
+"""Windows of pools got wrong: cells left out, the dilation ignored, leftover cells taken in."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ def gathered(x: Array, cells: Sequence[Cell]) -> Array:
 
 
 def choices(pool: Pool) -> Iterator[tuple[str, Choose]]:
-    """Yield windows of other cells: some left out, the dilation ignored, leftover cells taken in."""
+    """Yield sentences, and the other cells that the windows have."""
     n = len(pool.in_spatial)
     single = [(axis,) for axis in range(n)]
     for some in dict.fromkeys([*single, tuple(range(n))]):

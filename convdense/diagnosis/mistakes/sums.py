@@ -16,11 +16,11 @@ from convdense.diagnosis.mistakes.layout import layouts, moved, sizes_of_dx, siz
 from convdense.diagnosis.mistakes.mistake import (
     Call,
     Mistake,
-    ResultChange,
     ResultMistake,
     all_entries,
     bias_gradient,
     flat_samples,
+    of_the_call,
     of_the_value,
 )
 from convdense.geometry import Conv, Geometry
@@ -96,7 +96,7 @@ def _mistakes_of_y(layer: Geometry) -> Iterator[ResultMistake]:
     yield "negative outputs are set to 0", lambda value, *_: np.maximum(value, 0)
     yield (
         "negative inputs are set to 0",
-        lambda _, mistake, call: mistake.run(call._replace(x=np.maximum(call.x, 0)), "y"),
+        of_the_call("y", lambda call: call._replace(x=np.maximum(call.x, 0))),
     )
     yield from _overwritten("y")
 
@@ -104,25 +104,20 @@ def _mistakes_of_y(layer: Geometry) -> Iterator[ResultMistake]:
 def _mistakes_of_dx() -> Iterator[ResultMistake]:
     """Yield sums written over, and dy not read."""
     yield from _overwritten("dx")
-    yield "dy is taken for ones", lambda _, mistake, call: mistake.run(_with_ones(call), "dx")
+    yield "dy is taken for ones", of_the_call("dx", _with_ones)
 
 
 def _mistakes_of_dw() -> Iterator[ResultMistake]:
     """Yield samples left out, sums written over, dy not read, and sums multiplied."""
-    yield (
-        "only the first sample of the batch counts",
-        lambda _, mistake, call: mistake.run(_samples(call, slice(0, 1)), "dw"),
-    )
-    yield (
-        "only the last sample of the batch counts",
-        lambda _, mistake, call: mistake.run(_samples(call, slice(-1, None)), "dw"),
-    )
+    first, last = partial(_samples, slice(0, 1)), partial(_samples, slice(-1, None))
+    yield "only the first sample of the batch counts", of_the_call("dw", first)
+    yield "only the last sample of the batch counts", of_the_call("dw", last)
     yield from _overwritten("dw")
-    yield "dy is taken for ones", lambda _, mistake, call: mistake.run(_with_ones(call), "dw")
+    yield "dy is taken for ones", of_the_call("dw", _with_ones)
     yield "a product of sums is taken for the sum of products", _product_of_sums
     yield (
         "a product of sums, over all of dy, is taken for the sum of products",
-        _product_of_sums_over_all_of_dy,
+        _product_with_all_of_dy,
     )
 
 
@@ -132,8 +127,7 @@ def _mistakes_of_db(layer: Geometry) -> Iterator[ResultMistake]:
     yield from bias_gradient_mistakes(layer)
 
 
-def _samples(call: Call, which: slice) -> Call:
-    """Return the call with some samples of the batch."""
+def _samples(which: slice, call: Call) -> Call:
     return call._replace(x=call.x[which], dy=call.dy[which])
 
 
@@ -150,7 +144,8 @@ def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
 
     for operand in _READS[name]:
         for sentence, layout in layouts():
-            yield f"of {operand}, {sentence}", _read_otherwise(name, operand, layout)
+            read = partial(_read_otherwise, operand, layout)
+            yield f"of {operand}, {sentence}", of_the_call(name, read)
 
     if isinstance(layer, Conv) and name == "y":
         yield from sizes_of_y(layer)
@@ -158,14 +153,8 @@ def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
         yield from sizes_of_dx(layer)
 
 
-def _read_otherwise(name: str, operand: str, layout: Callable[[Array], Array]) -> ResultChange:
-    """Return a quantity if one of its operands is read in another memory layout."""
-
-    def value(_: Array, mistake: Mistake, call: Call) -> Array:
-        read = layout(getattr(call, operand))
-        return mistake.run(call._replace(**{operand: read}), name)
-
-    return value
+def _read_otherwise(operand: str, layout: Callable[[Array], Array], call: Call) -> Call:
+    return call._replace(**{operand: layout(getattr(call, operand))})
 
 
 def _overwritten(name: str) -> Iterator[ResultMistake]:
@@ -252,21 +241,23 @@ class Overwritten:
 
 def _product_of_sums(_: Array, mistake: Mistake, call: Call) -> Array:
     """Return dw if each weight's inputs and the dy of its outputs are summed, then multiplied."""
-    entries = all_entries(mistake.ties)
-    inputs = _summed_by_weight(mistake.ties, call.x, entries.col)
-    gradients = _summed_by_weight(mistake.ties, call.dy, entries.row)
-    dw = (inputs * gradients).sum(axis=0)
-    return np.asarray(mistake.weights_adjoint(dw.reshape(call.w.shape)))
+    rows = all_entries(mistake.ties).row
+    return _inputs_times(_summed_by_weight(mistake.ties, call.dy, rows), mistake, call)
 
 
-def _product_of_sums_over_all_of_dy(_: Array, mistake: Mistake, call: Call) -> Array:
+def _product_with_all_of_dy(_: Array, mistake: Mistake, call: Call) -> Array:
     """Return the same if dy is summed over the whole channel, as where padding holds zeros."""
     ties, entries = mistake.ties, all_entries(mistake.ties)
     channels = np.zeros(ties.n_weights, int)  # the output channel of each weight
     channels[entries.index] = entries.row // prod(ties.out_shape[1:])
-    inputs = _summed_by_weight(ties, call.x, entries.col)
     of_channels = call.dy.reshape(*call.dy.shape[:2], -1).sum(axis=2)  # (batch, channels)
-    dw = (inputs * of_channels[:, channels]).sum(axis=0)
+    return _inputs_times(of_channels[:, channels], mistake, call)
+
+
+def _inputs_times(gradients: Array, mistake: Mistake, call: Call) -> Array:
+    """Return dw as the sums of each weight's inputs times sums of dy, (batch, weights)."""
+    inputs = _summed_by_weight(mistake.ties, call.x, all_entries(mistake.ties).col)
+    dw = (inputs * gradients).sum(axis=0)
     return np.asarray(mistake.weights_adjoint(dw.reshape(call.w.shape)))
 
 

@@ -99,9 +99,8 @@ def _taps_left_out(n: WindowParameters) -> Iterator[Windows]:
     if len(right) == 1:
         return
     for i, axis in enumerate(right):
-        if n.kernel[i] == 1:
-            continue
-        for tap in range(n.kernel[i]):
+        taps = n.kernel[i] if n.kernel[i] > 1 else 0
+        for tap in range(taps):
             others = axis.take(axis.taps != tap)
             sentence = f"the taps at {tap} of the kernel's axis {i} are left out"
             yield sentence, replaced(right, i, others)
@@ -110,7 +109,7 @@ def _taps_left_out(n: WindowParameters) -> Iterator[Windows]:
 def _absent_cells_held(
     n: WindowParameters, transposed: bool, ins: str, outs: str
 ) -> Iterator[Windows]:
-    """Yield cells that hold zeros, between strides or in the padding, taken for cells with values."""
+    """Yield zeros, between strides or in the padding, taken for cells that hold values."""
     axes = range(len(n.kernel))
     if max(n.stride) > 1:
         sentence = "the stride is undone by repeating values, not by zeros between them"
@@ -133,15 +132,9 @@ def _copies_counted_once(n: WindowParameters) -> Iterator[Windows]:
         yield sentence, [_one_weight(n, axis, last) for axis in axes]
 
 
-def _pairs(first: int, second: int) -> tuple[Array, Array]:
-    """Return all pairs of two numbers as two flat arrays, the second number the faster."""
-    numbers = np.indices((first, second)).reshape(2, -1)
-    return numbers[0], numbers[1]
-
-
 def _places(n: WindowParameters, i: int) -> tuple[Array, Array, Array]:
     """Return output, step and cell of every place of a window, cells outside the input too."""
-    rows, steps = _pairs(n.outs[i], n.kernel[i])
+    rows, steps = np.indices((n.outs[i], n.kernel[i])).reshape(2, -1)
     return rows, steps, rows * n.stride[i] + steps * n.dilation[i] - n.begin[i]
 
 
@@ -155,11 +148,10 @@ def _axis(n: WindowParameters, i: int, rows: Array, cells: Array, steps: Array) 
 def _repeated(n: WindowParameters, i: int, transposed: bool) -> Axis:
     """Return the window at every cell between two strides, with the value of the last stride."""
     stride = n.stride[i]
-    if transposed:
-        dense = (n.outs[i] - 1) * stride + 1
-    else:
-        dense = n.padded[i] - (n.kernel[i] - 1) * n.dilation[i]  # windows of stride 1
-    places, steps = _pairs(min(dense, n.outs[i] * stride), n.kernel[i])
+    reach = (n.kernel[i] - 1) * n.dilation[i]
+    dense = (n.outs[i] - 1) * stride + 1 if transposed else n.padded[i] - reach  # of stride 1
+    dense = min(dense, n.outs[i] * stride)
+    places, steps = np.indices((dense, n.kernel[i])).reshape(2, -1)
     cells = places + steps * n.dilation[i] - n.begin[i]
     return _axis(n, i, places // stride, cells, steps)
 
@@ -173,12 +165,12 @@ def _wrapped(n: WindowParameters, i: int) -> Axis:
 
 def _wrapped_rows(n: WindowParameters, i: int) -> Axis:
     """Return what each cell gives to the outputs if negative outputs wrap."""
-    cells, steps = _pairs(n.ins[i], n.kernel[i])
+    cells, steps = np.indices((n.ins[i], n.kernel[i])).reshape(2, -1)
     # output * stride = cell + begin - step * dilation, where the stride divides that
     rows, rest = np.divmod(cells + n.begin[i] - steps * n.dilation[i], n.stride[i])
     wrapped = np.where(rows < 0, rows + n.outs[i], rows)
-    none = -1  # outside, where entries are left out
-    return _axis(n, i, np.where(rest == 0, wrapped, none), cells, steps)
+    rows = np.where(rest == 0, wrapped, -1)  # -1: left out
+    return _axis(n, i, rows, cells, steps)
 
 
 def _one_copy(n: WindowParameters, i: int, last: bool) -> Axis:
@@ -264,19 +256,15 @@ def _read_in_shape(n: WindowParameters, shape: tuple[int, ...]) -> Axis | None:
     n_axes = len(n.kernel)
     places = np.indices((*n.outs, *n.kernel)).reshape(2 * n_axes, -1)  # (2 axes, entries)
     rows, steps = places[:n_axes], places[n_axes:]
-    stride, dilation, begin, ins = (
-        np.array(numbers)[:, None] for numbers in (n.stride, n.dilation, n.begin, n.ins)
-    )  # each (axes, 1)
-
+    stride, dilation = _column(n.stride), _column(n.dilation)
     distances = np.array([prod(shape[i + 1 :]) for i in range(n_axes)])  # of neighbours on an axis
     addresses = distances @ (rows * stride + steps * dilation)  # (entries,)
     if addresses.max() >= prod(n.padded):
         return None
 
-    cells = np.array(np.unravel_index(addresses, n.padded)) - begin
-    kernel, flip = np.array(n.kernel)[:, None], np.array(n.flip)[:, None]
-    taps = np.where(flip, kernel - 1 - steps, steps)
-    inside = ((cells >= 0) & (cells < ins)).all(axis=0)
+    cells = np.array(np.unravel_index(addresses, n.padded)) - _column(n.begin)
+    taps = np.where(_column(n.flip), _column(n.kernel) - 1 - steps, steps)
+    inside = ((cells >= 0) & (cells < _column(n.ins))).all(axis=0)
     return Axis(
         np.ravel_multi_index(tuple(rows[:, inside]), n.outs),
         np.ravel_multi_index(tuple(cells[:, inside]), n.ins),
@@ -287,8 +275,13 @@ def _read_in_shape(n: WindowParameters, shape: tuple[int, ...]) -> Axis | None:
     )
 
 
+def _column(numbers: tuple[int, ...]) -> Array:
+    """Return one number for each axis as (axes, 1)."""
+    return np.array(numbers)[:, None]
+
+
 def winograd_mistakes(n: WindowParameters) -> Iterator[Windows]:
-    """Yield what a wrong sign amounts to, where kernel, stride and dilation are those of F(2, 3)."""
+    """Yield what one wrong sign amounts to, where kernel and stride are those of F(2, 3)."""
     ones = (1,) * len(n.kernel)
     if set(n.kernel) != {3} or n.mode != "zeros" or (n.stride, n.dilation) != (ones, ones):
         return
