@@ -110,13 +110,7 @@ def axes_in_words(some: tuple[int, ...], n: int) -> str:
 
 
 def replaced(values: Sequence[T], axis: int, value: T) -> tuple[T, ...]:
-    """Return the values of all axes with another one on one axis.
-
-    Examples
-    --------
-    >>> replaced((2, 3, 2), 1, 9)
-    (2, 9, 2)
-    """
+    """Return the values of all axes with another one on one axis."""
     return (*values[:axis], value, *values[axis + 1 :])
 
 

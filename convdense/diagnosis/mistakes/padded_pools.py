@@ -37,7 +37,7 @@ _DECODED: dict[str, Decode] = {
 
 
 def padded_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
-    """Yield padding that holds numbers, which can win, and windows taken for tiles."""
+    """Yield padding that holds numbers, which can win, and dx handed to other cells."""
     kernel = pool.kernel
     if kernel is None:
         return
@@ -46,10 +46,16 @@ def padded_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
         for word, mode in _PADDINGS.items():
             sentence = f"cells of the padding are {word} and {lost}"
             yield sentence, partial(_over_padding, pool, name, mode)
-    if pool.extremum and name == "dx":
+    if name == "dx":
+        yield from _wrong_places(pool, kernel)
+
+
+def _wrong_places(pool: Pool, kernel: tuple[int, ...]) -> Iterator[PoolMistake]:
+    """Yield dx that is handed to other cells: winners' numbers decoded wrongly, or tiles."""
+    if pool.extremum:
         for sentence, decode in _DECODED.items():
             yield sentence, partial(_decoded, pool, kernel, decode)
-    if isinstance(pool, (AvgPool, SumPool)) and name == "dx":
+    if isinstance(pool, (AvgPool, SumPool)):
         scale = prod(kernel) if isinstance(pool, AvgPool) else 1
         for word, sizes in (("kernel", kernel), ("stride", pool.stride)):
             tiles = f"dy is repeated over tiles of the {word}"
@@ -108,7 +114,7 @@ def _decoded(pool: Pool, kernel: tuple[int, ...], decode: Decode, x: Array, dy: 
     signed = float(pool.extremum) * x
     padded = np.pad(signed, ((0, 0), (0, 0), *pool.padding), constant_values=-np.inf)
     limits = np.reshape(padded.shape[2:], (-1, 1, 1))  # (axes, 1, 1)
-    samples, channels = np.indices(x.shape[:2])  # each (batch, channels)
+    at_sample = np.indices(x.shape[:2])  # (2, batch, channels)
     dx = np.zeros(padded.shape)
     for at, cells, numbers in _places(pool):
         winner = gathered(padded, cells).argmax(axis=-1)  # (batch, channels)
@@ -116,7 +122,7 @@ def _decoded(pool: Pool, kernel: tuple[int, ...], decode: Decode, x: Array, dy: 
         steps = zip(at, pool.stride, places, pool.dilation, strict=True)
         cell = np.array([o * s + place * d for o, s, place, d in steps])  # (axes, batch, channels)
         inside = (cell < limits).all(axis=0)
-        where = (samples[inside], channels[inside], *cell[:, inside])
+        where = (*at_sample[:, inside], *cell[:, inside])
         np.add.at(dx, where, dy[(..., *at)][inside])
     return _cropped(pool, dx)
 

@@ -34,7 +34,8 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
         average = same_windows(AvgPool, pool, count_include_pad=False)
         yield "an average, over the cells inside, is taken for the sum", _of_pool(average, name)
     if pool.extremum:
-        yield from _not_the_largest(pool) if name == "y" else _other_winners(pool)
+        others = _not_the_largest(pool) if name == "y" else _other_winners(pool)
+        yield from others
         yield (
             "the largest in size is taken, whatever its sign",
             lambda x, dy: _of_pool(pool, name)(np.abs(x), dy),
@@ -206,17 +207,14 @@ def _without_last(pool: Pool, name: str, axis: int) -> PoolChange:
     later_axes = len(pool.in_spatial) - 1 - axis
     last: Index = (..., -1, *[slice(None)] * later_axes)
 
-    def y(x: Array, _: Array) -> Array:
-        less = np.array(pool_loops.forward(pool, x))
+    def without(outputs: Array) -> Array:
+        less = np.array(outputs)
         less[last] = 0
         return less
 
-    def dx(x: Array, dy: Array) -> Array:
-        less = np.array(dy)
-        less[last] = 0
-        return pool_loops.backward(pool, x, less)
-
-    return y if name == "y" else dx
+    if name == "y":
+        return lambda x, _: without(pool_loops.forward(pool, x))
+    return lambda x, dy: pool_loops.backward(pool, x, without(dy))
 
 
 def _cut(pool: Pool) -> PoolChange:

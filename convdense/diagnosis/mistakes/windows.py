@@ -17,14 +17,14 @@ from convdense.diagnosis.mistakes.geometry import (
 from convdense.structure.axis import Axis, window
 
 # F(2, 3), two outputs of a kernel of three: output @ ((kernel @ w) * (input @ x)).
-# Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", section 4.1.
+# Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", section 4.
 TRANSFORMS = {
     "kernel": np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
     "input": np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
     "output": np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
 }
 
-Windows = tuple[str, Sequence[Axis]]  # a sentence, and the axes that it amounts to
+Windows = tuple[str, list[Axis]]  # a sentence, and the axes that it amounts to
 
 
 def window_mistakes(n: WindowParameters, transposed: bool) -> Iterator[Windows]:
@@ -38,7 +38,7 @@ def window_mistakes(n: WindowParameters, transposed: bool) -> Iterator[Windows]:
 
 
 def _candidates(n: WindowParameters, transposed: bool) -> Iterator[Windows]:
-    """Yield the same, with axes that have no entries or meet cells that do not exist."""
+    """Yield the same, and axes that have no entries or meet cells that do not exist."""
     ins, outs = ("outputs", "inputs") if transposed else ("inputs", "outputs")
     yield from _border_left_out(n)
     yield from _last_or_first_left_out(n)
@@ -53,11 +53,6 @@ def _candidates(n: WindowParameters, transposed: bool) -> Iterator[Windows]:
         yield from _wrong_row_lengths(n, outs)
 
 
-def _entries(axes: Sequence[Axis]) -> int:
-    """Return how many entries the axes have, one after the other."""
-    return sum(map(len, axes))
-
-
 def _border_left_out(n: WindowParameters) -> Iterator[Windows]:
     """Yield only the windows that have all their cells."""
     right = windows(n)
@@ -65,7 +60,7 @@ def _border_left_out(n: WindowParameters) -> Iterator[Windows]:
     for axis, taps in zip(right, n.kernel, strict=True):
         cells = np.bincount(axis.rows, minlength=axis.n_rows)  # (outputs,)
         inside.append(axis.take(cells[axis.rows] == taps))
-    if n.mode == "zeros" and _entries(inside) < _entries(right):
+    if n.mode == "zeros" and sum(map(len, inside)) < sum(map(len, right)):
         yield "windows that reach over the border are left out", inside
 
 
@@ -74,36 +69,38 @@ def _last_or_first_left_out(n: WindowParameters) -> Iterator[Windows]:
     right = windows(n)
     for i, axis in enumerate(right):
         but_last = axis.take(axis.rows < axis.n_rows - 1)
-        yield f"the last window along axis {i} is left out", replaced(right, i, but_last)
+        yield f"the last window along axis {i} is left out", list(replaced(right, i, but_last))
         but_first = axis.take(axis.rows > 0)
-        yield f"the first window along axis {i} is left out", replaced(right, i, but_first)
+        yield f"the first window along axis {i} is left out", list(replaced(right, i, but_first))
 
 
 def _windows_over_the_end_left_out(n: WindowParameters) -> Iterator[Windows]:
     """Yield the windows for which there is room if the padding at the end is another."""
     nothing = (0,) * len(n.end)
     for end, word in ((n.begin, "taken for that at the begin"), (nothing, "forgotten")):
-        right, kept = windows(n), []
+        right = windows(n)
+        kept = []
         sizes = zip(right, n.stride, n.left_over, n.end, end, strict=True)
         for axis, stride, left_over, right_end, wrong_end in sizes:
-            room = left_over - right_end + wrong_end  # cells after the last window
-            windows_more = min(room // stride, 0)
-            kept.append(axis.take(axis.rows < axis.n_rows + windows_more))
-        if n.mode == "zeros" and _entries(kept) < _entries(right):
+            room = left_over - right_end + wrong_end  # cells after the last window; missing if < 0
+            lost = max(-(room // stride), 0)
+            kept.append(axis.take(axis.rows < axis.n_rows - lost))
+        if n.mode == "zeros" and sum(map(len, kept)) < sum(map(len, right)):
             yield f"the padding at the end is {word}: the last windows are left out", kept
 
 
 def _taps_left_out(n: WindowParameters) -> Iterator[Windows]:
-    """Yield kernels without the taps at one place of an axis; of one axis they are single taps."""
+    """Yield kernels without the taps at one place of an axis; single taps are `weight_mistakes`."""
     right = windows(n)
     if len(right) == 1:
         return
     for i, axis in enumerate(right):
-        taps = n.kernel[i] if n.kernel[i] > 1 else 0
-        for tap in range(taps):
+        if n.kernel[i] == 1:
+            continue
+        for tap in range(n.kernel[i]):
             others = axis.take(axis.taps != tap)
             sentence = f"the taps at {tap} of the kernel's axis {i} are left out"
-            yield sentence, replaced(right, i, others)
+            yield sentence, list(replaced(right, i, others))
 
 
 def _absent_cells_held(
@@ -149,9 +146,9 @@ def _repeated(n: WindowParameters, i: int, transposed: bool) -> Axis:
     """Return the window at every cell between two strides, with the value of the last stride."""
     stride = n.stride[i]
     reach = (n.kernel[i] - 1) * n.dilation[i]
-    dense = (n.outs[i] - 1) * stride + 1 if transposed else n.padded[i] - reach  # of stride 1
-    dense = min(dense, n.outs[i] * stride)
-    places, steps = np.indices((dense, n.kernel[i])).reshape(2, -1)
+    dense = (n.outs[i] - 1) * stride + 1 if transposed else n.padded[i] - reach
+    n_windows = min(dense, n.outs[i] * stride)  # with stride 1
+    places, steps = np.indices((n_windows, n.kernel[i])).reshape(2, -1)
     cells = places + steps * n.dilation[i] - n.begin[i]
     return _axis(n, i, places // stride, cells, steps)
 
@@ -183,13 +180,15 @@ def _one_copy(n: WindowParameters, i: int, last: bool) -> Axis:
     stays = np.zeros(n.ins[i], int)
     stays[copies.cols[order]] = order - n.begin[i]  # what is assigned last stays
 
-    axis, (_, _, cells) = windows(n)[i], _places(n, i)
+    _, _, cells = _places(n, i)
+    axis = windows(n)[i]
     return axis.take(cells == stays[axis.cols])
 
 
 def _one_weight(n: WindowParameters, i: int, last: bool) -> Axis:
     """Return the window if one of the taps that meet in a cell of the matrix stays there."""
-    axis, (rows, steps, _) = windows(n)[i], _places(n, i)
+    axis = windows(n)[i]
+    rows, steps, _ = _places(n, i)
     order = np.arange(len(rows)) if last else np.arange(len(rows))[::-1]
     stays = np.zeros((n.outs[i], n.ins[i]), int)
     stays[rows[order], axis.cols[order]] = steps[order]  # what is assigned last stays
@@ -200,8 +199,14 @@ def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
     """Yield outputs or inputs in reverse order, and spectra that are not conjugated."""
     right = windows(n)
     for some, which in subsets(len(right)):
-        yield f"the order of the {outs} is reversed on {which}", _on(some, _rows_reversed, right)
-        yield f"the order of the {ins} is reversed on {which}", _on(some, _cols_reversed, right)
+        yield (
+            f"the order of the {outs} is reversed on {which}",
+            _changed_on(some, _rows_reversed, right),
+        )
+        yield (
+            f"the order of the {ins} is reversed on {which}",
+            _changed_on(some, _cols_reversed, right),
+        )
     if n.mode == "zeros":
         turned = "is not conjugated: turned about the first cell, and wrapped around"
         axes = range(len(right))
@@ -209,7 +214,9 @@ def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
         yield f"the spectrum of the {outs} {turned}", [_turned_about(n, i, -1) for i in axes]
 
 
-def _on(some: Sequence[int], change: Callable[[Axis], Axis], axes: Sequence[Axis]) -> list[Axis]:
+def _changed_on(
+    some: Sequence[int], change: Callable[[Axis], Axis], axes: Sequence[Axis]
+) -> list[Axis]:
     """Return the axes, some of them changed."""
     return [change(axis) if i in some else axis for i, axis in enumerate(axes)]
 
@@ -223,10 +230,10 @@ def _cols_reversed(axis: Axis) -> Axis:
 
 
 def _turned_about(n: WindowParameters, i: int, sign: int) -> Axis:
-    """Return the window turned about its first cell, or, with sign -1, its outputs about the first.
+    """Return the window turned about its first cell, or, with sign -1, its outputs about theirs.
 
-    Of a product of spectra without the conjugate, which convolves where it should correlate:
-    x[row - step] for x[row + step], or x[step - row].
+    The product of the input's spectrum with the kernel's conjugate correlates: x[row + step]. Not
+    conjugated, it convolves: x[row - step]. With the input's conjugate it gives x[step - row].
     """
     rows, steps, _ = _places(n, i)
     padded_cells = sign * (rows * n.stride[i] - steps * n.dilation[i]) % n.padded[i]
@@ -281,7 +288,7 @@ def _column(numbers: tuple[int, ...]) -> Array:
 
 
 def winograd_mistakes(n: WindowParameters) -> Iterator[Windows]:
-    """Yield what one wrong sign amounts to, where kernel and stride are those of F(2, 3)."""
+    """Yield what one wrong sign amounts to, where the window is that of F(2, 3)."""
     ones = (1,) * len(n.kernel)
     if set(n.kernel) != {3} or n.mode != "zeros" or (n.stride, n.dilation) != (ones, ones):
         return
