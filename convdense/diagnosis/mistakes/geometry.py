@@ -97,13 +97,7 @@ def subsets(n: int) -> Iterator[tuple[tuple[int, ...], str]]:
 
 
 def axes_in_words(some: tuple[int, ...], n: int) -> str:
-    """Return the words for some of n axes.
-
-    Examples
-    --------
-    >>> axes_in_words((0, 1), 2), axes_in_words((1,), 2), axes_in_words((0, 2), 3)
-    ('all axes', 'axis 1', 'axes (0, 2)')
-    """
+    """Return the words for some of n axes: 'axis 1', 'axes (0, 2)', 'all axes'."""
     if len(some) == 1:
         return f"axis {some[0]}"
     return "all axes" if len(some) == n else f"axes {some}"

@@ -118,14 +118,14 @@ def _shaped(flat: Array, meant: tuple[int, ...], own: tuple[int, ...]) -> Array:
     return flat.reshape(len(flat), *shape)
 
 
-# A mistake that leaves the layer's structure right: a sentence, and what it makes of the right
-# value of a quantity, of the layer (which may have a mistake of its own) and of the call.
+# A mistake that leaves the layer's structure as it is: a sentence, and what it makes of a
+# quantity's value, of the layer that gave it (the right one, or a mistake), and of the call.
 ResultChange = Callable[[Array, Mistake, Call], Array]
 ResultMistake = tuple[str, ResultChange]
 
 
 def of_the_value(change: Callable[[Array], Array]) -> ResultChange:
-    """Return what is made of the right value alone."""
+    """Return what is made of the value alone."""
     return lambda value, *_: change(value)
 
 

@@ -16,8 +16,10 @@ from convdense.geometry import AvgPool, Pool, SumPool
 PoolChange = Callable[[Array, Array], Array]  # what a mistake makes of x and dy: y or dx
 PoolMistake = tuple[str, PoolChange]
 
+PadMode = Literal["constant", "edge", "reflect", "wrap"]
+
 # What stands in the padding's cells, and how NumPy pads so.
-_PADDINGS: dict[str, Literal["constant", "edge", "reflect", "wrap"]] = {
+_PADDINGS: dict[str, PadMode] = {
     "0": "constant",
     "the edge": "edge",
     "a mirror image": "reflect",
@@ -84,13 +86,7 @@ def _cropped(pool: Pool, dx: Array) -> Array:
     return np.asarray(dx[inside])
 
 
-def _over_padding(
-    pool: Pool,
-    name: str,
-    mode: Literal["constant", "edge", "reflect", "wrap"],
-    x: Array,
-    dy: Array,
-) -> Array:
+def _over_padding(pool: Pool, name: str, mode: PadMode, x: Array, dy: Array) -> Array:
     """Return y or dx if the largest is sought in a padded copy; what its padding wins is lost."""
     try:
         padded = np.pad(x, ((0, 0), (0, 0), *pool.padding), mode=mode)

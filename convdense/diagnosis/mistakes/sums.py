@@ -1,6 +1,6 @@
 """Mistakes in the sums: a sign, a factor, a mean for a sum, = for +=.
 
-Each is a sentence, and beside it what it makes of the right value, of the layer and of the call.
+Each is a sentence, and beside it what it makes of a value, of the layer that gave it, of the call.
 """
 
 from collections.abc import Callable, Iterator

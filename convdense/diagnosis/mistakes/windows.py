@@ -1,6 +1,6 @@
 """Windows got wrong entry by entry: some left out, cells that wrap, Winograd tiles wrong."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
@@ -199,26 +199,16 @@ def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
     """Yield outputs or inputs in reverse order, and spectra that are not conjugated."""
     right = windows(n)
     for some, which in subsets(len(right)):
-        yield (
-            f"the order of the {outs} is reversed on {which}",
-            _changed_on(some, _rows_reversed, right),
-        )
-        yield (
-            f"the order of the {ins} is reversed on {which}",
-            _changed_on(some, _cols_reversed, right),
-        )
+        axes = [_rows_reversed(axis) if i in some else axis for i, axis in enumerate(right)]
+        yield f"the order of the {outs} is reversed on {which}", axes
+        axes = [_cols_reversed(axis) if i in some else axis for i, axis in enumerate(right)]
+        yield f"the order of the {ins} is reversed on {which}", axes
     if n.mode == "zeros":
         turned = "is not conjugated: turned about the first cell, and wrapped around"
-        axes = range(len(right))
-        yield f"the spectrum of the kernel {turned}", [_turned_about(n, i, 1) for i in axes]
-        yield f"the spectrum of the {outs} {turned}", [_turned_about(n, i, -1) for i in axes]
-
-
-def _changed_on(
-    some: Sequence[int], change: Callable[[Axis], Axis], axes: Sequence[Axis]
-) -> list[Axis]:
-    """Return the axes, some of them changed."""
-    return [change(axis) if i in some else axis for i, axis in enumerate(axes)]
+        axes = [_turned_about(n, i, 1) for i in range(len(right))]
+        yield f"the spectrum of the kernel {turned}", axes
+        axes = [_turned_about(n, i, -1) for i in range(len(right))]
+        yield f"the spectrum of the {outs} {turned}", axes
 
 
 def _rows_reversed(axis: Axis) -> Axis:
