@@ -38,7 +38,8 @@ def multiplied(got: Array, right: Array) -> str:
 def _added(layer: Geometry, observed: Observations, got: Array, right: Array) -> str:
     """Return what is added a number of times, the weights or the bias; empty if nothing is."""
     if observed.name == "y":
-        bare = [Mistake("", tie(layer)).run(call.without_bias, "y") for call in observed.calls]
+        right_layer = Mistake("", tie(layer))
+        bare = [right_layer.run(call.without_bias, "y") for call in observed.calls]
         without_bias = _joined(observed, bare)
         times = multiple(got, right - without_bias, without_bias)
         return "" if times is None else f"the bias is added {times:.6g} times"

@@ -19,18 +19,18 @@ def outputs_missing(layer: Geometry, observed: Observations) -> str:
     """Return which output pixels dw, db or dx misses in every draw; empty where none explain it."""
     if not observed.comparable or observed.name == "y":
         return ""
+    right = Mistake("", tie(layer))
+
+    def of_pixels(keep: Array, call: Call) -> Array:
+        dy = call.dy * keep.reshape(-1, 1, *layer.out_spatial)  # the same pixels of every channel
+        if observed.name == "db":
+            return bias_gradient(layer, dy)
+        return right.run(call._replace(dy=dy), observed.name)
+
     for sentence, keep in _candidates(layer, observed):
-        if observed.fits(partial(_of_pixels, layer, observed.name, keep)):
+        if observed.fits(partial(of_pixels, keep)):
             return sentence
     return ""
-
-
-def _of_pixels(layer: Geometry, name: str, keep: Array, call: Call) -> Array:
-    """Return a quantity if dy counts at some pixels alone, the same ones in every channel."""
-    dy = call.dy * keep.reshape(-1, 1, *layer.out_spatial)
-    if name == "db":
-        return bias_gradient(layer, dy)
-    return Mistake("", tie(layer)).run(call._replace(dy=dy), name)
 
 
 def _candidates(layer: Geometry, observed: Observations) -> Iterator[Candidate]:
