@@ -1,94 +1,97 @@
-"""The bias got wrong: not added, added along another axis or to some cells; its gradient summed over too little."""
+"""The bias got wrong: not added, or along another axis; its gradient summed over too little."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.mistake import (
     Call,
+    Index,
     Mistake,
     ResultMistake,
     bias_gradient,
     each_bias_gradient,
+    first_cells,
+    of_the_call,
 )
 from convdense.geometry import ConvTranspose, Geometry
 
 
 def bias_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield what goes wrong where the bias is added to y."""
-    for sentence, times in (("not added", 0), ("added twice", 2), ("subtracted", -1)):
-        yield f"the bias is {sentence}", partial(_with_bias, times)
-    yield "the bias is added to the first sample alone", _bias_of_the_first
-    if len(layer.bias_shape) > 1:
+    yield "the bias is not added", of_the_call("y", lambda call: call._replace(b=0 * call.b))
+    yield "the bias is added twice", of_the_call("y", lambda call: call._replace(b=2 * call.b))
+    yield "the bias is subtracted", of_the_call("y", lambda call: call._replace(b=-1 * call.b))
+    yield "the bias is added to the first sample alone", _to_the_first_sample
+    if len(layer.bias_shape) > 1:  # one for each output, not one for each channel
         return
-    for i, n in enumerate(layer.out_spatial):
+    for axis, n in enumerate(layer.out_spatial):
         if n == layer.out_channels:
-            yield f"the bias is added along axis {i}, not to the channels", partial(_along, i)
-    if (inner := _inner(layer)) is not None:
-        yield "the bias is missing on the cells that output_padding adds", partial(_inside, inner)
+            yield f"the bias is added along axis {axis}, not to the channels", partial(_along, axis)
+    inner = _inside_output_padding(layer)
+    if inner is not None:
+        sentence = "the bias is missing on the cells that output_padding adds"
+        yield sentence, partial(_inside, inner)
 
 
-def _with_bias(times: float, _: Array, mistake: Mistake, call: Call) -> Array:
-    return mistake.run(call._replace(b=times * call.b), "y")
-
-
-def _bias_of_the_first(_: Array, mistake: Mistake, call: Call) -> Array:
-    first, rest = mistake.run(call, "y")[:1], mistake.run(call._replace(b=0 * call.b), "y")[1:]
-    return np.concatenate([first, rest])
+def _to_the_first_sample(_: Array, mistake: Mistake, call: Call) -> Array:
+    first = mistake.run(call, "y")[:1]
+    others = mistake.run(call.without_bias, "y")[1:]
+    return np.concatenate([first, others])
 
 
 def _along(axis: int, _: Array, mistake: Mistake, call: Call) -> Array:
-    y = _with_bias(0, _, mistake, call)
-    return y + call.b.reshape(-1, *[1] * (y.ndim - 3 - axis))
+    y = mistake.run(call.without_bias, "y")  # (batch, channels, *pixels)
+    later_axes = y.ndim - 3 - axis
+    return y + call.b.reshape(-1, *(1,) * later_axes)
 
 
-def _inner(layer: Geometry) -> Any:
-    """Return the cells of an output that output padding does not add; None if there is none that it adds."""
-    if not isinstance(layer, ConvTranspose) or not any(layer.output_padding):
-        return None
-    sizes = zip(layer.out_spatial, layer.output_padding, strict=True)
-    return (..., *(slice(0, n - extra) for n, extra in sizes))
-
-
-def _inside(inner: Any, value: Array, mistake: Mistake, call: Call) -> Array:
-    y = _with_bias(0, value, mistake, call)
+def _inside(inner: Index, value: Array, mistake: Mistake, call: Call) -> Array:
+    y = mistake.run(call.without_bias, "y")
     y[inner] = value[inner]
     return y
 
 
+def _inside_output_padding(layer: Geometry) -> Index | None:
+    """Return the outputs that output padding does not add; None if it adds none."""
+    if not isinstance(layer, ConvTranspose) or not any(layer.output_padding):
+        return None
+    sizes = zip(layer.out_spatial, layer.output_padding, strict=True)
+    return first_cells(n - extra for n, extra in sizes)
+
+
 def bias_gradient_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
-    """Yield sums of dy that were forgotten, or taken over too little or too much."""
-    yield "it is not summed over the positions", lambda _, __, c: c.dy.sum(axis=0)
-    yield "it is not summed over the batch", lambda _, __, c: each_bias_gradient(layer, c.dy)
-    yield "it is not summed at all", lambda _, __, c: c.dy
-    yield (
-        "it is that of one position",
-        lambda _, __, c: c.dy.reshape(*c.dy.shape[:2], -1)[..., 0].sum(axis=0),
-    )
-    yield "it is that of the first sample", lambda _, __, c: each_bias_gradient(layer, c.dy)[0]
-    yield "it is that of the last sample", lambda _, __, c: each_bias_gradient(layer, c.dy)[-1]
-    yield "it is summed over the channels too", lambda v, _, c: np.full(v.shape, c.dy.sum())
-    yield "it is one number, summed over the channels too", lambda _, __, c: np.asarray(c.dy.sum())
-    if (inner := _inner(layer)) is not None:
+    """Yield dy not summed, or summed over too little or too much."""
+    for sentence, summed in _wrong_sums(layer):
+        yield sentence, partial(_of_dy, summed)
+
+
+def _of_dy(summed: Callable[[Array], Array], _: Array, __: Mistake, call: Call) -> Array:
+    return summed(call.dy)
+
+
+def _wrong_sums(layer: Geometry) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    """Yield what is made of dy, (batch, channels, *pixels), instead of db."""
+    yield "it is not summed over the positions", lambda dy: dy.sum(axis=0)
+    yield "it is not summed over the batch", lambda dy: each_bias_gradient(layer, dy)
+    yield "it is not summed at all", lambda dy: dy
+    yield "it is that of one position", lambda dy: dy.reshape(*dy.shape[:2], -1)[..., 0].sum(axis=0)
+    yield "it is that of the first sample", lambda dy: each_bias_gradient(layer, dy)[0]
+    yield "it is that of the last sample", lambda dy: each_bias_gradient(layer, dy)[-1]
+    yield "it is summed over the channels too", lambda dy: np.full(layer.bias_shape, dy.sum())
+    yield "it is one number, summed over the channels too", lambda dy: np.asarray(dy.sum())
+    inner = _inside_output_padding(layer)
+    if inner is not None:
         sentence = "it misses the cells that output_padding adds"
-        yield sentence, lambda _, __, c: bias_gradient(layer, c.dy[inner])
-    if len(layer.bias_shape) == 1:
-        yield from _along_an_axis(layer)
-
-
-def _summed(axes: tuple[int, ...], _: Array, __: Mistake, call: Call) -> Array:
-    return np.asarray(call.dy.sum(axis=axes))
-
-
-def _along_an_axis(layer: Geometry) -> Iterator[ResultMistake]:
-    for i, n in enumerate(layer.out_spatial):
+        yield sentence, lambda dy: bias_gradient(layer, dy[inner])
+    if len(layer.bias_shape) > 1:
+        return
+    n_axes = 2 + len(layer.out_spatial)
+    for axis, n in enumerate(layer.out_spatial):
         if n == layer.out_channels:
-            others = tuple(k for k in range(2 + len(layer.out_spatial)) if k != i + 2)
-            yield (
-                f"it is summed for the places along axis {i}, not for the channels",
-                partial(_summed, others),
-            )
-    yield "the channels are in reverse order", lambda v, _, __: v[::-1]
+            others = tuple(k for k in range(n_axes) if k != 2 + axis)
+            sentence = f"it is summed for the places along axis {axis}, not for the channels"
+            yield sentence, partial(np.sum, axis=others)
+    yield "the channels are in reverse order", lambda dy: bias_gradient(layer, dy)[::-1]

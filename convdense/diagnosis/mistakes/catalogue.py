@@ -1,16 +1,18 @@
-"""Mistakes people make, as tie maps and weights: what a layer would compute if one of its numbers were got wrong."""
+"""The mistakes in a layer's structure, in the order in which they are tried."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.geometry import (
     Change,
     WindowParameters,
     changes,
     exists,
     tie_map,
+    window_channels,
     window_parameters,
     windows,
 )
@@ -38,7 +40,8 @@ def mistakes(layer: Geometry) -> Iterator[Mistake]:
 
 def wrong_tie_maps(layer: Conv | ConvTranspose) -> Iterator[tuple[str, TieMap]]:
     """Yield the tie map with one of the numbers, the groups or the windows got wrong."""
-    n, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
+    n = window_parameters(layer)
+    transposed = isinstance(layer, ConvTranspose)
     for sentence, changed in possible_changes(n, transposed):
         yield sentence, tie_map(layer, windows(n._replace(**changed)))
     for sentence, axis in wrong_groups(layer):
@@ -56,38 +59,40 @@ def possible_changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
 
 def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
     """Yield the channels' axis with the groups got wrong."""
-    transposed, g = isinstance(layer, ConvTranspose), layer.groups
-    if g == 1:
+    groups = layer.groups
+    if groups == 1:
         return
-    outs, ins = (
-        (layer.in_channels, layer.out_channels)
-        if transposed
-        else (layer.out_channels, layer.in_channels)
-    )
-    whole = channels(outs, ins, g)
-    per_in, per_out = ins // g, outs // g
-    if per_out > 1:
-        kept = whole.rows % per_out == per_out - 1
-        yield "within a group only the last output channel counts", whole.take(kept)
-    if per_in < ins:
+    outs, ins = window_channels(layer)
+    outs_of_group, ins_of_group = outs // groups, ins // groups
+    right = channels(outs, ins, groups)
+
+    if outs_of_group > 1:
+        last_of_group = right.rows % outs_of_group == outs_of_group - 1
+        yield "within a group only the last output channel counts", right.take(last_of_group)
+    if ins_of_group < ins:
         yield (
             "the groups' offset is ignored: all groups meet the first one's channels",
-            replace(whole, cols=whole.cols % per_in),
+            replace(right, cols=right.cols % ins_of_group),
         )
-    if per_in > 1:
-        mixed = (
-            np.arange(ins).reshape(per_in, g).T.ravel()
-        )  # channel c of the layer belongs to group c mod g
+    if ins_of_group > 1:
         yield (
             "the input channels of the groups are interleaved",
-            replace(whole, cols=mixed[whole.cols]),
+            replace(right, cols=_interleaved(ins, groups)[right.cols]),
         )
-    if per_out > 1:
-        mixed = np.arange(outs).reshape(per_out, g).T.ravel()
-        yield (
-            "the output channels of the groups are interleaved",
-            replace(whole, rows=mixed[whole.rows]),
-        )
-        rows = mixed[whole.rows]
-        own = replace(whole, rows=rows, taps=rows * per_in + whole.taps % per_in)
-        yield "output channel o belongs to group o mod groups", own
+    if outs_of_group > 1:
+        rows = _interleaved(outs, groups)[right.rows]
+        yield "the output channels of the groups are interleaved", replace(right, rows=rows)
+        # Here each output keeps its own weights, numbered (output, input of the group).
+        taps = rows * ins_of_group + right.taps % ins_of_group
+        yield "output channel o belongs to group o mod groups", replace(right, rows=rows, taps=taps)
+
+
+def _interleaved(n: int, groups: int) -> Array:
+    """Return the channels group by group if channel c belongs to group c mod groups.
+
+    Examples
+    --------
+    >>> _interleaved(6, 2)
+    array([0, 2, 4, 1, 3, 5])
+    """
+    return np.arange(n).reshape(n // groups, groups).T.ravel()

@@ -1,9 +1,9 @@
-"""Mistakes with a constant in them, which is solved for: a factor, weight decay, a step of the optimiser, a limit."""
+"""Mistakes with a constant, which is solved for: a factor, weight decay, a step taken, a limit."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.mistake import Call, Mistake
@@ -13,82 +13,84 @@ from convdense.structure._tie import tie
 
 
 def fitted(layer: Geometry, observed: Observations) -> str:
-    """Return what explains a quantity with one constant, the same in every draw; empty if nothing does."""
+    """Return what explains a quantity with one constant in every draw; empty if nothing does."""
     if not observed.comparable:
         return ""
-    got, right = (_joined(observed, arrays) for arrays in (observed.returned, observed.expected))
-    if sentence := multiplied(got, right):
+    got, right = _joined(observed, observed.returned), _joined(observed, observed.expected)
+    sentence = multiplied(got, right)
+    if sentence or observed.part is not WHOLE:
         return sentence
-    if observed.part is not WHOLE:
-        return ""
     return _added(layer, observed, got, right) or clipped(got, right)
 
 
+def _joined(observed: Observations, arrays: Sequence[npt.ArrayLike]) -> Array:
+    """Return the part of every draw in one flat array."""
+    return np.concatenate([np.asarray(array)[observed.part].ravel() for array in arrays])
+
+
 def multiplied(got: Array, right: Array) -> str:
-    """Return by which number, the same in every draw, what is right is multiplied; empty if by none."""
+    """Return by which number, the same in every draw, all is multiplied; empty if by none."""
     factor = multiple(got, right)
     right_but_for_rounding = factor is None or abs(factor - 1) <= RIGHT
     return "" if right_but_for_rounding else f"it is multiplied by {factor:.6g}"
 
 
 def _added(layer: Geometry, observed: Observations, got: Array, right: Array) -> str:
-    """Return what is added a number of times: the weights, the bias, or to the weights of dx their gradient."""
-    if observed.name in ("dw", "db"):
-        of, word = ("w", "weights") if observed.name == "dw" else ("b", "bias")
-        decay = multiple(
-            got, _joined(observed, [getattr(call, of) for call in observed.calls]), right
-        )
-        return "" if decay is None else f"{decay:.6g} times the {word} is added"
+    """Return what is added a number of times, the weights or the bias; empty if nothing is."""
     if observed.name == "y":
-        bare = _joined(
-            observed,
-            [Mistake("", tie(layer)).run(c._replace(b=0 * c.b), "y") for c in observed.calls],
-        )
-        times = multiple(got, right - bare, bare)
+        right_layer = Mistake("", tie(layer))
+        bare = [right_layer.run(call.without_bias, "y") for call in observed.calls]
+        without_bias = _joined(observed, bare)
+        times = multiple(got, right - without_bias, without_bias)
         return "" if times is None else f"the bias is added {times:.6g} times"
-    step = _updated(layer, observed, got, right)
-    return (
-        ""
-        if step is None
-        else f"the weights were updated before: {step:.6g} times dw is added to them"
-    )
 
+    if observed.name == "dx":
+        step = _updated(layer, observed, got, right)
+        before = "the weights were updated before"
+        return "" if step is None else f"{before}: {step:.6g} times dw is added to them"
 
-def _joined(observed: Observations, arrays: Sequence[Any]) -> Array:
-    return np.concatenate([np.asarray(a)[observed.part].ravel() for a in arrays])
+    if observed.name == "dw":
+        word, parameters = "weights", [call.w for call in observed.calls]
+    else:
+        word, parameters = "bias", [call.b for call in observed.calls]
+    decay = multiple(got, _joined(observed, parameters), right)
+    return "" if decay is None else f"{decay:.6g} times the {word} is added"
 
 
 def _updated(layer: Geometry, observed: Observations, got: Array, right: Array) -> float | None:
     """Return c if dx is that of the weights ``w + c dw``."""
     right_layer = Mistake("", tie(layer))
-    dw = [right_layer.run(call, "dw") for call in observed.calls]
+    gradients = [right_layer.run(call, "dw") for call in observed.calls]
 
-    def joined(of: Callable[[Call, Array], Call]) -> Array:
-        return np.concatenate(
-            [
-                right_layer.run(of(c, g), "dx").ravel()
-                for c, g in zip(observed.calls, dw, strict=True)
-            ]
-        )
+    def dx_of(change: Callable[[Call, Array], Call]) -> Array:
+        pairs = zip(observed.calls, gradients, strict=True)
+        return np.concatenate([right_layer.run(change(c, dw), "dx").ravel() for c, dw in pairs])
 
-    of = joined(lambda call, g: call._replace(w=g))
-    guess = float(np.median((got - right)[of != 0] / of[of != 0])) if (of != 0).any() else 0.0
-    sizes = joined(
-        lambda call, g: call._replace(w=np.abs(call.w) + abs(guess) * np.abs(g), dy=np.abs(call.dy))
-    )
+    # dx is linear in the weights: got = right + c of.
+    of = dx_of(lambda call, dw: call._replace(w=dw))
+    met = of != 0
+    guess = float(np.median((got - right)[met] / of[met])) if met.any() else 0.0
+
+    def in_size(call: Call, dw: Array) -> Call:
+        weights = np.abs(call.w) + abs(guess) * np.abs(dw)
+        return call._replace(w=weights, dy=np.abs(call.dy))
+
     terms = int(tie(layer).counts().inputs.max())
-    return multiple(got, of, right, terms * sizes)
+    return multiple(got, of, right, terms * dx_of(in_size))
 
 
 def clipped(got: Array, right: Array) -> str:
-    """Return between which limits values were clipped, the same in every draw; empty if they were not."""
+    """Return the limits at which values were cut, the same in every draw; empty if none were."""
     low, high = got.min(), got.max()
     cut = np.clip(right, low, high)
     if low == high or not np.array_equal(cut, got) or (cut != right).sum() < 2:
         return ""
-    limits = f"at most {high:.6g}" if low == right.min() else f"[{low:.6g}, {high:.6g}]"
-    limits = limits if high < right.max() else f"at least {low:.6g}"
+    if high >= right.max():
+        limits = f"at least {low:.6g}"
+    elif low == right.min():
+        limits = f"at most {high:.6g}"
+    else:
+        limits = f"[{low:.6g}, {high:.6g}]"
     only_signs = low == -high and (np.abs(got) == high)[right != 0].all()
-    return f"it is clipped to {limits}" + (
-        f", or its sign is taken {high:.6g} times" if only_signs else ""
-    )
+    signs = f", or its sign is taken {high:.6g} times" if only_signs else ""
+    return f"it is clipped to {limits}{signs}"

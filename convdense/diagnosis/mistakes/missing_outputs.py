@@ -1,93 +1,90 @@
-"""Output pixels that a sum misses: one of them, or the last ones of the batch, as where blocks do not divide it."""
+"""Output pixels that a sum misses: one, or the last ones, as where blocks do not divide a batch."""
 
 from collections.abc import Iterator
+from functools import partial
 from math import prod
 
 import numpy as np
 
 from convdense._util.arguments import Array, unravelled
-from convdense.diagnosis.mistakes.mistake import Call, Mistake, bias_gradient
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, bias_gradient, flat_samples
 from convdense.diagnosis.mistakes.observations import Observations
 from convdense.geometry import Geometry
 from convdense.structure._tie import tie
 
+Candidate = tuple[str, Array]  # a sentence, and which pixels are kept: a mask (samples, pixels)
+
 
 def outputs_missing(layer: Geometry, observed: Observations) -> str:
-    """Return which output pixels dw, db or dx misses, the same in every draw; empty where none explain it."""
+    """Return which output pixels dw, db or dx misses in every draw; empty where none explain it."""
     if not observed.comparable or observed.name == "y":
         return ""
     right = Mistake("", tie(layer))
 
-    def value(call: Call, keep: Array) -> Array:
-        dy = call.dy * keep.reshape(-1, 1, *layer.out_spatial)
-        return (
-            bias_gradient(layer, dy)
-            if observed.name == "db"
-            else right.run(call._replace(dy=dy), observed.name)
-        )
+    def of_pixels(keep: Array, call: Call) -> Array:
+        dy = call.dy * keep.reshape(-1, 1, *layer.out_spatial)  # the same pixels of every channel
+        if observed.name == "db":
+            return bias_gradient(layer, dy)
+        return right.run(call._replace(dy=dy), observed.name)
 
     for sentence, keep in _candidates(layer, observed):
-        if observed.fits(lambda call, keep=keep: value(call, keep)):  # type: ignore[misc]  # bound at once
+        if observed.fits(partial(of_pixels, keep)):
             return sentence
     return ""
 
 
-def _candidates(layer: Geometry, observed: Observations) -> Iterator[tuple[str, Array]]:
-    """Yield output pixels to leave out, as masks (samples, pixels), that explain one cell of the first draw."""
-    terms = _terms(layer, observed)  # (batch, pixels)
-    missing = float(terms.sum() - _cell(observed))
-    n, pixels = terms.shape
+def _candidates(layer: Geometry, observed: Observations) -> Iterator[Candidate]:
+    """Yield the pixels left out, without which one wrong cell of the first draw is as it came."""
+    wrong = np.asarray(observed.returned[0]) != observed.expected[0]
+    at = int(np.argmax(wrong))  # the first wrong cell; where none is wrong, the first
+    terms = _terms(layer, observed, at)  # (batch, pixels)
+    missing = float(terms.sum() - np.asarray(observed.returned[0]).ravel()[at])
+
     single = terms.sum(axis=0)
-    for p in np.flatnonzero((single == missing) & (single != 0)):
-        yield (
-            f"the output pixel {unravelled(p, layer.out_spatial)} is left out",
-            (np.arange(pixels) != p)[None],
-        )
+    for pixel in np.flatnonzero((single == missing) & (single != 0)):
+        others = np.arange(len(single)) != pixel
+        place = unravelled(pixel, layer.out_spatial)
+        yield f"the output pixel {place} is left out", others[None]
     if observed.batched:
         return
-    for words, order in (("", (0, 1)), (", counted pixel by pixel,", (1, 0))):
-        flat, number = terms.transpose(order).ravel(), np.arange(n * pixels)
-        for m in np.flatnonzero(np.cumsum(flat)[:-1] == flat.sum() - missing) + 1:
-            keep = (number < m).reshape([(n, pixels)[i] for i in order]).transpose(order)
-            yield (
-                f"the last {n * pixels - m} of the batch's {n * pixels} output pixels{words} are left out",
-                keep,
-            )
-        for m in np.flatnonzero(np.cumsum(flat)[:-1] == missing) + 1:
-            keep = (number >= m).reshape([(n, pixels)[i] for i in order]).transpose(order)
-            yield (
-                f"the first {m} of the batch's {n * pixels} output pixels{words} are left out",
-                keep,
-            )
+    yield from _first_or_last(terms, missing, "")
+    for sentence, keep in _first_or_last(terms.T, missing, ", counted pixel by pixel,"):
+        yield sentence, keep.T
 
 
-def _cell(observed: Observations) -> float:
-    return float(np.asarray(observed.returned[0]).ravel()[_at(observed)])
+def _first_or_last(terms: Array, missing: float, words: str) -> Iterator[Candidate]:
+    """Yield so many of the first or last terms, row by row, that their sum is what is missing."""
+    flat = terms.ravel()
+    number = np.arange(flat.size).reshape(terms.shape)
+    pixels = f"of the batch's {flat.size} output pixels{words} are left out"
+    sums = np.cumsum(flat)[:-1]  # of the first term, of the first two, ...
+    for m in np.flatnonzero(sums == flat.sum() - missing) + 1:
+        yield f"the last {flat.size - m} {pixels}", number < m
+    for m in np.flatnonzero(sums == missing) + 1:
+        yield f"the first {m} {pixels}", number >= m
 
 
-def _at(observed: Observations) -> int:
-    """Return the first cell that is wrong in the first draw; where none is, the first."""
-    return int(np.argmax(np.asarray(observed.returned[0]) != observed.expected[0]))
-
-
-def _terms(layer: Geometry, observed: Observations) -> Array:
-    """Return what each output pixel of each sample adds to one wrong cell, (batch, pixels), in the first draw."""
-    call, pixels, at = observed.calls[0], prod(layer.out_spatial), _at(observed)
-    dy = call.dy.reshape(len(call.dy), -1)
+def _terms(layer: Geometry, observed: Observations, at: int) -> Array:
+    """Return what each output pixel adds to a cell in the first draw, (batch, pixels)."""
+    call, ties = observed.calls[0], tie(layer)
+    pixels = prod(layer.out_spatial)
+    dy = flat_samples(call.dy)  # (batch, outputs)
     terms = np.zeros((len(dy), pixels))
     if observed.name == "db":
-        own = tie(layer).bias.entries()
+        own = ties.bias.entries()
         rows = own.row[own.index == at]
         np.add.at(terms.T, rows % pixels, dy[:, rows].T)
         return terms
-    entries = tie(layer).entries()
+
+    entries = ties.entries()
     if observed.name == "dw":
-        of = entries.index == at
-        each = call.x.reshape(len(call.x), -1)[:, entries.col[of]] * dy[:, entries.row[of]]
-        np.add.at(terms.T, entries.row[of] % pixels, each.T)
+        of_weight = entries.take(np.flatnonzero(entries.index == at))
+        products = flat_samples(call.x)[:, of_weight.col] * dy[:, of_weight.row]
+        np.add.at(terms.T, of_weight.row % pixels, products.T)
         return terms
+
     sample, cell = divmod(at, prod(layer.in_shape))
-    of = entries.col == cell
-    each = call.w.ravel()[entries.index[of]] * dy[sample, entries.row[of]]
-    np.add.at(terms[sample], entries.row[of] % pixels, each)
+    of_input = entries.take(np.flatnonzero(entries.col == cell))
+    products = call.w.ravel()[of_input.index] * dy[sample, of_input.row]
+    np.add.at(terms[sample], of_input.row % pixels, products)
     return terms

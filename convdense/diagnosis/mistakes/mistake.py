@@ -1,10 +1,10 @@
-"""A mistake: the tie map that a wrong layer amounts to and what it does to the weights; and a call to try it on."""
+"""A mistake, as a tie map and what is done to the weights; and a call to try it on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from convdense.geometry import Geometry
 from convdense.structure.kronecker import Entries, scaled
 from convdense.structure.tie_map import TieMap
 
-FEW = 50_000  # entries
+FEW = 50_000  # entries; up to here, building a sparse matrix takes longer than using it saves
 Reordering = Callable[[Array], Array]
+Index = tuple[Any, ...]  # of some cells of an array
 
 
 class Call(NamedTuple):
@@ -25,10 +26,15 @@ class Call(NamedTuple):
     b: Array
     dy: Array
 
+    @property
+    def without_bias(self) -> "Call":
+        """The call with a bias of zeros."""
+        return self._replace(b=0 * self.b)
+
 
 @dataclass(frozen=True)
 class Mistake:
-    """A layer got wrong: its sentence, the tie map it amounts to, and what it does to the weights.
+    """A layer got wrong: its sentence, its tie map, and what it does to the weights.
 
     Parameters
     ----------
@@ -49,41 +55,55 @@ class Mistake:
 
     def run(self, call: Call, name: str) -> Array:
         """Return the quantity y, dx or dw that this mistake gives."""
-        x, w, b, dy = call
         if name == "dw":
-            sums = self.ties.gradient if self.ties.n_entries > FEW else self.ties.add_edges
-            cells, outputs = (
-                x.reshape(len(x), *self.ties.in_shape),
-                dy.reshape(len(dy), *self.ties.out_shape),
-            )
-            return np.asarray(self.weights_adjoint(sums(cells, outputs).reshape(w.shape)))
-        weights = np.ascontiguousarray(self.weights(w)).reshape(self.ties.weight_shape)
+            return self._dw(call)
+        weights = np.ascontiguousarray(self.weights(call.w)).reshape(self.ties.weight_shape)
+
         if name == "dx":
-            dx = _products(
-                self.ties, weights, dy.reshape(len(dy), -1), transposed=True
-            )  # (batch, inputs)
-            return _of_samples(dx, x.shape[1:], self.ties.in_shape)
-        y = _products(
-            self.ties, weights, x.reshape(len(x), -1), transposed=False
-        )  # (batch, outputs)
-        y = y + np.repeat(
-            b.ravel(), y.shape[1] // b.size
-        )  # the first axes of an output tell its bias
-        return _of_samples(y, dy.shape[1:], self.ties.out_shape)
+            dx = _products(self.ties, weights, flat_samples(call.dy), transposed=True)
+            return _shaped(dx, call.x.shape[1:], self.ties.in_shape)
+
+        y = _products(self.ties, weights, flat_samples(call.x), transposed=False)
+        # The first axes of an output tell its bias: consecutive outputs share one.
+        y = y + np.repeat(call.b.ravel(), y.shape[1] // call.b.size)
+        return _shaped(y, call.dy.shape[1:], self.ties.out_shape)
+
+    def _dw(self, call: Call) -> Array:
+        inputs = call.x.reshape(len(call.x), *self.ties.in_shape)
+        gradients = call.dy.reshape(len(call.dy), *self.ties.out_shape)
+        if self.ties.n_entries > FEW:
+            dw = self.ties.gradient(inputs, gradients)
+        else:
+            dw = self.ties.add_edges(inputs, gradients)
+        return np.asarray(self.weights_adjoint(dw.reshape(call.w.shape)))
+
+
+def flat_samples(batch: Array) -> Array:
+    """Return a batch with each sample in one row, (batch, cells)."""
+    return batch.reshape(len(batch), -1)
+
+
+def first_cells(sizes: Iterable[int]) -> Index:
+    """Return the index of the first cells along the last axes, so many along each."""
+    return (..., *(slice(0, n) for n in sizes))
 
 
 def _products(ties: TieMap, weights: Array, operand: Array, *, transposed: bool) -> Array:
-    """Return the matrix, or its transpose, times each sample: entry by entry where building the matrix takes longer."""
+    """Return the matrix W times each sample, or its transpose, as (batch, outputs or inputs)."""
     if ties.n_entries > FEW:
         matrix = ties.matrix(weights)
-        return np.asarray(((matrix.T if transposed else matrix) @ operand.T).T)
+        products = matrix.T @ operand.T if transposed else matrix @ operand.T
+        return np.asarray(products.T)
+
     entries = all_entries(ties)
-    to, of = (entries.col, entries.row) if transposed else (entries.row, entries.col)
-    each = scaled(weights.ravel()[entries.index], entries.coefficient)
-    size = ties.shape[1 if transposed else 0]
-    return np.stack([np.bincount(to, each * sample[of], size) for sample in operand]).astype(
-        float
-    )  # even of none
+    n_outputs, n_inputs = ties.shape
+    if transposed:
+        target, source, size = entries.col, entries.row, n_inputs
+    else:
+        target, source, size = entries.row, entries.col, n_outputs
+    each = scaled(weights.ravel()[entries.index], entries.coefficient)  # (entries,)
+    sums = [np.bincount(target, each * sample[source], size) for sample in operand]
+    return np.stack(sums).astype(float)  # without entries, bincount counts in integers
 
 
 @lru_cache(maxsize=1)
@@ -92,14 +112,26 @@ def all_entries(ties: TieMap) -> Entries:
     return next(ties.slabs(ties.n_entries))
 
 
-def _of_samples(flat: Array, meant: tuple[int, ...], own: tuple[int, ...]) -> Array:
-    """Return (batch, cells) in the shape that is meant, or, where a mistake has more or fewer cells, in its own."""
-    return flat.reshape(len(flat), *(meant if prod(meant) == flat.shape[1] else own))
+def _shaped(flat: Array, meant: tuple[int, ...], own: tuple[int, ...]) -> Array:
+    """Return (batch, cells) in the shape meant, or, where a mistake has other cells, in its own."""
+    shape = meant if prod(meant) == flat.shape[1] else own
+    return flat.reshape(len(flat), *shape)
 
 
-# a mistake that leaves the layer's structure right: a sentence, and what it makes of the value of a
-# call
-ResultMistake = tuple[str, Callable[[Array, Mistake, Call], Array]]
+# A mistake that leaves the layer's structure as it is: a sentence, and what it makes of a
+# quantity's value, of the layer that gave it (the right one, or a mistake), and of the call.
+ResultChange = Callable[[Array, Mistake, Call], Array]
+ResultMistake = tuple[str, ResultChange]
+
+
+def of_the_value(change: Callable[[Array], Array]) -> ResultChange:
+    """Return what is made of the value alone."""
+    return lambda value, *_: change(value)
+
+
+def of_the_call(name: str, change: Callable[[Call], Call]) -> ResultChange:
+    """Return the quantity y, dx or dw of another call."""
+    return lambda _, mistake, call: mistake.run(change(call), name)
 
 
 def bias_gradient(layer: Geometry, dy: Array) -> Array:
@@ -109,4 +141,6 @@ def bias_gradient(layer: Geometry, dy: Array) -> Array:
 
 def each_bias_gradient(layer: Geometry, dy: Array) -> Array:
     """Return the bias gradient of every sample, (batch, *bias_shape)."""
-    return np.asarray(dy.sum(axis=tuple(range(1 + len(layer.bias_shape), dy.ndim))))
+    # of a bias for each channel, sum over all pixels; of one for each output, over nothing
+    positions = tuple(range(1 + len(layer.bias_shape), dy.ndim))
+    return np.asarray(dy.sum(axis=positions))

@@ -1,9 +1,10 @@
-"""What an implementation returned in several draws, beside what was expected; and whether an explanation fits it."""
+"""What an implementation returned in several draws, beside what was expected; and what fits it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.mistake import Call
@@ -29,7 +30,7 @@ class Observations(NamedTuple):
     def comparable(self) -> bool:
         """Whether numbers of the right shape came in every draw."""
         pairs = zip(map(np.asarray, self.returned), self.expected, strict=True)
-        return all(g.shape == r.shape and g.dtype.kind in "iuf" for g, r in pairs)
+        return all(_are_numbers(got, right.shape) for got, right in pairs)
 
     @property
     def batched(self) -> bool:
@@ -47,27 +48,30 @@ class Observations(NamedTuple):
         return all(same(got, value(call), self.part) for got, call in draws)
 
     def may_be(self, probe: Array) -> bool:
-        """Tell whether what came in the first draw agrees with a probe: a quantity, NaN where it was not asked for."""
-        got, asked = np.asarray(self.returned[0]), np.zeros(probe.shape, bool)
+        """Tell whether the first draw agrees with a probe: a quantity, NaN where not asked for."""
+        got = np.asarray(self.returned[0])
+        if not _are_numbers(got, probe.shape):
+            return False
+        asked = np.zeros(probe.shape, bool)
         asked[self.part] = True
         asked &= ~np.isnan(probe)
-        return (
-            got.shape == probe.shape
-            and got.dtype.kind in "iuf"
-            and bool((got[asked] == probe[asked]).all())
-        )
+        return bool((got[asked] == probe[asked]).all())
 
-    def stacked(self, arrays: Sequence[Any]) -> Array:
-        """Return (observations, cells): one row for each draw, and for each sample of it that belongs to the part."""
+    def stacked(self, arrays: Sequence[npt.ArrayLike]) -> Array:
+        """Return one row for each draw, and for each sample of the part: (observations, cells)."""
         cells = self.expected[0][0].size if self.batched else self.expected[0].size
-        parts = [np.asarray(a)[self.samples] if self.batched else np.asarray(a) for a in arrays]
+        parts = [np.asarray(array)[self.samples] for array in arrays]
         return np.concatenate([part.reshape(-1, cells) for part in parts])
 
 
-def same(value: Any, expected: Array, part: Part = WHOLE) -> bool:
+def _are_numbers(got: Array, shape: tuple[int, ...]) -> bool:
+    return got.shape == shape and got.dtype.kind in "iuf"
+
+
+def same(value: npt.ArrayLike, expected: Array, part: Part = WHOLE) -> bool:
     """Tell whether these are equal numbers of one shape, in a part or everywhere."""
     got = np.asarray(value)
-    if got.dtype.kind not in "iuf" or got.shape != expected.shape:
+    if not _are_numbers(got, expected.shape):
         return False
     return bool(np.array_equal(got[part], expected[part], equal_nan=True))
 
@@ -75,29 +79,27 @@ def same(value: Any, expected: Array, part: Part = WHOLE) -> bool:
 def multiple(
     got: Array, of: Array, beside: Array | float = 0.0, size: Array | float = 0.0
 ) -> float | None:
-    """Return c if ``got = beside + c of`` in every entry, up to the rounding of a few operations;
-    None if not.
+    """Return c if ``got = beside + c of`` in every entry, up to rounding; None if not.
 
     `size` is the sum of sizes of what was added up on the way, times the number of terms, where
     sums are rounded. c is taken from the largest entry; its own error there is allowed in all
     others in proportion.
     """
-    of, beside, size = (np.broadcast_to(a, got.shape) for a in (of, beside, size))
-    if not of.size or not (largest := np.abs(of).max()):
+    of, beside, size = (np.broadcast_to(array, got.shape) for array in (of, beside, size))
+    largest = np.abs(of).max(initial=0)
+    if not largest:
         return None
+
+    unit = 4 * np.finfo(float).eps  # 8 roundings of at most eps / 2 each
+    nothing_to_explain = np.abs(got - beside) <= unit * (np.abs(beside) + size)
+    if nothing_to_explain.all():
+        return None
+
     at = np.unravel_index(np.argmax(np.abs(of)), of.shape)
     factor = float((got[at] - beside[at]) / of[at])
-    unit = 4 * np.finfo(float).eps  # 8 roundings of half an eps
+    if not factor or not np.isfinite(factor):
+        return None
     rounding = unit * (np.abs(beside) + np.abs(factor * of) + size)
-    if (
-        np.abs(got - beside) <= unit * (np.abs(beside) + size)
-    ).all():  # nothing but rounding is there to explain
-        return None
     allowed = rounding + np.abs(of) * (rounding[at] / largest)
-    if (
-        not factor
-        or not np.isfinite(factor)
-        or not (np.abs(got - beside - factor * of) <= allowed).all()
-    ):
-        return None
-    return factor
+    fits = np.abs(got - beside - factor * of) <= allowed
+    return factor if fits.all() else None

@@ -1,140 +1,133 @@
-"""Pools written over a padded copy of the input, or with the winners' numbers decoded, and what goes wrong there."""
+"""Pools over a padded copy of the input, or with winners' numbers decoded, and what goes wrong."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
+from convdense.diagnosis.mistakes.mistake import Index, first_cells
+from convdense.diagnosis.mistakes.pool_windows import Cell, gathered
+from convdense.geometry import AvgPool, Pool, SumPool
 
-PoolMistake = tuple[
-    str, Callable[[Array, Array], Array]
-]  # a sentence, and what it makes of x and dy
-Cell = tuple[Any, ...]
-Decode = Callable[
-    [Array, Pool], tuple[Array, ...]
-]  # of a winner's number in its window, its place there
+PoolChange = Callable[[Array, Array], Array]  # what a mistake makes of x and dy: y or dx
+PoolMistake = tuple[str, PoolChange]
 
-_PADDINGS: dict[str, Any] = {
+PadMode = Literal["constant", "edge", "reflect", "wrap"]
+
+# What stands in the padding's cells, and how NumPy pads so.
+_PADDINGS: dict[str, PadMode] = {
     "0": "constant",
     "the edge": "edge",
     "a mirror image": "reflect",
     "the far side": "wrap",
 }
 
+# Of winners' numbers in their windows and the kernel, the winners' places along each axis.
+Decode = Callable[[Array, tuple[int, ...]], tuple[Array, ...]]
+_DECODED: dict[str, Decode] = {
+    "the winner's number in its window is decoded with the height for the width": (
+        lambda number, kernel: np.unravel_index(number, kernel[::-1])
+    ),
+    "the winner's number in its window is decoded column by column": (
+        lambda number, kernel: np.unravel_index(number, kernel, order="F")
+    ),
+}
+
 
 def padded_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
-    """Yield padding that holds numbers, which win and lose their gradient, and windows taken for tiles."""
-    if pool.kernel is None:
+    """Yield padding that holds numbers, which can win, and dx handed to other cells."""
+    kernel = pool.kernel
+    if kernel is None:
         return
-    if isinstance(pool, (MaxPool, MinPool)):
-        for word, mode in _PADDINGS.items() if any(map(any, pool.padding)) else ():
-            lost = "can win" if name == "y" else "can win, which loses the gradient"
-            yield (
-                f"cells of the padding are {word} and {lost}",
-                partial(_over_padding, pool, name, mode),
-            )
-        if name == "dx":
-            for sentence, decode in _DECODED.items():
-                yield sentence, partial(_decoded, pool, decode)
-    if isinstance(pool, (AvgPool, SumPool)) and name == "dx":
-        for word, sizes in (("kernel", pool.kernel), ("stride", pool.stride)):
-            sentence = f"dy is repeated over tiles of the {word}, as if windows did not overlap and left nothing over"
-            yield sentence, partial(_repeated, pool, sizes)
+    if pool.extremum and any(map(any, pool.padding)):
+        lost = "can win" if name == "y" else "can win, which loses the gradient"
+        for word, mode in _PADDINGS.items():
+            sentence = f"cells of the padding are {word} and {lost}"
+            yield sentence, partial(_over_padding, pool, name, mode)
+    if name == "dx":
+        yield from _wrong_places(pool, kernel)
+
+
+def _wrong_places(pool: Pool, kernel: tuple[int, ...]) -> Iterator[PoolMistake]:
+    """Yield dx that is handed to other cells: winners' numbers decoded wrongly, or tiles."""
+    if pool.extremum:
+        for sentence, decode in _DECODED.items():
+            yield sentence, partial(_decoded, pool, kernel, decode)
+    if isinstance(pool, (AvgPool, SumPool)):
+        scale = prod(kernel) if isinstance(pool, AvgPool) else 1
+        for word, sizes in (("kernel", kernel), ("stride", pool.stride)):
+            tiles = f"dy is repeated over tiles of the {word}"
+            sentence = f"{tiles}, as if windows did not overlap and left nothing over"
+            yield sentence, partial(_repeated, pool, sizes, scale)
 
 
 def _places(pool: Pool) -> Iterator[tuple[Cell, list[Cell], list[int]]]:
-    """Yield each window: its place, its cells in the padded input, and their numbers in the kernel."""
-    kernel = pool.kernel or ()
-    sizes = [n + sum(pair) for n, pair in zip(pool.in_spatial, pool.padding, strict=True)]
+    """Yield each window's place, its cells in the padded input, and their numbers in the kernel."""
+    limits = [n + sum(pair) for n, pair in zip(pool.in_spatial, pool.padding, strict=True)]
     for at in product(*map(range, pool.out_spatial)):
         cells, numbers = [], []
-        for number, tap in enumerate(np.ndindex(*kernel)):
-            cell = tuple(
-                o * s + t * d
-                for o, s, t, d in zip(at, pool.stride, tap, pool.dilation, strict=True)
-            )
-            if all(c < n for c, n in zip(cell, sizes, strict=True)):
+        for number, tap in enumerate(np.ndindex(*(pool.kernel or ()))):
+            steps = zip(at, pool.stride, tap, pool.dilation, strict=True)
+            cell = tuple(o * s + t * d for o, s, t, d in steps)
+            if all(c < n for c, n in zip(cell, limits, strict=True)):
                 cells.append(cell)
                 numbers.append(number)
         yield at, cells, numbers
 
 
-def _padded(pool: Pool, mode: Any, x: Array) -> Array | None:
+def _cropped(pool: Pool, dx: Array) -> Array:
+    """Return dx without the cells of the padding."""
+    pairs = zip(pool.in_spatial, pool.padding, strict=True)
+    inside: Index = (..., *(slice(begin, begin + n) for n, (begin, _) in pairs))
+    return np.asarray(dx[inside])
+
+
+def _over_padding(pool: Pool, name: str, mode: PadMode, x: Array, dy: Array) -> Array:
+    """Return y or dx if the largest is sought in a padded copy; what its padding wins is lost."""
     try:
-        return np.pad(x, ((0, 0), (0, 0), *pool.padding), mode=mode)
+        padded = np.pad(x, ((0, 0), (0, 0), *pool.padding), mode=mode)
     except ValueError:  # nothing to copy from
-        return None
-
-
-def _cropped(pool: Pool, rim: Array) -> Array:
-    inside: Any = (
-        ...,
-        *(slice(b, b + n) for n, (b, _) in zip(pool.in_spatial, pool.padding, strict=True)),
-    )
-    return np.asarray(rim[inside])
-
-
-def _over_padding(pool: Pool, name: str, mode: Any, x: Array, dy: Array) -> Array:
-    """Return y or dx if the largest is sought in a padded copy, and what its rim wins is cropped away."""
-    sign, padded = 1 if isinstance(pool, MaxPool) else -1, _padded(pool, mode, x)
-    y, rim = (
-        np.zeros((*x.shape[:2], *pool.out_spatial)),
-        np.zeros(0 if padded is None else padded.shape),
-    )
-    if padded is None:
-        return rim
+        return np.zeros(0)
+    y = np.zeros((*x.shape[:2], *pool.out_spatial))
+    dx = np.zeros(padded.shape)
     for at, cells, _ in _places(pool):
-        values = np.stack(
-            [sign * padded[(..., *cell)] for cell in cells], axis=-1
-        )  # (batch, channels, cells)
-        winner, y[(..., *at)] = values.argmax(axis=-1), sign * values.max(axis=-1)
-        for k, cell in enumerate(cells) if name == "dx" else ():
-            rim[(..., *cell)] += np.where(winner == k, dy[(..., *at)], 0)
-    return y if name == "y" else _cropped(pool, rim)
+        values = pool.extremum * gathered(padded, cells)
+        y[(..., *at)] = pool.extremum * values.max(axis=-1)
+        if name == "y":
+            continue
+        winner = values.argmax(axis=-1)  # (batch, channels)
+        for k, cell in enumerate(cells):
+            dx[(..., *cell)] += np.where(winner == k, dy[(..., *at)], 0)
+    return y if name == "y" else _cropped(pool, dx)
 
 
-def _decoded(pool: Pool, decode: Decode, x: Array, dy: Array) -> Array:
-    """Return dx if the winner's number in its window is taken for another place; what falls outside is lost."""
-    sign = 1.0 if isinstance(pool, MaxPool) else -1.0
-    padded = np.pad(sign * x, ((0, 0), (0, 0), *pool.padding), constant_values=-np.inf)
-    rim = np.zeros(padded.shape)
-    n, c = (np.asarray(numbers) for numbers in np.indices(x.shape[:2]))
+def _decoded(pool: Pool, kernel: tuple[int, ...], decode: Decode, x: Array, dy: Array) -> Array:
+    """Return dx if the winner's number is taken for another place; what falls outside is lost."""
+    signed = float(pool.extremum) * x
+    padded = np.pad(signed, ((0, 0), (0, 0), *pool.padding), constant_values=-np.inf)
+    limits = np.reshape(padded.shape[2:], (-1, 1, 1))  # (axes, 1, 1)
+    at_sample = np.indices(x.shape[:2])  # (2, batch, channels)
+    dx = np.zeros(padded.shape)
     for at, cells, numbers in _places(pool):
-        values = np.stack(
-            [padded[(..., *cell)] for cell in cells], axis=-1
-        )  # (batch, channels, cells)
-        place = decode(np.take(numbers, values.argmax(axis=-1)), pool)
-        cell = [
-            np.asarray(o * s + p * d)
-            for o, s, p, d in zip(at, pool.stride, place, pool.dilation, strict=True)
-        ]
-        inside = np.logical_and.reduce(
-            [i < size for i, size in zip(cell, padded.shape[2:], strict=True)]
-        )
-        where: Any = (n[inside], c[inside], *(i[inside] for i in cell))
-        np.add.at(rim, where, dy[(..., *at)][inside])
-    return _cropped(pool, rim)
+        winner = gathered(padded, cells).argmax(axis=-1)  # (batch, channels)
+        places = decode(np.take(numbers, winner), kernel)
+        steps = zip(at, pool.stride, places, pool.dilation, strict=True)
+        cell = np.array([o * s + place * d for o, s, place, d in steps])  # (axes, batch, channels)
+        inside = (cell < limits).all(axis=0)
+        where = (*at_sample[:, inside], *cell[:, inside])
+        np.add.at(dx, where, dy[(..., *at)][inside])
+    return _cropped(pool, dx)
 
 
-_DECODED: dict[str, Decode] = {
-    "the winner's number in its window is decoded with the height for the width": lambda number, pool: (
-        np.unravel_index(number, (pool.kernel or ())[::-1])
-    ),
-    "the winner's number in its window is decoded column by column": lambda number, pool: (
-        np.unravel_index(number, pool.kernel or (), order="F")
-    ),
-}
-
-
-def _repeated(pool: Pool, sizes: tuple[int, ...], _: Array, dy: Array) -> Array:
-    tiled = dy / prod(pool.kernel or ()) if isinstance(pool, AvgPool) else dy
+def _repeated(pool: Pool, sizes: tuple[int, ...], scale: int, _: Array, dy: Array) -> Array:
+    """Return dx if each dy is repeated over a tile of these sizes, cut off or filled up with 0."""
+    tiled = dy / scale
     for axis, n in enumerate(sizes):
         tiled = tiled.repeat(n, axis=axis + 2)
-    over = [(0, max(0, n - m)) for n, m in zip(pool.in_spatial, tiled.shape[2:], strict=True)]
-    inside: Any = (..., *(slice(0, n) for n in pool.in_spatial))
-    return np.asarray(np.pad(tiled, ((0, 0), (0, 0), *over))[inside])
+    missing = [(0, max(0, n - m)) for n, m in zip(pool.in_spatial, tiled.shape[2:], strict=True)]
+    filled = np.pad(tiled, ((0, 0), (0, 0), *missing))
+    return np.asarray(filled[first_cells(pool.in_spatial)])

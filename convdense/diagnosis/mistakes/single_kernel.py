@@ -1,16 +1,17 @@
-"""One kernel got wrong: that of one pair of channels reversed, transposed, another pair's, or one weight of it off."""
+"""One kernel got wrong, that of one pair of channels: reversed, another pair's, one weight off."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from math import prod
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array, unravelled
 from convdense.diagnosis.mistakes.geometry import subsets
-from convdense.diagnosis.mistakes.mistake import Call, Mistake, Reordering
+from convdense.diagnosis.mistakes.mistake import Call, Index, Mistake, Reordering, flat_samples
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations, multiple
 from convdense.geometry import Geometry, LocallyConnected
 from convdense.structure._tie import tie
@@ -20,137 +21,140 @@ MOST_PAIRS = 4096  # pairs of channels whose kernels are tried in the place of o
 Pair = tuple[int, ...]
 
 
+class Substitute(NamedTuple):
+    """What can be in the place of one pair's kernel: some pair's kernel, and what is made of it."""
+
+    sentence: str
+    source: Pair
+    change: Reordering
+
+
 def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | None]:
-    """Return what y or dx had in place of one pair's kernel, in every draw, and the layer that it amounts to."""
-    if (
-        not observed.comparable
-        or not observed.batched
-        or observed.part is not WHOLE
-        or isinstance(layer, LocallyConnected)
-    ):
+    """Return what y or dx had for one pair's kernel, and the layer that it amounts to."""
+    whole = observed.comparable and observed.batched and observed.part is WHOLE
+    if not whole or isinstance(layer, LocallyConnected) or not _one_channel_is_wrong(observed):
         return "", None
-    wrong = np.any(
-        [g != r for g, r in zip(observed.returned, observed.expected, strict=True)], axis=0
-    )
-    if (
-        len(np.flatnonzero(wrong.any(axis=(0, *range(2, wrong.ndim))))) != 1
-    ):  # a pair has one channel on either side
-        return "", None
-    for pair, probes, taps in _met(layer, observed):
-        for sentence, source, change in _kernels(layer, observed.calls[0].w.shape, pair):
-            first = observed.calls[0].w
-            if np.array_equal(taps @ (change(first[source]) - first[pair]).ravel(), probes):
-                said = f"of the channel pair {pair} {sentence}"
-                found = _with_kernel(layer, pair, (source, change), said)
-                if observed.fits(partial(found.run, name=observed.name)):
-                    return found.sentence, found
-        if sentence := _scaled(layer, observed, pair, probes, taps):
+    w = observed.calls[0].w
+    for pair, more, share in _met(layer, observed):
+        for substitute in _substitutes(layer, w.shape, pair):
+            change = substitute.change(w[substitute.source]) - w[pair]
+            if not np.array_equal(share @ change.ravel(), more):
+                continue
+            found = _with_kernel(layer, pair, substitute)
+            if observed.fits(partial(found.run, name=observed.name)):
+                return found.sentence, found
+        sentence = _scaled(layer, observed, pair, more, share)
+        if sentence:
             return sentence, None
     return "", None
 
 
-def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array, Array]]:
-    """Yield each pair of channels that meets the first wrong cells, what they have too much, and
-    the pair's share.
+def _one_channel_is_wrong(observed: Observations) -> bool:
+    """Tell whether one channel is wrong, as a kernel of one pair leads from one to one."""
+    pairs = zip(observed.returned, observed.expected, strict=True)
+    wrong = np.any([got != right for got, right in pairs], axis=0)  # (batch, channels, *pixels)
+    channels = np.swapaxes(wrong, 0, 1).reshape(wrong.shape[1], -1).any(axis=1)
+    return int(channels.sum()) == 1
 
-    The share is a matrix (probes, taps): times the kernel it gives what the pair adds to each
-    probe.
+
+def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array, Array]]:
+    """Yield each pair of channels at the first wrong cells, the cells' excess, and its share.
+
+    The excess is what came less what is right, (probes,). The share is a matrix (probes, taps):
+    times the kernel it gives what the pair adds to each probe.
     """
     ties, call = tie(layer), observed.calls[0]
-    entries, each = ties.entries(), prod(ties.weight_shape[2:])
-    more = np.asarray(observed.returned[0] - observed.expected[0])
-    more = more.reshape(len(more), -1)
-    sample, cell = (at[:PROBES] for at in np.nonzero(more))
-    meets, others, operand = (
-        (entries.row, entries.col, call.x)
-        if observed.name == "y"
-        else (entries.col, entries.row, call.dy)
-    )
-    flat, share = operand.reshape(len(operand), -1), np.zeros((len(cell), ties.n_weights))
-    for probe, (n, c) in enumerate(zip(sample, cell, strict=True)):
-        of = meets == c
-        np.add.at(share[probe], entries.index[of], flat[n, others[of]])
-    pairs = share.reshape(len(cell), -1, each)
-    for number in np.flatnonzero(pairs.any(axis=(0, 2))):
+    entries = ties.entries()
+    difference = flat_samples(np.asarray(observed.returned[0] - observed.expected[0]))
+    samples, cells = (at[:PROBES] for at in np.nonzero(difference))  # each (probes,)
+    if observed.name == "y":
+        target, source, operand = entries.row, entries.col, flat_samples(call.x)
+    else:
+        target, source, operand = entries.col, entries.row, flat_samples(call.dy)
+
+    shares = np.zeros((len(cells), ties.n_weights))
+    for share, sample, cell in zip(shares, samples, cells, strict=True):
+        own = target == cell
+        np.add.at(share, entries.index[own], operand[sample, source[own]])
+    taps = prod(ties.weight_shape[2:])
+    of_pairs = shares.reshape(len(cells), -1, taps)  # (probes, pairs, taps)
+    for number in np.flatnonzero(of_pairs.any(axis=(0, 2))):
         pair = unravelled(number, ties.weight_shape[:2])
-        yield pair, more[sample, cell], pairs[:, number]
+        yield pair, difference[samples, cells], of_pairs[:, number]
 
 
-def _kernels(
-    layer: Geometry, shape: tuple[int, ...], pair: Pair
-) -> Iterator[tuple[str, Pair, Reordering]]:
-    """Yield what can be in the place of one pair's kernel: which pair's kernel is taken, and what is made of it."""
+def _substitutes(layer: Geometry, shape: tuple[int, ...], pair: Pair) -> Iterator[Substitute]:
+    """Yield what is tried in the place of one pair's kernel."""
     n = len(layer.kernel)
-    yield "the kernel is zero", pair, np.zeros_like
-    yield "the kernel has its sign turned", pair, np.negative
+    yield Substitute("the kernel is zero", pair, np.zeros_like)
+    yield Substitute("the kernel has its sign turned", pair, np.negative)
     for some, which in subsets(n):
-        yield f"the kernel is reversed on {which}", pair, partial(np.flip, axis=some)
+        yield Substitute(f"the kernel is reversed on {which}", pair, partial(np.flip, axis=some))
     for i, j in combinations(range(n), 2):
         if shape[2 + i] == shape[2 + j]:
-            yield (
-                f"the kernel has axes {i} and {j} transposed",
-                pair,
-                partial(np.swapaxes, axis1=i, axis2=j),
-            )
-    for other in np.ndindex(*shape[:2]) if prod(shape[:2]) <= MOST_PAIRS else ():
-        if other != pair:
-            yield f"the kernel is that of the pair {other}", other, np.asarray
+            transpose = partial(np.swapaxes, axis1=i, axis2=j)
+            yield Substitute(f"the kernel has axes {i} and {j} transposed", pair, transpose)
+    if prod(shape[:2]) <= MOST_PAIRS:
+        for other in np.ndindex(*shape[:2]):
+            if other != pair:
+                yield Substitute(f"the kernel is that of the pair {other}", other, np.asarray)
     for tap in np.ndindex(*shape[2:]):
-        yield f"the weight at tap {tap} is zero", pair, partial(_without, tap)
+        yield Substitute(f"the weight at tap {tap} is zero", pair, partial(_without, tap))
 
 
-def _without(tap: Pair, kernel: Array) -> Array:
+def _without(tap: Index, kernel: Array) -> Array:
     rest = np.array(kernel)
     rest[tap] = 0
     return rest
 
 
-def _with_kernel(
-    layer: Geometry, pair: Pair, put: tuple[Pair, Reordering], sentence: str
-) -> Mistake:
-    """Return the layer whose weights hold another kernel for one pair: what is made of some pair's."""
-    source, change = put
+def _with_kernel(layer: Geometry, pair: Pair, substitute: Substitute) -> Mistake:
+    """Return the layer with a substitute for one pair's kernel."""
 
     def weights(w: Array) -> Array:
         other = np.array(w)
-        other[pair] = change(w[source])
+        other[pair] = substitute.change(w[substitute.source])
         return other
 
+    sentence = f"of the channel pair {pair} {substitute.sentence}"
     return Mistake(sentence, tie(layer), weights)
 
 
 def _scaled(layer: Geometry, observed: Observations, pair: Pair, more: Array, share: Array) -> str:
     """Return that one weight of the pair, or its whole kernel, is multiplied by a number."""
     kernel = observed.calls[0].w[pair]
-    each = share * kernel.ravel()  # (probes, taps): what every weight adds
-    columns = [
-        (f"the weight at tap {tap} is", each[:, k], tap)
-        for k, tap in enumerate(np.ndindex(*kernel.shape))
-    ]
-    for words, column, where in [("the kernel is", each.sum(axis=1), (...,)), *columns]:
-        if multiple(more, column, size=np.abs(each).sum(axis=1) * each.shape[1]) is None:
+    added = share * kernel.ravel()  # (probes, taps): what every weight adds
+    sizes = np.abs(added).sum(axis=1) * kernel.size
+    candidates: list[tuple[str, Index, Array]] = [("the kernel is", (...,), added.sum(axis=1))]
+    for k, tap in enumerate(np.ndindex(*kernel.shape)):
+        candidates.append((f"the weight at tap {tap} is", tap, added[:, k]))
+
+    for words, where, column in candidates:
+        if multiple(more, column, size=sizes) is None:
             continue
-
-        def part(w: Array, where: Any = where) -> Array:
-            only = np.zeros_like(w)
-            only[pair][where] = w[pair][where]
-            return only
-
-        alone = Mistake("", tie(layer), part)
-        got, right = (observed.stacked(arrays) for arrays in (observed.returned, observed.expected))
-        calls = [call._replace(b=0 * call.b) for call in observed.calls]
-        sizes = observed.stacked(
-            [
-                Mistake("", tie(layer)).run(Call(*map(np.abs, call)), observed.name)
-                for call in observed.calls
-            ]
-        )
-        factor = multiple(
-            got,
-            observed.stacked([alone.run(call, observed.name) for call in calls]),
-            right,
-            sizes * share.shape[1],
-        )
+        factor = _times_too_often(layer, observed, (*pair, *where), kernel.size)
         if factor is not None:
             return f"of the channel pair {pair} {words} multiplied by {1 + factor:.8g}"
     return ""
+
+
+def _times_too_often(
+    layer: Geometry, observed: Observations, where: Index, terms: int
+) -> float | None:
+    """Return c if what some weights add is there 1 + c times, in every draw."""
+    name, right = observed.name, Mistake("", tie(layer))
+    alone = replace(right, weights=partial(_only, where))
+    added = [alone.run(call.without_bias, name) for call in observed.calls]
+    sizes = [right.run(Call(*map(np.abs, call)), name) for call in observed.calls]
+    return multiple(
+        observed.stacked(observed.returned),
+        observed.stacked(added),
+        observed.stacked(observed.expected),
+        observed.stacked(sizes) * terms,
+    )
+
+
+def _only(where: Index, w: Array) -> Array:
+    some = np.zeros_like(w)
+    some[where] = w[where]
+    return some

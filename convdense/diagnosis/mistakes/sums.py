@@ -1,4 +1,7 @@
-"""Mistakes in the sums: a sign, a factor, a mean for a sum, = for +=; each says what it makes of a layer's quantity."""
+"""Mistakes in the sums: a sign, a factor, a mean for a sum, = for +=.
+
+Each is a sentence, and beside it what it makes of a value, of the layer that gave it, of the call.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,90 +19,54 @@ from convdense.diagnosis.mistakes.mistake import (
     ResultMistake,
     all_entries,
     bias_gradient,
+    flat_samples,
+    of_the_call,
+    of_the_value,
 )
 from convdense.geometry import Conv, Geometry
-from convdense.structure.kronecker import scaled
+from convdense.structure.kronecker import Entries, scaled
 from convdense.structure.tie_map import TieMap
 
 PROBED = 16  # cells of a quantity that are looked at before all of them
-_READS = {
-    "y": ("x",),
-    "dx": ("dy",),
-    "dw": ("x", "dy"),
-}  # what lies in memory as (batch, channels, *pixels)
+
+# The operands of each quantity that lie in memory as (batch, channels, *pixels).
+_READS = {"y": ("x",), "dx": ("dy",), "dw": ("x", "dy"), "db": ()}
 
 
 def result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
-    """Yield none first, then each mistake in the sums that a quantity can suffer beside a mistake in the layer."""
-    yield "", lambda v, _, __: v
-    if name in (
-        "dw",
-        "db",
-    ):  # before the plain factors: a mean over a batch of 3 is also a division by 3
+    """Yield none first, then each mistake in the sums that may stand beside one in the layer."""
+    yield "", lambda value, *_: value
+    if name in ("dw", "db"):
+        # Before the plain factors: a mean over a batch of 3 is also a division by 3.
         yield from _means(layer)
     for sentence, change in plain_result_mistakes(name):
-        yield sentence, partial(_changed, change)
-    if name == "dw":
-        yield "only the first sample of the batch counts", partial(_of_one_sample, slice(0, 1))
-        yield "only the last sample of the batch counts", partial(_of_one_sample, slice(-1, None))
+        yield sentence, of_the_value(change)
+
     if name == "y":
-        yield from bias_mistakes(layer)
-        yield "negative outputs are set to 0", lambda v, _, __: np.maximum(v, 0)
-        yield (
-            "negative inputs are set to 0",
-            lambda _, m, c: m.run(c._replace(x=np.maximum(c.x, 0)), "y"),
-        )
-    if name in ("y", "dx", "dw"):
-        for by, word in (
-            ("output", "output by output"),
-            ("input", "input by input"),
-            ("tap", "tap by tap"),
-        ):
-            yield f"= where += is needed: what is added last stays ({word})", Overwritten(name, by)
-    if name in ("dx", "dw", "db"):
-        yield "dy is taken for ones", partial(_of_ones, layer, name)
-    if name == "dw":
-        yield "a product of sums is taken for the sum of products", partial(_product_of_sums, False)
-        yield (
-            "a product of sums, over all of dy, is taken for the sum of products",
-            partial(_product_of_sums, True),
-        )
-    if name == "db":
-        yield from bias_gradient_mistakes(layer)
-
-
-def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
-    """Yield mistakes that are tried in the right layer alone: results that lie elsewhere, or have another size."""
-    if name in ("y", "dx"):
-        begins = tuple(tuple(pair[0] for pair in p) for p in [getattr(layer, "padding", ())] if p)
-        for sentence, layout in moved(len(layer.out_spatial), begins):
-            yield sentence, partial(_changed, layout)
-        for sentence, layout in layouts():
-            yield sentence, partial(_changed, layout)
-    for part in _READS.get(name, ()):
-        for sentence, layout in layouts():
-            yield f"of {part}, {sentence}", partial(_read, name, part, layout)
-    if isinstance(layer, Conv) and name == "y":
-        yield from sizes_of_y(layer)
-    if isinstance(layer, Conv) and name == "dx" and layer.padding_mode == "zeros":
-        yield from sizes_of_dx(layer)
+        yield from _mistakes_of_y(layer)
+    elif name == "dx":
+        yield from _mistakes_of_dx()
+    elif name == "dw":
+        yield from _mistakes_of_dw()
+    else:
+        yield from _mistakes_of_db(layer)
 
 
 def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
-    """Yield the mistakes that need nothing but the value itself, in layers without weights too."""
+    """Yield the mistakes that need the value alone; layers without weights make them too."""
     yield "it is zero", np.zeros_like
     yield "the sign is turned", np.negative
     if name in ("y", "dx"):
-        yield "it is divided by the batch size", lambda v: v / len(v)
+        yield "it is divided by the batch size", lambda value: value / len(value)
         yield (
             "every sample is given the first one's result",
-            lambda v: np.repeat(v[:1], len(v), axis=0),
+            lambda value: np.repeat(value[:1], len(value), axis=0),
         )
         yield (
             "only the first sample of the batch is computed",
-            lambda v: np.concatenate([v[:1], 0 * v[1:]]),
+            lambda value: np.concatenate([value[:1], 0 * value[1:]]),
         )
-        yield "the samples of the batch are in reverse order", lambda v: v[::-1]
+        yield "the samples of the batch are in reverse order", lambda value: value[::-1]
     for n in (2.0, 3.0, 4.0):
         yield f"it is multiplied by {n:g}", partial(np.multiply, n)
         yield f"it is divided by {n:g}", partial(_divided, n)
@@ -109,38 +76,101 @@ def _divided(n: float, value: Array) -> Array:
     return np.asarray(value / n)
 
 
-def _changed(change: Callable[[Array], Array], value: Array, _: Mistake, __: Call) -> Array:
-    return change(value)
-
-
-def _read(
-    name: str, part: str, layout: Callable[[Array], Array], _: Array, mistake: Mistake, call: Call
-) -> Array:
-    return mistake.run(call._replace(**{part: layout(getattr(call, part))}), name)
-
-
 def _means(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield means for sums."""
     pixels = prod(layer.out_spatial)
-    yield "the mean over the batch is taken for the sum", lambda v, _, c: v / len(c.x)
-    yield "the mean over the positions is taken for the sum", lambda v, _, __: v / pixels
+    yield (
+        "the mean over the batch is taken for the sum",
+        lambda value, _, call: value / len(call.x),
+    )
+    yield "the mean over the positions is taken for the sum", lambda value, *_: value / pixels
     yield (
         "the mean over batch and positions is taken for the sum",
-        lambda v, _, c: v / (len(c.x) * pixels),
+        lambda value, _, call: value / (len(call.x) * pixels),
     )
 
 
-def _of_one_sample(which: slice, _: Array, mistake: Mistake, call: Call) -> Array:
-    return mistake.run(call._replace(x=call.x[which], dy=call.dy[which]), "dw")
+def _mistakes_of_y(layer: Geometry) -> Iterator[ResultMistake]:
+    """Yield the bias got wrong, a ReLU that does not belong there, and sums written over."""
+    yield from bias_mistakes(layer)
+    yield "negative outputs are set to 0", lambda value, *_: np.maximum(value, 0)
+    yield (
+        "negative inputs are set to 0",
+        of_the_call("y", lambda call: call._replace(x=np.maximum(call.x, 0))),
+    )
+    yield from _overwritten("y")
+
+
+def _mistakes_of_dx() -> Iterator[ResultMistake]:
+    """Yield sums written over, and dy not read."""
+    yield from _overwritten("dx")
+    yield "dy is taken for ones", of_the_call("dx", _with_ones)
+
+
+def _mistakes_of_dw() -> Iterator[ResultMistake]:
+    """Yield samples left out, sums written over, dy not read, and sums multiplied."""
+    first, last = partial(_samples, slice(0, 1)), partial(_samples, slice(-1, None))
+    yield "only the first sample of the batch counts", of_the_call("dw", first)
+    yield "only the last sample of the batch counts", of_the_call("dw", last)
+    yield from _overwritten("dw")
+    yield "dy is taken for ones", of_the_call("dw", _with_ones)
+    yield "a product of sums is taken for the sum of products", _product_of_sums
+    yield (
+        "a product of sums, over all of dy, is taken for the sum of products",
+        _product_with_all_of_dy,
+    )
+
+
+def _mistakes_of_db(layer: Geometry) -> Iterator[ResultMistake]:
+    """Yield dy not read, and dy summed over too little or too much."""
+    yield "dy is taken for ones", lambda _, __, call: bias_gradient(layer, np.ones_like(call.dy))
+    yield from bias_gradient_mistakes(layer)
+
+
+def _samples(which: slice, call: Call) -> Call:
+    return call._replace(x=call.x[which], dy=call.dy[which])
+
+
+def _with_ones(call: Call) -> Call:
+    return call._replace(dy=np.ones_like(call.dy))
+
+
+def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
+    """Yield what is tried in the right layer alone: values elsewhere, or of another size."""
+    if name in ("y", "dx"):
+        begin = tuple(pair[0] for pair in layer.padding)
+        for sentence, layout in (*moved(len(layer.out_spatial), begin), *layouts()):
+            yield sentence, of_the_value(layout)
+
+    for operand in _READS[name]:
+        for sentence, layout in layouts():
+            read = partial(_read_otherwise, operand, layout)
+            yield f"of {operand}, {sentence}", of_the_call(name, read)
+
+    if isinstance(layer, Conv) and name == "y":
+        yield from sizes_of_y(layer)
+    if isinstance(layer, Conv) and name == "dx" and layer.padding_mode == "zeros":
+        yield from sizes_of_dx(layer)
+
+
+def _read_otherwise(operand: str, layout: Callable[[Array], Array], call: Call) -> Call:
+    return call._replace(**{operand: layout(getattr(call, operand))})
+
+
+def _overwritten(name: str) -> Iterator[ResultMistake]:
+    """Yield = for +=, where the outermost loop is over the outputs, the inputs or the taps."""
+    sentence = "= where += is needed: what is added last stays"
+    yield f"{sentence} (output by output)", Overwritten(name, "output")
+    yield f"{sentence} (input by input)", Overwritten(name, "input")
+    yield f"{sentence} (tap by tap)", Overwritten(name, "tap")
 
 
 @dataclass(frozen=True)
 class Overwritten:
-    """y, dx or dw if sums over channels (for dw: over the batch) are right and written one over the
-    other.
+    """y, dx or dw if = stands where += is needed, in loops over outputs, inputs or taps.
 
-    `by` is the outer loop: what is added at one of its steps stays together, what comes later
-    overwrites it.
+    The sums over channels (for dw: over the batch) are right. `by` is the outer loop: what is
+    added at one of its steps stays together, what comes later overwrites it.
     """
 
     name: str
@@ -148,72 +178,90 @@ class Overwritten:
 
     def __call__(self, _: Array, mistake: Mistake, call: Call) -> Array:
         """Return the whole quantity."""
-        return self._at(np.ones(self._size(mistake.ties), bool), mistake, call)
+        everywhere = np.ones(self._size(mistake.ties), bool)
+        return self._at(everywhere, mistake, call)
 
     def probe(self, mistake: Mistake, call: Call) -> Array:
-        """Return the quantity at a few cells, NaN elsewhere: enough to see that it is not what came."""
+        """Return the quantity at a few cells, NaN elsewhere: enough to rule most quantities out."""
         size = self._size(mistake.ties)
         asked = np.zeros(size, bool)
         asked[np.random.default_rng(0).integers(0, size, PROBED)] = True
         return self._at(asked, mistake, call)
 
     def _size(self, ties: TieMap) -> int:
-        return prod({"y": ties.out_shape, "dx": ties.in_shape, "dw": ties.weight_shape}[self.name])
+        shapes = {"y": ties.out_shape, "dx": ties.in_shape, "dw": ties.weight_shape}
+        return prod(shapes[self.name])
 
     def _at(self, asked: Array, mistake: Mistake, call: Call) -> Array:
-        ties, name, whole = mistake.ties, self.name, all_entries(mistake.ties)
-        place = {"y": whole.row, "dx": whole.col, "dw": whole.index}[name]
+        """Return the quantity at the cells asked for, a mask over its flat cells."""
+        entries = all_entries(mistake.ties)
         if not asked.all():
-            some = np.flatnonzero(asked[place])
-            whole, place = whole.take(some), place[some]
-        outs, ins, taps = (
-            prod(ties.out_shape[1:]),
-            prod(ties.in_shape[1:]),
-            prod(ties.weight_shape[2:]),
-        )
-        steps = {"output": whole.row % outs, "input": whole.col % ins, "tap": whole.index % taps}[
-            self.by
-        ]
-        last = np.full(len(asked), -1)
-        np.maximum.at(last, place, steps)
-        stays = np.flatnonzero(steps == last[place])
-        place, (row, col, index, part) = place[stays], whole.take(stays)
-        x, dy = call.x.reshape(len(call.x), -1), call.dy.reshape(len(call.dy), -1)
-        weights = np.ascontiguousarray(mistake.weights(call.w)).ravel()[index]
-        if name == "dw":
-            each = scaled((x[:, col] * dy[:, row]).sum(axis=0), part)[None]
-        else:
-            each = scaled(weights, part) * (dy[:, row] if name == "dx" else x[:, col])
-        result = np.stack([np.bincount(place, one, len(asked)) for one in each]).astype(
-            float
-        )  # even of none
+            entries = entries.take(np.flatnonzero(asked[self._cells(entries)]))
+
+        # Of the entries that add to one cell, those of the last step of the outer loop stay.
+        cells, steps = self._cells(entries), self._steps(entries, mistake.ties)
+        last_step = np.full(len(asked), -1)
+        np.maximum.at(last_step, cells, steps)
+        entries = entries.take(np.flatnonzero(steps == last_step[cells]))
+
+        cells, products = self._cells(entries), self._products(entries, mistake, call)
+        sums = [np.bincount(cells, each, len(asked)) for each in products]
+        result = np.stack(sums).astype(float)  # without entries, bincount counts in integers
         result[:, ~asked] = np.nan
-        if name == "dw":
+
+        if self.name == "dw":
             return np.asarray(mistake.weights_adjoint(result.reshape(call.w.shape)))
-        if name == "dx":
+        if self.name == "dx":
             return np.asarray(result.reshape(call.x.shape))
-        return np.asarray(
-            (result + ties.bias.matrix(call.b).toarray()[:, 0]).reshape(call.dy.shape)
-        )
+        bias = mistake.ties.bias.matrix(call.b).toarray()[:, 0]  # (outputs,)
+        return np.asarray((result + bias).reshape(call.dy.shape))
+
+    def _cells(self, entries: Entries) -> Array:
+        """Return to which cell of the quantity each entry adds."""
+        return {"y": entries.row, "dx": entries.col, "dw": entries.index}[self.name]
+
+    def _steps(self, entries: Entries, ties: TieMap) -> Array:
+        """Return at which step of the outer loop, which is not over channels, each entry adds."""
+        if self.by == "output":
+            return entries.row % prod(ties.out_shape[1:])
+        if self.by == "input":
+            return entries.col % prod(ties.in_shape[1:])
+        return entries.index % prod(ties.weight_shape[2:])
+
+    def _products(self, entries: Entries, mistake: Mistake, call: Call) -> Array:
+        """Return what each entry adds, (batch, entries); of dw, summed over the batch, (1, ...)."""
+        x, dy = flat_samples(call.x), flat_samples(call.dy)
+        if self.name == "dw":
+            over_batch = (x[:, entries.col] * dy[:, entries.row]).sum(axis=0)
+            return scaled(over_batch, entries.coefficient)[None]
+        operand = dy[:, entries.row] if self.name == "dx" else x[:, entries.col]
+        weights = np.ascontiguousarray(mistake.weights(call.w)).ravel()[entries.index]
+        return scaled(weights, entries.coefficient) * operand
 
 
-def _of_ones(layer: Geometry, name: str, _: Array, mistake: Mistake, call: Call) -> Array:
-    ones = np.ones_like(call.dy)
-    return bias_gradient(layer, ones) if name == "db" else mistake.run(call._replace(dy=ones), name)
+def _product_of_sums(_: Array, mistake: Mistake, call: Call) -> Array:
+    """Return dw if each weight's inputs and the dy of its outputs are summed, then multiplied."""
+    rows = all_entries(mistake.ties).row
+    return _inputs_times(_summed_by_weight(mistake.ties, call.dy, rows), mistake, call)
 
 
-def _product_of_sums(every: bool, _: Array, mistake: Mistake, call: Call) -> Array:
-    """Return, for each weight, the sum of its inputs times the sum of dy, over the batch.
+def _product_with_all_of_dy(_: Array, mistake: Mistake, call: Call) -> Array:
+    """Return the same if dy is summed over the whole channel, as where padding holds zeros."""
+    ties, entries = mistake.ties, all_entries(mistake.ties)
+    channels = np.zeros(ties.n_weights, int)  # the output channel of each weight
+    channels[entries.index] = entries.row // prod(ties.out_shape[1:])
+    of_channels = call.dy.reshape(*call.dy.shape[:2], -1).sum(axis=2)  # (batch, channels)
+    return _inputs_times(of_channels[:, channels], mistake, call)
 
-    Of dy at the outputs that it serves, or, where padding is summed as zeros, at every output of
-    the channel.
-    """
-    entries, n = all_entries(mistake.ties), mistake.ties.n_weights
-    channels, total = np.zeros(n, int), np.zeros(n)
-    channels[entries.index] = entries.row // prod(mistake.ties.out_shape[1:])
-    for x, dy in zip(call.x.reshape(len(call.x), -1), call.dy, strict=True):
-        sums = dy.reshape(len(dy), -1).sum(axis=1)[channels] if every else 0
-        if not every:
-            sums = np.bincount(entries.index, dy.ravel()[entries.row], n)
-        total += np.bincount(entries.index, x[entries.col], n) * sums
-    return np.asarray(mistake.weights_adjoint(total.reshape(call.w.shape)))
+
+def _inputs_times(gradients: Array, mistake: Mistake, call: Call) -> Array:
+    """Return dw as the sums of each weight's inputs times sums of dy, (batch, weights)."""
+    inputs = _summed_by_weight(mistake.ties, call.x, all_entries(mistake.ties).col)
+    dw = (inputs * gradients).sum(axis=0)
+    return np.asarray(mistake.weights_adjoint(dw.reshape(call.w.shape)))
+
+
+def _summed_by_weight(ties: TieMap, operand: Array, cells: Array) -> Array:
+    """Return the sum of an operand over the entries of each weight, (batch, weights)."""
+    index, n = all_entries(ties).index, ties.n_weights
+    return np.stack([np.bincount(index, flat[cells], n) for flat in flat_samples(operand)])

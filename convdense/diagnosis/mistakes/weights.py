@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import combinations, permutations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.mistake import Reordering
+from convdense.diagnosis.mistakes.mistake import Index, Reordering
 
 
 class Weights(NamedTuple):
@@ -19,10 +19,11 @@ class Weights(NamedTuple):
 
 
 def weight_mistakes(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
-    """Yield weights put in another order, or some of them lost; the last n axes are the kernel's."""
+    """Yield weights in another order, or some of them lost; the last n axes are the kernel's."""
     yield from swaps(shape, n)
-    for order in permutations(range(len(shape))):
-        if order != tuple(range(len(shape))):
+    in_order = tuple(range(len(shape)))
+    for order in permutations(in_order):
+        if order != in_order:
             yield _stored(shape, order)
     for tap in np.ndindex(*shape[-n:]):
         yield _lost(f"tap {tap} of the kernel is lost", (..., *tap))
@@ -32,13 +33,11 @@ def weight_mistakes(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
 
 
 def swaps(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
-    """Yield two axes of the kernel transposed, and input and output channels swapped, where they are equally many."""
-    spatial = range(len(shape) - n, len(shape))
-    for i, j in combinations(spatial, 2):
-        if shape[i] == shape[j]:
-            yield _swapped(
-                f"axes {i - spatial[0]} and {j - spatial[0]} of the kernel are transposed", i, j
-            )
+    """Yield two axes of the kernel transposed, or its channels, where they are equally many."""
+    first = len(shape) - n  # axis of the kernel
+    for i, j in combinations(range(n), 2):
+        if shape[first + i] == shape[first + j]:
+            yield _swapped(f"axes {i} and {j} of the kernel are transposed", first + i, first + j)
     if shape[0] == shape[1] > 1:
         yield _swapped("input and output channels of the kernel are swapped", 0, 1)
 
@@ -52,15 +51,16 @@ def _swapped(sentence: str, i: int, j: int) -> Weights:
 
 def _stored(shape: tuple[int, ...], order: tuple[int, ...]) -> Weights:
     """Return a weight array read with its axes in another order, and the gradient written so."""
-    stored, back = tuple(shape[i] for i in order), tuple(int(i) for i in np.argsort(order))
+    stored = tuple(shape[axis] for axis in order)
+    back = tuple(np.argsort(order).tolist())
     return Weights(
         f"the weights are read as if their axes were stored in the order {order}",
         lambda w: np.ascontiguousarray(w).reshape(stored).transpose(back),
-        lambda g: np.ascontiguousarray(g.transpose(order)).reshape(shape),
+        lambda gradient: np.ascontiguousarray(gradient.transpose(order)).reshape(shape),
     )
 
 
-def _lost(sentence: str, where: Any) -> Weights:
+def _lost(sentence: str, where: Index) -> Weights:
     def lost(w: Array) -> Array:
         kept = np.array(w)
         kept[where] = 0

@@ -1,101 +1,137 @@
-"""Windows got wrong entry by entry: some left out, cells that wrap, copies counted once, Winograd tiles wrong."""
+"""Windows got wrong entry by entry: some left out, cells that wrap, Winograd tiles wrong."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 from math import prod
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.geometry import WindowParameters, exists, subsets, windows
+from convdense.diagnosis.mistakes.geometry import (
+    WindowParameters,
+    exists,
+    replaced,
+    subsets,
+    windows,
+)
 from convdense.structure.axis import Axis, window
 
+# F(2, 3), two outputs of a kernel of three: output @ ((kernel @ w) * (input @ x)).
+# Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", section 4.
 TRANSFORMS = {
     "kernel": np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
     "input": np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
     "output": np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
 }
 
-
 Windows = tuple[str, list[Axis]]  # a sentence, and the axes that it amounts to
 
 
 def window_mistakes(n: WindowParameters, transposed: bool) -> Iterator[Windows]:
-    """Yield axes whose entries are not those of any numbers; a transposed layer's window slides over its outputs."""
-    ins, outs = ("outputs", "inputs") if transposed else ("inputs", "outputs")
-    for sentence, axes in _all(n, transposed, ins, outs):
+    """Yield axes whose entries are not those of any numbers.
+
+    A transposed layer's window slides over its outputs.
+    """
+    for sentence, axes in _candidates(n, transposed):
         if exists(axes) and all(map(len, axes)):
             yield sentence, axes
 
 
-def _all(n: WindowParameters, transposed: bool, ins: str, outs: str) -> Iterator[Windows]:
-    axes = range(len(n.kernel))
-    yield from _left_out(n)
-    if n.mode == "zeros" and max(n.stride) > 1:
-        sentence = "the stride is undone by repeating values, not by zeros between them"
-        yield sentence, [_repeated(n, i, transposed) for i in axes]
-    if n.mode == "zeros" and any(n.begin):
-        sentence = f"cells before the {ins} are taken from their end (a negative index)"
-        yield sentence, [_wrapped(n, i) for i in axes]
+def _candidates(n: WindowParameters, transposed: bool) -> Iterator[Windows]:
+    """Yield the same, and axes that have no entries or meet cells that do not exist."""
+    ins, outs = ("outputs", "inputs") if transposed else ("inputs", "outputs")
+    yield from _border_left_out(n)
+    yield from _last_or_first_left_out(n)
+    yield from _windows_over_the_end_left_out(n)
+    yield from _taps_left_out(n)
     if n.mode == "zeros":
-        sentence = f"what belongs before the {outs} is given to their end (a negative index)"
-        yield sentence, [_wrapped_rows(n, i) for i in axes]
-    if n.mode != "zeros":
-        for last, word in ((True, "last"), (False, "first")):
-            sentence = f"of the padded cells that copy one cell only the {word} counts"
-            yield sentence, [_one_copy(n, i, last) for i in axes]
-        for last, word in ((True, "last"), (False, "first")):
-            sentence = (
-                f"each cell of the matrix holds one weight, the {word} of those that meet there"
-            )
-            yield sentence, [_one_weight(n, i, last) for i in axes]
+        yield from _absent_cells_held(n, transposed, ins, outs)
+    else:
+        yield from _copies_counted_once(n)
     yield from _turned(n, ins, outs)
     if n.mode == "zeros" and len(n.kernel) > 1:
-        yield from _pitched(n, outs)
+        yield from _wrong_row_lengths(n, outs)
 
 
-def _left_out(n: WindowParameters) -> Iterator[Windows]:
-    """Yield windows over the border, the first and the last windows, and all taps at one place of an axis left out."""
-    whole = windows(n)
-    met = [
-        np.bincount(a.rows, minlength=a.n_rows)[a.rows] for a in whole
-    ]  # cells of each entry's window
-    inside = [a.take(cells == k) for a, cells, k in zip(whole, met, n.kernel, strict=True)]
-    if n.mode == "zeros" and sum(map(len, inside)) < sum(map(len, whole)):
+def _border_left_out(n: WindowParameters) -> Iterator[Windows]:
+    """Yield only the windows that have all their cells."""
+    right = windows(n)
+    inside = []
+    for axis, taps in zip(right, n.kernel, strict=True):
+        cells = np.bincount(axis.rows, minlength=axis.n_rows)  # (outputs,)
+        inside.append(axis.take(cells[axis.rows] == taps))
+    if n.mode == "zeros" and sum(map(len, inside)) < sum(map(len, right)):
         yield "windows that reach over the border are left out", inside
-    for i, axis in enumerate(whole):
-        yield (
-            f"the last window along axis {i} is left out",
-            _with(whole, i, axis.take(axis.rows < axis.n_rows - 1)),
-        )
-        yield (
-            f"the first window along axis {i} is left out",
-            _with(whole, i, axis.take(axis.rows > 0)),
-        )
-    for end, word in ((n.begin, "taken for that at the begin"), ((0,) * len(n.end), "forgotten")):
-        fewer = [over - (e - other) for over, e, other in zip(n.left_over, n.end, end, strict=True)]
-        kept = [
-            a.take(a.rows < a.n_rows + min(f // s, 0))
-            for a, s, f in zip(whole, n.stride, fewer, strict=True)
-        ]
-        if n.mode == "zeros" and sum(map(len, kept)) < sum(map(len, whole)):
+
+
+def _last_or_first_left_out(n: WindowParameters) -> Iterator[Windows]:
+    """Yield all windows but those at one end of an axis."""
+    right = windows(n)
+    for i, axis in enumerate(right):
+        but_last = axis.take(axis.rows < axis.n_rows - 1)
+        yield f"the last window along axis {i} is left out", list(replaced(right, i, but_last))
+        but_first = axis.take(axis.rows > 0)
+        yield f"the first window along axis {i} is left out", list(replaced(right, i, but_first))
+
+
+def _windows_over_the_end_left_out(n: WindowParameters) -> Iterator[Windows]:
+    """Yield the windows for which there is room if the padding at the end is another."""
+    nothing = (0,) * len(n.end)
+    for end, word in ((n.begin, "taken for that at the begin"), (nothing, "forgotten")):
+        right = windows(n)
+        kept = []
+        sizes = zip(right, n.stride, n.left_over, n.end, end, strict=True)
+        for axis, stride, left_over, right_end, wrong_end in sizes:
+            room = left_over - right_end + wrong_end  # cells after the last window; missing if < 0
+            lost = max(-(room // stride), 0)
+            kept.append(axis.take(axis.rows < axis.n_rows - lost))
+        if n.mode == "zeros" and sum(map(len, kept)) < sum(map(len, right)):
             yield f"the padding at the end is {word}: the last windows are left out", kept
-    for i, axis in enumerate(whole):
-        for tap in range(n.kernel[i]) if n.kernel[i] > 1 and len(whole) > 1 else ():
-            yield (
-                f"the taps at {tap} of the kernel's axis {i} are left out",
-                _with(whole, i, axis.take(axis.taps != tap)),
-            )
 
 
-def _with(axes: list[Axis], i: int, axis: Axis) -> list[Axis]:
-    return [*axes[:i], axis, *axes[i + 1 :]]
+def _taps_left_out(n: WindowParameters) -> Iterator[Windows]:
+    """Yield kernels without the taps at one place of an axis; single taps are `weight_mistakes`."""
+    right = windows(n)
+    if len(right) == 1:
+        return
+    for i, axis in enumerate(right):
+        if n.kernel[i] == 1:
+            continue
+        for tap in range(n.kernel[i]):
+            others = axis.take(axis.taps != tap)
+            sentence = f"the taps at {tap} of the kernel's axis {i} are left out"
+            yield sentence, list(replaced(right, i, others))
+
+
+def _absent_cells_held(
+    n: WindowParameters, transposed: bool, ins: str, outs: str
+) -> Iterator[Windows]:
+    """Yield zeros, between strides or in the padding, taken for cells that hold values."""
+    axes = range(len(n.kernel))
+    if max(n.stride) > 1:
+        sentence = "the stride is undone by repeating values, not by zeros between them"
+        yield sentence, [_repeated(n, axis, transposed) for axis in axes]
+    if any(n.begin):
+        sentence = f"cells before the {ins} are taken from their end (a negative index)"
+        yield sentence, [_wrapped(n, axis) for axis in axes]
+    sentence = f"what belongs before the {outs} is given to their end (a negative index)"
+    yield sentence, [_wrapped_rows(n, axis) for axis in axes]
+
+
+def _copies_counted_once(n: WindowParameters) -> Iterator[Windows]:
+    """Yield one entry where padding copies cells and so several entries meet."""
+    axes = range(len(n.kernel))
+    for last, word in ((True, "last"), (False, "first")):
+        sentence = f"of the padded cells that copy one cell only the {word} counts"
+        yield sentence, [_one_copy(n, axis, last) for axis in axes]
+    for last, word in ((True, "last"), (False, "first")):
+        sentence = f"each cell of the matrix holds one weight, the {word} of those that meet there"
+        yield sentence, [_one_weight(n, axis, last) for axis in axes]
 
 
 def _places(n: WindowParameters, i: int) -> tuple[Array, Array, Array]:
-    """Return output, step and cell of every place of the window along one axis, cells outside the input too."""
-    rows, steps = (a.ravel() for a in np.indices((n.outs[i], n.kernel[i])))
+    """Return output, step and cell of every place of a window, cells outside the input too."""
+    rows, steps = np.indices((n.outs[i], n.kernel[i])).reshape(2, -1)
     return rows, steps, rows * n.stride[i] + steps * n.dilation[i] - n.begin[i]
 
 
@@ -107,114 +143,142 @@ def _axis(n: WindowParameters, i: int, rows: Array, cells: Array, steps: Array) 
 
 
 def _repeated(n: WindowParameters, i: int, transposed: bool) -> Axis:
-    """Return the window along one axis at every step between two strides, each with the value of the last stride."""
-    s, d, k, reach = n.stride[i], n.dilation[i], n.kernel[i], n.ins[i] + n.begin[i] + n.end[i]
-    dense = (n.outs[i] - 1) * s + 1 if transposed else reach - (k - 1) * d  # windows of stride 1
-    places, steps = (a.ravel() for a in np.indices((min(dense, n.outs[i] * s), k)))
-    return _axis(n, i, places // s, places + steps * d - n.begin[i], steps)
+    """Return the window at every cell between two strides, with the value of the last stride."""
+    stride = n.stride[i]
+    reach = (n.kernel[i] - 1) * n.dilation[i]
+    dense = (n.outs[i] - 1) * stride + 1 if transposed else n.padded[i] - reach
+    n_windows = min(dense, n.outs[i] * stride)  # with stride 1
+    places, steps = np.indices((n_windows, n.kernel[i])).reshape(2, -1)
+    cells = places + steps * n.dilation[i] - n.begin[i]
+    return _axis(n, i, places // stride, cells, steps)
 
 
 def _wrapped(n: WindowParameters, i: int) -> Axis:
-    """Return the window along one axis if negative indices wrap, as NumPy's do, and those beyond the end do not."""
+    """Return the window if negative cells wrap, as NumPy's do, and those after the end do not."""
     rows, steps, cells = _places(n, i)
-    return _axis(n, i, rows, np.where(cells < 0, cells + n.ins[i], cells), steps)
+    wrapped = np.where(cells < 0, cells + n.ins[i], cells)
+    return _axis(n, i, rows, wrapped, steps)
 
 
 def _wrapped_rows(n: WindowParameters, i: int) -> Axis:
-    """Return what each cell gives to the outputs if their negative indices wrap, and those beyond the end do not."""
-    cells, steps = (a.ravel() for a in np.indices((n.ins[i], n.kernel[i])))
+    """Return what each cell gives to the outputs if negative outputs wrap."""
+    cells, steps = np.indices((n.ins[i], n.kernel[i])).reshape(2, -1)
+    # output * stride = cell + begin - step * dilation, where the stride divides that
     rows, rest = np.divmod(cells + n.begin[i] - steps * n.dilation[i], n.stride[i])
-    rows = np.where(rows < 0, rows + n.outs[i], rows)
-    return _axis(n, i, np.where(rest == 0, rows, -1), cells, steps)
+    wrapped = np.where(rows < 0, rows + n.outs[i], rows)
+    rows = np.where(rest == 0, wrapped, -1)  # -1: left out
+    return _axis(n, i, rows, cells, steps)
 
 
 def _one_copy(n: WindowParameters, i: int, last: bool) -> Axis:
-    """Return the window along one axis if of all padded cells that copy a cell one hands back its gradient."""
-    axis, (_, _, cells) = windows(n)[i], _places(n, i)
-    size = n.ins[i] + n.begin[i] + n.end[i]
-    source = window(
+    """Return the window if of all padded cells that copy a cell one hands back its gradient."""
+    size = n.padded[i]
+    copies = window(
         n.ins[i], size, 1, stride=1, dilation=1, begin=n.begin[i], mode=n.mode, flip=False
-    ).cols
-    stays = np.zeros(n.ins[i], int)
+    )
     order = np.arange(size) if last else np.arange(size)[::-1]
-    stays[source[order]] = order - n.begin[i]  # what is assigned last stays
+    stays = np.zeros(n.ins[i], int)
+    stays[copies.cols[order]] = order - n.begin[i]  # what is assigned last stays
+
+    _, _, cells = _places(n, i)
+    axis = windows(n)[i]
     return axis.take(cells == stays[axis.cols])
 
 
 def _one_weight(n: WindowParameters, i: int, last: bool) -> Axis:
-    """Return the window along one axis if one of the taps that meet in a cell stays there."""
-    axis, (rows, steps, _) = windows(n)[i], _places(n, i)
-    stays = np.zeros((n.outs[i], n.ins[i]), int)
+    """Return the window if one of the taps that meet in a cell of the matrix stays there."""
+    axis = windows(n)[i]
+    rows, steps, _ = _places(n, i)
     order = np.arange(len(rows)) if last else np.arange(len(rows))[::-1]
-    stays[rows[order], axis.cols[order]] = steps[order]
+    stays = np.zeros((n.outs[i], n.ins[i]), int)
+    stays[rows[order], axis.cols[order]] = steps[order]  # what is assigned last stays
     return axis.take(steps == stays[rows, axis.cols])
 
 
 def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
-    """Yield outputs or inputs in reverse order, and spectra that are not conjugated: turned about their first cell."""
-    whole = windows(n)
-    for some, which in subsets(len(whole)):
-        turned = [
-            replace(a, rows=a.n_rows - 1 - a.rows) if i in some else a for i, a in enumerate(whole)
-        ]
-        yield f"the order of the {outs} is reversed on {which}", turned
-        turned = [
-            replace(a, cols=a.n_cols - 1 - a.cols) if i in some else a for i, a in enumerate(whole)
-        ]
-        yield f"the order of the {ins} is reversed on {which}", turned
+    """Yield outputs or inputs in reverse order, and spectra that are not conjugated."""
+    right = windows(n)
+    for some, which in subsets(len(right)):
+        axes = [_rows_reversed(axis) if i in some else axis for i, axis in enumerate(right)]
+        yield f"the order of the {outs} is reversed on {which}", axes
+        axes = [_cols_reversed(axis) if i in some else axis for i, axis in enumerate(right)]
+        yield f"the order of the {ins} is reversed on {which}", axes
     if n.mode == "zeros":
-        for sign, what in ((1, "kernel"), (-1, outs)):
-            axes = []
-            for i in range(len(whole)):
-                rows, steps, _ = _places(n, i)
-                cells = (
-                    sign
-                    * (rows * n.stride[i] - steps * n.dilation[i])
-                    % (n.ins[i] + n.begin[i] + n.end[i])
-                )
-                axes.append(_axis(n, i, rows, cells - n.begin[i], steps))
-            yield (
-                f"the spectrum of the {what} is not conjugated: turned about the first cell, and wrapped around",
-                axes,
-            )
+        turned = "is not conjugated: turned about the first cell, and wrapped around"
+        axes = [_turned_about(n, i, 1) for i in range(len(right))]
+        yield f"the spectrum of the kernel {turned}", axes
+        axes = [_turned_about(n, i, -1) for i in range(len(right))]
+        yield f"the spectrum of the {outs} {turned}", axes
 
 
-def _pitched(n: WindowParameters, outs: str) -> Iterator[Windows]:
+def _rows_reversed(axis: Axis) -> Axis:
+    return replace(axis, rows=axis.n_rows - 1 - axis.rows)
+
+
+def _cols_reversed(axis: Axis) -> Axis:
+    return replace(axis, cols=axis.n_cols - 1 - axis.cols)
+
+
+def _turned_about(n: WindowParameters, i: int, sign: int) -> Axis:
+    """Return the window turned about its first cell, or, with sign -1, its outputs about theirs.
+
+    The product of the input's spectrum with the kernel's conjugate correlates: x[row + step]. Not
+    conjugated, it convolves: x[row - step]. With the input's conjugate it gives x[step - row].
+    """
+    rows, steps, _ = _places(n, i)
+    padded_cells = sign * (rows * n.stride[i] - steps * n.dilation[i]) % n.padded[i]
+    return _axis(n, i, rows, padded_cells - n.begin[i], steps)
+
+
+def _wrong_row_lengths(n: WindowParameters, outs: str) -> Iterator[Windows]:
     """Yield flat memory in which the next row is as far as in an array of another shape."""
-    padded = tuple(i + b + e for i, b, e in zip(n.ins, n.begin, n.end, strict=True))
     shapes = {
         "without its padding": n.ins,
         f"of the {outs}": n.outs,
-        "turned (height for width)": padded[::-1],
+        "turned (height for width)": n.padded[::-1],
     }
     for words, shape in shapes.items():
-        axis = _flat(n, padded, shape) if shape[1:] != padded[1:] else None
+        if shape[1:] == n.padded[1:]:  # the number of rows does not tell their distance
+            continue
+        axis = _read_in_shape(n, shape)
         if axis is not None:
             yield f"rows are as far apart in memory as in the shape {words}", [axis]
 
 
-def _flat(n: WindowParameters, padded: tuple[int, ...], shape: tuple[int, ...]) -> Axis | None:
-    """Return all axes as one whose cells are numbered in another shape; None where they leave the channel's memory."""
+def _read_in_shape(n: WindowParameters, shape: tuple[int, ...]) -> Axis | None:
+    """Return all axes as one whose padded cells are addressed as if they had another shape.
+
+    None where addresses leave the channel's memory.
+    """
     n_axes = len(n.kernel)
-    places = np.indices((*n.outs, *n.kernel)).reshape(2 * n_axes, -1)
+    places = np.indices((*n.outs, *n.kernel)).reshape(2 * n_axes, -1)  # (2 axes, entries)
     rows, steps = places[:n_axes], places[n_axes:]
-    of = [np.array(v)[:, None] for v in (n.stride, n.dilation, n.begin, n.ins)]
-    pitch = np.array([prod(shape[i + 1 :]) for i in range(n_axes)])
-    address = pitch @ (rows * of[0] + steps * of[1])
-    if address.max() >= prod(padded):
+    stride, dilation = _column(n.stride), _column(n.dilation)
+    distances = np.array([prod(shape[i + 1 :]) for i in range(n_axes)])  # of neighbours on an axis
+    addresses = distances @ (rows * stride + steps * dilation)  # (entries,)
+    if addresses.max() >= prod(n.padded):
         return None
-    cells = np.array(np.unravel_index(address, padded)) - of[2]
-    taps = [k - 1 - t if flip else t for k, t, flip in zip(n.kernel, steps, n.flip, strict=True)]
-    keep = ((cells >= 0) & (cells < of[3])).all(axis=0)
-    flat = [
-        np.ravel_multi_index(tuple(p[keep] for p in places), size)
-        for places, size in ((rows, n.outs), (cells, n.ins), (taps, n.kernel))
-    ]
-    return Axis(flat[0], flat[1], flat[2], prod(n.outs), prod(n.ins), n.kernel)
+
+    cells = np.array(np.unravel_index(addresses, n.padded)) - _column(n.begin)
+    taps = np.where(_column(n.flip), _column(n.kernel) - 1 - steps, steps)
+    inside = ((cells >= 0) & (cells < _column(n.ins))).all(axis=0)
+    return Axis(
+        np.ravel_multi_index(tuple(rows[:, inside]), n.outs),
+        np.ravel_multi_index(tuple(cells[:, inside]), n.ins),
+        np.ravel_multi_index(tuple(taps[:, inside]), n.kernel),
+        prod(n.outs),
+        prod(n.ins),
+        n.kernel,
+    )
 
 
-def winograd_mistakes(n: WindowParameters) -> Iterator[tuple[str, list[Axis]]]:
-    """Yield the axes that a wrong sign amounts to, where kernel, stride and dilation are those of F(2, 3)."""
+def _column(numbers: tuple[int, ...]) -> Array:
+    """Return one number for each axis as (axes, 1)."""
+    return np.array(numbers)[:, None]
+
+
+def winograd_mistakes(n: WindowParameters) -> Iterator[Windows]:
+    """Yield what one wrong sign amounts to, where the window is that of F(2, 3)."""
     ones = (1,) * len(n.kernel)
     if set(n.kernel) != {3} or n.mode != "zeros" or (n.stride, n.dilation) != (ones, ones):
         return
@@ -234,12 +298,14 @@ def _tile(kernel: Array, input: Array, output: Array) -> Array:
 
 def _tiled(n: WindowParameters, axis: int, tile: Array) -> Axis:
     """Return tiles of two outputs and four cells, two apart; what lies outside is left out."""
-    entries = [(2 * m + i, 2 * m + j - n.begin[axis], t, tile[i, t, j])
-               for m, (i, t, j) in product(range(-(-n.outs[axis] // 2)), np.argwhere(tile != 0))]  # fmt: skip
-    rows, cols, taps = (np.array(column, int) for column in list(zip(*entries, strict=True))[:3])
-    taps = 2 - taps if n.flip[axis] else taps
-    keep = (rows < n.outs[axis]) & (cols >= 0) & (cols < n.ins[axis])
-    whole = Axis(
-        rows, cols, taps, n.outs[axis], n.ins[axis], (3,), np.array([e[3] for e in entries])
-    )
-    return whole.take(keep)
+    outputs, weights, cells = np.argwhere(tile != 0).T  # each (coefficients of a tile,)
+    n_tiles = -(-n.outs[axis] // 2)
+    first = 2 * np.arange(n_tiles)[:, None]  # output of each tile, and its first padded cell
+    rows = (first + outputs).ravel()
+    cols = (first + cells - n.begin[axis]).ravel()
+    steps = np.tile(weights, n_tiles)
+    coefficients = np.tile(tile[outputs, weights, cells], n_tiles)
+
+    taps = 2 - steps if n.flip[axis] else steps
+    whole = Axis(rows, cols, taps, n.outs[axis], n.ins[axis], (3,), coefficients)
+    return whole.take((rows < n.outs[axis]) & (cols >= 0) & (cols < n.ins[axis]))
