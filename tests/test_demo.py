@@ -122,6 +122,13 @@ def test_everything_held(ran):
     assert "NOT" not in said
 
 
+def test_the_question_stands_first_and_is_answered_below(ran):
+    asked, first, photo = (ran[1].index(words) for words in ("can plain dense", "\n1. ", "\n2. "))
+    assert ran[1].startswith("A student asked how backpropagation works in a convolution. ")
+    assert ran[1].count("?") == 1
+    assert asked < ran[1].index("?") < first < ran[1].index("\nYes: ") < photo
+
+
 def test_the_equations_of_both_layers_are_written_out(ran):
     assert THE_QUESTION in ran[1]
     assert (
@@ -282,12 +289,15 @@ def test_a_difference_beyond_its_bound_is_admitted_though_integers_agree(quick, 
 def test_the_question_is_settled_only_if_the_right_formula_is_right_and_the_written_one_wrong(
     monkeypatch, written
 ):
-    assert the_question(lambda text: None) is True
+    said = []
+    assert the_question(said.append) is True
+    assert said.pop().startswith("\nYes: ")
     if written is student_question.backpropagated:
         monkeypatch.setattr(student_question, "as_written", lambda case: written(case)[0])
     else:
         monkeypatch.setattr(student_question, "backpropagated", written)
-    assert the_question(lambda text: None) is False
+    assert the_question(said.append) is False
+    assert "Yes" not in said[-1]
 
 
 def test_through_the_command_line(quick, tmp_path, capsys):

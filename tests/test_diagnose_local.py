@@ -9,7 +9,7 @@ from hypothesis import given, settings
 import convdense as cd
 from convdense import AvgPool, Conv, ConvTranspose, MaxPool, diagnose
 from convdense.diagnosis import _diagnose as module
-from convdense.diagnosis.localise import named
+from convdense.diagnosis.localise import cells_in_words
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
 from convdense.diagnosis.mistakes.geometry import window_parameters
@@ -557,14 +557,17 @@ def test_the_transforms_of_winograd_are_right_before_a_sign_is_turned():
 
 def test_cells_are_named_by_what_they_have_in_common():
     cells = np.arange(24).reshape(2, 3, 4)
-    assert named("y", cells[1, 2, 3:], (2, 3, 4)) == "output (1, 2, 3)"
-    assert named("dx", cells[1].ravel(), (2, 3, 4)) == "channel 1"
-    assert named("dx", cells[:, 1].ravel(), (2, 3, 4)) == "the inputs at 1 along axis 0"
-    assert named("dx", cells[:, 1, :2].ravel(), (2, 3, 4)) == "4 inputs, the first at (0, 1, 0),"
-    assert named("dw", cells[1, 2], (2, 3, 4)) == "weight[1, 2]"
-    assert named("dw", cells[1].ravel(), (2, 3, 4)) == "weight[1]"
-    assert named("dw", cells[:, 2].ravel(), (2, 3, 4)) == "weight[:, 2]"
-    assert named("dw", cells[..., 3].ravel(), (2, 3, 4)) == "the weights at 3 along axis 0"
+    assert cells_in_words("y", cells[1, 2, 3:], (2, 3, 4)) == "output (1, 2, 3)"
+    assert cells_in_words("dx", cells[1].ravel(), (2, 3, 4)) == "channel 1"
+    assert cells_in_words("dx", cells[:, 1].ravel(), (2, 3, 4)) == "the inputs at 1 along axis 0"
+    assert (
+        cells_in_words("dx", cells[:, 1, :2].ravel(), (2, 3, 4))
+        == "4 inputs, the first at (0, 1, 0),"
+    )
+    assert cells_in_words("dw", cells[1, 2], (2, 3, 4)) == "weight[1, 2]"
+    assert cells_in_words("dw", cells[1].ravel(), (2, 3, 4)) == "weight[1]"
+    assert cells_in_words("dw", cells[:, 2].ravel(), (2, 3, 4)) == "weight[:, 2]"
+    assert cells_in_words("dw", cells[..., 3].ravel(), (2, 3, 4)) == "the weights at 3 along axis 0"
 
 
 # Pools

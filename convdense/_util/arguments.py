@@ -199,3 +199,14 @@ def physical_memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def first_line(error: object) -> str:
+    """Return the first line of an error's text, for a message of one line.
+
+    Examples
+    --------
+    >>> first_line(ValueError("too long\\nsecond line"))
+    'too long'
+    """
+    return str(error).partition("\n")[0]

@@ -28,18 +28,21 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 everything held, 1 something did not, 2 unusable arguments."""
+    """Run one command and return its exit status.
+
+    0: everything held; 1: something did not; 2: the arguments cannot be used.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write
+
     arguments = _parser().parse_args(argv)
     try:
         status = int(arguments.run(arguments))
         if sys.stdout is not None:  # closed by the shell
             sys.stdout.flush()
         return status
-    except (
-        BrokenPipeError
-    ):  # the reader has left, as `| head` does: nothing more to say, and no traceback at exit
+    except BrokenPipeError:
+        # the reader has left, as `| head` does: nothing more to say, and no traceback at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:

@@ -1,9 +1,9 @@
-"""The certify command: a layer, the user's implementation of it, or a certificate read from a file and run again."""
+"""The command `certify`: a layer, the user's code for it, or a certificate read from a file."""
 
 import argparse
 import json
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,52 @@ from convdense.certificates import READERS, Certificate, NetworkCertificate, cer
 from convdense.cli.claims import run_claims
 from convdense.cli.exit_status import FAILED, HELD
 from convdense.cli.import_object import implementation, users_code
-from convdense.cli.layer_options import add_layer, add_pool, layer_defaults, pool_or_layer
+from convdense.cli.layer_options import (
+    add_layer,
+    add_pool,
+    given_layer_options,
+    option,
+    pool_or_layer,
+)
+from convdense.geometry.protocols import Implementation
 from convdense.implementations.evaluators import DENSE, DENSE_NETWORK
 
 AnyCertificate = Certificate | NetworkCertificate
 
+# The options of the function `certify`, by name, and what argparse is told of each.
+# What is given is passed on under its name, so an option is added here and nowhere else.
+CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
+    "dtype": {"choices": tuple(FORMATS), "help": "default: float64; halves with --implementation"},
+    "batch": {"type": int, "metavar": "N", "help": "default: 2"},
+    "error": {
+        "type": float,
+        "metavar": "P",
+        "help": "error probability, at most; default: 2**-64",
+    },
+    "method": {"choices": ("auto", "random", "exhaustive"), "help": "default: auto"},
+    "seed": {"type": int, "metavar": "N", "help": "default: fresh entropy, recorded"},
+}
+
+# What reading or repeating a file raises if it was not written by `certify --json`.
+MALFORMED = (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
+
 
 def add_certify(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `certify`: a layer, the user's implementation of it, other things to judge, and how sure."""
+    """Add the options of `certify`: a layer, the user's code for it, other tasks, and how sure."""
     add_layer(parser, required=False)
     add_pool(parser)
+
     own = parser.add_argument_group("your own code")
-    text = "an object with forward and backward, two functions, or a class or function of the layer that makes one"
-    own.add_argument("--implementation", metavar="MODULE:OBJECT", help=f"judge this: {text}")
+    own.add_argument(
+        "--implementation",
+        metavar="MODULE:OBJECT",
+        help="judge this: an object with forward and backward, two functions, "
+        "or a class or function of the layer that makes one",
+    )
     own.add_argument(
         "--layout", choices=("NCHW", "NHWC"), help="NHWC: hand x, y, dx and dy over channels last"
     )
+
     parser.add_argument(
         "--claims", action="store_true", help="judge the table of claims instead of one layer"
     )
@@ -38,66 +68,63 @@ def add_certify(parser: argparse.ArgumentParser) -> None:
         "--rerun", type=Path, metavar="FILE", help="repeat a certificate that --json wrote"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+    # SUPPRESS: what is not given is no attribute, and `certify` takes its own default
     how = parser.add_argument_group("how sure", "with --input", argument_default=argparse.SUPPRESS)
-    how.add_argument(
-        "--dtype", choices=tuple(FORMATS), help="default: float64; halves with --implementation"
-    )
-    how.add_argument("--batch", type=int, metavar="N", help="default: 2")
-    how.add_argument(
-        "--error", type=float, metavar="P", help="error probability, at most; default: 2**-64"
-    )
-    how.add_argument("--method", choices=("auto", "random", "exhaustive"), help="default: auto")
-    how.add_argument("--seed", type=int, metavar="N", help="default: fresh entropy, recorded")
+    for name, told in CERTIFY_OPTIONS.items():
+        how.add_argument(option(name), **told)
     parser.set_defaults(run=run_certify)
 
 
 def run_certify(arguments: argparse.Namespace) -> int:
-    """Print the certificate that is asked for, or the table of claims, and the mistakes of an implementation."""
-    chosen = [name for name in ("claims", "rerun", "input") if getattr(arguments, name)]
-    if len(chosen) > 1:
-        raise ValueError(
-            complain("certify", " and ".join(f"--{name}" for name in chosen), "one of them")
-        )
-    if arguments.all and not arguments.claims:
-        raise ValueError(complain("certify", "--all", "--claims beside --all"))
-    options = {
-        n: getattr(arguments, n)
-        for n in ("dtype", "batch", "error", "method", "seed")
-        if n in arguments
-    }
-    unread = [
-        *options,
-        *(n for n, default in layer_defaults().items() if getattr(arguments, n) != default),
-    ]
-    if arguments.claims:
-        unread += [name for name in ("implementation", "layout") if getattr(arguments, name)]
-    if unread and (arguments.claims or arguments.rerun):
-        other = unread[0].replace("_", "-")
-        raise ValueError(
-            complain("certify", f"--{chosen[0]} and --{other}", f"--input beside --{other}")
-        )
+    """Print the certificate that is asked for and what it shows, or the table of claims."""
+    options = {name: getattr(arguments, name) for name in CERTIFY_OPTIONS if name in arguments}
+    _refuse_what_is_not_read(arguments, options)
     if arguments.claims:
         return run_claims(arguments.json, arguments.all)
+
     certificate, mistakes = _certified(arguments, options)
     if arguments.json:
-        print(
-            json.dumps(
-                certificate.to_dict() | ({"diagnosis": mistakes.splitlines()} if mistakes else {})
-            )
-        )
+        facts = certificate.to_dict()
+        if mistakes:
+            facts["diagnosis"] = mistakes.splitlines()
+        print(json.dumps(facts))
     else:
         print(f"{certificate}\n\n{mistakes}" if mistakes else certificate)
     return HELD if certificate else FAILED
 
 
+def _refuse_what_is_not_read(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Refuse two tasks at once, and options that the task would not read."""
+    tasks = [name for name in ("claims", "rerun", "input") if getattr(arguments, name)]
+    if len(tasks) > 1:
+        together = " and ".join(map(option, tasks))
+        raise ValueError(complain("certify", together, "one of them"))
+    if arguments.all and not arguments.claims:
+        raise ValueError(complain("certify", "--all", "--claims beside --all"))
+    if not arguments.claims and not arguments.rerun:
+        return  # a layer is described, and reads all options
+
+    unread = [*options, *given_layer_options(arguments)]
+    if arguments.claims:
+        unread += [name for name in ("implementation", "layout") if getattr(arguments, name)]
+    if unread:
+        task, other = option(tasks[0]), option(unread[0])
+        raise ValueError(complain("certify", f"{task} and {other}", f"--input beside {other}"))
+
+
 def _certified(
     arguments: argparse.Namespace, options: dict[str, Any]
 ) -> tuple[AnyCertificate, str]:
-    """Return the certificate that is asked for, and for an implementation that it refuses the diagnosis."""
+    """Return the certificate, and the diagnosis of an implementation that it refuses."""
     reference, layout = arguments.implementation, arguments.layout
     if layout is not None and reference is None:
         raise ValueError(complain("--layout", layout, "--implementation module:object beside it"))
-    with nullcontext() if reference is None else users_code():
+
+    surroundings: AbstractContextManager[None] = nullcontext()
+    if reference is not None:
+        surroundings = users_code()
+    with surroundings:
         if arguments.rerun is not None:
             certificate, mine = _rerun(arguments.rerun, reference, layout)
         else:
@@ -106,45 +133,32 @@ def _certified(
             certificate = certify(layer, mine, **options)
         if mine is None or certificate:
             return certificate, ""
+
         from convdense.testing.assertions import diagnosis  # noqa: PLC0415  (only here is there something to name)
 
         return certificate, diagnosis(certificate.layer, mine)
 
 
-def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[AnyCertificate, Any]:
+def _rerun(
+    path: Path, reference: str | None, layout: str | None
+) -> tuple[AnyCertificate, Implementation | None]:
     """Read a certificate and repeat it; nothing that the file names is imported."""
     recorded, data = _read(path)
-    own, of = (
-        recorded.evaluator in (DENSE, DENSE_NETWORK),
-        f"{path}, a certificate of {recorded.evaluator!r}",
-    )
-    if own and reference is not None:
-        do = "leave --implementation out, or the file, and describe the layer"
-        raise ValueError(
-            complain("--rerun", of, "a certificate of an implementation, with --implementation", do)
-        )
-    if not own and reference is None:
-        do = "add --implementation module:object"
-        raise ValueError(complain("--rerun", of, "the implementation, which no file can hold", do))
+    _refuse_other_code(path, recorded, reference)
+
     if reference is None:
+        mine = None
         try:
-            mine, again = None, recorded.rerun()
-        except (
-            KeyError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+            again = recorded.rerun()
+        except MALFORMED as error:
             raise ValueError(_no_certificate(path, error)) from None
     else:
         mine = implementation(reference, recorded.layer, layout)
         again = recorded.rerun(mine)
         if recorded.evaluator != again.evaluator:
-            _note(
-                f"the file is a certificate of {recorded.evaluator!r}, this is one of {again.evaluator!r}"
-            )
+            then, now = recorded.evaluator, again.evaluator
+            _note(f"the file is a certificate of {then!r}, this is one of {now!r}")
+
     if getattr(recorded, "reference", None) != getattr(again, "reference", None):
         raise ValueError(_no_certificate(path, f"{recorded.compared}, not {again.compared}"))
     if recorded.findings != again.findings or data.get("holds") != bool(again):
@@ -152,19 +166,25 @@ def _rerun(path: Path, reference: str | None, layout: str | None) -> tuple[AnyCe
     return again, mine
 
 
+def _refuse_other_code(path: Path, recorded: AnyCertificate, reference: str | None) -> None:
+    """Refuse a user's code beside a certificate of ours, and a certificate of theirs without it."""
+    ours = recorded.evaluator in (DENSE, DENSE_NETWORK)
+    got = f"{path}, a certificate of {recorded.evaluator!r}"
+    if ours and reference is not None:
+        needs = "a certificate of an implementation, with --implementation"
+        do = "leave --implementation out, or the file, and describe the layer"
+        raise ValueError(complain("--rerun", got, needs, do))
+    if not ours and reference is None:
+        needs = "the implementation, which no file can hold"
+        raise ValueError(complain("--rerun", got, needs, "add --implementation module:object"))
+
+
 def _read(path: Path) -> tuple[AnyCertificate, dict[str, Any]]:
     """Return the certificate of a file; whatever else the file holds is refused in one line."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         recorded: AnyCertificate = READERS.get(data.get("kind"), Certificate).from_dict(data)
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except MALFORMED as error:
         raise ValueError(_no_certificate(path, error)) from None
     if data.get("kind") not in READERS:
         raise ValueError(_no_certificate(path, f"kind {data.get('kind')!r}"))
@@ -173,9 +193,8 @@ def _read(path: Path) -> tuple[AnyCertificate, dict[str, Any]]:
 
 def _no_certificate(path: Path, why: object) -> str:
     said = f"{type(why).__name__}: {why}" if isinstance(why, Exception) else why
-    return complain(
-        "--rerun", f"{path} ({said})", "a certificate as `convdense certify --json` writes it"
-    )
+    needs = "a certificate as `convdense certify --json` writes it"
+    return complain("--rerun", f"{path} ({said})", needs)
 
 
 def _note(text: str) -> None:

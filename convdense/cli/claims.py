@@ -1,4 +1,7 @@
-"""`certify --claims`: the table of claims, judged here, and with --all every geometry of a small scope."""
+"""`certify --claims`: the claims of the README judged here, and with --all a sweep.
+
+The sweep is over every geometry of a small scope.
+"""
 
 import json
 import sys
@@ -6,12 +9,13 @@ from math import isfinite
 from typing import Any
 
 from convdense.claims.claims import CLAIMS, Verdict, judge_claims
+from convdense.claims.evidence import Evidence
 from convdense.cli.demo import claims_table
 from convdense.cli.exit_status import FAILED, HELD
 
 
 def run_claims(as_json: bool, swept: bool) -> int:
-    """Print the table of claims, judged on this machine; `swept`: then every geometry of the small scope."""
+    """Print the table of claims, judged on this machine, and if `swept` the result of a sweep."""
     from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
 
     from convdense.sweeps._sweep import sweep  # noqa: PLC0415  (it imports multiprocessing)
@@ -21,33 +25,42 @@ def run_claims(as_json: bool, swept: bool) -> int:
     if not as_json:
         print(claims_table(verdicts), flush=True)
     small = sweep() if swept else None
-    plain = [_plain(v) for v in verdicts]
     if as_json:
-        print(json.dumps(plain if small is None else {"claims": plain, "sweep": small.to_dict()}))
+        facts = [_facts(verdict) for verdict in verdicts]
+        both = {"claims": facts, "sweep": small.to_dict()} if small is not None else facts
+        print(json.dumps(both))
     elif small is not None:
         print(f"\n{small}")
-    return HELD if all(v.held for v in verdicts) and (small is None or small) else FAILED
+
+    every_geometry_held = small is None or bool(small)
+    return HELD if all(v.held for v in verdicts) and every_geometry_held else FAILED
 
 
-def _plain(verdict: Verdict) -> dict[str, Any]:
+def _facts(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain data."""
     claim = verdict.claim
-    evidence = [
-        {
-            "layer": repr(e.layer),
-            "exact": e.exact,
-            "error": e.error,
-            "trials": e.trials,
-            **{
-                n: v if isfinite(v) else repr(v)
-                for n, v in (("difference", e.difference), ("bound", e.bound))
-            },
-        }
-        for e in verdict.evidence
-    ]
-    facts = {
+    return {
         "id": claim.id,
         "sentence": claim.sentence,
         "compared": claim.compared,
         "held": verdict.held,
+        "exact": verdict.exact,
+        "sure": verdict.sure,
+        "layers": [_evidence_facts(evidence) for evidence in verdict.evidence],
     }
-    return {**facts, "exact": verdict.exact, "sure": verdict.sure, "layers": evidence}
+
+
+def _evidence_facts(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "layer": repr(evidence.layer),
+        "exact": evidence.exact,
+        "error": evidence.error,
+        "trials": evidence.trials,
+        "difference": _json_number(evidence.difference),
+        "bound": _json_number(evidence.bound),
+    }
+
+
+def _json_number(value: float) -> float | str:
+    """Return a number, or "inf" and "nan" in words: JSON has no such numbers."""
+    return value if isfinite(value) else repr(value)

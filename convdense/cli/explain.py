@@ -24,16 +24,14 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
 def run_explain(arguments: argparse.Namespace) -> int:
     """Print the shapes and the equations of a layer."""
     layer = convolution(arguments)
-    ties = tie(layer)
-    rows, cols = ties.shape
-    text = equations(
-        layer,
-        bias=None if arguments.no_bias else "b",
-        format="latex" if arguments.latex else "text",
-    )
+    bias = None if arguments.no_bias else "b"
+    text = equations(layer, bias=bias, format="latex" if arguments.latex else "text")
     if arguments.latex:
         print(text)
         return HELD
+
+    ties = tie(layer)
+    rows, cols = ties.shape
     zero = rows * cols - ties.mask().nnz
     if arguments.json:
         facts = {
@@ -45,6 +43,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps({"layer": layer.to_dict(), **facts, "equations": text.splitlines()}))
         return HELD
+
     print(f"{layer!r}: {layer.in_shape} -> {layer.out_shape}")
     print(
         f"as a dense layer: {rows} x {cols} = {rows * cols} edges, {zero} held at zero, "

@@ -1,8 +1,9 @@
-"""The command `explore`: a page on which every edge, pixel and weight of a layer can be pointed at."""
+"""The command `explore`: a page on which the edges, pixels and weights can be pointed at."""
 
 import argparse
 from pathlib import Path
 
+from convdense._util.arguments import Array
 from convdense._util.files import read_array
 from convdense.cli.exit_status import HELD
 from convdense.cli.layer_options import add_layer, convolution
@@ -37,11 +38,15 @@ def run_explore(arguments: argparse.Namespace) -> int:
     from convdense.explorer import explore  # noqa: PLC0415  (only here)
 
     layer = convolution(arguments)
-    w, x, dy = (
-        None if path is None else read_array(path, name)
-        for name, path in (("weights", arguments.weights), ("x", arguments.x), ("dy", arguments.dy))
-    )
-    page = explore(layer if w is None else TiedDense(layer, w), x, dy, title=arguments.title)
-    saved = (page.open if arguments.open else page.save)(arguments.output)
+    w = _array(arguments.weights, "weights")
+    x, dy = _array(arguments.x, "x"), _array(arguments.dy, "dy")
+    shown = layer if w is None else TiedDense(layer, w)
+    page = explore(shown, x, dy, title=arguments.title)
+    write = page.open if arguments.open else page.save
+    saved = write(arguments.output)
     print(f"{saved}: {len(page.html.encode()):,} bytes; open it in a browser")
     return HELD
+
+
+def _array(path: Path | None, name: str) -> Array | None:
+    return None if path is None else read_array(path, name)

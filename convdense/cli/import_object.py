@@ -1,4 +1,4 @@
-"""module:object, as typed on the command line: the user's implementation, imported, made for a layer, wrapped."""
+"""module:object, as typed on the command line: the user's code, imported and made for a layer."""
 
 import os
 import sys
@@ -8,19 +8,26 @@ from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module, invalidate_caches
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
-from convdense._util.arguments import complain
+from convdense._util.arguments import complain, first_line
+from convdense.geometry.protocols import HasShapes, Implementation
 from convdense.implementations.layouts import channels_last
 
 OPTION = "--implementation"
 FORM = "module:object, such as mylayers:Conv"
-NEEDS = "an object with forward and backward, a pair of functions, or a class or function of the layer that returns one"
+NEEDS = (
+    "an object with forward and backward, a pair of functions, "
+    "or a class or function of the layer that returns one"
+)
 
 
 @contextmanager
 def users_code() -> Iterator[None]:
-    """Let modules of the current directory be imported, as `python -m` does, and keep what they print off stdout."""
+    """Let modules of the current directory be imported, and keep what they print off stdout.
+
+    The directory is looked in first, as `python -m` does.
+    """
     here = os.getcwd()
     added = here not in sys.path and "" not in sys.path
     if added:
@@ -34,7 +41,7 @@ def users_code() -> Iterator[None]:
             sys.path.remove(here)
 
 
-def implementation(reference: str, layer: Any, layout: str | None) -> Any:
+def implementation(reference: str, layer: HasShapes, layout: str | None) -> Implementation:
     """Return the implementation of a layer that module:object names.
 
     An object (not a class) that has forward and backward, or a pair of functions, is one. Anything
@@ -44,7 +51,8 @@ def implementation(reference: str, layer: Any, layout: str | None) -> Any:
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
         do = "write the module as `import` takes it, without slashes or .py"
         raise ValueError(complain(OPTION, repr(reference), FORM, do))
-    made = _ready(_attribute(reference, _module(reference, module), name), layer, reference)
+    found = _attribute(reference, _module(reference, module), name)
+    made = _made_for(layer, found, reference)
     return channels_last(made) if layout == "NHWC" else made
 
 
@@ -55,11 +63,9 @@ def _module(reference: str, module: str) -> ModuleType:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{module}.".startswith(f"{missing}."):
             needs = f"a module {missing!r} in the current directory, or installed"
-            do = (
-                "leave .py out"
-                if module.endswith(".py")
-                else f"change to its directory; this is {os.getcwd()}"
-            )
+            do = f"change to its directory; this is {os.getcwd()}"
+            if module.endswith(".py"):
+                do = "leave .py out"
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
         got = f"{reference!r}, whose import raised {raised(error)}"
         raise ValueError(complain(OPTION, got, "a module that can be imported")) from None
@@ -74,10 +80,8 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             close = ", ".join(map(repr, get_close_matches(part, dir(found))))
-            needs, do = (
-                f"a name in {where}, which has no {part!r}",
-                f"did you mean {close}" if close else "",
-            )
+            needs = f"a name in {where}, which has no {part!r}"
+            do = f"did you mean {close}" if close else ""
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
         except Exception as error:  # a property of theirs, or a module's __getattr__
             got = f"{reference!r}, whose {part!r} raised {raised(error)}"
@@ -86,7 +90,7 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
     return found
 
 
-def _ready(found: Any, layer: Any, reference: str) -> Any:
+def _made_for(layer: HasShapes, found: Any, reference: str) -> Implementation:
     """Return the implementation that is found, or that it makes for the layer."""
     if _is_implementation(found):
         return found
@@ -99,16 +103,13 @@ def _ready(found: Any, layer: Any, reference: str) -> Any:
         needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
         raise ValueError(complain(OPTION, got, needs)) from None
     if not _is_implementation(made):
-        raise ValueError(
-            complain(
-                OPTION, f"{reference!r}, which returned one of type {type(made).__name__}", NEEDS
-            )
-        )
+        got = f"{reference!r}, which returned one of type {type(made).__name__}"
+        raise ValueError(complain(OPTION, got, NEEDS))
     return made
 
 
-def _is_implementation(value: Any) -> bool:
-    """Whether it is an object with two such methods, or a pair of functions; a class is to be called first."""
+def _is_implementation(value: Any) -> TypeGuard[Implementation]:
+    """Whether it is an object with two such methods, or two functions; a class is to be called."""
     if isinstance(value, type):
         return False
     if isinstance(value, (tuple, list)):
@@ -120,20 +121,23 @@ def raised(error: BaseException) -> str:
     """Return the kind, the first line and the place of an exception in the user's code."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({_short(error.filename)}:{error.lineno})"
+
     frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib")
     ]
-    frames = [frame for frame in frames if not frame.filename.startswith("<frozen importlib")]
-    own = [
-        f
-        for f in frames
-        if not os.path.isabs(_short(f.filename)) and "site-packages" not in f.filename
-    ]
-    chosen = (own or frames)[
-        -1:
-    ]  # the innermost below the current directory, which is most likely theirs
-    place = "".join(f" ({_short(frame.filename)}:{frame.lineno})" for frame in chosen)
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{place}"
+    # the innermost below the current directory is most likely theirs
+    theirs = [frame for frame in frames if _is_below_here(frame.filename)]
+    place = ""
+    if frames:
+        innermost = (theirs or frames)[-1]
+        place = f" ({_short(innermost.filename)}:{innermost.lineno})"
+    return f"{type(error).__name__}: {first_line(error)}{place}"
+
+
+def _is_below_here(path: str) -> bool:
+    return not os.path.isabs(_short(path)) and "site-packages" not in path
 
 
 def _short(path: str) -> str:

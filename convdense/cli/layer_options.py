@@ -1,4 +1,8 @@
-"""The options of the command line that describe a layer: a convolution or a pool."""
+"""The options of the command line that describe a layer: a convolution or a pool.
+
+An option that a geometry knows is passed on under its name, so a new one is added in `add_layer` or
+`add_pool` alone.
+"""
 
 import argparse
 from functools import cache
@@ -28,44 +32,34 @@ def add_layer(parser: argparse.ArgumentParser, required: bool = True) -> None:
     group = parser.add_argument_group(
         "layer", "one number for all axes, or one per axis joined by x"
     )
-    group.add_argument(
-        "--input",
-        type=_sizes,
-        required=required,
-        metavar="CxHxW",
-        help="one sample, such as 3x32x32",
-    )
+    sample = "one sample, such as 3x32x32"
+    group.add_argument("--input", type=_sizes, required=required, metavar="CxHxW", help=sample)
     group.add_argument("--kernel", type=_sizes, required=required, metavar="KxK")
     group.add_argument("--out-channels", type=int, default=1, metavar="N")
     group.add_argument(
         "--stride", type=_sizes, metavar="S", help="default: 1, of a pool its kernel"
     )
-    group.add_argument("--dilation", type=_sizes, default=_DEFAULTS["dilation"], metavar="D")
-    group.add_argument(
-        "--padding",
-        type=_padding,
-        default=_DEFAULTS["padding"],
-        metavar="P",
-        help="1, 1x2, 0:1x2:3 (begin:end), valid, same, same_lower, full",
-    )
-    mode = _DEFAULTS["padding_mode"]
-    group.add_argument(
-        "--padding-mode", default=mode, metavar="MODE", help="zeros, circular, reflect, ..."
-    )
-    group.add_argument("--groups", type=int, default=_DEFAULTS["groups"], metavar="G")
+    _add_with_default(group, "dilation", type=_sizes, metavar="D")
+    forms = "1, 1x2, 0:1x2:3 (begin:end), valid, same, same_lower, full"
+    _add_with_default(group, "padding", type=_padding, metavar="P", help=forms)
+    _add_with_default(group, "padding_mode", metavar="MODE", help="zeros, circular, reflect, ...")
+    _add_with_default(group, "groups", type=int, metavar="G")
     group.add_argument(
         "--flip", action="store_true", help="textbook convolution: the kernel reversed"
     )
-    extra = _DEFAULTS["output_padding"]
-    group.add_argument(
-        "--output-padding", type=_sizes, default=extra, metavar="P", help="with --transposed"
-    )
+    _add_with_default(group, "output_padding", type=_sizes, metavar="P", help="with --transposed")
+
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--transposed", action="store_true", help="a transposed convolution")
     kind.add_argument("--locally-connected", action="store_true", help="the same mask without ties")
-    parser.set_defaults(
-        pool=None, ceil_mode=False, count_include_pad=None
-    )  # where add_pool adds none
+
+    # where add_pool adds none
+    parser.set_defaults(pool=None, ceil_mode=False, count_include_pad=None)
+
+
+def _add_with_default(group: argparse._ArgumentGroup, name: str, **told: Any) -> None:
+    """Add an option whose default is that of the geometry."""
+    group.add_argument(option(name), default=_DEFAULTS[name], **told)
 
 
 def add_pool(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +78,7 @@ def add_pool(parser: argparse.ArgumentParser) -> None:
 
 @cache
 def layer_defaults() -> dict[str, Any]:
-    """Return every option that describes a layer, apart from its input, as it is when it is not given."""
+    """Return the options of a layer, apart from its input, with what they are if not given."""
     parser = argparse.ArgumentParser()
     add_layer(parser, required=False)
     add_pool(parser)
@@ -97,95 +91,91 @@ def _sizes(text: str) -> int | tuple[int, ...]:
     try:
         numbers = tuple(int(part) for part in text.split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number, or numbers joined by x such as 3x32x32"
-        ) from None
+        refusal = f"{text!r} is not a number, or numbers joined by x such as 3x32x32"
+        raise argparse.ArgumentTypeError(refusal) from None
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _padding(text: str) -> Any:
+def _padding(text: str) -> str | int | tuple[int | tuple[int, ...], ...]:
     """Read 1, 1x2, 0:1x2:3, or a word."""
     if text[:1].isalpha():
         return text
     try:
         parts = [tuple(int(n) for n in part.split(":")) for part in text.split("x")]
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not like 1, 1x2, 0:1x2:3 (begin:end) or same"
-        ) from None
-    if len(parts) == 1 and len(parts[0]) == 1:
-        return parts[0][0]
-    return tuple(part[0] if len(part) == 1 else part for part in parts)
+        refusal = f"{text!r} is not like 1, 1x2, 0:1x2:3 (begin:end) or same"
+        raise argparse.ArgumentTypeError(refusal) from None
+
+    per_axis = tuple(part[0] if len(part) == 1 else part for part in parts)
+    only = per_axis[0]
+    if len(per_axis) == 1 and isinstance(only, int):
+        return only
+    return per_axis
+
+
+def given_layer_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the names of a layer's options, beside its input, that are not at their default."""
+    defaults = layer_defaults().items()
+    return [name for name, default in defaults if getattr(arguments, name) != default]
 
 
 def pool_or_layer(arguments: argparse.Namespace) -> Geometry | Pool:
     """Return the convolution, or with --pool the pool, that the options describe."""
     if arguments.pool is not None:
         return _pool(arguments)
-    for name in ("ceil_mode", "count_include_pad"):
-        if getattr(arguments, name) != layer_defaults()[name]:
-            needs = (
-                "--pool avg beside it"
-                if name == "count_include_pad"
-                else "--pool max, avg, sum or min beside it"
-            )
-            raise ValueError(complain(option(name), "a convolution", needs))
+    given = given_layer_options(arguments)
+    if "ceil_mode" in given:
+        needs = "--pool max, avg, sum or min beside it"
+        raise ValueError(complain("--ceil-mode", "a convolution", needs))
+    if "count_include_pad" in given:
+        raise ValueError(complain("--count-include-pad", "a convolution", "--pool avg beside it"))
     return convolution(arguments)
 
 
 def convolution(arguments: argparse.Namespace) -> Geometry:
     """Return the convolution that the options describe."""
     shape = _shape(arguments)
-    options = {
-        name: getattr(arguments, name)
-        for name in ("kernel", "padding", "dilation", "groups", "flip")
-    }
-    options["stride"] = 1 if arguments.stride is None else arguments.stride
+    kind: type[Conv | ConvTranspose | LocallyConnected] = Conv
     if arguments.transposed:
-        if arguments.padding_mode != "zeros":
-            raise ValueError(
-                complain("--padding-mode", arguments.padding_mode, "zeros with --transposed")
-            )
-        return ConvTranspose(
-            shape, arguments.out_channels, output_padding=arguments.output_padding, **options
-        )
-    if arguments.output_padding != 0:
-        raise ValueError(
-            complain("--output-padding", arguments.output_padding, "--transposed beside it")
-        )
-    kind = LocallyConnected if arguments.locally_connected else Conv
-    return kind(shape, arguments.out_channels, padding_mode=arguments.padding_mode, **options)
+        kind = ConvTranspose
+    elif arguments.locally_connected:
+        kind = LocallyConnected
+
+    if arguments.transposed and arguments.padding_mode != "zeros":
+        needs = "zeros with --transposed"
+        raise ValueError(complain("--padding-mode", arguments.padding_mode, needs))
+    if not arguments.transposed and arguments.output_padding != 0:
+        needs = "--transposed beside it"
+        raise ValueError(complain("--output-padding", arguments.output_padding, needs))
+    return kind(shape, arguments.out_channels, **_options_of(kind, arguments))
 
 
 def _pool(arguments: argparse.Namespace) -> Pool:
     shape = _shape(arguments)
-    for name, default in layer_defaults().items():
-        if name not in _OF_POOLS and getattr(arguments, name) != default:
-            got = f"--pool {arguments.pool} beside it"
-            raise ValueError(
-                complain(option(name), got, "a convolution", "leave one of the two out")
-            )
-    options = {
-        name: getattr(arguments, name)
-        for name in ("kernel", "stride", "padding", "dilation", "ceil_mode")
-    }
-    if arguments.count_include_pad is not None:
-        if arguments.pool != "avg":
-            raise ValueError(
-                complain("--count-include-pad", f"--pool {arguments.pool}", "--pool avg")
-            )
-        options["count_include_pad"] = arguments.count_include_pad
-    return _POOLS[arguments.pool](shape, **options)
+    for name in given_layer_options(arguments):
+        if name not in _OF_POOLS:
+            got, do = f"--pool {arguments.pool} beside it", "leave one of the two out"
+            raise ValueError(complain(option(name), got, "a convolution", do))
+    if arguments.count_include_pad is not None and arguments.pool != "avg":
+        got = f"--pool {arguments.pool}"
+        raise ValueError(complain("--count-include-pad", got, "--pool avg"))
+    kind = _POOLS[arguments.pool]
+    return kind(shape, **_options_of(kind, arguments))
+
+
+def _options_of(kind: type[Geometry | Pool], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the kernel and those options of a geometry's signature that the command line sets."""
+    known = layer_defaults()  # `output` is an option of pools, and here the name of a file
+    names = [name for name in option_defaults(kind) if name in known]
+    said = {name: getattr(arguments, name) for name in ["kernel", *names]}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
     for name, example in (("input", "3x32x32"), ("kernel", "3x3")):
         if getattr(arguments, name) is None:
-            raise ValueError(
-                complain(
-                    f"--{name}", "nothing", f"a size, such as --{name} {example}", "or use --claims"
-                )
-            )
+            needs = f"a size, such as --{name} {example}"
+            raise ValueError(complain(f"--{name}", "nothing", needs, "or use --claims"))
     sample = arguments.input
     return (sample,) if isinstance(sample, int) else tuple(sample)
 

@@ -36,24 +36,25 @@ def add_matrix(parser: argparse.ArgumentParser) -> None:
 def run_matrix(arguments: argparse.Namespace) -> int:
     """Write the matrix to a file, whole or not at all, and say what it holds."""
     check_output(arguments.output)
-    layer, weights = convolution(arguments), read_array(arguments.weights)
-    matrix = tie(layer).matrix(
-        shaped(weights, "--weights", layer.weight_shape, layer), max_bytes=arguments.max_bytes
-    )
-    with _unwinding():
+    layer = convolution(arguments)
+    weights = shaped(read_array(arguments.weights), "--weights", layer.weight_shape, layer)
+    matrix = tie(layer).matrix(weights, max_bytes=arguments.max_bytes)
+    with _removing_what_is_half_written():
         save_matrix(arguments.output, matrix)
-    print(
-        f"{arguments.output}: {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} entries, {matrix.dtype}"
-    )
+
+    rows, cols = matrix.shape
+    print(f"{arguments.output}: {rows:,} x {cols:,}, {matrix.nnz:,} entries, {matrix.dtype}")
     return HELD
 
 
 @contextmanager
-def _unwinding() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the program like an exception, so that what is half written is removed."""
+def _removing_what_is_half_written() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program like an exception, so that no half file stays."""
     if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
         yield
         return
+
+    # Windows has no SIGHUP
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, lambda n, _: sys.exit(128 + n)) for number in numbers}
     try:

@@ -1,4 +1,4 @@
-"""The command `show`: the matrix of a small layer in letters, in colour where the terminal has it."""
+"""The command `show`: the matrix of a small layer in letters, in colour in a terminal."""
 
 import argparse
 import os
@@ -14,14 +14,8 @@ from convdense.structure._tie import tie
 from convdense.structure.letter_grid import Grid, Paint
 
 SHOW_LIMIT = 4_096  # cells, and entries: 64 outputs of 64 inputs
-STEPS = (
-    0,
-    95,
-    135,
-    175,
-    215,
-    255,
-)  # red, green and blue of the colours 16 to 231, in xterm and what followed it
+# red, green and blue of the colours 16 to 231, in xterm and what followed it
+STEPS = (0, 95, 135, 175, 215, 255)
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:
@@ -41,49 +35,57 @@ def run_show(arguments: argparse.Namespace) -> int:
 def in_letters(arguments: argparse.Namespace) -> str:
     """Return the layer, and its matrix in letters."""
     layer = convolution(arguments)
-    ties, in_terminal = tie(layer), sys.stdout is not None and sys.stdout.isatty()
+    ties = tie(layer)
     rows, cols = ties.shape
     if max(rows * cols, ties.n_entries) > SHOW_LIMIT:
         got = f"{rows:,} x {cols:,} cells, {ties.n_entries:,} entries"
+        needs = f"at most {SHOW_LIMIT:,} of each to be shown in letters"
         do = "look at convdense.plots.density(layer), or show a smaller layer of the same kind"
-        raise ValueError(
-            complain("layer", got, f"at most {SHOW_LIMIT:,} of each to be shown in letters", do)
-        )
+        raise ValueError(complain("layer", got, needs, do))
+
     grid = Grid.of(ties)
-    needed, width = max(map(len, grid.text().splitlines())), shutil.get_terminal_size().columns
-    if in_terminal and needed > width:
-        needs = f"at most {width}, the width of this terminal"
-        raise ValueError(
-            complain("layer", f"lines of {needed} characters", needs, "widen it, or add | less -S")
+    text = grid.text()
+    in_terminal = sys.stdout is not None and sys.stdout.isatty()
+    longest, width = max(map(len, text.splitlines())), shutil.get_terminal_size().columns
+    if in_terminal and longest > width:
+        got, needs = (
+            f"lines of {longest} characters",
+            f"at most {width}, the width of this terminal",
         )
-    wanted = arguments.color == "always" or (
-        arguments.color == "auto" and coloured(os.environ, in_terminal)
-    )
-    text = grid.text(painter(os.environ)) if wanted else grid.text()
+        raise ValueError(complain("layer", got, needs, "widen it, or add | less -S"))
+
+    in_colour = arguments.color == "always"
+    if arguments.color == "auto":
+        in_colour = coloured(os.environ, in_terminal)
+    if in_colour:
+        text = grid.text(painter(os.environ))
     return f"{layer!r}: {layer.in_shape} -> {layer.out_shape}\n{text}"
 
 
 def coloured(environment: Mapping[str, str], is_terminal: bool) -> bool:
-    """Tell whether to print in colour where it is not said: what https://no-color.org and Python's
-    tracebacks do.
+    """Tell whether to print in colour where the user does not say.
+
+    As https://no-color.org asks, and as Python's tracebacks do.
 
     Examples
     --------
-    >>> coloured({"TERM": "xterm"}, is_terminal=True), coloured({"TERM": "xterm", "NO_COLOR": "1"}, is_terminal=True)
-    (True, False)
+    >>> coloured({"TERM": "xterm"}, is_terminal=True)
+    True
+    >>> coloured({"TERM": "xterm", "NO_COLOR": "1"}, is_terminal=True)
+    False
     """
     if environment.get("NO_COLOR"):
         return False
     if environment.get("FORCE_COLOR"):
         return True
-    return (
-        is_terminal and environment.get("TERM", "dumb") != "dumb"
-    )  # old Windows consoles have no TERM
+    # old Windows consoles have no TERM
+    return is_terminal and environment.get("TERM", "dumb") != "dumb"
 
 
 def painter(environment: Mapping[str, str]) -> Paint:
-    r"""Return a function that paints a text: in all colours where COLORTERM says so, else in the
-    256 of xterm.
+    r"""Return a function that paints a text.
+
+    In all colours where COLORTERM says that the terminal has them, else in the 256 of xterm.
 
     Examples
     --------
@@ -93,12 +95,18 @@ def painter(environment: Mapping[str, str]) -> Paint:
     exact = environment.get("COLORTERM") in ("truecolor", "24bit")
 
     def painted(text: str, background: str) -> str:
-        parts = channels(background)
-        code = "2;{};{};{}".format(*parts)
+        red, green, blue = channels(background)
+        code = f"2;{red};{green};{blue}"
         if not exact:
-            red, green, blue = (min(range(6), key=lambda n: abs(STEPS[n] - part)) for part in parts)
-            code = f"5;{16 + 36 * red + 6 * green + blue}"
-            background = f"#{STEPS[red]:02X}{STEPS[green]:02X}{STEPS[blue]:02X}"
-        return f"\x1b[48;{code};38;5;{16 if ink(background) == '#000000' else 231}m{text}\x1b[0m"
+            # the nearest of a cube of 6 x 6 x 6 colours, which begins at number 16
+            r, g, b = _nearest_step(red), _nearest_step(green), _nearest_step(blue)
+            code = f"5;{16 + 36 * r + 6 * g + b}"
+            background = f"#{STEPS[r]:02X}{STEPS[g]:02X}{STEPS[b]:02X}"
+        letters = 16 if ink(background) == "#000000" else 231  # the black and the white of the cube
+        return f"\x1b[48;{code};38;5;{letters}m{text}\x1b[0m"
 
     return painted
+
+
+def _nearest_step(part: int) -> int:
+    return min(range(len(STEPS)), key=lambda n: abs(STEPS[n] - part))

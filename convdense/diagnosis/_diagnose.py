@@ -1,14 +1,18 @@
-"""diagnose: which mistake an implementation makes, found by exact equality with what that mistake would give."""
+"""diagnose: which mistake an implementation makes.
 
+A mistake is found by exact equality with what it would give, on integers.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import prod
-from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import complain, integer
+from convdense._util.arguments import Array, complain, integer
 from convdense.certificates.integer_ranges import exact_ranges
 from convdense.diagnosis.first_difference import recovered_difference
-from convdense.diagnosis.localise import local_error, parts
+from convdense.diagnosis.localise import local_error, views
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
 from convdense.diagnosis.mistakes.mistake import Call
 from convdense.diagnosis.mistakes.observations import Observations, same
@@ -28,6 +32,7 @@ from convdense.geometry import (
     Pool,
     SumPool,
 )
+from convdense.geometry.protocols import Implementation
 from convdense.implementations.evaluators import (
     caught,
     direct_evaluator,
@@ -44,7 +49,7 @@ LARGEST = 50  # integers drawn; smaller where sums would not be exact
 NONE = np.zeros(0)  # the weights of a pool
 
 
-def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> Diagnosis:
+def diagnose(layer: Geometry | Pool, implementation: Implementation, *, seed: int = 0) -> Diagnosis:
     """Name the mistake that an implementation makes, in y, dx, dw and db.
 
     A mistake is named only if what it would give equals what came, exactly, on several draws of
@@ -83,118 +88,130 @@ def diagnose(layer: Geometry | Pool, implementation: Any, *, seed: int = 0) -> D
     """
     integer(seed, "seed", 0)
     if isinstance(layer, (SumPool, AvgPool, MaxPool, MinPool)):
-        return _of_pool(layer, implementation, seed)
-    if not isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
-        raise TypeError(
-            complain(
-                "layer", repr(layer), "a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"
-            )
-        )
-    mine, by = implementation_evaluator(implementation), direct_evaluator(layer)
-    calls = [_draw(layer, (seed, k)) for k in range(DRAWS)]
-    got = [dict(zip(QUANTITIES, mine.run(*map(np.copy, call)), strict=True)) for call in calls]
-    right = [dict(zip(QUANTITIES, by.run(*call), strict=True)) for call in calls]
+        quantities = _observe_pool(layer, implementation, seed)
+    elif isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
+        quantities = _observe(layer, implementation, seed)
+    else:
+        needs = "a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"
+        raise TypeError(complain("layer", repr(layer), needs))
+
     explanations = []
-    for name in QUANTITIES:
-        observed = Observations(name, calls, [g[name] for g in got], [r[name] for r in right])
-        if observed.returned[0] is None and name == "db":
-            continue
-        findings = [
-            compare(name, v, r) for v, r in zip(observed.returned, observed.expected, strict=True)
-        ]
-        wrong = [f for f in findings if f.verdict != EQUAL]
-        if wrong:
-            explanations.append(_explained(layer, implementation, observed, wrong[0]))
+    for observed in quantities:
+        wrong = _first_wrong(observed)
+        if wrong is not None:
+            explanations.append(_explained(layer, implementation, observed, wrong))
     return Diagnosis(layer, tuple(explanations))
 
 
-def _of_pool(pool: Pool, implementation: Any, seed: int) -> Diagnosis:
-    """Do what `diagnose` does for the user's pool, on integers small enough to tie."""
+def _observe(layer: Geometry, implementation: Implementation, seed: int) -> Iterator[Observations]:
+    """Yield what came of each quantity in every draw; db only if the implementation has one."""
+    mine, by = implementation_evaluator(implementation), direct_evaluator(layer)
+    calls = [_draw(layer, (seed, k)) for k in range(DRAWS)]
+    # copies: a user's code may write into what it is given
+    returned = [mine.run(*map(np.copy, call)) for call in calls]
+    expected = [by.run(*call) for call in calls]
+    for i, name in enumerate(QUANTITIES):
+        observed = Observations(name, calls, [r[i] for r in returned], [e[i] for e in expected])
+        if name != "db" or observed.returned[0] is not None:
+            yield observed
+
+
+def _observe_pool(pool: Pool, implementation: Implementation, seed: int) -> Iterator[Observations]:
+    """Yield what came of y and of dx in every draw."""
     forward, backward, _ = pool_functions(implementation)
-    unit, calls, sign = (
-        integer_unit(network(pool)),
-        [],
-        isinstance(pool, MaxPool) - isinstance(pool, MinPool),
-    )
-    for k in range(2 * DRAWS):  # ties in some, none in others
-        rng, most = np.random.default_rng((seed, k)), 3 if k % 2 else 10_000
-        x, dy = (
-            rng.integers(-most, most + 1, (BATCH, *s)) for s in (pool.in_shape, pool.out_shape)
-        )
-        x = (
-            x - (k % 3 == 2) * sign * 2**20
-        )  # where zeros would win, if something stood for absent cells
-        calls.append(Call(unit * x.astype(float), NONE, NONE, unit * dy.astype(float)))
-    explanations = []
-    both: tuple[Any, ...] = (
-        ("y", forward, pool_loops.forward),
-        ("dx", backward, pool_loops.backward),
-    )
-    for name, theirs, ours in both:
-        operands = [(c.x,) if name == "y" else (c.x, c.dy) for c in calls]
-        values = [caught(theirs, *map(np.copy, given)) for given in operands]
-        right = [ours(pool, *given) for given in operands]
-        wrong = [f for f in map(compare, [name] * len(calls), values, right) if f.verdict != EQUAL]
-        if wrong:
-            explanations.append(
-                Explanation(
-                    name, _pool_sentence(pool, Observations(name, calls, values, right)), wrong[0]
-                )
-            )
-    return Diagnosis(pool, tuple(explanations))
+    unit = integer_unit(network(pool))
+    calls = [_draw_of_pool(pool, unit, (seed, k)) for k in range(2 * DRAWS)]
+
+    y = [caught(forward, np.copy(call.x)) for call in calls]
+    yield Observations("y", calls, y, [pool_loops.forward(pool, call.x) for call in calls])
+
+    dx = [caught(backward, np.copy(call.x), np.copy(call.dy)) for call in calls]
+    right = [pool_loops.backward(pool, call.x, call.dy) for call in calls]
+    yield Observations("dx", calls, dx, right)
+
+
+def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
+    """Return integers of both signs, none of them 0.
+
+    x, b and dy are multiples of 12 times the batch size, dy also of the positions: means are whole,
+    and halves, thirds and quarters too.
+    """
+    rng = np.random.default_rng(seed)
+    unit = 12 * BATCH * prod(layer.out_spatial)
+    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, "float64", BATCH))))
+
+    def signed(shape: tuple[int, ...]) -> Array:
+        sizes = rng.integers(1, most, shape, endpoint=True)
+        return np.asarray(sizes * rng.choice((-1.0, 1.0), shape))
+
+    x = signed((BATCH, *layer.in_shape))
+    w = signed(layer.weight_shape)
+    b = signed(layer.bias_shape)
+    dy = signed((BATCH, *layer.out_shape))
+    return Call(12 * BATCH * x, w, 12 * BATCH * b, unit * dy)
+
+
+def _draw_of_pool(pool: Pool, unit: int, seed: tuple[int, int]) -> Call:
+    """Return multiples of the unit, in every other draw so small that windows have ties."""
+    rng, number = np.random.default_rng(seed), seed[1]
+    most = 3 if number % 2 else 10_000
+    x = rng.integers(-most, most + 1, (BATCH, *pool.in_shape))
+    dy = rng.integers(-most, most + 1, (BATCH, *pool.out_shape))
+    if number % 3 == 2:
+        # all of one sign, so that a zero put in the place of an absent cell would win
+        x = x - pool.extremum * 2**20
+    return Call(unit * x.astype(float), NONE, NONE, unit * dy.astype(float))
+
+
+def _first_wrong(observed: Observations) -> Finding | None:
+    """Return the finding of the first draw in which a quantity is not what was expected."""
+    for got, right in zip(observed.returned, observed.expected, strict=True):
+        finding = compare(observed.name, got, right)
+        if finding.verdict != EQUAL:
+            return finding
+    return None
+
+
+def _explained(
+    layer: Geometry | Pool, implementation: Implementation, observed: Observations, finding: Finding
+) -> Explanation:
+    """Return what explains a quantity, or, where nothing does, what can be recovered of it."""
+    if isinstance(layer, Pool):
+        return Explanation(observed.name, _pool_sentence(layer, observed), finding)
+
+    sentence, place = "", ""
+    if finding.verdict != RAISED:
+        sentence, place = explain(layer, observed)
+    recovered = "" if sentence else recovered_difference(layer, implementation, observed)
+    return Explanation(observed.name, sentence, finding, place, recovered)
 
 
 def _pool_sentence(pool: Pool, observed: Observations) -> str:
-    """Return the mistake that gives exactly what came in every draw: of pooling, in the whole, or in a part."""
-    views = [("", observed), *parts(observed)]
-    for words, view in views:
+    """Return the mistake of a pool that gives exactly what came, in the whole or in a part."""
+    for words, view in views(observed):
         for sentence, mistake in pool_mistakes(pool, observed.name):
-            if view.fits(lambda call, mistake=mistake: mistake(call.x, call.dy)):  # type: ignore[misc]  # bound at once
+            if view.fits(partial(_on_call, mistake)):
                 return prefixed(words, sentence)
-        if sentence := _plain(view):
+        sentence = _from_result_alone(view)
+        if sentence:
             return prefixed(words, sentence)
-        if sentence := local_error(pool, view):
-            return prefixed(words if view.batched else "", sentence)
+        sentence = local_error(pool, view)
+        if sentence:
+            return prefixed(words, sentence)
     return ""
 
 
-def _plain(observed: Observations) -> str:
-    """Return the mistake that needs nothing but the value, or the factor, that explains what came."""
-    for sentence, wrong in plain_result_mistakes(observed.name):
-        if all(
-            same(v, wrong(r), observed.part)
-            for v, r in zip(observed.returned, observed.expected, strict=True)
-        ):
+def _on_call(mistake: Callable[[Array, Array], Array], call: Call) -> Array:
+    return mistake(call.x, call.dy)
+
+
+def _from_result_alone(observed: Observations) -> str:
+    """Return the mistake that is told by what is right alone: a sign, a factor, a limit."""
+    for sentence, change in plain_result_mistakes(observed.name):
+        pairs = zip(observed.returned, observed.expected, strict=True)
+        if all(same(got, change(right), observed.part) for got, right in pairs):
             return sentence
     if not observed.comparable:
         return ""
     got, right = observed.stacked(observed.returned), observed.stacked(observed.expected)
     return multiplied(got, right) or clipped(got, right)
-
-
-def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
-    """Return integers of both signs, none of them 0; x and dy such that means over batch and positions are whole."""
-    rng, unit = np.random.default_rng(seed), 12 * BATCH * prod(layer.out_spatial)
-    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, "float64", BATCH))))
-    shapes = (
-        (BATCH, *layer.in_shape),
-        layer.weight_shape,
-        layer.bias_shape,
-        (BATCH, *layer.out_shape),
-    )
-    x, w, b, dy = (
-        rng.integers(1, most, s, endpoint=True) * rng.choice((-1.0, 1.0), s) for s in shapes
-    )
-    return Call(12 * BATCH * x, w, 12 * BATCH * b, unit * dy)
-
-
-def _explained(
-    layer: Geometry, implementation: Any, observed: Observations, finding: Finding
-) -> Explanation:
-    """Return what explains a quantity, or, where nothing does, what can be recovered of it."""
-    sentence, place = explain(layer, observed) if finding.verdict != RAISED else ("", "")
-    if sentence:
-        return Explanation(observed.name, sentence, finding, place)
-    return Explanation(
-        observed.name, "", finding, recovered=recovered_difference(layer, implementation, observed)
-    )

@@ -1,16 +1,22 @@
-"""Where a mistake shows: its first edge; and, for one that is not in the catalogue, the matrix of y, dx or dw."""
+"""Where a mistake shows first, and how a matrix differs where no known mistake explains it.
+
+A known mistake is shown by the first edge that it moves. An unknown one by the matrix of y or dx,
+recovered from the user's code, or by the inputs that dw pairs with its weights.
+"""
 
 from collections.abc import Iterator
+from itertools import islice
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array, unravelled
-from convdense.diagnosis.mistakes.mistake import Mistake
+from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations
 from convdense.geometry import Geometry
-from convdense.implementations.evaluators import implementation_evaluator
+from convdense.geometry.protocols import Implementation
+from convdense.implementations.evaluators import Evaluator, implementation_evaluator
 from convdense.layers.tied_dense import TiedDense
 from convdense.recovery._recover import recover
 from convdense.recovery.matrix_difference import SHOWN
@@ -21,133 +27,165 @@ ASKED = 128  # outputs whose dw is asked for one by one
 
 
 def first_moved(layer: Geometry, mistake: Mistake, observed: Observations) -> str:
-    """Return the first edge that the mistake adds, drops or gives another weight, in the channels that are wrong."""
+    """Return the first edge that a mistake adds, drops or gives another weight.
+
+    Of a mistake in some channels alone, the first edge of those.
+    """
+    if not mistake.sentence:
+        return ""
     right, wrong = tie(layer), mistake.ties
-    numbers = np.arange(1.0, right.n_weights + 1).reshape(
-        right.weight_shape
-    )  # a weight's own number tells it
-    a = right.matrix(numbers)
-    b = wrong.matrix(np.ascontiguousarray(mistake.weights(numbers)).reshape(wrong.weight_shape))
-    if not mistake.sentence or a.shape != b.shape:
+    # with 1, 2, 3, ... for the weights, a cell of the matrix tells which weight it holds
+    numbers = np.arange(1.0, right.n_weights + 1).reshape(right.weight_shape)
+    numbers_read = np.ascontiguousarray(mistake.weights(numbers)).reshape(wrong.weight_shape)
+    wanted, held = right.matrix(numbers), wrong.matrix(numbers_read)  # (outputs, inputs)
+    if wanted.shape != held.shape:
         return ""
-    apart = (a - b).tocoo()
-    edges = sorted(
-        (int(r), int(c)) for r, c, v in zip(apart.row, apart.col, apart.data, strict=True) if v
-    )
-    for row, col in edges:
-        if _belongs(right, observed, row, col):
-            break
-    else:
-        return ""
-    held, wanted = (_weight(m[row, col], right.weight_shape) for m in (b, a))
-    return f"output {unravelled(row, right.out_shape)}, input {unravelled(col, right.in_shape)}: {held} for {wanted}"
+
+    apart = (wanted - held).tocoo()
+    differ = apart.data != 0
+    edges = zip(apart.row[differ].tolist(), apart.col[differ].tolist(), strict=True)
+    for row, col in sorted(edges):
+        if _is_of_part(observed, right, row, col):
+            output, met = unravelled(row, right.out_shape), unravelled(col, right.in_shape)
+            got = _weight_in_words(held[row, col], right.weight_shape)
+            meant = _weight_in_words(wanted[row, col], right.weight_shape)
+            return f"output {output}, input {met}: {got} for {meant}"
+    return ""
 
 
-def _belongs(ties: TieMap, observed: Observations, row: int, col: int) -> bool:
+def _is_of_part(observed: Observations, ties: TieMap, row: int, col: int) -> bool:
     """Tell whether an edge is one of the channels that an explanation is about."""
     if observed.part is WHOLE:
         return True
-    first, second = (set(part.ravel().tolist()) for part in observed.part)
+    # samples and channels of y and dx, output and input channels of dw
+    first, second = (set(axis.ravel().tolist()) for axis in observed.part)
     if observed.name == "dw":
         own = ties.row(row)
-        pairs = zip(
-            *np.unravel_index(own.index[own.col == col], ties.weight_shape)[:2], strict=True
-        )
-        return any(int(i) in first and int(j) in second for i, j in pairs)
-    return (row * ties.out_shape[0] // ties.shape[0] if observed.name == "y" else
-            col * ties.in_shape[0] // ties.shape[1]) in second  # fmt: skip
+        weights = own.index[own.col == col]
+        outs, ins, *_ = np.unravel_index(weights, ties.weight_shape)
+        pairs = zip(outs.tolist(), ins.tolist(), strict=True)
+        return any(out in first and into in second for out, into in pairs)
+
+    cell, cells, channels = row, ties.shape[0], ties.out_shape[0]
+    if observed.name == "dx":
+        cell, cells, channels = col, ties.shape[1], ties.in_shape[0]
+    return cell * channels // cells in second
 
 
-def _weight(number: float, shape: tuple[int, ...]) -> str:
-    """Return the weight that a number stands for; where several meet in one cell, it stands for none."""
+def _weight_in_words(number: float, shape: tuple[int, ...]) -> str:
+    """Return the weight that a number in a cell stands for; a sum of several stands for none."""
     if number == 0:
         return "no weight"
     if number != int(number) or abs(number) > prod(shape):
         return "several weights"
-    return f"{'minus ' if number < 0 else ''}weight {unravelled(int(abs(number)) - 1, shape)}"
+    sign = "minus " if number < 0 else ""
+    return f"{sign}weight {unravelled(int(abs(number)) - 1, shape)}"
 
 
-def recovered_difference(layer: Geometry, implementation: Any, observed: Observations) -> str:
+def recovered_difference(
+    layer: Geometry, implementation: Implementation, observed: Observations
+) -> str:
     """Return how the matrix of y, dx or dw differs from the layer's, where it can be recovered."""
-    run, name, call = implementation_evaluator(implementation).run, observed.name, observed.calls[0]
-    zeros, w = np.zeros_like(call.b), call.w
-    tied = TiedDense(layer, w)
+    mine, call = implementation_evaluator(implementation), observed.calls[0]
     try:
-        if name == "y":
-            dy = call.dy
-            found = recover(
-                lambda x: run(x, w, zeros, np.zeros((len(x), *dy.shape[1:])))[0],
-                layer.in_shape,
-                tied,
-            )
-            return f"its matrix: {found.compare(tied)}" if found else str(found)
-        if name == "dx":
-            found = recover(
-                lambda dy: run(np.zeros((len(dy), *layer.in_shape)), w, zeros, dy)[1],
-                layer.out_shape,
-            )
-            back = TiedDense(tie(layer).T, w)
-            return f"its matrix: {found.compare(back)}" if found else str(found)
-        if name == "dw" and observed.comparable:
-            return _paired(layer, run, observed)
+        if observed.name == "y":
+            return _difference_of_y(layer, mine, call)
+        if observed.name == "dx":
+            return _difference_of_dx(layer, mine, call)
+        if observed.name == "dw" and observed.comparable:
+            return _differing_pairs(layer, mine, observed)
     except (TypeError, ValueError) as error:  # no array, or another shape each time
         return f"its matrix cannot be recovered: {error}"
     return ""
 
 
-def _paired(layer: Geometry, run: Any, observed: Observations) -> str:
-    """Return with which inputs dw pairs its weights, output by output, where that is not as it
-    should be.
+def _difference_of_y(layer: Geometry, mine: Evaluator, call: Call) -> str:
+    """Return how the matrix by which y is computed differs from the layer's."""
+
+    def y_without_bias(x: Array) -> Any:  # a user's code may return anything
+        dy = np.zeros((len(x), *layer.out_shape))
+        y, _, _, _ = mine.run(x, call.w, np.zeros_like(call.b), dy)
+        return y
+
+    tied = TiedDense(layer, call.w)
+    found = recover(y_without_bias, layer.in_shape, tied)
+    return f"its matrix: {found.compare(tied)}" if found else str(found)
+
+
+def _difference_of_dx(layer: Geometry, mine: Evaluator, call: Call) -> str:
+    """Return how the matrix by which dx is computed differs from the layer's transpose."""
+
+    def dx(dy: Array) -> Any:  # as above
+        x = np.zeros((len(dy), *layer.in_shape))
+        _, dx, _, _ = mine.run(x, call.w, np.zeros_like(call.b), dy)
+        return dx
+
+    transposed = TiedDense(tie(layer).T, call.w)
+    found = recover(dx, layer.out_shape)
+    return f"its matrix: {found.compare(transposed)}" if found else str(found)
+
+
+def _differing_pairs(layer: Geometry, mine: Evaluator, observed: Observations) -> str:
+    """Return where dw pairs a weight with another input than it should, output by output.
 
     For fixed x dw is linear in dy: one output alone gives, for each weight, the input that it met.
     The inputs are told apart by their values, drawn so large that no sum of a few of them is likely
-    to be another. The outputs that the first wrong weight serves are asked first.
+    to be another.
     """
-    call, entries, outputs = observed.calls[0], tie(layer).entries(), prod(layer.out_shape)
+    call, outputs = observed.calls[0], prod(layer.out_shape)
     x = np.random.default_rng(0).integers(1, 2**40, (1, *layer.in_shape)).astype(float)
-    first = entries.row[
-        entries.index == np.argmax(np.asarray(observed.returned[0]) != observed.expected[0])
-    ]
-    rows = list(dict.fromkeys([*first.tolist(), *range(outputs)]))[:ASKED]
+
+    # the outputs that the first wrong weight serves are asked first
+    entries = tie(layer).entries()
+    first_wrong = np.argmax(np.asarray(observed.returned[0]) != observed.expected[0])
+    serves = entries.row[entries.index == first_wrong].tolist()
+    asked = list(dict.fromkeys([*serves, *range(outputs)]))[:ASKED]
+
     differing: list[str] = []
-    for row in rows:
+    for row in asked:
         dy = np.zeros((1, outputs))
         dy[0, row] = 1
-        dw = np.asarray(run(x, call.w, np.zeros_like(call.b), dy.reshape(1, *layer.out_shape))[2])
-        differing += list(_otherwise(layer, row, dw, x))[: SHOWN - len(differing)]
+        _, _, dw, _ = mine.run(x, call.w, np.zeros_like(call.b), dy.reshape(1, *layer.out_shape))
+        found = _wrong_pairs(layer, row, np.asarray(dw), x)
+        differing += islice(found, SHOWN - len(differing))
         if len(differing) >= SHOWN:
             break
-    asked = f"for one sample and one output at a time ({len(rows)} of {outputs} asked) dw is right"
-    return "; ".join(differing) or asked
+    right = f"for one sample and one output at a time ({len(asked)} of {outputs} asked) dw is right"
+    return "; ".join(differing) or right
 
 
-def _otherwise(layer: Geometry, row: int, dw: Array, x: Array) -> Iterator[str]:
+def _wrong_pairs(layer: Geometry, row: int, dw: Array, x: Array) -> Iterator[str]:
     """Yield the weights that one output pairs with another input than it should."""
     ties = tie(layer)
     own, values = ties.row(row), x.ravel()
     right = np.bincount(own.index, values[own.col], ties.n_weights)
     if dw.size != right.size or dw.dtype.kind not in "iuf":
         raise TypeError(f"dw has shape {dw.shape} for {ties.weight_shape}")
+
+    output = unravelled(row, layer.out_shape)
     for index in np.flatnonzero(dw.ravel() != right):
-        got, wanted = float(dw.ravel()[index]), own.col[own.index == index]
-        meant = (
-            " and ".join(f"input {unravelled(int(col), layer.in_shape)}" for col in wanted)
-            or "none"
-        )
-        met = _inputs(got, values, layer.in_shape)
-        if not met and (more := _inputs(got - right[index], values, layer.in_shape)):
-            met = f"{meant} and {more}"
-        weight = unravelled(int(index), ties.weight_shape)
-        yield f"output {unravelled(row, layer.out_shape)}, weight {weight}: meets {met or 'a number'} for {meant}"
+        inputs = [unravelled(col, layer.in_shape) for col in own.col[own.index == index]]
+        meant = " and ".join(f"input {at}" for at in inputs) or "none"
+        met = _met_in_words(float(dw.ravel()[index]), right[index], meant, x)
+        weight = unravelled(index, ties.weight_shape)
+        yield f"output {output}, weight {weight}: meets {met} for {meant}"
 
 
-def _inputs(value: float, values: Array, shape: tuple[int, ...]) -> str:
-    """Return the input that has a value, or its sign turned; "none" for 0, empty where it is no input."""
+def _met_in_words(got: float, right: float, meant: str, x: Array) -> str:
+    """Return the input that a weight met, by its value; it may be one beside what is meant."""
+    met = _input_in_words(got, x)
+    if met:
+        return met
+    more = _input_in_words(got - right, x)
+    return f"{meant} and {more}" if more else "a number"
+
+
+def _input_in_words(value: float, x: Array) -> str:
+    """Return the input that has this value, or its negative; "none" for 0, empty if none has."""
     if value == 0:
         return "none"
-    found = np.flatnonzero(values == abs(value))
-    return (
-        f"{'minus ' if value < 0 else ''}input {unravelled(int(found[0]), shape)}"
-        if len(found)
-        else ""
-    )
+    found = np.flatnonzero(x == abs(value))
+    if not len(found):
+        return ""
+    sign = "minus " if value < 0 else ""
+    return f"{sign}input {unravelled(found[0], x.shape[1:])}"

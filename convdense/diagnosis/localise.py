@@ -1,4 +1,8 @@
-"""Errors in some cells, samples or channels only: zero there, a copy, too large, or a product that is missing."""
+"""Errors in some cells, samples or channels only.
+
+There it is zero, a copy of another cell, multiplied, or one product is missing. An explanation of
+the whole may also hold in the wrong samples and channels alone: `views` narrows to those.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -12,34 +16,38 @@ from convdense.diagnosis.mistakes.observations import RIGHT, Observations, multi
 from convdense.geometry import Geometry, Pool
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
+from convdense.structure.tie_map import TieMap
 
 _CELL = {"y": "output", "dx": "input", "dw": "weight", "db": "bias"}
 
 
 def local_error(layer: Geometry | Pool, observed: Observations) -> str:
-    """Return what is wrong at the few cells that are wrong, in every draw and sample; empty where nothing fits."""
+    """Return what is wrong at the few wrong cells, in every draw; empty if nothing fits."""
     if not observed.comparable:
         return ""
-    got, right = (
-        observed.stacked(observed.returned),
-        observed.stacked(observed.expected),
-    )  # (observations, cells)
-    shape = observed.expected[0].shape[1:] if observed.batched else observed.expected[0].shape
+    got = observed.stacked(observed.returned)  # (observations, cells)
+    right = observed.stacked(observed.expected)
     cells = np.flatnonzero((got != right).any(axis=0))
     if not 0 < len(cells) < got.shape[1]:
         return ""
-    where, g, r = named(observed.name, cells, shape), got[:, cells], right[:, cells]
-    if g.any() and (copied := _copied(g, right, cells)) is not None:
-        return f"it holds at {where} what belongs to {named(observed.name, copied, shape)}"
-    sentence = _changed(g, r)
+
+    expected = observed.expected[0]
+    shape = expected.shape[1:] if observed.batched else expected.shape
+    where = cells_in_words(observed.name, cells, shape)
+    got_there, right_there = got[:, cells], right[:, cells]
+    source = _copied_from(got_there, right, cells)
+    if source is not None:
+        return f"it holds at {where} what belongs to {cells_in_words(observed.name, source, shape)}"
+
+    sentence = _changed(got_there, right_there)
     if not sentence and observed.name == "y" and not isinstance(layer, Pool):
-        sentence = _biased(layer, observed, (g, r), cells)
+        sentence = _biased(layer, observed, (got_there, right_there), cells)
     if sentence:
         return f"{sentence} at {where} alone"
-    if len(cells) == 1 and observed.name != "db" and not isinstance(layer, Pool):
-        product = _product(layer, observed, int(cells[0]), (g - r)[:, 0])
-        return f"at {where} it {product}" if product else ""
-    return ""
+    if isinstance(layer, Pool) or len(cells) > 1 or observed.name == "db":
+        return ""
+    more = (got_there - right_there)[:, 0]
+    return _product(layer, observed, int(cells[0]), more)
 
 
 def _changed(got: Array, right: Array) -> str:
@@ -52,47 +60,66 @@ def _changed(got: Array, right: Array) -> str:
     return "" if factor is None or abs(factor - 1) <= RIGHT else f"it is multiplied by {factor:.8g}"
 
 
-def named(name: str, cells: Array, shape: tuple[int, ...]) -> str:
-    """Return words for some cells: one of them, a channel, a pair of channels, a row, or how many
-    and the first.
+def cells_in_words(name: str, cells: Array, shape: tuple[int, ...]) -> str:
+    """Return words for some cells of a quantity: one cell, a channel, a row, or how many there are.
 
     Examples
     --------
-    >>> named("y", np.array([5]), (2, 3)), named("y", np.array([3, 4, 5]), (2, 3)), named("y", np.array([1, 4]), (2, 3))
-    ('output (1, 2)', 'channel 1', 'the outputs at 1 along axis 0')
+    >>> cells_in_words("y", np.array([5]), (2, 3))
+    'output (1, 2)'
+    >>> cells_in_words("y", np.array([3, 4, 5]), (2, 3))
+    'channel 1'
+    >>> cells_in_words("y", np.array([1, 4]), (2, 3))
+    'the outputs at 1 along axis 0'
+    >>> cells_in_words("y", np.array([1, 5]), (2, 3))
+    '2 outputs, the first at (0, 1),'
     """
     at = np.unravel_index(cells, shape)
     first = tuple(int(axis[0]) for axis in at)
     if len(cells) == 1:
         return f"{_CELL[name]} {first}"
-    spans = [np.unique(axis) for axis in at]
-    narrow = [i for i, (span, n) in enumerate(zip(spans, shape, strict=True)) if len(span) < n]
-    block = len(cells) == prod(map(len, spans))
-    if block and name == "dw" and narrow == [0, 1] and len(spans[0]) == len(spans[1]) == 1:
-        return f"weight[{first[0]}, {first[1]}]"
-    if block and len(narrow) == 1 and len(spans[narrow[0]]) == 1:
-        i = narrow[0]
-        if name == "dw" and i < 2:
-            return f"weight[{first[0]}]" if i == 0 else f"weight[:, {first[1]}]"
-        axis = i - 2 if name == "dw" else i - 1
-        return (
-            f"channel {first[0]}"
-            if not i
-            else f"the {_CELL[name]}s at {first[i]} along axis {axis}"
-        )
-    return f"{len(cells)} {_CELL[name]}s, the first at {first},"
+
+    spans = [np.unique(axis) for axis in at]  # the positions that occur along each axis
+    block = ""
+    if len(cells) == prod(map(len, spans)) < prod(shape):  # all combinations, but not all cells
+        block = _block_in_words(name, spans, shape)
+    return block or f"{len(cells)} {_CELL[name]}s, the first at {first},"
 
 
-def _copied(g: Array, right: Array, cells: Array) -> Array | None:
-    """Return the cells whose values these hold, all at one distance or all the same one; the nearest first."""
-    sources = np.flatnonzero((right == g[:, :1]).all(axis=0))
-    for source in sorted(sources, key=lambda q: abs(int(q) - int(cells[0]))):
-        for others in (cells + (source - cells[0]), np.full(len(cells), source)):
-            if (
-                others.min() >= 0
-                and others.max() < right.shape[1]
-                and np.array_equal(right[:, others], g)
-            ):
+def _block_in_words(name: str, spans: list[Array], shape: tuple[int, ...]) -> str:
+    """Return words for the cells at one position along one axis, or of one pair of channels."""
+    narrow = [axis for axis, n in enumerate(shape) if len(spans[axis]) < n]
+    if any(len(spans[axis]) > 1 for axis in narrow):
+        return ""
+    if name == "dw" and max(narrow) < 2:
+        index = [str(spans[i][0]) if i in narrow else ":" for i in range(max(narrow) + 1)]
+        return f"weight[{', '.join(index)}]"
+    if len(narrow) > 1:
+        return ""
+
+    axis = narrow[0]
+    position = spans[axis][0]
+    if axis == 0:
+        return f"channel {position}"
+    channel_axes = 2 if name == "dw" else 1
+    return f"the {_CELL[name]}s at {position} along axis {axis - channel_axes}"
+
+
+def _copied_from(got: Array, right: Array, cells: Array) -> Array | None:
+    """Return the cells whose right values these hold, the nearest that there are.
+
+    They lie all at one distance, as after an index that is off by some, or are all the same one.
+    """
+    if not got.any():  # zeros are no copy
+        return None
+    sources = np.flatnonzero((right == got[:, :1]).all(axis=0))
+    nearest_first = sorted(sources, key=lambda source: abs(int(source) - int(cells[0])))
+    for source in nearest_first:
+        shifted = cells + (source - cells[0])
+        repeated = np.full(len(cells), source)
+        for others in (shifted, repeated):
+            inside = others.min() >= 0 and others.max() < right.shape[1]
+            if inside and np.array_equal(right[:, others], got):
                 return np.unique(others)
     return None
 
@@ -100,14 +127,14 @@ def _copied(g: Array, right: Array, cells: Array) -> Array | None:
 def _biased(
     layer: Geometry, observed: Observations, values: tuple[Array, Array], cells: Array
 ) -> str:
-    """Return that the bias is missing, or there twice, or that all but the bias is multiplied by a number."""
+    """Return whether the bias is missing or there twice, or all but the bias is multiplied."""
     got, right = values
     more = got - right
     samples = len(more) // len(observed.calls)
-    whole = tie(layer).bias  # the tie map of the bias
-    bias = np.concatenate(
-        [np.tile(whole.matrix(c.b).toarray()[:, 0], (samples, 1)) for c in observed.calls]
-    )[:, cells]
+    bias_ties = tie(layer).bias
+    biases = [bias_ties.matrix(call.b).toarray()[:, 0] for call in observed.calls]
+    bias = np.repeat(biases, samples, axis=0)[:, cells]  # (observations, wrong cells)
+
     if np.array_equal(more, bias):
         return "the bias is added twice"
     if np.array_equal(more, -bias):
@@ -119,106 +146,113 @@ def _biased(
 
 
 def _product(layer: Geometry, observed: Observations, cell: int, more: Array) -> str:
-    """Return which product is missing, or counted twice, at one cell where this is more than right."""
+    """Return which product is missing, or counted twice, at one cell that has this too much."""
     ties = tie(layer)
     entries = ties.entries()
-    at = np.flatnonzero(
-        (entries.row, entries.col, entries.index)[("y", "dx", "dw").index(observed.name)] == cell
-    )
-    own = entries.take(at)
-    for words, each in _products(observed, own):
+    place = {"y": entries.row, "dx": entries.col, "dw": entries.index}[observed.name]
+    own = entries.take(np.flatnonzero(place == cell))
+    for words, products in _products(observed, own):
         for sign, verb in ((-1, "misses"), (1, "counts twice")):
-            found = np.flatnonzero((sign * each == more[:, None]).all(axis=0))
+            found = np.flatnonzero((sign * products == more[:, None]).all(axis=0))
             if len(found):
-                e = int(found[0])
-                sides = {
-                    "output": (own.row[e], ties.out_shape),
-                    "input": (own.col[e], ties.in_shape),
-                    "weight": (own.index[e], ties.weight_shape),
-                }
-                del sides[_CELL[observed.name]]
-                named_sides = (f"{k} {unravelled(i, s)}" for k, (i, s) in sides.items())
-                return f"{verb} the product of {' and '.join(named_sides)}{words}"
+                where, factors = _cell_and_factors(observed.name, ties, own, int(found[0]))
+                return f"at {where} it {verb} the product of {factors}{words}"
     return ""
 
 
+def _cell_and_factors(name: str, ties: TieMap, own: Entries, entry: int) -> tuple[str, str]:
+    """Return words for an entry's cell (of y its output) and for the two factors of its product."""
+    places = {
+        "output": f"output {unravelled(own.row[entry], ties.out_shape)}",
+        "input": f"input {unravelled(own.col[entry], ties.in_shape)}",
+        "weight": f"weight {unravelled(own.index[entry], ties.weight_shape)}",
+    }
+    cell = places.pop(_CELL[name])
+    return cell, " and ".join(places.values())
+
+
 def _products(observed: Observations, own: Entries) -> Iterator[tuple[str, Array]]:
-    """Yield the products of one cell, (observations, products): of dw summed over the batch, or of one sample."""
-    flat = [
-        (c.x.reshape(len(c.x), -1), c.w.ravel(), c.dy.reshape(len(c.dy), -1))
-        for c in observed.calls
-    ]
-    if observed.name == "y":
-        yield (
-            "",
-            np.concatenate([w[own.index] * x[observed.samples][:, own.col] for x, w, _ in flat]),
-        )
-    elif observed.name == "dx":
-        yield (
-            "",
-            np.concatenate([w[own.index] * dy[observed.samples][:, own.row] for _, w, dy in flat]),
-        )
-    else:
-        each = np.stack(
-            [x[:, own.col] * dy[:, own.row] for x, _, dy in flat]
-        )  # (draws, batch, products)
-        yield "", each.sum(axis=1)
-        for n in range(each.shape[1]):
-            yield f" of sample {n}", each[:, n]
+    """Yield the products that one cell sums, (observations, products), and words for them.
+
+    Of y and dx an observation is a sample, of dw a draw: there a product is summed over the batch,
+    or taken of one sample alone.
+    """
+    if observed.name == "dw":
+        each = [_flat(call.x)[:, own.col] * _flat(call.dy)[:, own.row] for call in observed.calls]
+        of_samples = np.stack(each)  # (draws, batch, products)
+        yield "", of_samples.sum(axis=1)
+        for sample in range(of_samples.shape[1]):
+            yield f" of sample {sample}", of_samples[:, sample]
+        return
+
+    products = []
+    for call in observed.calls:
+        met = _flat(call.x)[:, own.col] if observed.name == "y" else _flat(call.dy)[:, own.row]
+        products.append(call.w.ravel()[own.index] * met[observed.samples])
+    yield "", np.concatenate(products)
 
 
-def parts(observed: Observations) -> Iterator[tuple[str, Observations]]:
-    """Yield words and a narrower view for the samples and channels that are wrong, where not all of them are."""
+def _flat(samples: Array) -> Array:
+    return samples.reshape(len(samples), -1)  # (batch, cells)
+
+
+def views(observed: Observations) -> Iterator[tuple[str, Observations]]:
+    """Yield the whole, and with words the wrong samples and channels where others are right."""
+    yield "", observed
     if not observed.comparable or np.ndim(observed.expected[0]) < 2:
         return
-    wrong = np.any(
-        [g != r for g, r in zip(observed.returned, observed.expected, strict=True)], axis=0
-    )
-    blocks = wrong.any(
-        axis=tuple(range(2, wrong.ndim))
-    )  # (samples, channels), of dw its first two axes
+
+    draws = zip(observed.returned, observed.expected, strict=True)
+    wrong = np.any([got != right for got, right in draws], axis=0)
+    blocks = wrong.any(axis=tuple(range(2, wrong.ndim)))  # (samples, channels), of dw (out, in)
     rows, cols = np.flatnonzero(blocks.any(axis=1)), np.flatnonzero(blocks.any(axis=0))
-    some, few = len(rows) < len(blocks), len(cols) < blocks.shape[1]
-    if not some and not few:
-        return
-    if observed.batched:
-        words = [_samples(rows, len(blocks))] * some + [_channels(observed, cols)] * few
-    else:
-        words = [
-            f"in weight[{_listed(rows) if some else ':'}{f', {_listed(cols)}' if few else ''}] alone"
-        ]
-    yield ", ".join(words), observed._replace(part=np.ix_(rows, cols))
+    if (len(rows), len(cols)) != blocks.shape:
+        words = _part_in_words(observed, rows, cols, blocks.shape)
+        yield words, observed._replace(part=np.ix_(rows, cols))
 
 
-def _samples(rows: Array, n: int) -> str:
+def _part_in_words(observed: Observations, rows: Array, cols: Array, sizes: tuple[int, ...]) -> str:
+    """Return words for some samples and channels, or for some output and input channels of dw."""
+    some_rows, some_cols = len(rows) < sizes[0], len(cols) < sizes[1]
+    if not observed.batched:
+        outs = _listed(rows) if some_rows else ":"
+        ins = f", {_listed(cols)}" if some_cols else ""
+        return f"in weight[{outs}{ins}] alone"
+    words = []
+    if some_rows:
+        words.append(_samples_in_words(rows, sizes[0]))
+    if some_cols:
+        words.append(_channels_in_words(observed.name, cols))
+    return ", ".join(words)
+
+
+def _samples_in_words(rows: Array, n: int) -> str:
     if len(rows) > 1 and len(rows) == n - rows[0]:
         return "from the second sample on" if rows[0] == 1 else f"from sample {rows[0]} on"
     return f"in sample{'s' if len(rows) > 1 else ''} {_listed(rows)} alone"
 
 
-def _channels(observed: Observations, cols: Array) -> str:
-    which = "output" if observed.name == "y" else "input"
+def _channels_in_words(name: str, cols: Array) -> str:
+    which = "output" if name == "y" else "input"
     return f"in {which} channel{'s' if len(cols) > 1 else ''} {_listed(cols)} alone"
 
 
 def _listed(numbers: Array) -> str:
-    return " and ".join(map(str, numbers[:3])) + (
-        f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
-    )
+    shown = " and ".join(map(str, numbers[:3]))
+    return f"{shown} and {len(numbers) - 3} more" if len(numbers) > 3 else shown
 
 
 def later_samples(
     layer: Geometry, observed: Observations, known: Sequence[Mistake]
 ) -> Mistake | None:
-    """Return the mistake that dw makes from the second sample on, the first one's share being right."""
+    """Return the mistake that dw makes from the second sample on, the first one being right."""
     if observed.name != "dw" or not observed.comparable:
         return None
     right = Mistake("", tie(layer))
 
     def value(mistake: Mistake, call: Call) -> Array:
-        first, rest = (
-            call._replace(x=call.x[at], dy=call.dy[at]) for at in (slice(0, 1), slice(1, None))
-        )
+        first = call._replace(x=call.x[:1], dy=call.dy[:1])
+        rest = call._replace(x=call.x[1:], dy=call.dy[1:])
         return right.run(first, "dw") + mistake.run(rest, "dw")
 
     return next((mistake for mistake in known if observed.fits(partial(value, mistake))), None)

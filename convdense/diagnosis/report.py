@@ -1,10 +1,10 @@
 """What `diagnose` found: for each quantity that is wrong a sentence, and where it shows first."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from convdense._util.arguments import complain
 from convdense.display.tables import AsText
+from convdense.geometry import Geometry, Pool
 from convdense.verdicts.findings import Finding, Requirable
 
 
@@ -37,8 +37,10 @@ class Explanation:
     def __str__(self) -> str:
         """Return the quantity, the sentence, and where it shows."""
         lines = [f"{self.name}: {self.sentence or 'no mistake that is known here explains it'}"]
-        lines += [f"  first at {self.place}"] if self.place else []
-        lines += [f"  {self.finding}"] if not self.sentence else []
+        if self.place:
+            lines.append(f"  first at {self.place}")
+        if not self.sentence:
+            lines.append(f"  {self.finding}")
         lines += [f"  {line}" for line in self.recovered.splitlines()]
         return "\n".join(lines)
 
@@ -65,7 +67,7 @@ class Diagnosis(Requirable, AsText):
     db: the sign is turned
     """
 
-    layer: Any
+    layer: Geometry | Pool
     explanations: tuple[Explanation, ...]
 
     def __bool__(self) -> bool:
@@ -77,9 +79,8 @@ class Diagnosis(Requirable, AsText):
         for explanation in self.explanations:
             if explanation.name == name:
                 return explanation
-        raise KeyError(
-            complain("name", repr(name), "one of " + ", ".join(e.name for e in self.explanations))
-        )
+        names = ", ".join(explanation.name for explanation in self.explanations)
+        raise KeyError(complain("name", repr(name), f"one of {names}"))
 
     def __str__(self) -> str:
         """Return one sentence for each quantity that is wrong."""
@@ -87,8 +88,5 @@ class Diagnosis(Requirable, AsText):
 
     def __repr__(self) -> str:
         """Return one line: the layer, and what is wrong with each quantity."""
-        said = (
-            "; ".join(f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations)
-            or "nothing is wrong"
-        )
-        return f"Diagnosis({self.layer!r}, {said})"
+        said = [f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations]
+        return f"Diagnosis({self.layer!r}, {'; '.join(said) or 'nothing is wrong'})"

@@ -1,9 +1,14 @@
-"""Names: pixels and weights by number (i1, w1, ...), ties by letter (a, b, ..., z, aa, ..., without i and o)."""
+"""Names: pixels and weights by number (i1, w1, ...), ties by letter (a, b, ..., z, aa, ...).
+
+The letters i and o stand for pixels and for no weight.
+"""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import prod
 from typing import Any
+
+import numpy as np
 
 from convdense._util.arguments import complain
 
@@ -22,21 +27,26 @@ def numbered(symbol: str, n: int) -> list[str]:
 
 
 def blocks(shape: Sequence[int]) -> list[tuple[str, int, int]]:
-    """Return kind, size and number of the blocks of a flattened sample: rows, then slices, then
-    channels.
+    """Return kind, size and number of the blocks of a flattened sample.
 
-    They are numbered anew within the block around them. One channel alone is not named.
+    Rows come first, then slices, then channels. They are numbered anew within the block around
+    them. One channel alone is not named.
 
     Examples
     --------
     >>> blocks((2, 4, 3)), blocks((1, 5)), blocks((1, 2, 4, 3))
     ([('row', 3, 4), ('channel', 12, 2)], [], [('row', 3, 4), ('slice', 12, 2)])
     """
-    kinds = ["channel", *["slice"] * (len(shape) - 3), *["row"] * (len(shape) > 2)]
-    found = [
-        (kind, prod(shape[k + 1 :]), shape[k]) for k, kind in enumerate(kinds[: len(shape) - 1])
-    ]
-    return [block for block in reversed(found) if block[0] != "channel" or block[2] > 1]
+    found = []
+    for axis in reversed(range(len(shape) - 1)):  # the last axis runs within a row
+        kind = "slice"
+        if axis == 0:
+            kind = "channel"
+        elif axis == len(shape) - 2:
+            kind = "row"
+        if kind != "channel" or shape[axis] > 1:
+            found.append((kind, prod(shape[axis + 1 :]), shape[axis]))
+    return found
 
 
 def letter(k: int) -> str:
@@ -51,18 +61,25 @@ def letter(k: int) -> str:
     return (letter(head - 1) if head else "") + LETTERS[last]
 
 
-def term(coefficient: Any, *factors: str, ratio: Callable[[Fraction], str] = str) -> str:
-    """Return one term of a sum: its sign, its coefficient where that is not 1, its factors; `ratio`
-    writes a number.
+def term(
+    coefficient: float | Fraction | np.integer[Any] | np.floating[Any],
+    *factors: str,
+    ratio: Callable[[Fraction], str] = str,
+) -> str:
+    """Return one term of a sum: its sign, its coefficient where that is not 1, its factors.
+
+    `ratio` writes the coefficient.
 
     Examples
     --------
     >>> term(1, "w1", "i1"), term(-0.5, "w1", "i1")
     ('+ w1 i1', '- 1/2 w1 i1')
     """
-    number = Fraction(coefficient.item() if hasattr(coefficient, "item") else coefficient)
+    exact = coefficient.item() if isinstance(coefficient, np.generic) else coefficient
+    number = Fraction(exact)
+    sign = "-" if number < 0 else "+"
     size = () if abs(number) == 1 else (ratio(abs(number)),)
-    return " ".join(("-" if number < 0 else "+", *size, *factors))
+    return " ".join((sign, *size, *factors))
 
 
 def total(terms: list[str]) -> str:
@@ -77,18 +94,20 @@ def total(terms: list[str]) -> str:
 
 
 def distinct(**symbols: str | None) -> None:
-    """Refuse symbols that are no names, or whose numbered names could be mistaken: i11 for pixel 11 or for i1 and 1."""
+    """Refuse symbols that are no names or can be mistaken: i11 is pixel 11 of i, or 1 of i1."""
     for name, symbol in symbols.items():
         if symbol is None and name == "bias":
             continue
         if not isinstance(symbol, str) or not symbol.isidentifier():
             raise ValueError(complain(name, repr(symbol), "a name made of letters, such as 'i'"))
-        stems = [
-            s.rstrip("0123456789") for n, s in symbols.items() if isinstance(s, str) and n != name
+
+        others = [
+            text for other, text in symbols.items() if other != name and isinstance(text, str)
         ]
-        if symbol.rstrip("0123456789") in stems:
-            raise ValueError(
-                complain(
-                    name, repr(symbol), "a name of its own", "give every symbol a different one"
-                )
-            )
+        if _stem(symbol) in map(_stem, others):
+            do = "give every symbol a different one"
+            raise ValueError(complain(name, repr(symbol), "a name of its own", do))
+
+
+def _stem(symbol: str) -> str:
+    return symbol.rstrip("0123456789")

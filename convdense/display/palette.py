@@ -1,9 +1,12 @@
-"""The colours of weights, told apart with every common colour blindness; letters stand beside them always."""
+"""The colours of weights, told apart with every common colour blindness.
+
+Letters stand beside them always.
+"""
 
 from collections.abc import Sequence
 
-# Paul Tol's "muted", https://sronpersonalpages.nl/~pault; beyond nine, letters alone tell weights
-# apart.
+# Paul Tol's "muted", https://sronpersonalpages.nl/~pault
+# beyond nine, letters alone tell weights apart
 COLOURS = (
     "#CC6677",
     "#332288",
@@ -67,8 +70,9 @@ def contrast(one: str, other: str) -> float:
 
 
 def ink(background: str) -> str:
-    """Return black or white, whichever stands out more on a colour: the ratio is 4.5 at least on
-    any.
+    """Return black or white, whichever stands out more on a colour.
+
+    On any colour the better of the two has a contrast of at least 4.5.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A sample or a weight array laid out in the plane, every pixel a unit square: for pictures of any number of axes."""
+"""An array of any number of axes laid out in the plane, every pixel a unit square."""
 
 from collections.abc import Sequence
 from math import prod
@@ -19,11 +19,12 @@ class Sheet(NamedTuple):
 
 
 def sheet(shape: Sequence[int], gap: int = 1) -> Sheet:
-    """Lay an array out: the last axis to the right, the one before it down, the first down again,
-    others to the right.
+    """Return where each entry of an array lies in the plane.
 
-    So channels stand below each other, slices of a volume side by side, and of weights ``(out, in,
-    rows, columns)`` the input channels side by side. `gap` squares stay free between the blocks.
+    The last axis goes to the right, the one before it down, the first down again, others to the
+    right. So channels stand below each other, slices of a volume side by side, and of weights
+    ``(out, in, rows, columns)`` the input channels side by side. `gap` squares stay free between
+    the blocks.
 
     Examples
     --------
@@ -32,12 +33,16 @@ def sheet(shape: Sequence[int], gap: int = 1) -> Sheet:
     >>> sheet((4,)).y
     array([0, 0, 0, 0])
     """
-    whole = (shape[0], 1, shape[1]) if len(shape) == 2 else (1,) * (3 - len(shape)) + tuple(shape)
-    first, *middle, rows, cols = whole
-    block, right, row, col = np.indices((first, prod(middle), rows, cols)).reshape(4, -1)
+    if len(shape) == 1:
+        shape = (1, 1, *shape)
+    elif len(shape) == 2:  # channels of one axis: each a block of one row
+        shape = (shape[0], 1, shape[1])
+    first, *middle, rows, cols = shape
+    side_by_side = prod(middle)
+    down, right, row, col = np.indices((first, side_by_side, rows, cols)).reshape(4, -1)
     return Sheet(
-        right * (cols + gap) + col,
-        block * (rows + gap) + row,
-        prod(middle) * (cols + gap) - gap,
-        first * (rows + gap) - gap,
+        x=right * (cols + gap) + col,
+        y=down * (rows + gap) + row,
+        width=side_by_side * (cols + gap) - gap,
+        height=first * (rows + gap) - gap,
     )
