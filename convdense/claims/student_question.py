@@ -31,7 +31,7 @@ class QuestionCase(NamedTuple):
 
 
 class Products(NamedTuple):
-    """The products in the written dC/dw1, by name: of edges that exist, and of those that do not."""
+    """The products in the written dC/dw1, by name: of edges that exist, of others."""
 
     right: list[str]
     crossed: list[str]
