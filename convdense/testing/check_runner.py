@@ -16,7 +16,7 @@ from convdense.testing.case_table import Case, cases
 from convdense.verdicts.findings import Finding
 
 if TYPE_CHECKING:
-    from pytest import MarkDecorator  # noqa: PT013  (the class alone, for those who have pytest)
+    import pytest
 
 Make = Callable[[Any], Implementation]  # of a layer of the table
 
@@ -184,7 +184,7 @@ def parametrize_with_conv_checks(
     kinds: str | Sequence[str] = "conv",
     dtype: str = "float64",
     expected_failed_checks: Mapping[str, str] | None = None,
-) -> "MarkDecorator":
+) -> "pytest.MarkDecorator":
     """Return a decorator that runs a pytest test once for each check of the table of geometries.
 
     Parameters
