@@ -18,13 +18,7 @@ from convdense._util.arguments import complain
 from convdense._util.float_formats import HALF
 from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
-from convdense.adapters.torch_geometry import (
-    TorchLayer,
-    check_out_shape,
-    kind_of,
-    layer_of,
-    read,
-)
+from convdense.adapters.torch_geometry import TorchLayer, check_out_shape, kind_of, layer_of, read
 from convdense.adapters.torch_implementation import Implementation, implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.geometry import Conv, Pool
@@ -35,7 +29,7 @@ __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "
 
 Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]  # of one sample: in, out
 Calls = dict[str, dict[Shapes, bool]]  # name -> shapes -> whether with one argument alone
-Verdict = tuple[str, Certificate | NetworkCertificate | str]  # a column of the report, its entry
+Outcome = tuple[str, Certificate | NetworkCertificate | str]  # a column of the report, its entry
 
 
 def certify_module(
@@ -65,8 +59,7 @@ def certify_module(
     """
     mine = implementation(module, device=device, dtype=_half(options))
     layer = layer_of(module, in_shape)
-    certificate: Certificate | NetworkCertificate = certify(layer, mine, **options)
-    return certificate
+    return certify(layer, mine, **options)
 
 
 def certify_model(
@@ -120,12 +113,9 @@ def certify_model(
         judged = [(name, shapes) for name in layers for shapes in calls[name]]
         for name, shapes in tqdm(judged, desc="layers", file=sys.stderr, disable=None, leave=False):
             several = f" {shapes[0]} -> {shapes[1]}" if len(calls[name]) > 1 else ""
+            alone = calls[name][shapes]
             column, entry = _judged(
-                layers[name],
-                shapes,
-                alone=calls[name][shapes],
-                device=device,
-                options=options,
+                layers[name], shapes, alone=alone, device=device, options=options
             )
             columns[column][name + several] = entry
     return ModelReport(**columns, not_called=tuple(name for name in layers if not calls[name]))
@@ -230,7 +220,7 @@ class _Counted:
 
 def _judged(
     module: torch.nn.Module, shapes: Shapes, *, alone: bool, device: str, options: dict[str, Any]
-) -> Verdict:
+) -> Outcome:
     """Return what became of a layer, and its certificate or the reason why there is none."""
     kind = type(module).__name__
     in_shape, out_shape = shapes
@@ -249,7 +239,7 @@ def _judged(
     return _certified(kind, layer, mine, options)
 
 
-def _certified(kind: str, layer: TorchLayer, mine: _Counted, options: dict[str, Any]) -> Verdict:
+def _certified(kind: str, layer: TorchLayer, mine: _Counted, options: dict[str, Any]) -> Outcome:
     """Certify a layer; one that raises has failed, one that is refused unseen was not judged."""
     if isinstance(layer, Pool):
         options = {k: v for k, v in options.items() if k not in ("error", "method")}

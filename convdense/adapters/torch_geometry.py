@@ -92,7 +92,7 @@ def read(module: torch.nn.Module, in_shape: Sequence[int] | None) -> TorchLayer:
         if hasattr(module, attribute)
     }
     layer = kind.layer(shape, **options)
-    if "kernel_size" in kind.attributes:
+    if "kernel_size" in kind.attributes:  # what an adaptive pool computes says enough
         _check_weights(module, layer)
     return layer
 

@@ -74,7 +74,8 @@ class Implementation:
         self, x: torch.Tensor, w: torch.Tensor | None = None, b: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Call it; a bias it does not take is added to what it returns."""
-        own_bias = b if self._takes_bias else None
+        takes_bias = self._takes_bias
+        own_bias = b if takes_bias else None
         if self.layout == "NHWC":
             x = x.movedim(1, -1).contiguous()
 
@@ -88,7 +89,7 @@ class Implementation:
         y = one_tensor(returned, self.function)
         if self.layout == "NHWC":
             y = y.movedim(-1, 1)
-        if b is None or w is None or self._takes_bias:
+        if b is None or w is None or takes_bias:
             return y
         return y + b.reshape(-1, *[1] * (w.ndim - 2))  # (out,) -> (out, 1, ..., 1)
 
@@ -129,8 +130,9 @@ class Implementation:
         return dict(self.function.named_parameters()).get("bias")
 
     def _bias_shape(self, w: torch.Tensor, dy: torch.Tensor) -> tuple[int, ...]:
-        if self._own_bias is not None:
-            return tuple(self._own_bias.shape)
+        own = self._own_bias
+        if own is not None:
+            return tuple(own.shape)
         if not isinstance(self.bias, bool):
             return self.bias
         # one per channel: dy is (batch, out, *axes) or (out, *axes), w is (out, in, *axes)

@@ -162,7 +162,8 @@ def _textbook_steps(layer: Geometry) -> Evidence:
     exact = True
     for r, c in np.ndindex(rows, cols):
         dy, x = np.eye(1, rows, r), np.eye(1, cols, c)
-        G = dense.backward(x, dy).dw  # (outputs, inputs): every edge its own weight
+        # the outer product dy x^T, (outputs, inputs): here every edge has a weight of its own
+        G = dense.backward(x, dy).dw
         summed = np.bincount(edges.index, G[edges.row, edges.col], tied.w.size)
         dw = tied.backward(x.reshape(1, *layer.in_shape), dy.reshape(1, *layer.out_shape)).dw
         exact &= np.array_equal(summed.reshape(tied.w.shape), dw)

@@ -78,9 +78,9 @@ def of_network(layer: Pool | Network) -> Evidence:
 
 
 def of_pool(pool: Pool) -> Evidence:
-    """Return the same; of a pool so small that all cases can be tried, that it is equal on each."""
+    """Return the evidence of a pool; where it is small, by trying every case there is."""
     evidence = of_network(pool)
-    cases = _basis_pairs(pool) if isinstance(pool, AvgPool) else _orders(pool)
+    cases = _basis_vectors(pool) if isinstance(pool, AvgPool) else _orders(pool)
     if cases is None:
         return evidence
     x, dy = cases
@@ -104,10 +104,7 @@ def of_second_derivative(layer: Windowed | ConvTranspose) -> Evidence:
     """Return whether ``d2y_r / dw_k dx_c`` is how many entries (r, c, k) the tie map has.
 
     For all r, c and k. y is bilinear in w and x, so the mixed difference
-
-        y(x + e_c, w + e_k) - y(x + e_c, w) - y(x, w + e_k) + y(x, w)
-
-    is exact: here of direct convolution, at random integers.
+    ``y(x + e_c, w + e_k) - y(x + e_c, w) - y(x, w + e_k) + y(x, w)`` is exact: here of direct convolution, at random integers.
     """
     rows, cols = tie(layer).shape
     entries = tie(layer).entries()
@@ -115,12 +112,15 @@ def of_second_derivative(layer: Windowed | ConvTranspose) -> Evidence:
     x = rng.integers(-9, 10, layer.in_shape)
     w = rng.integers(-9, 10, layer.weight_shape)
     e_c = np.eye(cols, dtype=np.int64).reshape(-1, *layer.in_shape)  # (inputs, *in_shape)
-    at, beside = convolve(layer, x, w), convolve(layer, x + e_c, w)
+    y = convolve(layer, x, w)
+    y_c = convolve(layer, x + e_c, w)  # (inputs, *out_shape): for every c at once
     exact = True
     for k in range(w.size):
         e_k = np.zeros_like(w)
         e_k.flat[k] = 1
-        mixed = convolve(layer, x + e_c, w + e_k) - beside - convolve(layer, x, w + e_k) + at
+        y_k = convolve(layer, x, w + e_k)
+        y_ck = convolve(layer, x + e_c, w + e_k)
+        mixed = y_ck - y_c - y_k + y
         own = entries.index == k
         count = np.zeros((cols, rows), np.int64)
         np.add.at(count, (entries.col[own], entries.row[own]), 1)
@@ -128,7 +128,7 @@ def of_second_derivative(layer: Windowed | ConvTranspose) -> Evidence:
     return Evidence(layer, bool(exact))
 
 
-def _basis_pairs(pool: Pool) -> tuple[Array, Array]:
+def _basis_vectors(pool: Pool) -> tuple[Array, Array]:
     """Return every basis vector, of inputs and of outputs, as multiples that divide evenly."""
     rows, cols = prod(pool.out_shape), prod(pool.in_shape)
     unit = integer_unit(network(pool))

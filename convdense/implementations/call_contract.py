@@ -76,7 +76,7 @@ def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
 def _of_zeros(
     mine: Evaluator, one: Operands, right: Results, judge: Callable[[Operands], Judge]
 ) -> Iterator[Finding]:
-    """Yield what zeros give: for zero x or w the bias and zero gradients, for zero dy zeros."""
+    """Yield what zeros give: of x or w, the bias and a gradient of zero; of dy, three of zero."""
     x, w, b, dy = one
     y_zero, dx_zero, dw_zero, db_zero = (None if a is None else 0 * a for a in right)
     bias: Any = 0

@@ -6,7 +6,7 @@ from convdense._util.arguments import complain
 from convdense.geometry import AvgPool, Conv, ConvTranspose, Geometry, Pool
 from convdense.geometry.base import option_defaults, shortest
 
-# Of every kind; Conv comes last, because a pool's stride has no default of its own: its kernel is.
+# Of every kind. Conv comes last, for its stride of 1: that of a pool is None, which means its kernel.
 _DEFAULTS = option_defaults(AvgPool) | option_defaults(ConvTranspose) | option_defaults(Conv)
 del _DEFAULTS["kernel"]  # every layer has one: it is no option that may be missing
 
@@ -82,6 +82,6 @@ def _defaults(layer: Geometry | Pool, values: dict[str, Any]) -> dict[str, Any]:
     """Return the default of every option; that of a pool's stride is its kernel: windows tile."""
     if not isinstance(layer, Pool):
         return _DEFAULTS
-    # a pool of which the number of outputs is given has no kernel, and its own stride
+    # with output= in place of a kernel no stride is given, so none is refused
     stride = values["stride"] if layer.kernel is None else values["kernel"]
     return {**_DEFAULTS, "stride": stride}

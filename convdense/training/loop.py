@@ -97,9 +97,7 @@ def train(
                     parameters, velocity = sgd(
                         now.parameters, gradients, velocity, rate=rate, momentum=momentum
                     )
-                for name, array in parameters.items():
-                    where = f"in parameter {name!r}, layer {name.split('.')[0]}, after step {step}"
-                    _check_finite(array, where)
+                _check_parameters(parameters, step)
                 now = now.with_parameters(parameters)
                 total += value * len(chosen)
                 step += 1
@@ -148,6 +146,12 @@ def _descent(
     _check_finite(np.asarray(gradient), f"as the gradient of the loss {last}")
     _, gradients = net.pull_back(values, gradient)
     return float(value), gradients
+
+
+def _check_parameters(parameters: Arrays, step: int) -> None:
+    for name, array in parameters.items():
+        layer = name.split(".")[0]  # as in "0.w"
+        _check_finite(array, f"in parameter {name!r}, layer {layer}, after step {step}")
 
 
 def _check_finite(array: Array, where: str) -> None:
