@@ -104,7 +104,8 @@ def of_second_derivative(layer: Windowed | ConvTranspose) -> Evidence:
     """Return whether ``d2y_r / dw_k dx_c`` is how many entries (r, c, k) the tie map has.
 
     For all r, c and k. y is bilinear in w and x, so the mixed difference
-    ``y(x + e_c, w + e_k) - y(x + e_c, w) - y(x, w + e_k) + y(x, w)`` is exact: here of direct convolution, at random integers.
+    ``y(x + e_c, w + e_k) - y(x + e_c, w) - y(x, w + e_k) + y(x, w)`` is exact: it is taken of
+    direct convolution, at random integers.
     """
     rows, cols = tie(layer).shape
     entries = tie(layer).entries()

@@ -6,7 +6,7 @@ from convdense._util.arguments import complain
 from convdense.geometry import AvgPool, Conv, ConvTranspose, Geometry, Pool
 from convdense.geometry.base import option_defaults, shortest
 
-# Of every kind. Conv comes last, for its stride of 1: that of a pool is None, which means its kernel.
+# Of every kind. Conv comes last, for its stride of 1: a pool's is None, which means its kernel.
 _DEFAULTS = option_defaults(AvgPool) | option_defaults(ConvTranspose) | option_defaults(Conv)
 del _DEFAULTS["kernel"]  # every layer has one: it is no option that may be missing
 
