@@ -1,17 +1,25 @@
-"""Arguments: turn what came into what is needed, or say which argument, what came and what to do."""
+"""Arguments: turn what came into what is needed, or say which argument, what came, what to do."""
 
 import operator
 import os
 from collections.abc import Sequence
 from math import prod
 from numbers import Real
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Sizes = int | Sequence[int]
+
+
+class MayKnowShape(Protocol):
+    """A layer such as ReLU, whose input may have any shape until a network says which."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...] | None:
+        """Shape of one input sample, or None where it is not known yet."""
 
 
 def complain(name: str, got: object, needs: str, do: str = "") -> str:
@@ -26,8 +34,7 @@ def complain(name: str, got: object, needs: str, do: str = "") -> str:
 
 
 def install(extra: str) -> str:
-    """Return what to do where an optional package is missing; the one place that knows how
-    convdense is installed.
+    """Return what to do where an optional package is missing: how convdense is installed.
 
     Examples
     --------
@@ -44,9 +51,9 @@ def is_integer(value: object) -> bool:
 
 def is_sequence(value: object) -> bool:
     """Tell whether value is a sequence or an array with an axis; text is not."""
-    return (isinstance(value, Sequence) and not isinstance(value, str)) or (
-        isinstance(value, np.ndarray) and value.ndim > 0
-    )
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def integer(value: Any, name: str, least: int) -> int:
@@ -62,15 +69,12 @@ def per_axis(value: Any, name: str, axes: int, least: int) -> tuple[int, ...]:
     """Return one integer per axis: an int is repeated, a sequence must have one entry per axis."""
     if is_integer(value):
         return (integer(value, name, least),) * axes
+    needs = f"an integer, or a sequence of {axes} (one per axis)"
     if not is_sequence(value):
-        raise TypeError(
-            complain(name, repr(value), f"an integer, or a sequence of {axes} (one per axis)")
-        )
+        raise TypeError(complain(name, repr(value), needs))
     if len(value) != axes:
-        needs = f"an integer, or a sequence of {axes} (one per axis)"
-        raise ValueError(
-            complain(name, repr(value), needs, f"the layer has {axes} axes beside the channels")
-        )
+        do = f"the layer has {axes} axes beside the channels"
+        raise ValueError(complain(name, repr(value), needs, do))
     return tuple(integer(v, name, least) for v in value)
 
 
@@ -86,13 +90,12 @@ def shape_or_none(value: Any, name: str) -> tuple[int, ...] | None:
     if value is None:
         return None
     if not is_sequence(value) or len(value) < 1:
-        raise TypeError(
-            complain(name, repr(value), "a tuple of sizes, such as (3, 32, 32), or None")
-        )
+        needs = "a tuple of sizes, such as (3, 32, 32), or None"
+        raise TypeError(complain(name, repr(value), needs))
     return tuple(integer(n, name, 1) for n in value)
 
 
-def known_shape(layer: Any) -> tuple[int, ...]:
+def known_shape(layer: MayKnowShape) -> tuple[int, ...]:
     """Return the shape of a layer that takes any, once a network or the caller has said it."""
     if layer.in_shape is None:
         needs = "one that knows its in_shape"
@@ -104,9 +107,7 @@ def known_shape(layer: Any) -> tuple[int, ...]:
 def choice(value: Any, name: str, allowed: Sequence[str]) -> str:
     """Return value if it is one of the allowed words."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(
-            complain(name, repr(value), "one of " + ", ".join(repr(a) for a in allowed))
-        )
+        raise ValueError(complain(name, repr(value), "one of " + ", ".join(map(repr, allowed))))
     return str(value)
 
 
@@ -115,9 +116,8 @@ def as_array(value: Any, name: str) -> Array:
     try:
         return np.asarray(value)
     except ValueError:
-        raise ValueError(
-            complain(name, "rows of different lengths", "an array, all rows of one length")
-        ) from None
+        needs = "an array, all rows of one length"
+        raise ValueError(complain(name, "rows of different lengths", needs)) from None
 
 
 def numeric(value: Any, name: str) -> Array:
@@ -131,20 +131,18 @@ def numeric(value: Any, name: str) -> Array:
     array = as_array(value, name)
     if array.dtype.kind not in "iufc" or array.dtype == np.float16:
         needs = "an array of integers, float32, float64, complex64 or complex128"
-        raise TypeError(
-            complain(
-                name, f"dtype {array.dtype}", needs, "convert it first, e.g. with .astype(float)"
-            )
-        )
-    return (
-        array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-    )  # SciPy wants native bytes
+        do = "convert it first, e.g. with .astype(float)"
+        raise TypeError(complain(name, f"dtype {array.dtype}", needs, do))
+    if array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))  # SciPy wants native bytes
 
 
 def finite(array: Array, name: str, do: str = "remove NaN and infinity first") -> Array:
     """Return array if no entry is NaN or infinite; a check of sums means nothing otherwise."""
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        first = np.argwhere(~np.isfinite(array))[0]
+        at = tuple(int(i) for i in first)
         raise ValueError(complain(name, f"{array[at]} at {at}", "finite numbers", do))
     return array
 
@@ -168,7 +166,7 @@ def batched(value: Any, name: str, shape: tuple[int, ...], of: object) -> tuple[
     raise ValueError(complain(name, f"shape {array.shape}", f"{shape} or {with_batch}, for {of!r}"))
 
 
-def unravelled(flat: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+def unravelled(flat: int | np.integer[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the position of a flattened one, as plain integers."""
     return tuple(int(i) for i in np.unravel_index(flat, shape))
 
@@ -177,19 +175,14 @@ def position(value: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return one position in an array of this shape, given flattened or as one integer per axis."""
     if is_integer(value):
         if not 0 <= value < prod(shape):
-            raise ValueError(
-                complain(
-                    name, repr(value), f"0 to {prod(shape) - 1}, a flattened position in {shape}"
-                )
-            )
+            needs = f"0 to {prod(shape) - 1}, a flattened position in {shape}"
+            raise ValueError(complain(name, repr(value), needs))
         return unravelled(value, shape)
     at = tuple(value) if is_sequence(value) else ()
-    if len(at) != len(shape) or not all(
-        is_integer(i) and 0 <= i < n for i, n in zip(at, shape, strict=False)
-    ):
-        raise ValueError(
-            complain(name, repr(value), f"an integer, or {len(shape)} integers within {shape}")
-        )
+    within = [is_integer(i) and 0 <= i < n for i, n in zip(at, shape, strict=False)]
+    if len(at) != len(shape) or not all(within):
+        needs = f"an integer, or {len(shape)} integers within {shape}"
+        raise ValueError(complain(name, repr(value), needs))
     return tuple(int(i) for i in at)
 
 

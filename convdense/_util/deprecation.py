@@ -26,8 +26,7 @@ _GOES = "the old name goes with the next release"
 
 
 def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any) -> Any:
-    """Return the value given under the old name of an argument, with a warning; the current one if
-    none was.
+    """Return what was given under an argument's old name, with a warning, or else under its new.
 
     Raises
     ------
@@ -47,9 +46,8 @@ def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any)
     if value is UNSET:
         return current
     if current != default:
-        raise TypeError(
-            complain(old, f"{value!r} beside {new}={current!r}", "one of them", f"leave {old}= out")
-        )
+        got = f"{value!r} beside {new}={current!r}"
+        raise TypeError(complain(old, got, "one of them", f"leave {old}= out"))
     _warn(f"{old}= is called {new}= now; {_GOES}", stacklevel=4)
     return value
 
@@ -57,7 +55,7 @@ def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any)
 def renamed_attribute(old: str, new: str) -> property:
     """Return a property that hands on an attribute which has another name now, with a warning."""
 
-    def value(self: Any) -> Any:
+    def value(self: object) -> Any:
         _warn(f".{old} is called .{new} now; {_GOES}", stacklevel=3)
         return getattr(self, new)
 
@@ -66,7 +64,7 @@ def renamed_attribute(old: str, new: str) -> property:
 
 
 def moved_name(module: str, name: str, moved: dict[str, str]) -> Any:
-    """Return what a module had under a name and another has now, with a warning: for its ``__getattr__``."""
+    """Return what another module has now, with a warning: for the old one's ``__getattr__``."""
     if name not in moved:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     _warn(f"{module}.{name} is {moved[name]}.{name} now; {_GOES}", stacklevel=4)
@@ -78,7 +76,7 @@ def _warn(message: str, stacklevel: int) -> None:
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finds modules under the names they had: each a module that hands every name on and warns.
+    """Finds modules under the names they had: each hands on the names of the new one, and warns.
 
     Parameters
     ----------
@@ -98,9 +96,11 @@ class MovedModules(MetaPathFinder, Loader):
         new = self.moved[spec.name]
         # the import system's own frames are not counted: this points at the import statement
         _warn(f"{spec.name} is {new} now; {_GOES}", stacklevel=3)
-        module, there = ModuleType(spec.name, f"Moved to {new}."), import_module(new)
-        names = {name: value for name, value in vars(there).items() if not name.startswith("__")}
-        vars(module).update(names, __all__=[name for name in names if not name.startswith("_")])
+        module = ModuleType(spec.name, f"Moved to {new}.")
+        there = vars(import_module(new))
+        names = {name: value for name, value in there.items() if not name.startswith("__")}
+        public = [name for name in names if not name.startswith("_")]
+        vars(module).update(names, __all__=public)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -110,6 +110,4 @@ class MovedModules(MetaPathFinder, Loader):
 def find_moved_modules() -> None:
     """Let the modules of `MOVED` be imported under their old names as well."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
-        sys.meta_path.append(
-            MovedModules(MOVED)
-        )  # the last to be asked: only for what no other finds
+        sys.meta_path.append(MovedModules(MOVED))  # asked last: only for what no other finds

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,18 +16,9 @@ import scipy.sparse as sp
 from convdense._util.arguments import Array, complain
 
 SUFFIXES = (".npz", ".mtx")
-# pickled objects, one array, no arrays at all, or bytes that were changed: what NumPy and zipfile
-# then raise
-_DAMAGED = (
-    ValueError,
-    EOFError,
-    BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    AttributeError,
-    TypeError,
-)
+# What comes of pickled objects, one array, no arrays at all, or bytes that were changed.
+_NUMPY_RAISES = (ValueError, EOFError, AttributeError, TypeError)
+_ZIPFILE_RAISES = (BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 def read_array(path: Path, name: str = "weights") -> Array:
@@ -37,17 +28,15 @@ def read_array(path: Path, name: str = "weights") -> Array:
     except (ValueError, EOFError):
         array = None  # pickled objects, or no array at all
     except OSError as error:
-        raise ValueError(
-            complain(name, f"{path} ({error.strerror})", "an .npy file that can be read")
-        ) from None
+        got = f"{path} ({error.strerror})"
+        raise ValueError(complain(name, got, "an .npy file that can be read")) from None
     if not isinstance(array, np.ndarray):
-        raise ValueError(
-            complain(name, str(path), "an .npy file of numbers, as numpy.save writes it")
-        )
+        needs = "an .npy file of numbers, as numpy.save writes it"
+        raise ValueError(complain(name, str(path), needs))
     return array
 
 
-def as_path(path: Any) -> Path:
+def as_path(path: object) -> Path:
     """Return the path that a text or a path names."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(complain("path", repr(path), "the name of a file"))
@@ -63,15 +52,14 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 raise ValueError
             return {name: file[name] for name in file.files}
     except OSError as error:
-        raise ValueError(
-            complain("path", f"{path} ({error.strerror})", "an .npz file that can be read")
-        ) from None
-    except _DAMAGED:
+        got = f"{path} ({error.strerror})"
+        raise ValueError(complain("path", got, "an .npz file that can be read")) from None
+    except (*_NUMPY_RAISES, *_ZIPFILE_RAISES):
         raise ValueError(complain("path", str(path), needs)) from None
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays to an .npz file by name; an older file stays as it was until this one is whole."""
+    """Write arrays to an .npz file by name; an older file stays until this one is whole."""
     check_name("path", path, (".npz",))
     with atomic_file(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes a name for allow_pickle
@@ -89,38 +77,34 @@ def check_name(name: str, path: Path, formats: Sequence[str]) -> None:
     if path.is_dir():
         raise ValueError(complain(name, f"{path}, which is a folder", "the name of a file"))
     if not path.parent.is_dir():
-        raise ValueError(
-            complain(name, str(path), f"a folder that exists, which {path.parent} does not")
-        )
+        needs = f"a folder that exists, which {path.parent} does not"
+        raise ValueError(complain(name, str(path), needs))
 
 
 def save_matrix(path: Path, matrix: sp.csr_array) -> None:
-    """Write a sparse matrix, .npz for `scipy.sparse.load_npz` or .mtx for Matrix Market, with a
-    progress bar.
+    """Write a sparse matrix, with a progress bar.
 
-    Written to a file beside and then renamed, so that whatever goes wrong an older file stays as it
-    was.
+    As .npz for `scipy.sparse.load_npz`, or as .mtx, the Matrix Market format. Whatever goes wrong,
+    an older file stays as it was.
     """
     check_output(path)
+    as_npz = path.suffix == ".npz"
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    with (
-        atomic_file(path) as file,
-        _progress(file, size if path.suffix == ".npz" else None) as counted,
-    ):
-        if path.suffix == ".npz":
+    total = size if as_npz else None  # the size of a text is not known before it is written
+    with atomic_file(path) as file, _progress(file, total) as counted:
+        if as_npz:
             sp.save_npz(counted, matrix, compressed=False)
         else:
             from scipy.io import mmwrite  # noqa: PLC0415  (0.1 s, only here)
 
             real = matrix.data.real.dtype
-            digits = (
-                np.finfo(real).precision + 3 if real.kind == "f" else None
-            )  # every number comes back as it was
+            # so many digits that every float comes back as it was
+            digits = np.finfo(real).precision + 3 if real.kind == "f" else None
             mmwrite(counted, matrix, precision=digits)
 
 
-def save_bytes(path: Any, data: bytes, formats: Sequence[str]) -> Path:
-    """Write a file whose name ends in one of the formats, whole or not at all, and return its path."""
+def save_bytes(path: str | os.PathLike[str], data: bytes, formats: Sequence[str]) -> Path:
+    """Write a file whose name ends in one of the formats, whole or not at all; return its path."""
     name = as_path(path)
     check_name("path", name, formats)
     with atomic_file(name) as file:
@@ -130,7 +114,7 @@ def save_bytes(path: Any, data: bytes, formats: Sequence[str]) -> Path:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file in the same folder; rename it to path on success, remove it on failure."""
+    """Open a temporary file in the same folder; rename it to path at the end, or remove it."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:  # which would name the temporary file

@@ -1,4 +1,4 @@
-"""Floating-point formats: how many bits they keep, how far they reach, and which NumPy dtype holds their numbers."""
+"""Floating-point formats: how many bits they keep, how far they reach, which dtype holds them."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ class Format(NamedTuple):
     bits: int
     largest: float
     smallest_subnormal: float
-    holder: Any
+    holder: np.dtype[Any]
 
     @property
     def unit_roundoff(self) -> float:
@@ -25,24 +25,23 @@ class Format(NamedTuple):
         return float(2.0**-self.bits)
 
 
-def _of(dtype: Any) -> Format:
+def _numpy_format(dtype: npt.DTypeLike) -> Format:
     info = np.finfo(dtype)
     return Format(info.nmant + 1, float(info.max), float(info.smallest_subnormal), np.dtype(dtype))
 
 
 FORMATS = {
-    "float64": _of(np.float64),
-    "float32": _of(np.float32),
-    "float16": _of(np.float16),
+    "float64": _numpy_format(np.float64),
+    "float32": _numpy_format(np.float32),
+    "float16": _numpy_format(np.float16),
     "bfloat16": Format(8, float(2.0**128 - 2.0**120), 2.0**-133, np.dtype(np.float32)),
 }
 EXACT = ("float32", "float64")  # those in which sums of enough integers are exact
 HALF = ("float16", "bfloat16")
 
 
-def format_of(dtype: Any) -> Format:
-    """Return the format of a float dtype, for complex numbers that of their parts; NumPy's, or one
-    named in FORMATS.
+def format_of(dtype: npt.DTypeLike) -> Format:
+    """Return the format of a dtype of NumPy or a name in FORMATS; of complex, that of its parts.
 
     Examples
     --------
@@ -51,7 +50,7 @@ def format_of(dtype: Any) -> Format:
     """
     if isinstance(dtype, str) and dtype in FORMATS:
         return FORMATS[dtype]
-    return _of(np.empty(0, dtype).real.dtype)
+    return _numpy_format(np.empty(0, dtype).real.dtype)
 
 
 def rounded_to(values: Array, name: str) -> Array:
@@ -64,12 +63,14 @@ def rounded_to(values: Array, name: str) -> Array:
     """
     if name != "bfloat16":
         return values.astype(FORMATS[name].holder)
+    # bfloat16 is the upper half of a float32: adding just below half of its last bit, and 1 more
+    # where that bit is odd, carries into the upper half exactly where rounding to even goes up
     bits = values.astype(np.float32).view(np.uint32)
-    tie_to_even = (bits >> np.uint32(16)) & np.uint32(1)  # bfloat16 is the upper half of a float32
+    tie_to_even = (bits >> np.uint32(16)) & np.uint32(1)
     return ((bits + np.uint32(0x7FFF) + tie_to_even) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def widened(*arrays: Any) -> Any:
+def widened(*arrays: Array | None) -> tuple[Any, ...]:
     """Return arrays in float64, in which float16 and bfloat16 are exact, or as they are."""
     return tuple(a if a is None or a.dtype.name in EXACT else a.astype(np.float64) for a in arrays)
 

@@ -1,4 +1,7 @@
-"""What was found on a whole model of another framework: one certificate per layer, and a reason for each without."""
+"""What was found on a whole model of another framework.
+
+One certificate per layer, and for each layer without one the reason.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +18,9 @@ _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 @dataclass(frozen=True, repr=False)
 class ModelReport(Requirable, AsText):
-    """One certificate per layer and shape; true if there are any, all of them hold and no layer
-    failed.
+    """One certificate per layer and shape.
+
+    It is true if there are certificates, all of them hold, and no layer failed.
 
     Attributes
     ----------
@@ -33,7 +37,8 @@ class ModelReport(Requirable, AsText):
     Examples
     --------
     >>> from convdense import Conv, certify
-    >>> report = ModelReport({"stem": certify(Conv((1, 3, 3), 1, kernel=2))}, {}, {"act": "ReLU: no window"}, ())
+    >>> stem = certify(Conv((1, 3, 3), 1, kernel=2))
+    >>> report = ModelReport({"stem": stem}, {}, {"act": "ReLU: no window"}, ())
     >>> print(report)  # doctest: +NORMALIZE_WHITESPACE
     name  layer                                      dtype    y      dx     dw     db     error probability
     ----  -----------------------------------------  -------  -----  -----  -----  -----  -----------------
@@ -44,7 +49,7 @@ class ModelReport(Requirable, AsText):
     not judged  why
     ----------  ---------------
     act         ReLU: no window
-    """
+    """  # noqa: E501  (a table as it is printed)
 
     certificates: Mapping[str, Certificate | NetworkCertificate]
     failed: Mapping[str, str]
@@ -56,17 +61,18 @@ class ModelReport(Requirable, AsText):
         return bool(self.certificates) and not self.failed and all(self.certificates.values())
 
     def __str__(self) -> str:
-        """Return a table of what was judged, the worst entries of what is wrong, and all that was not judged."""
-        parts = [self._count()]
+        """Return a table of the certificates, what is wrong in them, and what was not judged."""
+        parts = []
         if self.certificates:
-            parts.insert(
-                0, aligned(_HEADER, [_row(name, c) for name, c in self.certificates.items()])
-            )
+            rows = [_row(name, c) for name, c in self.certificates.items()]
+            parts.append(aligned(_HEADER, rows))
+        parts.append(self._count())
+
         wrong = [
-            f"{name}: {f}"
-            for name, c in self.certificates.items()
-            for f in c.findings
-            if not f.holds
+            f"{name}: {finding}"
+            for name, certificate in self.certificates.items()
+            for finding in certificate.findings
+            if not finding.holds
         ]
         if wrong:
             parts.append("\n".join(wrong))
@@ -82,11 +88,12 @@ class ModelReport(Requirable, AsText):
         return f"ModelReport({self._count()})"
 
     def _count(self) -> str:
-        held, judged = (
-            sum(map(bool, self.certificates.values())),
-            len(self.certificates) + len(self.failed),
+        held = sum(map(bool, self.certificates.values()))
+        judged = len(self.certificates) + len(self.failed)
+        return (
+            f"{held} of {judged} judged hold, {len(self.skipped)} not judged,"
+            f" {len(self.not_called)} never called"
         )
-        return f"{held} of {judged} judged hold, {len(self.skipped)} not judged, {len(self.not_called)} never called"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (JSON)."""
@@ -106,7 +113,8 @@ class ModelReport(Requirable, AsText):
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
         certificates = {
-            name: READERS[c["kind"]].from_dict(c) for name, c in data["certificates"].items()
+            name: READERS[plain["kind"]].from_dict(plain)
+            for name, plain in data["certificates"].items()
         }
         return cls(
             certificates, dict(data["failed"]), dict(data["skipped"]), tuple(data["not_called"])
@@ -116,13 +124,24 @@ class ModelReport(Requirable, AsText):
 def _row(name: str, certificate: Certificate | NetworkCertificate) -> tuple[str, ...]:
     verdicts = {f.name: f.verdict for f in certificate.findings}
     shown = (verdicts.get(quantity, "-") for quantity in QUANTITIES)
-    return (name, repr(certificate.layer), certificate.dtype, *shown, _odds(certificate))
+    return (
+        name,
+        repr(certificate.layer),
+        certificate.dtype,
+        *shown,
+        _error_probability(certificate),
+    )
 
 
-def _odds(certificate: Certificate | NetworkCertificate) -> str:
-    """Return the bound on the error probability; pools are only piecewise polynomial and have none."""
+def _error_probability(certificate: Certificate | NetworkCertificate) -> str:
+    """Return the bound on the error probability as a power of 2.
+
+    Pools and networks have none: they are polynomials only piece by piece.
+    """
     if isinstance(certificate, NetworkCertificate):
         return f"none ({certificate.trials} trials)"
     if certificate.error >= 1:
         return "not bounded"
-    return f"2^{ceil(log2(certificate.error))}" if certificate.error else "0"
+    if certificate.error == 0:  # every pair of basis vectors was met: a proof
+        return "0"
+    return f"2^{ceil(log2(certificate.error))}"

@@ -1,12 +1,14 @@
-"""PyTorch's layers: hyper-parameters read, run through autograd as implementations, and certified,
-whole models too.
+"""PyTorch's layers and whole models, certified.
+
+A module's hyper-parameters are read, and the module is run, with autograd for its backward, as an
+implementation of the layer that they describe.
 
 TF32 is left as the session has it: with ``torch.backends.cudnn.allow_tf32``, the default, a GPU
 rounds the float32 operands of a convolution to 11 bits, and a certificate in float32 refuses it.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,21 +18,22 @@ from convdense._util.arguments import complain
 from convdense._util.float_formats import HALF
 from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
-from convdense.adapters.torch_geometry import kind_of, layer_of, promised, read
-from convdense.adapters.torch_implementation import implementation
+from convdense.adapters.torch_geometry import TorchLayer, check_out_shape, kind_of, layer_of, read
+from convdense.adapters.torch_implementation import Implementation, implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.geometry import Conv, Pool
+from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import RAISED
 
 __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "layer_of"]
 
-Called = dict[
-    str, dict[tuple[Any, Any], bool]
-]  # name -> (in_shape, out_shape) -> whether with one argument alone
+Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]  # of one sample: in, out
+Calls = dict[str, dict[Shapes, bool]]  # name -> shapes -> whether with one argument alone
+Outcome = tuple[str, Certificate | NetworkCertificate | str]  # a column of the report, its entry
 
 
 def certify_module(
-    module: Any, in_shape: Sequence[int], *, device: str = "cpu", **options: Any
+    module: torch.nn.Module, in_shape: Sequence[int], *, device: str = "cpu", **options: Any
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether a module computes the layer that its own numbers describe.
 
@@ -54,19 +57,19 @@ def certify_module(
       right as well: batch 1, read-only, ...
     ...
     """
-    mine, layer = (
-        implementation(module, device=device, dtype=_half(options)),
-        layer_of(module, in_shape),
-    )
-    certificate: Certificate | NetworkCertificate = certify(layer, mine, **options)
-    return certificate
+    mine = implementation(module, device=device, dtype=_half(options))
+    layer = layer_of(module, in_shape)
+    return certify(layer, mine, **options)
 
 
 def certify_model(
-    model: Any, example_input: Any, *, device: str = "cpu", **options: Any
+    model: torch.nn.Module,
+    example_input: torch.Tensor | tuple[Any, ...],
+    *,
+    device: str = "cpu",
+    **options: Any,
 ) -> ModelReport:
-    """Certify every convolution and pool of a model, at the shapes at which the model really calls
-    them.
+    """Certify every convolution and pool of a model, at the shapes at which the model calls them.
 
     Parameters
     ----------
@@ -85,46 +88,50 @@ def certify_model(
 
     Examples
     --------
-    >>> model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+    >>> nn = torch.nn
+    >>> model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2))
     >>> report = certify_model(model, torch.zeros(1, 2, 6, 6))
     >>> bool(report), report.skipped
     (True, {'1': 'ReLU: neither a convolution nor a pool of torch.nn'})
     """
     from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
 
+    _check_called(model, example_input)
+    # wrong options are refused here, on a layer of one weight, not once per layer of the model
+    smallest = implementation(torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half(options))
+    certify(Conv((1, 1), 1, kernel=1), smallest, **options)
+
+    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    layers = {
+        name or "model": part
+        for name, part in model.named_modules()
+        if _understood(part) or not list(part.children())
+    }
+    columns: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
+    with _at_rest(model):
+        calls = _recorded_calls(model, layers, arguments)
+        judged = [(name, shapes) for name in layers for shapes in calls[name]]
+        for name, shapes in tqdm(judged, desc="layers", file=sys.stderr, disable=None, leave=False):
+            several = f" {shapes[0]} -> {shapes[1]}" if len(calls[name]) > 1 else ""
+            alone = calls[name][shapes]
+            column, entry = _judged(
+                layers[name], shapes, alone=alone, device=device, options=options
+            )
+            columns[column][name + several] = entry
+    return ModelReport(**columns, not_called=tuple(name for name in layers if not calls[name]))
+
+
+def _check_called(model: object, example_input: object) -> None:
+    """Refuse what is no model, and an array in place of a tensor."""
     if not isinstance(model, torch.nn.Module):
         raise TypeError(complain("model", repr(model), "a torch.nn.Module"))
     if isinstance(example_input, np.ndarray):
         needs = "a tensor, or a tuple of what the model takes"
         raise TypeError(complain("example_input", "a NumPy array", needs, "use torch.from_numpy"))
-    one = implementation(torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half(options))
-    certify(
-        Conv((1, 1), 1, kernel=1), one, **options
-    )  # wrong options are refused here, not once per layer
-    leaves = {
-        name or "model": m
-        for name, m in model.named_modules()
-        if _understood(m) or not list(m.children())
-    }
-    with _at_rest(model):
-        called = _record(
-            model, leaves, example_input if isinstance(example_input, tuple) else (example_input,)
-        )
-        shapes = [(name, *shape) for name in leaves for shape in called[name]]
-        found: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
-        for name, in_shape, out_shape in tqdm(
-            shapes, desc="layers", file=sys.stderr, disable=None, leave=False
-        ):
-            several = f" {in_shape} -> {out_shape}" if len(called[name]) > 1 else ""
-            alone = called[name][in_shape, out_shape]
-            kind, result = _judged(
-                leaves[name], in_shape, out_shape, alone=alone, device=device, options=options
-            )
-            found[kind][name + several] = result
-    return ModelReport(**found, not_called=tuple(name for name in leaves if not called[name]))
 
 
-def _understood(module: Any) -> bool:
+def _understood(module: torch.nn.Module) -> bool:
+    """Tell whether a module is of a kind that can be read."""
     try:
         kind_of(module)
     except TypeError:
@@ -133,7 +140,7 @@ def _understood(module: Any) -> bool:
 
 
 @contextmanager
-def _at_rest(model: Any) -> Iterator[None]:
+def _at_rest(model: torch.nn.Module) -> Iterator[None]:
     """Put a model and all its parts in eval mode, and back in the mode each was in."""
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -145,36 +152,45 @@ def _at_rest(model: Any) -> Iterator[None]:
             module.training = mode
 
 
-def _record(model: Any, leaves: dict[str, Any], arguments: tuple[Any, ...]) -> Called:
-    """Run a model and return at which shapes its leaves were called; those without a window at none in particular."""
-    called: Called = {name: {} for name in leaves}
-    handles = []
+def _recorded_calls(
+    model: torch.nn.Module, layers: Mapping[str, torch.nn.Module], arguments: tuple[Any, ...]
+) -> Calls:
+    """Run a model and return the shapes at which its layers were called.
 
-    def watch(name: str, module: Any) -> Any:
-        axes = kind_of(module)[1] if _understood(module) else None
+    A layer that cannot be read is called at (None, None), whatever its shapes are.
+    """
+    calls: Calls = {name: {} for name in layers}
 
-        def note(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            shapes: tuple[Any, Any] = (None, None)
+    def recorder(name: str, layer: torch.nn.Module) -> Callable[..., None]:
+        axes = kind_of(layer)[1] if _understood(layer) else None
+
+        def record(
+            _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+        ) -> None:
             given = (*args, *kwargs.values())
+            shapes: Shapes = (None, None)
             if axes is not None:
-                first = next((a for a in given if isinstance(a, torch.Tensor)), None)
-                shapes = (_sample(first, axes), _sample(output, axes))
-            called[name].setdefault(shapes, len(given) == 1)
+                tensors = [value for value in given if isinstance(value, torch.Tensor)]
+                first = tensors[0] if tensors else None
+                shapes = (_shape_of_sample(first, axes), _shape_of_sample(output, axes))
+            calls[name].setdefault(shapes, len(given) == 1)
 
-        return note
+        return record
 
+    handles = []
     try:
-        for name, module in leaves.items():
-            handles.append(module.register_forward_hook(watch(name, module), with_kwargs=True))
+        for name, layer in layers.items():
+            handles.append(layer.register_forward_hook(recorder(name, layer), with_kwargs=True))
         with torch.no_grad():
             model(*arguments)
     finally:
         for handle in handles:
             handle.remove()
-    return called
+    return calls
 
 
-def _sample(tensor: Any, axes: int) -> tuple[int, ...] | None:
+def _shape_of_sample(tensor: object, axes: int) -> tuple[int, ...] | None:
+    """Return (channels, *axes), whether there is a batch axis or not; None of what is no tensor."""
     return tuple(tensor.shape[-axes - 1 :]) if isinstance(tensor, torch.Tensor) else None
 
 
@@ -184,10 +200,15 @@ def _half(options: dict[str, Any]) -> str | None:
 
 
 class _Counted:
-    """An implementation that counts its calls: what is refused before the first one is no fault of its own."""
+    """An implementation that counts its calls.
 
-    def __init__(self, mine: Any) -> None:
-        self.mine, self.calls, self.__name__ = mine, 0, mine.__name__
+    What is refused before the first one is no fault of the implementation.
+    """
+
+    def __init__(self, mine: Implementation) -> None:
+        self.mine = mine
+        self.calls = 0
+        self.__name__ = mine.__name__
 
     def forward(self, *operands: Any) -> Any:
         self.calls += 1
@@ -198,37 +219,38 @@ class _Counted:
 
 
 def _judged(
-    module: Any, in_shape: Any, out_shape: Any, *, alone: bool, device: str, options: dict[str, Any]
-) -> tuple[str, Any]:
+    module: torch.nn.Module, shapes: Shapes, *, alone: bool, device: str, options: dict[str, Any]
+) -> Outcome:
     """Return what became of a layer, and its certificate or the reason why there is none."""
     kind = type(module).__name__
+    in_shape, out_shape = shapes
     if not _understood(module):
         return "skipped", f"{kind}: neither a convolution nor a pool of torch.nn"
     try:
-        layer, mine = (
-            read(module, in_shape),
-            _Counted(implementation(module, device=device, dtype=_half(options))),
-        )
+        layer = read(module, in_shape)
+        mine = _Counted(implementation(module, device=device, dtype=_half(options)))
     except (TypeError, ValueError) as error:
         return "skipped", f"{kind}: {error}"
     try:
-        promised(module, layer, out_shape)
+        if out_shape is not None:  # else it gave no tensor: when it is run, it will say so
+            check_out_shape(module, layer, out_shape)
     except ValueError as error:  # with an argument more, such as output_size, it may be right
-        return ("failed" if alone else "skipped"), f"{kind}: {error}"
+        return "failed" if alone else "skipped", f"{kind}: {error}"
+    return _certified(kind, layer, mine, options)
+
+
+def _certified(kind: str, layer: TorchLayer, mine: _Counted, options: dict[str, Any]) -> Outcome:
+    """Certify a layer; one that raises has failed, one that is refused unseen was not judged."""
     if isinstance(layer, Pool):
-        options = {
-            name: value for name, value in options.items() if name not in ("error", "method")
-        }
+        options = {k: v for k, v in options.items() if k not in ("error", "method")}
     try:
         certificate = certify(layer, mine, **options)
-        raised = [finding.note for finding in certificate.findings if finding.verdict == RAISED]
-        return (
-            ("failed", f"{kind}: raises {raised[0]}") if raised else ("certificates", certificate)
-        )
     except Exception as error:
         if mine.calls:
-            return (
-                "failed",
-                f"{kind}: raises {type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            )
+            return "failed", f"{kind}: raises {Raised(error)}"
         return "skipped", f"{kind}: {error}"
+
+    raised = [finding.note for finding in certificate.findings if finding.verdict == RAISED]
+    if raised:
+        return "failed", f"{kind}: raises {raised[0]}"
+    return "certificates", certificate

@@ -1,38 +1,50 @@
-"""The hyper-parameters of PyTorch's layers: read from a module, and seen to be those it computes with."""
+"""The hyper-parameters of PyTorch's layers, read from a module and compared with what it computes.
 
-from collections.abc import Sequence
-from typing import Any
+`KINDS` says how each kind is read: a new kind is a new entry.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from convdense._util.arguments import complain
 from convdense.adapters.import_torch import torch
 from convdense.geometry import AvgPool, Conv, ConvTranspose, MaxPool
 from convdense.geometry.base import sample_shape
 
-_FAMILIES: dict[str, Any] = {
-    "Conv": Conv,
-    "ConvTranspose": ConvTranspose,
-    "AvgPool": AvgPool,
-    "MaxPool": MaxPool,
-    "AdaptiveAvgPool": AvgPool,
-    "AdaptiveMaxPool": MaxPool,
+TorchLayer = Conv | ConvTranspose | AvgPool | MaxPool
+
+
+class Kind(NamedTuple):
+    """How modules of one kind are read: what they become here, and the attributes that say it."""
+
+    layer: Callable[..., TorchLayer]
+    attributes: tuple[str, ...]  # a module without one, such as AvgPool1d, has its default
+
+
+_WINDOW = ("kernel_size", "stride", "padding")
+_CONV = ("out_channels", *_WINDOW, "dilation", "groups")
+KINDS = {
+    "Conv": Kind(Conv, (*_CONV, "padding_mode")),
+    "ConvTranspose": Kind(ConvTranspose, (*_CONV, "output_padding")),
+    "AvgPool": Kind(AvgPool, (*_WINDOW, "ceil_mode", "count_include_pad", "divisor_override")),
+    "MaxPool": Kind(MaxPool, (*_WINDOW, "dilation", "ceil_mode")),
+    "AdaptiveAvgPool": Kind(AvgPool, ("output_size",)),
+    "AdaptiveMaxPool": Kind(MaxPool, ("output_size",)),
 }
-_KINDS = {getattr(torch.nn, f"{name}{n}d"): (name, n) for name in _FAMILIES for n in (1, 2, 3)}
-_TAKES = {
-    "Conv": ("stride", "padding", "dilation", "groups", "padding_mode"),
-    "ConvTranspose": ("stride", "padding", "dilation", "groups", "output_padding"),
-    "AvgPool": ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
-    "MaxPool": ("stride", "padding", "dilation", "ceil_mode"),
+_RENAMED = {"kernel_size": "kernel", "output_size": "output"}  # attributes with another name here
+_CLASSES = {  # of torch.nn, such as Conv2d: ("Conv", 2)
+    getattr(torch.nn, f"{name}{axes}d"): (name, axes) for name in KINDS for axes in (1, 2, 3)
 }
 
 
-def layer_of(module: Any, in_shape: Sequence[int]) -> Any:
+def layer_of(module: torch.nn.Module, in_shape: Sequence[int]) -> TorchLayer:
     """Return the hyper-parameters of a module of ``torch.nn`` for one sample of this shape.
 
     Parameters
     ----------
-    module : Conv, ConvTranspose, AvgPool, MaxPool, AdaptiveAvgPool or AdaptiveMaxPool of 1, 2 or 3
-    axes
-        It is run once, on zeros, to see that its outputs have the size its numbers promise.
+    module : torch.nn.Module
+        A Conv, ConvTranspose, AvgPool, MaxPool, AdaptiveAvgPool or AdaptiveMaxPool of 1, 2 or 3
+        axes. It is run once, on zeros, to see that its outputs have the size its numbers promise.
     in_shape : tuple of int
         One sample: ``(channels, *axes)``.
 
@@ -53,79 +65,86 @@ def layer_of(module: Any, in_shape: Sequence[int]) -> Any:
     AvgPool((4, 9, 8), output=(9, 3))
     """
     layer = read(module, in_shape)
-    like = getattr(module, "weight", None)
-    options = {} if like is None else {"dtype": like.dtype, "device": like.device}
+    weight = getattr(module, "weight", None)
+    like_weight = {} if weight is None else {"dtype": weight.dtype, "device": weight.device}
     try:
         with torch.no_grad():
-            y = torch.func.functional_call(
-                module, buffers(module), (torch.zeros(1, *layer.in_shape, **options),)
-            )
+            zeros = torch.zeros(1, *layer.in_shape, **like_weight)
+            y = torch.func.functional_call(module, buffers(module), (zeros,))
     except Exception as error:
-        text = f"{type(error).__name__} from {said(module)}: {str(error).partition(chr(10))[0]}"
-        raise ValueError(complain("module", text, f"one that takes {layer.in_shape}")) from error
-    promised(module, layer, one_tensor(y, module).shape[1:])
+        first_line = str(error).partition("\n")[0]
+        got = f"{type(error).__name__} from {said(module)}: {first_line}"
+        raise ValueError(complain("module", got, f"one that takes {layer.in_shape}")) from error
+    check_out_shape(module, layer, one_tensor(y, module).shape[1:])
     return layer
 
 
-def read(module: Any, in_shape: Any) -> Any:
-    """Return the hyper-parameters of a module, which may yet be contradicted by what it computes."""
-    family, axes = kind_of(module)
+def read(module: torch.nn.Module, in_shape: Sequence[int] | None) -> TorchLayer:
+    """Return the hyper-parameters of a module, which what it computes may yet contradict."""
+    name, axes = kind_of(module)
     shape = sample_shape(in_shape)
-    not_lazy(module)
-    if len(shape) != axes + 1:
-        raise ValueError(
-            complain("in_shape", shape, f"(channels, *axes) with {axes} axes, for {said(module)}")
-        )
-    if getattr(module, "in_channels", shape[0]) != shape[0]:
-        raise ValueError(
-            complain("in_shape", shape, f"{module.in_channels} channels, for {said(module)}")
-        )
-    if getattr(module, "return_indices", False):
-        raise ValueError(
-            complain("return_indices", True, "False", "positions are no output of a layer")
-        )
-    if family.startswith("Adaptive"):
-        given = module.output_size
-        sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,) * axes
-        output = tuple(
-            n if size is None else size for n, size in zip(shape[1:], sizes, strict=True)
-        )
-        return _FAMILIES[family](shape, output=output)
+    _check_readable(module, shape, axes)
+
+    kind = KINDS[name]
     options = {
-        name: _number(getattr(module, name)) for name in _TAKES[family] if hasattr(module, name)
+        _RENAMED.get(attribute, attribute): _option(module, attribute, shape[1:])
+        for attribute in kind.attributes
+        if hasattr(module, attribute)
     }
-    if hasattr(module, "out_channels"):
-        options["out_channels"] = module.out_channels
-    layer = _FAMILIES[family](shape, kernel=_number(module.kernel_size), **options)
-    for name in ("weight", "bias"):
-        own, due = getattr(module, name, None), getattr(layer, f"{name}_shape", None)
-        if own is not None and tuple(own.shape) != due:
-            raise ValueError(
-                complain(
-                    name,
-                    f"shape {tuple(own.shape)}",
-                    f"{due}, for {layer!r}, which {said(module)} says",
-                )
-            )
+    layer = kind.layer(shape, **options)
+    if "kernel_size" in kind.attributes:  # what an adaptive pool computes says enough
+        _check_weights(module, layer)
     return layer
 
 
-def kind_of(module: Any) -> tuple[str, int]:
-    """Return the family and the axes of a module of `torch.nn`, or of a subclass."""
-    for kind, found in _KINDS.items():
-        if isinstance(module, kind):
+def kind_of(module: torch.nn.Module) -> tuple[str, int]:
+    """Return the kind and the number of axes of a module of `torch.nn`, or of a subclass."""
+    for torch_class, found in _CLASSES.items():
+        if isinstance(module, torch_class):
             return found
-    *names, last = _FAMILIES
+    *names, last = KINDS
     needs = f"a {', '.join(names)} or {last} of 1, 2 or 3 axes, from torch.nn"
     raise TypeError(complain("module", said(module), needs))
 
 
-def _number(value: Any) -> Any:
-    """Return the one number of a tuple of one, which torch takes for every axis; anything else as it is."""
-    return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) -> None:
+    """Refuse a shape that is none of this module, and a module that returns more than y."""
+    not_lazy(module)
+    if len(shape) != axes + 1:
+        needs = f"(channels, *axes) with {axes} axes, for {said(module)}"
+        raise ValueError(complain("in_shape", shape, needs))
+    channels = getattr(module, "in_channels", shape[0])
+    if channels != shape[0]:
+        raise ValueError(complain("in_shape", shape, f"{channels} channels, for {said(module)}"))
+    if getattr(module, "return_indices", False):
+        do = "positions are no output of a layer"
+        raise ValueError(complain("return_indices", True, "False", do))
 
 
-def said(value: Any) -> str:
+def _option(module: torch.nn.Module, attribute: str, in_spatial: tuple[int, ...]) -> Any:
+    """Return an attribute as the option that it is here."""
+    value = getattr(module, attribute)
+    listed = isinstance(value, (tuple, list))
+    if attribute == "output_size":  # None along an axis: as many positions as the input has
+        sizes = value if listed else [value] * len(in_spatial)
+        pairs = zip(in_spatial, sizes, strict=True)
+        return tuple(n if size is None else size for n, size in pairs)
+    if listed and len(value) == 1:  # torch takes a tuple of one for every axis
+        return value[0]
+    return value
+
+
+def _check_weights(module: torch.nn.Module, layer: TorchLayer) -> None:
+    """Refuse a module whose own weights have another shape than its numbers say."""
+    for name in ("weight", "bias"):
+        own = getattr(module, name, None)
+        wanted = getattr(layer, f"{name}_shape", None)
+        if own is not None and tuple(own.shape) != wanted:
+            needs = f"{wanted}, for {layer!r}, which {said(module)} says"
+            raise ValueError(complain(name, f"shape {tuple(own.shape)}", needs))
+
+
+def said(value: object) -> str:
     """Return how a message names a module or a function: in one line."""
     text = repr(value)
     if isinstance(value, torch.nn.Module):
@@ -133,37 +152,30 @@ def said(value: Any) -> str:
     return str(getattr(value, "__name__", text))
 
 
-def not_lazy(module: Any) -> None:
+def not_lazy(module: torch.nn.Module) -> None:
     """Refuse a module that learns its channels from the first input."""
     lazy = getattr(module, "has_uninitialized_params", None)
     if lazy is not None and lazy():
-        raise ValueError(
-            complain("module", said(module), "one that knows its channels", "run it once")
-        )
+        needs = "one that knows its channels"
+        raise ValueError(complain("module", said(module), needs, "run it once"))
 
 
-def promised(module: Any, layer: Any, got: Sequence[int]) -> None:
+def check_out_shape(module: torch.nn.Module, layer: TorchLayer, got: Sequence[int]) -> None:
     """Refuse a module whose outputs have another size than its numbers say."""
     if tuple(got) != layer.out_shape:
-        raise ValueError(
-            complain(
-                "module",
-                f"outputs {tuple(got)} of {said(module)}",
-                f"{layer.out_shape}, for {layer!r}",
-            )
-        )
+        outputs = f"outputs {tuple(got)} of {said(module)}"
+        raise ValueError(complain("module", outputs, f"{layer.out_shape}, for {layer!r}"))
 
 
-def one_tensor(value: Any, source: Any) -> Any:
+def one_tensor(value: object, source: object) -> torch.Tensor:
     """Return what a module or function gave if it is a tensor."""
     if not isinstance(value, torch.Tensor):
-        raise TypeError(
-            complain("output", f"{type(value).__name__} from {said(source)}", "one tensor")
-        )
+        got = f"{type(value).__name__} from {said(source)}"
+        raise TypeError(complain("output", got, "one tensor"))
     return value
 
 
-def buffers(module: Any, device: Any = None) -> dict[str, Any]:
+def buffers(module: torch.nn.Module, device: torch.device | None = None) -> dict[str, torch.Tensor]:
     """Return copies of a module's buffers, for a call that may write to them."""
     return {
         name: buffer.detach().clone().to(device=device) for name, buffer in module.named_buffers()

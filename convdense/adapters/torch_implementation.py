@@ -1,10 +1,11 @@
-"""PyTorch's modules and functions as implementations on NumPy arrays, their backward by autograd."""
+"""PyTorch's modules and functions as implementations on NumPy arrays; autograd is the backward."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, choice, complain, integer, is_sequence, numeric
 from convdense._util.float_formats import FORMATS
@@ -17,7 +18,7 @@ class Implementation:
     """A module or a function as an implementation on NumPy arrays; `implementation` makes one."""
 
     function: Callable[..., Any]
-    bias: Any
+    bias: bool | tuple[int, ...]
     layout: str
     device: str
     dtype: str | None = None
@@ -25,145 +26,177 @@ class Implementation:
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        own = (
-            None
-            if isinstance(self.function, torch.nn.Module)
-            else getattr(self.function, "__name__", None)
-        )
+        named = None if isinstance(self.function, torch.nn.Module) else self.function
+        own = getattr(named, "__name__", None)
         return str(own or type(self.function).__name__)
 
-    def forward(self, x: Any, w: Any = None, b: Any = None) -> Array:
+    def forward(
+        self, x: npt.ArrayLike, w: npt.ArrayLike | None = None, b: npt.ArrayLike | None = None
+    ) -> Array:
         """Return y."""
         with torch.inference_mode(False), torch.no_grad():
             return _array(self._call(**self._operands(x=x, w=w, b=b)))
 
-    def backward(self, x: Any, *w_and_dy: Any) -> Any:
+    def backward(self, x: npt.ArrayLike, *w_and_dy: Any) -> Any:
         """Return dx, dw and db (None where there is no bias), or without a w dx alone."""
         *weights, dy = w_and_dy
+        w = weights[0] if weights else None
         with torch.inference_mode(False), torch.enable_grad():
-            given = self._operands(x=x, w=weights[0] if weights else None, dy=dy)
-            upstream = given.pop("dy")
-            if weights and self._takes_bias:
-                given["b"] = torch.zeros(self._bias_shape(given["w"], upstream)).to(upstream)
-            leaves = [tensor.requires_grad_() for tensor in given.values()]
-            y = self._call(
-                **{name: leaf.clone() for name, leaf in given.items()}
-            )  # may be written to in place
+            operands = self._operands(x=x, w=w, dy=dy)
+            upstream = operands.pop("dy")
+            if weights and self._takes_bias:  # no gradient depends on its values
+                zeros = torch.zeros(self._bias_shape(operands["w"], upstream))
+                operands["b"] = zeros.to(upstream)
+            leaves = [operand.requires_grad_() for operand in operands.values()]
+
+            # clones, because autograd refuses to let a leaf be written to in place
+            y = self._call(**{name: leaf.clone() for name, leaf in operands.items()})
             if y.shape != upstream.shape:
-                raise ValueError(
-                    complain("dy", f"shape {tuple(upstream.shape)}", f"{tuple(y.shape)}, that of y")
-                )
+                got = f"shape {tuple(upstream.shape)}"
+                raise ValueError(complain("dy", got, f"{tuple(y.shape)}, that of y"))
             if not y.requires_grad:
-                needs = "operations that autograd can follow"
-                raise ValueError(
-                    complain("output", f"a tensor without a gradient from {self.__name__}", needs)
-                )
-            found = torch.autograd.grad(y, leaves, upstream, allow_unused=True)
-            zeros = (torch.zeros_like(leaf) for leaf in leaves)
-            results = [
-                _array(zero if g is None else g) for g, zero in zip(found, zeros, strict=True)
-            ]
-        return (*results, *[None] * (3 - len(results))) if weights else results[0]
+                got = f"a tensor without a gradient from {self.__name__}"
+                raise ValueError(complain("output", got, "operations that autograd can follow"))
 
-    def _call(self, x: Any, w: Any = None, b: Any = None) -> Any:
-        """Call it; a bias it does not take is added to what it returns."""
-        inner = b if self._takes_bias else None
-        x = x.movedim(1, -1).contiguous() if self.layout == "NHWC" else x
-        if isinstance(self.function, torch.nn.Module):
-            y = self._module(self.function, x, w, inner)
-        else:
-            y = self.function(x) if w is None else self.function(x, w, inner)
-        y = one_tensor(y, self.function)
-        y = y.movedim(-1, 1) if self.layout == "NHWC" else y
-        return y if b is None or inner is b else y + b.reshape(-1, *[1] * (w.ndim - 2))
-
-    def _module(self, module: Any, x: Any, w: Any, b: Any) -> Any:
-        own = dict(module.named_parameters())
-        if ("weight" in own) != (w is not None):
-            got = "None" if w is None else f"shape {tuple(w.shape)}"
-            raise ValueError(
-                complain("w", got, f"{'weights' if w is None else 'none'}, for {said(module)}")
+            found: Sequence[torch.Tensor | None] = torch.autograd.grad(
+                y, leaves, upstream, allow_unused=True
             )
-        given = buffers(module, x.device) | ({} if w is None else {"weight": w})
+            gradients = [
+                torch.zeros_like(leaf) if gradient is None else gradient  # y does not depend on it
+                for leaf, gradient in zip(leaves, found, strict=True)
+            ]
+            results = [_array(gradient) for gradient in gradients]
+        if not weights:
+            return results[0]
+        return (*results, *[None] * (3 - len(results)))
+
+    def _call(
+        self, x: torch.Tensor, w: torch.Tensor | None = None, b: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Call it; a bias it does not take is added to what it returns."""
+        takes_bias = self._takes_bias
+        own_bias = b if takes_bias else None
+        if self.layout == "NHWC":
+            x = x.movedim(1, -1).contiguous()
+
+        if isinstance(self.function, torch.nn.Module):
+            returned = self._call_module(self.function, x, w, own_bias)
+        elif w is None:
+            returned = self.function(x)
+        else:
+            returned = self.function(x, w, own_bias)
+
+        y = one_tensor(returned, self.function)
+        if self.layout == "NHWC":
+            y = y.movedim(-1, 1)
+        if b is None or w is None or takes_bias:
+            return y
+        return y + b.reshape(-1, *[1] * (w.ndim - 2))  # (out,) -> (out, 1, ..., 1)
+
+    def _call_module(
+        self,
+        module: torch.nn.Module,
+        x: torch.Tensor,
+        w: torch.Tensor | None,
+        b: torch.Tensor | None,
+    ) -> object:
+        """Call a module with these weights in place of its own, and its buffers copied."""
+        own = dict(module.named_parameters())
+        if "weight" in own and w is None:
+            raise ValueError(complain("w", "None", f"weights, for {said(module)}"))
+        if "weight" not in own and w is not None:
+            got = f"shape {tuple(w.shape)}"
+            raise ValueError(complain("w", got, f"none, for {said(module)}"))
+
+        given = buffers(module, x.device)
+        if w is not None:
+            given["weight"] = w
         if "bias" in own:
             given["bias"] = torch.zeros(own["bias"].shape).to(x) if b is None else b
-        return torch.func.functional_call(module, given, (x,))
+        called: object = torch.func.functional_call(module, given, (x,))
+        return called
 
     @property
     def _takes_bias(self) -> bool:
-        if self.bias is False or not isinstance(self.function, torch.nn.Module):
-            return self.bias is not False
-        return _bias(self.function) is not None
+        if self.bias is False:
+            return False
+        is_module = isinstance(self.function, torch.nn.Module)
+        return not is_module or self._own_bias is not None
 
-    def _bias_shape(self, w: Any, dy: Any) -> Any:
-        own = _bias(self.function) if isinstance(self.function, torch.nn.Module) else None
-        if own is not None or self.bias is not True:
-            return self.bias if own is None else own.shape
-        return (dy.shape[1 - w.ndim],)  # one per channel, with or without a batch axis
+    @property
+    def _own_bias(self) -> torch.nn.Parameter | None:
+        if not isinstance(self.function, torch.nn.Module):
+            return None
+        return dict(self.function.named_parameters()).get("bias")
 
-    def _operands(self, **given: Any) -> dict[str, Any]:
+    def _bias_shape(self, w: torch.Tensor, dy: torch.Tensor) -> tuple[int, ...]:
+        own = self._own_bias
+        if own is not None:
+            return tuple(own.shape)
+        if not isinstance(self.bias, bool):
+            return self.bias
+        # one per channel: dy is (batch, out, *axes) or (out, *axes), w is (out, in, *axes)
+        return (dy.shape[1 - w.ndim],)
+
+    def _operands(self, **given: npt.ArrayLike | None) -> dict[str, torch.Tensor]:
         """Return tensors of one dtype, those that are not None."""
         arrays = {name: _real(value, name) for name, value in given.items() if value is not None}
         common = np.result_type(*arrays.values())
         dtype = common if common.kind == "f" else np.dtype(np.float64)
-        own = None if self.dtype is None else getattr(torch, self.dtype)
-        tensors = {
-            n: torch.from_numpy(_plain(a.astype(dtype, copy=False))) for n, a in arrays.items()
-        }
-        return {name: tensor.to(device=self.device, dtype=own) for name, tensor in tensors.items()}
+        torch_dtype = None if self.dtype is None else getattr(torch, self.dtype)
+
+        tensors = {}
+        for name, array in arrays.items():
+            tensor = torch.from_numpy(_as_torch_takes_it(array.astype(dtype, copy=False)))
+            tensors[name] = tensor.to(device=self.device, dtype=torch_dtype)
+        return tensors
 
 
-def _bias(module: Any) -> Any:
-    return dict(module.named_parameters()).get("bias")
-
-
-def _real(value: Any, name: str) -> Array:
+def _real(value: npt.ArrayLike, name: str) -> Array:
+    """Return an array of integers or of floats that torch has; anything else is refused."""
     array = np.asarray(value)
-    array = array if array.dtype == np.float16 else numeric(array, name)
+    if array.dtype != np.float16:
+        array = numeric(array, name)
     if array.dtype.kind not in "iu" and array.dtype not in (np.float16, np.float32, np.float64):
-        raise TypeError(
-            complain(
-                name, f"dtype {array.dtype}", "real numbers: integers, float16, float32 or float64"
-            )
-        )
+        needs = "real numbers: integers, float16, float32 or float64"
+        raise TypeError(complain(name, f"dtype {array.dtype}", needs))
     return array
 
 
-def _plain(array: Array) -> Array:
-    """Return an array as torch takes it: writable, in C order, no stride negative, along axes of one cell neither."""
-    forward = all(stride > 0 for stride in array.strides)
-    return (
-        np.require(array, None, ["C", "W"])
-        if forward
-        else np.array(array, order="C").reshape(array.shape)
-    )
+def _as_torch_takes_it(array: Array) -> Array:
+    """Return an array that is writable and in C order, with no stride of 0 or below."""
+    if all(stride > 0 for stride in array.strides):
+        return np.require(array, None, ["C", "W"])
+    # np.require may keep a negative stride along an axis of one cell: it is C order all the same
+    return np.array(array, order="C").reshape(array.shape)
 
 
-def _array(tensor: Any) -> Array:
-    tensor = tensor.detach().cpu()
-    return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+def _array(tensor: torch.Tensor) -> Array:
+    """Return a tensor as an array; NumPy has no bfloat16, which float32 holds exactly."""
+    values = tensor.detach().cpu()
+    if values.dtype == torch.bfloat16:
+        values = values.float()
+    return np.asarray(values.numpy())
 
 
-def _replaceable(module: Any) -> None:
+def _check_replaceable(module: torch.nn.Module) -> None:
     """Refuse a module with numbers that would not be replaced by the weights it is given."""
     not_lazy(module)
     own = [name for name, _ in module.named_parameters()]
-    if others := ", ".join(name for name in own if name not in ("weight", "bias")):
+    others = ", ".join(name for name in own if name not in ("weight", "bias"))
+    if others:
         got = f"{others} of {said(module)}"
         raise ValueError(
             complain("parameters", got, "none but weight and bias, which are replaced")
         )
     for name in ("weight", "bias"):
         if name not in own and isinstance(getattr(module, name, None), torch.Tensor):
-            raise ValueError(
-                complain(
-                    name, f"a tensor that is no parameter of {said(module)}", "a torch.nn.Parameter"
-                )
-            )
+            got = f"a tensor that is no parameter of {said(module)}"
+            raise ValueError(complain(name, got, "a torch.nn.Parameter"))
 
 
 def implementation(
-    module_or_function: Any,
+    module_or_function: torch.nn.Module | Callable[..., Any],
     *,
     bias: bool | Sequence[int] = True,
     layout: str = "NCHW",
@@ -207,19 +240,19 @@ def implementation(
         needs = "a torch.nn.Module, or a function f(x, w, b) of torch tensors (for a pool f(x))"
         raise TypeError(complain("module_or_function", repr(module_or_function), needs))
     if isinstance(module_or_function, torch.nn.Module):
-        _replaceable(module_or_function)
+        _check_replaceable(module_or_function)
     if not isinstance(bias, bool):
         if not is_sequence(bias):
             raise TypeError(complain("bias", repr(bias), "True, False, or the shape of b"))
-        bias = tuple(integer(n, "bias", 1) for n in bias)
+        bias = tuple(integer(size, "bias", 1) for size in bias)
     choice(layout, "layout", ("NCHW", "NHWC"))
     if dtype is not None:
         choice(dtype, "dtype", tuple(FORMATS))
     try:
         torch.zeros(1, device=device).cpu()
     except Exception as error:
-        got = f"{device!r} ({str(error).partition(chr(10))[0]})"
-        raise ValueError(
-            complain("device", got, "a device that torch finds here", 'use device="cpu"')
-        ) from None
+        first_line = str(error).partition("\n")[0]
+        got = f"{device!r} ({first_line})"
+        needs = "a device that torch finds here"
+        raise ValueError(complain("device", got, needs, 'use device="cpu"')) from None
     return Implementation(module_or_function, bias, layout, device, dtype)

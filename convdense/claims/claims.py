@@ -1,5 +1,4 @@
-"""The one table of claims: what is said, what is compared with what, on which layers, and who
-judges.
+"""The one table of claims: what is said, what is compared, on which layers, and who judges.
 
 It feeds the demo, the command line, the tables of README and guide, and the tests.
 """
@@ -18,6 +17,7 @@ from convdense.certificates.layer_certificate import Certificate
 from convdense.checks.check_layer import Report, check
 from convdense.claims import student_question
 from convdense.claims.evidence import (
+    AnyLayer,
     Evidence,
     of_activation,
     of_network,
@@ -37,7 +37,7 @@ from convdense.claims.example_layers import (
     TRANSPOSED,
 )
 from convdense.claims.toeplitz import block_circulant, block_toeplitz
-from convdense.geometry import Conv
+from convdense.geometry import Conv, Geometry, LocallyConnected
 from convdense.layers.activations import LeakyReLU, ReLU
 from convdense.layers.dense import Dense
 from convdense.layers.tied_dense import TiedDense
@@ -47,13 +47,13 @@ from convdense.verdicts.findings import EQUAL, QUANTITIES
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, what it compares with what, the layers it is judged on, and the judge of one layer."""
+    """A sentence, what it compares, the layers it is judged on, and the judge of one layer."""
 
     id: str
     sentence: str
     compared: str
-    layers: tuple[Any, ...]
-    judge: Callable[[Any], Evidence]
+    layers: tuple[AnyLayer, ...]
+    judge: Callable[[Any], Evidence]  # of one of these layers, whatever kind they are
 
 
 @dataclass(frozen=True)
@@ -76,24 +76,34 @@ class Verdict:
     @property
     def worst(self) -> Evidence:
         """The evidence whose difference is the largest share of its bound."""
-        return max(
-            self.evidence,
-            key=lambda e: e.difference / e.bound if e.bound else float(e.difference > 0),
-        )
+
+        def share(evidence: Evidence) -> float:
+            if evidence.bound:
+                return evidence.difference / evidence.bound
+            return 1.0 if evidence.difference > 0 else 0.0
+
+        return max(self.evidence, key=share)
 
     @property
     def sure(self) -> str:
         """How sure it is: on how many layers a proof, on how many an error probability."""
-        errors = [e.error for e in self.evidence if e.held and not e.trials]
-        proofs, drawn = errors.count(0.0), [e for e in errors if e > 0]
-        tried = [e.trials for e in self.evidence if e.held and e.trials]
-        parts = [f"proof on {_layers(proofs)}"] if proofs else []
-        parts += (
-            [f"error at most 2^{ceil(log2(max(drawn)))} on {_layers(len(drawn))}"] if drawn else []
-        )
-        parts += [f"{sum(tried)} exact trials on {_layers(len(tried))}"] if tried else []
-        wrong = len(self.evidence) - len(errors) - len(tried)
-        return "; ".join(parts + ([f"WRONG on {_layers(wrong)}"] if wrong else []))
+        held = [e for e in self.evidence if e.held]
+        tried = [e.trials for e in held if e.trials]
+        drawn = [e.error for e in held if not e.trials and e.error > 0]
+        proofs = len(held) - len(tried) - len(drawn)
+        wrong = len(self.evidence) - len(held)
+
+        parts = []
+        if proofs:
+            parts.append(f"proof on {_layers(proofs)}")
+        if drawn:
+            exponent = ceil(log2(max(drawn)))
+            parts.append(f"error at most 2^{exponent} on {_layers(len(drawn))}")
+        if tried:
+            parts.append(f"{sum(tried)} exact trials on {_layers(len(tried))}")
+        if wrong:
+            parts.append(f"WRONG on {_layers(wrong)}")
+        return "; ".join(parts)
 
 
 def _layers(n: int) -> str:
@@ -108,14 +118,15 @@ def judge_claims(claims: Iterable[Claim] | None = None) -> Iterable[Verdict]:
 
 
 def of_quantities(names: Iterable[str], certificate: Certificate, report: Report) -> Evidence:
-    """Return the evidence that a certificate and a report on real data give on some of y, dx, dw and db."""
+    """Return what a certificate and a report on real data say on some of y, dx, dw and db."""
     names = list(names)
     exact = all(certificate[name].verdict == EQUAL for name in names)
-    return Evidence(certificate.layer, exact, certificate.error, *on_floats(report, names))
+    difference, bound = on_floats(report, names)
+    return Evidence(certificate.layer, exact, certificate.error, difference, bound)
 
 
 @lru_cache(maxsize=64)
-def _judged(layer: Any) -> tuple[Certificate, Report]:
+def _judged(layer: Geometry) -> tuple[Certificate, Report]:
     """Certify a layer and check it on random reals, once for all claims that ask."""
     rng = np.random.default_rng(0)
     shapes = ((2, *layer.in_shape), layer.weight_shape, layer.bias_shape, (2, *layer.out_shape))
@@ -123,51 +134,55 @@ def _judged(layer: Any) -> tuple[Certificate, Report]:
     return certify(layer), check(layer, x, w, b, dy)
 
 
-def _quantities(*names: str) -> Callable[[Any], Evidence]:
+def _quantities(*names: str) -> Callable[[Geometry], Evidence]:
+    """Return a judge of these quantities, by the certificate and the report of a layer."""
     return lambda layer: of_quantities(names, *_judged(layer))
 
 
-def _matrices(other: Callable[[Any, Array], Array]) -> Callable[[Any], Evidence]:
-    """Judge the matrix, linear in w, by its value for every basis vector."""
+def _matrices(other: Callable[[Conv, Array], Array]) -> Callable[[Conv], Evidence]:
+    """Return a judge of the matrix, which is linear in w, by its value for every basis vector."""
 
-    def equal(layer: Any) -> bool:
-        basis = np.eye(prod(layer.weight_shape), dtype=np.int64).reshape(-1, *layer.weight_shape)
-        return all(np.array_equal(tie(layer).matrix(w).toarray(), other(layer, w)) for w in basis)
+    def judge(conv: Conv) -> Evidence:
+        n_weights = prod(conv.weight_shape)
+        basis = np.eye(n_weights, dtype=np.int64).reshape(-1, *conv.weight_shape)
+        equal = all(np.array_equal(tie(conv).matrix(w).toarray(), other(conv, w)) for w in basis)
+        return Evidence(conv, equal)
 
-    return lambda layer: Evidence(layer, equal(layer))
+    return judge
 
 
-def _steps(layer: Any) -> Evidence:
-    """Judge the textbook way: an ordinary dense layer's gradient, masked and summed over the ties; for basis pairs."""
+def _textbook_steps(layer: Geometry) -> Evidence:
+    """Judge the textbook way: a dense layer's gradient, masked and summed over the ties.
+
+    dw is bilinear in x and dy: equal on every pair of basis vectors is equal on all.
+    """
     rows, cols = tie(layer).shape
     tied = TiedDense(layer, np.ones(layer.weight_shape))
-    dense, edges = Dense(tied.matrix.toarray()), tied.ties.entries()
+    dense = Dense(tied.matrix.toarray())
+    edges = tied.ties.entries()
     exact = True
     for r, c in np.ndindex(rows, cols):
         dy, x = np.eye(1, rows, r), np.eye(1, cols, c)
-        G = dense.backward(x, dy).dw  # (outputs, inputs): every edge its own weight
-        summed = np.bincount(edges.index, G[edges.row, edges.col], tied.w.size).reshape(
-            tied.w.shape
-        )
+        # the outer product dy x^T, (outputs, inputs): here every edge has a weight of its own
+        G = dense.backward(x, dy).dw
+        summed = np.bincount(edges.index, G[edges.row, edges.col], tied.w.size)
         dw = tied.backward(x.reshape(1, *layer.in_shape), dy.reshape(1, *layer.out_shape)).dw
-        exact &= np.array_equal(summed, dw)
+        exact &= np.array_equal(summed.reshape(tied.w.shape), dw)
     return Evidence(layer, bool(exact))
 
 
-def _untied(layer: Any) -> Evidence:
-    """Judge a locally connected layer: mask and size of its convolution, every weight in one place at most."""
-    values = {
-        name: getattr(layer, name)
-        for name in ("kernel", "stride", "padding", "dilation", "groups", "flip")
-    }
-    conv = Conv(layer.in_shape, layer.out_channels, **values, padding_mode=layer.padding_mode)
-    alike = np.array_equal(tie(layer).mask().toarray(), tie(conv).mask().toarray())
-    alone = int(tie(layer).counts().weights.max()) == 1
+def _untied(layer: LocallyConnected) -> Evidence:
+    """Judge a locally connected layer: the mask of its convolution, each weight in one place."""
+    names = ("kernel", "stride", "padding", "dilation", "groups", "flip", "padding_mode")
+    options = {name: getattr(layer, name) for name in names}
+    conv = Conv(layer.in_shape, layer.out_channels, **options)
+    same_mask = np.array_equal(tie(layer).mask().toarray(), tie(conv).mask().toarray())
+    no_ties = int(tie(layer).counts().weights.max()) == 1
     evidence = _quantities(*QUANTITIES)(layer)
-    return replace(evidence, exact=evidence.exact and alike and alone)
+    return replace(evidence, exact=evidence.exact and same_mask and no_ties)
 
 
-def _question(layer: Any) -> Evidence:
+def _question(layer: Conv) -> Evidence:
     right, error = student_question.judge()
     return Evidence(layer, right, error)
 
@@ -204,10 +219,11 @@ CLAIMS = (
     ),
     Claim(
         "steps",
-        "The gradient of an ordinary dense layer, masked and summed over ties, is the convolution's.",
+        "The gradient of an ordinary dense layer, masked and summed over ties, "
+        "is the convolution's.",
         "Dense, masked and summed, with TiedDense",
         (student_question.FIRST, CONVOLUTIONS[1], CONVOLUTIONS[2], TRANSPOSED[0], LOCAL[0]),
-        _steps,
+        _textbook_steps,
     ),
     Claim(
         "second",
@@ -232,7 +248,8 @@ CLAIMS = (
     ),
     Claim(
         "toeplitz",
-        "With stride 1 and zero padding every channel block of the matrix is (doubly) block Toeplitz.",
+        "With stride 1 and zero padding every channel block of the matrix "
+        "is (doubly) block Toeplitz.",
         "tie map with scipy.linalg.toeplitz",
         TOEPLITZ,
         _matrices(block_toeplitz),
@@ -267,7 +284,8 @@ CLAIMS = (
     ),
     Claim(
         "network",
-        "A whole network is dense layers and |x|: output, input gradient and every parameter's gradient.",
+        "A whole network is dense layers and |x|: "
+        "output, input gradient and every parameter's gradient.",
         "dense layers and |x| with direct convolution and argmax pooling",
         NETWORKS,
         of_network,

@@ -1,4 +1,4 @@
-"""The matrix a second way: doubly block Toeplitz and block circulant matrices, put together by scipy.linalg."""
+"""The matrix a second way: block Toeplitz and block circulant matrices by scipy.linalg."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,8 +9,9 @@ from convdense.geometry import Conv
 
 
 def block_toeplitz(conv: Conv, w: Array) -> Array:
-    """Return the dense matrix of a convolution with stride 1 and zero padding: Toeplitz blocks in
-    Toeplitz order.
+    """Return the dense matrix of a convolution with stride 1 and zero padding.
+
+    Each block of it, for one input and one output channel, has Toeplitz blocks in Toeplitz order.
 
     Raises
     ------
@@ -25,13 +26,14 @@ def block_toeplitz(conv: Conv, w: Array) -> Array:
            [0, 0, 1, 2]])
     """
     if set(conv.stride) != {1} or conv.padding_mode != "zeros":
-        raise ValueError(
-            complain("conv", repr(conv), "stride 1 and zero padding for a block Toeplitz matrix")
-        )
+        needs = "stride 1 and zero padding for a block Toeplitz matrix"
+        raise ValueError(complain("conv", repr(conv), needs))
     begins = [begin for begin, _ in conv.padding]
-    return _channels(
-        conv, w, lambda kernel: _toeplitz(kernel, conv.in_spatial, conv.out_spatial, begins)
-    )
+
+    def block(kernel: Array) -> Array:
+        return _toeplitz(kernel, conv.in_spatial, conv.out_spatial, begins)
+
+    return _from_channel_pairs(conv, w, block)
 
 
 def block_circulant(conv: Conv, w: Array) -> Array:
@@ -50,72 +52,79 @@ def block_circulant(conv: Conv, w: Array) -> Array:
            [0, 1, 2],
            [2, 0, 1]])
     """
-    if (
-        set(conv.stride) != {1}
-        or conv.in_spatial != conv.out_spatial
-        or conv.padding_mode != "circular"
-    ):
+    same_size = conv.in_spatial == conv.out_spatial
+    if set(conv.stride) != {1} or not same_size or conv.padding_mode != "circular":
         needs = "stride 1 and circular padding to the same size for a block circulant matrix"
         raise ValueError(complain("conv", repr(conv), needs))
     begins = [begin for begin, _ in conv.padding]
-    return _channels(conv, w, lambda kernel: _circulant(kernel, conv.in_spatial, begins))
+
+    def block(kernel: Array) -> Array:
+        return _circulant(kernel, conv.in_spatial, begins)
+
+    return _from_channel_pairs(conv, w, block)
 
 
-def _channels(conv: Conv, w: Array, one: Callable[[Array], Array]) -> Array:
-    """Return the matrix of all channel pairs; a pair from different groups has a kernel of zeros."""
+def _from_channel_pairs(conv: Conv, w: Array, block: Callable[[Array], Array]) -> Array:
+    """Return the matrix of all channel pairs; one of different groups has a kernel of zeros."""
     ins, outs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    if conv.flip:
+        w = np.flip(w, tuple(range(2, w.ndim)))
     kernels = np.zeros((conv.out_channels, conv.in_channels, *conv.kernel), w.dtype)
     for o in range(conv.out_channels):
         first = o // outs * ins
-        kernels[o, first : first + ins] = (
-            np.flip(w[o], tuple(range(1, w.ndim - 1))) if conv.flip else w[o]
-        )
-    return np.block([[one(_stretched(kernel, conv.dilation)) for kernel in row] for row in kernels])
+        kernels[o, first : first + ins] = w[o]
+    rows = [[block(_stretched(kernel, conv.dilation)) for kernel in row] for row in kernels]
+    return np.block(rows)
 
 
 def _stretched(kernel: Array, dilation: Sequence[int]) -> Array:
     """Return the kernel with its holes written out as zeros."""
-    holes = np.zeros(
-        [(k - 1) * d + 1 for k, d in zip(kernel.shape, dilation, strict=True)], kernel.dtype
-    )
-    holes[tuple(slice(None, None, d) for d in dilation)] = kernel
-    return holes
+    extent = [(size - 1) * d + 1 for size, d in zip(kernel.shape, dilation, strict=True)]
+    stretched = np.zeros(extent, kernel.dtype)
+    stretched[tuple(slice(None, None, d) for d in dilation)] = kernel
+    return stretched
 
 
 def _toeplitz(
     kernel: Array, ins: Sequence[int], outs: Sequence[int], begins: Sequence[int]
 ) -> Array:
-    """Return the matrix of one channel pair: on the padded input, block (r, c) belongs to tap c - r."""
+    """Return the matrix of one channel pair: on the padded input, block (r, c) is of tap c - r.
+
+    A tap is a number for one axis, and for more the matrix of the axes that remain.
+    """
     from scipy.linalg import toeplitz  # noqa: PLC0415  (0.1 s, only here)
 
-    taps, none = len(kernel), len(kernel)
-    width = max(
-        outs[0] + taps - 1, begins[0] + ins[0]
-    )  # padded cells; the last may be met by no window
+    taps = len(kernel)
+    none = taps  # where no tap is: it stands for a block of zeros after those of the taps
+    width = max(outs[0] + taps - 1, begins[0] + ins[0])  # padded; windows may not meet the last
     column = [0, *[none] * (outs[0] - 1)]
     row = [*range(taps), *[none] * (width - taps)]
-    order = toeplitz(column, row)[
-        :, begins[0] : begins[0] + ins[0]
-    ]  # the padded cells are zero: their columns go
+    order = toeplitz(column, row)  # (outputs, padded inputs): which tap stands there
+    order = order[:, begins[0] : begins[0] + ins[0]]  # the padded cells are zero: their columns go
+
     if kernel.ndim == 1:
         return np.asarray(np.append(kernel, 0).astype(kernel.dtype)[order])
-    blocks = [_toeplitz(inner, ins[1:], outs[1:], begins[1:]) for inner in kernel]
+    blocks = [_toeplitz(part, ins[1:], outs[1:], begins[1:]) for part in kernel]
     blocks.append(np.zeros_like(blocks[0]))
-    return np.block([[blocks[t] for t in line] for line in order])
+    return np.block([[blocks[tap] for tap in line] for line in order])
 
 
 def _circulant(kernel: Array, sizes: Sequence[int], begins: Sequence[int]) -> Array:
-    """Return the matrix of one channel pair: block (r, c) depends on (r - c) mod n alone; taps may meet there."""
+    """Return the matrix of one channel pair: block (r, c) depends on (r - c) mod n alone.
+
+    Several taps may meet in one block, where the kernel is larger than the input.
+    """
     from scipy.linalg import circulant  # noqa: PLC0415  (0.1 s, only here)
 
     n = sizes[0]
-    inner = (
-        kernel if kernel.ndim == 1 else [_circulant(part, sizes[1:], begins[1:]) for part in kernel]
-    )
-    first = [
-        sum(part for t, part in enumerate(inner) if (begins[0] - t) % n == r) for r in range(n)
+    blocks = list(kernel)
+    if kernel.ndim > 1:
+        blocks = [_circulant(part, sizes[1:], begins[1:]) for part in kernel]
+    first_column = [
+        sum(block for tap, block in enumerate(blocks) if (begins[0] - tap) % n == r)
+        for r in range(n)
     ]
     if kernel.ndim == 1:
-        return np.asarray(circulant(np.asarray(first, kernel.dtype)))
-    zero = np.zeros_like(inner[0])
-    return np.block([[first[t] + zero for t in line] for line in circulant(np.arange(n))])
+        return np.asarray(circulant(np.asarray(first_column, kernel.dtype)))
+    zero = np.zeros_like(blocks[0])  # a sum of no blocks is the number 0
+    return np.block([[first_column[i] + zero for i in line] for line in circulant(np.arange(n))])

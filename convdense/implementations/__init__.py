@@ -1,5 +1,4 @@
-"""What runs a layer or a user's code: one protocol, forward(x, w, b) and backward(x, w, dy),
-whatever is inside.
+"""What runs a layer or a user's code: forward(x, w, b) and backward(x, w, dy), whatever is inside.
 
 * `evaluators`: y, dx, dw, db by the tied dense layer, by direct convolution, or by the user's code
 * `compare_calls`: two evaluators run and compared

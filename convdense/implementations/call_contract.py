@@ -1,12 +1,13 @@
 """Behaviour: what an implementation owes beside its numbers, tried on a few calls of its own.
 
 Zeros in give the bias out, and gradients of zero; batches of any size are taken, arrays may be
-read-only, strided or reversed in memory, and the same call twice gives the same.
+read-only, strided or reversed in memory, and the same call twice gives the same. On integers, where
+sums are exact, a right implementation gives equal numbers whatever is tried.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -28,86 +29,95 @@ def behaviour(
     *,
     judge: Callable[[Operands], Judge],
 ) -> tuple[Finding, ...]:
-    """Return one finding for each thing tried on a few samples, or the first; on integers right ones are equal."""
-    none, one = ((several[0][:n], *several[1:3], several[3][:n]) for n in (0, 1))
-    right = by.run(*_wide(one, dtype))
+    """Return one finding for each thing tried on a few samples.
+
+    Where one sample is wrong already, the layouts are left out: they would fail for that reason.
+    """
+    one, none = _first_samples(several, 1), _first_samples(several, 0)
+    right = by.run(*_widened(one, dtype))
 
     def tried(name: str, operands: Operands, expected: Results) -> Finding:
         before = on_each(np.array, operands)
-        finding = _first(name, _run(mine, operands), expected, judge(before))
-        unchanged = (
+        finding = _worst(name, _run(mine, operands), expected, judge(before))
+        unchanged = all(
             np.array_equal(a, np.asarray(now)) for a, now in zip(before, operands, strict=True)
         )
-        if not finding.refuted and not all(unchanged):
+        if not finding.refuted and not unchanged:
             return Finding(name, CHANGED, note="an operand was written to in place")
         return finding
 
-    found, kept = (
-        [tried("batch 1", on_each(np.array, one), right)],
-        _run(mine, on_each(np.array, one)),
-    )
-    changes: tuple[Callable[[Array], Array], ...] = (_locked, np.asfortranarray, _negative)
-    if not found[0].refuted:  # else they would fail for the same reason
-        found += [
-            tried(name, on_each(change, one), right)
-            for name, change in zip(LAYOUTS, changes, strict=True)
-        ]
+    found = [tried("batch 1", on_each(np.array, one), right)]
+    kept = _run(mine, on_each(np.array, one))  # to be looked at again after other calls
+    changes: tuple[Callable[[Array], Array], ...] = (_read_only, np.asfortranarray, _negative)
+    if not found[0].refuted:
+        for name, change in zip(LAYOUTS, changes, strict=True):
+            found.append(tried(name, on_each(change, one), right))
     found += _of_zeros(mine, one, right, judge)
-    if not any(finding.refuted for finding in found):  # other calls have been made since
-        found.append(_first("results kept", kept, right, judge(one)))
-    found.append(tried(f"batch {len(several[0])}", several, by.run(*_wide(several, dtype))))
-    return (*found, tried("batch 0", none, by.run(*_wide(none, dtype))))
+    if not any(finding.refuted for finding in found):
+        found.append(_worst("results kept", kept, right, judge(one)))
+    found.append(tried(f"batch {len(several[0])}", several, by.run(*_widened(several, dtype))))
+    found.append(tried("batch 0", none, by.run(*_widened(none, dtype))))
+    return tuple(found)
 
 
 def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    first = [
-        np.array(r) if isinstance(r, np.ndarray) else r
-        for r in mine.run(*on_each(np.array, operands))
-    ]
-    second = mine.run(*on_each(np.array, operands))  # which may write to the arrays that came first
+    returned = mine.run(*on_each(np.array, operands))
+    # copies, because the second call may write to the arrays that the first returned
+    first = tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in returned)
+    second = mine.run(*on_each(np.array, operands))
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
-            return tuple(first), Finding(
-                "repeatable", REPEATABLE, note=f"{name} is another when the call is repeated"
-            )
-    return tuple(first), Finding("repeatable", EQUAL)
+            note = f"{name} is another when the call is repeated"
+            return first, Finding("repeatable", REPEATABLE, note=note)
+    return first, Finding("repeatable", EQUAL)
 
 
 def _of_zeros(
     mine: Evaluator, one: Operands, right: Results, judge: Callable[[Operands], Judge]
 ) -> Iterator[Finding]:
-    """Yield what zeros give: for an input of zeros the bias and no weight gradient, for dy of zeros nothing."""
+    """Yield what zeros give: of x or w, the bias and a gradient of zero; of dy, three of zero."""
     x, w, b, dy = one
-    empty, silent = (0 * x, w, b, dy), (x, w, b, 0 * dy)
-    y, _, dw, _ = _run(mine, empty)
-    bias: Any = (
-        0 if b is None or not b.size else np.expand_dims(b, tuple(range(b.ndim, right[0].ndim - 1)))
-    )
-    nothing = [None if a is None else 0 * a for a in right]  # a pool has no dw and no db
-    yield _first("zero x", (y, dw), (nothing[0] + bias, nothing[2]), judge(empty), ("y", "dw"))
-    _, *gradients = _run(mine, silent)
-    yield _first("zero dy", gradients, nothing[1:], judge(silent), QUANTITIES[1:])
-    if w is not None and w.size:
-        y, dx, *_ = _run(mine, (x, 0 * w, b, dy))
-        yield _first(
-            "zero w",
-            (y, dx),
-            (nothing[0] + bias, nothing[1]),
-            judge((x, 0 * w, b, dy)),
-            ("y", "dx"),
-        )
+    y_zero, dx_zero, dw_zero, db_zero = (None if a is None else 0 * a for a in right)
+    bias: Any = 0
+    if b is not None and b.size:  # (out,) -> (out, 1, ..., 1)
+        bias = np.expand_dims(b, tuple(range(b.ndim, right[0].ndim - 1)))
+    y_bias = y_zero + bias
+
+    zero_x = 0 * x, w, b, dy
+    y, _, dw, _ = _run(mine, zero_x)
+    yield _worst("zero x", (y, dw), (y_bias, dw_zero), judge(zero_x), ("y", "dw"))
+
+    zero_dy = x, w, b, 0 * dy
+    _, *gradients = _run(mine, zero_dy)
+    zeros = (dx_zero, dw_zero, db_zero)
+    yield _worst("zero dy", gradients, zeros, judge(zero_dy), QUANTITIES[1:])
+
+    if w.size:
+        zero_w = x, 0 * w, b, dy
+        y, dx, *_ = _run(mine, zero_w)
+        yield _worst("zero w", (y, dx), (y_bias, dx_zero), judge(zero_w), ("y", "dx"))
 
 
-def _first(name: str, got: Any, expected: Any, judge: Judge, names: Any = QUANTITIES) -> Finding:
+def _worst(
+    name: str,
+    got: Sequence[Any],
+    expected: Sequence[Any],
+    judge: Judge,
+    quantities: Sequence[str] = QUANTITIES,
+) -> Finding:
     """Return the worst finding on several quantities, under the name of what was tried."""
-    judged = zip(names, got, expected, strict=True)
-    findings = [
-        judge(q, g, e) for q, g, e in judged if e is not None and (g is not None or q != "db")
-    ]
+    findings = []
+    for quantity, mine, right in zip(quantities, got, expected, strict=True):
+        no_such_quantity = right is None  # as dw and db of a pool
+        left_out = quantity == "db" and mine is None
+        if not no_such_quantity and not left_out:
+            findings.append(judge(quantity, mine, right))
     worst = max(findings, key=lambda finding: finding.grade)
+    if not worst.refuted:
+        return Finding(name, worst.verdict)
     note = f"{worst.name}: {worst.note}" if worst.note else worst.name
-    return replace(worst, name=name, note=note) if worst.refuted else Finding(name, worst.verdict)
+    return replace(worst, name=name, note=note)
 
 
 def _run(mine: Evaluator, operands: Operands) -> Results:
@@ -117,26 +127,40 @@ def _run(mine: Evaluator, operands: Operands) -> Results:
         return (Raised(error),) * 4
 
 
-def _wide(operands: Operands, dtype: str) -> Any:
-    return operands if dtype in EXACT else on_each(lambda a: a.astype(np.float64), operands)
+def _first_samples(operands: Operands, n: int) -> Operands:
+    x, w, b, dy = operands
+    return x[:n], w, b, dy[:n]
 
 
-def on_each(change: Callable[[Array], Array], operands: Any) -> Any:
+def _widened(operands: Operands, dtype: str) -> Any:
+    """Return operands in which sums are exact: in float64, unless they are in such a dtype."""
+    if dtype in EXACT:
+        return operands
+    return on_each(lambda operand: operand.astype(np.float64), operands)
+
+
+def on_each(change: Callable[[Array], Array], operands: Iterable[Any]) -> Any:
     """Return what a change makes of every operand."""
     return tuple(change(operand) for operand in operands)
 
 
-def _locked(array: Array) -> Array:
+def _read_only(array: Array) -> Array:
     array = array.copy()
     array.setflags(write=False)
     return array
 
 
 def _negative(array: Array) -> Array:
+    """Return an array with the same numbers and a negative stride along the last axis."""
     return array[..., ::-1].copy()[..., ::-1]
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Tell whether two answers are the same arrays of numbers; of what is no such array, that it is none twice."""
-    numbers = [isinstance(answer, np.ndarray) and answer.dtype.kind in "iufc" for answer in (a, b)]
-    return np.array_equal(a, b, equal_nan=True) if all(numbers) else not any(numbers)
+def _same(a: object, b: object) -> bool:
+    """Tell whether two answers are the same numbers, or neither of them is an array of numbers."""
+    if _is_numbers(a) and _is_numbers(b):
+        return np.array_equal(a, b, equal_nan=True)
+    return not _is_numbers(a) and not _is_numbers(b)
+
+
+def _is_numbers(answer: object) -> TypeGuard[Array]:
+    return isinstance(answer, np.ndarray) and answer.dtype.kind in "iufc"

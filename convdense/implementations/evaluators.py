@@ -1,4 +1,4 @@
-"""Evaluators: ways to compute y, dx, dw and db of a layer; what is judged is one against another."""
+"""Evaluators: ways to compute y, dx, dw and db of a layer; one is judged by another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from typing import Any
 
 from convdense._util.arguments import Array, complain
 from convdense.direct.conv import convolve, convolve_backward
-from convdense.geometry import ConvTranspose, Windowed
+from convdense.geometry import ConvTranspose, HasWeightShapes, Implementation, Windowed
 from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import Raised
 
 Operands = tuple[Array, Array, Array | None, Array]
 Results = tuple[Any, ...]
+Functions = tuple[Callable[..., Any], Callable[..., Any], str]  # forward, backward, their name
 DENSE, DIRECT = "tied dense layer", "direct convolution"
 DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 
@@ -25,7 +26,7 @@ class Evaluator:
     run: Callable[[Array, Array, Array | None, Array], Results]
 
 
-def dense_evaluator(layer: Any) -> Evaluator:
+def dense_evaluator(layer: HasWeightShapes) -> Evaluator:
     """Return the tied dense layer: the stored matrix, its adjoint, and the sums over edges."""
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
@@ -35,8 +36,8 @@ def dense_evaluator(layer: Any) -> Evaluator:
     return Evaluator(DENSE, run)
 
 
-def direct_evaluator(layer: Any) -> Evaluator:
-    """Return direct convolution; layers it does not know have the tied dense layer as their definition."""
+def direct_evaluator(layer: HasWeightShapes) -> Evaluator:
+    """Return direct convolution; a layer it does not know is defined by its tied dense layer."""
     if not isinstance(layer, (Windowed, ConvTranspose)):
         return dense_evaluator(layer)
 
@@ -46,13 +47,16 @@ def direct_evaluator(layer: Any) -> Evaluator:
     return Evaluator(DIRECT, run)
 
 
-def magnitude_evaluator(layer: Any) -> Evaluator:
-    """Return an evaluator that adds up magnitudes when it is given magnitudes: coefficients without their signs."""
+def magnitude_evaluator(layer: HasWeightShapes) -> Evaluator:
+    """Return an evaluator that adds up magnitudes when it is given magnitudes.
+
+    The coefficients of a convolution are 1; those of another tie map are taken without their signs.
+    """
     evaluator = direct_evaluator(layer)
     return evaluator if evaluator.name == DIRECT else dense_evaluator(tie(layer).absolute)
 
 
-def implementation_evaluator(implementation: Any) -> Evaluator:
+def implementation_evaluator(implementation: Implementation) -> Evaluator:
     """Return the user's implementation: an object with forward and backward, or two such functions.
 
     ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not
@@ -62,15 +66,13 @@ def implementation_evaluator(implementation: Any) -> Evaluator:
     forward, backward, name = functions(implementation, needs)
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
-        y, gradients = caught(forward, x, w, b), caught(backward, x, w, dy)
+        y = caught(forward, x, w, b)
+        gradients = caught(backward, x, w, dy)
         if isinstance(gradients, Raised):
-            return (y, *[gradients] * 3)
+            return y, gradients, gradients, gradients
         if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
-            raise TypeError(
-                complain(
-                    "backward", type(gradients).__name__, "three results: dx, dw and db (or None)"
-                )
-            )
+            results = "three results: dx, dw and db (or None)"
+            raise TypeError(complain("backward", type(gradients).__name__, results))
         return (y, *gradients)
 
     return Evaluator(name, run)
@@ -84,48 +86,45 @@ def caught(function: Callable[..., Any], *operands: Any) -> Any:
         return Raised(error)
 
 
-def pool_functions(implementation: Any) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+def pool_functions(implementation: Implementation) -> Functions:
     """Return forward(x) and backward(x, dy) of the user's pool, and its name."""
-    needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions, for a pool"
-    return functions(implementation, needs)
+    needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions"
+    return functions(implementation, f"{needs}, for a pool")
 
 
-def functions(
-    implementation: Any, needs: str
-) -> tuple[Callable[..., Any], Callable[..., Any], str]:
-    """Return forward and backward of an implementation, an object or a pair of functions, and its name."""
-    pair = isinstance(implementation, (tuple, list)) and len(implementation) == 2
-    forward, backward = (
-        implementation
-        if pair
-        else (getattr(implementation, n, None) for n in ("forward", "backward"))
-    )
+def functions(implementation: Implementation, needs: str) -> Functions:
+    """Return forward and backward of an object or a pair of functions, and its name."""
+    given: object = implementation  # anything may come: then `needs` says what should have
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        forward, backward = given
+        named = forward
+    else:
+        forward = getattr(given, "forward", None)
+        backward = getattr(given, "backward", None)
+        named = given
     if not callable(forward) or not callable(backward):
-        raise TypeError(complain("implementation", repr(implementation), needs))
-    named = forward if pair else implementation
+        raise TypeError(complain("implementation", repr(given), needs))
     name = str(getattr(named, "__name__", type(named).__name__))
     return forward, backward, "implementation" if name == "<lambda>" else name
 
 
-def two_evaluators(layer: Any, implementation: Any) -> tuple[Evaluator, Evaluator]:
+def two_evaluators(
+    layer: HasWeightShapes, implementation: Implementation | None
+) -> tuple[Evaluator, Evaluator]:
     """Return the evaluator to judge and the one to judge it by."""
     by = direct_evaluator(layer)
     if implementation is not None:
         return implementation_evaluator(implementation), by
     if by.name == DENSE:
         needs = "a Conv, ConvTranspose or LocallyConnected, which have a direct form"
-        raise TypeError(
-            complain(
-                "layer", repr(layer), needs, "or give an implementation to judge by this layer"
-            )
-        )
+        do = "or give an implementation to judge by this layer"
+        raise TypeError(complain("layer", repr(layer), needs, do))
     return dense_evaluator(layer), by
 
 
-def needs_implementation(evaluator: str, implementation: Any) -> None:
+def needs_implementation(evaluator: str, implementation: object) -> None:
     """Refuse to run a verdict on an implementation again without it."""
     if evaluator not in (DENSE, DENSE_NETWORK) and implementation is None:
         do = "call rerun(implementation)"
-        raise TypeError(
-            complain("implementation", "None", f"{evaluator}, which this is a verdict on", do)
-        )
+        needs = f"{evaluator}, which this is a verdict on"
+        raise TypeError(complain("implementation", "None", needs, do))

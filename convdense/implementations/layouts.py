@@ -1,4 +1,7 @@
-"""Channels last: an implementation on (batch, *axes, channels) as one on this library's (batch, channels, *axes)."""
+"""Channels last: an implementation on (batch, *axes, channels) as one on this library's arrays.
+
+Those are (batch, channels, *axes).
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,17 +10,21 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, choice
+from convdense.geometry import Implementation
 from convdense.implementations.evaluators import functions
 
-PICTURE, KERNEL, AS_IT_IS = "picture", "kernel", "as it is"  # what becomes of an array
-NEEDS = "an object with forward and backward, or a pair of such functions, on arrays with the channels last"
+PICTURE, KERNEL, AS_IT_IS = "picture", "kernel", "as it is"  # what an array is
+NEEDS = (
+    "an object with forward and backward, or a pair of such functions, "
+    "on arrays with the channels last"
+)
 
 
 @dataclass(frozen=True)
 class ChannelsLast:
-    """An implementation on arrays with the channels last as one on this library's; `channels_last` makes one."""
+    """An implementation on arrays with the channels last; `channels_last` makes one."""
 
-    implementation: Any
+    implementation: Implementation
     weights: str
 
     @property
@@ -28,58 +35,62 @@ class ChannelsLast:
     def forward(self, x: Array, *weights: Any) -> Any:
         """Return y of x, w and b, for a pool of x."""
         function, _, _ = functions(self.implementation, NEEDS)
-        return self._ours(self._call(function, (x, *weights), (PICTURE, KERNEL, AS_IT_IS)), PICTURE)
+        y = self._call(function, (x, *weights), (PICTURE, KERNEL, AS_IT_IS))
+        return self._channels_first(y, PICTURE)
 
     def backward(self, x: Array, *rest: Any) -> Any:
         """Return dx, dw and db of x, w and dy; for a pool dx of x and dy."""
         _, function, _ = functions(self.implementation, NEEDS)
-        results = self._call(
-            function,
-            (x, *rest),
-            (PICTURE, PICTURE) if len(rest) == 1 else (PICTURE, KERNEL, PICTURE),
-        )
+        is_pool = len(rest) == 1
+        parts = (PICTURE, PICTURE) if is_pool else (PICTURE, KERNEL, PICTURE)
+        results = self._call(function, (x, *rest), parts)
         if not isinstance(results, (tuple, list)):
-            return self._ours(results, PICTURE)
-        parts = (PICTURE, KERNEL, *[AS_IT_IS] * len(results))
-        return tuple(self._ours(result, part) for result, part in zip(results, parts, strict=False))
+            return self._channels_first(results, PICTURE)
+        dx_dw_and_more = (PICTURE, KERNEL, *[AS_IT_IS] * len(results))
+        return tuple(map(self._channels_first, results, dx_dw_and_more))
 
     def _call(
         self, function: Callable[..., Any], given: Sequence[Any], parts: Sequence[str]
     ) -> Any:
-        """Call it on arrays in its order; what it writes to them is written to those given: that is to be seen."""
-        handed = [self._theirs(array, part) for array, part in zip(given, parts, strict=False)]
+        """Call a function on arrays in its order.
+
+        What it writes to them is written to those given as well, so that the verdict can tell.
+        """
+        handed = [
+            self._channels_last(array, part) for array, part in zip(given, parts, strict=False)
+        ]
         result = function(*handed)
         for before, after, part in zip(given, handed, parts, strict=False):
-            if before is not None and not np.array_equal(now := self._ours(after, part), before):
+            if before is None:
+                continue
+            now = self._channels_first(after, part)
+            if not np.array_equal(now, before):
                 before[...] = now
         return result
 
-    def _theirs(self, array: Any, part: str) -> Any:
-        if part == PICTURE:
-            return np.ascontiguousarray(
-                np.moveaxis(array, 1, -1)
-            )  # (batch, channels, *axes) -> (batch, *axes, channels)
-        if part == KERNEL and self.weights == "HWIO":
-            return np.ascontiguousarray(
-                array.transpose(*range(2, array.ndim), 1, 0)
-            )  # (out, in, *k) -> (*k, in, out)
+    def _channels_last(self, array: Any, part: str) -> Any:
+        if part == PICTURE:  # (batch, channels, *axes) -> (batch, *axes, channels)
+            return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+        if part == KERNEL and self.weights == "HWIO":  # (out, in, *kernel) -> (*kernel, in, out)
+            return np.ascontiguousarray(array.transpose(*range(2, array.ndim), 1, 0))
         return array
 
-    def _ours(self, value: Any, part: str) -> Any:
-        """Return an array in this library's order; what has no channels is left for the verdict to tell."""
+    def _channels_first(self, value: Any, part: str) -> Any:
+        """Return an array in this library's order; what has no channels is left to the verdict."""
         array = None if value is None else np.asarray(value)
         if array is None or array.ndim < 3:
             return value
         if part == PICTURE:
             return np.moveaxis(array, -1, 1)
-        if part == KERNEL and self.weights == "HWIO":
+        if part == KERNEL and self.weights == "HWIO":  # (*kernel, in, out) -> (out, in, *kernel)
             return array.transpose(-1, -2, *range(array.ndim - 2))
         return array
 
 
-def channels_last(implementation: Any, *, weights: str = "OIHW") -> ChannelsLast:
-    """Return an implementation that takes its arrays channels last as one that `certify` and
-    `check` can judge.
+def channels_last(implementation: Implementation, *, weights: str = "OIHW") -> ChannelsLast:
+    """Return an implementation on arrays with the channels last as one that can be judged here.
+
+    `certify`, `check` and `diagnose` take it, and the checks over the table of geometries.
 
     Parameters
     ----------

@@ -1,13 +1,11 @@
 """The user's pool and the direct one as evaluators, and how they compare."""
 
-from typing import Any
-
 import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import widened
 from convdense.direct import pool as direct_pool
-from convdense.geometry import Pool
+from convdense.geometry import Implementation, Pool
 from convdense.implementations.call_contract import Judge
 from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
 from convdense.verdicts.findings import CHANGED, RAISED, Finding
@@ -16,29 +14,31 @@ DIRECT_POOL = "direct pooling"
 POWERS = "entries are roots of sums of powers, for which no bound is known"
 
 
-def pool_evaluators(pool: Pool, implementation: Any) -> tuple[Evaluator, Evaluator]:
-    """Return the user's pool and the direct one as evaluators: w and b are not read, dw and db are None."""
+def pool_evaluators(pool: Pool, implementation: Implementation) -> tuple[Evaluator, Evaluator]:
+    """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
     forward, backward, name = pool_functions(implementation)
 
-    def mine(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (an evaluator takes all four)
+    def mine(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
         return caught(forward, x), caught(backward, x, dy), None, None
 
-    def direct(x: Array, w: Any, b: Any, dy: Array) -> Results:  # noqa: ARG001  (an evaluator takes all four)
+    def direct(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
         return direct_pool.forward(pool, x), direct_pool.backward(pool, x, dy), None, None
 
     return Evaluator(name, mine), Evaluator(DIRECT_POOL, direct)
 
 
 def compare_pools(
-    pool: Pool, implementation: Any, x: Array, dy: Array, judge: Judge
+    pool: Pool, implementation: Implementation, x: Array, dy: Array, judge: Judge
 ) -> list[Finding]:
     """Return the verdicts on y and dx; what writes to its operands is wrong."""
     forward, backward, _ = pool_functions(implementation)
     wide_x, wide_dy = widened(x, dy)
-    right = direct_pool.forward(pool, wide_x), direct_pool.backward(pool, wide_x, wide_dy)
+    right_y = direct_pool.forward(pool, wide_x)
+    right_dx = direct_pool.backward(pool, wide_x, wide_dy)
     findings = []
-    for name, function, given, expected in zip(
-        ("y", "dx"), (forward, backward), ((x,), (x, dy)), right, strict=True
+    for name, function, given, expected in (
+        ("y", forward, (x,), right_y),
+        ("dx", backward, (x, dy), right_dx),
     ):
         copies = [array.copy() for array in given]
         finding = judge(name, caught(function, *copies), expected)

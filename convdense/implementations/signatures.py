@@ -1,4 +1,4 @@
-"""Wrappers: implementations with other signatures as an object with forward(x, w, b) and backward(x, w, dy)."""
+"""Wrappers: code with other signatures as forward(x, w, b) and backward(x, w, dy)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, complain
+from convdense.geometry import HasWeightShapes, Implementation, Pool
 from convdense.implementations.evaluators import functions
 
 NO_BIAS = (
@@ -18,31 +19,29 @@ NO_BIAS = (
 class FromCache:
     """Two functions, the first of which keeps a cache for the second; `from_cache` makes one."""
 
-    layer: Any
+    layer: HasWeightShapes | Pool
     functions: tuple[Callable[..., Any], Callable[..., Any]]
     bias: bool
 
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        named = getattr(
-            self.functions[0], "func", self.functions[0]
-        )  # of a functools.partial its function
+        forward = self.functions[0]
+        named = getattr(forward, "func", forward)  # of a functools.partial its function
         return str(getattr(named, "__name__", type(named).__name__))
 
     def forward(self, x: Array, *weights: Any) -> Any:
         """Return y of x, w and b; for a pool of x."""
-        y, _ = _two(self.functions[0](x, *weights), "forward", "y and the cache")
+        y, _ = _check_two(self.functions[0](x, *weights), "forward", "y and the cache")
         return y
 
     def backward(self, x: Array, *rest: Any) -> Any:
         """Return the gradients of x, w and dy; for a pool of x and dy."""
         *weights, dy = rest
-        if weights and self.bias:
-            weights.append(
-                np.zeros(self.layer.bias_shape, weights[0].dtype)
-            )  # no gradient depends on its values
-        _, cache = _two(self.functions[0](x, *weights), "forward", "y and the cache")
+        if weights and self.bias and not isinstance(self.layer, Pool):
+            # of zeros: no gradient depends on its values
+            weights.append(np.zeros(self.layer.bias_shape, weights[0].dtype))
+        _, cache = _check_two(self.functions[0](x, *weights), "forward", "y and the cache")
         return self.functions[1](dy, cache)
 
 
@@ -50,7 +49,7 @@ class FromCache:
 class WithoutBias:
     """An implementation that knows no bias; `without_bias` makes one."""
 
-    implementation: Any
+    implementation: Implementation
 
     @property
     def __name__(self) -> str:
@@ -61,30 +60,32 @@ class WithoutBias:
         """Return y, with the bias added."""
         forward, _, _ = functions(self.implementation, NO_BIAS)
         y = np.asarray(forward(x, w))
-        return (
-            y if b is None else y + b.reshape(-1, *[1] * (w.ndim - 2))
-        )  # (out,) -> (out, 1, ..., 1)
+        if b is None:
+            return y
+        return y + b.reshape(-1, *[1] * (w.ndim - 2))  # (out,) -> (out, 1, ..., 1)
 
     def backward(self, x: Array, w: Array, dy: Array) -> Any:
         """Return dx, dw and None, which is not judged."""
         _, backward, _ = functions(self.implementation, NO_BIAS)
-        dx, dw = _two(backward(x, w, dy), "backward", "dx and dw")
+        dx, dw = _check_two(backward(x, w, dy), "backward", "dx and dw")
         return dx, dw, None
 
 
-def _two(results: Any, name: str, what: str) -> Any:
-    if not isinstance(results, (tuple, list)) or len(results) != 2:
-        got = (
-            f"{len(results)} results"
-            if isinstance(results, (tuple, list))
-            else type(results).__name__
-        )
+def _check_two(results: Any, name: str, what: str) -> Any:
+    """Return what a function gave if it is two results."""
+    several = isinstance(results, (tuple, list))
+    if not several or len(results) != 2:
+        got = f"{len(results)} results" if several else type(results).__name__
         raise TypeError(complain(name, got, f"two results: {what}"))
     return results
 
 
 def from_cache(
-    layer: Any, forward: Callable[..., Any], backward: Callable[..., Any], *, bias: bool = True
+    layer: HasWeightShapes | Pool,
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    *,
+    bias: bool = True,
 ) -> FromCache | WithoutBias:
     """Return two functions that share a cache, as courses have them, as an implementation.
 
@@ -121,22 +122,26 @@ def from_cache(
     return cached if bias else WithoutBias(cached)
 
 
-def without_bias(implementation: Any) -> WithoutBias:
-    """Return an implementation that knows no bias as one that does: b is added to its output, and
-    db is not judged.
+def without_bias(implementation: Implementation) -> WithoutBias:
+    """Return an implementation that knows no bias as one that does.
+
+    b is added to its output, and db is not judged.
 
     Parameters
     ----------
-    implementation : object with forward(x, w) -> y and backward(x, w, dy) -> (dx, dw), or two such
-    functions
-        One on arrays with the channels last is wrapped in `channels_last` first.
+    implementation : object with forward and backward, or two such functions
+        ``forward(x, w) -> y`` and ``backward(x, w, dy) -> (dx, dw)``. One on arrays with the
+        channels last is wrapped in `channels_last` first.
 
     Examples
     --------
     >>> from convdense import Conv, certify
+    >>> def forward(x, w):
+    ...     return np.einsum("oi,nip->nop", w[..., 0], x)
     >>> def backward(x, w, dy):
-    ...     return np.einsum("oi,nop->nip", w[..., 0], dy), np.einsum("nop,nip->oi", dy, x)[..., None]
-    >>> mine = without_bias((lambda x, w: np.einsum("oi,nip->nop", w[..., 0], x), backward))
+    ...     dw = np.einsum("nop,nip->oi", dy, x)
+    ...     return np.einsum("oi,nop->nip", w[..., 0], dy), dw[..., None]
+    >>> mine = without_bias((forward, backward))
     >>> certificate = certify(Conv((2, 5), out_channels=3, kernel=1), mine)
     >>> [finding.name for finding in certificate.findings], bool(certificate)
     (['y', 'dx', 'dw'], True)

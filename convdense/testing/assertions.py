@@ -1,28 +1,36 @@
-"""assert_backward_matches_dense: an implementation judged, and the mistake named in what the assertion says."""
+"""assert_backward_matches_dense: an implementation judged; the error names the mistake."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy.typing as npt
 
 from convdense._util.arguments import complain
 from convdense.certificates import certify
 from convdense.checks import check
 from convdense.diagnosis._diagnose import diagnose
-from convdense.geometry import Pool
+from convdense.geometry import HasShapes, Implementation, Pool
 from convdense.verdicts.findings import Judgement
 
-NARROW = "nothing is wrong on small integers: it rounds more than its arrays do, or errs on some inputs only"
+NARROW = (
+    "nothing is wrong on small integers: it rounds more than its arrays do, "
+    "or errs on some inputs only"
+)
 
 
 def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole library has)
-    layer: Any,
-    implementation: Any,
-    x: Any = None,
-    w: Any = None,
-    b: Any = None,
-    dy: Any = None,
+    layer: HasShapes,
+    implementation: Implementation,
+    x: npt.ArrayLike | None = None,
+    w: npt.ArrayLike | None = None,
+    b: npt.ArrayLike | None = None,
+    dy: npt.ArrayLike | None = None,
     **options: Any,
 ) -> None:
-    """Raise AssertionError unless forward and backward of an implementation are those of the tied
-    dense layer.
+    """Raise AssertionError unless an implementation's forward and backward are the dense layer's.
+
+    That is the tied dense layer of the same hyper-parameters, whose gradients are plain
+    backpropagation.
 
     Parameters
     ----------
@@ -50,14 +58,16 @@ def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole l
     >>> conv = Conv((2, 5, 6), out_channels=3, kernel=(2, 3), padding=1)
     >>> def forward(x, w, b):
     ...     return convolve(conv, x, w, b)
-    >>> assert_backward_matches_dense(conv, (forward, lambda x, w, dy: convolve_backward(conv, x, w, dy)))
+    >>> def backward(x, w, dy):
+    ...     return convolve_backward(conv, x, w, dy)
+    >>> assert_backward_matches_dense(conv, (forward, backward))
     >>> def reversed_dw(x, w, dy):
     ...     dx, dw, db = convolve_backward(conv, x, w, dy)
     ...     return dx, dw[:, :, ::-1, ::-1], db
     >>> assert_backward_matches_dense(conv, (forward, reversed_dw))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    AssertionError: Conv((2, 5, 6), out_channels=3, kernel=(2, 3), padding=1): forward against direct convolution
+    AssertionError: Conv((2, 5, 6), ...): forward against direct convolution
       y   equal
       dx  equal
       dw  wrong, worst at ...
@@ -73,7 +83,10 @@ def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole l
 
 
 def judge(
-    layer: Any, implementation: Any, data: dict[str, Any], options: dict[str, Any]
+    layer: HasShapes,
+    implementation: Implementation | None,
+    data: Mapping[str, npt.ArrayLike | None],
+    options: Mapping[str, Any],
 ) -> Judgement:
     """Return the certificate of an implementation, or with data the report on it."""
     if implementation is None:  # the verbs would take this for the tied dense layer, which is right
@@ -83,37 +96,34 @@ def judge(
     if not given:
         certificate: Judgement = certify(layer, implementation, **options)
         return certificate
+
     if isinstance(layer, Pool):
-        raise TypeError(
-            complain(
-                given[0], "data", "none for a pool", "leave it out: a pool is certified on integers"
-            )
-        )
+        do = "leave it out: a pool is certified on integers"
+        raise TypeError(complain(given[0], "data", "none for a pool", do))
     if options:
         name = next(iter(options))
-        raise TypeError(
-            complain(name, f"{options[name]!r} beside {given[0]}", "no data", f"leave {name} out")
-        )
+        got = f"{options[name]!r} beside {given[0]}"
+        raise TypeError(complain(name, got, "no data", f"leave {name} out"))
     for name in ("x", "w"):
         if data[name] is None:
-            needs = "an array beside the others"
+            do = "give x, w and dy, or no data at all"
             raise TypeError(
-                complain(
-                    name, f"None with {given[0]}", needs, "give x, w and dy, or no data at all"
-                )
+                complain(name, f"None with {given[0]}", "an array beside the others", do)
             )
     return check(layer, **data, implementation=implementation)
 
 
-def explained(verdict: Judgement, layer: Any, implementation: Any) -> str:
+def explained(verdict: Judgement, layer: HasShapes, implementation: Implementation) -> str:
     """Return a verdict that does not hold with the diagnosis below it."""
     return f"{verdict}\n\n{diagnosis(layer, implementation)}"
 
 
-def diagnosis(layer: Any, implementation: Any) -> str:
+def diagnosis(layer: HasShapes, implementation: Implementation) -> str:
     """Return what `diagnose` says of an implementation that was refused, or why it says nothing."""
+    candidate: Any = layer  # diagnose itself refuses a layer it does not know, and says why
     try:
-        found = diagnose(layer, implementation)
+        found = diagnose(candidate, implementation)
     except Exception as error:  # whatever it is: the verdict must not be lost for want of a name
-        return f"not diagnosed: {str(error).partition(chr(10))[0]}"
-    return str(found) if not found else NARROW
+        first_line = str(error).partition("\n")[0]
+        return f"not diagnosed: {first_line}"
+    return NARROW if found else str(found)  # it is true where nothing is wrong

@@ -1,6 +1,6 @@
-"""The table of geometries that users' implementations are tested on: small, asymmetric, every option met."""
+"""The geometries that a user's code is tested on: small, asymmetric, with every option."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,12 @@ from convdense.geometry import (
     LocallyConnected,
     MaxPool,
     MinPool,
+    Pool,
     SumPool,
 )
 
-_Table = dict[str, Any]  # what is special about a layer, in a word or two -> the layer
+_Layer = Conv | ConvTranspose | LocallyConnected | Pool
+_Table = dict[str, _Layer]  # what is special about a layer, in a word or two -> the layer
 
 # Equal axes hide swapped ones, one channel hides their order, equal paddings hide which is which:
 # so a layer has none of these but where it is what the layer is there for.
@@ -157,16 +159,15 @@ _AVERAGES: _Table = {
     ),
     "divisor": AvgPool((2, 5, 6), (3, 2), stride=(1, 2), divisor_override=7),
 }
-_POOLS: dict[str, type] = {"sum": SumPool, "avg": AvgPool, "max": MaxPool, "min": MinPool}
-_TABLES: dict[str, _Table] = {
-    "conv": _CONV,
-    "transposed": _TRANSPOSED,
-    "local": _LOCAL,
-    **{
-        name: {n: kind(**numbers) for n, numbers in _WINDOWS.items()}
-        for name, kind in _POOLS.items()
-    },
+_POOLS: dict[str, Callable[..., Pool]] = {
+    "sum": SumPool,
+    "avg": AvgPool,
+    "max": MaxPool,
+    "min": MinPool,
 }
+_TABLES: dict[str, _Table] = {"conv": _CONV, "transposed": _TRANSPOSED, "local": _LOCAL}
+for _name, _pool in _POOLS.items():
+    _TABLES[_name] = {special: _pool(**numbers) for special, numbers in _WINDOWS.items()}
 _TABLES["avg"] |= _AVERAGES
 _BATCHES = {
     "conv": {"one-sample": 1, "three-samples": 3},
@@ -199,17 +200,15 @@ class Case:
 
     kind: str
     name: str
-    layer: Any
+    layer: _Layer
     batch: int = 2
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What is checked on it: "forward", "dx", where there are weights "dw" and "db", and "behaviour"."""
-        return (
-            ("forward", "dx", "behaviour")
-            if self.kind in _POOLS
-            else ("forward", "dx", "dw", "db", "behaviour")
-        )
+        """What is checked on it: "forward", "dx", with weights "dw" and "db", and "behaviour"."""
+        if self.kind in _POOLS:
+            return "forward", "dx", "behaviour"
+        return "forward", "dx", "dw", "db", "behaviour"
 
 
 def cases(kind: str | Sequence[str] = "conv") -> tuple[Case, ...]:
@@ -235,13 +234,14 @@ def cases(kind: str | Sequence[str] = "conv") -> tuple[Case, ...]:
     ['circular', 'reflect', 'replicate', 'symmetric', 'zeros']
     """
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
-    return tuple(case for k in kinds for case in _of_kind(choice(k, "kind", KINDS)))
+    tables = [_cases_of_kind(choice(name, "kind", KINDS)) for name in kinds]
+    return tuple(case for table in tables for case in table)
 
 
-def _of_kind(kind: str) -> list[Case]:
-    named = [Case(kind, f"{kind}-{name}", layer) for name, layer in _TABLES[kind].items()]
-    first = named[0].layer
-    return [
-        *named,
-        *(Case(kind, f"{kind}-{name}", first, n) for name, n in _BATCHES.get(kind, {}).items()),
-    ]
+def _cases_of_kind(kind: str) -> list[Case]:
+    """Return every geometry of a kind, and the first once more on batches of other sizes."""
+    table = [Case(kind, f"{kind}-{name}", layer) for name, layer in _TABLES[kind].items()]
+    first = table[0].layer
+    for name, batch in _BATCHES.get(kind, {}).items():
+        table.append(Case(kind, f"{kind}-{name}", first, batch))
+    return table

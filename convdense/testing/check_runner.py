@@ -1,54 +1,58 @@
-"""Checks of an implementation over the whole table of geometries: as pytest parameters, or one by one."""
+"""Checks of an implementation over the table of geometries: as pytest parameters, or one by one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 from convdense._util.arguments import choice, complain, install
-from convdense.certificates.certificate_base import sound
-from convdense.geometry import Pool
-from convdense.testing.assertions import diagnosis, judge
+from convdense.certificates import certify
+from convdense.certificates.certificate_base import ImplementationJudgement, sound
+from convdense.geometry import Implementation, Pool
+from convdense.testing.assertions import diagnosis
 from convdense.testing.case_table import Case, cases
 from convdense.verdicts.findings import Finding
+
+if TYPE_CHECKING:
+    import pytest
+
+Make = Callable[[Any], Implementation]  # of a layer of the table
 
 
 @dataclass(frozen=True)
 class CaseResults:
-    """What the checks of one geometry share: the implementation is made, certified and diagnosed once, when asked."""
+    """What the checks of one geometry share.
 
-    make: Callable[[Any], Any]
+    The implementation is made, certified and diagnosed once, when the first check asks for it.
+    """
+
+    make: Make
     case: Case
     dtype: str
 
     @cached_property
-    def implementation(self) -> Any:
+    def implementation(self) -> Implementation:
         """What make returns for this geometry."""
+        layer = self.case.layer
         try:
-            made = self.make(self.case.layer)
-        except (
-            NotImplementedError
-        ) as reason:  # unittest and pytest both know this as a skipped test
-            raise SkipTest(f"{self.case.name}: {reason or 'not implemented'}") from None
+            made: Implementation | None = self.make(layer)
+        except NotImplementedError as error:  # unittest and pytest both know a SkipTest
+            reason = str(error) or "not implemented"
+            raise SkipTest(f"{self.case.name}: {reason}") from None
         if made is None:
-            raise TypeError(
-                complain(
-                    "make", f"None from make({self.case.layer!r})", "an implementation", "return it"
-                )
-            )
+            got = f"None from make({layer!r})"
+            raise TypeError(complain("make", got, "an implementation", "return it"))
         return made
 
     @cached_property
-    def certificate(self) -> Any:
+    def certificate(self) -> ImplementationJudgement:
         """The verdict on all its quantities."""
-        options = {"dtype": self.dtype, "batch": self.case.batch}
+        options: dict[str, Any] = {"dtype": self.dtype, "batch": self.case.batch}
         if not isinstance(self.case.layer, Pool):
-            options["method"] = (
-                "random"  # a few calls instead of hundreds: slow loops are tested as well
-            )
-        return judge(self.case.layer, self.implementation, {}, options)
+            options["method"] = "random"  # a few calls, not hundreds: so slow loops are tested too
+        return certify(self.case.layer, self.implementation, **options)
 
     @cached_property
     def diagnosis(self) -> str:
@@ -72,8 +76,9 @@ class Check:
     Examples
     --------
     >>> from convdense import convolve, convolve_backward
+    >>> from functools import partial
     >>> def make(layer):
-    ...     return (lambda x, w, b: convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
+    ...     return partial(convolve, layer), partial(convolve_backward, layer)
     >>> first = next(conv_checks(make))
     >>> first.name, first.case.layer
     ('conv-plain-forward', Conv((2, 5, 6), out_channels=3, kernel=(2, 3)))
@@ -86,38 +91,35 @@ class Check:
     results: CaseResults = field(repr=False, compare=False)
 
     def __call__(self) -> None:
-        """Raise AssertionError if this quantity is wrong, unittest.SkipTest if it is not implemented."""
+        """Raise AssertionError if this quantity is wrong, SkipTest if it is not implemented."""
         __tracebackhide__ = True  # pytest then shows the line of the test
         certificate = self.results.certificate
         if self.quantity == "behaviour":
-            passes, what = (
-                sound(certificate.behaviour, ()),
-                "what it does with zeros, batches and strides",
-            )
+            what = "what it does with zeros, batches and strides"
+            passes = sound(certificate.behaviour, ())
         else:
+            what = self.quantity
             finding = self._finding()
             precise = tuple(p for p in certificate.precision if p.name == finding.name)
-            passes, what = finding.holds and sound((), precise), self.quantity
+            passes = finding.holds and sound((), precise)
         if not passes:
             said = f"{self.name}: {what} is not that of the tied dense layer"
-            raise AssertionError(
-                f"{said}\n\n{self.results.certificate}\n\n{self.results.diagnosis}"
-            )
+            raise AssertionError(f"{said}\n\n{certificate}\n\n{self.results.diagnosis}")
 
     def _finding(self) -> Finding:
         wanted = "y" if self.quantity == "forward" else self.quantity
-        findings: tuple[Finding, ...] = self.results.certificate.findings
-        for finding in findings:
+        for finding in self.results.certificate.findings:
             if finding.name == wanted:
                 return finding
         raise SkipTest(f"{self.name}: db is None, so there is nothing to judge")
 
 
 def conv_checks(
-    make: Callable[[Any], Any], *, kinds: str | Sequence[str] = "conv", dtype: str = "float64"
+    make: Make, *, kinds: str | Sequence[str] = "conv", dtype: str = "float64"
 ) -> Iterator[Check]:
-    """Yield the checks of an implementation over the table of geometries, for unittest or a plain
-    loop.
+    """Yield the checks of an implementation over the table of geometries.
+
+    For unittest or a plain loop; for pytest there is `parametrize_with_conv_checks`.
 
     Parameters
     ----------
@@ -165,21 +167,24 @@ def conv_checks(
             complain("make", repr(make), "a function of a layer that returns its implementation")
         )
     choice(dtype, "dtype", ("float64", "float32"))
-    return (
-        Check(f"{case.name}-{quantity}", case, quantity, results)
-        for case in cases(kinds)
-        for results in [CaseResults(make, case, dtype)]
-        for quantity in case.quantities
-    )
+    table = cases(kinds)  # now, so that a wrong kind is refused at once
+
+    def checks() -> Iterator[Check]:
+        for case in table:
+            results = CaseResults(make, case, dtype)
+            for quantity in case.quantities:
+                yield Check(f"{case.name}-{quantity}", case, quantity, results)
+
+    return checks()
 
 
 def parametrize_with_conv_checks(
-    make: Callable[[Any], Any],
+    make: Make,
     *,
     kinds: str | Sequence[str] = "conv",
     dtype: str = "float64",
     expected_failed_checks: Mapping[str, str] | None = None,
-) -> Any:
+) -> "pytest.MarkDecorator":
     """Return a decorator that runs a pytest test once for each check of the table of geometries.
 
     Parameters
@@ -205,8 +210,9 @@ def parametrize_with_conv_checks(
     Examples
     --------
     >>> from convdense import convolve, convolve_backward
+    >>> from functools import partial
     >>> def make(layer):
-    ...     return (lambda x, w, b: convolve(layer, x, w, b)), (lambda x, w, dy: convolve_backward(layer, x, w, dy))
+    ...     return partial(convolve, layer), partial(convolve_backward, layer)
     >>> @parametrize_with_conv_checks(make)
     ... def test_mine(check):
     ...     check()
@@ -215,32 +221,30 @@ def parametrize_with_conv_checks(
         import pytest  # noqa: PLC0415  (only those who use it need it)
     except ImportError:
         do = f"{install('test')}, or use conv_checks, which needs none"
-        raise ImportError(
-            complain("pytest", "no module of this name", "pytest 8 or newer", do)
-        ) from None
+        needs = "pytest 8 or newer"
+        raise ImportError(complain("pytest", "no module of this name", needs, do)) from None
     checks = {check.name: check for check in conv_checks(make, kinds=kinds, dtype=dtype)}
     expected = {} if expected_failed_checks is None else dict(expected_failed_checks)
     for name, reason in expected.items():
-        _expectable(name, reason, list(checks))
-    marks = {
-        n: pytest.mark.xfail(reason=r, strict=True, raises=AssertionError)
-        for n, r in expected.items()
-    }
-    return pytest.mark.parametrize(
-        "check",
-        [pytest.param(c, id=n, marks=[marks[n]] if n in marks else []) for n, c in checks.items()],
-    )
+        _check_expected(name, reason, list(checks))
+
+    parameters = []
+    for name, check in checks.items():
+        marks = []
+        if name in expected:
+            reason = expected[name]
+            marks.append(pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError))
+        parameters.append(pytest.param(check, id=name, marks=marks))
+    return pytest.mark.parametrize("check", parameters)
 
 
-def _expectable(name: str, reason: Any, names: list[str]) -> None:
+def _check_expected(name: str, reason: object, names: list[str]) -> None:
     """Refuse an expected failure that is no check, or has no reason."""
     if name not in names:
         close = ", ".join(map(repr, get_close_matches(str(name), names)))
         do = f"did you mean {close}" if close else "print those of conv_checks"
-        raise ValueError(
-            complain("expected_failed_checks", repr(name), "the name of a check of these kinds", do)
-        )
+        needs = "the name of a check of these kinds"
+        raise ValueError(complain("expected_failed_checks", repr(name), needs, do))
     if not isinstance(reason, str) or not reason:
-        raise TypeError(
-            complain("expected_failed_checks", f"{reason!r} for {name!r}", "a reason, as text")
-        )
+        got = f"{reason!r} for {name!r}"
+        raise TypeError(complain("expected_failed_checks", got, "a reason, as text"))

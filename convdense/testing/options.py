@@ -1,4 +1,4 @@
-"""only_options: what an implementation that has a few options makes of a layer, or why it has no such layer."""
+"""only_options: what an implementation with few options makes of a layer, or why it cannot."""
 
 from typing import Any
 
@@ -6,21 +6,16 @@ from convdense._util.arguments import complain
 from convdense.geometry import AvgPool, Conv, ConvTranspose, Geometry, Pool
 from convdense.geometry.base import option_defaults, shortest
 
-# of every kind: an option that a layer does not have is at its default
-_DEFAULTS: dict[str, Any] = {
-    name: default
-    for kind in (AvgPool, ConvTranspose, Conv)
-    for name, default in option_defaults(kind).items()
-    if name != "kernel"
-}
+# Of every kind. Conv comes last, for its stride of 1: a pool's is None, which means its kernel.
+_DEFAULTS = option_defaults(AvgPool) | option_defaults(ConvTranspose) | option_defaults(Conv)
+del _DEFAULTS["kernel"]  # every layer has one: it is no option that may be missing
 
 
 def only_options(layer: Geometry | Pool, *names: str, axes: int | None = None) -> tuple[Any, ...]:
-    """Return the named options of a layer, one number for all axes each; refuse a layer that has
-    any other.
+    """Return the named options of a layer, one number for all axes each; refuse any others.
 
-    For ``make(layer)`` of an implementation that has no more than these options: what it does not
-    have is skipped.
+    For ``make(layer)`` of an implementation that has no more than these options: the checks of a
+    layer that needs others are skipped.
 
     Parameters
     ----------
@@ -45,32 +40,48 @@ def only_options(layer: Geometry | Pool, *names: str, axes: int | None = None) -
     Examples
     --------
     >>> from convdense import Conv
-    >>> only_options(Conv((2, 8, 9), out_channels=3, kernel=(3, 2), stride=2, padding=1), "stride", "padding")
+    >>> conv = Conv((2, 8, 9), out_channels=3, kernel=(3, 2), stride=2, padding=1)
+    >>> only_options(conv, "stride", "padding")
     (2, 1)
-    >>> only_options(Conv((2, 8, 9), out_channels=3, kernel=(3, 2), dilation=2), "stride", "padding")
+    >>> dilated = Conv((2, 8, 9), out_channels=3, kernel=(3, 2), dilation=2)
+    >>> only_options(dilated, "stride", "padding")
     Traceback (most recent call last):
         ...
     NotImplementedError: dilation: got 2; needs 1, for want of this option
     """
-    if axes is not None and len(layer.in_shape) - 1 != axes:
-        raise NotImplementedError(complain("axes", len(layer.in_shape) - 1, f"{axes}"))
-    values = {name: getattr(layer, name) for name in (*_DEFAULTS, "kernel") if hasattr(layer, name)}
-    values |= {
-        name: one for name, value in values.items() if not isinstance(one := shortest(value), tuple)
-    }
-    defaults = dict(_DEFAULTS)
-    if isinstance(layer, Pool):
-        defaults["stride"] = (
-            values["stride"] if layer.kernel is None else values["kernel"]
-        )  # windows that tile
-    for name, default in defaults.items():
-        if name in values and name not in names and values[name] != default:
-            raise NotImplementedError(
-                complain(name, values[name], f"{default!r}, for want of this option")
-            )
+    layer_axes = len(layer.in_shape) - 1
+    if axes is not None and layer_axes != axes:
+        raise NotImplementedError(complain("axes", layer_axes, f"{axes}"))
+
+    values = _values(layer)
+    for name, default in _defaults(layer, values).items():
+        if name in names or name not in values:
+            continue
+        if values[name] != default:
+            needs = f"{default!r}, for want of this option"
+            raise NotImplementedError(complain(name, values[name], needs))
     for name in names:
         if isinstance(values.get(name), tuple):
-            raise NotImplementedError(
-                complain(name, values[name], "one number for all axes, at begin and end")
-            )
+            needs = "one number for all axes, at begin and end"
+            raise NotImplementedError(complain(name, values[name], needs))
     return tuple(values.get(name, _DEFAULTS.get(name)) for name in names)
+
+
+def _values(layer: Geometry | Pool) -> dict[str, Any]:
+    """Return the options a layer has, as one number where it is the same along all axes."""
+    values = {}
+    for name in (*_DEFAULTS, "kernel"):
+        if hasattr(layer, name):
+            value = getattr(layer, name)
+            number = shortest(value)
+            values[name] = value if isinstance(number, tuple) else number
+    return values
+
+
+def _defaults(layer: Geometry | Pool, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the default of every option; that of a pool's stride is its kernel: windows tile."""
+    if not isinstance(layer, Pool):
+        return _DEFAULTS
+    # with output= in place of a kernel no stride is given, so none is refused
+    stride = values["stride"] if layer.kernel is None else values["kernel"]
+    return {**_DEFAULTS, "stride": stride}

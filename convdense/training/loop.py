@@ -1,10 +1,13 @@
-"""Training: epochs of shuffled batches, each a forward pass, plain backpropagation and a step downhill."""
+"""Training: epochs of shuffled batches.
+
+Each batch is a forward pass, plain backpropagation and one step of gradient descent.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, as_array, batched, complain, integer
 from convdense.networks.network import Network
@@ -14,7 +17,7 @@ from convdense.training.optimizers import Arrays, sgd
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where training stands after an epoch: the network, and the mean loss of the epoch's batches."""
+    """Where training stands after an epoch: the network, and the mean loss over its samples."""
 
     network: Network
     loss: float
@@ -22,8 +25,8 @@ class Epoch:
 
 def train(
     net: Network,
-    x: Any,
-    target: Any,
+    x: npt.ArrayLike,
+    target: npt.ArrayLike,
     *,
     loss: LossFunction = softmax_cross_entropy,
     epochs: int = 10,
@@ -32,8 +35,9 @@ def train(
     momentum: float = 0.9,
     seed: int = 0,
 ) -> Iterator[Epoch]:
-    """Return an iterator over the network after each epoch; dense layers and direct ones take the
-    same steps.
+    """Return an iterator over the network after each epoch.
+
+    Dense layers and their direct counterparts take the same steps.
 
     Parameters
     ----------
@@ -66,20 +70,26 @@ def train(
     >>> from convdense import Linear, network
     >>> from convdense.training.losses import squared_error
     >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    >>> epochs = train(network(Linear(2, 1), seed=0), x, x @ [[3.0], [1.0]], loss=squared_error, epochs=200)
+    >>> net = network(Linear(2, 1), seed=0)
+    >>> epochs = train(net, x, x @ [[3.0], [1.0]], loss=squared_error, epochs=200)
     >>> [*_, last] = epochs
     >>> np.round(last.network.parameters["0.w"], 3)
     array([[3., 1.]])
     """
-    samples, targets = _data(net, x, target, loss)
-    epochs, batch = integer(epochs, "epochs", 1), integer(batch, "batch", 1)
-    sgd({}, {}, rate=rate, momentum=momentum)  # refused before the first step
+    samples, targets = _samples_and_targets(net, x, target, loss)
+    epochs = integer(epochs, "epochs", 1)
+    batch = integer(batch, "batch", 1)
+    sgd({}, {}, rate=rate, momentum=momentum)  # a wrong rate is refused before the first step
     integer(seed, "seed", 0)
 
     def run() -> Iterator[Epoch]:
-        rng, velocity, step, now = np.random.default_rng(seed), None, 0, net
+        rng = np.random.default_rng(seed)
+        velocity: Arrays | None = None
+        now = net
+        step = 0
         for _ in range(epochs):
-            order, total = rng.permutation(len(samples)), 0.0
+            order = rng.permutation(len(samples))
+            total = 0.0
             for first in range(0, len(order), batch):
                 chosen = order[first : first + batch]
                 value, gradients = _descent(now, samples[chosen], targets[chosen], loss, step)
@@ -87,22 +97,18 @@ def train(
                     parameters, velocity = sgd(
                         now.parameters, gradients, velocity, rate=rate, momentum=momentum
                     )
-                for name, array in parameters.items():
-                    _check(
-                        array,
-                        f"in parameter {name!r}, layer {name.split('.')[0]}, after step {step}",
-                    )
-                now, step, total = (
-                    now.with_parameters(parameters),
-                    step + 1,
-                    total + value * len(chosen),
-                )
+                _check_parameters(parameters, step)
+                now = now.with_parameters(parameters)
+                total += value * len(chosen)
+                step += 1
             yield Epoch(now, total / len(order))
 
     return run()
 
 
-def _data(net: Any, x: Any, target: Any, loss: Any) -> tuple[Array, Array]:
+def _samples_and_targets(
+    net: object, x: npt.ArrayLike, target: npt.ArrayLike, loss: object
+) -> tuple[Array, Array]:
     """Return samples and targets, one for each, for a network and a loss that are such."""
     if not isinstance(net, Network):
         raise TypeError(complain("net", repr(net), "a Network", "make one with network(...)"))
@@ -110,16 +116,12 @@ def _data(net: Any, x: Any, target: Any, loss: Any) -> tuple[Array, Array]:
         raise TypeError(complain("loss", repr(loss), "a function of (o, target)"))
     samples, had_batch = batched(x, "x", net.in_shape, net)
     if not had_batch or not len(samples):
-        raise ValueError(
-            complain("x", f"shape {np.shape(x)}", "(samples, *in_shape), at least one sample")
-        )
+        needs = "(samples, *in_shape), at least one sample"
+        raise ValueError(complain("x", f"shape {np.shape(x)}", needs))
     targets = as_array(target, "target")
     if targets.shape[:1] != samples.shape[:1]:
-        raise ValueError(
-            complain(
-                "target", f"shape {targets.shape}", f"({len(samples)}, ...), one for each sample"
-            )
-        )
+        needs = f"({len(samples)}, ...), one for each sample"
+        raise ValueError(complain("target", f"shape {targets.shape}", needs))
     return samples, targets
 
 
@@ -127,31 +129,36 @@ def _descent(
     net: Network, x: Array, target: Array, loss: LossFunction, step: int
 ) -> tuple[float, Arrays]:
     """Return the loss and the gradients; refuse to go on with NaN or infinity."""
-    values: list[Array] = []
+    values: list[Array] = []  # the input, then the output of each layer
     with np.errstate(over="ignore", invalid="ignore"):  # said at once, with step and layer
-        for entering in net.trace(x):
-            i = len(values) - 1
-            where = f"in the output of layer {i}, {net.layers[i]!r}," if i >= 0 else "in the input"
-            _check(entering, f"{where} at step {step}")
-            values.append(entering)
-        result = loss(values[-1], target)
+        for i, array in enumerate(net.trace(x), start=-1):
+            where = "in the input" if i < 0 else f"in the output of layer {i}, {net.layers[i]!r},"
+            _check_finite(array, f"{where} at step {step}")
+            values.append(array)
+        result: object = loss(values[-1], target)
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(
-            complain(
-                "loss", f"a {type(result).__name__}", "a Loss(value, gradient) from the function"
-            )
-        )
+        needs = "a Loss(value, gradient) from the function"
+        raise TypeError(complain("loss", f"a {type(result).__name__}", needs))
+
     value, gradient = result
     last = f"at step {step}, after layer {len(net.layers) - 1}, {net.layers[-1]!r}"
-    _check(np.asarray(value), f"as the loss {last}")
-    _check(np.asarray(gradient), f"as the gradient of the loss {last}")
-    return float(value), net.pull_back(values, gradient)[1]
+    _check_finite(np.asarray(value), f"as the loss {last}")
+    _check_finite(np.asarray(gradient), f"as the gradient of the loss {last}")
+    _, gradients = net.pull_back(values, gradient)
+    return float(value), gradients
 
 
-def _check(array: Array, where: str) -> None:
+def _check_parameters(parameters: Arrays, step: int) -> None:
+    for name, array in parameters.items():
+        layer = name.split(".")[0]  # as in "0.w"
+        _check_finite(array, f"in parameter {name!r}, layer {layer}, after step {step}")
+
+
+def _check_finite(array: Array, where: str) -> None:
     """Refuse NaN and infinity, saying where."""
-    if not np.isfinite(array).all():
-        got = f"{array[~np.isfinite(array)].flat[0]} {where}"
+    finite = np.isfinite(array)
+    if not finite.all():
+        got = f"{array[~finite].flat[0]} {where}"
         raise FloatingPointError(
             complain("training", got, "finite numbers", "use a smaller rate, or look at the data")
         )

@@ -1,9 +1,14 @@
-"""Losses, value and gradient side by side: each summed over a sample's outputs and averaged over the batch."""
+"""Losses, value and gradient side by side.
+
+Each is summed over the outputs of a sample and averaged over the batch; the gradient is divided by
+the batch size as well, so that it can be propagated back as it is.
+"""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, numeric
 
@@ -15,10 +20,10 @@ class Loss(NamedTuple):
     gradient: Array
 
 
-LossFunction = Callable[[Any, Any], Loss]
+LossFunction = Callable[[Array, Array], Loss]  # of outputs and targets
 
 
-def half_squared_error(o: Any, y: Any) -> Loss:
+def half_squared_error(o: npt.ArrayLike, y: npt.ArrayLike) -> Loss:
     """Return ``C = sum (o - y)^2 / 2`` and ``dC/do = o - y``, averaged over the batch.
 
     Parameters
@@ -39,12 +44,14 @@ def half_squared_error(o: Any, y: Any) -> Loss:
     Loss(value=2.0, gradient=array([[2., 0.]]))
     """
     difference = _difference(o, y)
-    return Loss(float((difference**2).sum() / (2 * len(difference))), difference / len(difference))
+    batch = len(difference)
+    return Loss(float((difference**2).sum() / (2 * batch)), difference / batch)
 
 
-def squared_error(o: Any, y: Any) -> Loss:
-    """Return the student's ``C = sum (o - y)^2`` and ``dC/do = 2 (o - y)``, averaged over the
-    batch.
+def squared_error(o: npt.ArrayLike, y: npt.ArrayLike) -> Loss:
+    """Return ``C = sum (o - y)^2`` and ``dC/do = 2 (o - y)``, averaged over the batch.
+
+    This is the cost in the question that the README answers.
 
     Parameters
     ----------
@@ -61,12 +68,14 @@ def squared_error(o: Any, y: Any) -> Loss:
     Loss(value=4.0, gradient=array([[4., 0.]]))
     """
     difference = _difference(o, y)
-    return Loss(float((difference**2).sum() / len(difference)), 2 * difference / len(difference))
+    batch = len(difference)
+    return Loss(float((difference**2).sum() / batch), 2 * difference / batch)
 
 
-def softmax_cross_entropy(o: Any, labels: Any) -> Loss:
-    """Return ``C = log(sum_k exp o_k) - o_label`` and ``dC/do = softmax(o) - onehot``, averaged
-    over the batch.
+def softmax_cross_entropy(o: npt.ArrayLike, labels: npt.ArrayLike) -> Loss:
+    """Return ``C = log(sum_k exp o_k) - o_label``, averaged over the batch, and ``dC/do``.
+
+    The gradient of a sample is ``softmax(o) - onehot``, divided by the batch size.
 
     Parameters
     ----------
@@ -86,44 +95,53 @@ def softmax_cross_entropy(o: Any, labels: Any) -> Loss:
     >>> round(loss.value, 6), loss.gradient
     (0.693147, array([[ 0.5, -0.5]]))
     """
-    o, labels = _outputs(o), numeric(labels, "labels")
-    if o.ndim != 2:
-        raise ValueError(complain("o", f"shape {o.shape}", "(batch, classes)"))
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            complain(
-                "labels", f"dtype {labels.dtype}", "integers: the number of each sample's class"
-            )
-        )
-    if labels.shape != o.shape[:1]:
-        raise ValueError(
-            complain("labels", f"shape {labels.shape}", f"{o.shape[:1]}, one label for each sample")
-        )
-    if (bad := np.flatnonzero((labels < 0) | (labels >= o.shape[1]))).size:
-        got = f"{labels[bad[0]]} at {bad[0]}"
-        raise ValueError(
-            complain("labels", got, f"0 to {o.shape[1] - 1}, for {o.shape[1]} classes")
-        )
-    shifted = o - o.max(axis=1, keepdims=True)
+    scores = _outputs(o)
+    classes = _class_numbers(labels, scores)
+
+    # exp(o - max) / sum exp(o - max) is the softmax of o: a common factor cancels
+    shifted = scores - scores.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
-    totals = exponentials.sum(axis=1, keepdims=True)
-    right = np.arange(len(o)), labels
-    value = float((np.log(totals[:, 0]) - shifted[right]).mean())
+    totals = exponentials.sum(axis=1, keepdims=True)  # (batch, 1)
+    of_the_label = np.arange(len(scores)), classes  # one index for each sample
+    value = float((np.log(totals[:, 0]) - shifted[of_the_label]).mean())
+
     gradient = exponentials / totals
-    gradient[right] -= 1
-    return Loss(value, gradient / len(o))
+    gradient[of_the_label] -= 1
+    return Loss(value, gradient / len(scores))
 
 
-def _difference(o: Any, y: Any) -> Array:
-    o, y = _outputs(o), numeric(y, "y")
-    if y.dtype.kind == "c":
-        raise TypeError(complain("y", f"dtype {y.dtype}", "real numbers"))
-    if o.shape != y.shape:
-        raise ValueError(complain("y", f"shape {y.shape}", f"{o.shape}, the shape of o"))
-    return np.asarray(o - y)
+def _class_numbers(labels: npt.ArrayLike, scores: Array) -> Array:
+    """Return one class for each sample; refuse scores and labels that do not fit together."""
+    classes = numeric(labels, "labels")
+    if scores.ndim != 2:
+        raise ValueError(complain("o", f"shape {scores.shape}", "(batch, classes)"))
+    batch, n_classes = scores.shape
+    if classes.dtype.kind not in "iu":
+        needs = "integers: the number of each sample's class"
+        raise TypeError(complain("labels", f"dtype {classes.dtype}", needs))
+    if classes.shape != (batch,):
+        needs = f"{(batch,)}, one label for each sample"
+        raise ValueError(complain("labels", f"shape {classes.shape}", needs))
+
+    outside = np.flatnonzero((classes < 0) | (classes >= n_classes))
+    if outside.size:
+        got = f"{classes[outside[0]]} at {outside[0]}"
+        raise ValueError(complain("labels", got, f"0 to {n_classes - 1}, for {n_classes} classes"))
+    return classes
 
 
-def _outputs(o: Any) -> Array:
+def _difference(o: npt.ArrayLike, y: npt.ArrayLike) -> Array:
+    outputs, wanted = _outputs(o), numeric(y, "y")
+    if wanted.dtype.kind == "c":
+        raise TypeError(complain("y", f"dtype {wanted.dtype}", "real numbers"))
+    if outputs.shape != wanted.shape:
+        needs = f"{outputs.shape}, the shape of o"
+        raise ValueError(complain("y", f"shape {wanted.shape}", needs))
+    return np.asarray(outputs - wanted)
+
+
+def _outputs(o: npt.ArrayLike) -> Array:
+    """Return what a network gave as an array of floats, at least one sample."""
     array = numeric(o, "o")
     if array.dtype.kind == "c":
         raise TypeError(complain("o", f"dtype {array.dtype}", "real numbers"))

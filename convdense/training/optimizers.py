@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, number
 
@@ -20,8 +20,9 @@ def sgd(
     rate: float,
     momentum: float = 0.0,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return new parameters and velocity: ``v = momentum v + g``, ``p = p - rate v``, as PyTorch's
-    SGD has it.
+    """Return new parameters and velocity: ``v = momentum v + g``, then ``p = p - rate v``.
+
+    This is momentum as PyTorch's SGD has it: the rate multiplies the whole velocity.
 
     Parameters
     ----------
@@ -45,41 +46,51 @@ def sgd(
     >>> sgd(p, {"w": np.array([2.0])}, v, rate=0.25, momentum=0.5)
     ({'w': array([-0.25])}, {'w': array([3.])})
     """
+    _check_rate_and_momentum(rate, momentum)
+    _check_agreement("gradients", gradients, parameters)
+    if velocity is not None:
+        _check_agreement("velocity", velocity, parameters)
+    _check_floats(parameters)
+
+    if velocity is None:
+        moved = {name: np.array(g) for name, g in gradients.items()}  # a copy: v starts at g
+    else:
+        moved = {
+            name: _in_dtype_of(g, momentum * velocity[name] + g) for name, g in gradients.items()
+        }
+    stepped = {name: _in_dtype_of(p, p - rate * moved[name]) for name, p in parameters.items()}
+    return stepped, moved
+
+
+def _check_rate_and_momentum(rate: float, momentum: float) -> None:
     if not (isfinite(number(rate, "rate", _RATE)) and rate >= 0):
         raise ValueError(complain("rate", rate, _RATE))
     if not 0 <= number(momentum, "momentum", _MOMENTUM) < 1:
         raise ValueError(complain("momentum", momentum, _MOMENTUM))
-    given: dict[str, Any] = {
-        "gradients": gradients,
-        "velocity": parameters if velocity is None else velocity,
-    }
-    for name, arrays in given.items():
-        if set(arrays) != set(parameters):
-            got, needs = (", ".join(map(repr, keys)) for keys in (arrays, parameters))
-            raise ValueError(
-                complain(name, got or "none", f"{needs or 'none'}, the names of the parameters")
-            )
-        for key, p in parameters.items():
-            if np.shape(arrays[key]) != np.shape(p):
-                got, wants = (
-                    f"{key!r} of shape {np.shape(arrays[key])}",
-                    f"{np.shape(p)}, the shape of the parameter",
-                )
-                raise ValueError(complain(name, got, wants))
-    for key, p in parameters.items():
-        if (dtype := np.asarray(p).dtype).kind not in "fc":
-            raise TypeError(
-                complain(
-                    "parameters", f"{key!r} of dtype {dtype}", "floats, which can move a little"
-                )
-            )
-    moved = {
-        k: np.array(g) if velocity is None else _of(g, momentum * velocity[k] + g)
-        for k, g in gradients.items()
-    }
-    return {k: _of(p, p - rate * moved[k]) for k, p in parameters.items()}, moved
 
 
-def _of(like: Array, value: Any) -> Array:
+def _check_agreement(what: str, arrays: Arrays, parameters: Arrays) -> None:
+    """Refuse gradients or velocities that are not one for each parameter, of its shape."""
+    if set(arrays) != set(parameters):
+        got = ", ".join(map(repr, arrays)) or "none"
+        names = ", ".join(map(repr, parameters)) or "none"
+        raise ValueError(complain(what, got, f"{names}, the names of the parameters"))
+
+    for name, parameter in parameters.items():
+        shape, wanted = np.shape(arrays[name]), np.shape(parameter)
+        if shape != wanted:
+            got = f"{name!r} of shape {shape}"
+            raise ValueError(complain(what, got, f"{wanted}, the shape of the parameter"))
+
+
+def _check_floats(parameters: Arrays) -> None:
+    for name, parameter in parameters.items():
+        dtype = np.asarray(parameter).dtype
+        if dtype.kind not in "fc":
+            got = f"{name!r} of dtype {dtype}"
+            raise TypeError(complain("parameters", got, "floats, which can move a little"))
+
+
+def _in_dtype_of(replaced: Array, value: npt.ArrayLike) -> Array:
     """Return the value in the dtype of what it replaces, so that float32 stays float32."""
-    return np.asarray(value, like.dtype)
+    return np.asarray(value, replaced.dtype)
