@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array, complain, integer
-from convdense._util.float_formats import EXACT, FORMATS, HALF
+from convdense._util.float_formats import FORMATS, HALF
 from convdense.geometry import HasShapes
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
@@ -25,9 +25,10 @@ class Ranges(NamedTuple):
 def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
     """Return the largest integers whose sums of products stay exact in any order of summation.
 
-    The sums stay within ``2**24`` in float32 and ``2**53`` in float64. The number of terms is counted on the tie map: per output (with bias), per input, per weight and
-    bias times batch. In float16 and bfloat16, if sums are too long for that, the integers are exact
-    and their sums finite.
+    The sums stay within ``2**24`` in float32 and ``2**53`` in float64. The number of terms is
+    counted on the tie map: per output (with bias), per input, per weight and bias times batch. In
+    float16 and bfloat16, if sums are too long for that, the integers are exact and their sums
+    finite.
 
     Raises
     ------
@@ -69,8 +70,8 @@ def narrow_ranges(layer: HasShapes, batch: int) -> Ranges | None:
 
 def _ranges(ties: TieMap, batch: int, limit: int, *, largest: int) -> Ranges | None:
     """Return the largest integers whose sums of magnitudes stay within a limit, or None."""
-    longest = longest_sums(ties, batch)
-    most = {name: limit // _scale(ties) // max(1, terms) for name, terms in longest.items()}
+    units = limit // _scale(ties)
+    most = {name: units // max(1, terms) for name, terms in longest_sums(ties, batch).items()}
     # y sums products x w, dx products w dy, dw products x dy, and db sums dy alone
     x_w, w_dy, x_dy = most["y"], most["dx"], most["dw"]
     least = min(isqrt(min(x_w, w_dy, x_dy)), most["db"], largest)
@@ -93,7 +94,8 @@ def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
     Examples
     --------
     >>> from convdense import Conv
-    >>> longest_sums(tie(Conv((2, 1), out_channels=1, kernel=3, padding=10, padding_mode="replicate")), batch=2)
+    >>> conv = Conv((2, 1), out_channels=1, kernel=3, padding=10, padding_mode="replicate")
+    >>> longest_sums(tie(conv), batch=2)
     {'y': 7, 'dx': 57, 'dw': 38, 'db': 38}
     """
     y = prod(_most_often(axis.rows) for axis in ties.axes)
