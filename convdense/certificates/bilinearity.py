@@ -15,7 +15,6 @@ from convdense.implementations.evaluators import Evaluator
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import BILINEAR, QUANTITIES, WRONG, Finding
 
-
 OPERANDS = ("x", "w", "b", "dy")
 
 

@@ -42,7 +42,7 @@ def planted(pool: Pool, inputs: Iterator[Array], rng: np.random.Generator) -> It
 def _plant(
     pool: Pool, windows: WindowTable, plane: Array, job: tuple[int, ...], rng: np.random.Generator
 ) -> None:
-    """Make the chosen cells win some windows that share no cell: largest, or in a min pool smallest."""
+    """Make the chosen cells win some windows that share no cell; of a min pool the smallest win."""
     best = pool.extremum * (pool.extremum * plane).max() + pool.extremum
     chosen = list(job)
     able = np.flatnonzero((windows.cells[:, chosen] >= 0).all(axis=1))
