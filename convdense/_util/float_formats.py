@@ -43,7 +43,8 @@ FORMATS = {
 }
 EXACT = ("float32", "float64")  # those in which sums of enough integers are exact
 HALF = tuple(name for name in FORMATS if name not in EXACT)
-CALLED = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}  # bits of products inside a wider one
+# bits -> what may have rounded to as many, inside a wider format
+CALLED = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}
 
 
 def format_of(dtype: Any) -> Format:

@@ -101,8 +101,10 @@ def lines(
     for finding in behaviour:
         if not finding.holds:
             text.append(f"  {finding}" + ("; not required" if _optional(finding) else ""))
+    return text + _precision_lines(precision)
 
+
+def _precision_lines(precision: tuple[Precision, ...]) -> list[str]:
     fine = ", ".join(str(measured) for measured in precision if measured.verdict != WRONG)
     coarse = [str(measured) for measured in precision if measured.verdict == WRONG]
-    text += [f"  effective unit roundoff: {said}" for said in (fine, *coarse) if said]
-    return text
+    return [f"  effective unit roundoff: {text}" for text in (fine, *coarse) if text]

@@ -17,7 +17,7 @@ from convdense.certificates.integer_trials import draw_operands, random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.call_contract import Judge, behaviour, repeatable
-from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
+from convdense.implementations.evaluators import Evaluator, Operands, Results, direct_evaluator
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.comparison import compare
@@ -61,26 +61,18 @@ def review_implementation(
     layer, dtype = explainer.layer, explainer.dtype
     ties = tie(layer)
     operands = reals(ties, dtype, seed)
-    answers, repeats = repeatable(mine, operands)
-    results = dict(zip(QUANTITIES, answers, strict=True))
-    measurable = {
-        finding.name: np.asarray(results[finding.name])
-        for finding in findings
-        if _is_measurable(finding, results[finding.name], ties)
-    }
-    measured = precision(layer, operands, measurable, dtype, seed)
+    results, repeats = repeatable(mine, operands)
+    measured = precision(layer, operands, _measurable(findings, results, ties), dtype, seed)
 
     odds = 0.0
-    coarse = {p.name for p in measured if p.verdict == WRONG} & {
-        finding.name for finding in findings if finding.verdict == WRONG
-    }
-    if coarse and dtype in EXACT:
-        narrow = narrow_ranges(layer, batch)
-        narrowly = _judge_narrowly(ties, evaluators, dtype, narrow, (batch, error, seed))
-        equal = {f.name: f for f in narrowly.findings if f.name in coarse}
-        if narrow is not None and equal:
-            findings = tuple(equal.get(finding.name, finding) for finding in findings)
-            odds, ranges = narrowly.error, narrow
+    coarse = _wrong_in_both(findings, measured)
+    narrow = narrow_ranges(layer, batch) if coarse and dtype in EXACT else None
+    if narrow is not None:
+        findings, odds = _judge_narrowly(
+            ties, evaluators, findings, coarse, ranges=narrow, run=(dtype, batch, error, seed)
+        )
+        if odds > 0:
+            ranges = narrow
 
     findings = tuple(
         _kind_of_wrong(finding, ties, mine, repeats, (dtype, ranges, seed)) for finding in findings
@@ -94,30 +86,59 @@ def review_implementation(
     return Review(findings, (*tried, repeats), measured, odds, tried_on)
 
 
-class NarrowTrials(NamedTuple):
-    """The quantities that are equal on integers of few bits, and the error probability of that."""
+def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -> dict[str, Array]:
+    """Return the results on reals that can be measured: right, or merely wrong in their numbers."""
+    named = dict(zip(QUANTITIES, results, strict=True))
+    shapes = {
+        "y": (1, *ties.out_shape),
+        "dx": (1, *ties.in_shape),
+        "dw": ties.weight_shape,
+        "db": ties.bias_shape,
+    }
+    measurable = {}
+    for finding in findings:
+        if finding.refuted and finding.verdict != WRONG:
+            continue
+        array = np.asarray(named[finding.name])
+        fits = array.shape == shapes[finding.name] and array.dtype.kind == "f"
+        if fits and np.isfinite(array).all():
+            measurable[finding.name] = array
+    return measurable
 
-    findings: tuple[Finding, ...] = ()
-    error: float = 0.0
+
+def _wrong_in_both(findings: tuple[Finding, ...], measured: tuple[Precision, ...]) -> set[str]:
+    """Return the quantities that are wrong on wide integers and coarse on reals."""
+    wrong = {finding.name for finding in findings if finding.verdict == WRONG}
+    return wrong & {precise.name for precise in measured if precise.verdict == WRONG}
 
 
 def _judge_narrowly(
     ties: TieMap,
     evaluators: tuple[Evaluator, Evaluator],
-    dtype: str,
-    ranges: Ranges | None,
-    run: tuple[int, float, int],
-) -> NarrowTrials:
-    """Find what is equal on integers so narrow that sums in fewer bits are exact as well."""
-    bits = 0.0 if ranges is None else bits_per_trial(min(ranges))
-    if ranges is None or bits == 0:  # no integers, or trials on them tell nothing
-        return NarrowTrials()
-    batch, error, seed = run
+    findings: tuple[Finding, ...],
+    coarse: set[str],
+    *,
+    ranges: Ranges,
+    run: tuple[str, int, float, int],
+) -> tuple[tuple[Finding, ...], float]:
+    """Judge coarse quantities on integers so narrow that sums in fewer bits are exact as well.
+
+    Returns the findings, those that are equal there replaced, and the error probability of that; 0
+    where nothing is.
+    """
+    dtype, batch, error, seed = run
+    bits = bits_per_trial(min(ranges))
+    if bits == 0:  # trials tell nothing
+        return findings, 0.0
     trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
     found = random(ties, *evaluators, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
     note = f"on integers up to {max(ranges.x, ranges.w)}, sums up to 2^24; larger ones are rounded"
-    equal = tuple(replace(f, note=note) for f in found if f.verdict == EQUAL)
-    return NarrowTrials(equal, 2 ** (-bits * trials))
+    equal = {
+        f.name: replace(f, note=note) for f in found if f.verdict == EQUAL and f.name in coarse
+    }
+    if not equal:
+        return findings, 0.0
+    return tuple(equal.get(f.name, f) for f in findings), 2 ** (-bits * trials)
 
 
 def _behaviour(
@@ -153,21 +174,6 @@ def _tried(
     several = draw_operands(rng, tie(layer), batch, ranges, dtype)
     judge = _judge_with(Explainer(layer, dtype))
     return behaviour(mine, direct_evaluator(layer), several, dtype, judge=judge)
-
-
-def _is_measurable(finding: Finding, result: Any, ties: TieMap) -> bool:
-    """Tell whether a result on reals can be measured: right, or merely wrong in its numbers."""
-    if finding.refuted and finding.verdict != WRONG:
-        return False
-    shapes = {
-        "y": (1, *ties.out_shape),
-        "dx": (1, *ties.in_shape),
-        "dw": ties.weight_shape,
-        "db": ties.bias_shape,
-    }
-    array = np.asarray(result)
-    is_real = array.dtype.kind == "f"
-    return array.shape == shapes[finding.name] and is_real and bool(np.isfinite(array).all())
 
 
 def _kind_of_wrong(
