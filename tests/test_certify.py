@@ -22,9 +22,9 @@ from convdense import (
     convolve_backward,
     tie,
 )
+from convdense.certificates._certify import AUTO_CALLS, EXHAUSTIVE_CALLS
 from convdense.certificates.integer_ranges import exact_ranges, longest_sums
 from convdense.certificates.integer_trials import DRAWS, exhaustive_calls
-from convdense.certificates.layer_certificate import AUTO_CALLS, EXHAUSTIVE_CALLS
 from convdense.rounding.sum_bounds import terms
 from tests.test_bounds import AT_THE_LIMIT, LAYERS, SIGNED
 

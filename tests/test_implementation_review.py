@@ -12,9 +12,9 @@ from convdense._util.float_formats import FORMATS, format_of, rounded_to
 from convdense.certificates import (
     Certificate,
     NetworkCertificate,
+    _certify,
     effective_roundoff,
     implementation_review,
-    layer_certificate,
 )
 from convdense.certificates.integer_ranges import exact_ranges, narrow_ranges
 from convdense.certificates.pool_probes import WindowCoverage, planted
@@ -846,7 +846,7 @@ def test_what_cannot_become_an_array_is_a_verdict():
 
 def test_a_layer_whose_operands_do_not_fit_is_refused_before_they_are_drawn(monkeypatch):
     huge = cd.Conv((3, 20_000, 20_000), 3, kernel=3)
-    monkeypatch.setattr(layer_certificate, "physical_memory", lambda: 10**10)
+    monkeypatch.setattr(_certify, "physical_memory", lambda: 10**10)
     with pytest.raises(
         MemoryError,
         match=r"layer: got operands and results of 153\.\d GB; needs at most the physical",

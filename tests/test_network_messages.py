@@ -1666,8 +1666,8 @@ MODULES = {
     "layers._batch_norm": (),
     "geometry.linear": (),
     "_util.files": ("read_array",),
-    "certificates._certify": (),
-    "certificates.layer_certificate": ("_fits_memory",),
+    "certificates._certify": ("_refuse_too_large",),
+    "certificates.layer_certificate": (),
     "certificates.pool_certificate": (),
     "certificates.network_certificate": (),
     "checks.check_layer": (),
@@ -1734,7 +1734,7 @@ def test_a_complaint_that_is_in_no_table_is_seen(monkeypatch):
         ("training.losses", LOSSES[-1]),
         ("training.optimizers", STEPS[0]),
         ("networks.network", PARAMETERS[-1]),
-        ("certificates.network_certificate", CERTIFIED[0]),
+        ("certificates._certify", CERTIFIED[0]),
     ],
     ids=["training.losses", "training.optimizers", "networks.network", "exact_network"],
 )
@@ -1742,7 +1742,7 @@ def test_a_message_with_another_word_is_seen(module, row, monkeypatch):
     call, bad, error, message, _ = row
     assert refusal(call, bad) == (error, message)
     loaded_module = importlib.import_module(f"convdense.{module}")
-    name = "choice" if module == "certificates.network_certificate" else "complain"
+    name = "choice" if module == "certificates._certify" else "complain"
     right = getattr(loaded_module, name)
 
     def other(*arguments):

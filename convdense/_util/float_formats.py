@@ -24,6 +24,12 @@ class Format(NamedTuple):
         """u, half the distance from 1 to the next number."""
         return float(2.0**-self.bits)
 
+    @property
+    def far_from_overflow(self) -> int:
+        """A power of two that sums may reach: a quarter of the range, and exact in float64."""
+        _, exponent = np.frexp(self.largest)  # largest < 2**exponent
+        return int(2 ** min(53, int(exponent) - 2))
+
 
 def _numpy_format(dtype: npt.DTypeLike) -> Format:
     info = np.finfo(dtype)
@@ -37,7 +43,9 @@ FORMATS = {
     "bfloat16": Format(8, float(2.0**128 - 2.0**120), 2.0**-133, np.dtype(np.float32)),
 }
 EXACT = ("float32", "float64")  # those in which sums of enough integers are exact
-HALF = ("float16", "bfloat16")
+HALF = tuple(name for name in FORMATS if name not in EXACT)
+# bits -> what may have rounded to as many, inside a wider format
+CALLED = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}
 
 
 def format_of(dtype: npt.DTypeLike) -> Format:

@@ -1,10 +1,10 @@
 """certify: equality decided exactly, on integers whose sums round nowhere.
 
-* `_certify`: certify
+* `_certify`: certify, its options, and what it does for one layer with weights
 * `certificate_base`: what every certificate shares: what a user's code is held to, its lines, its
   JSON
-* `layer_certificate`: Certificate: one layer, its text, how sure it is
-* `network_certificate`: NetworkCertificate: pools and networks
+* `layer_certificate`: Certificate: of one layer, its text, how sure it is
+* `network_certificate`: NetworkCertificate: of pools and networks, and how they are judged
 * `pool_certificate`: a user's pool
 * `integer_ranges`: how large integers may be for sums to stay exact
 * `integer_trials`: every pair of basis vectors, random trials
@@ -20,9 +20,8 @@ from convdense.certificates._certify import certify
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.network_certificate import NetworkCertificate
 
-READERS: dict[
-    str, type[Certificate] | type[NetworkCertificate]
-] = {  # "kind" in JSON -> what reads it
+# "kind" in JSON -> what reads it
+READERS: dict[str, type[Certificate] | type[NetworkCertificate]] = {
     "certificate": Certificate,
     "network certificate": NetworkCertificate,
 }

@@ -1,12 +1,41 @@
-"""certify: equality without a tolerance, on integers so small that every order of summation is exact."""
+"""certify: equality without a tolerance, on integers whose sums are exact in every order.
 
-from typing import Any, TypedDict, Unpack, overload
+An option of `certify` is defined here and nowhere else: its default, its check, and what a layer
+with weights makes of it.
+"""
 
-from convdense._util.arguments import complain
-from convdense.certificates.layer_certificate import Certificate, certify_bilinear
-from convdense.certificates.network_certificate import NetworkCertificate, certify_network
-from convdense.geometry import Pool
+from dataclasses import dataclass, replace
+from math import ceil, log2, prod
+from secrets import randbits
+from typing import Any, NamedTuple, TypedDict, Unpack, overload
+
+import numpy as np
+
+from convdense._util.arguments import choice, complain, integer, physical_memory
+from convdense._util.float_formats import EXACT, FORMATS, HALF
+from convdense.certificates.certificate_base import certified_again
+from convdense.certificates.implementation_review import review_implementation
+from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
+from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
+from convdense.certificates.layer_certificate import Certificate
+from convdense.certificates.network_certificate import (
+    NetworkCertificate,
+    certify_network,
+    certify_pool,
+)
+from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
+from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool
+from convdense.implementations.evaluators import Evaluator, two_evaluators
 from convdense.networks.network import Network
+from convdense.structure._tie import tie
+from convdense.structure.tie_map import TieMap
+from convdense.verdicts.findings import Finding
+
+ERROR = 2**-64  # the probability of error that is asked for by default
+# up to here every basis pair costs less than a second, and leaves nothing to chance
+AUTO_CALLS = 1_000
+EXHAUSTIVE_CALLS = 100_000
+SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 
 
 class Options(TypedDict, total=False):
@@ -19,36 +48,57 @@ class Options(TypedDict, total=False):
     seed: int | None
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The options of one call; `checked` returns them as plain data."""
+
+    dtype: str
+    batch: int
+    error: float
+    method: str
+    seed: int | None
+
+    def checked(self, formats: tuple[str, ...]) -> "Chosen":
+        """Return the options as plain Python numbers and words, or refuse what they cannot be."""
+        seed = None if self.seed is None else integer(self.seed, "seed", 0)
+        choice(self.method, "method", ("auto", "random", "exhaustive"))
+        error = _probability(self.error)
+        batch = limited(self.batch)
+        dtype = choice(_name_of(self.dtype), "dtype", formats)
+        return Chosen(dtype, batch, error, self.method, seed)
+
+
 @overload
 def certify(
-    layer: Pool | Network, implementation: Any = None, **options: Unpack[Options]
+    layer: Pool | Network, implementation: Implementation | None = None, **options: Unpack[Options]
 ) -> NetworkCertificate: ...
 
 
 @overload
-def certify(layer: Any, implementation: Any = None, **options: Unpack[Options]) -> Certificate: ...
+def certify(
+    layer: HasWeightShapes, implementation: Implementation | None = None, **options: Unpack[Options]
+) -> Certificate: ...
 
 
 def certify(
-    layer: Any,
-    implementation: Any = None,
+    layer: HasShapes,
+    implementation: Implementation | None = None,
     *,
     dtype: str = "float64",
     batch: int = 2,
-    error: float = 2**-64,
+    error: float = ERROR,
     method: str = "auto",
     seed: int | None = None,
 ) -> Certificate | NetworkCertificate:
-    """Decide exactly whether the tied dense layer (or an implementation) and direct convolution are
-    the same.
+    """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network implementation : object
-    with forward(x, w, b) and backward(x, w, dy), or None for the tied dense layer
+    layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
+    implementation : object with forward(x, w, b) and backward(x, w, dy), or None
         ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not
         judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged
-        itself.
+        itself. None judges the tied dense layer.
     dtype : {"float64", "float32"}, of an implementation also {"float16", "bfloat16"}
         The integers are drawn so small that every sum is exact in it, in any order; in the last
         two, where that cannot be, sums are within rounding. NumPy has no bfloat16: its numbers are
@@ -88,26 +138,163 @@ def certify(
       dx  equal
       dw  equal
       db  equal
-    every pair of basis vectors, and random integers of both signs, 170 calls in float64, batch 2: a proof for all ...
+    every pair of basis vectors, and random integers of both signs, 170 calls in float64, ...
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
+    chosen = Chosen(dtype, batch, error, method, seed)
     if isinstance(layer, (Pool, Network)):
-        _no_probability(error, method)
-        return certify_network(layer, implementation, dtype=dtype, batch=batch, seed=seed)
-    chosen: dict[str, Any] = {
-        "dtype": dtype,
-        "batch": batch,
-        "error": error,
-        "method": method,
-        "seed": seed,
-    }
-    return certify_bilinear(layer, implementation, **chosen)
+        return _certify_pool_or_network(layer, implementation, chosen)
+    return _certify_layer(layer, implementation, chosen)
 
 
-def _no_probability(error: Any, method: Any) -> None:
-    """Refuse what pools and networks have no answer to: they are only piecewise polynomial."""
-    for name, value, default in (("error", error, 2**-64), ("method", method, "auto")):
+@certified_again.register
+def _(certificate: Certificate, implementation: Implementation | None) -> Certificate:
+    c = certificate
+    chosen = Chosen(c.dtype, c.batch, error=c.asked, method=c.method, seed=c.seed)
+    return _certify_layer(c.layer, implementation, chosen)
+
+
+@certified_again.register
+def _(certificate: NetworkCertificate, implementation: Implementation | None) -> NetworkCertificate:
+    c = certificate
+    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed)
+    return _certify_pool_or_network(c.layer, implementation, chosen)
+
+
+def _certify_pool_or_network(
+    layer: Pool | Network, implementation: Implementation | None, chosen: Chosen
+) -> NetworkCertificate:
+    """Refuse the options that pools and networks have no answer to, and decide with the others."""
+    defaults = {"error": ERROR, "method": "auto"}
+    for name, default in defaults.items():  # they are only piecewise polynomial
+        value = getattr(chosen, name)
         if value != default:
-            needs = f"{default!r} for a pool or a network, whose certificate reports what was met and no probability"
+            needs = (
+                f"{default!r} for a pool or a network, "
+                "whose certificate reports what was met and no probability"
+            )
             raise ValueError(complain(name, repr(value), needs))
+
+    users_pool = isinstance(layer, Pool) and implementation is not None
+    chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
+    seed = randbits(64) if chosen.seed is None else chosen.seed
+    if isinstance(layer, Pool) and implementation is not None:
+        return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
+    return certify_network(layer, implementation, chosen.dtype, chosen.batch, seed)
+
+
+def _certify_layer(
+    layer: HasShapes, implementation: Implementation | None, chosen: Chosen
+) -> Certificate:
+    """Decide for one layer with weights, whose outputs are bilinear."""
+    evaluators = two_evaluators(layer, implementation)
+    chosen = chosen.checked(EXACT if implementation is None else (*EXACT, *HALF))
+    ties = tie(layer)
+    ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
+    _refuse_too_large(ties, chosen.batch)
+
+    explainer = None if implementation is None else Explainer(layer, chosen.dtype)
+    trials = _run_trials(ties, evaluators, ranges, explainer, chosen)
+    evaluator, reference = evaluators
+    certificate = Certificate(
+        layer,
+        trials.findings,
+        evaluator.name,
+        reference.name,
+        method=trials.method,
+        dtype=chosen.dtype,
+        batch=chosen.batch,
+        trials=trials.number,
+        ranges=ranges,
+        error=trials.error,
+        asked=chosen.error,
+        seed=trials.seed,
+    )
+    if explainer is None:
+        return certificate
+
+    review = review_implementation(
+        evaluators,
+        explainer,
+        trials.findings,
+        ranges=ranges,
+        batch=chosen.batch,
+        error=chosen.error,
+        seed=trials.seed or 0,
+    )
+    return replace(
+        certificate,
+        findings=review.findings,
+        error=max(trials.error, review.error),
+        behaviour=review.behaviour,
+        precision=review.precision,
+        tried_on=review.tried_on,
+    )
+
+
+class Trials(NamedTuple):
+    """What trials found, and what repeats them: "exhaustive" has no seed and leaves no error."""
+
+    findings: tuple[Finding, ...]
+    method: str
+    number: int
+    seed: int | None
+    error: float
+
+
+def _run_trials(
+    ties: TieMap,
+    evaluators: tuple[Evaluator, Evaluator],
+    ranges: Ranges,
+    explainer: Explainer | None,
+    chosen: Chosen,
+) -> Trials:
+    """Judge on every pair of basis vectors, or on as many random integers as the error asks for."""
+    calls = exhaustive_calls(ties, chosen.batch)
+    how: dict[str, Any] = {"batch": chosen.batch, "ranges": ranges, "explain": explainer}
+    # the basis vectors are held all at once, however few the calls
+    size = max(calls, 20 * chosen.batch * max(ties.shape))
+    if chosen.method == "exhaustive" and size > EXHAUSTIVE_CALLS:
+        needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
+        do = 'use method="random"'
+        raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
+    if chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS):
+        findings = exhaustive(ties, *evaluators, chosen.dtype, **how)
+        return Trials(findings, "exhaustive", calls, seed=None, error=0.0)
+
+    bits = -log2(chosen.error)
+    # a seed of as many bits as the error asks for, and 64 more
+    seed = randbits(64 + ceil(bits)) if chosen.seed is None else chosen.seed
+    number = ceil(bits / bits_per_trial(min(ranges)))
+    findings = random(ties, *evaluators, chosen.dtype, trials=number, seed=seed, **how)
+    allowed = {} if explainer is None else explainer.allowed
+    error = max(2 ** (-bits_of_all(ranges, allowed) * number), SMALLEST)
+    return Trials(findings, "random", number, seed, error)
+
+
+def _probability(value: Any) -> float:
+    needs = "a probability between 0 and 1, such as 2**-64"
+    if not isinstance(value, (int, float)):
+        raise TypeError(complain("error", repr(value), needs))
+    if not 0 < value < 1:
+        raise ValueError(complain("error", value, needs))
+    return float(value)
+
+
+def _name_of(dtype: Any) -> Any:
+    """Return the name of a NumPy dtype; whatever else came is judged as it is."""
+    return dtype.name if isinstance(dtype, np.dtype) else dtype
+
+
+def _refuse_too_large(ties: TieMap, batch: int) -> None:
+    """Refuse what does not fit: operands and results of one trial, both ways, in float64."""
+    inputs = prod(ties.in_shape) * batch
+    outputs = prod(ties.out_shape) * batch
+    size = 4 * 8 * (inputs + outputs + ties.n_weights)  # bytes
+    memory = physical_memory()
+    if memory is not None and size > memory:
+        got = f"operands and results of {size / 1e9:,.1f} GB"
+        needs = f"at most the physical memory, {memory / 1e9:,.1f} GB"
+        do = "certify a smaller copy: fewer cells, the same numbers"
+        raise MemoryError(complain("layer", got, needs, do))

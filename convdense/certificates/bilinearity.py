@@ -1,7 +1,7 @@
 """Whether a wrong result is linear in each operand: if not, that is what is wrong with it."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from convdense.implementations.evaluators import Evaluator
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import BILINEAR, QUANTITIES, WRONG, Finding
 
+OPERANDS = ("x", "w", "b", "dy")
+
 
 def bilinear(
     ties: TieMap, mine: Evaluator, finding: Finding, dtype: str, *, ranges: Ranges, seed: int
@@ -24,36 +26,47 @@ def bilinear(
     f(p) + f(q) - f(0) is held against f(p + q), and f(-p) + f(p) against 2 f(0), for integers p and
     q.
     """
-    if finding.verdict != WRONG or (finding.at is None):
+    if finding.verdict != WRONG or finding.at is None:
         return finding
     rng = np.random.default_rng((seed, 4))
-    half = Ranges(*(max(1, m // 2) for m in ranges))
-    base, other = (draw_operands(rng, ties, 1, half, dtype) for _ in range(2))
+    half = Ranges(*(max(1, m // 2) for m in ranges))  # p + q stays within the ranges
+    base = draw_operands(rng, ties, 1, half, dtype)
+    other = draw_operands(rng, ties, 1, half, dtype)
+    # far above what rounding can do, beside the size of the results
+    slack = 64 * ties.n_entries * FORMATS[dtype].unit_roundoff
     which = QUANTITIES.index(finding.name)
-    for i, (letter, name) in enumerate(zip("xwbd", ("x", "w", "b", "dy"), strict=True)):
+
+    for i, (letter, name) in enumerate(zip("xwbd", OPERANDS, strict=True)):
         if letter not in READS[finding.name]:
             continue
 
-        def f(operand: Array, i: int = i) -> Any:
-            result = mine.run(*on_each(np.array, (*base[:i], operand, *base[i + 1 :])))[which]
-            return np.asarray(result, np.float64)
+        def result(operand: Array, i: int = i) -> Array:
+            """Return the quantity for this operand, the others as they were drawn."""
+            operands = (*base[:i], operand, *base[i + 1 :])
+            return np.asarray(mine.run(*on_each(np.array, operands))[which], np.float64)
 
-        zero, p, q = f(0 * base[i]), f(base[i]), f(other[i])
-        pairs = (
-            (f(base[i] + other[i]) + zero, p + q, "f(p + q)"),
-            (f(-base[i]) + p, 2 * zero, "f(-p)"),
-        )
-        if not all(np.isfinite(a).all() for pair in pairs for a in pair[:2]):
+        differs = _not_linear(result, base[i], other[i], slack)
+        if differs is None:  # infinity says nothing
             return finding
-        for left, there, what in pairs:
-            size = max(float(np.abs(a).max(initial=0)) for a in (zero, p, q))
-            slack = (
-                64 * ties.n_entries * FORMATS[dtype].unit_roundoff * size
-            )  # far above what rounding can do
-            if not (np.abs(left - there) <= slack).all():
-                return replace(
-                    finding,
-                    verdict=BILINEAR,
-                    note=f"not linear in {name}: {what} is not what f(p) says",
-                )
+        if differs:
+            note = f"not linear in {name}: {differs} is not what f(p) says"
+            return replace(finding, verdict=BILINEAR, note=note)
     return finding
+
+
+def _not_linear(f: Callable[[Array], Array], p: Array, q: Array, slack: float) -> str | None:
+    """Return where f is not linear, "" where it may be, None where it is not finite."""
+    at_zero = f(0 * p)
+    at_p = f(p)
+    at_q = f(q)
+    of_sum = f(p + q) + at_zero - (at_p + at_q)
+    of_minus = f(-p) + at_p - 2 * at_zero
+    if not (np.isfinite(of_sum).all() and np.isfinite(of_minus).all()):
+        return None
+
+    size = max(float(np.abs(value).max(initial=0)) for value in (at_zero, at_p, at_q))
+    if not (np.abs(of_sum) <= slack * size).all():
+        return "f(p + q)"
+    if not (np.abs(of_minus) <= slack * size).all():
+        return "f(-p)"
+    return ""

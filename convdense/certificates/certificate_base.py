@@ -1,14 +1,14 @@
 """What every certificate shares: what it holds a user's code to, how it says so, and its JSON."""
 
+from functools import singledispatch
 from typing import Any
 
 from convdense.certificates.effective_roundoff import Precision
+from convdense.geometry import HasShapes, Implementation
 from convdense.implementations.call_contract import LAYOUTS
 from convdense.layers.plain_form import layer_to_plain
 from convdense.verdicts.findings import RAISED, WRONG, Finding, Judgement
 from convdense.verdicts.schema import with_schema
-
-_PARTS = ("findings", "behaviour", "precision")
 
 
 class ImplementationJudgement(Judgement):
@@ -25,60 +25,86 @@ class ImplementationJudgement(Judgement):
     def _verdicts(self) -> list[str]:
         """Return the verdicts on the quantities, and what else is wrong."""
         wrong = [
-            f"{f.name} {f.verdict}" for f in self.behaviour if not f.holds and not _optional(f)
+            f"{finding.name} {finding.verdict}"
+            for finding in self.behaviour
+            if not finding.holds and not _optional(finding)
         ]
         coarse = [
-            f"precision of {p.name} {p.verdict}" for p in self.precision if p.verdict == WRONG
+            f"precision of {precision.name} {precision.verdict}"
+            for precision in self.precision
+            if precision.verdict == WRONG
         ]
         return [*super()._verdicts(), *wrong, *coarse]
 
     def __bool__(self) -> bool:
-        """Return whether every quantity holds, as precise as its dtype, and all required behaviour is right."""
+        """Return whether all quantities hold, as precise as their dtype, and all behaviour."""
         return super().__bool__() and sound(self.behaviour, self.precision)
 
     def _to_plain(self, kind: str, names: tuple[str, ...], **more: Any) -> dict[str, Any]:
-        """Return what every certificate is as plain data, these of its numbers and some more before its findings."""
-        parts = {name: [part.to_dict() for part in getattr(self, name)] for name in _PARTS}
-        data = {name: getattr(self, name) for name in names}
+        """Return a certificate as plain data: the fields of these names, and some more."""
         head = {"kind": kind, "layer": layer_to_plain(self.layer), "holds": bool(self)}
-        return with_schema({**head, **data, **more, **parts})
+        fields = {name: getattr(self, name) for name in names}
+        parts = {
+            "findings": [finding.to_dict() for finding in self.findings],
+            "behaviour": [finding.to_dict() for finding in self.behaviour],
+            "precision": [precision.to_dict() for precision in self.precision],
+        }
+        return with_schema({**head, **fields, **more, **parts})
 
 
 def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
     """Read back the findings, the behaviour and the precision of a certificate."""
-    kinds = (Finding.from_dict, Finding.from_dict, lambda part: Precision(**part))
     return {
-        name: tuple(map(kind, data.get(name, ()))) for name, kind in zip(_PARTS, kinds, strict=True)
+        "findings": tuple(Finding.from_dict(plain) for plain in data.get("findings", ())),
+        "behaviour": tuple(Finding.from_dict(plain) for plain in data.get("behaviour", ())),
+        "precision": tuple(Precision(**plain) for plain in data.get("precision", ())),
     }
 
 
-def sound(behaviour: tuple[Finding, ...], precise: tuple[Precision, ...]) -> bool:
+@singledispatch
+def certified_again(certificate: Any, implementation: Implementation | None) -> Any:
+    """Return what `certify` says now, given the options that a certificate recorded.
+
+    `_certify`, which imports the certificates, registers both kinds.
+    """
+    raise NotImplementedError(type(certificate).__name__)
+
+
+def sound(behaviour: tuple[Finding, ...], precision: tuple[Precision, ...]) -> bool:
     """Return whether all required behaviour is right, and precision nowhere wrong."""
-    return all(f.holds or _optional(f) for f in behaviour) and all(
-        p.verdict != WRONG for p in precise
+    return all(finding.holds or _optional(finding) for finding in behaviour) and not any(
+        measured.verdict == WRONG for measured in precision
     )
 
 
 def misbehaves(behaviour: tuple[Finding, ...]) -> bool:
     """Return whether something required was seen to be wrong."""
-    return any(f.refuted and not _optional(f) for f in behaviour)
+    return any(finding.refuted and not _optional(finding) for finding in behaviour)
 
 
 def _optional(finding: Finding) -> bool:
-    """Tell whether it merely raises where many do: on an empty batch, or on arrays that it cannot take as they are."""
+    """Tell whether it merely raises where many do: on an empty batch, or on unusual arrays."""
     return finding.verdict == RAISED and finding.name in ("batch 0", *LAYOUTS)
 
 
 def lines(
-    behaviour: tuple[Finding, ...], precise: tuple[Precision, ...], tried_on: Any = None
+    behaviour: tuple[Finding, ...],
+    precision: tuple[Precision, ...],
+    tried_on: HasShapes | None = None,
 ) -> list[str]:
-    """Return what a certificate says of both: one line for all that is right, and one for each thing that is not."""
-    right = ", ".join(f.name for f in behaviour if f.holds)
-    where = "" if tried_on is None else f"; all but the last on a small copy, {tried_on!r}"
-    text = [f"  right as well: {right}{where}"] if right else []
-    text += [
-        f"  {f}" + ("; not required" if _optional(f) else "") for f in behaviour if not f.holds
-    ]
-    fine = [str(p) for p in precise if p.verdict != WRONG]
-    text += [f"  effective unit roundoff: {', '.join(fine)}"] if fine else []
-    return text + [f"  effective unit roundoff: {p}" for p in precise if p.verdict == WRONG]
+    """Return what a certificate says of both: all that is right in a line, else a line each."""
+    text = []
+    right = ", ".join(finding.name for finding in behaviour if finding.holds)
+    if right:
+        where = "" if tried_on is None else f"; all but the last on a small copy, {tried_on!r}"
+        text.append(f"  right as well: {right}{where}")
+    for finding in behaviour:
+        if not finding.holds:
+            text.append(f"  {finding}" + ("; not required" if _optional(finding) else ""))
+    return text + _precision_lines(precision)
+
+
+def _precision_lines(precision: tuple[Precision, ...]) -> list[str]:
+    fine = ", ".join(str(measured) for measured in precision if measured.verdict != WRONG)
+    coarse = [str(measured) for measured in precision if measured.verdict == WRONG]
+    return [f"  effective unit roundoff: {text}" for text in (fine, *coarse) if text]

@@ -1,5 +1,6 @@
-"""What kind of right or wrong an implementation is: how it rounds, how it behaves, whether it repeats."""
+"""What kind of right or wrong an implementation is: how it rounds, behaves and repeats itself."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import ceil, log2
 from typing import Any, NamedTuple
@@ -14,16 +15,16 @@ from convdense.certificates.effective_roundoff import Precision, precision, real
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, narrow_ranges
 from convdense.certificates.integer_trials import draw_operands, random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
-from convdense.geometry import Conv, ConvTranspose
-from convdense.implementations.call_contract import behaviour, repeatable
-from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
+from convdense.geometry import Conv, ConvTranspose, HasShapes
+from convdense.implementations.call_contract import Judge, behaviour, repeatable
+from convdense.implementations.evaluators import Evaluator, Operands, Results, direct_evaluator
 from convdense.structure._tie import tie
+from convdense.structure.tie_map import TieMap
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
 
-NARROW_TRIALS = (
-    32  # on integers of few bits each is worth little; more would cost more than they tell
-)
+# on integers of few bits each trial is worth little; more would cost more than they tell
+NARROW_TRIALS = 32
 LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 
 
@@ -38,7 +39,7 @@ class Review(NamedTuple):
     behaviour: tuple[Finding, ...]
     precision: tuple[Precision, ...]
     error: float
-    tried_on: Any = None
+    tried_on: HasShapes | None = None
 
 
 def review_implementation(
@@ -56,47 +57,110 @@ def review_implementation(
     What differs on wide integers and rounds on reals as a narrower format does may be right in
     structure: then it is equal on integers of few bits, and its precision is what is wrong.
     """
-    (mine, by), dtype = evaluators, explainer.dtype
-    ties = tie(explainer.layer)
+    mine, _ = evaluators
+    layer, dtype = explainer.layer, explainer.dtype
+    ties = tie(layer)
     operands = reals(ties, dtype, seed)
     results, repeats = repeatable(mine, operands)
-    named = {f.name: (f, results[QUANTITIES.index(f.name)]) for f in findings}
-    usable = {name: value for name, (f, value) in named.items() if _sum_like(f, value, ties, name)}
-    precise = precision(explainer.layer, operands, usable, dtype, seed)
-    coarse = {p.name for p in precise if p.verdict == WRONG and named[p.name][0].verdict == WRONG}
-    odds, narrow = 0.0, narrow_ranges(explainer.layer, batch) if coarse and dtype in EXACT else None
-    if narrow is not None and bits_per_trial(min(narrow)) > 0:
-        bits = bits_per_trial(min(narrow))
-        trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
-        how: dict[str, Any] = {"batch": batch, "trials": trials, "ranges": narrow, "seed": seed}
-        equal = {
-            f.name for f in random(ties, mine, by, dtype, **how) if f.verdict == EQUAL
-        } & coarse
-        note = f"on integers up to {max(narrow[:2])}, sums up to 2^24; larger ones are rounded"
-        findings = tuple(
-            Finding(f.name, EQUAL, note=note) if f.name in equal else f for f in findings
+    measured = precision(layer, operands, _measurable(findings, results, ties), dtype, seed)
+
+    odds = 0.0
+    coarse = _wrong_in_both(findings, measured)
+    narrow = narrow_ranges(layer, batch) if coarse and dtype in EXACT else None
+    if narrow is not None:
+        findings, odds = _judge_narrowly(
+            ties, evaluators, findings, coarse, ranges=narrow, run=(dtype, batch, error, seed)
         )
-        odds, ranges = (2 ** (-bits * trials), narrow) if equal else (0.0, ranges)
-    findings = tuple(_kind(f, ties, mine, repeats, (dtype, ranges, seed)) for f in findings)
-    right = {f.name for f in findings if not f.refuted}
-    precise = tuple(p for p in precise if p.name in right)
-    if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
-        return Review(findings, (), precise, odds)
-    for layer in dict.fromkeys(
-        (small_copy(explainer.layer), explainer.layer)
-    ):  # a copy first, if it takes one
-        tried = _tried(layer, mine, dtype, narrow=odds > 0, seed=seed)
-        if not misbehaves(tried):
-            break
-    return Review(
-        findings, (*tried, repeats), precise, odds, None if layer == explainer.layer else layer
+        if odds > 0:
+            ranges = narrow
+
+    findings = tuple(
+        _kind_of_wrong(finding, ties, mine, repeats, (dtype, ranges, seed)) for finding in findings
     )
+    right = {finding.name for finding in findings if not finding.refuted}
+    measured = tuple(p for p in measured if p.name in right)
+    if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
+        return Review(findings, (), measured, odds)
+
+    tried, tried_on = _behaviour(layer, mine, dtype, narrow=odds > 0, seed=seed)
+    return Review(findings, (*tried, repeats), measured, odds, tried_on)
+
+
+def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -> dict[str, Array]:
+    """Return the results on reals that can be measured: right, or merely wrong in their numbers."""
+    named = dict(zip(QUANTITIES, results, strict=True))
+    shapes = {
+        "y": (1, *ties.out_shape),
+        "dx": (1, *ties.in_shape),
+        "dw": ties.weight_shape,
+        "db": ties.bias_shape,
+    }
+    measurable = {}
+    for finding in findings:
+        if finding.refuted and finding.verdict != WRONG:
+            continue
+        array = np.asarray(named[finding.name])
+        fits = array.shape == shapes[finding.name] and array.dtype.kind == "f"
+        if fits and np.isfinite(array).all():
+            measurable[finding.name] = array
+    return measurable
+
+
+def _wrong_in_both(findings: tuple[Finding, ...], measured: tuple[Precision, ...]) -> set[str]:
+    """Return the quantities that are wrong on wide integers and coarse on reals."""
+    wrong = {finding.name for finding in findings if finding.verdict == WRONG}
+    return wrong & {precise.name for precise in measured if precise.verdict == WRONG}
+
+
+def _judge_narrowly(
+    ties: TieMap,
+    evaluators: tuple[Evaluator, Evaluator],
+    findings: tuple[Finding, ...],
+    coarse: set[str],
+    *,
+    ranges: Ranges,
+    run: tuple[str, int, float, int],
+) -> tuple[tuple[Finding, ...], float]:
+    """Judge coarse quantities on integers so narrow that sums in fewer bits are exact as well.
+
+    Returns the findings, those that are equal there replaced, and the error probability of that; 0
+    where nothing is.
+    """
+    dtype, batch, error, seed = run
+    bits = bits_per_trial(min(ranges))
+    if bits == 0:  # trials tell nothing
+        return findings, 0.0
+    trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
+    found = random(ties, *evaluators, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
+    note = f"on integers up to {max(ranges.x, ranges.w)}, sums up to 2^24; larger ones are rounded"
+    equal = {
+        f.name: replace(f, note=note) for f in found if f.verdict == EQUAL and f.name in coarse
+    }
+    if not equal:
+        return findings, 0.0
+    return tuple(equal.get(f.name, f) for f in findings), 2 ** (-bits * trials)
+
+
+def _behaviour(
+    layer: HasShapes, mine: Evaluator, dtype: str, *, narrow: bool, seed: int
+) -> tuple[tuple[Finding, ...], HasShapes | None]:
+    """Try a small copy of the layer first: an implementation that takes it needs no large calls.
+
+    Returned with the copy, or None where it was the layer itself.
+    """
+    copy = small_copy(layer)
+    if copy != layer:
+        tried = _tried(copy, mine, dtype, narrow=narrow, seed=seed)
+        if not misbehaves(tried):
+            return tried, copy
+    return _tried(layer, mine, dtype, narrow=narrow, seed=seed), None
 
 
 def _tried(
-    layer: Any, mine: Evaluator, dtype: str, *, narrow: bool, seed: int
+    layer: HasShapes, mine: Evaluator, dtype: str, *, narrow: bool, seed: int
 ) -> tuple[Finding, ...]:
-    """Return what an implementation does with zeros, strides and batches of 0, 1 and 3, on the layer or a copy."""
+    """Return what an implementation does with zeros, strides and batches of 0, 1 and 3."""
+    ranges = None
     for batch in (3, 2, 1):  # the sums of three may be too long where those of one are not
         try:
             ranges = narrow_ranges(layer, batch) if narrow else exact_ranges(layer, dtype, batch)
@@ -104,37 +168,18 @@ def _tried(
             continue
         if ranges is not None:
             break
-    several = draw_operands(
-        np.random.default_rng((seed, 3)), tie(layer), batch, ranges or Ranges(1, 1, 1, 1), dtype
-    )
-    return behaviour(
-        mine, direct_evaluator(layer), several, dtype, judge=_judge(Explainer(layer, dtype))
-    )
+    if ranges is None:
+        ranges = Ranges(1, 1, 1, 1)
+    rng = np.random.default_rng((seed, 3))
+    several = draw_operands(rng, tie(layer), batch, ranges, dtype)
+    judge = _judge_with(Explainer(layer, dtype))
+    return behaviour(mine, direct_evaluator(layer), several, dtype, judge=judge)
 
 
-def _sum_like(finding: Finding, value: Any, ties: Any, name: str) -> bool:
-    """Tell whether a result on reals can be measured: right, or merely wrong in its numbers."""
-    batch = (1,) if name in ("y", "dx") else ()
-    shapes = {
-        "y": ties.out_shape,
-        "dx": ties.in_shape,
-        "dw": ties.weight_shape,
-        "db": ties.bias_shape,
-    }
-    if finding.refuted and finding.verdict != WRONG:
-        return False
-    array = np.asarray(value)
-    return (
-        array.shape == (*batch, *shapes[name])
-        and array.dtype.kind == "f"
-        and bool(np.isfinite(array).all())
-    )
-
-
-def _kind(
-    finding: Finding, ties: Any, mine: Evaluator, repeats: Finding, run: tuple[str, Ranges, int]
+def _kind_of_wrong(
+    finding: Finding, ties: TieMap, mine: Evaluator, repeats: Finding, run: tuple[str, Ranges, int]
 ) -> Finding:
-    """Return the finding; one that is wrong may be wrong because it differs from call to call, or is not bilinear."""
+    """Return the finding; what is wrong may differ from call to call, or not be bilinear."""
     if finding.verdict != WRONG:
         return finding
     if repeats.verdict == REPEATABLE and repeats.note.startswith(f"{finding.name} "):
@@ -147,29 +192,26 @@ def _kind(
         return finding
 
 
-def _judge(explainer: Explainer) -> Any:
+def _judge_with(explainer: Explainer) -> Callable[[Operands], Judge]:
     """Return what judges a quantity on given operands: equal, or as rounding explains it."""
     holder = FORMATS[explainer.dtype].holder
 
-    def on(operands: Operands) -> Any:
-        said = explainer(operands)
+    def on(operands: Operands) -> Judge:
+        explain = explainer(operands)
 
         def judge(name: str, got: Any, expected: Array) -> Finding:
             finding = compare(name, got, expected, dtype=holder)
-            return (
-                said(finding, got, expected)
-                if finding.verdict == WRONG and len(operands[0])
-                else finding
-            )
+            if finding.verdict != WRONG or not len(operands[0]):  # no rounding in an empty batch
+                return finding
+            return explain(finding, got, expected)
 
         return judge
 
     return on
 
 
-def small_copy(layer: Any) -> Any:
-    """Return a layer of the same numbers with fewer channels and cells, or the layer itself if it
-    is not large.
+def small_copy(layer: HasShapes) -> HasShapes:
+    """Return a layer of the same numbers with fewer channels and cells, if it is large.
 
     Examples
     --------
@@ -178,15 +220,17 @@ def small_copy(layer: Any) -> Any:
     """
     if not isinstance(layer, (Conv, ConvTranspose)) or tie(layer).n_entries < LARGE:
         return layer
-    g = layer.groups
-    channels = min(layer.in_channels, 2 * g)
     cells = []
     numbers = zip(
         layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
     )
     for n, k, s, d, padding in numbers:
-        least = (
-            (k - 1) * d + 1 + 2 * s + max(padding)
-        )  # three windows, and padding that copies cells has enough
-        cells.append(min(n, least + (n - least) % s))  # the same cells left over
-    return replace(layer, in_shape=(channels, *cells), out_channels=min(layer.out_channels, 2 * g))
+        # three windows, and padding that copies cells has enough of them
+        least = (k - 1) * d + 1 + 2 * s + max(padding)
+        left_over = (n - least) % s  # the same cells as before
+        cells.append(min(n, least + left_over))
+
+    most = 2 * layer.groups
+    in_channels = min(layer.in_channels, most)
+    out_channels = min(layer.out_channels, most)
+    return replace(layer, in_shape=(in_channels, *cells), out_channels=out_channels)

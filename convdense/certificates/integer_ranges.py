@@ -2,17 +2,15 @@
 
 from fractions import Fraction
 from math import isqrt, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from convdense._util.arguments import complain, integer
-from convdense._util.float_formats import EXACT, FORMATS
+from convdense._util.arguments import Array, complain, integer
+from convdense._util.float_formats import FORMATS, HALF
+from convdense.geometry import HasShapes
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import QUANTITIES
-
-PRECISION = {name: FORMATS[name].bits for name in EXACT}  # integers up to 2**bits are exact
 
 
 class Ranges(NamedTuple):
@@ -24,13 +22,13 @@ class Ranges(NamedTuple):
     dy: int
 
 
-def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
-    """Return the largest integers whose sums of products stay exact in any order: within 2**24 or
-    2**53.
+def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
+    """Return the largest integers whose sums of products stay exact in any order of summation.
 
-    The number of terms is counted on the tie map: per output (with bias), per input, per weight and
-    bias times batch. In float16 and bfloat16, if sums are too long for that, the integers are exact
-    and their sums finite.
+    The sums stay within ``2**24`` in float32 and ``2**53`` in float64. The number of terms is
+    counted on the tie map: per output (with bias), per input, per weight and bias times batch. In
+    float16 and bfloat16, if sums are too long for that, the integers are exact and their sums
+    finite.
 
     Raises
     ------
@@ -43,66 +41,76 @@ def exact_ranges(layer: Any, dtype: str, batch: int) -> Ranges:
     >>> exact_ranges(Conv((64, 56, 56), out_channels=64, kernel=3, padding=1), "float32", batch=1)
     Ranges(x=73, w=398, b=29054, dy=73)
     """
-    bits = FORMATS[dtype].bits
-    exact, most = 2**bits, 2**bits
-    found = _ranges(layer, batch, exact, most)
-    if found is None and dtype in _LIMITS:
-        exact, most = _LIMITS[dtype]
-        found = _ranges(layer, batch, exact, most)
+    ties = tie(layer)
+    form = FORMATS[dtype]
+    limit = 2**form.bits
+    until = "counts exactly"
+    found = _ranges(ties, batch, limit, largest=limit)
+    if found is None and dtype in HALF:
+        limit = form.far_from_overflow
+        until = "stays far from overflow"
+        found = _ranges(ties, batch, limit, largest=2**form.bits)
+
     if found is None:
-        got = f"sums of {max(longest_sums(tie(layer), batch).values()):,} terms"
-        until = "counts exactly" if exact == 2**bits else "stays far from overflow"
-        needs = f"at most {exact // _scale(tie(layer)):,}, up to where {dtype} {until}"
-        raise ValueError(
-            complain("layer", got, needs, 'use dtype="float64", a smaller batch or a smaller layer')
-        )
+        got = f"sums of {max(longest_sums(ties, batch).values()):,} terms"
+        needs = f"at most {limit // _scale(ties):,}, up to where {dtype} {until}"
+        do = 'use dtype="float64", a smaller batch or a smaller layer'
+        raise ValueError(complain("layer", got, needs, do))
     return found
 
 
-def narrow_ranges(layer: Any, batch: int) -> Ranges | None:
-    """Return integers of 8 bits whose sums stay within 24: exact for float32 sums of TF32 or
-    bfloat16 operands, too.
+def narrow_ranges(layer: HasShapes, batch: int) -> Ranges | None:
+    """Return integers of 8 bits whose sums stay within 24 bits; None if there are none.
 
-    None if there are none.
+    They are exact even where operands are rounded to TF32 or bfloat16 and summed in float32.
     """
-    return _ranges(layer, batch, 2 ** PRECISION["float32"], 2 ** FORMATS["bfloat16"].bits)
+    limit = 2 ** FORMATS["float32"].bits
+    return _ranges(tie(layer), batch, limit, largest=2 ** FORMATS["bfloat16"].bits)
 
 
-def _ranges(layer: Any, batch: int, exact: int, most: int) -> Ranges | None:
-    """Return the largest integers up to `most` whose sums of magnitudes stay within `exact`; None if there are none."""
-    longest, limit = longest_sums(tie(layer), batch), exact // _scale(tie(layer))
-    xw, wdy, xdy, dy = (
-        limit // max(1, longest[name]) for name in QUANTITIES
-    )  # bounds on the products drawn
-    least = min(isqrt(min(xw, wdy, xdy)), dy, most)
+def _ranges(ties: TieMap, batch: int, limit: int, *, largest: int) -> Ranges | None:
+    """Return the largest integers whose sums of magnitudes stay within a limit, or None."""
+    units = limit // _scale(ties)
+    most = {name: units // max(1, terms) for name, terms in longest_sums(ties, batch).items()}
+    # y sums products x w, dx products w dy, dw products x dy, and db sums dy alone
+    x_w, w_dy, x_dy = most["y"], most["dx"], most["dw"]
+    least = min(isqrt(min(x_w, w_dy, x_dy)), most["db"], largest)
     if least < 1:
         return None
-    x = upstream = least
-    w = min(xw // x, wdy // upstream, most)
-    x = min(xw // w, xdy // upstream, most)
-    upstream = min(wdy // w, xdy // x, dy, most)
-    return Ranges(x, w, min(x * w, most), upstream)
+
+    # all three at `least` keep every limit; now each in turn as large as the others leave room for
+    x = dy = least
+    w = min(x_w // x, w_dy // dy, largest)
+    x = min(x_w // w, x_dy // dy, largest)
+    dy = min(w_dy // w, x_dy // x, most["db"], largest)
+    return Ranges(x, w, b=min(x * w, largest), dy=dy)
 
 
 def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
-    """Return the most products one entry of y (with its bias), dx, dw and db sums: a product of the
-    axes' own counts.
+    """Return the most products that one entry of y (with its bias), dx, dw and db sums.
+
+    The counts of a Kronecker product are the products of its axes' counts.
 
     Examples
     --------
     >>> from convdense import Conv
-    >>> longest_sums(tie(Conv((2, 1), out_channels=1, kernel=3, padding=10, padding_mode="replicate")), batch=2)
+    >>> conv = Conv((2, 1), out_channels=1, kernel=3, padding=10, padding_mode="replicate")
+    >>> longest_sums(tie(conv), batch=2)
     {'y': 7, 'dx': 57, 'dw': 38, 'db': 38}
     """
-    most = {
-        part: prod(int(np.bincount(getattr(a, part)).max(initial=0)) for a in ties.axes)
-        for part in _COUNTED
-    }
-    db = prod(int(np.bincount(a.taps).max(initial=0)) for a in ties.bias.axes)
-    return {"y": most["rows"] + 1, "dx": most["cols"], "dw": most["taps"] * batch, "db": db * batch}
+    y = prod(_most_often(axis.rows) for axis in ties.axes)
+    dx = prod(_most_often(axis.cols) for axis in ties.axes)
+    dw = prod(_most_often(axis.taps) for axis in ties.axes)
+    db = prod(_most_often(axis.taps) for axis in ties.bias.axes)
+    return {"y": y + 1, "dx": dx, "dw": dw * batch, "db": db * batch}
 
 
-def limited(batch: Any) -> int:
+def _most_often(numbers: Array) -> int:
+    """Return how often the most frequent of some indices occurs."""
+    return int(np.bincount(numbers).max(initial=0))
+
+
+def limited(batch: object) -> int:
     """Return a batch of at least 1 and at most 2**31."""
     number = integer(batch, "batch", 1)
     if number > 2**31:
@@ -110,19 +118,17 @@ def limited(batch: Any) -> int:
     return number
 
 
-_LIMITS = {
-    "float16": (2**14, 2**11),
-    "bfloat16": (2**53, 2**8),
-}  # sums far from overflow; integers exact
-_COUNTED = ("rows", "cols", "taps")
-
-
 def _scale(ties: TieMap) -> int:
-    """Return the largest coefficient, counted in the smallest power of two that divides all of them."""
+    """Return the largest coefficient in units of the power of two that divides all of them.
+
+    For such multiples of a unit, sums are exact as those of integers are.
+    """
     scale = 1
     for axis in ties.axes:
         if axis.coefficients is not None:
             fractions = [Fraction(c.item()) for c in np.unique(np.abs(axis.coefficients))]
-            unit = max(f.denominator for f in fractions)
-            scale *= int(max(*fractions, Fraction(1)) * unit)  # a bias has the coefficient 1
+            # floats have powers of two as denominators: the largest is a multiple of all
+            units_in_one = max(fraction.denominator for fraction in fractions)
+            largest = max(*fractions, Fraction(1))  # a bias has the coefficient 1
+            scale *= int(largest * units_in_one)
     return scale

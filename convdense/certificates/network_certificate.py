@@ -1,19 +1,25 @@
-"""certify for pools and networks: dense layers and |x| against the direct counterpart, on integers, bit for bit."""
+"""NetworkCertificate: dense layers and |x| against the direct counterpart, on integers.
+
+What `certify` does for pools and networks, and what it found.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from secrets import randbits
 from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import Array, choice, complain, integer
-from convdense._util.float_formats import EXACT, FORMATS
-from convdense.certificates.certificate_base import ImplementationJudgement, lines, parts_from_plain
+from convdense._util.arguments import Array, complain
+from convdense._util.float_formats import FORMATS
+from convdense.certificates.certificate_base import (
+    ImplementationJudgement,
+    certified_again,
+    lines,
+    parts_from_plain,
+)
 from convdense.certificates.effective_roundoff import Precision
-from convdense.certificates.integer_ranges import PRECISION, limited
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
-from convdense.geometry import Pool
+from convdense.geometry import Implementation, Pool
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
     DIRECT_COUNTERPART,
@@ -28,14 +34,13 @@ from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.rounding.magnitude_sums import bit_budget
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import EQUAL, Finding
+from convdense.verdicts.findings import EQUAL, Finding, keep_worst
 from convdense.verdicts.schema import upgraded
 
 
 @dataclass(frozen=True, repr=False)
 class NetworkCertificate(ImplementationJudgement):
-    """What `certify` found on a pool or a network; true if everything is equal bit for bit in every
-    trial.
+    """What `certify` found on a pool or a network; true if all is equal, bit for bit.
 
     Attributes
     ----------
@@ -64,7 +69,6 @@ class NetworkCertificate(ImplementationJudgement):
     True
     """
 
-    evaluator: str
     dtype: str
     batch: int
     trials: int
@@ -76,41 +80,36 @@ class NetworkCertificate(ImplementationJudgement):
     precision: tuple[Precision, ...] = ()
 
     @property
-    def compared(self) -> str:
-        """What was compared with what."""
-        return f"{self.evaluator} against {DIRECT_COUNTERPART if self.evaluator == DENSE_NETWORK else DIRECT_POOL}"
-
-    @property
     def how(self) -> str:
         """How sure it is: what was met, for a piecewise polynomial allows no probability."""
-        met = "no |x|"
-        if self.coverage is not None:
-            met = "|x| met {:.0%} positive, {:.0%} zero and {:.0%} negative of its coordinates".format(
-                *self.coverage
-            )
-        elif self.met is not None:
-            met = "{:.0%} of the windows' cells won, {:.0%} of their pairs tied".format(*self.met)
-        return "\n".join((*lines(self.behaviour, self.precision), self._trials(met)))
-
-    def _trials(self, met: str) -> str:
-        return (
-            f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}, {self.bits} bits of "
-            f"{FORMATS[self.dtype].bits}: every sum exact in any order; {met}; seed {self.seed}"
+        text = (
+            f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}, "
+            f"{self.bits} bits of {FORMATS[self.dtype].bits}: every sum exact in any order; "
+            f"{self._shares_met()}; seed {self.seed}"
         )
+        return "\n".join((*lines(self.behaviour, self.precision), text))
 
-    def rerun(self, implementation: Any = None) -> "NetworkCertificate":
+    def _shares_met(self) -> str:
+        if self.coverage is not None:
+            positive, zero, negative = self.coverage
+            return (
+                f"|x| met {positive:.0%} positive, {zero:.0%} zero "
+                f"and {negative:.0%} negative of its coordinates"
+            )
+        if self.met is not None:
+            won, tied = self.met
+            return f"{won:.0%} of the windows' cells won, {tied:.0%} of their pairs tied"
+        return "no |x|"
+
+    def rerun(self, implementation: Implementation | None = None) -> "NetworkCertificate":
         """Repeat the very same trials; a verdict on an implementation needs the implementation."""
         needs_implementation(self.evaluator, implementation)
-        if self.seed is None:
+        if self.seed is None:  # edited JSON may say null
             raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
-        again = certify_network(
-            self.layer, implementation, dtype=self.dtype, batch=self.batch, seed=self.seed
-        )
+        again: NetworkCertificate = certified_again(self, implementation)
         if (again.trials, again.bits) != (self.trials, self.bits):
-            got, needs = (
-                f"{self.trials} trials, {self.bits} bits",
-                f"{again.trials} trials, {again.bits} bits",
-            )
+            got = f"{self.trials} trials, {self.bits} bits"
+            needs = f"{again.trials} trials, {again.bits} bits"
             raise ValueError(complain("certificate", got, needs, "was it edited?"))
         return again
 
@@ -122,135 +121,171 @@ class NetworkCertificate(ImplementationJudgement):
     def from_dict(cls, data: dict[str, Any]) -> "NetworkCertificate":
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
-        plain = parts_from_plain(data) | {name: data.get(name) for name in _PLAIN}
-        plain |= {name: plain[name] and tuple(plain[name]) for name in ("coverage", "met")}
-        return cls(plain_to_layer(data["layer"]), **plain)
+        fields: dict[str, Any] = {name: data.get(name) for name in _PLAIN}
+        for name in ("coverage", "met"):
+            fields[name] = None if fields[name] is None else tuple(fields[name])
+        of_network = fields["evaluator"] == DENSE_NETWORK
+        return cls(
+            layer=plain_to_layer(data["layer"]),
+            reference=DIRECT_COUNTERPART if of_network else DIRECT_POOL,
+            **parts_from_plain(data),
+            **fields,
+        )
 
 
+# the fields that are in the JSON as they are
 _PLAIN = ("evaluator", "dtype", "batch", "trials", "seed", "bits", "coverage", "met")
 
 
-def certify_network(
-    layer: Pool | Network, implementation: Any = None, *, dtype: Any, batch: Any, seed: int | None
+def certify_pool(
+    pool: Pool, implementation: Implementation, dtype: str, batch: int, seed: int
 ) -> NetworkCertificate:
-    """Decide on integers whether dense layers and |x| (or the user's pool) are the direct network, ties included."""
-    theirs = isinstance(layer, Pool) and implementation is not None
-    name = choice(
-        dtype.name if isinstance(dtype, np.dtype) else dtype,
-        "dtype",
-        tuple(FORMATS) if theirs else EXACT,
+    """Decide on integers whether the user's pool is direct pooling, ties included."""
+    review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed)
+    _, _, evaluator = pool_functions(implementation)
+    return NetworkCertificate(
+        pool,
+        evaluator=evaluator,
+        reference=DIRECT_POOL,
+        dtype=dtype,
+        batch=batch,
+        seed=seed,
+        coverage=None,
+        **review._asdict(),
     )
-    batch, seed = limited(batch), randbits(64) if seed is None else integer(seed, "seed", 0)
-    run: dict[str, Any] = {"dtype": name, "batch": batch, "seed": seed}
-    if isinstance(layer, Pool) and theirs:
-        judged = judge_pool(layer, implementation, **run)._asdict()
-        evaluator = pool_functions(implementation)[2]
-        return NetworkCertificate(layer, coverage=None, evaluator=evaluator, **judged, **run)
+
+
+def certify_network(
+    layer: Pool | Network, implementation: Implementation | None, dtype: str, batch: int, seed: int
+) -> NetworkCertificate:
+    """Decide on integers whether dense layers and |x| are the direct network, ties included."""
     net = network(layer) if isinstance(layer, Pool) else layer
-    _judgeable(net, implementation)
+    _refuse_unjudgeable(net, implementation)
     unit = integer_unit(net)
-    budgets = {m: _budget(net, unit, m, batch) for m in LARGEST}
-    fitting = [m for m, bits in budgets.items() if bits <= PRECISION[name]]
-    if not fitting:
-        needs = f"at most {PRECISION[name]}, up to where {name} counts exactly"
-        wider = 'dtype="float64", ' if name == "float32" else ""
-        do = f"use {wider}a smaller batch, a shorter network, or divisors and slopes of few bits; or check, for floats"
-        raise ValueError(complain("layer", f"sums of {min(budgets.values())} bits", needs, do))
-    trials = [trial for m in fitting for trial in _drawn(net, unit, m, (name, batch, seed))]
+    budgets = _fitting_budgets(net, unit, dtype, batch)
+    trials = [trial for m in budgets for trial in _drawn(net, unit, m, (dtype, batch, seed))]
+
     findings: dict[str, Finding] = {}
-    seen: list[Array] | None = None
+    met = []
     for trial, x, dy in trials:
         steps = trial.dense_layers()
-        met = _met(steps, x)
-        seen = met if seen is None else [a | b for a, b in zip(seen, met, strict=True)]
+        met.append(_signs_met(steps, x))
         for finding in _compared(trial, steps, x, dy):
-            if finding.name not in findings or findings[finding.name].verdict == EQUAL:
-                findings[finding.name] = finding
-    coverage = None if not seen or not seen[0].size else tuple(float(part.mean()) for part in seen)
-    run |= {"trials": len(trials), "bits": max(budgets[m] for m in fitting), "coverage": coverage}
-    return NetworkCertificate(layer, tuple(findings.values()), DENSE_NETWORK, **run)
+            keep_worst(findings, finding)
+
+    # (positive, zero, negative), each (coordinates of |x|,): seen in any of the trials
+    seen = [np.logical_or.reduce(parts) for parts in zip(*met, strict=True)]
+    positive, zero, negative = seen
+    coverage = None
+    if positive.size:
+        coverage = float(positive.mean()), float(zero.mean()), float(negative.mean())
+    return NetworkCertificate(
+        layer,
+        tuple(findings.values()),
+        evaluator=DENSE_NETWORK,
+        reference=DIRECT_COUNTERPART,
+        dtype=dtype,
+        batch=batch,
+        trials=len(trials),
+        seed=seed,
+        bits=max(budgets.values()),
+        coverage=coverage,
+    )
 
 
-def _judgeable(net: Network, implementation: Any) -> None:
+def _refuse_unjudgeable(net: Network, implementation: Implementation | None) -> None:
     """Refuse what has no exact answer, and implementations of whole networks."""
     net.direct()  # a layer without a direct form is refused here
     for name, array in net.parameters.items():
         if array.dtype.kind == "c":
-            raise TypeError(
-                complain(
-                    name,
-                    f"dtype {array.dtype}",
-                    "real numbers",
-                    "certify complex layers one by one",
-                )
-            )
+            do = "certify complex layers one by one"
+            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", do))
     if implementation is not None:
-        raise TypeError(
-            complain(
-                "implementation", repr(implementation), "none for a network", "certify its layers"
-            )
+        needs = "none for a network"
+        do = "certify its layers"
+        raise TypeError(complain("implementation", repr(implementation), needs, do))
+
+
+def _fitting_budgets(net: Network, unit: int, dtype: str, batch: int) -> dict[int, int]:
+    """Return the largest integers whose sums are exact, each with the bits that its sums need."""
+    exact = FORMATS[dtype].bits
+    budgets = {m: _budget(net, unit, m, batch) for m in LARGEST}
+    fitting = {m: bits for m, bits in budgets.items() if bits <= exact}
+    if not fitting:
+        needs = f"at most {exact}, up to where {dtype} counts exactly"
+        wider = "" if dtype == "float64" else 'dtype="float64", '
+        do = (
+            f"use {wider}a smaller batch, a shorter network, or divisors and slopes of few bits; "
+            "or check, for floats"
         )
+        raise ValueError(complain("layer", f"sums of {min(budgets.values())} bits", needs, do))
+    return fitting
 
 
 def _budget(net: Network, unit: int, m: int, batch: int) -> int:
-    """Return the bits that integers up to m may need, whatever is drawn: those of all of them at their largest."""
+    """Return the bits that sums of integers up to m need at most: with all of them at m."""
     parameters = {
-        k: np.full(a.shape, float(m * (unit if _is_bias(k) else 1)))
-        for k, a in net.parameters.items()
+        name: np.full(array.shape, float(m * _unit_of(name, unit)))
+        for name, array in net.parameters.items()
     }
-    x, dy = (np.full((batch, *shape), float(m * unit)) for shape in (net.in_shape, net.out_shape))
+    x = np.full((batch, *net.in_shape), float(m * unit))
+    dy = np.full((batch, *net.out_shape), float(m * unit))
     return bit_budget(net.with_parameters(parameters), x, dy)
 
 
 def _drawn(
     net: Network, unit: int, m: int, run: tuple[str, int, int]
 ) -> Iterator[tuple[Network, Array, Array]]:
-    """Yield networks with whole parameters, x and dy: multiples of the unit, so that divisions leave whole numbers."""
+    """Yield networks of whole parameters, x and dy: multiples of what leaves quotients whole."""
     dtype, batch, seed = run
+
+    def whole_numbers(rng: np.random.Generator, shape: tuple[int, ...], times: int) -> Array:
+        drawn = rng.integers(-m, m, shape, endpoint=True)
+        return np.asarray((times * drawn).astype(dtype))
+
     for draw in range(DRAWS):
         rng = np.random.default_rng((seed, m, draw))
-
-        def whole_numbers(
-            shape: tuple[int, ...], times: int, rng: np.random.Generator = rng
-        ) -> Array:
-            return np.asarray((times * rng.integers(-m, m, shape, endpoint=True)).astype(dtype))
-
         parameters = {
-            k: whole_numbers(a.shape, unit if _is_bias(k) else 1) for k, a in net.parameters.items()
+            name: whole_numbers(rng, array.shape, _unit_of(name, unit))
+            for name, array in net.parameters.items()
         }
-        x, dy = (whole_numbers((batch, *shape), unit) for shape in (net.in_shape, net.out_shape))
+        x = whole_numbers(rng, (batch, *net.in_shape), unit)
+        dy = whole_numbers(rng, (batch, *net.out_shape), unit)
         yield net.with_parameters(parameters), x, dy
 
 
-def _is_bias(name: str) -> bool:
-    return name.rpartition(".")[2] == "b"
+def _unit_of(name: str, unit: int) -> int:
+    """Return what a parameter is a multiple of: a bias, which is added to x, of what x is."""
+    is_bias = name.rpartition(".")[2] == "b"
+    return unit if is_bias else 1
 
 
-def _met(steps: list[Step], x: Array) -> list[Array]:
-    """Return which coordinates of |x| were positive, zero and negative, each (coordinates,) bool."""
-    met: list[list[Array]] = [[np.zeros(0, bool)] for _ in range(3)]
+def _signs_met(steps: list[Step], x: Array) -> tuple[Array, Array, Array]:
+    """Return which coordinates of |x| were positive, zero and negative: (coordinates,) each."""
     values = x.reshape(len(x), -1)
+    bent = [values[:, :0]]  # what enters each |x|, (batch, its coordinates)
     for step in steps:
         if isinstance(step, Absolute):
-            bent = values[:, step.mask]
-            for part, where in zip(met, (bent > 0, bent == 0, bent < 0), strict=True):
-                part.append(where.any(axis=0))
+            bent.append(values[:, step.mask])
         values = step.forward(values)
-    return [np.concatenate(part) for part in met]
+    entered = np.concatenate(bent, axis=1)
+    return np.any(entered > 0, axis=0), np.any(entered == 0, axis=0), np.any(entered < 0, axis=0)
 
 
 def _compared(net: Network, steps: list[Step], x: Array, dy: Array) -> Iterator[Finding]:
-    """Yield the verdicts of one trial: the layers one by one, and the list of dense layers they come apart into."""
+    """Yield the verdicts of one trial: on the layers, and on the dense layers they consist of."""
     direct = net.direct()
-    y, (dx, gradients) = direct.forward(x), direct.backward(x, dy)
+    y = direct.forward(x)
+    dx, gradients = direct.backward(x, dy)
+    own_dx, own = net.backward(x, dy)
     listed_y, listed_dx, listed = back_through(
         steps, x.reshape(len(x), -1), dy.reshape(len(dy), -1)
     )
-    own_dx, own = net.backward(x, dy)
+
     results = {"y": (net.forward(x), listed_y, y), "dx": (own_dx, listed_dx, dx)}
     results |= {name: (own[name], listed[name], gradient) for name, gradient in gradients.items()}
-    for name, (got, taken_apart, expected) in results.items():
+    for name, (got, in_a_row, expected) in results.items():
         finding = compare(name, got, expected)
         if finding.verdict == EQUAL:
-            finding = compare(name, taken_apart.reshape(expected.shape), expected)
+            finding = compare(name, in_a_row.reshape(expected.shape), expected)
         yield finding

@@ -1,4 +1,4 @@
-"""certify for the user's pool: integers on which sums are exact, every cell of the windows made to win and to tie."""
+"""certify for the user's pool: exact sums, and every cell of the windows made to win and to tie."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,17 +9,17 @@ from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import WindowCoverage, planted
-from convdense.geometry import LpPool, MaxPool, MinPool, Pool
-from convdense.implementations.call_contract import behaviour, repeatable
+from convdense.geometry import Implementation, LpPool, Pool
+from convdense.implementations.call_contract import Judge, behaviour, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
 from convdense.rounding.pool_bounds import pool_bound, window_table
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding
+from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, keep_worst
 
 LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
 DRAWS = 3  # of each
-NONE = np.zeros(0)
+NONE = np.zeros(0)  # the w and b of a pool
 
 
 class PoolReview(NamedTuple):
@@ -37,113 +37,129 @@ class PoolReview(NamedTuple):
     met: tuple[float, float] | None
 
 
-def judge_pool(pool: Pool, implementation: Any, *, dtype: str, batch: int, seed: int) -> PoolReview:
-    """Judge an implementation's y and dx on integers, its behaviour, and its precision on random reals."""
+def judge_pool(
+    pool: Pool, implementation: Implementation, *, dtype: str, batch: int, seed: int
+) -> PoolReview:
+    """Judge y and dx on integers, then behaviour, and precision on random reals."""
     if isinstance(pool, LpPool):
-        raise TypeError(
-            complain(
-                "layer",
-                repr(pool),
-                "a pool without powers and roots",
-                "use check, which decides what is equal",
-            )
-        )
+        needs = "a pool without powers and roots"
+        do = "use check, which decides what is equal"
+        raise TypeError(complain("layer", repr(pool), needs, do))
     mine, by = pool_evaluators(pool, implementation)
-    bits = {m: window_table(pool).bits(m) for m in LARGEST}
-    fitting = [m for m in LARGEST if bits[m] <= FORMATS[dtype].bits]
-    if not fitting:
-        needs = f"at most {FORMATS[dtype].bits}, up to where {dtype} counts exactly"
-        do = 'use dtype="float64", a smaller batch or a smaller layer'
-        raise ValueError(complain("layer", f"sums of {bits[LARGEST[0]]} bits", needs, do))
+    bits = _fitting_bits(pool, dtype)
+    largest = max(bits)
+
     found: dict[str, Finding] = {}
-    trials, met = 0, WindowCoverage(pool) if isinstance(pool, (MaxPool, MinPool)) else None
-    for operands in _trials(pool, fitting, (dtype, batch, seed)):
+    trials = 0
+    coverage = WindowCoverage(pool) if pool.extremum else None
+    for operands in _trials(pool, list(bits), (dtype, batch, seed)):
         trials += 1
         x, _, _, dy = operands
-        for finding in compare_pools(pool, implementation, x, dy, _judge(pool, operands, dtype)):
-            if finding.name not in found or found[finding.name].grade < finding.grade:
-                found[finding.name] = finding
-        if met is not None:
-            met.see(x[:1])
+        judge = _judge_with(pool, operands, dtype)
+        for finding in compare_pools(pool, implementation, x, dy, judge):
+            keep_worst(found, finding)
+        if coverage is not None:
+            coverage.see(x[:1])
         if all(finding.refuted for finding in found.values()):
             break
-    findings, most = tuple(found.values()), max(fitting)
-    run: dict[str, Any] = {
-        "trials": trials,
-        "bits": bits[most],
-        "met": None if met is None else met.shares,
-    }
-    if any(
-        finding.refuted for finding in findings
-    ):  # whatever else is tried, it would only be wrong again
-        return PoolReview(findings, (), (), **run)
-    results, repeats = repeatable(mine, reals := _reals(pool, dtype, seed))
-    several = _drawn(pool, np.random.default_rng((seed, 3)), (3, most), dtype)
+
+    findings = tuple(found.values())
+    review = PoolReview(
+        findings,
+        behaviour=(),
+        precision=(),
+        trials=trials,
+        bits=bits[largest],
+        met=None if coverage is None else coverage.shares,
+    )
+    # whatever else is tried, it would only be wrong again
+    if any(finding.refuted for finding in findings):
+        return review
+
+    reals = _reals(pool, dtype, seed)
+    results, repeats = repeatable(mine, reals)
+    several = _drawn(pool, np.random.default_rng((seed, 3)), (3, largest), dtype)
     tried = behaviour(
-        mine, by, several, dtype, judge=lambda operands: _judge(pool, operands, dtype)
+        mine, by, several, dtype, judge=lambda operands: _judge_with(pool, operands, dtype)
     )
-    return PoolReview(
-        findings, (*tried, repeats), _precision(pool, by, (reals, results), dtype), **run
-    )
+    measured = _precision(pool, by, reals, results, dtype)
+    return review._replace(behaviour=(*tried, repeats), precision=measured)
+
+
+def _fitting_bits(pool: Pool, dtype: str) -> dict[int, int]:
+    """Return the largest integers whose sums are exact, each with the bits that its sums need."""
+    exact = FORMATS[dtype].bits
+    bits = {m: window_table(pool).bits(m) for m in LARGEST}
+    fitting = {m: needed for m, needed in bits.items() if needed <= exact}
+    if not fitting:
+        needs = f"at most {exact}, up to where {dtype} counts exactly"
+        do = 'use dtype="float64", a smaller batch or a smaller layer'
+        raise ValueError(complain("layer", f"sums of {bits[LARGEST[0]]} bits", needs, do))
+    return fitting
 
 
 def _trials(pool: Pool, fitting: list[int], run: tuple[str, int, int]) -> Iterator[Operands]:
-    """Yield operands of random integers, then, for max and min, those in which chosen cells win or tie."""
+    """Yield operands of random integers, then those in which chosen cells win or tie."""
     dtype, batch, seed = run
     for m in fitting:
         for draw in range(DRAWS):
-            x, w, b, dy = _drawn(pool, np.random.default_rng((seed, m, draw)), (batch, m), dtype)
+            rng = np.random.default_rng((seed, m, draw))
+            x, w, b, dy = _drawn(pool, rng, (batch, m), dtype)
             yield _beyond_zero(pool, x, draw, dtype), w, b, dy
+
     rng = np.random.default_rng((seed, 5))
-    drawn = (_drawn(pool, rng, (batch, max(fitting)), dtype) for _ in iter(int, 1))
-    for turn, x in enumerate(planted(pool, (operands[0] for operands in drawn), rng)):
-        yield (
-            _beyond_zero(pool, x, turn, dtype),
-            NONE,
-            NONE,
-            _drawn(pool, rng, (len(x), max(fitting)), dtype)[3],
-        )
+    largest = max(fitting)
+
+    def inputs() -> Iterator[Array]:
+        while True:
+            yield _drawn(pool, rng, (batch, largest), dtype)[0]
+
+    for turn, x in enumerate(planted(pool, inputs(), rng)):
+        x_beyond = _beyond_zero(pool, x, turn, dtype)
+        dy = _drawn(pool, rng, (len(x), largest), dtype)[3]
+        yield x_beyond, NONE, NONE, dy
 
 
 def _beyond_zero(pool: Pool, x: Array, turn: int, dtype: str) -> Array:
-    """Return the input of a max pool with half of its planes far below zero, of a min pool above;
-    others as they are.
+    """Return the input of a max pool with half of its planes far below zero, of a min pool above.
 
-    There a zero, or whatever else stands for absent cells, would win.
+    There a zero, or whatever else stands for absent cells, would win. Other pools' stay.
     """
-    if not isinstance(pool, (MaxPool, MinPool)) or not x.size:
+    if not pool.extremum or not x.size:
         return x
     bits = FORMATS[dtype].bits
     near = float(np.abs(x).max()) + 1
-    shift = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 1))[
-        turn % 3
-    ]  # both ends stay exact
+    # just below zero, half way down, and as far as integers next to each other are told apart
+    shifts = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 1))
+    shift = shifts[turn % 3]
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
-    below = np.where((planes + turn // 3) % 2 == 0, shift, 0.0)
-    return np.asarray(x - (below if isinstance(pool, MaxPool) else -below)).astype(x.dtype)
+    is_shifted = (planes + turn // 3) % 2 == 0  # (batch, channels, 1, ..., 1)
+    return np.asarray(x - pool.extremum * np.where(is_shifted, shift, 0.0)).astype(x.dtype)
 
 
 def _drawn(pool: Pool, rng: np.random.Generator, size: tuple[int, int], dtype: str) -> Operands:
     """Return x and dy of a batch of integers up to m, times what makes averages whole."""
-    (batch, m), unit = size, window_table(pool).unit
-    shapes = (batch, *pool.in_shape), (batch, *pool.out_shape)
-    x, dy = (
-        (unit * rng.integers(-m, m, s, endpoint=True)).astype(FORMATS[dtype].holder) for s in shapes
-    )
+    batch, m = size
+    unit = window_table(pool).unit
+
+    def whole_numbers(shape: tuple[int, ...]) -> Array:
+        drawn = unit * rng.integers(-m, m, (batch, *shape), endpoint=True)
+        return drawn.astype(FORMATS[dtype].holder)
+
+    x = whole_numbers(pool.in_shape)
+    dy = whole_numbers(pool.out_shape)
     return x, NONE, NONE, dy
 
 
 def _reals(pool: Pool, dtype: str, seed: int) -> Operands:
     rng = np.random.default_rng((seed, 1))
-    x, dy = (
-        rounded_to(rng.standard_normal((2, *shape)), dtype)
-        for shape in (pool.in_shape, pool.out_shape)
-    )
+    x = rounded_to(rng.standard_normal((2, *pool.in_shape)), dtype)
+    dy = rounded_to(rng.standard_normal((2, *pool.out_shape)), dtype)
     return x, NONE, NONE, dy
 
 
-def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
-    """Return what judges y or dx on these operands: equal, or within the rounding of sums and divisions."""
+def _judge_with(pool: Pool, operands: Operands, dtype: str) -> Judge:
+    """Return what judges y or dx on these operands: equal, or within the rounding of a pool."""
 
     def judge(name: str, got: Any, expected: Array) -> Finding:
         finding = compare(name, got, expected, dtype=FORMATS[dtype].holder)
@@ -156,25 +172,28 @@ def _judge(pool: Pool, operands: Operands, dtype: str) -> Any:
 
 
 def _precision(
-    pool: Pool, by: Evaluator, seen: tuple[Operands, Results], dtype: str
+    pool: Pool, by: Evaluator, reals: Operands, results: Results, dtype: str
 ) -> tuple[Precision, ...]:
-    """Return how far y and dx of random reals are from the direct ones in float64, in units of their magnitudes."""
-    reals, results = seen
-    found, allowed = (
-        [],
-        float(2 * gamma(window_table(pool).longest + 2, FORMATS[dtype].unit_roundoff)),
-    )  # both sides round
+    """Return how far y and dx of random reals are from float64's, in units of their magnitudes."""
+    terms = window_table(pool).longest + 2  # and two for a division
+    # both sides round
+    allowed = float(2 * gamma(terms, FORMATS[dtype].unit_roundoff))
     if not np.isfinite(allowed):  # so long that rounding may be anything
         return tuple(Precision(name, UNDECIDED, 0.0, 0.0) for name in ("y", "dx"))
-    for name, got, right in zip(("y", "dx"), results, by.run(*widened(*reals)), strict=False):
+
+    y, dx, _, _ = by.run(*widened(*reals))
+    measured = []
+    for name, got, right in (("y", results[0], y), ("dx", results[1], dx)):
         bound = 2 * pool_bound(pool, reals, name, dtype)
         finding = compare(name, got, right, bound)
-        error = finding.difference and np.sqrt(np.mean((np.asarray(got, np.float64) - right) ** 2))
-        size = np.sqrt(np.mean((bound / allowed) ** 2)) if bound.any() else 1.0
-        verdict = (
-            NORMWISE if finding.verdict == WRONG and error <= allowed * size else finding.verdict
-        )
-        found.append(
-            Precision(name, WITHIN if finding.holds else verdict, float(error / size), allowed)
-        )
-    return tuple(found)
+        error = 0.0
+        if finding.difference:
+            error = float(np.sqrt(np.mean((np.asarray(got, np.float64) - right) ** 2)))
+        # the bound is `allowed` times the magnitudes; what max and min pick has none
+        size = float(np.sqrt(np.mean((bound / allowed) ** 2))) if bound.any() else 1.0
+
+        verdict = WITHIN if finding.holds else finding.verdict
+        if verdict == WRONG and error <= allowed * size:
+            verdict = NORMWISE
+        measured.append(Precision(name, verdict, error / size, allowed))
+    return tuple(measured)

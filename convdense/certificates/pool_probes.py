@@ -1,12 +1,13 @@
-"""The windows of a pool as a table of cells: how long its sums are, and inputs in which chosen cells win or tie."""
+"""Inputs in which chosen cells of a pool's windows win or tie, and which of them were seen to."""
 
 from collections.abc import Iterator
 from itertools import combinations
+from math import prod
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.geometry import MaxPool, MinPool, Pool
+from convdense.geometry import Pool
 from convdense.rounding.pool_bounds import WindowTable, window_table
 
 PLANTED = 64  # inputs at most in which cells are made to win or to tie
@@ -14,68 +15,75 @@ TRIED = 64  # windows that an input plants its cells in, at most
 
 
 def planted(pool: Pool, inputs: Iterator[Array], rng: np.random.Generator) -> Iterator[Array]:
-    """Yield inputs, each changed so that in its windows every cell wins once, and every pair of
-    cells ties once.
+    """Yield inputs changed so that every cell of a window wins once, and every pair ties once.
 
     Every plane (sample and channel) plants one cell or one pair, in as many windows as share no
-    cell.
+    cell. Nothing for pools that sum.
     """
-    if not isinstance(pool, (MaxPool, MinPool)):
+    if not pool.extremum:
         return
-    some = window_table(pool)
-    each = range(some.cells.shape[1])
+    windows = window_table(pool)
+    each = range(windows.cells.shape[1])
     jobs: list[tuple[int, ...]] = [(cell,) for cell in each]
     jobs += combinations(each, 2)
-    done = count = 0
-    while done < len(jobs) and count < PLANTED:
+
+    done = 0
+    for _ in range(PLANTED):
+        if done >= len(jobs):
+            return
         x = next(inputs)
-        planes = x.reshape(-1, int(np.prod(pool.in_spatial)))
+        planes = x.reshape(-1, prod(pool.in_spatial))
         for plane, job in zip(planes, jobs[done:], strict=False):
-            _plant(pool, some, plane, job, rng)
-        done, count = done + len(planes), count + 1
+            _plant(pool, windows, plane, job, rng)
+        done += len(planes)
         yield x
 
 
 def _plant(
-    pool: Pool, some: WindowTable, plane: Array, job: tuple[int, ...], rng: np.random.Generator
+    pool: Pool, windows: WindowTable, plane: Array, job: tuple[int, ...], rng: np.random.Generator
 ) -> None:
-    """Make the chosen cells the largest (of a min pool the smallest) of some windows that share no cell."""
-    top = plane.max() + 1 if isinstance(pool, MaxPool) else plane.min() - 1
-    able = np.flatnonzero((some.cells[:, list(job)] >= 0).all(axis=1))
-    taken = np.zeros(plane.size + 1, bool)
+    """Make the chosen cells win some windows that share no cell; of a min pool the smallest win."""
+    best = pool.extremum * (pool.extremum * plane).max() + pool.extremum
+    chosen = list(job)
+    able = np.flatnonzero((windows.cells[:, chosen] >= 0).all(axis=1))
+    taken = np.zeros(plane.size + 1, bool)  # one more, at -1, for the cells that are absent
     for window in rng.permutation(able)[:TRIED]:
-        cells = some.cells[window]
+        cells = windows.cells[window]
         if not taken[cells].any():
-            plane[cells[list(job)]] = top
+            plane[cells[chosen]] = best
             taken[cells] = True
-            taken[-1] = False  # absent cells belong to no window
+            taken[-1] = False
 
 
 class WindowCoverage:
-    """Which cells of a window were seen to win alone, and which pairs of them to tie; it grows as inputs are seen."""
+    """Which cells of a window were seen to win alone, and which pairs of them to tie.
+
+    It grows as inputs are seen.
+    """
 
     def __init__(self, pool: Pool) -> None:
-        self.pool, self.windows = pool, window_table(pool)
+        self.pool = pool
+        self.windows = window_table(pool)
         n = self.windows.cells.shape[1]
-        self.alone, self.pairs = np.zeros(n, bool), np.zeros((n, n), bool)
+        self.alone = np.zeros(n, bool)
+        self.pairs = np.zeros((n, n), bool)
 
     def see(self, x: Array) -> None:
         """Take in one input, (batch, channels, *axes)."""
-        sign, cells = 1 if isinstance(self.pool, MaxPool) else -1, self.windows.cells
-        for plane in x.reshape(-1, int(np.prod(self.pool.in_spatial))):
-            values = np.where(
-                cells >= 0, sign * plane[cells].astype(np.float64), -np.inf
-            )  # (windows, cells)
+        cells = self.windows.cells
+        for plane in x.reshape(-1, prod(self.pool.in_spatial)):
+            signed = self.pool.extremum * plane[cells].astype(np.float64)
+            values = np.where(cells >= 0, signed, -np.inf)  # (windows, cells)
             best = values == values.max(axis=-1, keepdims=True)
             self.alone |= best[best.sum(axis=1) == 1].any(axis=0)
+            # floats, whose products BLAS takes; a product counts the windows in which both are best
             self.pairs |= best.T.astype(np.float32) @ best.astype(np.float32) > 0
 
     @property
     def shares(self) -> tuple[float, float]:
-        """The share of cells that won alone, and of pairs that tied, among those that stand in one window together."""
+        """The shares of cells that won alone, and of pairs in one window that tied."""
         there = (self.windows.cells >= 0).astype(np.float32)
-        possible = np.triu(there.T @ there > 0, 1)
+        possible = np.triu(there.T @ there > 0, 1)  # pairs that stand in one window together
         pairs = int(possible.sum())
-        return float(self.alone.mean()), float(
-            (self.pairs & possible).sum() / pairs
-        ) if pairs else 1.0
+        tied = float((self.pairs & possible).sum() / pairs) if pairs else 1.0
+        return float(self.alone.mean()), tied

@@ -4,12 +4,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, finite, numeric
 from convdense._util.deprecation import renamed_attribute
 from convdense.checks.check_network import judge_network
 from convdense.geometry import (
     Geometry,
+    HasShapes,
+    HasWeightShapes,
+    Implementation,
     Pool,
     backward_operands,
     forward_operands,
@@ -46,8 +50,7 @@ from convdense.verdicts.schema import upgraded, with_schema
 
 @dataclass(frozen=True, repr=False)
 class Report(Judgement):
-    """What `check` found on one set of data; true if every entry is equal or within its rounding
-    bound.
+    """What `check` found on given data; true if every entry is equal or within its bound.
 
     Attributes
     ----------
@@ -69,38 +72,36 @@ class Report(Judgement):
     this data, in float64: at most gamma_N (|W| |x| + |b|), for any order of summation
     """
 
-    evaluator: str
-    reference: str
     by = renamed_attribute("by", "reference")
     operands: dict[str, Array | None] = field(compare=False, repr=False)
-
-    @property
-    def compared(self) -> str:
-        """What was compared with what."""
-        return f"{self.evaluator} against {self.reference}"
 
     @property
     def how(self) -> str:
         """How it was judged, in a sentence."""
         arrays = [a for a in self.operands.values() if a is not None]
         if self.evaluator == DENSE_NETWORK:
-            arrays += getattr(self.layer, "parameters", {}).values()
+            arrays += getattr(self.layer, "parameters", {}).values()  # a pool has none
         dtype = np.result_type(*arrays)
+
         if self.evaluator == DENSE_NETWORK:
-            return f"this data, in {dtype}: the whole by bounds carried through, and every layer on the same input"
-        floats = "at most gamma_N (|W| |x| + |b|), for any order of summation"
-        rule = "equality" if dtype.kind in "iu" else floats
+            rule = "the whole by bounds carried through, and every layer on the same input"
+        elif dtype.kind in "iu":
+            rule = "equality"
+        else:
+            rule = "at most gamma_N (|W| |x| + |b|), for any order of summation"
         return f"this data, in {dtype}: {rule}"
 
-    def rerun(self, implementation: Any = None) -> "Report":
+    def rerun(self, implementation: Implementation | None = None) -> "Report":
         """Judge the same data again; a verdict on an implementation needs the implementation."""
         needs_implementation(self.evaluator, implementation)
-        return check(self.layer, **self.operands, implementation=implementation)  # x, w, b, dy
+        operands: dict[str, Any] = dict(self.operands)  # x, dy; of a layer with weights w and b too
+        return check(self.layer, **operands, implementation=implementation)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (JSON), its arrays byte for byte."""
-        arrays = {
-            name: None if a is None else array_to_dict(a) for name, a in self.operands.items()
+        operands = {
+            name: None if array is None else array_to_dict(array)
+            for name, array in self.operands.items()
         }
         return with_schema(
             {
@@ -108,8 +109,8 @@ class Report(Judgement):
                 "layer": layer_to_plain(self.layer),
                 "evaluator": self.evaluator,
                 "reference": self.reference,
-                "findings": [f.to_dict() for f in self.findings],
-                "operands": arrays,
+                "findings": [finding.to_dict() for finding in self.findings],
+                "operands": operands,
             }
         )
 
@@ -117,17 +118,27 @@ class Report(Judgement):
     def from_dict(cls, data: dict[str, Any]) -> "Report":
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
-        arrays = {
-            name: None if a is None else array_from_dict(a) for name, a in data["operands"].items()
+        operands = {
+            name: None if plain is None else array_from_dict(plain)
+            for name, plain in data["operands"].items()
         }
-        findings = tuple(Finding.from_dict(f) for f in data["findings"])
         return cls(
-            plain_to_layer(data["layer"]), findings, data["evaluator"], data["reference"], arrays
+            layer=plain_to_layer(data["layer"]),
+            findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
+            evaluator=data["evaluator"],
+            reference=data["reference"],
+            operands=operands,
         )
 
 
 def check(
-    layer: Any, x: Any, w: Any = None, b: Any = None, dy: Any = None, *, implementation: Any = None
+    layer: HasShapes,
+    x: npt.ArrayLike,
+    w: npt.ArrayLike | None = None,
+    b: npt.ArrayLike | None = None,
+    dy: npt.ArrayLike | None = None,
+    *,
+    implementation: Implementation | None = None,
 ) -> Report:
     """Compare the tied dense layer (or an implementation) with direct convolution on this data.
 
@@ -139,9 +150,9 @@ def check(
     b : array of ``layer.bias_shape``, or None: then db is not judged
     dy : (batch, *out_shape) array, or one sample
         Upstream gradient; None judges y alone.
-    implementation : object with forward(x, w, b) and backward(x, w, dy), or None for the tied dense
-    layer
-        For a pool with forward(x) and backward(x, dy); a network is judged itself.
+    implementation : object with forward(x, w, b) and backward(x, w, dy), or None
+        None judges the tied dense layer. Of a pool it has forward(x) and backward(x, dy); a network
+        is judged itself.
 
     Returns
     -------
@@ -163,98 +174,132 @@ def check(
     (True, True)
     """
     if isinstance(layer, (Pool, Network)):
-        return _check_network(layer, x, dy, implementation, w=w, b=b)
-    mine, by = two_evaluators(layer, implementation)
+        _refuse_weights(w, b)
+        return _check_pool_or_network(layer, x, dy, implementation)
+
+    evaluator, reference = two_evaluators(layer, implementation)
     shapes = layer if isinstance(layer, Geometry) else tie(layer)
-    operands = {"x": x, "w": w, "b": b, "dy": dy}
-    arrays = {
-        name: None if a is None else finite(numeric(a, name).copy(), name)
-        for name, a in operands.items()
+    arrays = _given(x=x, w=w, b=b, dy=dy)
+    operands = _operands(shapes, x, w, b, dy)
+    findings = _judge(layer, evaluator, reference, operands)
+    # without a dy, one of zeros stood in for it: what came of that was not asked
+    asked = [finding for finding in findings if finding.name == "y" or dy is not None]
+    return Report(layer, tuple(asked), evaluator.name, reference.name, arrays)
+
+
+def _given(**operands: npt.ArrayLike | None) -> dict[str, Array | None]:
+    """Return copies of the arrays that came, for the report; each finite numbers, or refused."""
+    return {
+        name: None if value is None else finite(numeric(value, name).copy(), name)
+        for name, value in operands.items()
     }
-    x, w, b, had_batch = forward_operands(shapes, x, w, b)
+
+
+def _operands(
+    shapes: HasWeightShapes,
+    x: npt.ArrayLike,
+    w: npt.ArrayLike | None,
+    b: npt.ArrayLike | None,
+    dy: npt.ArrayLike | None,
+) -> Operands:
+    """Return the operands with a batch axis, checked against the layer; zeros for an absent dy."""
+    samples_x, weights, bias, had_batch = forward_operands(shapes, x, w, b)
     if dy is None:
-        dy = np.zeros((len(x), *shapes.out_shape), x.dtype)
+        upstream = np.zeros((len(samples_x), *shapes.out_shape), samples_x.dtype)
     else:
-        _, _, dy, _ = backward_operands(shapes, x if had_batch else x[0], w, dy)
-    findings = _judge(layer, mine, by, (x, w, b, dy))
-    asked = [f for f in findings if f.name == "y" or arrays["dy"] is not None]
-    return Report(layer, tuple(asked), mine.name, by.name, arrays)
+        given_x = samples_x if had_batch else samples_x[0]
+        _, _, upstream, _ = backward_operands(shapes, given_x, weights, dy)
+    return samples_x, weights, bias, upstream
 
 
-def _check_network(
-    layer: Pool | Network, x: Any, dy: Any, implementation: Any, **others: Any
-) -> Report:
-    """Do what `check` does for a pool or a network: rounding bounds carried through the layers."""
-    for name, value in others.items():
+def _refuse_weights(w: npt.ArrayLike | None, b: npt.ArrayLike | None) -> None:
+    for name, value in (("w", w), ("b", b)):
         if value is not None:
             needs = "None for a pool, or a network, which has parameters of its own"
             raise TypeError(complain(name, type(value).__name__, needs))
-    operands = {"x": x, "dy": dy}
-    arrays = {
-        name: None if a is None else finite(numeric(a, name).copy(), name)
-        for name, a in operands.items()
-    }
-    if arrays["x"] is None:
+
+
+def _check_pool_or_network(
+    layer: Pool | Network,
+    x: npt.ArrayLike,
+    dy: npt.ArrayLike | None,
+    implementation: Implementation | None,
+) -> Report:
+    """Do what `check` does for a pool or a network: rounding bounds carried through the layers."""
+    arrays = _given(x=x, dy=dy)
+    given_x, given_dy = arrays["x"], arrays["dy"]
+    if given_x is None:
         raise TypeError(complain("x", "None", "an array of samples"))
-    if implementation is not None:
-        return _check_pool(layer, arrays, implementation)
-    findings = judge_network(layer, arrays["x"], arrays["dy"])
-    return Report(layer, tuple(findings), DENSE_NETWORK, DIRECT_COUNTERPART, arrays)
+    if implementation is None:
+        findings = tuple(judge_network(layer, given_x, given_dy))
+        return Report(layer, findings, DENSE_NETWORK, DIRECT_COUNTERPART, arrays)
+    if not isinstance(layer, Pool):
+        needs = "none for a network"
+        raise TypeError(complain("implementation", repr(implementation), needs, "check its layers"))
+    findings = _judge_pool(layer, implementation, given_x, given_dy)
+    name = pool_functions(implementation)[2]
+    return Report(layer, findings, name, DIRECT_POOL, arrays)
 
 
-def _check_pool(pool: Pool | Network, arrays: dict[str, Any], implementation: Any) -> Report:
-    """Do what `check` does for the user's pool."""
-    if not isinstance(pool, Pool):
-        raise TypeError(
-            complain(
-                "implementation", repr(implementation), "none for a network", "check its layers"
-            )
-        )
-    given = [name for name, array in arrays.items() if array is not None]
-    x, had_batch = samples(pool, floating(arrays["x"]))
+def _judge_pool(
+    pool: Pool, implementation: Implementation, given_x: Array, given_dy: Array | None
+) -> tuple[Finding, ...]:
+    """Return the findings on the user's pool: y and dx, or y alone without a dy."""
+    x, had_batch = samples(pool, floating(given_x))
     dy = np.zeros((len(x), *pool.out_shape), x.dtype)
-    if arrays["dy"] is not None:
-        x, dy, _ = paired_samples(pool, x if had_batch else x[0], floating(arrays["dy"]))
+    if given_dy is not None:
+        x, dy, _ = paired_samples(pool, x if had_batch else x[0], floating(given_dy))
     dtype = np.result_type(x, dy)
 
     def judge(name: str, got: Any, expected: Array) -> Finding:
-        return compare(
-            name, got, expected, pool_bound(pool, (x, x, None, dy), name, dtype), why=POWERS
-        )
+        bound = pool_bound(pool, (x, x, None, dy), name, dtype)  # w is not read
+        return compare(name, got, expected, bound, why=POWERS)
 
-    found = compare_pools(pool, implementation, x, dy, judge)
-    return Report(
-        pool, tuple(found[: len(given)]), pool_functions(implementation)[2], DIRECT_POOL, arrays
-    )
+    findings = compare_pools(pool, implementation, x, dy, judge)
+    return tuple(findings if given_dy is not None else findings[:1])
 
 
-def _judge(layer: Any, mine: Evaluator, by: Evaluator, operands: Operands) -> list[Finding]:
-    """Run both evaluators, the one to judge by in float64 where the data is narrower, and compare entry by entry."""
-    x, w, b, dy = operands
-    rounded = {  # every dtype a sum may be rounded in: weights that meet in one cell are summed in that of w
-        "y": (
-            w.dtype,
-            np.result_type(x, w),
-            np.result_type(x, w) if b is None else np.result_type(x, w, b),
-        ),
-        "dx": (w.dtype, np.result_type(w, dy)),
-        "dw": (np.result_type(x, dy),),
-        "db": (dy.dtype,),
-    }
-    floats = {name: tuple(d for d in dtypes if d.kind in "fc") for name, dtypes in rounded.items()}
-    bounds = rounding_bounds(
-        layer, operands, {name: dtypes for name, dtypes in floats.items() if dtypes}
-    )
+def _judge(
+    layer: HasShapes, evaluator: Evaluator, reference: Evaluator, operands: Operands
+) -> list[Finding]:
+    """Run both evaluators and compare entry by entry; the reference in float64 at least."""
+    bounds = rounding_bounds(layer, operands, _rounded_in(operands))
+    b = operands[2]
     judged = [name for name in QUANTITIES if name != "db" or b is not None]
-    wide = tuple(map(_widened, operands))
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is a verdict, not a warning
         found = compare_evaluators(
-            (mine, operands), (by, (wide[0], wide[1], wide[2], wide[3])), judged, bounds
+            (evaluator, operands), (reference, _in_float64(operands)), judged, bounds
         )
     return list(found.values())
 
 
-def _widened(array: Array | None) -> Any:
-    if array is None or array.dtype.kind in "iu":
+def _rounded_in(operands: Operands) -> dict[str, tuple[np.dtype[Any], ...]]:
+    """Return the float dtypes that a sum of each quantity may be rounded in, if there are any.
+
+    Weights that meet in one cell of the matrix are summed in the dtype of w, before x comes.
+    """
+    x, w, b, dy = operands
+    products = np.result_type(x, w)
+    rounded = {
+        "y": (w.dtype, products, products if b is None else np.result_type(x, w, b)),
+        "dx": (w.dtype, np.result_type(w, dy)),
+        "dw": (np.result_type(x, dy),),
+        "db": (dy.dtype,),
+    }
+    floats = {
+        name: tuple(dtype for dtype in dtypes if dtype.kind in "fc")
+        for name, dtypes in rounded.items()
+    }
+    return {name: dtypes for name, dtypes in floats.items() if dtypes}
+
+
+def _in_float64(operands: Operands) -> Operands:
+    """Return floats in float64 or wider; integers as they are, of which equality is asked."""
+    x, w, b, dy = operands
+    return _widened(x), _widened(w), None if b is None else _widened(b), _widened(dy)
+
+
+def _widened(array: Array) -> Array:
+    if array.dtype.kind in "iu":
         return array
     return array.astype(np.result_type(array, np.float64))

@@ -1,13 +1,13 @@
-"""check for pools and networks: this data, in floats; the whole by bounds carried through, and layer by layer."""
+"""check for pools and networks: the whole by bounds carried through, and layer by layer."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array, complain
-from convdense.geometry import Pool, paired_operands
+from convdense.geometry import Layer, Pool, paired_operands
 from convdense.layers.base import floating, pulled
 from convdense.layers.direct_form import direct_counterpart
 from convdense.layers.error_bounds import (
@@ -35,93 +35,130 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
     Bounds that are carried through many layers grow loose: beside the whole, every layer is judged
     on the same input.
     """
-    net, asked = network(layer) if isinstance(layer, Pool) else layer, dy is not None
+    net = network(layer) if isinstance(layer, Pool) else layer
+    backward = dy is not None
     if dy is None:
-        dy = np.zeros((*x.shape[: x.ndim - len(net.in_shape)], *net.out_shape), x.dtype)
+        batch = x.shape[: x.ndim - len(net.in_shape)]  # empty for one sample
+        dy = np.zeros((*batch, *net.out_shape), x.dtype)
     x, dy = map(floating, paired_operands(net, x, dy)[:2])
-    for name, array in {"x": x, "dy": dy, **net.parameters}.items():
-        if array.dtype.kind == "c":
-            raise TypeError(
-                complain(
-                    name, f"dtype {array.dtype}", "real numbers", "check complex layers one by one"
-                )
-            )
-    direct = net.direct()
-    with np.errstate(over="ignore", invalid="ignore"):  # said by _finite, or judged
-        _finite(direct, x)
-        values = forward_errors(net.layers, Value(x, np.zeros(x.shape)))
-        findings = [_whole("y", net.forward(x), direct.forward(x), 2 * values[-1].error, LOOSE)]
-        if asked:
-            slope, bounds = backward_errors(net.layers, values, _exact(dy))
-            (dx, own), (expected, gradients) = net.backward(x, dy), direct.backward(x, dy)
-            allowed = np.where(slope.undecided, np.inf, 2 * slope.error)
-            findings.append(_whole("dx", dx, expected, allowed, FLIPPABLE))
-            findings += [
-                _whole(name, own[name], g, bounds[name], FLIPPABLE) for name, g in gradients.items()
-            ]
-        each = [found for part in _parts(net, x, dy, "") for found in _one(*part, asked)]
+    _refuse_complex({"x": x, "dy": dy, **net.parameters})
+
+    with np.errstate(over="ignore", invalid="ignore"):  # said by _refuse_overflow, or judged
+        _refuse_overflow(net.direct(), x)
+        findings = _judge_whole(net, x, dy, backward=backward)
+        parts = _parts(net, x, dy, "")
+        each = [found for part in parts for found in _judge_part(part, backward=backward)]
     return [*findings, max(each, key=_badness)]
 
 
+def _judge_whole(net: Network, x: Array, dy: Array, *, backward: bool) -> list[Finding]:
+    """Compare the outputs and, if asked, every gradient of the whole network."""
+    direct = net.direct()
+    values = forward_errors(net.layers, Value(x, np.zeros(x.shape)))
+    # twice an error bound: both ways round
+    allowed = 2 * values[-1].error
+    findings = [_compare_whole("y", net.forward(x), direct.forward(x), allowed, LOOSE)]
+    if not backward:
+        return findings
+
+    slope, bounds = backward_errors(net.layers, values, _exact(dy))
+    dx, gradients = net.backward(x, dy)
+    expected_dx, expected = direct.backward(x, dy)
+    findings.append(_compare_whole("dx", dx, expected_dx, _twice(slope), FLIPPABLE))
+    findings += [
+        _compare_whole(name, gradients[name], expected[name], bounds[name], FLIPPABLE)
+        for name in expected
+    ]
+    return findings
+
+
+def _twice(slope: Slope) -> Array:
+    """Return what dx of two ways may differ by; infinite where rounding may choose the branch."""
+    return np.where(slope.undecided, np.inf, 2 * slope.error)
+
+
 def _badness(finding: Finding) -> tuple[bool, bool, float]:
-    """Return what tells the worst finding: wrong before undecided before the largest share of a bound."""
+    """Return the order of findings: wrong last, before it undecided, then by share of the bound."""
     undecided = finding.verdict == UNDECIDED
-    return not (finding.holds or undecided), undecided, finding.share
+    wrong = not (finding.holds or undecided)
+    return wrong, undecided, finding.share
 
 
-def _whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Finding:
-    """Compare one quantity of the whole network; a bound as large as the largest value decides nothing."""
+def _compare_whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Finding:
+    """Compare one quantity of the whole; a bound above its largest value decides nothing."""
     bound = np.where(np.isnan(bound), np.inf, bound)
     largest = max(float(np.abs(a).max(initial=0)) for a in (got, expected))
     loose = (bound > largest) & np.isfinite(bound) & (bound > 0) & (largest > 0)
-    return compare(
-        name, got, expected, np.where(loose, np.inf, bound), why=LOOSE if loose.any() else why
-    )
+    bound = np.where(loose, np.inf, bound)
+    return compare(name, got, expected, bound, why=LOOSE if loose.any() else why)
 
 
-def _parts(
-    net: Network, x: Array, dy: Array, place: str
-) -> Iterator[tuple[str, Any, Array, Array]]:
-    """Yield every layer, those inside others too, with what enters it and what is handed to it by the direct form."""
-    values, counterparts = [x], [direct_counterpart(layer) for layer in net.layers]
+class Part(NamedTuple):
+    """A layer somewhere in a network, what enters it, and the gradient that is handed to it."""
+
+    place: str  # "2", or "2.0" for the first layer inside layer 2
+    layer: Layer
+    x: Array
+    dy: Array
+
+
+def _parts(net: Network, x: Array, dy: Array, prefix: str) -> Iterator[Part]:
+    """Yield every layer from the last, those inside others too, as the direct form meets it."""
+    counterparts = [direct_counterpart(layer) for layer in net.layers]
+    values = [x]
     for counterpart in counterparts:
         values.append(counterpart.forward(values[-1]))
+
     for i, layer in reversed(list(enumerate(net.layers))):
-        here = f"{place}{i}"
-        yield here, layer, values[i], dy
+        place = f"{prefix}{i}"
+        yield Part(place, layer, values[i], dy)
         if isinstance(layer, (Network, ResidualSum)):
             inner = layer if isinstance(layer, Network) else layer.inner
-            yield from _parts(inner, values[i], dy, f"{here}.")
+            yield from _parts(inner, values[i], dy, f"{place}.")
         dy, _ = pulled(counterparts[i], values[i], dy)
 
 
-def _one(place: str, layer: Any, x: Array, dy: Array, asked: bool) -> Iterator[Finding]:
-    """Yield what one layer and its direct counterpart make of the same input, each within its own bound."""
-    counterpart, entering = direct_counterpart(layer), Value(x, np.zeros(x.shape))
-    pairs = {
-        "y": (layer.forward(x), counterpart.forward(x), 2 * forward_error(layer, entering).error)
-    }
-    if asked:
+def _judge_part(part: Part, *, backward: bool) -> Iterator[Finding]:
+    """Yield how a layer and its direct counterpart compare on the same input, within its bound."""
+    place, layer, x, dy = part
+    counterpart = direct_counterpart(layer)
+    entering = Value(x, np.zeros(x.shape))
+    allowed = 2 * forward_error(layer, entering).error
+    results = {"y": (layer.forward(x), counterpart.forward(x), allowed)}
+    if backward:
         slope, bounds = backward_error(layer, entering, _exact(dy))
-        (dx, own), (expected, gradients) = pulled(layer, x, dy), pulled(counterpart, x, dy)
-        pairs["dx"] = (dx, expected, np.where(slope.undecided, np.inf, 2 * slope.error))
-        pairs |= {name: (own[name], g, bounds[name]) for name, g in gradients.items()}
-    for name, (got, expected, bound) in pairs.items():
-        finding = compare(
-            LAYERS, got, expected, np.where(np.isnan(bound), np.inf, bound), why=FLIPPABLE
-        )
-        said = f"{name} of layer {place}" + (f"; {finding.note}" if finding.note else "")
-        yield finding if finding.verdict == EQUAL else replace(finding, note=said)
+        dx, gradients = pulled(layer, x, dy)
+        expected_dx, expected = pulled(counterpart, x, dy)
+        results["dx"] = (dx, expected_dx, _twice(slope))
+        results |= {name: (gradients[name], expected[name], bounds[name]) for name in expected}
+
+    for name, (got, right, bound) in results.items():
+        known = np.where(np.isnan(bound), np.inf, bound)
+        finding = compare(LAYERS, got, right, known, why=FLIPPABLE)
+        if finding.verdict != EQUAL:
+            note = f"{name} of layer {place}" + (f"; {finding.note}" if finding.note else "")
+            finding = replace(finding, note=note)
+        yield finding
 
 
 def _exact(dy: Array) -> Slope:
+    """Return the upstream gradient as one that carries no error yet."""
     return Slope(dy, np.zeros(dy.shape), np.zeros(dy.shape, bool))
 
 
-def _finite(direct: Network, x: Array) -> None:
+def _refuse_complex(arrays: dict[str, Array]) -> None:
+    do = "check complex layers one by one"
+    for name, array in arrays.items():
+        if array.dtype.kind == "c":
+            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", do))
+
+
+def _refuse_overflow(direct: Network, x: Array) -> None:
     """Refuse what overflows in the direct form: infinity bounds nothing."""
     for i, value in enumerate(direct.trace(x)):
         if not np.isfinite(value).all():
-            got = f"{value[~np.isfinite(value)].flat[0]} in the output of layer {i - 1}, {direct.layers[i - 1]!r}"
-            do = "scale the data down, or use float64"
-            raise ValueError(complain("x", got, f"numbers that stay finite in {value.dtype}", do))
+            bad = value[~np.isfinite(value)].flat[0]
+            # values before layer i: x itself is finite, so i is at least 1
+            got = f"{bad} in the output of layer {i - 1}, {direct.layers[i - 1]!r}"
+            needs = f"numbers that stay finite in {value.dtype}"
+            raise ValueError(complain("x", got, needs, "scale the data down, or use float64"))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import Array, as_array, numeric, unravelled
 from convdense.verdicts.findings import (
@@ -38,64 +39,82 @@ def compare(
     bound: Array | None = None,
     *,
     why: str = TOO_LONG,
-    dtype: Any = None,
+    dtype: npt.DTypeLike | None = None,
 ) -> Finding:
-    """Return the verdict on one quantity: equality, or each entry within its own bound if bounds
-    are given.
+    """Return the verdict on one quantity: equal, or each entry within its own bound.
 
-    `why` says what an infinite bound, where nothing is decided, comes from; a `dtype` is the
-    narrowest float allowed.
+    Without bounds, equality is asked. `why` says where an infinite bound comes from, under which
+    nothing is decided; a `dtype` is the narrowest float allowed. What was got may be anything: it
+    is what a user's code returned.
     """
     if got is None:
         return Finding(name, SHAPE, note="None where an array is needed")
     if isinstance(got, Raised):
         return Finding(name, RAISED, note=str(got))
     try:
-        got, expected = _numbers(got, name, dtype), np.asarray(expected)
-    except (
-        Exception
-    ) as error:  # objects, text, rows of different lengths, what will not become an array
+        got = _numbers(got, name, dtype)
+    except Exception as error:  # objects, text, ragged rows: whatever will not become an array
         return Finding(name, DTYPE, note=str(error))
+
+    expected = np.asarray(expected)
     if got.shape != expected.shape:
         return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed")
+    # where a value and its bound are both infinite, equality says nothing
     if np.array_equal(got, expected) and (
         bound is None or (np.isfinite(got) | np.isfinite(bound)).all()
     ):
         return Finding(name, EQUAL)
+
     allowed = np.zeros(got.shape) if bound is None else bound
+    return _worst(name, got, expected, _differences(got, expected), allowed, why=why)
+
+
+def _differences(got: Array, expected: Array) -> Array:
+    """Return |got - expected|: 0 only where both are equal, infinite where one is NaN."""
     wide = np.result_type(got, expected, np.float64)
     with np.errstate(all="ignore"):
         difference = np.abs(got.astype(wide) - expected.astype(wide))
-    difference = np.where(
-        np.isnan(difference),
-        np.inf,
-        np.maximum(difference, np.finfo(np.float64).smallest_subnormal),
-    )
-    return _worst(name, got, expected, np.where(got == expected, 0.0, difference), allowed, why=why)
+    # integers above 2**53 may differ and be the same number in float64
+    difference = np.maximum(difference, np.finfo(np.float64).smallest_subnormal)
+    difference = np.where(np.isnan(difference), np.inf, difference)
+    return np.where(got == expected, 0.0, difference)
 
 
-def _numbers(value: Any, name: str, dtype: Any) -> Array:
+def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
     """Return an array of numbers, no narrower than the dtype that is needed."""
     array = as_array(value, name)
     if dtype is not None and (not np.can_cast(dtype, array.dtype) or array.dtype.kind == "c"):
         raise TypeError(f"{array.dtype} where {np.dtype(dtype)} is needed")
-    return array.astype(np.float32) if array.dtype == np.float16 else numeric(array, name)
+    if array.dtype == np.float16:  # which `numeric` refuses; exact in float32
+        return array.astype(np.float32)
+    return numeric(array, name)
 
 
 def _worst(
     name: str, got: Array, expected: Array, difference: Array, allowed: Array, *, why: str
 ) -> Finding:
-    """Name the entry with the largest share of its bound; a bound that is not finite decides nothing."""
-    with np.errstate(all="ignore"):
-        share = np.where(
-            difference == 0, 0.0, difference / allowed
-        )  # x / 0 is inf: any difference is too much
+    """Name the entry with the largest share of its bound; an infinite bound decides nothing."""
+    with np.errstate(all="ignore"):  # x / 0 is inf: where no bound is allowed, any difference is
+        share = np.where(difference == 0, 0.0, difference / allowed)
     known = np.isfinite(allowed)
     share = np.where(known, share, 0.0)
-    verdict, note, flat = (WITHIN if share.max() <= 1 else WRONG), "", int(np.argmax(share))
+
+    verdict = WITHIN if share.max() <= 1 else WRONG
+    flat = int(np.argmax(share))
+    note = ""
     if verdict == WITHIN and not known.all():
-        verdict, flat = UNDECIDED, int(np.argmin(known))
+        verdict = UNDECIDED
+        flat = int(np.argmin(known))
         note = f"{int((~known).sum())} {why}"
+
     at = unravelled(flat, share.shape)
-    values = repr(got[at].item()), repr(expected[at].item())
-    return Finding(name, verdict, at, *values, float(difference[at]), float(allowed[at]), note)
+    return Finding(
+        name,
+        verdict,
+        at,
+        got=repr(got[at].item()),
+        expected=repr(expected[at].item()),
+        difference=float(difference[at]),
+        bound=float(allowed[at]),
+        note=note,
+    )

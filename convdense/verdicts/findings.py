@@ -1,4 +1,8 @@
-"""What a check found: one verdict per quantity, worst entry first; true only if everything required holds."""
+"""What a check found: one verdict a quantity, with the entry that decided it.
+
+`Finding` is the verdict on one quantity; `Judgement` is what a report and a certificate share, true
+only if all that is required holds.
+"""
 
 import base64
 from abc import ABC, abstractmethod
@@ -14,24 +18,28 @@ from convdense._util.deprecation import renamed_attribute
 from convdense.display.palette import COLOURS
 from convdense.display.tables import Cell, preformatted, table
 
-EQUAL, WITHIN, NORMWISE, UNDECIDED = "equal", "within rounding", "right normwise", "undecided"
-WRONG, BILINEAR, REPEATABLE = "wrong", "not bilinear", "not repeatable"
-RAISED, SHAPE, DTYPE, CHANGED = (
-    "raised",
-    "wrong shape",
-    "wrong dtype",
-    "changed its input",
-)  # wrong as well, and how
-GRADES = (
-    EQUAL,
-    WITHIN,
-    NORMWISE,
-    UNDECIDED,
-)  # from the best; any other verdict is below all of these
+EQUAL = "equal"
+WITHIN = "within rounding"
+NORMWISE = "right normwise"
+UNDECIDED = "undecided"
+# from the best; any other verdict is below all of these
+GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)
+
+WRONG = "wrong"
+# wrong as well, and how
+BILINEAR = "not bilinear"
+REPEATABLE = "not repeatable"
+RAISED = "raised"
+SHAPE = "wrong shape"
+DTYPE = "wrong dtype"
+CHANGED = "changed its input"
+
 QUANTITIES = ("y", "dx", "dw", "db")
 LISTED = 6  # names of quantities that a repr writes in a row
 # green, wine, sand: beside the words, never instead of them
-HOLDS_COLOUR, REFUTED_COLOUR, OPEN_COLOUR = COLOURS[3], COLOURS[5], COLOURS[2]
+HOLDS_COLOUR = COLOURS[3]
+REFUTED_COLOUR = COLOURS[5]
+OPEN_COLOUR = COLOURS[2]
 
 
 @dataclass(frozen=True)
@@ -89,36 +97,49 @@ class Finding:
 
     @property
     def worst(self) -> str:
-        """The entry that decided it: position, both values, and the bound that applied; empty where all are equal."""
+        """The entry that decided it, both values and the bound; empty where all are equal."""
         if self.at is None:
             return ""
         text = f"worst at {self.at}: got {self.got}, expected {self.expected}"
-        text += f" ± {self.bound:.2g}" if self.bound < inf else ", no bound"
-        return text + (f" ({self.share:.2g} of the bound)" if 0 < self.bound < inf else "")
+        if not self.bound < inf:
+            return f"{text}, no bound"
+        text += f" ± {self.bound:.2g}"
+        if self.bound > 0:
+            text += f" ({self.share:.2g} of the bound)"
+        return text
 
     def __str__(self) -> str:
         """Return one line: verdict, position, both values, and the bound that applied."""
         line = f"{self.name:<3} {self.verdict}"
-        return (
-            line
-            + (f", {self.worst}" if self.worst else "")
-            + (f"; {self.note}" if self.note else "")
-        )
+        if self.worst:
+            line += f", {self.worst}"
+        if self.note:
+            line += f"; {self.note}"
+        return line
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain data, infinities and NaN as text."""
         data = asdict(self)
-        return {k: repr(v) if isinstance(v, float) else v for k, v in data.items()}
+        # repr, for JSON has no number for infinity
+        texts = {name: repr(value) for name, value in data.items() if isinstance(value, float)}
+        return data | texts
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Finding":
         """Read back what `to_dict` wrote."""
         values = dict(data)
-        at = values.pop("at")
-        difference, bound = float(values.pop("difference")), float(values.pop("bound"))
-        return cls(
-            at=None if at is None else tuple(at), difference=difference, bound=bound, **values
-        )
+        if values["at"] is not None:
+            values["at"] = tuple(values["at"])
+        for name in ("difference", "bound"):
+            values[name] = float(values[name])
+        return cls(**values)
+
+
+def keep_worst(found: dict[str, Finding], finding: Finding) -> None:
+    """Keep a finding under its name, unless one as bad or worse stands there already."""
+    name = finding.name
+    if name not in found or found[name].grade < finding.grade:
+        found[name] = finding
 
 
 class Requirable:
@@ -133,10 +154,15 @@ class Requirable:
 
 @dataclass(frozen=True, repr=False)
 class Judgement(Requirable, ABC):
-    """What Report and Certificate share: findings, a truth value, and a way to insist on it."""
+    """What Report and Certificate share: findings, a truth value, and a way to insist on it.
 
-    layer: Any
+    The evaluator is what was judged, the reference what it was judged by; both are names.
+    """
+
+    layer: Any  # a geometry, a pool, a network, or a layer that a user registered
     findings: tuple[Finding, ...]
+    evaluator: str
+    reference: str
 
     road = renamed_attribute("road", "evaluator")
 
@@ -147,7 +173,10 @@ class Judgement(Requirable, ABC):
 
     @property
     def refuted(self) -> bool:
-        """Whether some quantity is wrong; what is undecided, or right normwise, is neither true nor refuted."""
+        """Whether some quantity is wrong.
+
+        What is undecided, or right normwise, neither holds nor is refuted.
+        """
         return any(f.refuted for f in self.findings)
 
     def __bool__(self) -> bool:
@@ -159,9 +188,8 @@ class Judgement(Requirable, ABC):
         for finding in self.findings:
             if finding.name == name:
                 return finding
-        raise KeyError(
-            complain("name", repr(name), "one of " + ", ".join(f.name for f in self.findings))
-        )
+        names = ", ".join(f.name for f in self.findings)
+        raise KeyError(complain("name", repr(name), f"one of {names}"))
 
     @property
     @abstractmethod
@@ -169,9 +197,9 @@ class Judgement(Requirable, ABC):
         """How it was judged, in a sentence."""
 
     @property
-    @abstractmethod
     def compared(self) -> str:
         """What was compared with what."""
+        return f"{self.evaluator} against {self.reference}"
 
     def __str__(self) -> str:
         """Return layer, comparison, one line per quantity, and how it was judged."""
@@ -180,38 +208,38 @@ class Judgement(Requirable, ABC):
 
     def __repr__(self) -> str:
         """Return one line: what was judged, whether it holds, and the verdict on each quantity."""
-        said = ", ".join(self._verdicts())
-        return (
-            f"{type(self).__name__}({self.layer!r}, {'holds' if self else 'does not hold'}: {said})"
-        )
+        result = "holds" if self else "does not hold"
+        verdicts = ", ".join(self._verdicts())
+        return f"{type(self).__name__}({self.layer!r}, {result}: {verdicts})"
 
     def _verdicts(self) -> list[str]:
         """Return every verdict with the quantities that have it, in their order."""
-        runs = [
-            (verdict, [f.name for f in run])
-            for verdict, run in groupby(self.findings, lambda f: f.verdict)
-        ]
-        return [f"{_listed(names)} {verdict}" for verdict, names in runs]
+        verdicts = []
+        for verdict, run in groupby(self.findings, lambda finding: finding.verdict):
+            names = [finding.name for finding in run]
+            verdicts.append(f"{_listed(names)} {verdict}")
+        return verdicts
 
     def _repr_html_(self) -> str:
         """Return the same as `str` for a notebook, the verdicts in colour too."""
-        looks = [
-            HOLDS_COLOUR if f.holds else REFUTED_COLOUR if f.refuted else OPEN_COLOUR
-            for f in self.findings
-        ]
         rows = [
-            (f.name, Cell(f.verdict, look), f.worst, f.note)
-            for f, look in zip(self.findings, looks, strict=True)
+            (f.name, Cell(f.verdict, _verdict_colour(f)), f.worst, f.note) for f in self.findings
         ]
         return table(rows, caption=f"{self.layer!r}: {self.compared}") + preformatted(self.how)
 
 
+def _verdict_colour(finding: Finding) -> str:
+    if finding.holds:
+        return HOLDS_COLOUR
+    return REFUTED_COLOUR if finding.refuted else OPEN_COLOUR
+
+
 def _listed(names: list[str]) -> str:
     """Return names in a row, of many the first few and how many more."""
-    few = (
-        names if len(names) <= LISTED else [*names[: LISTED - 1], f"{len(names) - LISTED + 1} more"]
-    )
-    return ", ".join(few)
+    if len(names) <= LISTED:
+        return ", ".join(names)
+    few = names[: LISTED - 1]
+    return ", ".join([*few, f"{len(names) - len(few)} more"])
 
 
 def array_to_dict(array: Array) -> dict[str, Any]:

@@ -40,22 +40,21 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     """
     schema = data.get("schema", 1)
     if not is_integer(schema) or not 1 <= schema <= SCHEMA:
-        raise ValueError(
-            complain(
-                "schema", repr(schema), f"1 to {SCHEMA}", "read it with the version that wrote it"
-            )
-        )
+        do = "read it with the version that wrote it"
+        raise ValueError(complain("schema", repr(schema), f"1 to {SCHEMA}", do))
     values = {name: value for name, value in data.items() if name != "schema"}
     if schema == 1:
-        values = {_KEYS.get(name, name): _of_schema_1(value) for name, value in values.items()}
+        return {_KEYS.get(name, name): _from_schema_1(value) for name, value in values.items()}
     return values
 
 
-def _of_schema_1(value: Any) -> Any:
+def _from_schema_1(value: Any) -> Any:
     """Return a value of schema 1, or all that it holds, in the words of schema 2."""
     if isinstance(value, dict):
         keys = _POOL_KEYS if value.get("type") == "dense_pool" else {}
-        return {keys.get(name, name): _of_schema_1(part) for name, part in value.items()}
+        return {keys.get(name, name): _from_schema_1(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_of_schema_1(part) for part in value]
-    return _NAMES.get(value, value.replace(*_UNDECIDED)) if isinstance(value, str) else value
+        return [_from_schema_1(part) for part in value]
+    if isinstance(value, str):
+        return _NAMES.get(value, value.replace(*_UNDECIDED))
+    return value
