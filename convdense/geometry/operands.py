@@ -8,11 +8,11 @@ from convdense.geometry.protocols import HasShapes, HasWeightShapes
 
 
 def forward_operands(
-    layer: HasWeightShapes, x: npt.ArrayLike, w: npt.ArrayLike, b: npt.ArrayLike | None
+    layer: HasWeightShapes, x: npt.ArrayLike, w: npt.ArrayLike | None, b: npt.ArrayLike | None
 ) -> tuple[Array, Array, Array | None, bool]:
     """Return x with a batch axis, w and b, and whether x came with a batch axis.
 
-    All are checked against the shapes of the layer.
+    All are checked against the shapes of the layer; a w that was forgotten is refused.
     """
     batch, had_batch = batched(x, "x", layer.in_shape, layer)
     weights = shaped(w, "w", layer.weight_shape, layer)

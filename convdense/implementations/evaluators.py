@@ -6,7 +6,7 @@ from typing import Any
 
 from convdense._util.arguments import Array, complain
 from convdense.direct.conv import convolve, convolve_backward
-from convdense.geometry import ConvTranspose, HasWeightShapes, Implementation, Windowed
+from convdense.geometry import ConvTranspose, HasShapes, Implementation, Windowed
 from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import Raised
@@ -26,7 +26,7 @@ class Evaluator:
     run: Callable[[Array, Array, Array | None, Array], Results]
 
 
-def dense_evaluator(layer: HasWeightShapes) -> Evaluator:
+def dense_evaluator(layer: HasShapes) -> Evaluator:
     """Return the tied dense layer: the stored matrix, its adjoint, and the sums over edges."""
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
@@ -36,7 +36,7 @@ def dense_evaluator(layer: HasWeightShapes) -> Evaluator:
     return Evaluator(DENSE, run)
 
 
-def direct_evaluator(layer: HasWeightShapes) -> Evaluator:
+def direct_evaluator(layer: HasShapes) -> Evaluator:
     """Return direct convolution; a layer it does not know is defined by its tied dense layer."""
     if not isinstance(layer, (Windowed, ConvTranspose)):
         return dense_evaluator(layer)
@@ -47,7 +47,7 @@ def direct_evaluator(layer: HasWeightShapes) -> Evaluator:
     return Evaluator(DIRECT, run)
 
 
-def magnitude_evaluator(layer: HasWeightShapes) -> Evaluator:
+def magnitude_evaluator(layer: HasShapes) -> Evaluator:
     """Return an evaluator that adds up magnitudes when it is given magnitudes.
 
     The coefficients of a convolution are 1; those of another tie map are taken without their signs.
@@ -109,7 +109,7 @@ def functions(implementation: Implementation, needs: str) -> Functions:
 
 
 def two_evaluators(
-    layer: HasWeightShapes, implementation: Implementation | None
+    layer: HasShapes, implementation: Implementation | None
 ) -> tuple[Evaluator, Evaluator]:
     """Return the evaluator to judge and the one to judge it by."""
     by = direct_evaluator(layer)

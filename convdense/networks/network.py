@@ -216,7 +216,7 @@ class Network:
         return np.result_type(*dtypes) if dtypes else np.dtype("float64")
 
     def __str__(self) -> str:
-        """Return a table: of each layer its dense layers, their edges and zeros, and its weights."""
+        """Return a table: for each layer its dense layers, edges and zeros, and its weights."""
         return aligned(HEADER, self._rows())
 
     def _repr_html_(self) -> str:

@@ -48,16 +48,17 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
         raise TypeError(complain("layer", repr(layer), "a TiedDense, which has weights", do))
     steps = layer.gradient_steps(x, dy)
     sums = _sums(layer, steps.masked)
-    has_direct = isinstance(layer.layer, (Windowed, ConvTranspose))
+    geometry = layer.layer
+    has_direct = isinstance(geometry, (Windowed, ConvTranspose))
     lines = _panels(layer, sums, has_direct)
     figure, axes = arrange(lines)
 
     gradient(layer, steps.dense, masked=False, ax=axes[0])
     gradient(layer, steps.masked, masked=True, ax=axes[1])
     weights(layer, steps.tied, axes[2], SUM, sums)
-    if has_direct:
-        expected = convolve_backward(layer.layer, x, layer.w, dy).dw
-        verdict = check(layer.layer, x, layer.w, None, dy)["dw"].verdict
+    if isinstance(geometry, (Windowed, ConvTranspose)):
+        expected = convolve_backward(geometry, x, layer.w, dy).dw
+        verdict = check(geometry, x, layer.w, None, dy)["dw"].verdict
         weights(layer, expected, axes[3], "the direct convolution's")
         _draw_difference(axes[4], steps.tied - expected, verdict)
 

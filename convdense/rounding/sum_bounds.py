@@ -5,6 +5,8 @@ order differs from the exact one by at most ``gamma_n * sum |products|``, ``gamm
 u)``.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,7 +46,7 @@ def _rounds(axis: Axis) -> bool:
 
 
 def rounding_bounds(
-    layer: HasShapes, operands: Operands, dtypes: dict[str, Dtypes]
+    layer: HasShapes, operands: Operands, dtypes: Mapping[str, Dtypes]
 ) -> dict[str, Array]:
     """Return the bound on every entry of some quantities, against a float64 reference.
 

@@ -1,15 +1,16 @@
 """assert_backward_matches_dense: an implementation judged; the error names the mistake."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy.typing as npt
 
 from convdense._util.arguments import complain
 from convdense.certificates import certify
+from convdense.certificates._certify import Options
 from convdense.checks import check
 from convdense.diagnosis._diagnose import diagnose
-from convdense.geometry import HasShapes, Implementation, Pool
+from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool
 from convdense.verdicts.findings import Judgement
 
 NARROW = (
@@ -19,13 +20,13 @@ NARROW = (
 
 
 def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole library has)
-    layer: HasShapes,
+    layer: HasWeightShapes | Pool,
     implementation: Implementation,
     x: npt.ArrayLike | None = None,
     w: npt.ArrayLike | None = None,
     b: npt.ArrayLike | None = None,
     dy: npt.ArrayLike | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> None:
     """Raise AssertionError unless an implementation's forward and backward are the dense layer's.
 
@@ -83,10 +84,10 @@ def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole l
 
 
 def judge(
-    layer: HasShapes,
+    layer: HasWeightShapes | Pool,
     implementation: Implementation | None,
     data: Mapping[str, npt.ArrayLike | None],
-    options: Mapping[str, Any],
+    options: Options,
 ) -> Judgement:
     """Return the certificate of an implementation, or with data the report on it."""
     if implementation is None:  # the verbs would take this for the tied dense layer, which is right
@@ -94,23 +95,21 @@ def judge(
         raise TypeError(complain("implementation", "None", needs))
     given = [name for name, array in data.items() if array is not None]
     if not given:
-        certificate: Judgement = certify(layer, implementation, **options)
-        return certificate
+        return certify(layer, implementation, **options)
 
     if isinstance(layer, Pool):
         do = "leave it out: a pool is certified on integers"
         raise TypeError(complain(given[0], "data", "none for a pool", do))
     if options:
-        name = next(iter(options))
-        got = f"{options[name]!r} beside {given[0]}"
+        name, value = next(iter(options.items()))
+        got = f"{value!r} beside {given[0]}"
         raise TypeError(complain(name, got, "no data", f"leave {name} out"))
-    for name in ("x", "w"):
-        if data[name] is None:
-            do = "give x, w and dy, or no data at all"
-            raise TypeError(
-                complain(name, f"None with {given[0]}", "an array beside the others", do)
-            )
-    return check(layer, **data, implementation=implementation)
+    x, w = data["x"], data["w"]
+    if x is None or w is None:
+        missing = "x" if x is None else "w"
+        got, needs = f"None with {given[0]}", "an array beside the others"
+        raise TypeError(complain(missing, got, needs, "give x, w and dy, or no data at all"))
+    return check(layer, x, w, data["b"], data["dy"], implementation=implementation)
 
 
 def explained(verdict: Judgement, layer: HasShapes, implementation: Implementation) -> str:

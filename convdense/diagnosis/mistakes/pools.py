@@ -170,7 +170,7 @@ def _of_window(pool: Pool, values: Array, dy: Array, counts: Counts) -> tuple[An
         signed = pool.extremum * values
         winner = signed.argmax(axis=-1)[..., None]
         return pool.extremum * signed.max(axis=-1), (np.arange(values.shape[-1]) == winner) * dy
-    scale = pool_loops.divisor(pool, *counts) if isinstance(pool, AvgPool) else 1
+    scale = pool.divisor(*counts)
     return values.sum(axis=-1) / scale, np.ones(values.shape) / scale * dy
 
 
