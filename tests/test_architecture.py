@@ -1,4 +1,4 @@
-"""Imports only go down: every import of every module is read, those inside functions too. Modules stay short."""
+"""Imports only go down, those inside functions too; and modules stay short."""
 
 import ast
 import re
@@ -67,7 +67,7 @@ class Import(NamedTuple):
 
 
 def module_name(path):
-    """Return the name below convdense: geometry/conv.py is geometry.conv, checks/__init__.py is checks."""
+    """Return the name below convdense: geometry.conv of geometry/conv.py, checks of its init."""
     parts = path.relative_to(FOLDER).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -140,14 +140,15 @@ def upward(module, source, modules, package=False):
     """Return a complaint for each import from a folder that is not on a lower floor."""
     found = targets(module, source, modules, package)
     return homeless([module, *found]) or [
-        f"{module} on floor {floor(module)}, line {line}: imports {target or 'convdense'} on floor {floor(target)}"
+        f"{module} on floor {floor(module)}, line {line}: "
+        f"imports {target or 'convdense'} on floor {floor(target)}"
         for target, line in found.items()
         if room(target) != room(module) and floor(target) >= floor(module)
     ]
 
 
 def cycle(sources, packages=()):
-    """Return modules that import each other in a circle, as a list whose ends are equal; empty if there is none."""
+    """Return modules that import each other in a circle, its ends equal; empty without one."""
     graph = {
         m: set(targets(m, source, sources, m in packages)) - {m} for m, source in sources.items()
     }
@@ -159,7 +160,7 @@ def cycle(sources, packages=()):
 
 
 def misplaced(module, source, package=False):
-    """Return a complaint for each framework outside adapters, and each slow import that everybody would pay for."""
+    """Return a complaint for each framework outside adapters, and each slow import at once."""
 
     def among(name, roots):
         return any(name == root or name.startswith(root + ".") for root in roots)
@@ -201,13 +202,13 @@ def undeclared(module, source, package=False):
 
 
 def described(docstring):
-    """Return (sentence, {file: caption}) of a folder's docstring, or of any text with such a list."""
+    """Return (sentence, {file: caption}) of a docstring, or of any text with such a list."""
     sentence = " ".join(docstring.split("\n\n")[0].split())
     return sentence, dict(re.findall(r"^\* `(\w+)`: (.+)$", docstring, re.MULTILINE))
 
 
 def undescribed(docstring, files):
-    """Return a complaint for each file that a folder's docstring does not list, and each that it lists in vain."""
+    """Return a complaint for each file that is not listed, and each that is listed in vain."""
     sentence, listed = described(docstring or "")
     missing = [f"{name}: not listed" for name in sorted(set(files) - set(listed))]
     gone = [f"{name}: listed, and not there" for name in sorted(set(listed) - set(files))]
@@ -227,7 +228,7 @@ def shares():
 
 
 def too_long(module, source):
-    """Return a complaint for a module, and for each function (its docstring aside), over the limit."""
+    """Return a complaint for a module or function over the limit; docstrings do not count."""
     n = len(source.splitlines())
     complaints = [f"{module}: {n} lines, at most {LONGEST_MODULE}"] if n > LONGEST_MODULE else []
     for node in ast.walk(ast.parse(source)):
@@ -353,7 +354,8 @@ NAMES += [
         ("structure.axis", "from .. import layers", "layers"),
         ("structure.axis", "from ..layers.dense import Dense", "layers.dense"),
         ("structure.axis", "from convdense.layers import dense", "layers.dense"),
-        ("structure.axis", "from convdense.direct.conv import convolve", "direct.conv"),  # another room, the same floor
+        # another room, the same floor
+        ("structure.axis", "from convdense.direct.conv import convolve", "direct.conv"),
         ("geometry.conv", "from ..structure.tie_map import TieMap", "structure.tie_map"),
         ("checks.check_layer", "from convdense.cli.show import in_letters", "cli.show"),
     ],

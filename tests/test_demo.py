@@ -1,4 +1,4 @@
-"""The demo, run once as it is: what it says, what it draws, and when it admits that something failed."""
+"""The demo, run once as it is: what it says and draws, and when it admits a failure."""
 
 import math
 import os
@@ -94,7 +94,7 @@ def table(said):
 
 
 def read_png(path):
-    """Return width, height and the raw bytes of the pixels of a PNG file, checking every chunk on the way."""
+    """Return width, height and pixels of a PNG file, as raw bytes; every chunk is checked."""
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     at, chunks = 8, []
@@ -338,7 +338,7 @@ from convdense.cli import _main
 from convdense.cli import demo
 photograph = demo.photograph()
 demo.photograph = lambda: photograph[:, 200:209, 200:207]
-demo.judge_claims = lambda claims: [claims_judged(claim) for claim in claims if claim.id == "question"]
+demo.judge_claims = lambda claims: [claims_judged(c) for c in claims if c.id == "question"]
 from convdense.claims.claims import judge_claims
 claims_judged = lambda claim: next(iter(judge_claims([claim])))
 status = _main.main(["demo", "-o", sys.argv[1]])
@@ -358,5 +358,6 @@ def test_pyplot_is_never_imported(tmp_path):
 def test_a_file_in_the_place_of_the_folder_is_refused_in_words(tmp_path, capsys):
     (tmp_path / "taken").write_text("", encoding="utf-8")
     assert main(["demo", "-o", str(tmp_path / "taken")]) == 2
-    words = f"convdense: folder: got {tmp_path / 'taken'}, which is a file; needs the name of a folder\n"
+    got = f"{tmp_path / 'taken'}, which is a file"
+    words = f"convdense: folder: got {got}; needs the name of a folder\n"
     assert capsys.readouterr() == ("", words)

@@ -1,4 +1,4 @@
-"""Every example runs from start to end, asserts what it says, leaves its pictures, and ends in its figure."""
+"""Every example runs, asserts what it says, leaves its pictures, and ends in its figure."""
 
 import ast
 import runpy

@@ -122,8 +122,8 @@ def test_what_is_no_folder_is_no_attribute():
         convdense.plotting  # noqa: B018  (the attribute is what is asked for)
 
 
-# The paths that README, guide and examples import, today and before the folders: each works, the old ones
-# with a warning
+# The paths that README, guide and examples import, today and before the folders: each works, the
+# old ones with a warning
 
 PATHS = {
     "convdense.adapters.torch": "certify_model implementation",

@@ -1,4 +1,7 @@
-"""Everything that README and guide show is run. `python -m tests.test_readme` writes what their code prints now."""
+"""Everything that README and guide show is run.
+
+`python -m tests.test_readme` writes what their code prints now.
+"""
 
 import contextlib
 import io

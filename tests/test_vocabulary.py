@@ -22,9 +22,8 @@ RETIRED = {  # a pattern -> what is said instead
     r"\bwhole\(": "integer_unit",
     r"\bsecond_look\b|\bshrunken\b": "review_implementation, small_copy",
 }
-OLD_NAMES = re.compile(
-    r".*\brenamed_attribute\(.*\n"
-)  # what still works under its old name, and warns
+# What still works under its old name, and warns: the property, and the line that hands it on
+OLD_NAMES = re.compile(r" *def (road|by|ties)\(self\).*\n|.*\brenamed_attribute\(.*\n")
 KEEP_OLD_WORDS = (
     "CHANGELOG.md",
     "schema.py",

@@ -44,6 +44,15 @@ def install(extra: str) -> str:
     return f"run pip install '.[{extra}]' in a clone of convdense"
 
 
+def require(holds: bool, message: str) -> None:
+    """Raise TypeError with this message unless something holds that an annotation promises.
+
+    A type checker believes annotations, and takes such a check written out for unreachable.
+    """
+    if not holds:
+        raise TypeError(message)
+
+
 def is_integer(value: object) -> bool:
     """Tell whether value is an integer in Python's or NumPy's sense; True and False are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

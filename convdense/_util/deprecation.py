@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from convdense._util.arguments import complain
 
@@ -21,6 +21,7 @@ MOVED = {
     "convdense.rounding.network_bounds": "convdense.layers.error_bounds",
     "convdense.optimize": "convdense.training.optimizers",
 }
+T = TypeVar("T")
 UNSET: Any = object()  # an argument that was not given
 _GOES = "the old name goes with the next release"
 
@@ -52,15 +53,13 @@ def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any)
     return value
 
 
-def renamed_attribute(old: str, new: str) -> property:
-    """Return a property that hands on an attribute which has another name now, with a warning."""
+def renamed_attribute(value: T, old: str, new: str) -> T:
+    """Return the value of an attribute which has another name now, with a warning.
 
-    def value(self: object) -> Any:
-        _warn(f".{old} is called .{new} now; {_GOES}", stacklevel=3)
-        return getattr(self, new)
-
-    value.__doc__ = f"The old name of `{new}`; it warns."
-    return property(value)
+    For the old one's property: the warning points at the line that asks for it.
+    """
+    _warn(f".{old} is called .{new} now; {_GOES}", stacklevel=4)
+    return value
 
 
 def moved_name(module: str, name: str, moved: dict[str, str]) -> Any:

@@ -4,8 +4,8 @@ from convdense._util.arguments import complain, install
 
 try:
     import torch
-except ModuleNotFoundError as error:
-    if error.name != "torch":  # it is there, but broken: its own words say more
+except ModuleNotFoundError as _error:
+    if _error.name != "torch":  # it is there, but broken: its own words say more
         raise
     needs = "PyTorch 2.0 or newer"
     raise ImportError(

@@ -60,7 +60,6 @@ class Certificate(ImplementationJudgement):
     True
     """
 
-    by = renamed_attribute("by", "reference")
     method: str
     dtype: str
     batch: int
@@ -72,6 +71,11 @@ class Certificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
+
+    @property
+    def by(self) -> str:
+        """The old name of `reference`; it warns."""
+        return renamed_attribute(self.reference, "by", "reference")
 
     @property
     def resolution(self) -> float:

@@ -63,10 +63,10 @@ class WindowCoverage:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.windows = window_table(pool)
+        self.windows: WindowTable = window_table(pool)
         n = self.windows.cells.shape[1]
-        self.alone = np.zeros(n, bool)
-        self.pairs = np.zeros((n, n), bool)
+        self.alone: Array = np.zeros(n, bool)
+        self.pairs: Array = np.zeros((n, n), bool)
 
     def see(self, x: Array) -> None:
         """Take in one input, (batch, channels, *axes)."""

@@ -72,8 +72,12 @@ class Report(Judgement):
     this data, in float64: at most gamma_N (|W| |x| + |b|), for any order of summation
     """
 
-    by = renamed_attribute("by", "reference")
     operands: dict[str, Array | None] = field(compare=False, repr=False)
+
+    @property
+    def by(self) -> str:
+        """The old name of `reference`; it warns."""
+        return renamed_attribute(self.reference, "by", "reference")
 
     @property
     def how(self) -> str:

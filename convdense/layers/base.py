@@ -1,7 +1,7 @@
 """What every layer shares: gradients by name, pools as layers, arrays on their way in and out."""
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, Self, TypeGuard
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeGuard
 
 import numpy as np
 
@@ -83,7 +83,11 @@ class OfPool(ShapesOf, ShapesTable):
     """What every pool as dense layers has: the pool, its shapes, and a repr that names it."""
 
     _part = "pool"
-    pool: Pool
+    if TYPE_CHECKING:  # a field of each, some of one kind of pool alone
+
+        @property
+        def pool(self) -> Pool:
+            """The pool it is."""
 
     def __repr__(self) -> str:
         """Return the pool it is."""

@@ -62,7 +62,10 @@ class Tournament(OfPool):
     tie_break: str
     layers: tuple[Fixed | Abs, ...]
 
-    ties = renamed_attribute("ties", "tie_break")
+    @property
+    def ties(self) -> str:
+        """The old name of `tie_break`; it warns."""
+        return renamed_attribute(self.tie_break, "ties", "tie_break")
 
     @property
     def depth(self) -> int:

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from convdense._util.arguments import Array, complain
+from convdense._util.arguments import Array, complain, require
 from convdense.display.palette import COLOURS
 from convdense.geometry import Linear
 from convdense.layers.dense import Dense
@@ -93,9 +93,9 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     >>> [text.get_text() for text in figure.axes[-1].texts]
     ['≠', '≠', '≠', '≠']
     """
-    if not isinstance(found, Recovered):
-        do = "give what cd.recover(function, in_shape) returns"
-        raise TypeError(complain("found", type(found).__name__, "a Recovered", do))
+    do = "give what cd.recover(function, in_shape) returns"
+    refusal = complain("found", type(found).__name__, "a Recovered", do)
+    require(isinstance(found, Recovered), refusal)
     apart = found.compare(layer)
     ties = layer.ties if isinstance(layer, TiedDense) else tie(Linear(*reversed(layer.w.shape)))
     require_few(ties)

@@ -4,7 +4,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convdense._util.arguments import Array, complain
+from convdense._util.arguments import Array, complain, require
 from convdense.checks import check
 from convdense.direct.conv import convolve_backward
 from convdense.geometry import ConvTranspose, Windowed
@@ -43,9 +43,9 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
     >>> [ax.get_title() for ax in figure.axes if ax.get_title()][3:]
     ["the direct convolution's", 'difference: equal']
     """
-    if not isinstance(layer, TiedDense):
-        do = "make one with cd.TiedDense(layer, w)"
-        raise TypeError(complain("layer", repr(layer), "a TiedDense, which has weights", do))
+    do = "make one with cd.TiedDense(layer, w)"
+    refusal = complain("layer", repr(layer), "a TiedDense, which has weights", do)
+    require(isinstance(layer, TiedDense), refusal)
     steps = layer.gradient_steps(x, dy)
     sums = _sums(layer, steps.masked)
     geometry = layer.layer

@@ -3,7 +3,7 @@
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from convdense._util.arguments import complain
+from convdense._util.arguments import complain, require
 from convdense.display.example_sample import one_sample
 from convdense.layers.dense_form import Affine
 from convdense.networks.network import Network
@@ -46,9 +46,9 @@ def network(net: Network, x: npt.ArrayLike | None = None) -> Figure:
     >>> [ax.get_title() for ax in network(net).axes]
     ['0: Conv, + bias\\n2 x 3', '1: ReLU\\n4 x 2', '|x|', '1: ReLU\\n2 x 4']
     """
-    if not isinstance(net, Network):
-        do = "make one of layers with cd.network(...)"
-        raise TypeError(complain("net", type(net).__name__, "a Network", do))
+    do = "make one of layers with cd.network(...)"
+    refusal = complain("net", type(net).__name__, "a Network", do)
+    require(isinstance(net, Network), refusal)
     numbers = None if x is None else one_sample(x, "x", net.in_shape, "draw")
     links = [
         Link(step, _title(net, step)) if isinstance(step, Affine) else Link(pointwise(step))

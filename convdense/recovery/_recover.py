@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, choice, complain, number, numeric, shape_or_none
+from convdense._util.arguments import (
+    Array,
+    choice,
+    complain,
+    number,
+    numeric,
+    require,
+    shape_or_none,
+)
 from convdense._util.float_formats import gamma
 from convdense.geometry import Windowed
 from convdense.geometry.protocols import HasShapes
@@ -87,9 +95,8 @@ def recover(
     shape = shape_or_none(in_shape, "in_shape")
     if shape is None:
         raise TypeError(complain("in_shape", "None", "a tuple of sizes, such as (3, 32, 32)"))
-    if not callable(function):
-        needs = "a function of an array (batch, *in_shape)"
-        raise TypeError(complain("function", repr(function), needs))
+    needs = "a function of an array (batch, *in_shape)"
+    require(callable(function), complain("function", repr(function), needs))
     if number(rounding, "rounding", "a number of at least 0") < 0:
         raise ValueError(complain("rounding", rounding, "a number of at least 0"))
     box = _Box(function, shape, choice(dtype, "dtype", ("float64", "float32")))

@@ -164,7 +164,10 @@ class Judgement(Requirable, ABC):
     evaluator: str
     reference: str
 
-    road = renamed_attribute("road", "evaluator")
+    @property
+    def road(self) -> str:
+        """The old name of `evaluator`; it warns."""
+        return renamed_attribute(self.evaluator, "road", "evaluator")
 
     @property
     def exact(self) -> bool:
