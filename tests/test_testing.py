@@ -795,3 +795,16 @@ def test_every_public_name_is_documented_with_an_example(name):
 
 def test_min_pools_are_in_the_table():
     assert all(isinstance(case.layer, MinPool) for case in cases("min"))
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_without_bias_a_bias_for_every_output_is_added_where_it_belongs(shift):
+    layer = LocallyConnected((2, 4, 5), out_channels=3, kernel=(2, 3))
+
+    def forward(x, w):
+        return np.roll(convolve(layer, x, w), shift, axis=-1)
+
+    def backward(x, w, dy):
+        return convolve_backward(layer, x, w, np.roll(dy, -shift, axis=-1))[:2]
+
+    assert bool(certify(layer, without_bias((forward, backward)))) == (shift == 0)

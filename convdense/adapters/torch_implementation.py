@@ -91,7 +91,7 @@ class Implementation:
             y = y.movedim(-1, 1)
         if b is None or w is None or takes_bias:
             return y
-        return y + b.reshape(-1, *[1] * (w.ndim - 2))  # (out,) -> (out, 1, ..., 1)
+        return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
 
     def _call_module(
         self,

@@ -62,7 +62,7 @@ class WithoutBias:
         y = np.asarray(forward(x, w))
         if b is None:
             return y
-        return y + b.reshape(-1, *[1] * (w.ndim - 2))  # (out,) -> (out, 1, ..., 1)
+        return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
 
     def backward(self, x: Array, w: Array, dy: Array) -> Any:
         """Return dx, dw and None, which is not judged."""
