@@ -6,7 +6,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from convdense._util.arguments import complain
+from convdense._util.arguments import complain, first_line
 from convdense.adapters.import_torch import torch
 from convdense.geometry import AvgPool, Conv, ConvTranspose, MaxPool
 from convdense.geometry.base import sample_shape
@@ -72,8 +72,7 @@ def layer_of(module: torch.nn.Module, in_shape: Sequence[int]) -> TorchLayer:
             zeros = torch.zeros(1, *layer.in_shape, **like_weight)
             y = torch.func.functional_call(module, buffers(module), (zeros,))
     except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        got = f"{type(error).__name__} from {said(module)}: {first_line}"
+        got = f"{type(error).__name__} from {said(module)}: {first_line(error)}"
         raise ValueError(complain("module", got, f"one that takes {layer.in_shape}")) from error
     check_out_shape(module, layer, one_tensor(y, module).shape[1:])
     return layer

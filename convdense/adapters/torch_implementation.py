@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array, choice, complain, integer, is_sequence, numeric
+from convdense._util.arguments import (
+    Array,
+    choice,
+    complain,
+    first_line,
+    integer,
+    is_sequence,
+    numeric,
+)
 from convdense._util.float_formats import FORMATS
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, said
@@ -251,8 +259,7 @@ def implementation(
     try:
         torch.zeros(1, device=device).cpu()
     except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        got = f"{device!r} ({first_line})"
+        got = f"{device!r} ({first_line(error)})"
         needs = "a device that torch finds here"
         raise ValueError(complain("device", got, needs, 'use device="cpu"')) from None
     return Implementation(module_or_function, bias, layout, device, dtype)

@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 import numpy.typing as npt
 
-from convdense._util.arguments import complain
+from convdense._util.arguments import complain, first_line
 from convdense.certificates import certify
 from convdense.certificates._certify import Options
 from convdense.checks import check
@@ -123,6 +123,5 @@ def diagnosis(layer: HasShapes, implementation: Implementation) -> str:
     try:
         found = diagnose(candidate, implementation)
     except Exception as error:  # whatever it is: the verdict must not be lost for want of a name
-        first_line = str(error).partition("\n")[0]
-        return f"not diagnosed: {first_line}"
+        return f"not diagnosed: {first_line(error)}"
     return NARROW if found else str(found)  # it is true where nothing is wrong

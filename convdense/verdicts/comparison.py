@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array, as_array, numeric, unravelled
+from convdense._util.arguments import Array, as_array, first_line, numeric, unravelled
 from convdense.verdicts.findings import (
     DTYPE,
     EQUAL,
@@ -29,7 +29,7 @@ class Raised:
 
     def __str__(self) -> str:
         """Return the kind of error and the first line of its text."""
-        return f"{type(self.error).__name__}: {str(self.error).partition(chr(10))[0]}"
+        return f"{type(self.error).__name__}: {first_line(self.error)}"
 
 
 def compare(
