@@ -32,10 +32,7 @@ class Sliding(NamedTuple):
 
 
 def forward(pool: Pool, x: npt.ArrayLike) -> Array:
-    """Return y: of every window its largest, smallest, sum, average or power average.
-
-    A power average is (sum |x|^p)^(1/p).
-    """
+    """Return y: of every window its largest, smallest, sum, average or power average."""
     x, had_batch = samples(pool, x)
     axes = _sliding_axes(pool)
     if axes is None:
@@ -81,7 +78,7 @@ def _taps(axes: list[Sliding]) -> Iterator[tuple[Index, Index]]:
         ins: list[slice] = []
         for t, axis in zip(tap, axes, strict=True):
             offset = t * axis.dilation - axis.begin  # output o meets cell o stride + offset
-            first = max(0, -(offset // axis.stride))  # from o >= -offset / stride, rounded up
+            first = max(0, -(offset // axis.stride))  # -offset / stride, rounded up: from cell 0 on
             last = min(axis.outputs - 1, (axis.inputs - 1 - offset) // axis.stride)
             count = max(0, last + 1 - first)
             start = first * axis.stride + offset
@@ -99,9 +96,8 @@ def _out_shape(pool: Pool, x: Array) -> tuple[int, ...]:
 def _extrema(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
     """Return the largest or smallest of each window, and the number of the tap that has it.
 
-    Both are (batch, channels, *outputs).
-
-    Taps come in C order and a later one must be better, so the first of several largest wins.
+    Both are (batch, channels, *outputs). Taps come in C order and a later one must be better, so
+    the first of several largest wins.
     """
     y = np.zeros(_out_shape(pool, x), x.dtype)
     winner = np.full(y.shape, -1, np.int32)  # -1: no tap has been there yet
@@ -114,7 +110,7 @@ def _extrema(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
 
 
 def _totals(pool: Pool, axes: list[Sliding], x: Array) -> Array:
-    """Return the sum, average or power average of each window."""
+    """Return the sum, average or power average, (sum |x|^p)^(1/p), of each window."""
     values = x
     if isinstance(pool, LpPool):
         values = np.abs(x) ** pool.p
@@ -163,11 +159,9 @@ def _slope(pool: LpPool, x: Array, y: Array) -> Array:
 
 
 def _divisors(pool: Pool, axes: list[Sliding]) -> Array:
-    """Return what each output is divided by, (*outputs).
-
-    The cells of a window are counted along each axis, and these counts multiplied.
-    """
-    inside = np.ones(())  # cells of the input, (*outputs of the axes so far)
+    """Return what each output is divided by, (*outputs): cells are counted axis by axis."""
+    # products of the counts along the axes so far, (*outputs of these axes)
+    inside = np.ones(())  # cells of the input
     padded = np.ones(())  # cells of the input and its padding
     for axis, (_, end) in zip(axes, pool.padding, strict=True):
         starts = np.arange(axis.outputs)[:, None] * axis.stride - axis.begin

@@ -193,8 +193,7 @@ class Network:
         Raises
         ------
         ValueError
-            For a file that is not an .npz of arrays, and for names, shapes or dtypes that do not
-            fit.
+            For a file that is not an .npz, and for names, shapes or dtypes that do not fit.
         """
         arrays, own = read_arrays(as_path(path)), self.parameters
         _check_match(arrays, own)

@@ -49,13 +49,13 @@ def _without_edge(
 
 
 def _floored(pool: Pool, at: Cell, _: list[Cell]) -> list[Cell]:
-    """Return floor(o n / m) up to floor((o + 1) n / m), exclusive, of n cells for output o of m."""
+    """Return cells floor(o n / m) to floor((o + 1) n / m) - 1: of n cells, for output o of m."""
     axes = zip(at, pool.in_spatial, pool.out_spatial, strict=True)
     return list(product(*(range(o * n // m, (o + 1) * n // m) for o, n, m in axes)))
 
 
 def _undilated(pool: Pool, kernel: tuple[int, ...], at: Cell, _: list[Cell]) -> list[Cell]:
-    """Return as many neighbouring cells as the kernel has, those in the input."""
+    """Return as many neighbouring cells as the pool's kernel has, those in the input."""
     along = []
     axes = zip(at, pool.stride, kernel, pool.padding, pool.in_spatial, strict=True)
     for output, stride, size, (begin, _end), n in axes:
