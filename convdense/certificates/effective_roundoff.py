@@ -19,14 +19,14 @@ from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import NORMWISE, QUANTITIES, UNDECIDED, WITHIN, WRONG
+from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG
 
-# positions looked at in each quantity: 12, or fewer where their sums are long, but at least 4
-ENTRIES = 12
-LEAST = 4
-TERMS = 50_000
-DEVIATIONS = 6  # of the mean square that roundings may have: see `precision`
-NEAR = 1.5  # bits from those of a format within which numbers are called its
+# positions looked at in each quantity; after the least, no more once so many terms were added up
+POSITIONS = 12
+LEAST_POSITIONS = 4
+ENOUGH_TERMS = 50_000
+DEVIATIONS = 6  # the allowed unit is so many times what roundings come to: see `precision`
+NEAR = 1.5  # where the unit is so few bits from that of a format, the format is named
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Precision:
 def reals(ties: TieMap, dtype: str, seed: int) -> Operands:
     """Return one sample of uniform x, w, b and dy in a format: x in [-1, 1), the others small."""
     rng = np.random.default_rng((seed, 1))
-    # beside an x of size 1, a threshold in w, b or dy would not be hidden; a power of 2 rounds
-    # nothing. In float16 products of small numbers would be subnormal.
+    # Code that takes small numbers for 0 shows on small operands alone. A power of 2 rounds
+    # nothing. float16 ends at 2^-24: there products of small numbers would be subnormal.
     few_exponents = FORMATS[dtype].smallest_subnormal > 2.0**-64
     small = 1.0 if few_exponents else 2.0**-10
 
@@ -103,24 +103,27 @@ def precision(
 
     Notes
     -----
-    Summed in any order, with independent roundings of mean 0 and size at most u, N products of
-    random reals err by at most ``u sqrt((N + 3) / 2)`` times the root of the sum of their squares,
-    in the mean square: a partial sum of k of them has a mean square of k, and these add up to at
-    most N (N + 1) / 2, one after the other. Allowed is six times that, for few entries are looked
-    at: such sums of bounded terms exceed six deviations with a probability of at most ``2
-    exp(-18)`` (Hoeffding; Higham and Mary, *A New Approach to Probabilistic Rounding Error
-    Analysis*, 2019).
+    Take N random products of mean square 1, and roundings that are independent, of mean 0, and at
+    most u times what is rounded. In units of u^2, the N roundings of the products have a mean
+    square of at most N together. A partial sum of k products has a mean square of k, so those of
+    the sums add at most 1 + 2 + ... + N, one after the other (other orders add less). Together
+    that is N (N + 3) / 2; divided by N, the sum of the squares of the products, and under the
+    root, it is ``u sqrt((N + 3) / 2)``.
+
+    Allowed is six times that, for few entries are looked at: such sums of bounded terms exceed six
+    deviations with a probability of at most ``2 exp(-18)`` (Hoeffding; Higham and Mary, *A New
+    Approach to Probabilistic Rounding Error Analysis*, 2019).
     """
     ties = tie(layer)
-    sums = {name: _picked_sums(ties, operands, name, seed) for name in results}
-    return tuple(
-        _judged(layer, operands, name, result, sums[name], dtype=dtype)
-        for name, result in results.items()
-    )
+    measured = []
+    for name, result in results.items():
+        sums = _picked_sums(ties, operands, name, seed)
+        measured.append(_judged(layer, operands, name, result, sums, dtype=dtype))
+    return tuple(measured)
 
 
 class Sum(NamedTuple):
-    """One entry of a quantity, and the pairs of numbers whose products are summed there."""
+    """One entry of a quantity: the sum of left * right, term by term."""
 
     position: tuple[int, ...]
     left: Array  # (terms,)
@@ -131,20 +134,23 @@ def _judged(
     layer: HasShapes, operands: Operands, name: str, result: Array, sums: list[Sum], *, dtype: str
 ) -> Precision:
     """Return the precision of one quantity: its errors beside what its dtype explains."""
-    errors, sizes, squares = _measured(result, sums)
-    some = squares > 0
+    errors, magnitudes, squares = _measured(result, sums)
+    nonzero = squares > 0
     unit = 0.0
-    if some.any():
-        unit = sqrt(float(np.mean(errors[some] ** 2 / squares[some])))
+    if nonzero.any():
+        unit = sqrt(float(np.mean(errors[nonzero] ** 2 / squares[nonzero])))
 
     longest = max(len(terms.left) for terms in sums)
     u = FORMATS[dtype].unit_roundoff
     allowed = DEVIATIONS * u * sqrt((longest + 3) / 2)
-    bound = gamma(longest, u) * sizes + longest * FORMATS[dtype].smallest_subnormal
+    # what rounding may do to a sum in the worst case, and underflow to each of its products
+    bound = gamma(longest, u) * magnitudes + longest * FORMATS[dtype].smallest_subnormal
     if unit <= allowed and (errors <= bound).all():
         verdict = WITHIN if np.isfinite(bound).all() else UNDECIDED
         return Precision(name, verdict, unit, allowed)
 
+    # A fast transform errs more, in proportion to the norms of the operands. It computes
+    # convolutions alone, and no db: of anything else there is no such bound.
     normwise = normwise_bound(layer, operands, name, dtype)
     if (
         normwise is None
@@ -152,42 +158,42 @@ def _judged(
         or unit > mean_square_unit(layer, dtype)
     ):
         return Precision(name, WRONG, unit, allowed)
-    everywhere = np.broadcast_to(normwise, result.shape)
-    there = np.array([everywhere[terms.position] for terms in sums])
-    return Precision(name, NORMWISE if (errors <= there).all() else WRONG, unit, allowed)
+    of_entries = np.broadcast_to(normwise, result.shape)
+    bound = np.array([of_entries[terms.position] for terms in sums])
+    verdict = NORMWISE if (errors <= bound).all() else WRONG
+    return Precision(name, verdict, unit, allowed)
 
 
 def _measured(result: Array, sums: list[Sum]) -> tuple[Array, Array, Array]:
-    """Return errors, sums of magnitudes and sums of squares of the products: (entries,) each."""
+    """Return errors, sums of magnitudes and sums of squares of the products: (sums,) each."""
     errors = []
-    sizes = []
+    magnitudes = []
     squares = []
     for position, left, right in sums:
         high, low = _products(left.astype(np.float64), right.astype(np.float64))
-        # fsum rounds once, at the end: the difference from the exact sum
+        # fsum adds up exactly and rounds once, at the end
         errors.append(abs(fsum((*high, *low, -float(result[position])))))
-        sizes.append(float(np.abs(high).sum()))
+        magnitudes.append(float(np.abs(high).sum()))
         squares.append(float((high * high).sum()))
-    return np.array(errors), np.array(sizes), np.array(squares)
+    return np.array(errors), np.array(magnitudes), np.array(squares)
 
 
 def _picked_sums(ties: TieMap, operands: Operands, name: str, seed: int) -> list[Sum]:
-    """Return the sums at a few random positions of a quantity: a sample each for y and dx."""
+    """Return the sums at a few random positions of a quantity; of y and dx, in every sample."""
     x = operands[0]
-    rng = np.random.default_rng((seed, 2))
-    shapes = dict(
-        zip(
-            QUANTITIES,
-            (ties.out_shape, ties.in_shape, ties.weight_shape, ties.bias_shape),
-            strict=True,
-        )
-    )
+    rng = np.random.default_rng((seed, 2))  # other numbers than those of `reals`
+    shapes = {
+        "y": ties.out_shape,
+        "dx": ties.in_shape,
+        "dw": ties.weight_shape,
+        "db": ties.bias_shape,
+    }
     sums: list[Sum] = []
     terms = 0
-    for number in range(ENTRIES):
-        if number >= LEAST and terms > TERMS:
+    for number in range(POSITIONS):
+        if number >= LEAST_POSITIONS and terms > ENOUGH_TERMS:
             break
-        position = tuple(int(rng.integers(n)) for n in shapes[name])
+        position = tuple(int(rng.integers(n)) for n in shapes[name])  # in one sample
         if name in ("y", "dx"):
             entries = ties.row(position) if name == "y" else ties.column(position)
             sums += _sums_over_weights(ties, operands, name, position, entries)
@@ -203,15 +209,16 @@ def _sums_over_weights(
 ) -> Iterator[Sum]:
     """Yield the sum at one position of y or dx, for every sample: weights times x or dy."""
     x, w, b, dy = operands
-    weights = _exactly(entries.coefficient, w.ravel()[None, entries.index])[0]
+    of_entries = w.ravel()[entries.index]  # (entries,)
+    weights = _times_coefficients(entries.coefficient, of_entries[None])[0]  # or (2 entries,)
     bias = np.empty(0)
     if name == "y" and b is not None:
         bias = b.ravel()[ties.bias.row(position).index]
+    ones = np.ones(len(bias))
     for n in range(len(x)):
         cells = x[n].ravel()[entries.col] if name == "y" else dy[n].ravel()[entries.row]
-        if len(cells):  # once more where a product with a coefficient is two numbers
+        if len(cells):  # twice where each weight is two numbers
             cells = np.tile(cells, len(weights) // len(cells))
-        ones = np.ones(len(bias))
         yield Sum((n, *position), np.append(weights, bias), np.append(cells, ones))
 
 
@@ -223,15 +230,19 @@ def _sum_over_copies(
     inputs = np.ones((len(x), len(entries.col)))  # (batch, copies)
     if name == "dw":
         inputs = x.reshape(len(x), -1)[:, entries.col]
-    left = _exactly(entries.coefficient, inputs)
+    left = _times_coefficients(entries.coefficient, inputs)  # or (batch, 2 copies)
     right = dy.reshape(len(dy), -1)[:, entries.row]
-    # once more where a product with a coefficient is two numbers
+    # twice where each input is two numbers
     right = np.tile(right, left.shape[1] // max(1, len(entries.col)))
     return Sum(position, left.ravel(), right.ravel())
 
 
-def _exactly(coefficients: Array | None, values: Array) -> Array:
-    """Return values, (rows, entries), times coefficients: two numbers each, (rows, 2 entries)."""
+def _times_coefficients(coefficients: Array | None, values: Array) -> Array:
+    """Return values, (rows, entries), times coefficients, without rounding.
+
+    An exact product takes two numbers, so the result is (rows, 2 entries). Without coefficients,
+    which means all are 1, the values are returned as they are.
+    """
     if coefficients is None:
         return values
     wide = np.broadcast_to(coefficients.astype(np.float64), values.shape)
@@ -247,7 +258,8 @@ def _products(a: Array, b: Array) -> tuple[Array, Array]:
     high = a * b
     a1, a2 = _halves(a)
     b1, b2 = _halves(b)
-    # products of halves are exact, and so is every difference when taken from the largest on
+    # a1 b1 + a2 b1 + a1 b2 + a2 b2 - high: products of halves are exact, and so is every difference
+    # when taken from the largest on
     low = a2 * b2 - (((high - a1 * b1) - a2 * b1) - a1 * b2)
     return high, low
 

@@ -24,15 +24,15 @@ NEEDS = (
 
 @contextmanager
 def users_code() -> Iterator[None]:
-    """Let modules of the current directory be imported, and keep what they print off stdout.
+    """Let modules of the current directory be imported, and send what they print to stderr.
 
     The directory is looked in first, as `python -m` does.
     """
     here = os.getcwd()
-    added = here not in sys.path and "" not in sys.path
+    added = here not in sys.path and "" not in sys.path  # "" is the current directory too
     if added:
         sys.path.insert(0, here)
-        invalidate_caches()
+        invalidate_caches()  # so that files written a moment ago are seen
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -45,29 +45,33 @@ def implementation(reference: str, layer: HasShapes, layout: str | None) -> Impl
     """Return the implementation of a layer that module:object names.
 
     An object (not a class) that has forward and backward, or a pair of functions, is one. Anything
-    else that can be called, a class above all, is called with the layer and returns one.
+    else that can be called, a class above all, is called with the layer and returns one. With the
+    layout "NHWC" its arrays have the channels last, and are turned on the way in and out.
     """
     module, colon, name = reference.partition(":")
-    if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+    parts = [*module.split("."), *name.split(".")]
+    if not colon or not all(map(str.isidentifier, parts)):
         do = "write the module as `import` takes it, without slashes or .py"
         raise ValueError(complain(OPTION, repr(reference), FORM, do))
-    found = _attribute(reference, _module(reference, module), name)
-    made = _made_for(layer, found, reference)
+    found = _attribute(reference, _imported(reference, module), name)
+    made = _implementation_from(found, layer, reference)
     return channels_last(made) if layout == "NHWC" else made
 
 
-def _module(reference: str, module: str) -> ModuleType:
+def _imported(reference: str, module: str) -> ModuleType:
+    """Return a module; messages name the whole reference, as it was typed."""
     try:
         return import_module(module)
     except (Exception, SystemExit) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        # the module itself or a package that it is in; anything else is missing inside the module
         if missing and f"{module}.".startswith(f"{missing}."):
             needs = f"a module {missing!r} in the current directory, or installed"
             do = f"change to its directory; this is {os.getcwd()}"
             if module.endswith(".py"):
                 do = "leave .py out"
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
-        got = f"{reference!r}, whose import raised {raised(error)}"
+        got = f"{reference!r}, whose import raised {_in_words(error)}"
         raise ValueError(complain(OPTION, got, "a module that can be imported")) from None
 
 
@@ -84,14 +88,14 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
             do = f"did you mean {close}" if close else ""
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
         except Exception as error:  # a property of theirs, or a module's __getattr__
-            got = f"{reference!r}, whose {part!r} raised {raised(error)}"
+            got = f"{reference!r}, whose {part!r} raised {_in_words(error)}"
             raise ValueError(complain(OPTION, got, f"a name in {where} that can be read")) from None
         where = part
     return found
 
 
-def _made_for(layer: HasShapes, found: Any, reference: str) -> Implementation:
-    """Return the implementation that is found, or that it makes for the layer."""
+def _implementation_from(found: Any, layer: HasShapes, reference: str) -> Implementation:
+    """Return what was found, if it is an implementation, or what it returns for the layer."""
     if _is_implementation(found):
         return found
     if not callable(found):
@@ -99,7 +103,7 @@ def _made_for(layer: HasShapes, found: Any, reference: str) -> Implementation:
     try:
         made = found(layer)
     except (Exception, SystemExit) as error:
-        got = f"{reference!r}, which raised {raised(error)} when called with {layer!r}"
+        got = f"{reference!r}, which raised {_in_words(error)} when called with {layer!r}"
         needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
         raise ValueError(complain(OPTION, got, needs)) from None
     if not _is_implementation(made):
@@ -109,15 +113,15 @@ def _made_for(layer: HasShapes, found: Any, reference: str) -> Implementation:
 
 
 def _is_implementation(value: Any) -> TypeGuard[Implementation]:
-    """Whether it is an object with two such methods, or two functions; a class is to be called."""
-    if isinstance(value, type):
+    """Whether it is an object with forward and backward, or two functions."""
+    if isinstance(value, type):  # a class has both, but is called first
         return False
     if isinstance(value, (tuple, list)):
         return len(value) == 2 and all(map(callable, value))
     return all(callable(getattr(value, name, None)) for name in ("forward", "backward"))
 
 
-def raised(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:
     """Return the kind, the first line and the place of an exception in the user's code."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({_short(error.filename)}:{error.lineno})"
@@ -127,7 +131,7 @@ def raised(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib")
     ]
-    # the innermost below the current directory is most likely theirs
+    # files below the current directory are most likely the user's
     theirs = [frame for frame in frames if _is_below_here(frame.filename)]
     place = ""
     if frames:
@@ -137,6 +141,7 @@ def raised(error: BaseException) -> str:
 
 
 def _is_below_here(path: str) -> bool:
+    """Whether a file lies below the current directory and in no installed package."""
     return not os.path.isabs(_short(path)) and "site-packages" not in path
 
 

@@ -60,22 +60,25 @@ def backward(pool: Pool, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
 def _sliding_axes(pool: Pool) -> list[Sliding] | None:
     """Return the numbers of a sliding window along each axis, or None if windows differ in size."""
     sizes = list(zip(pool.in_spatial, pool.out_spatial, strict=True))
-    if pool.kernel is None:
+    if pool.kernel is None:  # adaptive: n inputs are divided among m outputs
         if any(n % m for n, m in sizes):
             return None
         return [Sliding(n, m, kernel=n // m, stride=n // m, dilation=1, begin=0) for n, m in sizes]
     numbers = zip(sizes, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
-    return [Sliding(n, m, k, s, d, begin) for (n, m), k, s, d, (begin, _) in numbers]
+    return [
+        Sliding(n, m, kernel, stride, dilation, begin)
+        for (n, m), kernel, stride, dilation, (begin, _) in numbers
+    ]
 
 
 def _taps(axes: list[Sliding]) -> Iterator[tuple[Index, Index]]:
-    """Yield for each tap, in C order, the outputs that have it in the input, and where it is."""
+    """Yield for each tap, in C order, the outputs for which it lies in the input, and its cells."""
     for tap in product(*(range(axis.kernel) for axis in axes)):
         outs: list[slice] = []
         ins: list[slice] = []
         for t, axis in zip(tap, axes, strict=True):
             offset = t * axis.dilation - axis.begin  # output o meets cell o stride + offset
-            first = max(0, -(offset // axis.stride))  # the first output whose cell is at least 0
+            first = max(0, -(offset // axis.stride))  # -offset / stride, rounded up: from cell 0 on
             last = min(axis.outputs - 1, (axis.inputs - 1 - offset) // axis.stride)
             count = max(0, last + 1 - first)
             start = first * axis.stride + offset
@@ -86,17 +89,19 @@ def _taps(axes: list[Sliding]) -> Iterator[tuple[Index, Index]]:
 
 
 def _out_shape(pool: Pool, x: Array) -> tuple[int, ...]:
+    """Return the shape of y: (batch, channels, *outputs)."""
     return (*x.shape[:2], *pool.out_spatial)
 
 
 def _extrema(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
     """Return the largest or smallest of each window, and the number of the tap that has it.
 
-    Taps come in C order and a later one must be better, so the first of several largest wins.
+    Both are (batch, channels, *outputs). Taps come in C order and a later one must be better, so
+    the first of several largest wins.
     """
     y = np.zeros(_out_shape(pool, x), x.dtype)
     winner = np.full(y.shape, -1, np.int32)  # -1: no tap has been there yet
-    better = np.greater if pool.extremum > 0 else np.less
+    better = np.greater if pool.extremum > 0 else np.less  # +1: the largest, -1: the smallest
     for number, (outs, ins) in enumerate(_taps(axes)):
         wins = (winner[outs] < 0) | better(x[ins], y[outs])
         np.copyto(y[outs], x[ins], where=wins)
@@ -105,9 +110,11 @@ def _extrema(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
 
 
 def _totals(pool: Pool, axes: list[Sliding], x: Array) -> Array:
-    """Return the sum, average or power average of each window."""
-    values = np.abs(x) ** pool.p if isinstance(pool, LpPool) else x
-    if pool.divides and x.dtype.kind in "iu":
+    """Return the sum, average or power average, (sum |x|^p)^(1/p), of each window."""
+    values = x
+    if isinstance(pool, LpPool):
+        values = np.abs(x) ** pool.p
+    elif pool.divides and x.dtype.kind in "iu":
         values = x.astype(np.float64)  # small integers would wrap before they are divided
     total = np.zeros(_out_shape(pool, x), values.dtype)
     for outs, ins in _taps(axes):
@@ -143,19 +150,26 @@ def _to_all(pool: Pool, axes: list[Sliding], x: Array, dy: Array) -> Array:
 
 
 def _slope(pool: LpPool, x: Array, y: Array) -> Array:
-    """Return dy/dx = sign(x) (|x| / y)^(p - 1) of a power average, 0 in a window of zeros."""
+    """Return the derivative of a power average y by one of its cells x, 0 in a window of zeros.
+
+    Of y = (sum |x|^p)^(1/p) it is sign(x) (|x| / y)^(p - 1).
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(y == 0, 0, np.sign(x) * (np.abs(x) / y) ** (pool.p - 1))
 
 
 def _divisors(pool: Pool, axes: list[Sliding]) -> Array:
-    """Return what each output position is divided by: cells are counted axis by axis."""
-    inside, padded = np.ones(()), np.ones(())
+    """Return what each output is divided by, (*outputs): cells are counted axis by axis."""
+    # products of the counts along the axes so far, (*outputs of these axes)
+    inside = np.ones(())  # cells of the input
+    padded = np.ones(())  # cells of the input and its padding
     for axis, (_, end) in zip(axes, pool.padding, strict=True):
         starts = np.arange(axis.outputs)[:, None] * axis.stride - axis.begin
         cells = starts + np.arange(axis.kernel) * axis.dilation  # (outputs, kernel)
-        within = (cells >= 0) & (cells < axis.inputs)
-        inside = np.multiply.outer(inside, within.sum(axis=1))
-        padded = np.multiply.outer(padded, (cells < axis.inputs + end).sum(axis=1))
-    pairs = zip(inside.ravel(), padded.ravel(), strict=True)
-    return np.reshape([pool.divisor(int(a), int(b)) for a, b in pairs], inside.shape)
+        in_input = (cells >= 0) & (cells < axis.inputs)
+        in_padded = cells < axis.inputs + end  # with ceil_mode the last window may reach further
+        inside = np.multiply.outer(inside, in_input.sum(axis=1))
+        padded = np.multiply.outer(padded, in_padded.sum(axis=1))
+    counts = zip(inside.ravel(), padded.ravel(), strict=True)
+    divisors = [pool.divisor(int(n_inside), int(n_padded)) for n_inside, n_padded in counts]
+    return np.reshape(divisors, inside.shape)

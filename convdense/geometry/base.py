@@ -76,6 +76,7 @@ class Hyperparameters:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def _set(self, **values: Any) -> None:
+        """Set attributes while the layer is being made."""
         for name, value in values.items():
             object.__setattr__(self, name, value)  # the one moment a frozen dataclass is written
 

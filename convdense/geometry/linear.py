@@ -1,4 +1,4 @@
-"""Layers without a window: the fully connected one, and one with a number for each channel."""
+"""Layers without a window: the fully connected one, and a scale and a shift for each channel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ class Linear(Hyperparameters):
     out_features: int
 
     def __init__(self, in_features: int, out_features: int) -> None:
-        self._set(in_features=integer(in_features, "in_features", 1))
-        self._set(out_features=integer(out_features, "out_features", 1))
+        self._set(in_features=integer(in_features, "in_features", least=1))
+        self._set(out_features=integer(out_features, "out_features", least=1))
 
     @cached_property
     def in_shape(self) -> tuple[int, ...]:
@@ -57,9 +57,10 @@ class Linear(Hyperparameters):
 
 @dataclass(frozen=True, init=False, repr=False)
 class ChannelScale(Hyperparameters):
-    """The hyper-parameters of a scale and a shift per channel.
+    """The hyper-parameters of a scale and a shift per channel, ``y_c = w_c x_c + b_c``.
 
-    As a dense layer it is diagonal, and its weights are tied within each channel.
+    That is batch normalization once its statistics are fixed. As a dense layer it is diagonal, and
+    its weights are tied within each channel.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ class ChannelScale(Hyperparameters):
             raise ValueError(
                 complain("in_shape", repr(in_shape), "(channels, *axes) or (features,)")
             )
-        self._set(in_shape=tuple(integer(n, "in_shape", 1) for n in in_shape))
+        self._set(in_shape=tuple(integer(n, "in_shape", least=1) for n in in_shape))
 
     @cached_property
     def out_shape(self) -> tuple[int, ...]:

@@ -96,10 +96,11 @@ class Network:
 
         "0.w" is the weight array of layer 0, "2.1.b" the bias of layer 1 in layer 2.
         """
-        named: dict[str, Array] = {}
+        by_name: dict[str, Array] = {}
         for i, layer in enumerate(self.layers):
-            named.update({f"{i}.{name}": array for name, array in _parameters(layer).items()})
-        return MappingProxyType(named)
+            own = _own_parameters(layer)
+            by_name.update({f"{i}.{name}": array for name, array in own.items()})
+        return MappingProxyType(by_name)
 
     def with_parameters(self, parameters: Mapping[str, npt.ArrayLike]) -> "Network":
         """Return the same network with other parameters, by the same names, of the same shapes.
@@ -114,12 +115,12 @@ class Network:
                 complain("parameters", type(parameters).__name__, "a mapping, such as {'0.w': ...}")
             )
         _check_match(parameters, self.parameters)
-        parts: list[dict[str, npt.ArrayLike]] = [{} for _ in self.layers]
+        of_layers: list[dict[str, npt.ArrayLike]] = [{} for _ in self.layers]
         for key, value in parameters.items():
-            i, _, name = key.partition(".")
-            parts[int(i)][name] = value
-        pairs = zip(self.layers, parts, strict=True)
-        return Network(tuple(_with(layer, own) for layer, own in pairs))
+            i, _, name = key.partition(".")  # of "2.1.b" layer 2, a network, gets "1.b"
+            of_layers[int(i)][name] = value
+        pairs = zip(self.layers, of_layers, strict=True)
+        return Network(tuple(_with_own_parameters(layer, own) for layer, own in pairs))
 
     def trace(self, x: npt.ArrayLike) -> Iterator[Array]:
         """Yield x, with its batch axis and as floats, and then what leaves each layer."""
@@ -149,13 +150,17 @@ class Network:
         return dx if had_batch else dx[0], gradients
 
     def pull_back(self, values: list[Array], dy: Array) -> tuple[Array, dict[str, Array]]:
-        """Return what `backward` does, for what `trace` yielded: one layer after the other."""
+        """Return what `backward` does, layer by layer from the last.
+
+        `values` is what `trace` yields: x, and the output of each layer, all with a batch axis.
+        """
         gradients: dict[str, Array] = {}
         dy = floating(dy)
         for i, x in reversed(list(enumerate(values[:-1]))):
+            # the layer's dx is the dy of the layer before it
             dy, own = pulled(self.layers[i], x, dy)
             of_layer = {f"{i}.{name}": gradient for name, gradient in own.items()}
-            gradients = {**of_layer, **gradients}
+            gradients = {**of_layer, **gradients}  # in the order of `parameters`
         return dy, gradients
 
     def dense_layers(self) -> list[Step]:
@@ -188,7 +193,7 @@ class Network:
         Raises
         ------
         ValueError
-            For a file that is none, and for names, shapes or dtypes that do not fit.
+            For a file that is not an .npz, and for names, shapes or dtypes that do not fit.
         """
         arrays, own = read_arrays(as_path(path)), self.parameters
         _check_match(arrays, own)
@@ -196,6 +201,7 @@ class Network:
             if array.dtype == own[name].dtype:
                 continue
             do = "save the parameters of a network"
+            # a network can be made in these two dtypes alone
             if array.dtype.name in ("float64", "float32") and array.dtype.isnative:
                 do = f'make the network with dtype="{array.dtype}"'
             needs = f"{own[name].dtype}, as here"
@@ -211,7 +217,7 @@ class Network:
 
     @property
     def _dtype(self) -> np.dtype:
-        """What its parameters have together; float64 without any."""
+        """The dtype that can hold all parameters; float64 if there are none."""
         dtypes = [array.dtype for array in self.parameters.values()]
         return np.result_type(*dtypes) if dtypes else np.dtype("float64")
 
@@ -239,7 +245,7 @@ def _check_fit(i: int, before: Layer, layer: Layer) -> None:
         raise ValueError(complain(f"layer {i + 1}, {layer!r}", got, needs, do))
 
 
-def _parameters(layer: Layer) -> Mapping[str, Array]:
+def _own_parameters(layer: Layer) -> Mapping[str, Array]:
     """Return a layer's own parameters by name: none, w and b, or those of a network."""
     own = getattr(layer, "parameters", None)
     if own is not None:
@@ -248,8 +254,8 @@ def _parameters(layer: Layer) -> Mapping[str, Array]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def _with(layer: Layer, parameters: dict[str, npt.ArrayLike]) -> Layer:
-    """Return a layer with other parameters of its own."""
+def _with_own_parameters(layer: Layer, parameters: dict[str, npt.ArrayLike]) -> Layer:
+    """Return a layer with other parameters, by the names that `_own_parameters` gives."""
     if not parameters:
         return layer
     by_name = getattr(layer, "with_parameters", None)
@@ -285,7 +291,7 @@ def _summary(layer: Layer, dtype: np.dtype) -> list[str]:
     A layer that is not made of matrices and |x| has no matrices to show.
     """
     shape = str(tuple(layer.out_shape))
-    free = f"{sum(array.size for array in _parameters(layer).values()):,}"
+    free = f"{sum(array.size for array in _own_parameters(layer).values()):,}"
     try:
         steps = dense_steps(layer, dtype)
     except TypeError:
@@ -306,11 +312,14 @@ def _summary(layer: Layer, dtype: np.dtype) -> list[str]:
     ]
 
 
+# What every kind of layer registers. A network is a layer too: it asks its layers one by one.
+
+
 @dense_steps.register
 def _(layer: Network, dtype: npt.DTypeLike = "float64") -> list[Step]:
     steps: list[Step] = []
     for i, part in enumerate(layer.layers):
-        steps += named(dense_steps(part, dtype), str(i))
+        steps += named(dense_steps(part, dtype), str(i))  # "w" of layer 2 becomes "2.w"
     return steps
 
 
@@ -321,17 +330,20 @@ def _(layer: Network) -> Network:
 
 @magnitudes.register
 def _(layer: Network) -> Network:
+    """Return the network whose layers add up absolute values: all |w|, to be run on |x|."""
     return Network(tuple(map(magnitudes, layer.layers)))
 
 
 @integer_unit.register
 def _(layer: Network) -> int:
+    """Return what integers x must be multiples of for the outputs of all layers to be integers."""
     return prod(map(integer_unit, layer.layers))
 
 
 @forward_error.register
 def _(layer: Network, x: Value) -> Value:
-    return forward_errors(layer.layers, x)[-1]
+    *_, y = forward_errors(layer.layers, x)  # x and every output, each with its rounding error
+    return y
 
 
 @backward_error.register

@@ -1,7 +1,8 @@
-"""The two orders of the weights: in their array, and as the product of the axes' taps counts them.
+"""The order of the weights in their array, and the order in which the tie map counts them.
 
-They differ where a layer's weight array has its axes in another order than the tie map its axes:
-that of a `LocallyConnected` layer lists all positions before the kernel.
+The tie map counts combinations of taps, one from each of its axes, in C order: each is one weight.
+A weight array has the same axes, but may have them in another order: that of a `LocallyConnected`
+layer has all output positions before the kernel, while the tie map has both side by side.
 """
 
 from math import prod
@@ -13,13 +14,16 @@ from convdense._util.arguments import Array
 
 
 class WeightOrder(NamedTuple):
-    """Axis i of the weight array is tap axis ``order[i]`` of the product; None: both are the same.
+    """How the axes of a weight array follow from the tap axes of the tie map.
+
+    A *tap* is the number of a combination of taps; a *weight* is a flat index of the weight array.
 
     Parameters
     ----------
-    taps : tuple of int
-        Sizes of the tap axes of the product.
+    tap_sizes : tuple of int
+        How many taps each tap axis has.
     order : tuple of int or None
+        Axis i of the weight array is tap axis ``order[i]``. None: they have the same order.
 
     Examples
     --------
@@ -30,41 +34,44 @@ class WeightOrder(NamedTuple):
     (3, array([1]))
     """
 
-    taps: tuple[int, ...]
+    tap_sizes: tuple[int, ...]
     order: tuple[int, ...] | None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the weight array."""
-        return tuple(self.taps[i] for i in self._order)
+        return tuple(self.tap_sizes[i] for i in self._permutation)
 
     def by_tap(self, w: Array) -> Array:
-        """Flatten a weight array into the order of the product of taps."""
-        return w.transpose(np.argsort(self._order)).ravel()
+        """Return a weight array, of shape `shape`, in the order of the taps, (taps,)."""
+        inverse = np.argsort(self._permutation)
+        return w.transpose(inverse).ravel()
 
-    def by_weight(self, taps: Array) -> Array:
-        """Undo `by_tap`."""
-        return taps.reshape(self.taps).transpose(self._order)
+    def by_weight(self, flat: Array) -> Array:
+        """Return numbers in the order of the taps, (taps,), as a weight array: undo `by_tap`."""
+        return flat.reshape(self.tap_sizes).transpose(self._permutation)
 
     def table(self) -> Array | None:
-        """Return the flattened weight of each tap, (taps,) int; None where they are the same."""
+        """Return the weight of each tap, (taps,) int; None where both orders are the same."""
         if self.order is None:
             return None
-        weights = np.arange(prod(self.taps)).reshape(self.shape)
+        weights = np.arange(prod(self.tap_sizes)).reshape(self.shape)
         return self.by_tap(weights)
 
-    def weight_of(self, tap: Array) -> Array:
-        """Return the flattened weight at some taps, without the table: for a few among many."""
+    def weight_of(self, taps: Array) -> Array:
+        """Return the weights of some taps, both (n,) int, without the table: for a few of many."""
         if self.order is None:
-            return tap
-        at = np.unravel_index(tap, self.taps)
-        return np.asarray(np.ravel_multi_index([at[i] for i in self.order], self.shape))
+            return taps
+        along = np.unravel_index(taps, self.tap_sizes)  # for each tap axis (n,)
+        of_array = [along[i] for i in self.order]  # for each axis of the weight array (n,)
+        return np.asarray(np.ravel_multi_index(of_array, self.shape))
 
     def tap_of(self, k: int) -> int:
-        """Return the tap of the product at which one flattened weight stands."""
+        """Return the tap of weight k."""
         table = self.table()
         return k if table is None else int(np.flatnonzero(table == k)[0])
 
     @property
-    def _order(self) -> tuple[int, ...]:
-        return tuple(range(len(self.taps))) if self.order is None else self.order
+    def _permutation(self) -> tuple[int, ...]:
+        """`order`, written out where it is None."""
+        return tuple(range(len(self.tap_sizes))) if self.order is None else self.order

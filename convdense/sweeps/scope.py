@@ -10,10 +10,10 @@ from convdense.geometry.padding import MODES
 
 
 class Scope(NamedTuple):
-    """The largest numbers of every axis.
+    """How many axes a layer has, and the largest value of each number of an axis.
 
-    All start at 1, but padding at 0; it is that of one side, and both sides vary independently.
-    `output_padding` is that of transposed layers.
+    Each number takes all values from 1 on; padding and output padding from 0 on. Padding is that
+    of one side, and both sides vary independently. Transposed layers alone have output padding.
     """
 
     axes: int
@@ -112,38 +112,43 @@ def geometries(family: Family, every: int = 1) -> Iterator[Conv | ConvTranspose]
 
 def _combinations(family: Family) -> Iterator[tuple[str, tuple[AxisParameters, ...]]]:
     """Yield padding mode and the numbers of every axis; valid axes make a valid layer."""
-    for mode in MODES if family.kind is Conv else MODES[:1]:
-        for axes in product(_valid(family, mode), repeat=family.scope.axes):
-            if mode == MODES[0] or any(sum(axis.padding) for axis in axes):
+    modes = MODES if family.kind is Conv else ("zeros",)
+    for mode in modes:
+        for axes in product(_valid_axes(family, mode), repeat=family.scope.axes):
+            is_padded = any(sum(axis.padding) for axis in axes)
+            if is_padded or mode == "zeros":
                 yield mode, axes
 
 
-@lru_cache
-def _valid(family: Family, mode: str) -> tuple[AxisParameters, ...]:
-    """Return the numbers of one axis that make a layer: the geometry itself says which."""
+@lru_cache  # `count` and `geometries` both ask
+def _valid_axes(family: Family, mode: str) -> tuple[AxisParameters, ...]:
+    """Return the numbers of one axis that make a layer, found by making layers of one axis."""
     scope = family.scope
     from_one = (scope.input, scope.kernel, scope.stride, scope.dilation)
-    from_zero = (scope.padding, scope.padding, scope.output_padding)
-    ranges = [range(1, most + 1) for most in from_one] + [range(most + 1) for most in from_zero]
+    from_zero = (scope.padding, scope.padding, scope.output_padding)  # padding at begin and end
+    ranges = [range(1, most + 1) for most in from_one]
+    ranges += [range(most + 1) for most in from_zero]
     found = []
     for size, kernel, stride, dilation, begin, end, extra in product(*ranges):
         axis = AxisParameters(size, kernel, stride, dilation, (begin, end), extra)
         try:
             _layer(family, mode, (axis,))
         except ValueError:
-            # A window larger than what it slides over, more copies than cells, all cropped.
+            # The kernel is larger than the padded input; or padding would copy more cells than
+            # there are; or the padding of a transposed layer crops its whole output.
             continue
         found.append(axis)
     return tuple(found)
 
 
 def _layer(family: Family, mode: str, axes: tuple[AxisParameters, ...]) -> Conv | ConvTranspose:
-    sizes, *per_axis = zip(*axes, strict=True)
-    names = ("kernel", "stride", "dilation", "padding", "output_padding")
+    """Return the layer of a family that has these axes."""
+    sizes, *per_axis = zip(*axes, strict=True)  # for each field, its numbers along all axes
+    names = AxisParameters._fields[1:]
     options: dict[str, Any] = dict(zip(names, per_axis, strict=True))
     options |= {"groups": family.groups, "flip": family.flip}
     shape = (family.in_channels, *sizes)
     if family.kind is ConvTranspose:
         return ConvTranspose(shape, family.out_channels, **options)
-    del options["output_padding"]
+    del options["output_padding"]  # 0: `Conv` has none
     return Conv(shape, family.out_channels, **options, padding_mode=mode)

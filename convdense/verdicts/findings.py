@@ -26,7 +26,7 @@ UNDECIDED = "undecided"
 GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)
 
 WRONG = "wrong"
-# wrong as well, and how
+# wrong as well, and how: each named after what was asked for, or what happened
 BILINEAR = "not bilinear"
 REPEATABLE = "not repeatable"
 RAISED = "raised"
@@ -35,11 +35,11 @@ DTYPE = "wrong dtype"
 CHANGED = "changed its input"
 
 QUANTITIES = ("y", "dx", "dw", "db")
-LISTED = 6  # names of quantities that a repr writes in a row
-# green, wine, sand: beside the words, never instead of them
-HOLDS_COLOUR = COLOURS[3]
-REFUTED_COLOUR = COLOURS[5]
-OPEN_COLOUR = COLOURS[2]
+LONGEST_ROW = 6  # names of quantities that a repr writes out
+# of the words of a verdict
+HOLDS_COLOUR = COLOURS[3]  # green
+REFUTED_COLOUR = COLOURS[5]  # wine
+OPEN_COLOUR = COLOURS[2]  # sand
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Finding:
 
     @property
     def share(self) -> float:
-        """Difference over bound: at most 1 where rounding explains it."""
+        """Difference over bound: at most 1 where rounding explains it; 0 of an infinite bound."""
         if self.bound > 0:
             return self.difference / self.bound if self.bound < inf else 0.0
         return inf if self.difference else 0.0
@@ -101,7 +101,7 @@ class Finding:
         if self.at is None:
             return ""
         text = f"worst at {self.at}: got {self.got}, expected {self.expected}"
-        if not self.bound < inf:
+        if not self.bound < inf:  # infinite, or NaN
             return f"{text}, no bound"
         text += f" ± {self.bound:.2g}"
         if self.bound > 0:
@@ -118,9 +118,8 @@ class Finding:
         return line
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding as plain data, infinities and NaN as text."""
+        """Return the finding as plain data, floats as text: JSON has no infinity and no NaN."""
         data = asdict(self)
-        # repr, for JSON has no number for infinity
         texts = {name: repr(value) for name, value in data.items() if isinstance(value, float)}
         return data | texts
 
@@ -216,11 +215,11 @@ class Judgement(Requirable, ABC):
         return f"{type(self).__name__}({self.layer!r}, {result}: {verdicts})"
 
     def _verdicts(self) -> list[str]:
-        """Return every verdict with the quantities that have it, in their order."""
+        """Return each run of quantities with the same verdict, as "y, dx, dw equal"."""
         verdicts = []
         for verdict, run in groupby(self.findings, lambda finding: finding.verdict):
             names = [finding.name for finding in run]
-            verdicts.append(f"{_listed(names)} {verdict}")
+            verdicts.append(f"{_in_a_row(names)} {verdict}")
         return verdicts
 
     def _repr_html_(self) -> str:
@@ -232,16 +231,17 @@ class Judgement(Requirable, ABC):
 
 
 def _verdict_colour(finding: Finding) -> str:
+    """Return one of three colours: it holds, it is wrong, or neither."""
     if finding.holds:
         return HOLDS_COLOUR
     return REFUTED_COLOUR if finding.refuted else OPEN_COLOUR
 
 
-def _listed(names: list[str]) -> str:
-    """Return names in a row, of many the first few and how many more."""
-    if len(names) <= LISTED:
+def _in_a_row(names: list[str]) -> str:
+    """Return names in a row; if there are too many, the first few and how many are left."""
+    if len(names) <= LONGEST_ROW:
         return ", ".join(names)
-    few = names[: LISTED - 1]
+    few = names[: LONGEST_ROW - 1]
     return ", ".join([*few, f"{len(names) - len(few)} more"])
 
 

@@ -11,62 +11,65 @@ from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.geometry import axes_in_words
 from convdense.geometry import Pool
 
-Cell = tuple[Any, ...]
-# Of a window's place and its cells, the cells that it is given instead.
+# One index an axis: of a cell of the input, or of an output, which stands for its window.
+Cell = tuple[Any, ...]  # of int, which mypy refuses in x[(..., *cell)]
+# Takes an output and the cells of its window; returns the cells that a mistake gives to it instead.
 Choose = Callable[[Cell, list[Cell]], list[Cell]]
 
 
 def gathered(x: Array, cells: Sequence[Cell]) -> Array:
-    """Return the values of some cells, (batch, channels, cells)."""
+    """Return the values of x, (batch, channels, *axes), at some cells: (batch, channels, cells)."""
     return np.stack([x[(..., *cell)] for cell in cells], axis=-1)
 
 
-def choices(pool: Pool) -> Iterator[tuple[str, Choose]]:
-    """Yield sentences, and the other cells that the windows have."""
+def pool_window_mistakes(pool: Pool) -> Iterator[tuple[str, Choose]]:
+    """Yield each mistake: a sentence, and the function that chooses a window's cells wrongly."""
     n = len(pool.in_spatial)
-    single = [(axis,) for axis in range(n)]
-    for some in dict.fromkeys([*single, tuple(range(n))]):
-        along = f"the windows along {axes_in_words(some, n)} are left out"
-        yield f"the last cells of {along}", partial(_without_edge, some, max)
-        yield f"the first cells of {along}", partial(_without_edge, some, min)
-    if pool.kernel is None:
+    sets_of_axes: list[tuple[int, ...]] = [(axis,) for axis in range(n)]
+    if n > 1:
+        sets_of_axes.append(tuple(range(n)))
+    for axes in sets_of_axes:
+        along = f"the windows along {axes_in_words(axes, n)} are left out"
+        yield f"the last cells of {along}", partial(_without_edge, axes, max)
+        yield f"the first cells of {along}", partial(_without_edge, axes, min)
+    if pool.kernel is None:  # adaptive: every axis is divided into parts, and nothing slides
         yield "parts end at floor, not at ceil: they never overlap", partial(_floored, pool)
         return
     if max(pool.dilation) > 1:
         yield "the dilation is ignored", partial(_undilated, pool, pool.kernel)
-    yield "leftover cells belong to the last window", partial(_greedy, pool)
+    yield "leftover cells belong to the last window", partial(_with_leftover_cells, pool)
 
 
 def _without_edge(
     axes: tuple[int, ...], edge: Callable[..., int], _: Cell, cells: list[Cell]
 ) -> list[Cell]:
-    """Return the cells but those with the largest, or smallest, number along some axes."""
+    """Return the cells without the last (edge = max) or the first (min) along some axes."""
     edges = {axis: edge(cell[axis] for cell in cells) for axis in axes}
     return [cell for cell in cells if all(cell[axis] != value for axis, value in edges.items())]
 
 
 def _floored(pool: Pool, at: Cell, _: list[Cell]) -> list[Cell]:
-    """Return the cells from floor(o n / m) up to floor((o + 1) n / m) for output o of m."""
-    sizes = zip(at, pool.in_spatial, pool.out_spatial, strict=True)
-    return list(product(*(range(o * n // m, (o + 1) * n // m) for o, n, m in sizes)))
+    """Return cells floor(o n / m) to floor((o + 1) n / m) - 1: of n cells, for output o of m."""
+    axes = zip(at, pool.in_spatial, pool.out_spatial, strict=True)
+    return list(product(*(range(o * n // m, (o + 1) * n // m) for o, n, m in axes)))
 
 
 def _undilated(pool: Pool, kernel: tuple[int, ...], at: Cell, _: list[Cell]) -> list[Cell]:
-    """Return as many neighbouring cells as the kernel has, those in the input."""
-    axes = []
-    sizes = zip(at, pool.stride, kernel, pool.padding, pool.in_spatial, strict=True)
-    for output, stride, taps, (begin, _end), n in sizes:
+    """Return as many neighbouring cells as the pool's kernel has, those in the input."""
+    along = []
+    axes = zip(at, pool.stride, kernel, pool.padding, pool.in_spatial, strict=True)
+    for output, stride, size, (begin, _end), n in axes:
         first = output * stride - begin
-        axes.append(range(max(first, 0), min(first + taps, n)))
-    return list(product(*axes))
+        along.append(range(max(first, 0), min(first + size, n)))
+    return list(product(*along))
 
 
-def _greedy(pool: Pool, at: Cell, cells: list[Cell]) -> list[Cell]:
-    """Return, for the last window of an axis, its cells and all after them."""
-    axes = []
+def _with_leftover_cells(pool: Pool, at: Cell, cells: list[Cell]) -> list[Cell]:
+    """Return a window's cells and, where it is the last of an axis, all cells after them."""
+    along = []
     for axis, (output, outputs) in enumerate(zip(at, pool.out_spatial, strict=True)):
-        own = sorted({cell[axis] for cell in cells})
+        indices = sorted({cell[axis] for cell in cells})
         if output == outputs - 1:
-            own += range(own[-1] + 1, pool.in_spatial[axis])
-        axes.append(own)
-    return list(product(*axes))
+            indices += range(indices[-1] + 1, pool.in_spatial[axis])
+        along.append(indices)
+    return list(product(*along))

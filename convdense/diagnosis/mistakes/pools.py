@@ -10,7 +10,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.mistake import Index, first_cells
 from convdense.diagnosis.mistakes.padded_pools import PoolChange, PoolMistake, padded_mistakes
-from convdense.diagnosis.mistakes.pool_windows import Cell, Choose, choices, gathered
+from convdense.diagnosis.mistakes.pool_windows import Cell, Choose, gathered, pool_window_mistakes
 from convdense.direct import pool_loops
 from convdense.direct.pool_loops import windows
 from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
@@ -46,7 +46,7 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
         yield sentence, partial(_overwritten, pool)
     for axis in range(len(pool.in_spatial)):
         yield f"the last windows along axis {axis} are left out", _without_last(pool, name, axis)
-    for sentence, choose in choices(pool):
+    for sentence, choose in pool_window_mistakes(pool):
         yield sentence, _by_windows(pool, name, partial(_of_window, pool), choose)
     if name == "dx":
         yield "dx is cut off where the last window ends: leftover cells are missing", _cut(pool)
