@@ -45,7 +45,7 @@ def _cells(pool: Pool, axis: int, output: int) -> list[int]:
     begin, end = pool.padding[axis]
     first = output * pool.stride[axis] - begin
     cells = [first + tap * pool.dilation[axis] for tap in range(pool.kernel[axis])]
-    return [i for i in cells if i < n + end]  # with ceil_mode a window may stand out of the padding
+    return [i for i in cells if i < n + end]  # with ceil_mode a window may end past the padding
 
 
 def forward(pool: Pool, x: npt.ArrayLike) -> Array:
