@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import convdense as cd
 from convdense.structure import csr_assembly, linear_operator
 from convdense.structure.axis import Axis, window
-from convdense.structure.row_runs import merge, runs
+from convdense.structure.row_runs import find_runs, merge
 from tests.strategies import integers_for, layers
 
 SETTINGS = settings(max_examples=120, deadline=None, derandomize=True)
@@ -45,7 +45,7 @@ def same(left: sp.csr_array, right: sp.csr_array) -> bool:
 def forced(layer, w) -> sp.csr_array:
     """The fast assembly, however small the layer."""
     ties = cd.tie(layer)
-    return csr_assembly.fast(csr_assembly.make_plan(ties.axes), ties._weights.by_tap(w))
+    return csr_assembly.assemble_by_runs(csr_assembly.make_plan(ties.axes), ties._weights.by_tap(w))
 
 
 def listed(layer, w) -> sp.csr_array:
@@ -96,13 +96,13 @@ def test_matrix_takes_the_fast_way_for_large_layers_and_the_plain_way_where_noth
     monkeypatch,
 ):
     taken = Counter()
-    for name in ("assemble_by_entries", "fast"):
+    for name in ("assemble_by_entries", "assemble_by_runs"):
         real = getattr(csr_assembly, name)
         monkeypatch.setattr(
             csr_assembly, name, lambda *a, name=name, real=real: taken.update([name]) or real(*a)
         )
     large, small = cd.Conv((3, 20, 20), 4, 3), cd.Conv((1, 4), 1, 2)
-    for layer, way in ((large, "fast"), (small, "assemble_by_entries")):
+    for layer, way in ((large, "assemble_by_runs"), (small, "assemble_by_entries")):
         cd.tie(layer).matrix(integers(layer))
         assert taken == {way: 1}
         taken.clear()
@@ -122,7 +122,7 @@ def test_runs_hold_every_entry_of_an_axis_once_and_in_place(layer):
     for axis in cd.tie(layer).axes:
         merged, _ = merge(axis)
         found = set()
-        for run in runs(merged):
+        for run in find_runs(merged):
             for i in range(run.count):
                 part = run.part(i, i + 1)
                 for j, (col, tap) in enumerate(
@@ -142,9 +142,9 @@ def test_runs_hold_every_entry_of_an_axis_once_and_in_place(layer):
 
 
 def test_a_convolution_has_three_runs_and_a_transposed_one_few():
-    assert len(runs(window(100, 100, 3, stride=1, dilation=1, begin=1, flip=False))) == 3
+    assert len(find_runs(window(100, 100, 3, stride=1, dilation=1, begin=1, flip=False))) == 3
     transposed = merge(window(200, 100, 3, stride=2, dilation=1, begin=1, flip=False).T)[0]
-    assert len(runs(transposed)) <= 5
+    assert len(find_runs(transposed)) <= 5
 
 
 def test_an_irregular_axis_has_no_runs():
@@ -154,7 +154,7 @@ def test_an_irregular_axis_has_no_runs():
         rng.permuted(np.tile(np.arange(9), (9000, 1)), axis=1)[:, :3].ravel(),
     )
     axis = merge(Axis(rows, cols, rng.integers(0, 5, 27000), 9000, 9, (5,)))[0]
-    assert runs(axis) is None
+    assert find_runs(axis) is None
 
 
 # Operator and gradient

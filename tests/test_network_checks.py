@@ -22,7 +22,7 @@ from convdense import (
     network,
 )
 from convdense.cli._main import main
-from convdense.layers import base, dense
+from convdense.layers import base, tied_dense
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import Absolute
 from convdense.rounding.magnitude_sums import bit_budget
@@ -149,14 +149,14 @@ def test_a_wrong_gradient_of_an_inner_layer_is_named(quantity, monkeypatch):
     x, dy = operands(net, "float64")
     assert cd.check(net, x, dy=dy)["layers"].holds
     place = {"dx": 0, "w": 1, "b": 2}[quantity]
-    right = dense.TiedDense.backward
+    right = tied_dense.TiedDense.backward
 
     def wrong(self, x, dy):
         result = list(right(self, x, dy))
         result[place] = result[place] * (1 + 1e-9)
         return base.Gradients(*result)
 
-    monkeypatch.setattr(dense.TiedDense, "backward", wrong)
+    monkeypatch.setattr(tied_dense.TiedDense, "backward", wrong)
     report = cd.check(net, x, dy=dy)
     assert report["layers"].verdict == "wrong"
     assert (
@@ -170,8 +170,10 @@ def test_a_bound_has_the_digits_of_what_was_computed(monkeypatch):
     conv = Conv((2, 5, 4), 3, 3)
     net, rng = network(conv, seed=0), np.random.default_rng(0)
     x = rng.normal(size=(2, 2, 5, 4))
-    right = dense.TiedDense.forward
-    monkeypatch.setattr(dense.TiedDense, "forward", lambda self, x: right(self, x) * (1 + 3e-8))
+    right = tied_dense.TiedDense.forward
+    monkeypatch.setattr(
+        tied_dense.TiedDense, "forward", lambda self, x: right(self, x) * (1 + 3e-8)
+    )
     assert cd.check(net, x)["y"].verdict == "wrong"
     assert cd.check(net, x.astype(np.float32))["y"].verdict == "wrong"
     narrow = network(conv, seed=0, dtype="float32")

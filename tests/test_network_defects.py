@@ -22,12 +22,20 @@ from convdense import (
 from convdense.direct import conv as direct_conv
 from convdense.direct import pool as direct_pool
 from convdense.geometry import ChannelScale
-from convdense.layers import activations, dense, direct_form, flatten, max_pool_tournament, pooling
+from convdense.layers import (
+    activations,
+    dense,
+    direct_form,
+    error_bounds,
+    flatten,
+    max_pool_tournament,
+    pooling,
+    tied_dense,
+)
 from convdense.layers.base import Gradients
 from convdense.layers.dense_form import Absolute, Divide
 from convdense.networks import network as network_module
 from convdense.networks import residual
-from convdense.rounding import network_bounds
 from convdense.structure import tie_map
 
 CONV = Conv((1, 4, 5), out_channels=2, kernel=(2, 3), padding=1)  # gives (2, 5, 5)
@@ -102,12 +110,12 @@ def mean_of_the_copies(self, x, dy, _right=tie_map.TieMap.add_edges):
     return _right(self, x, dy) / self.counts().weights
 
 
-def averaged_over_the_batch(self, x, dy, _right=dense.TiedDense.backward):
+def averaged_over_the_batch(self, x, dy, _right=tied_dense.TiedDense.backward):
     dx, dw, db = _right(self, x, dy)
     return Gradients(dx, dw / len(x), db)
 
 
-def bias_gradient_lost(self, x, dy, _right=dense.TiedDense.backward):
+def bias_gradient_lost(self, x, dy, _right=tied_dense.TiedDense.backward):
     dx, dw, db = _right(self, x, dy)
     return Gradients(dx, dw, None if db is None else db * (np.arange(db.size) > 0))
 
@@ -147,7 +155,7 @@ def sign_lost(self, values, dy, _right=network_module.Network.pull_back):
     return np.abs(dx), gradients
 
 
-def scale_forgotten(self, x, dy, _right=dense.TiedDense.backward):
+def scale_forgotten(self, x, dy, _right=tied_dense.TiedDense.backward):
     result = _right(self, x, dy)
     return result._replace(dx=dy) if isinstance(self.layer, ChannelScale) else result
 
@@ -185,8 +193,8 @@ DEFECTS = [
     ("max", max_pool_tournament.Tournament, "forward", padded_with_zeros),
     ("average", pooling.SumDivide, "backward", division_forgotten_backward),
     ("average", tie_map.TieMap, "add_edges", mean_of_the_copies),
-    ("relu", dense.TiedDense, "backward", averaged_over_the_batch),
-    ("relu", dense.TiedDense, "backward", bias_gradient_lost),
+    ("relu", tied_dense.TiedDense, "backward", averaged_over_the_batch),
+    ("relu", tied_dense.TiedDense, "backward", bias_gradient_lost),
     ("relu", dense.Dense, "backward", dense_transposed),
     ("relu", flatten.Flatten, "forward", columns_first),
     ("relu", flatten.Flatten, "backward", columns_first_backward),
@@ -195,7 +203,7 @@ DEFECTS = [
     ("scale", network_module.Network, "pull_back", output_for_input),
     ("relu", network_module.Network, "pull_back", samples_mixed),
     ("relu", network_module.Network, "pull_back", sign_lost),
-    ("scale", dense.TiedDense, "backward", scale_forgotten),
+    ("scale", tied_dense.TiedDense, "backward", scale_forgotten),
     ("average", network_module.Network, "dense_layers", listed(without_divisions)),
     ("relu", network_module.Network, "dense_layers", listed(with_slope_one)),
     ("relu", network_module.Network, "dense_layers", listed(without_a_bias)),
@@ -305,9 +313,9 @@ def test_a_branch_within_rounding_is_undecided_and_beside_it_decided():
     net = thirds()
     x = np.array([[[1.0, 1, 1, 2]]])
     dy = np.ones((1, 1, 2))
-    values = network_bounds.forward_errors(net.layers, network_bounds.Value(x, 0 * x))
-    start = network_bounds.Slope(dy, 0 * dy, np.zeros(dy.shape, bool))
-    dx, bounds = network_bounds.backward_errors(net.layers, values, start)
+    values = error_bounds.forward_errors(net.layers, error_bounds.Value(x, 0 * x))
+    start = error_bounds.Slope(dy, 0 * dy, np.zeros(dy.shape, bool))
+    dx, bounds = error_bounds.backward_errors(net.layers, values, start)
     assert dx.undecided.ravel().tolist() == [
         True,
         True,
@@ -317,10 +325,9 @@ def test_a_branch_within_rounding_is_undecided_and_beside_it_decided():
     assert np.isinf(bounds["0.w"]).all()
     assert np.isinf(bounds["0.b"]).all()
     assert abs(values[1].value[0, 0, 0]) <= 2 * values[1].error[0, 0, 0] < 1e-15
-    decided = network_bounds.forward_errors(net.layers, network_bounds.Value(2.0 * (x > 1), 0 * x))
-    assert not network_bounds._bent(
-        decided[1]
-    ).any()  # exact zeros have no error: both ways give the slope at 0
+    decided = error_bounds.forward_errors(net.layers, error_bounds.Value(2.0 * (x > 1), 0 * x))
+    # exact zeros have no error: both ways give the slope at 0
+    assert not decided[1].may_change_sign.any()
 
 
 def test_a_gradient_that_depends_on_rounding_is_reported_undecided_unless_equal(monkeypatch):
@@ -360,16 +367,16 @@ def test_a_gradient_that_depends_on_rounding_is_reported_undecided_unless_equal(
 )
 def test_a_winner_is_decided_if_it_leads_by_more_than_rounding(pool, x, decided):
     x = np.array([x])
-    value = network_bounds.Value(x, 0 * x)
-    assert network_bounds._decided(cd.dense_pool(pool), value).item() is decided
+    value = error_bounds.Value(x, 0 * x)
+    assert max_pool_tournament._decided(cd.dense_pool(pool), value).item() is decided
 
 
 FLOATS = [
-    ("relu", dense.TiedDense, "backward", bias_gradient_lost),
+    ("relu", tied_dense.TiedDense, "backward", bias_gradient_lost),
     ("relu", dense.Dense, "backward", dense_transposed),
     ("average", pooling.SumDivide, "backward", division_forgotten_backward),
     ("max", max_pool_tournament.Tournament, "forward", padded_with_zeros),
-    ("scale", dense.TiedDense, "backward", scale_forgotten),
+    ("scale", tied_dense.TiedDense, "backward", scale_forgotten),
 ]
 
 

@@ -1672,8 +1672,7 @@ MODULES = {
     "certificates.network_certificate": (),
     "checks.check_layer": (),
     "checks.check_network": (),
-    "rounding.network_bounds": (),
-    "rounding.magnitude_sums": (),
+    "layers.error_bounds": (),
 }
 
 

@@ -19,7 +19,7 @@ from convdense.cli import _main
 from convdense.cli import claims as cli_claims
 from convdense.direct import conv as direct_conv
 from convdense.geometry.padding import MODES
-from convdense.layers import dense
+from convdense.layers import tied_dense
 from convdense.structure import axis
 from convdense.sweeps import _sweep, all_basis_pairs
 from convdense.sweeps._sweep import Sweep
@@ -228,7 +228,7 @@ def doubled_where_dilated(layer, x, dy, _right=direct_conv.weight_gradient):
     return _right(layer, x, dy) * (2 if layer.dilation == (2,) else 1)
 
 
-def clipped(tied, x, _right=dense.TiedDense.forward):
+def clipped(tied, x, _right=tied_dense.TiedDense.forward):
     return np.maximum(_right(tied, x), -30)
 
 

@@ -26,14 +26,15 @@ class Format(NamedTuple):
 
     @property
     def far_from_overflow(self) -> int:
-        """A power of two that sums may reach: a quarter of the range, and exact in float64."""
-        _, exponent = np.frexp(self.largest)  # largest < 2**exponent
+        """How large sums may become: a power of two up to `largest` / 2, exact in float64."""
+        _, exponent = np.frexp(self.largest)  # 2**(exponent - 1) <= largest < 2**exponent
         return int(2 ** min(53, int(exponent) - 2))
 
 
 def _numpy_format(dtype: npt.DTypeLike) -> Format:
     info = np.finfo(dtype)
-    return Format(info.nmant + 1, float(info.max), float(info.smallest_subnormal), np.dtype(dtype))
+    bits = info.nmant + 1  # the first bit of a significand is always 1 and not stored
+    return Format(bits, float(info.max), float(info.smallest_subnormal), np.dtype(dtype))
 
 
 FORMATS = {
@@ -42,10 +43,11 @@ FORMATS = {
     "float16": _numpy_format(np.float16),
     "bfloat16": Format(8, float(2.0**128 - 2.0**120), 2.0**-133, np.dtype(np.float32)),
 }
-EXACT = ("float32", "float64")  # those in which sums of enough integers are exact
-HALF = tuple(name for name in FORMATS if name not in EXACT)
-# bits -> what may have rounded to as many, inside a wider format
-CALLED = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}
+# Formats whose exact integers, up to 2**bits, suffice for the sums of usual layers.
+EXACT = ("float32", "float64")
+HALF = tuple(name for name in FORMATS if name not in EXACT)  # half precision
+# Code may round to few bits and store the result in a wider format. Bits -> what it then used.
+NAMES_BY_BITS = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}
 
 
 def format_of(dtype: npt.DTypeLike) -> Format:
@@ -58,10 +60,11 @@ def format_of(dtype: npt.DTypeLike) -> Format:
     """
     if isinstance(dtype, str) and dtype in FORMATS:
         return FORMATS[dtype]
-    return _numpy_format(np.empty(0, dtype).real.dtype)
+    real_dtype = np.empty(0, dtype).real.dtype
+    return _numpy_format(real_dtype)
 
 
-def rounded_to(values: Array, name: str) -> Array:
+def rounded_to(values: Array, format_name: str) -> Array:
     """Return real numbers rounded to a format, to nearest, in the dtype that holds it.
 
     Examples
@@ -69,18 +72,30 @@ def rounded_to(values: Array, name: str) -> Array:
     >>> rounded_to(np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1.004]), "bfloat16").tolist()
     [1.0, 1.0, 1.015625, -1.0078125]
     """
-    if name != "bfloat16":
-        return values.astype(FORMATS[name].holder)
-    # bfloat16 is the upper half of a float32: adding just below half of its last bit, and 1 more
-    # where that bit is odd, carries into the upper half exactly where rounding to even goes up
+    if format_name != "bfloat16":
+        return values.astype(FORMATS[format_name].holder)
+
+    # bfloat16 is the upper 16 bits of a float32. Adding 0x7FFF, just less than half of the last
+    # bit kept, carries into the upper bits where the rest is more than that half; adding 1 more
+    # where the last bit kept is 1 also rounds an exact half up, to an even number.
     bits = values.astype(np.float32).view(np.uint32)
-    tie_to_even = (bits >> np.uint32(16)) & np.uint32(1)
-    return ((bits + np.uint32(0x7FFF) + tie_to_even) & np.uint32(0xFFFF0000)).view(np.float32)
+    last_kept = (bits >> np.uint32(16)) & np.uint32(1)
+    carried = bits + np.uint32(0x7FFF) + last_kept
+    return (carried & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def widened(*arrays: Array | None) -> tuple[Any, ...]:
-    """Return arrays in float64, in which float16 and bfloat16 are exact, or as they are."""
-    return tuple(a if a is None or a.dtype.name in EXACT else a.astype(np.float64) for a in arrays)
+    """Return float16 arrays and integers in float64, to compute with; float32 and None stay.
+
+    So do numbers of bfloat16, which come in float32 arrays.
+    """
+    wide: list[Array | None] = []
+    for array in arrays:
+        if array is None or array.dtype.name in EXACT:
+            wide.append(array)
+        else:
+            wide.append(array.astype(np.float64))
+    return tuple(wide)
 
 
 def unit_roundoff(dtype: npt.DTypeLike) -> float:
@@ -106,10 +121,13 @@ def gamma(n: npt.ArrayLike, unit_roundoff: float) -> Array:
     (0.3333333333333333, inf)
     """
     nu = np.asarray(n, np.float64) * unit_roundoff
+    is_known = nu < 1
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(nu < 1, nu / np.where(nu < 1, 1 - nu, 1), np.inf)
+        denominator = np.where(is_known, 1 - nu, 1)
+        return np.where(is_known, nu / denominator, np.inf)
 
 
 def magnitude(array: Array) -> Array:
     """Return the absolute values, in float64 at least."""
-    return np.asarray(np.abs(array.astype(np.result_type(array, np.float64))))
+    wide = array.astype(np.result_type(array, np.float64))
+    return np.asarray(np.abs(wide))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import CALLED, FORMATS, gamma, rounded_to
+from convdense._util.float_formats import FORMATS, NAMES_BY_BITS, gamma, rounded_to
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.evaluators import Operands
 from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
@@ -70,7 +70,7 @@ class Precision:
             why = "an entry is off by more than its bound"
         else:
             why = f"its dtype explains at most 2^{log2(self.allowed):.1f}"
-        alike = [name for bits, name in CALLED.items() if abs(self.bits - bits) < NEAR]
+        alike = [name for bits, name in NAMES_BY_BITS.items() if abs(self.bits - bits) < NEAR]
         return f"{text}, wrong: {why}" + (f", as in {alike[0]}" if alike else "")
 
     def to_dict(self) -> dict[str, Any]:

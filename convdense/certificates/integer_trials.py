@@ -1,4 +1,7 @@
-"""Two evaluators on the same integers: every pair of basis vectors, or random trials."""
+"""Two evaluators on the same integers: every pair of basis vectors, or random trials.
+
+`mine` is the evaluator that is judged, `by` the one that it is judged by.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
@@ -15,9 +18,9 @@ from convdense.implementations.evaluators import Evaluator, Operands
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import QUANTITIES, RAISED, Finding, keep_worst
 
-Explained = Callable[[Operands], Explain]  # what becomes of a difference seen with these operands
-# integers drawn beside the basis vectors, each once more with every operand's sign turned
-DRAWS = 4
+# operands -> a function that says whether a difference in their results is only rounding
+ExplainFor = Callable[[Operands], Explain]
+DRAWS = 4  # of random integers beside the basis vectors; each again with every sign turned
 
 
 class Call(NamedTuple):
@@ -30,12 +33,12 @@ class Call(NamedTuple):
 def exhaustive_calls(ties: TieMap, batch: int = 1) -> int:
     """Return how many calls evaluate every pair of basis vectors, with the draws beside them.
 
-    For dw these are basis vectors of whole batches.
+    It counts what `_every_pair` yields.
     """
     weights_and_zeros = ties.n_weights + 1
     biases = prod(ties.bias_shape)
-    pairs = batch**2 * prod(ties.shape)
-    draws = DRAWS * (1 + len(Ranges._fields))
+    pairs = (batch * ties.shape[0]) * (batch * ties.shape[1])  # of whole batches, for dw
+    draws = DRAWS * (1 + len(Ranges._fields))  # as drawn, and with the sign of x, w, b or dy turned
     return weights_and_zeros + biases + pairs + draws
 
 
@@ -47,7 +50,7 @@ def exhaustive(
     *,
     batch: int,
     ranges: Ranges,
-    explain: Explained | None = None,
+    explain: ExplainFor | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on every pair of basis vectors that a quantity is bilinear in.
 
@@ -62,13 +65,14 @@ def exhaustive(
 def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges) -> Iterator[Call]:
     """Yield a call for every pair of basis vectors, one of zeros, and the draws of both signs."""
     rng = np.random.default_rng(0)
-    # every basis vector in one batch, and zeros up to the same length: (samples, *shape)
+    # For y and dx: every basis vector is one sample of a batch, (samples, *shape). x and dy need
+    # equally many samples: the fewer are filled up with zeros.
     samples = max(ties.shape)
-    inputs = _basis(rng, ranges.x, samples, prod(ties.in_shape), dtype)
-    inputs = inputs.reshape(samples, *ties.in_shape)
-    upstream = _basis(rng, ranges.dy, samples, prod(ties.out_shape), dtype)
-    upstream = upstream.reshape(samples, *ties.out_shape)
-    # every basis vector of a whole batch: (batch * size, batch, *shape)
+    flat_inputs = _basis(rng, ranges.x, samples, prod(ties.in_shape), dtype)
+    inputs = flat_inputs.reshape(samples, *ties.in_shape)
+    flat_upstream = _basis(rng, ranges.dy, samples, prod(ties.out_shape), dtype)
+    upstream = flat_upstream.reshape(samples, *ties.out_shape)
+    # For dw, a sum over the batch: every basis vector is a batch, (batch * size, batch, *shape).
     xs = _all_units(rng, ranges.x, (batch, *ties.in_shape), dtype)
     dys = _all_units(rng, ranges.dy, (batch, *ties.out_shape), dtype)
     ws = _all_units(rng, ranges.w, ties.weight_shape, dtype)
@@ -108,7 +112,7 @@ def random(
     trials: int,
     ranges: Ranges,
     seed: int,
-    explain: Explained | None = None,
+    explain: ExplainFor | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on integers drawn from the ranges, all four quantities in every trial."""
     rng = np.random.default_rng(seed)
@@ -123,18 +127,24 @@ def _first_differences(
     by: Evaluator,
     calls: Iterable[Call],
     dtype: str,
-    explain: Explained | None,
+    explain: ExplainFor | None,
 ) -> tuple[Finding, ...]:
-    """Return a finding a quantity, the first of the worst grade; a db of None has none."""
+    """Return a finding a quantity, the first of the worst grade.
+
+    There is none on db if `mine` returns None for it.
+    """
     found: dict[str, Finding] = {}
+    # An implementation, for which there is something to explain, may not return a narrower dtype.
     narrowest = None if explain is None else FORMATS[dtype].holder
     for operands, judged in calls:
         still_open = [name for name in judged if name not in found or not found[name].refuted]
+        # In half precision what is right is computed in float64, where no sum is rounded.
+        right_operands = operands if dtype in EXACT else _in_float64(operands)
         results = compare_evaluators(
             (mine, operands),
-            (by, operands if dtype in EXACT else _in_float64(operands)),
+            (by, right_operands),
             still_open,
-            {},
+            bounds={},  # on integers nothing may differ
             explain=None if explain is None else explain(operands),
             dtype=narrowest,
         )
@@ -169,23 +179,25 @@ def draw_operands(
     return x, w, b, dy
 
 
-def _draw(rng: np.random.Generator, m: int, shape: tuple[int, ...], dtype: str) -> Array:
-    small = np.int32 if m < 2**31 else np.int64  # half the random bits
-    return rng.integers(-m, m, shape, small, endpoint=True).astype(FORMATS[dtype].holder)
+def _draw(rng: np.random.Generator, largest: int, shape: tuple[int, ...], dtype: str) -> Array:
+    """Return random integers from -largest to largest."""
+    drawn_as = np.int32 if largest < 2**31 else np.int64  # 32 bits are drawn twice as fast
+    drawn = rng.integers(-largest, largest, shape, drawn_as, endpoint=True)
+    return drawn.astype(FORMATS[dtype].holder)
 
 
-def _all_units(rng: np.random.Generator, m: int, shape: tuple[int, ...], dtype: str) -> Array:
-    """Return every basis vector of a shape: (size, *shape)."""
+def _all_units(rng: np.random.Generator, largest: int, shape: tuple[int, ...], dtype: str) -> Array:
+    """Return every basis vector of a shape, times an integer as in `_basis`: (size, *shape)."""
     size = prod(shape)
-    return _basis(rng, m, size, size, dtype).reshape(size, *shape)
+    return _basis(rng, largest, size, size, dtype).reshape(size, *shape)
 
 
-def _basis(rng: np.random.Generator, m: int, rows: int, size: int, dtype: str) -> Array:
-    """Return every basis vector times an integer up to m, then rows of zeros: (rows, size).
+def _basis(rng: np.random.Generator, largest: int, rows: int, size: int, dtype: str) -> Array:
+    """Return every basis vector times an integer, then rows of zeros: (rows, size).
 
-    The integers are never 0, and of either sign in turn.
+    The integers are from 1 to `largest`, every second one negative.
     """
     signs = (-1) ** np.arange(size)
     basis = np.zeros((rows, size), FORMATS[dtype].holder)
-    basis[np.arange(size), np.arange(size)] = signs * rng.integers(1, m, size, endpoint=True)
+    np.fill_diagonal(basis, signs * rng.integers(1, largest, size, endpoint=True))
     return basis

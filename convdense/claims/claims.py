@@ -29,10 +29,10 @@ from convdense.claims.example_layers import (
     AVERAGES,
     CIRCULANT,
     CONVOLUTIONS,
-    LARGEST,
+    EXTREMA,
+    FOR_SECOND_DERIVATIVE,
     LOCAL,
     NETWORKS,
-    SECOND,
     TOEPLITZ,
     TRANSPOSED,
 )
@@ -229,7 +229,7 @@ CLAIMS = (
         "second",
         "The second derivative d2y/dw dx is the tie map itself.",
         "tie map with mixed differences of direct convolution",
-        SECOND,
+        FOR_SECOND_DERIVATIVE,
         of_second_derivative,
     ),
     Claim(
@@ -272,7 +272,7 @@ CLAIMS = (
         "max",
         "Max pooling is dense layers and |x|: max(x, y) = (x + y + |x - y|) / 2, ties included.",
         "tournament with argmax pooling",
-        LARGEST,
+        EXTREMA,
         of_pool,
     ),
     Claim(

@@ -1,4 +1,7 @@
-"""The layers the claims are judged on: small, asymmetric, and every option met by one of them."""
+"""The layers the claims are judged on, one tuple for each claim or several.
+
+They are small; asymmetric, so that exchanged axes show; every option is met by one of them.
+"""
 
 from convdense.claims import student_question
 from convdense.geometry import (
@@ -16,7 +19,7 @@ from convdense.layers.flatten import Flatten
 from convdense.networks.builder import Residual, network
 
 CONVOLUTIONS = (
-    student_question.FIRST,
+    student_question.FIRST,  # 1 x 3 x 3 by one 2 x 2 kernel, the layer of the README
     Conv((2, 4), out_channels=3, kernel=3, stride=2, padding=((1, 0),)),
     Conv((1, 3, 4), out_channels=2, kernel=(3, 2), padding=(2, 3), padding_mode="replicate"),
     Conv(
@@ -60,13 +63,16 @@ LOCAL = (
         (4, 6), out_channels=2, kernel=3, dilation=2, padding=1, padding_mode="circular", groups=2
     ),
 )
-SECOND = (*CONVOLUTIONS[:5], TRANSPOSED[1], TRANSPOSED[2], LOCAL[0])
+# The claim on second derivatives costs a convolution for every pair of input and weight, so few.
+FOR_SECOND_DERIVATIVE = (*CONVOLUTIONS[:5], TRANSPOSED[1], TRANSPOSED[2], LOCAL[0])
+# Stride 1 and zero padding: matrices with constant diagonals.
 TOEPLITZ = (
     student_question.FIRST,
     Conv((2, 4, 5), out_channels=3, kernel=(3, 2), padding=((1, 2), (0, 1)), dilation=(1, 2)),
     Conv((1, 5, 4), out_channels=1, kernel=(2, 3), padding="full", flip=True),
     Conv((2, 3, 4, 2), out_channels=2, kernel=2, padding="same", groups=2),
 )
+# Stride 1 and circular padding to the same size: diagonals that go on at the other side.
 CIRCULANT = (
     Conv((1, 5), out_channels=1, kernel=3, padding=1, padding_mode="circular"),
     Conv((2, 4, 5), out_channels=3, kernel=(3, 2), padding="same", padding_mode="circular"),
@@ -87,28 +93,28 @@ AVERAGES = (
     AvgPool((2, 5, 5), kernel=5, stride=1, padding=2, count_include_pad=False),
     AvgPool((1, 7, 5), output=(3, 2)),
 )
-LARGEST = (
+EXTREMA = (
     MaxPool((1, 4), kernel=4),
     MaxPool((1, 5), kernel=3, stride=2, padding=1),
     MinPool((1, 2, 2), kernel=2),
     MaxPool((2, 5, 4), kernel=(3, 2), stride=(2, 1), padding=1, ceil_mode=True),
     MaxPool((1, 7, 5), output=(3, 2)),
 )
-_SAME = Conv((2, 5, 4), out_channels=2, kernel=3, padding="same")
+_KEEPS_SHAPE = Conv((2, 5, 4), out_channels=2, kernel=3, padding="same")
 NETWORKS = (
     network(
-        *(Conv((1, 6, 7), out_channels=3, kernel=(3, 2)), ReLU(), MaxPool((3, 4, 6), kernel=2)),
-        *(
-            Conv((3, 2, 3), out_channels=4, kernel=2),
-            ReLU(),
-            AvgPool((4, 1, 2), kernel=(1, 2)),
-            Flatten(),
-        ),
+        Conv((1, 6, 7), out_channels=3, kernel=(3, 2)),
+        ReLU(),
+        MaxPool((3, 4, 6), kernel=2),
+        Conv((3, 2, 3), out_channels=4, kernel=2),
+        ReLU(),
+        AvgPool((4, 1, 2), kernel=(1, 2)),
+        Flatten(),
         Linear(4, out_features=3),
         seed=0,
     ),
     network(
-        Residual(_SAME, LeakyReLU(0.25), _SAME),
+        Residual(_KEEPS_SHAPE, LeakyReLU(0.25), _KEEPS_SHAPE),
         batch_norm((2, 5, 4), mean=[1.0, -2.0], var=[1.0, 4.0]),
         MinPool((2, 5, 4), kernel=(2, 3), stride=1),
         ConvTranspose((2, 4, 2), out_channels=1, kernel=2, stride=2),

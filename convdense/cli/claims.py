@@ -23,20 +23,24 @@ def run_claims(as_json: bool, swept: bool) -> int:
     bar = tqdm(CLAIMS, desc="claims", file=sys.stderr, disable=None, leave=False)
     verdicts = list(judge_claims(bar))
     if not as_json:
-        print(claims_table(verdicts), flush=True)
-    small = sweep() if swept else None
+        print(claims_table(verdicts), flush=True)  # at once: the sweep takes minutes
+    sweep_result = sweep() if swept else None
+
     if as_json:
-        facts = [_facts(verdict) for verdict in verdicts]
-        both = {"claims": facts, "sweep": small.to_dict()} if small is not None else facts
-        print(json.dumps(both))
-    elif small is not None:
-        print(f"\n{small}")
+        claims = [_verdict_facts(verdict) for verdict in verdicts]
+        if sweep_result is None:
+            print(json.dumps(claims))
+        else:
+            print(json.dumps({"claims": claims, "sweep": sweep_result.to_dict()}))
+    elif sweep_result is not None:
+        print(f"\n{sweep_result}")
 
-    every_geometry_held = small is None or bool(small)
-    return HELD if all(v.held for v in verdicts) and every_geometry_held else FAILED
+    every_claim_held = all(verdict.held for verdict in verdicts)
+    every_geometry_held = sweep_result is None or bool(sweep_result)
+    return HELD if every_claim_held and every_geometry_held else FAILED
 
 
-def _facts(verdict: Verdict) -> dict[str, Any]:
+def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as plain data."""
     claim = verdict.claim
     return {
@@ -51,6 +55,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
 
 
 def _evidence_facts(evidence: Evidence) -> dict[str, Any]:
+    """Return what one layer says of a claim as plain data; `error` is a probability."""
     return {
         "layer": repr(evidence.layer),
         "exact": evidence.exact,

@@ -15,43 +15,45 @@ import numpy.typing as npt
 from convdense.geometry import LpPool, Pool, paired_samples, samples
 
 Array = npt.NDArray[Any]
-Position = tuple[Any, ...]  # integers; the stubs of NumPy take none of those after an ellipsis
-Window = tuple[Position, list[Position], int]
+Position = tuple[Any, ...]  # one integer per axis
+Window = tuple[Position, list[Position], int]  # output position, its cells, n_padded
 
 
 def windows(pool: Pool) -> Iterator[Window]:
-    """Yield each window: its output position, its input cells in C order, and their number.
+    """Yield each window: its output position, its input cells in C order, and `n_padded`.
 
-    The number counts the cells of the padding too.
+    That is the number of its cells together with those in the padding.
     """
-    for at in product(*map(range, pool.out_spatial)):
-        along = [_cells(pool, axis, output) for axis, output in enumerate(at)]
-        inside = []
-        for cells, n in zip(along, pool.in_spatial, strict=True):
-            inside.append([i for i in cells if 0 <= i < n])
-        yield at, list(product(*inside)), prod(len(cells) for cells in along)
+    for output in product(*map(range, pool.out_spatial)):
+        cells_by_axis = [_cells(pool, axis, o) for axis, o in enumerate(output)]
+        n_padded = prod(len(cells) for cells in cells_by_axis)
+        inside_by_axis = []
+        for cells, n in zip(cells_by_axis, pool.in_spatial, strict=True):
+            inside_by_axis.append([i for i in cells if 0 <= i < n])
+        yield output, list(product(*inside_by_axis)), n_padded
 
 
 def _cells(pool: Pool, axis: int, output: int) -> list[int]:
     """Return the cells of one window along one axis that lie in the input or its padding."""
-    n, (begin, end) = pool.in_spatial[axis], pool.padding[axis]
+    n = pool.in_spatial[axis]
     if pool.kernel is None:
         # The axis [0, n) is cut into m equal parts, part o being [o n / m, (o + 1) n / m); a cell
-        # [i, i + 1) belongs to every part that it overlaps.
+        # [i, i + 1) belongs to every part that it overlaps: i < (o + 1) n / m and o n / m < i + 1.
         m = pool.out_spatial[axis]
         return [i for i in range(n) if i * m < (output + 1) * n and output * n < (i + 1) * m]
 
-    first, step = output * pool.stride[axis] - begin, pool.dilation[axis]
-    cells = [first + tap * step for tap in range(pool.kernel[axis])]
-    return [i for i in cells if i < n + end]
+    begin, end = pool.padding[axis]
+    first = output * pool.stride[axis] - begin
+    cells = [first + tap * pool.dilation[axis] for tap in range(pool.kernel[axis])]
+    return [i for i in cells if i < n + end]  # with ceil_mode a window may end past the padding
 
 
 def forward(pool: Pool, x: npt.ArrayLike) -> Array:
     """Return y: of every window its largest, smallest, sum, average or power average."""
     x, had_batch = samples(pool, x)
     y = np.zeros((*x.shape[:2], *pool.out_spatial), _result_dtype(pool, x))
-    for at, cells, padded in windows(pool):
-        y[(..., *at)] = _reduce(pool, _take(x, cells), padded)
+    for output, cells, n_padded in windows(pool):
+        y[(..., *output)] = _reduce(pool, _take(x, cells), n_padded)  # y[..., o1, o2]
     return y if had_batch else y[0]
 
 
@@ -59,9 +61,9 @@ def backward(pool: Pool, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
     """Return dx: every output hands its gradient to the cells of its window."""
     x, dy, had_batch = paired_samples(pool, x, dy)
     dx = np.zeros(x.shape, np.result_type(_result_dtype(pool, x), dy))
-    for at, cells, padded in windows(pool):
-        upstream = dy[(..., *at)][..., None]  # (batch, channels, 1)
-        shares = _shares(pool, _take(x, cells), upstream, padded)
+    for output, cells, n_padded in windows(pool):
+        upstream = dy[(..., *output)][..., None]  # (batch, channels, 1)
+        shares = _shares(pool, _take(x, cells), upstream, n_padded)
         for k, cell in enumerate(cells):
             dx[(..., *cell)] += shares[..., k]
     return dx if had_batch else dx[0]
@@ -72,8 +74,8 @@ def _take(x: Array, cells: list[Position]) -> Array:
     return np.stack([x[(..., *cell)] for cell in cells], axis=-1)
 
 
-def _reduce(pool: Pool, values: Array, padded: int) -> Array:
-    """Return what a pool makes of windows, (batch, channels) of (batch, channels, cells)."""
+def _reduce(pool: Pool, values: Array, n_padded: int) -> Array:
+    """Return what a pool makes of one window, (batch, channels) of (batch, channels, cells)."""
     if pool.extremum > 0:
         return np.asarray(values.max(axis=-1))
     if pool.extremum < 0:
@@ -82,25 +84,33 @@ def _reduce(pool: Pool, values: Array, padded: int) -> Array:
         powers = np.abs(values) ** pool.p
         return np.asarray(powers.sum(axis=-1) ** (1 / pool.p))
     total = np.asarray(values.sum(axis=-1, dtype=_result_dtype(pool, values)))
-    return total / pool.divisor(values.shape[-1], padded) if pool.divides else total
+    if not pool.divides:
+        return total
+    return total / pool.divisor(values.shape[-1], n_padded)
 
 
-def _shares(pool: Pool, values: Array, dy: Array, padded: int) -> Array:
-    """Return what each cell gets of dy, (batch, channels, cells)."""
+def _shares(pool: Pool, values: Array, dy: Array, n_padded: int) -> Array:
+    """Return what each cell gets of dy, (batch, channels, cells) of (batch, channels, 1)."""
+    n_cells = values.shape[-1]
     if pool.extremum:  # the first of several largest gets everything
         winner = values.argmax(axis=-1) if pool.extremum > 0 else values.argmin(axis=-1)
-        return np.where(np.arange(values.shape[-1]) == winner[..., None], dy, 0)
+        is_winner = np.arange(n_cells) == winner[..., None]  # (batch, channels, cells)
+        return np.where(is_winner, dy, 0)
     if isinstance(pool, LpPool):
         # y = (sum |x|^p)^(1/p), so dy/dx = sign(x) (|x| / y)^(p - 1).
-        y = _reduce(pool, values, padded)[..., None]
+        y = _reduce(pool, values, n_padded)[..., None]
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = np.sign(values) * (np.abs(values) / y) ** (pool.p - 1)
         return np.where(y == 0, 0, slope) * dy  # where all cells are 0, 0 is a subgradient
     shared = np.broadcast_to(dy, values.shape)
-    return shared / pool.divisor(values.shape[-1], padded) if pool.divides else shared
+    if not pool.divides:
+        return shared
+    return shared / pool.divisor(n_cells, n_padded)
 
 
 def _result_dtype(pool: Pool, x: Array) -> np.dtype:
     """Return the dtype of y: that of x, or floats where integers are divided or a root is taken."""
     fractional = pool.divides or isinstance(pool, LpPool)
-    return np.result_type(x, np.float64) if fractional and x.dtype.kind in "iu" else x.dtype
+    if fractional and x.dtype.kind in "iu":
+        return np.result_type(x, np.float64)
+    return x.dtype

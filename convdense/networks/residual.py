@@ -31,8 +31,8 @@ from convdense.networks.network import Network
 class ResidualSum(ShapesOf, ShapesTable):
     """x plus what a network makes of it.
 
-    As dense layers: ``[I; I]``, the network beside the identity, ``[I I]``. It is made by `network`
-    from a `Residual`.
+    As dense layers: ``[I; I]`` copies x, the network runs on one copy beside the identity on the
+    other, and ``[I I]`` adds both. It is made by `network` from a `Residual`.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class ResidualSum(ShapesOf, ShapesTable):
         Of equal input and output shape.
     """
 
-    _part = "inner"
+    _part = "inner"  # whose in_shape and out_shape `ShapesOf` returns
     inner: Network
 
     def __post_init__(self) -> None:
@@ -67,8 +67,8 @@ class ResidualSum(ShapesOf, ShapesTable):
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> tuple[Array, dict[str, Array]]:
         """Return dx, dy plus what the inner network hands back, and the inner gradients."""
         x, dy, had_batch = paired_operands(self, x, dy)
-        inner, gradients = self.inner.backward(x, dy)
-        dx = dy + inner
+        inner_dx, gradients = self.inner.backward(x, dy)
+        dx = dy + inner_dx  # x enters both terms of the sum
         return np.asarray(dx if had_batch else dx[0]), gradients
 
     def __repr__(self) -> str:
@@ -80,11 +80,16 @@ class ResidualSum(ShapesOf, ShapesTable):
         return super()._repr_html_() + self.inner._repr_html_()
 
 
+# What every layer registers for itself: the functions in `layers` say what they return.
+
+
 @dense_steps.register
 def _(layer: ResidualSum, dtype: npt.DTypeLike = "float64") -> list[Step]:
     n = prod(layer.in_shape)
+    copy_x = Affine(twice(n, dtype))  # [I; I]
     inner = [with_identity(step, n, dtype) for step in dense_steps(layer.inner, dtype)]
-    return [Affine(twice(n, dtype)), *inner, Affine(sums(n, dtype))]
+    add = Affine(sums(n, dtype))  # [I I]
+    return [copy_x, *inner, add]
 
 
 @direct_counterpart.register
@@ -94,27 +99,30 @@ def _(layer: ResidualSum) -> ResidualSum:
 
 @magnitudes.register
 def _(layer: ResidualSum) -> ResidualSum:
-    return ResidualSum(magnitudes(layer.inner))
+    return ResidualSum(magnitudes(layer.inner))  # a layer that adds up absolute values
 
 
 @integer_unit.register
 def _(layer: ResidualSum) -> int:
-    return integer_unit(layer.inner)
+    return integer_unit(layer.inner)  # multiples of it leave the layer as whole numbers
 
 
 @forward_error.register
 def _(layer: ResidualSum, x: Value) -> Value:
+    # Beside the errors of both terms there is one rounding: at most u times the sum of magnitudes.
     inner = forward_error(layer.inner, x)
     sum_of_magnitudes = x.magnitude + inner.magnitude
-    own = rounded(1, sum_of_magnitudes, x.value.dtype, inner.value.dtype)  # one addition
-    return Value(np.asarray(x.value + inner.value), SLACK * (x.error + inner.error) + own)
+    error_of_adding = rounded(1, sum_of_magnitudes, x.value.dtype, inner.value.dtype)
+    error = SLACK * (x.error + inner.error) + error_of_adding
+    return Value(np.asarray(x.value + inner.value), error)
 
 
 @backward_error.register
 def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     dx, bounds = backward_error(layer.inner, x, dy)
-    own = rounded(1, dy.magnitude + dx.magnitude, dy.value.dtype, dx.value.dtype)
-    error = SLACK * (dy.error + dx.error) + own
+    sum_of_magnitudes = dy.magnitude + dx.magnitude
+    error_of_adding = rounded(1, sum_of_magnitudes, dy.value.dtype, dx.value.dtype)
+    error = SLACK * (dy.error + dx.error) + error_of_adding
     undecided = dy.undecided | dx.undecided
     return Slope(np.asarray(dy.value + dx.value), error, undecided), bounds
 
@@ -127,4 +135,5 @@ def _(layer: ResidualSum) -> Plain:
 
 @reads("ResidualSum")
 def _(values: Plain) -> ResidualSum:
-    return ResidualSum(Network(tuple(plain_to_layer(part) for part in values["layers"])))
+    layers = [plain_to_layer(part) for part in values["layers"]]
+    return ResidualSum(Network(tuple(layers)))

@@ -54,8 +54,11 @@ LEGEND = 0.35  # inches
 WIDE = 1.4  # times its height: a bias
 
 
-class Side(NamedTuple):
-    """A matrix with the bias as its last column, and what is written on the edges that exist."""
+class Labelled(NamedTuple):
+    """A matrix with the bias as its last column, and what is written on its cells.
+
+    Texts stand on every edge that exists and on every bias, and nowhere else.
+    """
 
     values: Array  # (outputs, inputs + 1)
     texts: dict[Cell, str]
@@ -96,81 +99,98 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     do = "give what cd.recover(function, in_shape) returns"
     refusal = complain("found", type(found).__name__, "a Recovered", do)
     require(isinstance(found, Recovered), refusal)
-    apart = found.compare(layer)
-    ties = layer.ties if isinstance(layer, TiedDense) else tie(Linear(*reversed(layer.w.shape)))
+    differences = found.compare(layer)
+    ties = layer.ties if isinstance(layer, TiedDense) else _all_edges(layer)
     require_few(ties)
-    expected, got = _expected(layer, ties), _found(found)
-    biased = bool(expected.values[:, -1].any() or got.values[:, -1].any())
+    expected = _expected(layer, ties)
+    got = _found(found)
+    has_bias = bool(expected.values[:, -1].any() or got.values[:, -1].any())
 
-    legend = _legend(apart, found)
-    panels = _panels(ties, biased)
-    figure, axes = arrange(wrapped(panels), _title(apart, found), LEGEND if legend else 0.0)
+    legend = _legend(differences, found)
+    panels = _panels(ties, has_bias)
+    foot = LEGEND if legend else 0.0
+    figure, axes = arrange(wrapped(panels), _title(differences, found), foot)
     n = len(axes) // 3  # Axes of each picture: a matrix and, with a bias, a column beside it
-    expected_axes, found_axes, apart_axes = (axes[k * n : k * n + n] for k in range(3))
+    expected_axes = axes[:n]
+    found_axes = axes[n : 2 * n]
+    difference_axes = axes[2 * n :]
 
-    kinds = _kinds(apart, found)
-    differing = [cell for cell in kinds if cell[1] < ties.shape[1]]  # of the matrix, not the bias
-    looks = diverging(np.stack([expected.values, got.values]))  # both on one scale
-    both = ((expected_axes, expected, looks[0]), (found_axes, got, looks[1]))
-    for picture, side, colours in both:
-        _draw(picture, ties, _greyed(colours, side.texts), side.texts)
-        surround(picture[0], differing)
-    _draw(apart_axes, ties, *_apart(expected, got, kinds))
+    kinds = _kinds(differences, found)
+    n_inputs = ties.shape[1]
+    differing_edges = [(row, col) for row, col in kinds if col < n_inputs]  # no bias
+    # (2, outputs, inputs + 1, 3): both on one scale
+    colours = diverging(np.stack([expected.values, got.values]))
+    _draw(expected_axes, ties, _greyed(colours[0], expected.texts), expected.texts)
+    _draw(found_axes, ties, _greyed(colours[1], got.texts), got.texts)
+    surround(expected_axes[0], differing_edges)
+    surround(found_axes[0], differing_edges)
+    signs = {cell: kind.sign for cell, kind in kinds.items()}
+    _draw(difference_axes, ties, _colours_by_kind(expected, got, kinds), signs)
 
     for ax, panel in zip(axes, panels, strict=True):
         ax.set_title(panel.title, fontsize=10)
-    for row in found.broken.tolist():
-        hatch(found_axes[0], row, ties.shape[1])
-        hatch(apart_axes[0], row, ties.shape[1])
+    for output in found.broken.tolist():  # not affine
+        hatch(found_axes[0], output, n_inputs)
+        hatch(difference_axes[0], output, n_inputs)
     if legend:
         cols = len(legend)
         figure.legend(handles=legend, loc="lower center", ncols=cols, fontsize=9, frameon=False)
     return figure
 
 
-def _expected(layer: TiedDense | Dense, ties: TieMap) -> Side:
+def _all_edges(layer: Dense) -> TieMap:
+    """Return the tie map of a dense layer, whose weight is (outputs, inputs): none are tied."""
+    outputs, inputs = layer.w.shape
+    return tie(Linear(inputs, outputs))
+
+
+def _expected(layer: TiedDense | Dense, ties: TieMap) -> Labelled:
     """Return the layer's matrix, with letters where weights are shared."""
     matrix = real_numbers(ties.matrix(layer.w).toarray(), "w", ties.shape, layer)
     bias = np.zeros(ties.shape[0])
     if layer.b is not None:
-        bias = ties.bias.matrix(layer.b).toarray()[:, 0]
+        bias = ties.bias.matrix(layer.b).toarray()[:, 0]  # of (outputs, 1): its one input is 1
     values = np.column_stack([matrix, bias])
 
     held = cells(ties.entries())
     texts = {cell: number(values[cell]) for cell in held}
-    if ties.counts().weights.max(initial=0) > 1:
+    most_copies = ties.counts().weights.max(initial=0)
+    if most_copies > 1:
         texts = {cell: f"{mark(entries)}\n{texts[cell]}" for cell, entries in held.items()}
-    return Side(values, texts | _biases(values))
+    return Labelled(values, texts | _bias_texts(values))
 
 
-def _found(found: Recovered) -> Side:
+def _found(found: Recovered) -> Labelled:
     """Return the matrix that was found: its edges are those that are not zero."""
     values = np.column_stack([found.matrix.toarray(), found.bias])
     rows, cols = found.matrix.nonzero()
     edges = zip(rows.tolist(), cols.tolist(), strict=True)
     texts = {cell: number(values[cell]) for cell in edges}
-    return Side(values, texts | _biases(values))
+    return Labelled(values, texts | _bias_texts(values))
 
 
-def _biases(values: Array) -> dict[Cell, str]:
-    """Return what the last column says."""
+def _bias_texts(values: Array) -> dict[Cell, str]:
+    """Return the numbers of the last column, the biases, as they are written on its cells."""
     last = values.shape[1] - 1
     return {(row, last): number(value) for row, value in enumerate(values[:, last].tolist())}
 
 
-def _by_kind(apart: Difference) -> list[tuple[Kind, tuple[Place, ...]]]:
+def _by_kind(differences: Difference) -> list[tuple[Kind, tuple[Place, ...]]]:
     """Return the entries that differ in each way."""
     return [
-        (MISSING, apart.missing),
-        (EXTRA, apart.extra),
-        (OTHER_WEIGHT, apart.wrong),
-        (OTHER_BIAS, apart.bias),
+        (MISSING, differences.missing),
+        (EXTRA, differences.extra),
+        (OTHER_WEIGHT, differences.wrong),
+        (OTHER_BIAS, differences.bias),
     ]
 
 
-def _kinds(apart: Difference, found: Recovered) -> dict[Cell, Kind]:
+def _kinds(differences: Difference, found: Recovered) -> dict[Cell, Kind]:
     """Return how every entry that differs does so, a bias in the column after the last."""
-    return {_cell(place, found): kind for kind, places in _by_kind(apart) for place in places}
+    kinds: dict[Cell, Kind] = {}
+    for kind, places in _by_kind(differences):
+        kinds |= {_cell(place, found): kind for place in places}
+    return kinds
 
 
 def _cell(place: Place, found: Recovered) -> Cell:
@@ -189,58 +209,65 @@ def _greyed(colours: Array, kept: Iterable[Cell]) -> Array:
     return grey
 
 
-def _apart(expected: Side, got: Side, kinds: Mapping[Cell, Kind]) -> tuple[Array, dict[Cell, str]]:
-    """Return colours and signs of the third picture: white where both have an edge or a bias."""
+def _colours_by_kind(expected: Labelled, got: Labelled, kinds: Mapping[Cell, Kind]) -> Array:
+    """Return the colours of the third picture: white where nothing differs, grey without an edge.
+
+    They are (outputs, inputs + 1, 3).
+    """
     colours = blank(expected.values.shape)
     for cell in (*expected.texts, *got.texts):
         colours[cell] = 1.0
     for cell, kind in kinds.items():
         colours[cell] = to_rgb(kind.colour)
-    return colours, {cell: kind.sign for cell, kind in kinds.items()}
+    return colours
 
 
-def _panels(ties: TieMap, biased: bool) -> list[Panel]:
+def _panels(ties: TieMap, has_bias: bool) -> list[Panel]:
     """Return three matrices, each with its bias beside it if there is one."""
     panels = []
+    # A blank is a sign that is not seen: it keeps pictures apart, and lets a line end before it.
     for title, sign in (("expected", ""), ("found", " "), ("where they differ", " ")):
         panels.append(panel_of(ties, title, sign, share=0.85))
-        if biased:
+        if has_bias:
             panels.append(Panel(ties.shape[0], 1, "bias", "", panels[-1].cell, WIDE))
     return panels
 
 
-def _draw(axes: Sequence[Axes], ties: TieMap, looks: Array, texts: Mapping[Cell, str]) -> None:
-    """Draw a matrix and, where there are two Axes, its bias beside it."""
-    whole, *beside = axes
+def _draw(axes: Sequence[Axes], ties: TieMap, colours: Array, texts: Mapping[Cell, str]) -> None:
+    """Draw a matrix and, where there are two Axes, its bias beside it.
+
+    `colours` are (outputs, inputs + 1, 3), the last column those of the bias.
+    """
+    matrix_ax, *bias_axes = axes
     rows, last = ties.shape
-    grid(ties, whole, "")
+    grid(ties, matrix_ax, "")
     of_edges = {cell: text for cell, text in texts.items() if cell[1] < last}
-    paint(whole, looks[:, :last], of_edges)
+    paint(matrix_ax, colours[:, :last], of_edges)
 
     of_biases = {(row, 0): text for (row, col), text in texts.items() if col == last}
-    for ax in beside:
+    for ax in bias_axes:  # one, or none
         bare(ax, "", rows, 1, WIDE)
-        paint(ax, looks[:, last:], of_biases)
+        paint(ax, colours[:, last:], of_biases)
         _, height = cell_size(ax, rows, 1)
         draw_thin_lines(ax, rows, 1, height)
 
 
-def _title(apart: Difference, found: Recovered) -> str:
+def _title(differences: Difference, found: Recovered) -> str:
     """Return how many differ, in the words of `Difference`."""
-    words = str(apart).split("\n", maxsplit=1)[0]
-    if found:
+    words, *_places = str(differences).split("\n")
+    if found:  # all outputs are affine
         return words
     broken = f"{found.broken.size} of {found.matrix.shape[0]} outputs"
     return f"not affine at {broken}; beside that, {words}"
 
 
-def _legend(apart: Difference, found: Recovered) -> list[Patch]:
+def _legend(differences: Difference, found: Recovered) -> list[Patch]:
     """Return a patch for every kind that occurs."""
     patches = []
-    for kind, places in _by_kind(apart):
+    for kind, places in _by_kind(differences):
         if places:
             label = f"{kind.sign} {kind.words}: {len(places)}"
             patches.append(Patch(facecolor=kind.colour, label=label, edgecolor="black"))
-    if not found:
+    if not found:  # some output is not affine
         patches.append(Patch(facecolor="white", edgecolor="black", hatch="//", label="not affine"))
     return patches

@@ -14,9 +14,11 @@ from convdense.plots.matrices import copied, gradient, weights, written
 from convdense.plots.panel_layout import HIGHEST, LETTER, WIDEST, Panel, arrange, wrapped
 from convdense.structure.kronecker import scaled
 
-HIGH = 0.55  # inches: a weight
-DENSE, SUM = "dense gradient: every edge", "↓ tied: the sum over each letter"
-ADDENDS, IN_LINE = 9, 4  # terms of a sum that is written out, and of one line of it
+WEIGHT_HEIGHT = 0.55  # inches of the cell of a weight
+DENSE = "dense gradient: every edge"
+SUM = "↓ tied: the sum over each letter"
+LONGEST_SUM = 9  # terms of a sum that is written out
+ONE_LINE = 4  # terms of a sum that is written in one line, not two
 
 
 def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Figure:
@@ -50,8 +52,8 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
     sums = _sums(layer, steps.masked)
     geometry = layer.layer
     has_direct = isinstance(geometry, (Windowed, ConvTranspose))
-    lines = _panels(layer, sums, has_direct)
-    figure, axes = arrange(lines)
+    matrix_lines = _matrix_lines(layer)
+    figure, axes = arrange([*matrix_lines, _weight_line(layer, sums, has_direct)])
 
     gradient(layer, steps.dense, masked=False, ax=axes[0])
     gradient(layer, steps.masked, masked=True, ax=axes[1])
@@ -62,49 +64,64 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
         weights(layer, expected, axes[3], "the direct convolution's")
         _draw_difference(axes[4], steps.tied - expected, verdict)
 
-    if len(lines) == 3:  # the second matrix stands below the first
+    if len(matrix_lines) == 2:  # the second matrix stands below the first
         axes[1].set_title("↓ " + axes[1].get_title(), fontsize=10)
     return figure
 
 
-def _panels(layer: TiedDense, sums: list[str], has_direct: bool) -> list[list[Panel]]:
-    """Return the matrices, beside each other if they fit, and below them the weights' gradients."""
+def _matrix_lines(layer: TiedDense) -> list[list[Panel]]:
+    """Return the panels of the two matrices: one line, or two if they do not fit in one."""
     require_few(layer.ties)
     dense = panel_of(layer.ties, DENSE)
-    above = wrapped([dense, dense._replace(sign="→")])
-    if len(above) > 1:  # an arrow to the right would lead nowhere
-        above = [[panel._replace(sign="") for panel in line] for line in above]
+    masked = dense._replace(sign="→")  # its own title is set where it is drawn
+    lines = wrapped([dense, masked])
+    if len(lines) == 2:  # an arrow to the right would lead nowhere
+        return [[dense], [dense]]
+    return lines
 
+
+def _weight_line(layer: TiedDense, sums: list[str], has_direct: bool) -> list[Panel]:
+    """Return the panels of the gradients by weight: tied - direct = difference, or tied alone."""
+    signs = ["", "\N{MINUS SIGN}", "="] if has_direct else [""]
     cols = layer.weight_shape[-1]
     rows = layer.ties.n_weights // cols
-    size = min(HIGH, HIGHEST / rows)
+    height = min(WEIGHT_HEIGHT, HIGHEST / rows)  # inches, as the widths
+
+    # As wide as the longest text, in letters a little smaller than those of titles, if that fits.
     longest = max(len(line) for text in sums for line in text.split("\n"))
-    wanted = longest * LETTER * 0.95  # inches across of a weight
-    available = WIDEST / cols / (3 if has_direct else 1)
-    broad = max(2.0, min(wanted, available) / size)
-    below = [Panel(rows, cols, SUM, sign, size, broad) for sign in ("", "\N{MINUS SIGN}", "=")]
-    return [*above, below if has_direct else below[:1]]
+    wanted_width = longest * LETTER * 0.95
+    most_width = WIDEST / cols / len(signs)
+    times_height = max(2.0, min(wanted_width, most_width) / height)
+
+    # Each has the title of the first while it is laid out, and its own when it is drawn.
+    return [Panel(rows, cols, SUM, sign, cell=height, wide=times_height) for sign in signs]
 
 
 def _sums(layer: TiedDense, masked: Array) -> list[str]:
-    """Return for every weight what is added up, or how much where that is too long to write."""
+    """Return for every weight what is added up, or how much where that is too long to write.
+
+    ``{}`` stands for the sum itself, which `weights` writes there. `masked` is (outputs, inputs).
+    """
     entries = layer.ties.entries()
     each = scaled(masked[entries.row, entries.col], entries.coefficient)  # (entries,)
     addends: list[list[str]] = [[] for _ in range(layer.ties.n_weights)]
     for k, value in zip(entries.index.tolist(), each.tolist(), strict=True):
         addends[k].append(number(value))
 
-    too_long = max(map(len, addends)) > ADDENDS
-    return [
-        f"{{}} ({copied(len(terms))})" if too_long or not terms else _written_sum(terms)
-        for terms in addends
-    ]
+    if max(map(len, addends)) > LONGEST_SUM:
+        return [_counted_sum(terms) for terms in addends]
+    return [_written_sum(terms) if terms else _counted_sum(terms) for terms in addends]
+
+
+def _counted_sum(terms: list[str]) -> str:
+    """Return ``{}`` for what a sum comes to, and how many terms it has."""
+    return f"{{}} ({copied(len(terms))})"
 
 
 def _written_sum(terms: list[str]) -> str:
     """Return a sum with ``{}`` for what it comes to, in two lines if it is long."""
     lines = [terms]
-    if len(terms) > IN_LINE:
+    if len(terms) > ONE_LINE:
         half = -(-len(terms) // 2)  # rounded up
         lines = [terms[:half], terms[half:]]
     text = "\n+ ".join(" + ".join(line) for line in lines)

@@ -1,12 +1,13 @@
 """From a tie map to a stored CSR matrix: entry by entry, or many rows at once.
 
 Rows of a convolution's matrix look alike but for the borders: the same weights, the columns moved
-on. `row_runs` finds such rows along each axis; here every combination of runs, one from each axis,
-is written by one broadcast assignment into a strided view of the matrix' arrays.
+on. `row_runs` finds such rows along each axis. A piece is a combination of runs, one from each
+axis: its rows have equally many entries, at constant distances in the matrix' arrays, so that one
+broadcast assignment into a strided view writes them all.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent import futures  # which imports its threads when asked for them
+from concurrent import futures  # loads threads only when they are used
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -28,11 +29,11 @@ from convdense.structure.kronecker import (
     outer,
     scaled,
 )
-from convdense.structure.row_runs import Piece, Run, cut_piece, merge, runs
+from convdense.structure.row_runs import Piece, Run, cut_piece, find_runs, merge
 
 PLAIN_BELOW = 4_000  # entries: below this, listing them is faster than looking for runs
 PLAIN_MEMORY = 9  # times the result's bytes: what listing, sorting and summing takes, measured
-PIECES_LIMIT = 20_000  # products of runs: above this, so is one assignment each
+PIECES_LIMIT = 20_000  # above this, listing the entries is faster than one assignment each
 SLAB = 1 << 22  # entries written by one assignment
 TILE = 1 << 16  # entries of a pattern that is copied whole: what the cache close to a core holds
 THREADS_FROM = 1 << 25  # bytes of the result
@@ -52,7 +53,7 @@ def index_dtype(n_entries: int, n_cols: int) -> type[np.int32] | type[np.int64]:
 def assemble_by_entries(axes: Sequence[Axis], weights: Array) -> sp.csr_array:
     """Return the matrix by listing every entry and letting SciPy sort and sum them.
 
-    Slow, and what `fast` is held against in the tests.
+    Slow, and what `assemble_by_runs` is held against in the tests.
 
     Parameters
     ----------
@@ -70,18 +71,18 @@ def assemble_by_entries(axes: Sequence[Axis], weights: Array) -> sp.csr_array:
     shape = matrix_shape(axes)
     entries = expand(axes)
     data = scaled(weights[entries.index], entries.coefficient)
-    width = index_dtype(max(len(data), shape[0]), shape[1])
-    places = entries.row.astype(width), entries.col.astype(width)
+    dtype = index_dtype(max(len(data), shape[0]), shape[1])
+    places = entries.row.astype(dtype), entries.col.astype(dtype)
     matrix = sp.csr_array((data, places), shape=shape)
     matrix.sum_duplicates()
     return matrix
 
 
 def assemble(axes: Sequence[Axis], plan: "Plan | None", weights: Array) -> sp.csr_array:
-    """Return the matrix the faster way."""
+    """Return the matrix by runs, or by entries where it is small or too irregular for a plan."""
     if plan is None or plan.n_entries < PLAIN_BELOW:
         return assemble_by_entries(axes, weights)
-    return fast(plan, weights)
+    return assemble_by_runs(plan, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +93,10 @@ class Plan:
     ----------
     axes : tuple of Axis
         The tie map as it was given.
-    merged, mixing
-        The same with one entry to a cell, and the matrices that make the merged taps (see `merge`).
+    merged : tuple of Axis
+        The same with one entry to a cell: taps that meet in a cell are one merged tap.
+    mixing : tuple of (merged taps, taps) matrices
+        Which taps each merged tap of an axis adds up (see `merge`); None where they are the same.
     runs : tuple of list of Run
         The runs of each merged axis.
     """
@@ -111,53 +114,54 @@ class Plan:
 
 def make_plan(axes: Sequence[Axis]) -> Plan | None:
     """Return the plan of a tie map, or None if it is too irregular to have one."""
-    merged, mixing = zip(*map(merge, axes), strict=True)
-    found = [runs(axis) for axis in merged]
-    regular = tuple(of_axis for of_axis in found if of_axis is not None)
-    if len(regular) < len(found) or prod(map(len, regular)) > PIECES_LIMIT:
+    merged, mixing = zip(*[merge(axis) for axis in axes], strict=True)
+    runs_or_none = [find_runs(axis) for axis in merged]  # None: an irregular axis
+    regular = tuple(runs for runs in runs_or_none if runs is not None)
+    n_pieces = prod(len(runs) for runs in regular)
+    if len(regular) < len(merged) or n_pieces > PIECES_LIMIT:
         return None
     return Plan(tuple(axes), merged, mixing, regular)
 
 
-def mixed(plan: Plan, weights: Array) -> Array:
-    """Return the weights by merged tap, (merged taps of axis 0, of axis 1, ...)."""
+def weights_by_merged_tap(plan: Plan, weights: Array) -> Array:
+    """Return the weights as a grid with an axis for each of the plan's, *(merged taps of each)."""
     grid = weights.reshape([a.n_taps for a in plan.axes])
     for i, mixing in enumerate(plan.mixing):
         if mixing is not None:
-            grid = along(i, mixing, grid)
+            grid = multiply_axis(i, mixing, grid)
     return grid
 
 
-def along(axis: int, matrix: sp.csr_array | sp.csc_array, grid: Array) -> Array:
-    """Return a grid of weights with a matrix of coefficients applied along one of its axes."""
-    exact = matrix.astype(coefficient_dtype(matrix.dtype, grid.dtype), copy=False)
-    moved = np.moveaxis(grid, axis, 0)
-    rows = exact @ moved.reshape(len(moved), -1)
-    return np.moveaxis(rows.reshape(-1, *moved.shape[1:]), 0, axis)
+def multiply_axis(axis: int, matrix: sp.csr_array | sp.csc_array, grid: Array) -> Array:
+    """Return the grid with one axis multiplied by a matrix, (new length, old length) of it."""
+    # In the dtype of the weights wherever coefficients are exact in it: float32 stays float32.
+    coefficients = matrix.astype(coefficient_dtype(matrix.dtype, grid.dtype), copy=False)
+    in_front = np.moveaxis(grid, axis, 0)  # (old length, *the other axes)
+    product_2d = coefficients @ in_front.reshape(len(in_front), -1)  # (new length, all others)
+    return np.moveaxis(product_2d.reshape(-1, *in_front.shape[1:]), 0, axis)
 
 
-def fast(plan: Plan, weights: Array, threads: int | None = None) -> sp.csr_array:
+def assemble_by_runs(plan: Plan, weights: Array, threads: int | None = None) -> sp.csr_array:
     """Return the same matrix as `assemble_by_entries`, at the speed of writing it.
 
-    Along each axis the rows fall into a few runs with one pattern; over a product of runs all rows
-    share one pattern up to an offset, and `data` and `indices` of all of them are one broadcast
-    assignment each into a strided view. No entry is looked at one by one.
+    `data` and `indices` of a piece are one assignment each; no entry is looked at one by one.
     """
-    grid = np.ascontiguousarray(mixed(plan, weights))
+    grid = np.ascontiguousarray(weights_by_merged_tap(plan, weights))
     shape = matrix_shape(plan.axes)
-    width = index_dtype(plan.n_entries, shape[1])
+    dtype = index_dtype(plan.n_entries, shape[1])
     data = np.empty(plan.n_entries, grid.dtype)
-    indices = np.empty(plan.n_entries, width)
+    indices = np.empty(plan.n_entries, dtype)
 
     # The entries of a row are all combinations of entries of its rows along the axes.
-    sizes = outer([np.bincount(a.rows, minlength=a.n_rows) for a in plan.merged])
-    indptr = np.zeros(shape[0] + 1, width)
+    row_sizes = [np.bincount(a.rows, minlength=a.n_rows) for a in plan.merged]
+    sizes = outer(row_sizes)  # (rows,): products of one size from each axis, in C order
+    indptr = np.zeros(shape[0] + 1, dtype)
     np.cumsum(sizes, out=indptr[1:])
 
     def write(piece: Piece) -> None:
-        _write(plan, piece, grid, data, indices)
+        _write_piece(plan, piece, grid, data, indices)
 
-    pieces = (part for piece in product(*plan.runs) for part in _parts(piece))
+    pieces = (part for piece in product(*plan.runs) for part in _cut_to_slabs(piece))
     if threads is None:
         threads = min(cpu_count() or 1, 4)
     if threads > 1 and data.nbytes + indices.nbytes >= THREADS_FROM:
@@ -256,49 +260,52 @@ def _halves(
     # One row is small enough, as `blocks` has made sure, so that an axis with several is left.
     cut = next(i for i, a in enumerate(axes) if a.n_rows > 1)
     n = axes[cut].n_rows
-    each = rows // n  # rows of the matrix to one row of this axis
+    rows_each = rows // n  # rows of the matrix to one row of this axis
     for first, stop in ((0, n // 2), (n // 2, n)):
         part = axes[cut].between(first, stop)
         parts = (*axes[:cut], part, *axes[cut + 1 :])
-        yield from _halves(parts, weights, max_bytes, start + first * each)
+        yield from _halves(parts, weights, max_bytes, start + first * rows_each)
 
 
-def _write(plan: Plan, piece: Piece, grid: Array, data: Array, indices: Array) -> None:
+def _write_piece(plan: Plan, piece: Piece, grid: Array, data: Array, indices: Array) -> None:
     """Write the rows of one product of runs, through views (*rows of each run, *entries of each).
 
-    With S entries before a row in its own axis, n entries in it and T entries in its whole axis,
-    row (r0, r1, r2) starts at entry ``S0 T1 T2 + n0 S1 T2 + n0 n1 S2``: before it stand all rows
-    with a smaller r0, then those with the same r0 and a smaller r1, and so on.
+    Take three axes, and in each of them a row r with S entries before it, n in it and T in the
+    whole axis. Row (r0, r1, r2) of the matrix starts at entry ``S0 T1 T2 + n0 S1 T2 + n0 n1 S2``:
+    before it stand all rows with a smaller r0, then those with the same r0 and a smaller r1, and so
+    on. From row to row of a run S grows by `offset_step`, so that the distances are constant.
     """
-    d = len(piece)
+    n_axes = len(piece)
+    counts = [run.count for run in piece]  # rows
     sizes = [len(run.cols) for run in piece]  # n
-    counts = [run.count for run in piece]
     totals = [len(a) for a in plan.merged]  # T
-    start = 0
+    start = 0  # in entries, as the steps
     to_next_row = []
     for i, run in enumerate(piece):
-        scale = prod(sizes[:i]) * prod(totals[i + 1 :])
-        start += run.offset * scale
-        to_next_row.append(run.offset_step * scale)
-    to_next_entry = [prod(sizes[i + 1 :]) for i in range(d)]
+        factor_of_s = prod(sizes[:i]) * prod(totals[i + 1 :])
+        start += run.offset * factor_of_s
+        to_next_row.append(run.offset_step * factor_of_s)
+    to_next_entry = [prod(sizes[i + 1 :]) for i in range(n_axes)]
 
     def view(array: Array) -> Array:
+        shape = (*counts, *sizes)
         strides = [step * array.itemsize for step in (*to_next_row, *to_next_entry)]
         offset = start * array.itemsize
-        return np.ndarray((*counts, *sizes), array.dtype, array, offset, strides)
+        return np.ndarray(shape, array.dtype, buffer=array, offset=offset, strides=strides)
 
-    # Inner loops of one row are short. Rows of the last axis that follow each other in memory, and
-    # that are not too many, are written as one.
+    # NumPy's innermost loop runs over one row, which is short, if the right-hand side is broadcast
+    # along the rows. Where rows of the last axis follow each other in memory, and are not too many,
+    # the right-hand side holds all of them, and one loop runs over them.
     entries = prod(sizes)
     adjacent = to_next_row[-1] == entries and counts[-1] * entries <= TILE
-    last = counts[-1] if adjacent else 1
+    held_rows = counts[-1] if adjacent else 1  # rows of the last axis
 
-    values = _values(grid, piece)
-    shared = values.shape[d - 1] == 1  # by all rows of the last axis
-    if last > 1 and shared and last * values.size <= 4 * TILE:
-        values = np.repeat(values, last, axis=d - 1)
+    values = _weights_of_piece(grid, piece)  # (*rows of each run, or 1, *entries of each)
+    is_shared = values.shape[n_axes - 1] == 1  # by all rows of the last axis
+    if held_rows > 1 and is_shared and held_rows * values.size <= 4 * TILE:
+        values = np.repeat(values, held_rows, axis=n_axes - 1)
     view(data)[...] = values
-    first, pattern = _columns(plan, piece, indices.dtype, last)
+    first, pattern = _columns_of_piece(plan, piece, indices.dtype, held_rows)
     np.add(first, pattern, out=view(indices))
 
 
@@ -308,14 +315,15 @@ def taps_index(piece: Piece) -> tuple[Array, ...]:
     Broadcast against each other they have the shape (*rows of each run, *entries of each run), 1
     row where the rows of a run share their weights.
     """
-    d = len(piece)
+    n_axes = len(piece)
     index = []
     for i, run in enumerate(piece):
-        rows = np.arange(_weight_rows(run)) * run.tap_step
-        shape = [1] * (2 * d)
-        shape[i] = len(rows)
-        shape[d + i] = len(run.taps)
-        index.append((rows[:, None] + run.taps).reshape(shape))
+        tap_shifts = np.arange(_weight_rows(run)) * run.tap_step  # (rows,)
+        taps = tap_shifts[:, None] + run.taps  # (rows, entries)
+        shape = [1] * (2 * n_axes)
+        shape[i] = len(tap_shifts)
+        shape[n_axes + i] = len(run.taps)
+        index.append(taps.reshape(shape))
     return tuple(index)
 
 
@@ -324,16 +332,17 @@ def _weight_rows(run: Run) -> int:
     return run.count if run.tap_step else 1
 
 
-def _values(grid: Array, piece: Piece) -> Array:
+def _weights_of_piece(grid: Array, piece: Piece) -> Array:
     """Return the weights of a piece, ``grid[taps_index(piece)]``, faster.
 
     The taps of a convolution are evenly spaced along each axis, so that a strided view finds them.
     """
     spacings = [np.diff(run.taps) for run in piece]
-    if not all((s == s[0]).all() for s in spacings if len(s)):
+    even = [(spacing == spacing[:1]).all() for spacing in spacings]  # as a single tap is
+    if not all(even):
         return np.asarray(grid[taps_index(piece)])
 
-    start = 0  # bytes
+    start = 0  # in bytes, as the steps
     to_next_row = []
     to_next_entry = []
     for run, spacing, stride in zip(piece, spacings, grid.strides, strict=True):
@@ -341,36 +350,42 @@ def _values(grid: Array, piece: Piece) -> Array:
         to_next_row.append(run.tap_step * stride)
         to_next_entry.append(int(spacing[0]) * stride if len(spacing) else 0)
     rows = [_weight_rows(run) for run in piece]
-    entries = [len(run.taps) for run in piece]
+    shape = (*rows, *(len(run.taps) for run in piece))
     strides = (*to_next_row, *to_next_entry)
-    values = np.ndarray((*rows, *entries), grid.dtype, grid, start, strides)
+    values = np.ndarray(shape, grid.dtype, buffer=grid, offset=start, strides=strides)
 
-    # A view that is read again for every row is copied once, side by side.
-    each_row_its_own = max(rows[1:], default=1) > 1
-    return values if each_row_its_own else np.ascontiguousarray(values)
+    # Weights that all positions (axes 1, 2, ... of a convolution) share are read again at each of
+    # them, and so are copied side by side first. An untied layer reads each weight once.
+    is_untied = any(n > 1 for n in rows[1:])
+    return values if is_untied else np.ascontiguousarray(values)
 
 
-def _columns(plan: Plan, piece: Piece, width: np.dtype[Any], last: int) -> tuple[Array, Array]:
+def _columns_of_piece(
+    plan: Plan, piece: Piece, dtype: np.dtype[Any], held_rows: int
+) -> tuple[Array, Array]:
     """Return two arrays whose sum is the columns: where each row starts, and the pattern of a row.
 
-    Broadcast they have the shape (*rows of each run, *entries of each run). The pattern has `last`
-    rows of the last axis in it: all of them, or one.
+    Broadcast they have the shape (*rows of each run, *entries of each run). The pattern holds
+    `held_rows` rows of the last axis: all of them, or one.
     """
     sizes = [a.n_cols for a in plan.axes]
     entries = [len(run.cols) for run in piece]
     ones = [1] * len(piece)
 
-    # The flattened column is linear in those of the axes: `kron` of both parts, added up.
-    starts = [(np.arange(run.count) * run.col_step).astype(width) for run in piece]
-    pattern = kron([run.cols.astype(width) for run in piece], sizes).reshape(entries)
-    if last > 1:
-        pattern = starts[-1].reshape(-1, *ones) + pattern  # (last, *entries)
-        starts[-1] = starts[-1][:1]
-    first = kron(starts, sizes).reshape(*map(len, starts), *ones)
+    # Along an axis the column of an entry is ``row * col_step + cols[entry]``. Flattening is linear
+    # in the columns of the axes, so that `kron` flattens the two terms apart.
+    starts = [(np.arange(run.count) * run.col_step).astype(dtype) for run in piece]
+    pattern = kron([run.cols.astype(dtype) for run in piece], sizes).reshape(entries)
+    if held_rows > 1:
+        # A column of the last axis counts once in the flattened one: its starts may change over.
+        pattern = starts[-1].reshape(-1, *ones) + pattern  # (rows of the last run, *entries)
+        starts[-1] = np.zeros(1, dtype)
+    row_counts = [len(of_axis) for of_axis in starts]
+    first = kron(starts, sizes).reshape(*row_counts, *ones)
     return first, pattern
 
 
-def _parts(piece: Piece) -> Iterator[Piece]:
+def _cut_to_slabs(piece: Piece) -> Iterator[Piece]:
     """Cut a product of runs along its first axes until an assignment writes about a slab."""
     entries = prod(run.count * len(run.cols) for run in piece)
     if not entries:
@@ -379,6 +394,7 @@ def _parts(piece: Piece) -> Iterator[Piece]:
     if entries <= SLAB or axis is None:
         yield piece
         return
-    rows = max(1, piece[axis].count * SLAB // entries)
+    entries_per_row = entries // piece[axis].count  # of all rows that share this row of the axis
+    rows = max(1, SLAB // entries_per_row)
     for part in cut_piece(piece, axis, rows):
-        yield from _parts(part)
+        yield from _cut_to_slabs(part)

@@ -16,14 +16,14 @@ from convdense._util.arguments import Array
 from convdense.structure.axis import Axis
 from convdense.structure.csr_assembly import (
     Plan,
-    along,
     assemble,
     check_size,
     make_plan,
-    mixed,
+    multiply_axis,
     nbytes,
     result_dtype,
     taps_index,
+    weights_by_merged_tap,
 )
 from convdense.structure.kronecker import matrix_shape
 from convdense.structure.row_runs import Piece, Run, cut_piece
@@ -55,8 +55,8 @@ def operator(axes: Sequence[Axis], plan: Plan | None, weights: Array) -> "Linear
     if plan is None or back is None or _better_stored(plan, back, nbytes(axes, dtype)):
         check_size(axes, dtype, None, plan)
         return aslinearoperator(assemble(axes, plan, weights))
-    grid = mixed(plan, weights)
-    adjoint_grid = mixed(back, weights.conj())
+    grid = weights_by_merged_tap(plan, weights)
+    adjoint_grid = weights_by_merged_tap(back, weights.conj())
     times = partial(_times, plan, grid)
     adjoint_times = partial(_times, back, adjoint_grid)
     return LinearOperator(
@@ -155,7 +155,7 @@ def gradient(plan: Plan, x: Array, dy: Array) -> Array:
 
     for i, mixing in enumerate(plan.mixing):
         if mixing is not None:
-            grid = along(i, mixing.T, grid)  # the adjoint of `mixed`
+            grid = multiply_axis(i, mixing.T, grid)  # the adjoint of `weights_by_merged_tap`
     return grid.ravel()
 
 

@@ -65,7 +65,7 @@ def cut_piece(piece: Piece, axis: int, rows: int) -> Iterator[Piece]:
         yield (*piece[:axis], part, *piece[axis + 1 :])
 
 
-def runs(axis: Axis) -> list[Run] | None:
+def find_runs(axis: Axis) -> list[Run] | None:
     """Return the runs of an axis, sorted and with one entry to a cell; None if there are too many.
 
     Along a convolution they are the begin border, the interior and the end border; where rows that
@@ -75,7 +75,7 @@ def runs(axis: Axis) -> list[Run] | None:
     --------
     >>> from convdense.structure.axis import window
     >>> axis = window(9, 9, 3, stride=1, dilation=1, begin=1, flip=False)
-    >>> [(run.start, run.count, run.taps.tolist()) for run in runs(axis)]
+    >>> [(run.start, run.count, run.taps.tolist()) for run in find_runs(axis)]
     [(0, 1, [1, 2]), (1, 7, [0, 1, 2]), (8, 1, [0, 1])]
     """
     if not len(axis):  # all rows are empty, and so alike
