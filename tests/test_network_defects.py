@@ -255,7 +255,7 @@ def pooled_over_zeros(pool, x, _right=direct_pool.forward):
     [
         ("relu", direct_conv, "_unpad", stamped_without_cropping),
         ("min", direct_pool, "forward", pooled_over_zeros),
-        ("relu", direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x >= 0, dy, 0)),
+        ("relu", activations.DirectReLU, "backward", lambda self, x, dy: np.where(x >= 0, dy, 0)),
         (
             "scale",
             direct_form.DirectScale,
@@ -335,14 +335,14 @@ def test_a_gradient_that_depends_on_rounding_is_reported_undecided_unless_equal(
     x = np.array([[[1.0, 1, 1, 2]]])
     dy = np.ones((1, 1, 2))
     monkeypatch.setattr(
-        direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy
+        activations.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, 0) + 0 * dy
     )
     report = cd.check(net, x, dy=dy)
     assert report["dx"].verdict == "undecided"
     assert "non-differentiable point whose branch rounding may flip" in report["dx"].note
     assert not report
     monkeypatch.setattr(
-        direct_form.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1)
+        activations.DirectReLU, "backward", lambda self, x, dy: np.where(x > 1e-15, dy, dy + 1)
     )
     assert (
         cd.check(net, x, dy=dy)["dx"].verdict == "wrong"
