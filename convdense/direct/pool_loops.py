@@ -17,6 +17,7 @@ from convdense.geometry import LpPool, Pool, paired_samples, samples
 Array = npt.NDArray[Any]
 Position = tuple[Any, ...]  # integers; the stubs of NumPy take none of those after an ellipsis
 Window = tuple[Position, list[Position], int]
+Counts = tuple[int, int]  # of a window: its cells, and those of the padding with them
 
 
 def windows(pool: Pool) -> Iterator[Window]:
@@ -51,7 +52,7 @@ def forward(pool: Pool, x: npt.ArrayLike) -> Array:
     x, had_batch = samples(pool, x)
     y = np.zeros((*x.shape[:2], *pool.out_spatial), _result_dtype(pool, x))
     for at, cells, padded in windows(pool):
-        y[(..., *at)] = _reduce(pool, _take(x, cells), padded)
+        y[(..., *at)] = window_value(pool, _take(x, cells), (len(cells), padded))
     return y if had_batch else y[0]
 
 
@@ -61,7 +62,7 @@ def backward(pool: Pool, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
     dx = np.zeros(x.shape, np.result_type(_result_dtype(pool, x), dy))
     for at, cells, padded in windows(pool):
         upstream = dy[(..., *at)][..., None]  # (batch, channels, 1)
-        shares = _shares(pool, _take(x, cells), upstream, padded)
+        shares = window_shares(pool, _take(x, cells), upstream, (len(cells), padded))
         for k, cell in enumerate(cells):
             dx[(..., *cell)] += shares[..., k]
     return dx if had_batch else dx[0]
@@ -72,7 +73,7 @@ def _take(x: Array, cells: list[Position]) -> Array:
     return np.stack([x[(..., *cell)] for cell in cells], axis=-1)
 
 
-def _reduce(pool: Pool, values: Array, padded: int) -> Array:
+def window_value(pool: Pool, values: Array, counts: Counts) -> Array:
     """Return what a pool makes of windows, (batch, channels) of (batch, channels, cells)."""
     if pool.extremum > 0:
         return np.asarray(values.max(axis=-1))
@@ -82,22 +83,22 @@ def _reduce(pool: Pool, values: Array, padded: int) -> Array:
         powers = np.abs(values) ** pool.p
         return np.asarray(powers.sum(axis=-1) ** (1 / pool.p))
     total = np.asarray(values.sum(axis=-1, dtype=_result_dtype(pool, values)))
-    return total / pool.divisor(values.shape[-1], padded) if pool.divides else total
+    return total / pool.divisor(*counts) if pool.divides else total
 
 
-def _shares(pool: Pool, values: Array, dy: Array, padded: int) -> Array:
+def window_shares(pool: Pool, values: Array, dy: Array, counts: Counts) -> Array:
     """Return what each cell gets of dy, (batch, channels, cells)."""
     if pool.extremum:  # the first of several largest gets everything
         winner = values.argmax(axis=-1) if pool.extremum > 0 else values.argmin(axis=-1)
         return np.where(np.arange(values.shape[-1]) == winner[..., None], dy, 0)
     if isinstance(pool, LpPool):
         # y = (sum |x|^p)^(1/p), so dy/dx = sign(x) (|x| / y)^(p - 1).
-        y = _reduce(pool, values, padded)[..., None]
+        y = window_value(pool, values, counts)[..., None]
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = np.sign(values) * (np.abs(values) / y) ** (pool.p - 1)
         return np.where(y == 0, 0, slope) * dy  # where all cells are 0, 0 is a subgradient
     shared = np.broadcast_to(dy, values.shape)
-    return shared / pool.divisor(values.shape[-1], padded) if pool.divides else shared
+    return shared / pool.divisor(*counts) if pool.divides else shared
 
 
 def _result_dtype(pool: Pool, x: Array) -> np.dtype:
