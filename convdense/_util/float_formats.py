@@ -11,7 +11,7 @@ from convdense._util.arguments import Array
 class Format(NamedTuple):
     """A format with `bits` bits of significand: integers up to ``2**bits`` are exact in it.
 
-    NumPy has no bfloat16: its numbers are held in float32 arrays.
+    Where NumPy has no such dtype (bfloat16), its numbers are held in the arrays of a wider one.
     """
 
     bits: int
@@ -69,13 +69,16 @@ def rounded_to(values: Array, name: str) -> Array:
     >>> rounded_to(np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1.004]), "bfloat16").tolist()
     [1.0, 1.0, 1.015625, -1.0078125]
     """
-    if name != "bfloat16":
-        return values.astype(FORMATS[name].holder)
-    # bfloat16 is the upper half of a float32: adding just below half of its last bit, and 1 more
-    # where that bit is odd, carries into the upper half exactly where rounding to even goes up
-    bits = values.astype(np.float32).view(np.uint32)
-    tie_to_even = (bits >> np.uint32(16)) & np.uint32(1)
-    return ((bits + np.uint32(0x7FFF) + tie_to_even) & np.uint32(0xFFFF0000)).view(np.float32)
+    form = FORMATS[name]
+    held = values.astype(form.holder)
+    if form.holder.name == name:
+        return held
+    _, exponent = np.frexp(held)  # |held| < 2**exponent, and half of that at least
+    step = np.maximum(np.ldexp(1.0, exponent - form.bits), form.smallest_subnormal)
+    rounded = np.rint(held / step) * step  # rint takes the even one of two as near
+    beyond = np.abs(rounded) > form.largest
+    limited = np.where(beyond, np.copysign(np.inf, rounded), rounded)
+    return np.asarray(limited, form.holder)
 
 
 def widened(*arrays: Array | None) -> tuple[Any, ...]:

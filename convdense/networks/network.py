@@ -325,8 +325,10 @@ def _(layer: Network) -> Network:
 
 
 @integer_unit.register
-def _(layer: Network) -> int:
-    return prod(map(integer_unit, layer.layers))
+def _(layer: Network, leaving: int = 1) -> int:
+    for part in reversed(layer.layers):
+        leaving = integer_unit(part, leaving)
+    return leaving
 
 
 @forward_error.register

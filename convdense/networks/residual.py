@@ -98,8 +98,8 @@ def _(layer: ResidualSum) -> ResidualSum:
 
 
 @integer_unit.register
-def _(layer: ResidualSum) -> int:
-    return integer_unit(layer.inner)
+def _(layer: ResidualSum, leaving: int = 1) -> int:
+    return integer_unit(layer.inner, leaving)
 
 
 @forward_error.register
