@@ -140,7 +140,9 @@ def _judged(
     longest = max(len(terms.left) for terms in sums)
     u = FORMATS[dtype].unit_roundoff
     allowed = DEVIATIONS * u * sqrt((longest + 3) / 2)
-    bound = gamma(longest, u) * sizes + longest * FORMATS[dtype].smallest_subnormal
+    with np.errstate(invalid="ignore"):  # nothing is known of long sums, but those of zeros are 0
+        relative = np.where(sizes > 0, gamma(longest, u) * sizes, 0.0)
+    bound = relative + longest * FORMATS[dtype].smallest_subnormal
     if unit <= allowed and (errors <= bound).all():
         verdict = WITHIN if np.isfinite(bound).all() else UNDECIDED
         return Precision(name, verdict, unit, allowed)
