@@ -3,6 +3,6 @@
 * `arguments`: validate an argument, or say what came, what is needed and what to do
 * `deprecation`: old names and places, which work for one release and warn
 * `files`: atomic writes; .npy, .npz and .mtx
-* `float_formats`: float64 to bfloat16: bits, unit roundoff, the dtype that holds them
+* `float_formats`: every dtype of floats: bits, unit roundoff, the dtype that holds them
 * `version`: the version, in one place
 """

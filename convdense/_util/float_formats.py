@@ -11,7 +11,7 @@ from convdense._util.arguments import Array
 class Format(NamedTuple):
     """A format with `bits` bits of significand: integers up to ``2**bits`` are exact in it.
 
-    NumPy has no bfloat16: its numbers are held in float32 arrays.
+    Where NumPy has no such dtype (bfloat16), its numbers are held in the arrays of a wider one.
     """
 
     bits: int
@@ -72,16 +72,16 @@ def rounded_to(values: Array, format_name: str) -> Array:
     >>> rounded_to(np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1.004]), "bfloat16").tolist()
     [1.0, 1.0, 1.015625, -1.0078125]
     """
-    if format_name != "bfloat16":
-        return values.astype(FORMATS[format_name].holder)
-
-    # bfloat16 is the upper 16 bits of a float32. Adding 0x7FFF, just less than half of the last
-    # bit kept, carries into the upper bits where the rest is more than that half; adding 1 more
-    # where the last bit kept is 1 also rounds an exact half up, to an even number.
-    bits = values.astype(np.float32).view(np.uint32)
-    last_kept = (bits >> np.uint32(16)) & np.uint32(1)
-    carried = bits + np.uint32(0x7FFF) + last_kept
-    return (carried & np.uint32(0xFFFF0000)).view(np.float32)
+    form = FORMATS[format_name]
+    held = values.astype(form.holder)
+    if form.holder.name == format_name:
+        return held
+    _, exponent = np.frexp(held)  # |held| < 2**exponent, and half of that at least
+    step = np.maximum(np.ldexp(1.0, exponent - form.bits), form.smallest_subnormal)
+    rounded = np.rint(held / step) * step  # rint takes the even one of two as near
+    beyond = np.abs(rounded) > form.largest
+    limited = np.where(beyond, np.copysign(np.inf, rounded), rounded)
+    return np.asarray(limited, form.holder)
 
 
 def widened(*arrays: Array | None) -> tuple[Any, ...]:

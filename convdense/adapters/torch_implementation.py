@@ -255,7 +255,7 @@ def implementation(
         bias = tuple(integer(size, "bias", 1) for size in bias)
     choice(layout, "layout", ("NCHW", "NHWC"))
     if dtype is not None:
-        choice(dtype, "dtype", tuple(FORMATS))
+        choice(dtype, "dtype", tuple(name for name in FORMATS if hasattr(torch, name)))
     try:
         torch.zeros(1, device=device).cpu()
     except Exception as error:

@@ -143,8 +143,11 @@ def _judged(
     longest = max(len(terms.left) for terms in sums)
     u = FORMATS[dtype].unit_roundoff
     allowed = DEVIATIONS * u * sqrt((longest + 3) / 2)
-    # what rounding may do to a sum in the worst case, and underflow to each of its products
-    bound = gamma(longest, u) * magnitudes + longest * FORMATS[dtype].smallest_subnormal
+    # What rounding may do to a sum in the worst case, and underflow to each product. Nothing is
+    # known of sums that are too long, but those of zeros are 0.
+    with np.errstate(invalid="ignore"):
+        relative = np.where(magnitudes > 0, gamma(longest, u) * magnitudes, 0.0)
+    bound = relative + longest * FORMATS[dtype].smallest_subnormal
     if unit <= allowed and (errors <= bound).all():
         verdict = WITHIN if np.isfinite(bound).all() else UNDECIDED
         return Precision(name, verdict, unit, allowed)

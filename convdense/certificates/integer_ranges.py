@@ -27,8 +27,7 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
 
     The sums stay within ``2**24`` in float32 and ``2**53`` in float64. The number of terms is
     counted on the tie map: per output (with bias), per input, per weight and bias times batch. In
-    float16 and bfloat16, if sums are too long for that, the integers are exact and their sums
-    finite.
+    narrower dtypes, if sums are too long for that, the integers are exact and their sums finite.
 
     Raises
     ------

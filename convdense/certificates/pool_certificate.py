@@ -9,7 +9,7 @@ from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import WindowCoverage, planted
-from convdense.geometry import Implementation, LpPool, Pool
+from convdense.geometry import Implementation, Pool
 from convdense.implementations.call_contract import Judge, behaviour, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
@@ -41,7 +41,7 @@ def judge_pool(
     pool: Pool, implementation: Implementation, *, dtype: str, batch: int, seed: int
 ) -> PoolReview:
     """Judge y and dx on integers, then behaviour, and precision on random reals."""
-    if isinstance(pool, LpPool):
+    if pool.takes_roots:
         needs = "a pool without powers and roots"
         do = "use check, which decides what is equal"
         raise TypeError(complain("layer", repr(pool), needs, do))

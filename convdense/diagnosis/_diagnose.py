@@ -21,17 +21,7 @@ from convdense.diagnosis.mistakes.sums import plain_result_mistakes
 from convdense.diagnosis.report import Diagnosis, Explanation
 from convdense.diagnosis.search import explain, prefixed
 from convdense.direct import pool_loops
-from convdense.geometry import (
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    Geometry,
-    LocallyConnected,
-    MaxPool,
-    MinPool,
-    Pool,
-    SumPool,
-)
+from convdense.geometry import Conv, ConvTranspose, Geometry, LocallyConnected, Pool
 from convdense.geometry.protocols import Implementation
 from convdense.implementations.evaluators import (
     caught,
@@ -59,7 +49,7 @@ def diagnose(layer: Geometry | Pool, implementation: Implementation, *, seed: in
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, SumPool, AvgPool, MaxPool or MinPool
+    layer : Conv, ConvTranspose, LocallyConnected, or any pool but LpPool
     implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
         For a pool, with forward(x) and backward(x, dy).
     seed : int
@@ -87,7 +77,7 @@ def diagnose(layer: Geometry | Pool, implementation: Implementation, *, seed: in
     db: the mean over the batch is taken for the sum
     """
     integer(seed, "seed", 0)
-    if isinstance(layer, (SumPool, AvgPool, MaxPool, MinPool)):
+    if isinstance(layer, Pool) and not layer.takes_roots:
         quantities = _observe_pool(layer, implementation, seed)
     elif isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
         quantities = _observe(layer, implementation, seed)

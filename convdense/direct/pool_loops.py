@@ -17,6 +17,7 @@ from convdense.geometry import LpPool, Pool, paired_samples, samples
 Array = npt.NDArray[Any]
 Position = tuple[Any, ...]  # one integer per axis
 Window = tuple[Position, list[Position], int]  # output position, its cells, n_padded
+Counts = tuple[int, int]  # of a window: its cells, and n_padded
 
 
 def windows(pool: Pool) -> Iterator[Window]:
@@ -53,7 +54,8 @@ def forward(pool: Pool, x: npt.ArrayLike) -> Array:
     x, had_batch = samples(pool, x)
     y = np.zeros((*x.shape[:2], *pool.out_spatial), _result_dtype(pool, x))
     for output, cells, n_padded in windows(pool):
-        y[(..., *output)] = _reduce(pool, _take(x, cells), n_padded)  # y[..., o1, o2]
+        counts = (len(cells), n_padded)
+        y[(..., *output)] = window_value(pool, _take(x, cells), counts)  # y[..., o1, o2]
     return y if had_batch else y[0]
 
 
@@ -63,7 +65,7 @@ def backward(pool: Pool, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
     dx = np.zeros(x.shape, np.result_type(_result_dtype(pool, x), dy))
     for output, cells, n_padded in windows(pool):
         upstream = dy[(..., *output)][..., None]  # (batch, channels, 1)
-        shares = _shares(pool, _take(x, cells), upstream, n_padded)
+        shares = window_shares(pool, _take(x, cells), upstream, (len(cells), n_padded))
         for k, cell in enumerate(cells):
             dx[(..., *cell)] += shares[..., k]
     return dx if had_batch else dx[0]
@@ -74,7 +76,7 @@ def _take(x: Array, cells: list[Position]) -> Array:
     return np.stack([x[(..., *cell)] for cell in cells], axis=-1)
 
 
-def _reduce(pool: Pool, values: Array, n_padded: int) -> Array:
+def window_value(pool: Pool, values: Array, counts: Counts) -> Array:
     """Return what a pool makes of one window, (batch, channels) of (batch, channels, cells)."""
     if pool.extremum > 0:
         return np.asarray(values.max(axis=-1))
@@ -84,12 +86,10 @@ def _reduce(pool: Pool, values: Array, n_padded: int) -> Array:
         powers = np.abs(values) ** pool.p
         return np.asarray(powers.sum(axis=-1) ** (1 / pool.p))
     total = np.asarray(values.sum(axis=-1, dtype=_result_dtype(pool, values)))
-    if not pool.divides:
-        return total
-    return total / pool.divisor(values.shape[-1], n_padded)
+    return total / pool.divisor(*counts) if pool.divides else total
 
 
-def _shares(pool: Pool, values: Array, dy: Array, n_padded: int) -> Array:
+def window_shares(pool: Pool, values: Array, dy: Array, counts: Counts) -> Array:
     """Return what each cell gets of dy, (batch, channels, cells) of (batch, channels, 1)."""
     n_cells = values.shape[-1]
     if pool.extremum:  # the first of several largest gets everything
@@ -98,14 +98,12 @@ def _shares(pool: Pool, values: Array, dy: Array, n_padded: int) -> Array:
         return np.where(is_winner, dy, 0)
     if isinstance(pool, LpPool):
         # y = (sum |x|^p)^(1/p), so dy/dx = sign(x) (|x| / y)^(p - 1).
-        y = _reduce(pool, values, n_padded)[..., None]
+        y = window_value(pool, values, counts)[..., None]
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = np.sign(values) * (np.abs(values) / y) ** (pool.p - 1)
         return np.where(y == 0, 0, slope) * dy  # where all cells are 0, 0 is a subgradient
     shared = np.broadcast_to(dy, values.shape)
-    if not pool.divides:
-        return shared
-    return shared / pool.divisor(n_cells, n_padded)
+    return shared / pool.divisor(*counts) if pool.divides else shared
 
 
 def _result_dtype(pool: Pool, x: Array) -> np.dtype:

@@ -10,11 +10,11 @@ beginning.
 * `base`: shapes, repr, plain data, defaults
 * `conv`: Conv, LocallyConnected
 * `conv_transpose`: ConvTranspose
-* `linear`: Linear, ChannelScale
+* `linear`: Linear, ChannelScale, and whatever else has weights and no window
 * `operands`: the arrays of one call, checked against the shapes of a layer
 * `protocols`: the types of what is handed around: shapes, a layer that runs, a user's code
 * `padding`: padding values and padding modes
-* `pool`: SumPool, AvgPool, MaxPool, MinPool, LpPool
+* `pool`: every kind of pool
 * `from_dict`: class name -> class, for reading back from plain data
 """
 

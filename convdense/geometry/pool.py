@@ -56,6 +56,7 @@ class Pool(Hyperparameters, ABC):
 
     extremum: ClassVar[int] = 0  # +1: the largest of a window, -1: the smallest, 0: a sum over it
     divides: ClassVar[bool] = False  # whether the sum is divided by `divisor`
+    takes_roots: ClassVar[bool] = False  # then integers give no exact numbers
 
     in_shape: tuple[int, ...]
     kernel: tuple[int, ...] | None
@@ -307,6 +308,8 @@ class LpPool(Pool):
     >>> LpPool((8, 16, 16), kernel=2, p=2)
     LpPool((8, 16, 16), kernel=2, p=2)
     """
+
+    takes_roots = True
 
     p: float
 

@@ -114,8 +114,35 @@ class Abs(SameShape, ShapesTable):
         return (*[slice(None)] * (1 + self.axis), slice(self.start, self.stop))
 
 
+class Activation(AnyShape):
+    """A function of each number by itself, which takes real arrays of any shape."""
+
+    @property
+    def out_shape(self) -> tuple[int, ...] | None:
+        """Shape of one output sample: that of the input."""
+        return self.in_shape
+
+    def _real(self, value: npt.ArrayLike, name: str) -> Array:
+        """Return real numbers of the layer's shape, if it has one."""
+        array = numeric(value, name)
+        if array.dtype.kind == "c":
+            needs = "real numbers, which have a sign"
+            raise TypeError(complain(name, f"dtype {array.dtype}", needs))
+        if self.in_shape is not None:
+            batched(array, name, self.in_shape, self)
+        return array
+
+    def _paired(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> tuple[Array, Array]:
+        """Return x and dy, the latter as floats, if their shapes are equal."""
+        values, upstream = self._real(x, "x"), floating(self._real(dy, "dy"))
+        if values.shape != upstream.shape:
+            needs = f"{values.shape}, the shape of x"
+            raise ValueError(complain("dy", f"shape {upstream.shape}", needs))
+        return values, upstream
+
+
 @dataclass(frozen=True, repr=False)
-class LeakyReLU(AnyShape):
+class LeakyReLU(Activation):
     """The larger of x and slope * x; at 0 its slope is `slope`.
 
     It is ``(1 + slope)/2 x + (1 - slope)/2 |x|``.
@@ -154,40 +181,22 @@ class LeakyReLU(AnyShape):
         return replace(self, in_shape=in_shape)
 
     @property
-    def out_shape(self) -> tuple[int, ...] | None:
-        """Shape of one output sample: that of the input."""
-        return self.in_shape
-
-    @property
     def shares(self) -> tuple[float, float]:
         """What x and |x| are multiplied with: ``(1 + slope)/2`` and ``(1 - slope)/2``."""
         return (1 + self.slope) / 2, (1 - self.slope) / 2
 
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y, of the shape of x."""
-        values = floating(self._array(x, "x"))
+        values = floating(self._real(x, "x"))
         straight, bent = self.shares
         return np.asarray(straight * values + np.abs(bent * values))
 
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return dx: dy through x, plus or minus dy through |x|, whose slope at 0 is -1."""
-        values, upstream = self._array(x, "x"), floating(self._array(dy, "dy"))
-        if values.shape != upstream.shape:
-            needs = f"{values.shape}, the shape of x"
-            raise ValueError(complain("dy", f"shape {upstream.shape}", needs))
+        values, upstream = self._paired(x, dy)
         straight, bent = self.shares
         sign = np.where(values > 0, 1, -1).astype(upstream.dtype)
         return np.asarray(straight * upstream + sign * (bent * upstream))
-
-    def _array(self, value: npt.ArrayLike, name: str) -> Array:
-        """Return real numbers of the layer's shape, if it has one."""
-        array = numeric(value, name)
-        if array.dtype.kind == "c":
-            needs = "real numbers, which have a sign"
-            raise TypeError(complain(name, f"dtype {array.dtype}", needs))
-        if self.in_shape is not None:
-            batched(array, name, self.in_shape, self)
-        return array
 
     def __repr__(self) -> str:
         """Return the call that makes this layer."""
@@ -288,10 +297,10 @@ def _(layer: LeakyReLU) -> Passes:
 
 
 @integer_unit.register
-def _(layer: LeakyReLU) -> int:
+def _(layer: LeakyReLU, leaving: int = 1) -> int:
     if not layer.slope:
-        return 1  # (x + |x|) / 2 is whole for whole x
-    return max(Fraction(share).denominator for share in layer.shares)
+        return leaving  # (x + |x|) / 2 is whole for whole x
+    return leaving * max(Fraction(share).denominator for share in layer.shares)
 
 
 @forward_error.register

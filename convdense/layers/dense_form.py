@@ -92,7 +92,7 @@ def dense_steps(layer: object, dtype: npt.DTypeLike = "float64") -> list[Step]: 
 
     Parameters
     ----------
-    layer : TiedDense, Dense, Abs, ReLU, LeakyReLU, Flatten, Network, or what `dense_pool` returns
+    layer : TiedDense, Dense, an activation, Flatten, Network, or what `dense_pool` returns
         A layer of your own joins with ``@dense_steps.register``.
     dtype : numpy dtype
         Of the matrices of layers without weights.

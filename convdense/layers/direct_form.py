@@ -38,7 +38,7 @@ def direct_counterpart(layer: object) -> Any:
 
     Parameters
     ----------
-    layer : TiedDense, Dense, Abs, ReLU, LeakyReLU, Flatten, Network, or what `dense_pool` returns
+    layer : TiedDense, Dense, an activation, Flatten, Network, or what `dense_pool` returns
         A layer of your own joins with ``@direct_counterpart.register``.
 
     Raises

@@ -2,7 +2,7 @@
 
 * `magnitudes`: the layer that adds up absolute values where this one adds up numbers.
 * `forward_error`, `backward_error`: a computed value or gradient, with what it may be off by.
-* `integer_unit`: what integers must be multiples of for whole numbers to leave the layer.
+* `integer_unit`: what integers must be multiples of for multiples of a unit to leave the layer.
 
 Forward, every value comes with an error: what any order of summation may be off by. Backward, a
 gradient also says which of its entries are undecided: past a non-differentiable point whose branch
@@ -126,9 +126,9 @@ def magnitudes(layer: object) -> Any:
 
 
 @singledispatch
-def integer_unit(layer: object) -> int:  # noqa: ARG001  (the kinds below use it)
-    """Return what numbers that enter a layer must be multiples of, for whole ones to leave it."""
-    return 1
+def integer_unit(layer: object, leaving: int = 1) -> int:  # noqa: ARG001  (the kinds below use it)
+    """Return what numbers that enter a layer must be multiples of, for those of a unit to leave."""
+    return leaving
 
 
 _KNOWN = "a layer whose rounding is known, made of matrices and |x|"

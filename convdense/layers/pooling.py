@@ -132,9 +132,10 @@ class PowerAverage(OfPool):
         return np.asarray(dx if had_batch else dx[0])
 
 
-def dense_pool(
-    pool: Pool, tie_break: str = "first", *, ties: Any = UNSET
-) -> SumDivide | Tournament | PowerAverage:
+DensePool = SumDivide | Tournament | PowerAverage
+
+
+def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> DensePool:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
 
     Parameters
@@ -170,7 +171,7 @@ def dense_pool(
 
 
 @singledispatch
-def _dense_form(pool: Pool, tie_break: str) -> SumDivide | Tournament | PowerAverage:  # noqa: ARG001
+def _dense_form(pool: Pool, tie_break: str) -> DensePool:  # noqa: ARG001
     """Return a pool as dense layers; each kind registers its own."""
     raise TypeError(complain("pool", repr(pool), "a SumPool, AvgPool, MaxPool, MinPool or LpPool"))
 
@@ -223,8 +224,10 @@ def _(layer: PowerAverage, dtype: npt.DTypeLike = "float64") -> list[Step]:
 
 
 @integer_unit.register
-def _(layer: SumDivide) -> int:
-    return 1 if layer.divisors is None else lcm(*map(int, np.unique(layer.divisors)))
+def _(layer: SumDivide, leaving: int = 1) -> int:
+    if layer.divisors is None:
+        return leaving
+    return leaving * lcm(*map(int, np.unique(layer.divisors)))
 
 
 def _sum_forward_error(layer: SumDivide | PowerAverage, x: Value) -> Value:
@@ -279,7 +282,7 @@ def _(layer: OfPool) -> Plain:
 
 
 @reads("dense_pool")
-def _(values: Plain) -> SumDivide | Tournament | PowerAverage:
+def _(values: Plain) -> DensePool:
     pool = layer_from_dict(values["pool"])
     assert isinstance(pool, Pool)
     return dense_pool(pool, values["tie_break"])

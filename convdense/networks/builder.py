@@ -10,7 +10,8 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from convdense._util.arguments import Array, choice, complain, integer
-from convdense.geometry import ChannelScale, Geometry, HasShapes, Layer, Linear, Pool
+from convdense.geometry import ChannelScale, HasShapes, Layer, Linear, Pool
+from convdense.geometry.base import Hyperparameters
 from convdense.layers.base import AnyShape, is_ready
 from convdense.layers.dense import Dense
 from convdense.layers.pooling import dense_pool
@@ -65,8 +66,8 @@ def network(*layers: LayerLike, seed: int | None = None, dtype: str = "float64")
     Parameters
     ----------
     *layers
-        Geometries: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, ReLU,
-        LeakyReLU, Flatten, Residual; or ready layers: TiedDense, Dense, Abs, a Network, or a layer
+        Geometries: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, any
+        activation, Flatten, Residual; or ready layers: TiedDense, Dense, Abs, a Network, or a layer
         of your own (see `Network`).
     seed : int or None
         Of the weights; None draws fresh entropy.
@@ -128,7 +129,7 @@ def ready(layer: object, context: Context) -> Layer:
 
 
 @ready.register
-def _(layer: Geometry | TieMap, context: Context) -> TiedDense:
+def _(layer: Hyperparameters | TieMap, context: Context) -> TiedDense:
     bias = np.zeros(tie(layer).bias_shape, context.dtype)
     return TiedDense(layer, _he_weights(layer, context), bias)
 

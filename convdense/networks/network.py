@@ -335,9 +335,10 @@ def _(layer: Network) -> Network:
 
 
 @integer_unit.register
-def _(layer: Network) -> int:
-    """Return what integers x must be multiples of for the outputs of all layers to be integers."""
-    return prod(map(integer_unit, layer.layers))
+def _(layer: Network, leaving: int = 1) -> int:
+    for part in reversed(layer.layers):
+        leaving = integer_unit(part, leaving)
+    return leaving
 
 
 @forward_error.register

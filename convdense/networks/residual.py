@@ -103,8 +103,8 @@ def _(layer: ResidualSum) -> ResidualSum:
 
 
 @integer_unit.register
-def _(layer: ResidualSum) -> int:
-    return integer_unit(layer.inner)  # multiples of it leave the layer as whole numbers
+def _(layer: ResidualSum, leaving: int = 1) -> int:
+    return integer_unit(layer.inner, leaving)  # a multiple of `leaving`, as x itself must be
 
 
 @forward_error.register

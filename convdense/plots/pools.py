@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from convdense.display.example_sample import one_sample
 from convdense.geometry import Pool
 from convdense.layers.dense_form import Absolute, Affine, dense_steps
-from convdense.layers.max_pool_tournament import Tournament
-from convdense.layers.pooling import PowerAverage, SumDivide, dense_pool
+from convdense.layers.pooling import DensePool, PowerAverage, dense_pool
 from convdense.plots.cell_grid import number
 from convdense.plots.layer_chain import Link, Pointwise, chain, pointwise
 
@@ -25,7 +24,7 @@ def pooling(pool: Pool, x: npt.ArrayLike | None = None) -> Figure:
 
     Parameters
     ----------
-    pool : SumPool, AvgPool, MaxPool, MinPool or LpPool
+    pool : any pool
     x : array of the pool's in_shape, or None
         One sample, whose numbers then flow through: below each matrix what enters it, beside it
         what leaves it.
@@ -51,7 +50,7 @@ def pooling(pool: Pool, x: npt.ArrayLike | None = None) -> Figure:
     return chain(_links(layer), numbers, repr(pool))
 
 
-def _links(layer: SumDivide | Tournament | PowerAverage) -> list[Link]:
+def _links(layer: DensePool) -> list[Link]:
     """Return the steps of a pool with their titles."""
     if isinstance(layer, PowerAverage):
         return _power_links(layer)
@@ -63,7 +62,7 @@ def _links(layer: SumDivide | Tournament | PowerAverage) -> list[Link]:
     for i, step in enumerate(steps):
         if not isinstance(step, Affine):
             links.append(Link(pointwise(step)))
-        elif isinstance(layer, SumDivide):
+        elif not layer.pool.extremum:
             links.append(Link(step, "sums"))
         elif i > 0 and isinstance(steps[i - 1], Absolute):
             sign = "+" if layer.pool.extremum > 0 else "\N{MINUS SIGN}"

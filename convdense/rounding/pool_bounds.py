@@ -11,7 +11,7 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import gamma, unit_roundoff, widened
 from convdense.direct import pool as direct_pool
 from convdense.direct.pool_loops import windows
-from convdense.geometry import LpPool, Pool
+from convdense.geometry import Pool
 from convdense.implementations.evaluators import Operands
 
 
@@ -61,7 +61,7 @@ def pool_bound(pool: Pool, operands: Operands, name: str, dtype: npt.DTypeLike) 
     """
     x, _, _, dy = operands
     x, dy = widened(x, dy)
-    if isinstance(pool, LpPool):  # nothing is promised of a power
+    if pool.takes_roots:  # nothing is promised of a power
         shape = pool.out_shape if name == "y" else pool.in_shape
         return np.full((len(x), *shape), np.inf)
 

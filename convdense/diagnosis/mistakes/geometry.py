@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import Any, NamedTuple, TypeVar
 
 from convdense.geometry import Conv, ConvTranspose, Geometry
+from convdense.geometry.padding import MODES
 from convdense.structure.axis import Axis, channels, window
 from convdense.structure.tie_map import TieMap
 
@@ -118,7 +119,7 @@ def changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
     yield from _wrong_padding(n, transposed)
     yield from _a_cell_more_or_less(n)
     yield from _wrong_halves(n)
-    for mode in ("zeros", "circular", "reflect", "replicate", "symmetric"):
+    for mode in MODES:
         if mode != n.mode and any((*n.begin, *n.end)):
             yield f"the padding is taken for {mode}, not for {n.mode}", {"mode": mode}
 

@@ -12,11 +12,10 @@ from convdense.diagnosis.mistakes.mistake import Index, first_cells
 from convdense.diagnosis.mistakes.padded_pools import PoolChange, PoolMistake, padded_mistakes
 from convdense.diagnosis.mistakes.pool_windows import Cell, Choose, gathered, pool_window_mistakes
 from convdense.direct import pool_loops
-from convdense.direct.pool_loops import windows
+from convdense.direct.pool_loops import Counts, window_shares, window_value, windows
 from convdense.geometry import AvgPool, MaxPool, MinPool, Pool, SumPool
 from convdense.geometry.pool import same_windows
 
-Counts = tuple[int, int]  # of a window: its cells, and those of the padding with them
 # Of a window's values (batch, channels, cells) and its dy (batch, channels, 1): its y, and what
 # each cell gets of dx.
 WindowRule = Callable[[Array, Array, Counts], tuple[Any, Array]]
@@ -166,12 +165,7 @@ def _sharing(
 
 def _of_window(pool: Pool, values: Array, dy: Array, counts: Counts) -> tuple[Any, Array]:
     """Return a window's y and dx as the pool has it."""
-    if pool.extremum:
-        signed = pool.extremum * values
-        winner = signed.argmax(axis=-1)[..., None]
-        return pool.extremum * signed.max(axis=-1), (np.arange(values.shape[-1]) == winner) * dy
-    scale = pool.divisor(*counts)
-    return values.sum(axis=-1) / scale, np.ones(values.shape) / scale * dy
+    return window_value(pool, values, counts), window_shares(pool, values, dy, counts)
 
 
 def _signed(values: Array, dy: Array, _: Counts) -> tuple[Any, Array]:
