@@ -90,7 +90,7 @@ def padded(mode, amount=2):
 
 
 _SUM = "rows * stride + steps * dilation - begin"
-_COLS = "cols = rows // (n_out // groups) * per_group + within"
+_COLS = "cols = group * per_group + within"
 _SLICE = "slice(t * d, t * d + (n - 1) * s + 1, s)"
 DEFECTS = [
     # One axis
@@ -105,7 +105,7 @@ DEFECTS = [
     Defect("border terms lost", axis.window, 'if mode == "zeros" else axis', "", 'if mode in ("zeros",) else axis', padded("replicate"), certified),
     Defect("circular as replicate", axis._source, "np.mod(cells, n)", "cells.clip(0, n - 1)", "np.remainder(cells, n)", padded("circular"), certified),
     Defect("replicate as circular", axis._source, "cells.clip(0, n - 1)", "np.mod(cells, n)", "np.minimum(np.maximum(cells, 0), n - 1)", padded("replicate"), certified),
-    Defect("reflect repeats the far edge", axis._source, "(n - 1) - np.abs((n - 1) - np.abs(cells))", "np.minimum(np.abs(cells), n - 1)", "n - 1 - np.abs(n - 1 - np.abs(cells))", padded("reflect"), certified),
+    Defect("reflect repeats the far edge", axis._source, "(n - 1) - np.abs((n - 1) - mirrored)", "np.minimum(mirrored, n - 1)", "n - 1 - np.abs(n - 1 - mirrored)", padded("reflect"), certified),
     Defect("symmetric as reflect", axis._source, "-1 - cells", "-cells", "-(1 + cells)", padded("symmetric"), certified),
     Defect("group offset ignored", axis.channels, _COLS, "cols = within", "cols = within + per_group * (rows // (n_out // groups))", GROUPS, certified),
     Defect("groups interleaved", axis.channels, _COLS, "cols = within * groups + rows // (n_out // groups)", "cols = rows * groups // n_out * per_group + within", GROUPS, certified),

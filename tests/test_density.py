@@ -386,7 +386,7 @@ def test_the_figure_says_size_entries_weights_and_the_share_held_at_zero(layer, 
 
 @on_layers
 def test_the_share_held_at_zero_is_that_of_the_mask(layer):
-    held = prod(map(density_module._held, tie(layer).axes))
+    held = prod(map(density_module._count_filled, tie(layer).axes))
     assert held == len(
         {(r, c) for r, c in zip(*(part.tolist() for part in tie(layer).entries()[:2]), strict=True)}
     )
@@ -508,7 +508,7 @@ PLANTED = [
         FRAMES,
     ),
     (
-        density_module._middle_block,
+        density_module._start_of_middle_block,
         "shape[first] // 2 *",
         "shape[first] // 2 + 9 +",
         "shape[first] // 2 * 1 *",

@@ -11,7 +11,7 @@ import pytest
 import convdense
 from convdense import Conv, ConvTranspose, LocallyConnected, tie
 from convdense.cli._main import main
-from convdense.cli.show import SHOW_LIMIT, STEPS, coloured, painter
+from convdense.cli.show import LEVELS, SHOW_LIMIT, coloured, painter
 from convdense.display.palette import COLOURS, contrast, mixed
 from convdense.structure.letter_grid import Grid
 
@@ -60,7 +60,7 @@ def displayed(match):
     number, *parts, ink, _ = match.groups()
     if number is not None:
         at = int(number) - 16
-        parts = STEPS[at // 36], STEPS[at // 6 % 6], STEPS[at % 6]
+        parts = LEVELS[at // 36], LEVELS[at // 6 % 6], LEVELS[at % 6]
     return "#{:02X}{:02X}{:02X}".format(*map(int, parts)), INKS[ink]
 
 
@@ -96,7 +96,7 @@ def test_any_mixture_can_be_read_in_the_256_of_xterm():
     paint = painter({})
     some = [
         f"#{red:02X}{green:02X}{blue:02X}"
-        for red in STEPS
+        for red in LEVELS
         for green in range(0, 256, 15)
         for blue in (60, 120, 240)
     ]

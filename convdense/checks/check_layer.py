@@ -1,4 +1,8 @@
-"""check: this data, in floats, every entry judged by its own derived bound."""
+"""check: this data, in floats, every entry judged by its own derived bound.
+
+Of a sum of N products that is ``gamma_N = N u / (1 - N u)`` times the sum of their magnitudes, u
+the unit roundoff: Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,12 +86,13 @@ class Report(Judgement):
     @property
     def how(self) -> str:
         """How it was judged, in a sentence."""
+        is_network = self.evaluator == DENSE_NETWORK
         arrays = [a for a in self.operands.values() if a is not None]
-        if self.evaluator == DENSE_NETWORK:
+        if is_network:
             arrays += getattr(self.layer, "parameters", {}).values()  # a pool has none
         dtype = np.result_type(*arrays)
 
-        if self.evaluator == DENSE_NETWORK:
+        if is_network:
             rule = "the whole by bounds carried through, and every layer on the same input"
         elif dtype.kind in "iu":
             rule = "equality"
@@ -97,7 +102,7 @@ class Report(Judgement):
 
     def rerun(self, implementation: Implementation | None = None) -> "Report":
         """Judge the same data again; a verdict on an implementation needs the implementation."""
-        needs_implementation(self.evaluator, implementation)
+        needs_implementation(self.evaluator, implementation)  # or it is refused
         operands: dict[str, Any] = dict(self.operands)  # x, dy; of a layer with weights w and b too
         return check(self.layer, **operands, implementation=implementation)
 
@@ -182,6 +187,7 @@ def check(
         return _check_pool_or_network(layer, x, dy, implementation)
 
     evaluator, reference = two_evaluators(layer, implementation)
+    # A layer that a user registers need not tell the shape of its weights: its tie map does.
     shapes = layer if isinstance(layer, Geometry) else tie(layer)
     arrays = _given(x=x, w=w, b=b, dy=dy)
     operands = _operands(shapes, x, w, b, dy)
@@ -211,6 +217,7 @@ def _operands(
     if dy is None:
         upstream = np.zeros((len(samples_x), *shapes.out_shape), samples_x.dtype)
     else:
+        # x as it came: dy must have a batch axis if, and only if, x had one.
         given_x = samples_x if had_batch else samples_x[0]
         _, _, upstream, _ = backward_operands(shapes, given_x, weights, dy)
     return samples_x, weights, bias, upstream
@@ -241,7 +248,7 @@ def _check_pool_or_network(
         needs = "none for a network"
         raise TypeError(complain("implementation", repr(implementation), needs, "check its layers"))
     findings = _judge_pool(layer, implementation, given_x, given_dy)
-    name = pool_functions(implementation)[2]
+    _, _, name = pool_functions(implementation)
     return Report(layer, findings, name, DIRECT_POOL, arrays)
 
 
@@ -252,15 +259,17 @@ def _judge_pool(
     x, had_batch = samples(pool, floating(given_x))
     dy = np.zeros((len(x), *pool.out_shape), x.dtype)
     if given_dy is not None:
-        x, dy, _ = paired_samples(pool, x if had_batch else x[0], floating(given_dy))
+        as_given = x if had_batch else x[0]  # dy must have a batch axis if, and only if, x had one
+        x, dy, _ = paired_samples(pool, as_given, floating(given_dy))
     dtype = np.result_type(x, dy)
 
     def judge(name: str, got: Any, expected: Array) -> Finding:
-        bound = pool_bound(pool, (x, x, None, dy), name, dtype)  # w is not read
-        return compare(name, got, expected, bound, why=POWERS)
+        operands = x, x, None, dy  # x stands in for w, which no pool has or reads
+        bound = pool_bound(pool, operands, name, dtype)
+        return compare(name, got, expected, bound, why=POWERS)  # why a bound is infinite, if it is
 
-    findings = compare_pools(pool, implementation, x, dy, judge)
-    return tuple(findings if given_dy is not None else findings[:1])
+    of_y, of_dx = compare_pools(pool, implementation, x, dy, judge)
+    return (of_y,) if given_dy is None else (of_y, of_dx)
 
 
 def _judge(
@@ -268,7 +277,7 @@ def _judge(
 ) -> list[Finding]:
     """Run both evaluators and compare entry by entry; the reference in float64 at least."""
     bounds = rounding_bounds(layer, operands, _rounded_in(operands))
-    b = operands[2]
+    _, _, b, _ = operands
     judged = [name for name in QUANTITIES if name != "db" or b is not None]
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is a verdict, not a warning
         found = compare_evaluators(
@@ -284,17 +293,19 @@ def _rounded_in(operands: Operands) -> dict[str, tuple[np.dtype[Any], ...]]:
     """
     x, w, b, dy = operands
     products = np.result_type(x, w)
-    rounded = {
-        "y": (w.dtype, products, products if b is None else np.result_type(x, w, b)),
+    with_bias = products if b is None else np.result_type(x, w, b)
+    summed_in = {
+        "y": (w.dtype, products, with_bias),
         "dx": (w.dtype, np.result_type(w, dy)),
         "dw": (np.result_type(x, dy),),
         "db": (dy.dtype,),
     }
-    floats = {
-        name: tuple(dtype for dtype in dtypes if dtype.kind in "fc")
-        for name, dtypes in rounded.items()
-    }
-    return {name: dtypes for name, dtypes in floats.items() if dtypes}
+    rounded_in = {}
+    for name, dtypes in summed_in.items():
+        floats = tuple(dtype for dtype in dtypes if dtype.kind in "fc")
+        if floats:
+            rounded_in[name] = floats
+    return rounded_in
 
 
 def _in_float64(operands: Operands) -> Operands:
@@ -304,6 +315,7 @@ def _in_float64(operands: Operands) -> Operands:
 
 
 def _widened(array: Array) -> Array:
+    """Return integers as they are, and real or complex numbers in double precision or more."""
     if array.dtype.kind in "iu":
         return array
     return array.astype(np.result_type(array, np.float64))

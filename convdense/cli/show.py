@@ -14,8 +14,8 @@ from convdense.structure._tie import tie
 from convdense.structure.letter_grid import Grid, Paint
 
 SHOW_LIMIT = 4_096  # cells, and entries: 64 outputs of 64 inputs
-# red, green and blue of the colours 16 to 231, in xterm and what followed it
-STEPS = (0, 95, 135, 175, 215, 255)
+# The colours 16 to 231 of xterm are a cube: red, green and blue have one of these levels each.
+LEVELS = (0, 95, 135, 175, 215, 255)
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_show(parser: argparse.ArgumentParser) -> None:
 def run_show(arguments: argparse.Namespace) -> int:
     """Print the layer, and its matrix in letters."""
     print(in_letters(arguments))
-    return HELD
+    return HELD  # showing a layer judges nothing
 
 
 def in_letters(arguments: argparse.Namespace) -> str:
@@ -46,12 +46,11 @@ def in_letters(arguments: argparse.Namespace) -> str:
     grid = Grid.of(ties)
     text = grid.text()
     in_terminal = sys.stdout is not None and sys.stdout.isatty()
-    longest, width = max(map(len, text.splitlines())), shutil.get_terminal_size().columns
+    longest = max(map(len, text.splitlines()))  # before it is painted: escape codes take no room
+    width = shutil.get_terminal_size().columns
     if in_terminal and longest > width:
-        got, needs = (
-            f"lines of {longest} characters",
-            f"at most {width}, the width of this terminal",
-        )
+        got = f"lines of {longest} characters"
+        needs = f"at most {width}, the width of this terminal"
         raise ValueError(complain("layer", got, needs, "widen it, or add | less -S"))
 
     in_colour = arguments.color == "always"
@@ -83,7 +82,7 @@ def coloured(environment: Mapping[str, str], is_terminal: bool) -> bool:
 
 
 def painter(environment: Mapping[str, str]) -> Paint:
-    r"""Return a function that paints a text.
+    r"""Return a function that paints a background under a text, by escape codes.
 
     In all colours where COLORTERM says that the terminal has them, else in the 256 of xterm.
 
@@ -98,15 +97,17 @@ def painter(environment: Mapping[str, str]) -> Paint:
         red, green, blue = channels(background)
         code = f"2;{red};{green};{blue}"
         if not exact:
-            # the nearest of a cube of 6 x 6 x 6 colours, which begins at number 16
-            r, g, b = _nearest_step(red), _nearest_step(green), _nearest_step(blue)
+            # the nearest of the cube, by its number: 36 r + 6 g + b from 16 on
+            r, g, b = map(_nearest_level, (red, green, blue))
             code = f"5;{16 + 36 * r + 6 * g + b}"
-            background = f"#{STEPS[r]:02X}{STEPS[g]:02X}{STEPS[b]:02X}"
-        letters = 16 if ink(background) == "#000000" else 231  # the black and the white of the cube
-        return f"\x1b[48;{code};38;5;{letters}m{text}\x1b[0m"
+            background = f"#{LEVELS[r]:02X}{LEVELS[g]:02X}{LEVELS[b]:02X}"
+        black_or_white = 16 if ink(background) == "#000000" else 231  # the ends of the cube
+        # 48 sets the background, 38 the letters: to "2;red;green;blue" or to "5;number"; 0 ends it
+        return f"\x1b[48;{code};38;5;{black_or_white}m{text}\x1b[0m"
 
     return painted
 
 
-def _nearest_step(part: int) -> int:
-    return min(range(len(STEPS)), key=lambda n: abs(STEPS[n] - part))
+def _nearest_level(part: int) -> int:
+    """Return which of the levels is nearest to a part of a colour, 0 to 255."""
+    return min(range(len(LEVELS)), key=lambda n: abs(LEVELS[n] - part))

@@ -34,9 +34,8 @@ from convdense.structure._tie import pool_axes, sums
 from convdense.structure.axis import Axis, diagonal
 from convdense.structure.tie_map import TieMap
 
-LARGEST_INTEGER = (
-    2**52
-)  # up to here halves, sums and differences of two integers are exact in float64
+# Up to here halves, sums and differences of two integers are exact in float64.
+LARGEST_INTEGER = 2**52
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,8 +44,8 @@ class Tournament(OfPool):
 
     A level pairs neighbours in each window: half their sum and half their difference, then ``sum +
     |difference|`` (for the smallest: minus). Absent cells are dropped, so that windows may differ
-    in size; a cell without a partner passes. One axis after the other, the last one first: then the
-    first of several largest cells in C order wins every tie.
+    in size; a cell without a partner passes. The last axis comes first: so a tie within a row falls
+    to its first cell and a tie between rows to the first row, that is, to the first in C order.
 
     Parameters
     ----------
@@ -95,16 +94,18 @@ class Tournament(OfPool):
         x, dy, had_batch = paired_samples(self, x, dy)
         dtype = np.result_type(x, dy)
         if dtype.kind in "iu" and self.tie_break == "split":
-            dtype = np.dtype(np.float64)  # halves
+            dtype = np.dtype(np.float64)  # a split gradient is halved
         values = self._run(_comparable(x, "x"))
-        g = _comparable(dy, "dy").reshape(len(dy), prod(self.out_shape))  # (batch, outputs)
+        gradient = _comparable(dy, "dy").reshape(len(dy), prod(self.out_shape))  # (batch, outputs)
         for layer, before in zip(reversed(self.layers), reversed(values[:-1]), strict=True):
             if isinstance(layer, Abs):
+                # Abs has axes: it acts on a slice of one of them.
                 shape = (-1, *layer.in_shape)
-                g = layer.backward(before.reshape(shape), g.reshape(shape)).reshape(g.shape)
+                passed = layer.backward(before.reshape(shape), gradient.reshape(shape))
+                gradient = passed.reshape(gradient.shape)
             else:
-                g = layer.backward(before, g)
-        return as_samples(g.astype(dtype), self.in_shape, had_batch)
+                gradient = layer.backward(before, gradient)
+        return as_samples(gradient.astype(dtype), self.in_shape, had_batch)
 
     def _run(self, x: Array) -> list[Array]:
         """Return what enters each layer, (batch, features), and what leaves the last."""
@@ -121,24 +122,33 @@ class Tournament(OfPool):
 
 def tournament(pool: MaxPool | MinPool, tie_break: str = "first") -> Tournament:
     """Return the tournament of a pool, axis by axis, the last axis first."""
+    # The winner is (x + y + e |x - y|) / 2, e = +1 or -1; its derivative by x is (1 + e s) / 2, s
+    # the slope of |.|. So where x = y the first, x, gets all if s = e there, and half if s = 0.
     slope_at_zero = 0 if tie_break == "split" else pool.extremum
     axes = [diagonal(n) for n in pool.in_shape]  # what leaves the layers so far passes unchanged
     layers: list[Fixed | Abs] = []
-    for i, windows in reversed(list(enumerate(pool_axes(pool), start=1))):
+    all_windows = pool_axes(pool)  # along axes 1, 2, ...; axis 0 are the channels
+    for i in range(len(all_windows), 0, -1):
+        windows = all_windows[i - 1]
         for level in _levels(windows, pool.extremum):
-            halves = TieMap((*axes[:i], level.halves, *axes[i + 1 :]))
+            halves = _along(axes, i, level.halves)
             axes[i] = diagonal(level.halves.n_rows)
             shape = tuple(axis.n_rows for axis in axes)
             start, stop = level.differences
             absolute = Abs(shape, i, start, stop, slope_at_zero=slope_at_zero)
-            winners = TieMap((*axes[:i], level.winners, *axes[i + 1 :]))
+            winners = _along(axes, i, level.winners)
             axes[i] = diagonal(level.winners.n_rows)
             layers += [Fixed(halves), absolute, Fixed(winners)]
         selected = _selected(windows)
         if selected is not None:
-            layers.append(Fixed(TieMap((*axes[:i], selected, *axes[i + 1 :]))))
+            layers.append(Fixed(_along(axes, i, selected)))
             axes[i] = diagonal(selected.n_rows)
     return Tournament(pool, tie_break, tuple(layers))
+
+
+def _along(axes: list[Axis], i: int, axis: Axis) -> TieMap:
+    """Return the tie map of these axes with another one in the place of axis i."""
+    return TieMap((*axes[:i], axis, *axes[i + 1 :]))
 
 
 class Level(NamedTuple):
@@ -162,7 +172,7 @@ def _levels(windows: Axis, sign: int) -> Iterator[Level]:
     """
     window, cell = _sorted_cells(windows)  # (candidates,) each: whose it is, and where it stands
     n_cells = windows.n_cols
-    while len(window) > windows.n_rows:
+    while len(window) > windows.n_rows:  # every window has a cell, and some have several
         size = np.bincount(window)  # (windows,) candidates in each
         start = np.cumsum(size) - size  # (windows,) the number of its first one
         place = np.arange(len(window)) - start[window]  # (candidates,) 0, 1, ... within its window
@@ -208,7 +218,10 @@ def _level(cell: Array, first: Array, has_partner: Array, n_cells: int, sign: in
 
 
 def _selected(windows: Axis) -> Axis | None:
-    """Return the selection of the cells of windows of one cell each; None if all pass in order."""
+    """Return the axis that picks the cells of windows of one cell each.
+
+    None if there is nothing to pick: levels have left the winners, or all cells pass in order.
+    """
     window, cell = _sorted_cells(windows)
     if len(window) > windows.n_rows or np.array_equal(cell, np.arange(windows.n_cols)):
         return None
@@ -229,9 +242,10 @@ def _axis(
     shape: tuple[int, int],
 ) -> Axis:
     """Return an axis whose one weight is 1, from blocks of entries."""
-    row, col = np.concatenate(rows), np.concatenate(cols)
-    tap = np.zeros(len(row), np.intp)
-    return Axis(row, col, tap, *shape, (), np.concatenate(coefficients))
+    row = np.concatenate(rows)
+    taps = np.zeros(len(row), np.intp)
+    n_rows, n_cols = shape
+    return Axis(row, np.concatenate(cols), taps, n_rows, n_cols, (), np.concatenate(coefficients))
 
 
 def _comparable(x: Array, name: str) -> Array:
@@ -239,10 +253,8 @@ def _comparable(x: Array, name: str) -> Array:
     if x.dtype.kind in "iu" and x.size:
         largest = max(-int(x.min()), int(x.max()))
         if largest > LARGEST_INTEGER:
-            got, needs = (
-                f"integers above {LARGEST_INTEGER:,}",
-                "at most 2**52, to be halved exactly",
-            )
+            got = f"integers above {LARGEST_INTEGER:,}"
+            needs = "at most 2**52, to be halved exactly"
             raise ValueError(complain(name, got, needs, "scale them down"))
     return floating(finite(x, name, "in (x + y + |x - y|) / 2 infinity meets itself"))
 
@@ -255,32 +267,32 @@ def _(layer: Tournament, dtype: npt.DTypeLike = "float64") -> list[Step]:
 @direct_counterpart.register
 def _(layer: Tournament) -> DirectPool:
     if layer.tie_break != "first":
-        needs = (
-            'tie_break="first": the direct pool hands everything to the first of several largest'
-        )
-        raise TypeError(complain("layer", repr(layer), needs))
+        first = "the direct pool hands everything to the first of several largest"
+        raise TypeError(complain("layer", repr(layer), f'tie_break="first": {first}'))
     return DirectPool(layer.pool)
 
 
 def windows_that_share_a_cell(pool: Pool) -> int:
     """Return how many windows meet in one cell, at most."""
-    return int(sums(pool).counts().inputs.max(initial=0))
+    windows = sums(pool).counts().inputs  # (*in_shape,) how many each cell is in
+    return int(windows.max(initial=0))
 
 
 @forward_error.register
 def _(layer: Tournament, x: Value) -> Value:
-    adding = magnitudes(layer)
+    largest = magnitudes(layer)  # forward: the largest of each window; max is off by no more
     roundings = 2 * layer.depth  # a sum and a difference for each comparison
-    own = rounded(roundings, adding.forward(x.magnitude), x.value.dtype)
+    own = rounded(roundings, largest.forward(x.magnitude), x.value.dtype)
     y = direct_counterpart(layer).forward(x.value)
-    return Value(y, SLACK * adding.forward(x.error) + own)
+    return Value(y, SLACK * largest.forward(x.error) + own)
 
 
 @backward_error.register
 def _(layer: Tournament, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
-    direct, everywhere = direct_counterpart(layer), window_sums(layer.pool)
+    direct = direct_counterpart(layer)  # backward: each gradient to the winner of its window
+    everywhere = window_sums(layer.pool)  # backward: each gradient to all cells of its window
     # Halves of one gradient cancel exactly; only those of several windows that share a cell are
-    # rounded.
+    # rounded. At each level two halves of each such window meet in it, and one term is to spare.
     shared = windows_that_share_a_cell(layer.pool)
     longest = (2 * shared + 1) * layer.depth if shared > 1 else 0
     # One cell of the window has it all: the errors go where direct pooling sends them.
@@ -300,17 +312,22 @@ def _decided(layer: Tournament, x: Value) -> Array:
     Those are windows with one cell far enough ahead, and those of exact equals.
     """
     batch, outputs = len(x.value), prod(layer.out_shape)
-    adding, sign = magnitudes(layer), layer.pool.extremum
-    edges = sums(layer.pool).entries()
+    edges = sums(layer.pool).entries()  # an entry for each window (row) and cell of it (col)
+
+    # The smallest wins in a min pool: with the sign turned that is the largest as well.
+    sign = layer.pool.extremum
     values = sign * x.value.reshape(batch, prod(layer.in_shape)).astype(float)
-    top = sign * direct_counterpart(layer).forward(x.value).reshape(batch, outputs).astype(float)
+    winners = direct_counterpart(layer).forward(x.value).reshape(batch, outputs)
+    top = sign * winners.astype(float)
 
     # The largest error in each window, and what the comparisons themselves round.
-    error = adding.forward(x.error).reshape(batch, outputs)
-    size = adding.forward(x.magnitude)
+    largest = magnitudes(layer)
+    error = largest.forward(x.error).reshape(batch, outputs)
+    size = largest.forward(x.magnitude)
     own = rounded(2 * layer.depth, size, x.value.dtype).reshape(batch, outputs)
 
-    # (batch, entries): whether a cell of the window may be its largest; whether it equals it
+    # (batch, entries): whether a cell of the window may be its largest; whether it equals it. Two
+    # orders of summation differ by 2 `error`, in the cell as in the top; `own` may come to either.
     near = values[:, edges.col] >= (top - 4 * error - 2 * own)[:, edges.row]
     equal = values[:, edges.col] == top[:, edges.row]
     rivals = _count_in_windows(near, edges.row, outputs)

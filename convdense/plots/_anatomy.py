@@ -37,6 +37,8 @@ from convdense.structure.letter_grid import Held, cells, fill, mark
 from convdense.structure.tie_map import TieMap
 
 TERMS = 24  # of an equation that is written in full
+SPACING = 1.3  # of the lines of an equation
+BELOW = 0.12  # inches: free below it
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -72,19 +74,20 @@ def anatomy(layer: HasShapes, output: Sizes = 0, x: npt.ArrayLike | None = None)
     'o3 = a i4 + b i5 + c i7 + d i8'
     """
     ties = tie(layer)
-    row = int(np.ravel_multi_index(position(output, "output", ties.out_shape), ties.out_shape))
+    at = position(output, "output", ties.out_shape)  # (channel, *position)
+    row = int(np.ravel_multi_index(at, ties.out_shape))
     require_few(ties)
     require_few_weights(ties)
     sample = None if x is None else one_sample(x, "x", ties.in_shape, "draw").ravel()  # (inputs,)
 
     held = cells(ties.entries())
     window = {col: entries for (r, col), entries in held.items() if r == row}
-    lines = _panels(layer, ties, row, window)
+    panel_lines = _panels(layer, ties, row, window)
 
     # The equation is broken at the width of the drawing, and the drawing leaves room below for it.
-    width = max(across(line) for line in lines)
+    width = max(across(line) for line in panel_lines)  # inches, as LETTER and LINE
     equation = _equation(layer, row, window, sample, int(width / LETTER))
-    figure, axes = arrange(lines, foot=LINE * 1.3 * (equation.count("\n") + 1))
+    figure, axes = arrange(panel_lines, foot=LINE * SPACING * (equation.count("\n") + 1))
 
     input_axes, kernel_axes, output_axes, matrix_axes = axes
     _draw_input(input_axes, ties, window, sample)
@@ -92,11 +95,11 @@ def anatomy(layer: HasShapes, output: Sizes = 0, x: npt.ArrayLike | None = None)
     _draw_output(output_axes, layer, ties, row, sample)
     _draw_matrix(matrix_axes, layer, ties, held, row)
 
-    panels = [panel for line in lines for panel in line]
+    panels = [panel for line in panel_lines for panel in line]
     for ax, panel in zip(axes, panels, strict=True):
         ax.set_title(panel.title, fontsize=10)
-    bottom = 0.12 / figure.get_figheight()
-    figure.text(0.5, bottom, equation, ha="center", va="bottom", size=10, linespacing=1.3)
+    bottom = BELOW / figure.get_figheight()
+    figure.text(0.5, bottom, equation, ha="center", va="bottom", size=10, linespacing=SPACING)
     return figure
 
 
@@ -104,6 +107,7 @@ def _panels(
     layer: HasShapes, ties: TieMap, row: int, window: Mapping[int, Held]
 ) -> list[list[Panel]]:
     """Return input, kernel and output, in one line if they fit, and below them the matrix."""
+    # Arrays of any number of axes, laid out in the plane.
     sheets = [sheet(shape) for shape in (ties.in_shape, ties.weight_shape, ties.out_shape)]
     titles = (_window_title(layer, row, window), "the kernel", f"the output: o{row + 1}")
     signs = ("", "\N{MULTIPLICATION SIGN}", "=")
@@ -124,10 +128,11 @@ def _window_title(layer: HasShapes, row: int, window: Mapping[int, Held]) -> str
     """Return in words what the pixel reads; where padding cuts its window, how many taps remain."""
     geometry = layer.layer if isinstance(layer, TiedDense) else layer
     if isinstance(geometry, Windowed):
-        inside = sum(map(len, window.values()))
+        # An entry of the row is a tap that meets the input; in the padding there is none.
+        entries = sum(map(len, window.values()))
         taps = geometry.in_channels // geometry.groups * prod(geometry.kernel)
-        if inside < taps:
-            return f"the window of o{row + 1}:\n{inside} of {taps} taps meet the input"
+        if entries < taps:
+            return f"the window of o{row + 1}:\n{entries} of {taps} taps meet the input"
     return f"the window of o{row + 1} on the input"
 
 
@@ -138,7 +143,7 @@ def _draw_input(ax: Axes, ties: TieMap, window: Mapping[int, Held], x: Array | N
     texts = [
         f"{mark(window[col])}\n{name}" if col in window else name for col, name in enumerate(names)
     ]
-    colours = [to_rgb(fill(window.get(col, []))) for col in range(n_inputs)]
+    colours = [to_rgb(fill(window.get(col, []))) for col in range(n_inputs)]  # grey outside it
     _draw_sheet(ax, ties.in_shape, np.array(colours), texts, framed=window)
 
 
@@ -166,7 +171,7 @@ def _draw_output(ax: Axes, layer: HasShapes, ties: TieMap, row: int, x: Array | 
         texts = [number(value) for value in y.ravel().tolist()]
 
     colours = np.full((n_outputs, 3), to_rgb(MASKED))
-    colours[row] = 1.0
+    colours[row] = 1.0  # white
     _draw_sheet(ax, ties.out_shape, colours, texts, framed=[row])
 
 
@@ -174,7 +179,7 @@ def _draw_sheet(
     ax: Axes, shape: Sequence[int], colours: Array, texts: Sequence[str], framed: Iterable[int]
 ) -> None:
     """Draw an array, a square per pixel: colours (pixels, 3), texts, and a frame round some."""
-    laid = sheet(shape)
+    laid = sheet(shape)  # where each pixel lies: laid.y and laid.x, (pixels,)
     bare(ax, "", laid.height, laid.width)
 
     # Squares that stay free between the channels are transparent.
@@ -191,7 +196,7 @@ def _draw_matrix(
     ax: Axes, layer: HasShapes, ties: TieMap, held: Mapping[tuple[int, int], Held], row: int
 ) -> None:
     """Draw the matrix, all rows but one pale."""
-    grid(ties, ax, "")
+    grid(ties, ax, "")  # the lines between cells, and the names of pixels beside them
     colours = by_weight(ties.shape, held)  # (outputs, inputs, 3)
     others = np.arange(len(colours)) != row
     colours[others] = pale(colours[others])
@@ -209,28 +214,31 @@ def _equation(
 ) -> str:
     """Return the row's equation in letters and, where there are numbers, below it in numbers."""
     start = f"o{row + 1} = "
+    # input, weight and coefficient of every entry of the row
     entries = [(col, k, c) for col, held in window.items() for k, c in held]
     terms = [term(c, letter(k), f"i{col + 1}") for col, k, c in entries]
     if not isinstance(layer, TiedDense):
         return _written_sum(start, terms, "", width)
 
-    biases = [] if layer.b is None else [float(layer.ties.bias.matrix(layer.b).toarray()[row, 0])]
-    terms += ["+ bias" for _ in biases]
+    if layer.b is not None:
+        terms.append("+ bias")
     in_letters = _written_sum(start, terms, "", width)
     if x is None:
         return in_letters
 
     w = layer.w.ravel()
     y = layer.forward(x.reshape(layer.in_shape)).ravel()
-    products = [_product(term(c, _factor(w[k]), _factor(x[col]))) for col, k, c in entries]
-    products += [f"+ {_factor(bias)}" for bias in biases]
+    products = [_product(c, w[k], x[col]) for col, k, c in entries]
+    if layer.b is not None:
+        biases = layer.ties.bias.matrix(layer.b).toarray()  # (outputs, 1)
+        products.append(f"+ {_factor(float(biases[row, 0]))}")
     in_numbers = _written_sum("= ", products, f" = {number(y[row])}", width)
     return f"{in_letters}\n{in_numbers}"
 
 
-def _product(text: str) -> str:
-    """Return a term of numbers with a point between them: ``+ 1/2·3·(-4)``."""
-    sign, *factors = text.split(" ")
+def _product(coefficient: float, weight: float, value: float) -> str:
+    """Return a term in numbers, with points between its factors: ``+ 1/2·3·(-4)``."""
+    sign, *factors = term(coefficient, _factor(weight), _factor(value)).split(" ")
     return f"{sign} {'·'.join(factors)}"
 
 
@@ -243,9 +251,11 @@ def _written_sum(before: str, terms: list[str], after: str, width: int) -> str:
     """Return a sum in lines of `width` letters, its middle left out where it has many terms."""
     if len(terms) > TERMS:
         omitted = f"+ ... ({len(terms) - TERMS} more terms) ..."
-        terms = [*terms[: TERMS // 2], omitted, *terms[-TERMS // 2 :]]
+        half = TERMS // 2
+        terms = [*terms[:half], omitted, *terms[-half:]]
 
-    # `wrap` breaks lines at spaces; within a term none may be broken. The first drops its plus.
-    pieces = [piece.replace(" ", NO_BREAK) for piece in (total(terms[:1]), *terms[1:])]
+    first = total(terms[:1])  # without its plus
+    # `wrap` breaks lines at spaces; within a term none may be broken.
+    pieces = [piece.replace(" ", NO_BREAK) for piece in (first, *terms[1:])]
     lines = wrap(before + " ".join(pieces) + after, max(width, 40), break_long_words=False)
     return "\n".join(lines).replace(NO_BREAK, " ")

@@ -28,13 +28,15 @@ from convdense.structure.tie_map import TieMap
 from convdense.structure.weight_order import WeightOrder
 
 BINS = 512  # down and across: each a whole number of pixels wide
-CORNER, MEETING = 120, 10  # cells along a side: of place A, the corner, and of B, where blocks meet
+CORNER = 120  # cells along a side of place A, the corner
+MEETING = 10  # cells along a side of place B, where blocks meet
 WRITTEN = 12  # cells along a side up to which letters fit
 NAMES = 9  # names along a side of the whole matrix
 DPI = 100
 WIDTH = 930  # pixels, of the figure
 LEFT, TOP, UNDER = 90, 90, 120  # pixels, around the whole matrix
-SIDE, GAP = 240, 40  # pixels, of a place and between the two
+WHOLE = BINS  # pixels, of the longer side of the whole matrix: one for a bin at least
+SIDE, GAP = 240, 40  # pixels, of the longer side of a place, and between the two
 
 Place = tuple[range, range]  # rows and columns of the matrix, to be drawn cell by cell
 
@@ -43,8 +45,8 @@ def density(layer: HasShapes) -> Figure:
     """Draw the matrix of any layer, however large: its entries per bin, and two places in cells.
 
     Every entry is counted, none is sampled. The bins are whole channels, rows of pixels or pixels,
-    so that they repeat as the layer does, and a whole number of pixels each; in a small layer each
-    cell is a bin.
+    so that their pattern repeats as the layer's does. On the screen each has a whole number of
+    pixels; in a small layer each cell is a bin.
 
     Parameters
     ----------
@@ -70,35 +72,38 @@ def density(layer: HasShapes) -> Figure:
     bins = binned(ties, BINS)
     places = _places(ties)
 
-    height, width = _size(bins.counts.shape, BINS, ties.shape)
+    height, width = _size(bins.counts.shape, WHOLE, ties.shape)
     shapes = [(len(rows), len(cols)) for rows, cols in places]
     sizes = [_size(shape, SIDE, shape) for shape in shapes]
-    total = TOP + max(height + UNDER, sum(high + GAP for high, _ in sizes))
-    figure = Figure((WIDTH / DPI, total / DPI), dpi=DPI)
+    beside = sum(high + GAP for high, _ in sizes)
+    figure_height = TOP + max(height + UNDER, beside)
+    figure = Figure((WIDTH / DPI, figure_height / DPI), dpi=DPI)
     heading = f"{wrapped(repr(layer), 125)}\n{_summary(ties)}"
-    figure.text(0.5, 1 - 10 / total, heading, ha="center", va="top", parse_math=False)
+    figure.text(0.5, 1 - 10 / figure_height, heading, ha="center", va="top", parse_math=False)
 
     whole = at_pixels(figure, LEFT, TOP, width, height)
     image = _draw_whole(whole, ties, bins)
     top = TOP
     for name, place, (high, wide) in zip("AB", places, sizes, strict=False):  # or A alone
-        _draw_place(at_pixels(figure, LEFT + BINS + 60, top, wide, high), ties, place, name)
+        _draw_place(at_pixels(figure, LEFT + WHOLE + 60, top, wide, high), ties, place, name)
         _frame_place(whole, place, name)
         top += high + GAP
 
-    scale = at_pixels(figure, LEFT, TOP + height + 60, BINS, 12)
+    scale = at_pixels(figure, LEFT, TOP + height + 60, WHOLE, 12)
     _name_scale(figure.colorbar(image, scale, orientation="horizontal"), bins)
     return figure
 
 
 def _size(bins: tuple[int, ...], room: int, cells: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of a picture, a whole number of pixels for each bin.
+    """Return height and width of a picture of so many bins, a whole number of pixels for each.
 
     `room` is what its longer side may take; `cells`, rows and columns, tell its proportions.
     """
-    share = min(5.0, max(0.2, cells[0] / cells[1]))  # height by width, never a mere line
-    height, width = room * min(1.0, share), room * min(1.0, 1 / share)
     down, right = bins
+    rows, cols = cells
+    ratio = min(5.0, max(0.2, rows / cols))  # height by width, never a mere line
+    height = room * min(1.0, ratio)
+    width = room * min(1.0, 1 / ratio)
     return down * max(1, int(height / down)), right * max(1, int(width / right))
 
 
@@ -115,10 +120,11 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     """
     # Along each axis, positions that no cell of the rectangle has are dropped. The product of what
     # remains holds the rectangle, and cells beside it that are dropped afterwards.
-    outputs, inputs = _occurring(rows, ties.out_shape), _occurring(cols, ties.in_shape)
+    outputs = _occurring(rows, ties.out_shape)  # of each axis (outputs,) bool: what is kept
+    inputs = _occurring(cols, ties.in_shape)  # of each axis (inputs,) bool
     axes = [
-        axis.take(output[axis.rows] & input_[axis.cols])
-        for axis, output, input_ in zip(ties.axes, outputs, inputs, strict=True)
+        axis.take(kept_outputs[axis.rows] & kept_inputs[axis.cols])
+        for axis, kept_outputs, kept_inputs in zip(ties.axes, outputs, inputs, strict=True)
     ]
     found = expand(axes)
 
@@ -126,14 +132,15 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     in_cols = (found.col >= cols.start) & (found.col < cols.stop)
     inside = found.take(in_rows & in_cols)
 
-    taps = tuple(n for axis in axes for n in axis.tap_shape)
-    order = WeightOrder(taps, ties.weight_order)
+    # `expand` numbers weights by the taps of the axes in order; a weight array may have another.
+    tap_sizes = tuple(n for axis in axes for n in axis.tap_shape)
+    order = WeightOrder(tap_sizes, ties.weight_order)
     return ordered(inside._replace(index=order.weight_of(inside.index)))
 
 
 def _occurring(numbers: range, shape: tuple[int, ...]) -> list[Array]:
     """Return for each axis which of its positions, (n,) bool, occur among some flattened ones."""
-    if len(numbers) == prod(shape):
+    if len(numbers) == prod(shape):  # all: there may be too many to list
         return [np.ones(n, bool) for n in shape]
     occurring = [np.zeros(n, bool) for n in shape]
     for occurs, positions in zip(occurring, np.unravel_index(numbers, shape), strict=True):
@@ -144,17 +151,17 @@ def _occurring(numbers: range, shape: tuple[int, ...]) -> list[Array]:
 def _summary(ties: TieMap) -> str:
     """Return size, entries, weights and the share of cells that hold no entry."""
     rows, cols = ties.shape
-    edges = rows * cols
-    held = prod(map(_held, ties.axes))  # a cell holds an entry if its place on every axis does
+    n_cells = rows * cols
+    filled = prod(map(_count_filled, ties.axes))  # a cell is, if its place on every axis is
     size = f"{rows:,} x {cols:,}: {ties.n_entries:,} entries of {ties.n_weights:,} weights"
-    return f"{size}; {1 - held / edges:.4%} of {edges:,} cells held at zero"
+    return f"{size}; {1 - filled / n_cells:.4%} of {n_cells:,} cells held at zero"
 
 
-def _held(axis: Axis) -> int:
+def _count_filled(axis: Axis) -> int:
     """Return how many cells of one axis hold an entry, or several."""
-    flat = axis.rows * axis.n_cols + axis.cols
+    flat = axis.rows * axis.n_cols + axis.cols  # (entries,) flattened cells, some of them equal
     flat = np.sort(flat, kind="stable")  # fast where it is sorted already
-    return int(np.count_nonzero(np.diff(flat, prepend=-1)))
+    return int(np.count_nonzero(np.diff(flat, prepend=-1)))  # equal ones, now side by side, once
 
 
 def _draw_whole(ax: Axes, ties: TieMap, bins: Bins) -> ScalarMappable:
@@ -162,6 +169,7 @@ def _draw_whole(ax: Axes, ties: TieMap, bins: Bins) -> ScalarMappable:
     colours = colormaps["viridis"].with_extremes(bad=MASKED)
     counts = np.ma.masked_equal(bins.counts, 0)
     scale = LogNorm(1, max(10, bins.counts.max()))
+    # `cols` and `rows` are the edges of the bins.
     image = ax.pcolorfast(bins.cols, bins.rows, counts, cmap=colours, norm=scale)
     ax.invert_yaxis()
     ax.set_title(f"the whole matrix: {counts.shape[0]} x {counts.shape[1]} bins", fontsize=10)
@@ -186,21 +194,28 @@ def _number_blocks(
     first = _outermost(shape)
     n, inner = shape[first], shape[first + 1 :]
     size = prod(inner)
-    shown = range(0, n, -(-n // NAMES))
+    step = -(-n // NAMES)  # n / NAMES, rounded up
+    shown = range(0, n, step)
     set_ticks([(k + 0.5) * size for k in shown], [f"{k + 1:,}" for k in shown])
 
-    if first > 0:
-        unit = (" pixel", " row of pixels", " slice")[min(2, len(inner))]
+    if len(shape) == 1:
+        name = kind
+    elif first == 0:
+        name = f"{kind} channel"
+    elif not inner:
+        name = f"{kind} pixel"
     else:
-        unit = " channel" if len(shape) > 1 else ""
-    each = f", {' x '.join(f'{n:,}' for n in inner)} pixels each" if size > 1 else ""
-    return kind + unit + each
+        name = f"{kind} row of pixels" if len(inner) == 1 else f"{kind} slice"
+    if size == 1:
+        return name
+    sizes = " x ".join(f"{width:,}" for width in inner)
+    return f"{name}, {sizes} pixels each"
 
 
 def _places(ties: TieMap) -> list[Place]:
     """Return the corner, and where blocks meet in the middle if that is another place."""
     rows, cols = ties.shape
-    row = _middle_block(ties.out_shape)
+    row = _start_of_middle_block(ties.out_shape)
     diagonal = row * cols // rows
 
     # The column nearest to the diagonal that the first output of the block reads.
@@ -212,7 +227,7 @@ def _places(ties: TieMap) -> list[Place]:
     return [corner] if corner == meeting else [corner, meeting]
 
 
-def _middle_block(shape: tuple[int, ...]) -> int:
+def _start_of_middle_block(shape: tuple[int, ...]) -> int:
     """Return the first flattened position of the middle one of the largest blocks."""
     first = _outermost(shape)
     return shape[first] // 2 * prod(shape[first + 1 :])
@@ -233,7 +248,9 @@ def _draw_place(ax: Axes, ties: TieMap, place: Place, name: str) -> None:
     """Draw a rectangle of the matrix cell by cell, with letters where they fit."""
     rows, cols = place
     size = len(rows), len(cols)
-    bare(ax, "", *size, wide=ax.bbox.width / size[1] * size[0] / ax.bbox.height)
+    # Its cells fill the Axes: they are this many times as wide as high.
+    wide = ax.bbox.width / len(cols) * len(rows) / ax.bbox.height
+    bare(ax, "", *size, wide=wide)
     held = {
         (row - rows.start, col - cols.start): entries
         for (row, col), entries in cells(rectangle(ties, rows, cols)).items()
@@ -256,7 +273,8 @@ def _draw_block_ends(
     draw_line: Callable[..., object], numbers: range, shape: tuple[int, ...]
 ) -> None:
     """Draw thin lines between rows of pixels, thick ones between channels."""
-    row, channel = shape[-1], prod(shape[1:])
+    row = shape[-1]  # pixels of a row
+    channel = prod(shape[1:])  # pixels of a channel
     for k in range(numbers.start + 1, numbers.stop):
         between = k - numbers.start - 0.5
         if len(shape) > 1 and k % channel == 0:
@@ -270,7 +288,7 @@ def _frame_place(ax: Axes, place: Place, name: str) -> None:
     rows, cols = place
     corner = (cols.start, rows.start)
     ax.add_patch(Rectangle(corner, len(cols), len(rows), fill=False, ec="black", lw=1.5, zorder=3))
-    beside = cols.stop < 0.9 * ax.get_xlim()[1]
+    beside = cols.stop < 0.9 * ax.get_xlim()[1]  # else the name would leave the matrix
     ax.annotate(
         name,
         (cols.stop, rows.start),

@@ -1,7 +1,7 @@
 """recover: the tied dense layer that a black box is, if it is affine.
 
-An affine function is known once every input was set alone. Far fewer questions do where each output
-sees a small window: inputs so far apart that no output sees two of them are set together.
+An affine function is known once every input was set alone. Where each output sees a small window
+far fewer samples do: inputs so far apart that no output sees two of them are set together.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -106,13 +106,20 @@ def recover(
     spacing = _first_spacing(shape, layer)
     while True:
         alone = all(s >= n for s, n in zip(spacing, shape[1:], strict=True))
-        matrix = _one_by_one(box, known) if alone else _matrix(box, known, spacing)
+        matrix = _one_by_one(box, known) if alone else _colour_by_colour(box, known, spacing)
         if matrix is not None:
             broken = _not_affine(box, matrix, known, seed)
-            # One input at a time is the last word, whatever fails there.
+            # One input at a time is the last word: an output that fails there is not affine.
             if alone or not broken.size:
                 return Recovered(
-                    shape, box.out_shape, matrix, bias, broken, box.samples, box.calls, spacing
+                    in_shape=shape,
+                    out_shape=box.out_shape,
+                    matrix=matrix,
+                    bias=bias,
+                    broken=broken,
+                    samples=box.samples,
+                    calls=box.calls,
+                    spacing=spacing,
                 )
         spacing = tuple(min(2 * s, n) for s, n in zip(spacing, shape[1:], strict=True))
 
@@ -162,9 +169,9 @@ class _Box:
 
 def _first_spacing(shape: tuple[int, ...], layer: HasShapes | None) -> tuple[int, ...]:
     """Return one more than the expected window, along each axis beside the channels."""
-    geometry = getattr(layer, "layer", layer)  # a TiedDense holds its own
+    geometry = getattr(layer, "layer", layer)  # a TiedDense holds the layer it is made of
     if isinstance(geometry, Windowed) and len(geometry.kernel) == len(shape) - 1:
-        # A window is (k - 1) d + 1 cells wide.
+        # A window is (k - 1) d + 1 cells wide; one cell further no output sees both.
         widths = [(k - 1) * d + 2 for k, d in zip(geometry.kernel, geometry.dilation, strict=True)]
     else:
         widths = [FIRST_SPACING] * (len(shape) - 1)
@@ -183,7 +190,7 @@ def _colours(shape: tuple[int, ...], spacing: tuple[int, ...]) -> Iterator[Array
         yield inputs[(channel, *members)].ravel()
 
 
-def _matrix(box: _Box, known: _Known, spacing: tuple[int, ...]) -> sp.csr_array | None:
+def _colour_by_colour(box: _Box, known: _Known, spacing: tuple[int, ...]) -> sp.csr_array | None:
     """Return the matrix, or None if some output saw two inputs of one colour."""
     rows: list[Array] = []
     cols: list[Array] = []
@@ -192,20 +199,21 @@ def _matrix(box: _Box, known: _Known, spacing: tuple[int, ...]) -> sp.csr_array 
     colours = list(_colours(box.in_shape, spacing))
     at_once = SAMPLES // 2  # a colour takes two samples
     for first in range(0, len(colours), at_once):
-        some = colours[first : first + at_once]
-        questions = np.zeros((len(some), 2, n_inputs))
-        for k, members in enumerate(some):
+        asked = colours[first : first + at_once]
+        questions = np.zeros((len(asked), 2, n_inputs))
+        for k, members in enumerate(asked):
             questions[k, 0, members] = 1
             questions[k, 1, members] = np.arange(1, len(members) + 1)
 
-        answers = box.ask(questions.reshape(-1, n_inputs)) - known.bias
-        for members, answer in zip(some, answers.reshape(len(some), 2, -1), strict=True):
-            found = _single(answer, members, known)
+        answers = box.ask(questions.reshape(-1, n_inputs)) - known.bias  # (2 colours, outputs)
+        for members, answer in zip(asked, answers.reshape(len(asked), 2, -1), strict=True):
+            found = _decoded(answer, members, known)
             if found is None:
                 return None
-            rows.append(found[0])
-            cols.append(found[1])
-            values.append(found[2])
+            row, col, value = found
+            rows.append(row)
+            cols.append(col)
+            values.append(value)
     places = np.concatenate(rows), np.concatenate(cols)
     return sp.csr_array((np.concatenate(values), places), shape=(len(known.bias), n_inputs))
 
@@ -215,12 +223,13 @@ def _one_by_one(box: _Box, known: _Known) -> sp.csr_array:
     n = prod(box.in_shape)
     parts = []
     for first in range(0, n, SAMPLES):
-        answers = box.ask(np.eye(min(SAMPLES, n - first), n, first)) - known.bias
+        questions = np.eye(min(SAMPLES, n - first), n, first)  # (samples, inputs), from `first` on
+        answers = box.ask(questions) - known.bias  # (samples, outputs): columns of the matrix
         parts.append(sp.csr_array(np.where(np.abs(answers) > known.rounding, answers, 0.0)))
     return sp.csr_array(sp.vstack(parts, format="csr").T)
 
 
-def _single(answer: Array, members: Array, known: _Known) -> tuple[Array, Array, Array] | None:
+def _decoded(answer: Array, members: Array, known: _Known) -> tuple[Array, Array, Array] | None:
     """Return rows, columns and weights of one colour, or None if an output saw two of its inputs.
 
     `answer`, (2, outputs), is that to all members set to 1 and to all set to 1, 2, 3, ...
@@ -228,15 +237,18 @@ def _single(answer: Array, members: Array, known: _Known) -> tuple[Array, Array,
     bias, rounding, dtype = known
     ones, numbered = answer
     n = len(members)
+    # In the second answer inputs, and with them rounding, are up to n times as large.
     rows = np.flatnonzero((np.abs(ones) > rounding) | (np.abs(numbered) > rounding * n))
     weight = ones[rows]
     times_place = numbered[rows]
 
-    # An answer is (w place + b) - b with place at most n: it is off by a few eps of n |w| and |b|,
-    # and by what the user calls rounding.
+    # An answer is (w place + b) - b with place at most n: product, sum and difference are rounded,
+    # and so is place * weight below. In all that is less than 4 eps n (|w| + |b|). What the user
+    # calls rounding is in both answers, n times as large in one and multiplied by n in the other.
     eps = np.finfo(dtype).eps
     allowed = n * (8 * eps * (np.abs(weight) + np.abs(bias[rows])) + 2 * rounding)
-    with np.errstate(divide="ignore", invalid="ignore"):  # two weights may cancel, w = 0: no place
+    # Two weights seen together may cancel to 0: then place is infinite or NaN, and not single.
+    with np.errstate(divide="ignore", invalid="ignore"):
         place = np.rint(times_place / weight)
         exact = np.abs(times_place - place * weight) <= allowed
         single = (place >= 1) & (place <= n) & exact
@@ -249,7 +261,7 @@ def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int) -> Ar
     """Return the flattened outputs that random integers of both signs refute.
 
     A right answer differs by the rounding of both sums, ``gamma_N (|W| |x| + |b|)`` each, and by
-    that of the recovered weights, ``2 u (|w| + |b|)`` each.
+    that of the recovered weights, ``2 u (|w| + |b|)`` for each of them, of which twice is allowed.
     """
     draws = np.random.default_rng(seed).integers(-9, 10, (DRAWS, matrix.shape[1])).astype(float)
     x = np.concatenate([draws, -draws])  # (samples, inputs)
@@ -258,9 +270,11 @@ def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int) -> Ar
     sizes = (abs(matrix) @ np.abs(x).T).T + np.abs(known.bias)  # |W| |x| + |b|
     seen = (abs(matrix).sign() @ np.abs(x).T).T  # sum of |x| over the inputs an output sees
     unit = float(np.finfo(box.dtype).eps) / 2  # u
-    terms = np.diff(matrix.indptr) + 2  # (outputs,), N
+    terms = np.diff(matrix.indptr) + 2  # (outputs,) N: the entries of a row, and two more
     of_sums = 2 * gamma(terms, unit) * sizes
     of_weights = 4 * unit * (sizes + seen * np.abs(known.bias))
+    # The user's rounding for each unit of x, in the recovered weights and in the answer, and once
+    # in the bias.
     of_user = known.rounding * (1 + 2 * np.abs(x).sum(axis=1, keepdims=True))
     allowed = of_sums + of_weights + of_user
     # The factor is for the rounding of these bounds themselves.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from convdense._util.arguments import Array, as_array, complain, shaped
 
-WEIGHTS_LIMIT = 2**31  # weights of a tie map that is listed entry by entry
+WEIGHTS_LIMIT = 2**31  # of `listed`: one weight number too large would ask for as many weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +62,13 @@ class Axis:
 
     @property
     def absolute(self) -> "Axis":
-        """The same entries with the sizes of their coefficients."""
+        """The same entries with the absolute values of their coefficients."""
         if self.coefficients is None:
             return self
         return replace(self, coefficients=np.abs(self.coefficients))
 
     def take(self, keep: Array | slice) -> "Axis":
-        """Return the entries selected by a mask, an index array or a slice; the sizes stay."""
+        """Return the entries selected by a mask, an index array or a slice; n_rows, n_cols stay."""
         coefficients = None if self.coefficients is None else self.coefficients[keep]
         rows, cols, taps = self.rows[keep], self.cols[keep], self.taps[keep]
         return replace(self, rows=rows, cols=cols, taps=taps, coefficients=coefficients)
@@ -99,8 +99,8 @@ def window(
     """Return the entries of a kernel sliding along one axis.
 
     Output o meets cell ``o*stride + t*dilation - begin`` through tap t, or through tap
-    ``kernel-1-t`` where the kernel is flipped. A cell outside the input is dropped ("zeros") or
-    replaced by the one it copies.
+    ``kernel-1-t`` where the kernel is flipped; `begin` cells of padding stand before the input. A
+    cell outside the input is dropped ("zeros") or replaced by the one it copies.
 
     Examples
     --------
@@ -128,9 +128,9 @@ def _source(cells: Array, n: int, mode: str) -> Array:
     if mode == "replicate":
         return np.asarray(cells.clip(0, n - 1))
     if mode == "reflect":
-        # Mirrored at the centre of the edge cell, which is not repeated: at 0 by the inner |.|, at
-        # n - 1 by the outer.
-        return np.asarray((n - 1) - np.abs((n - 1) - np.abs(cells)))
+        # Mirrored at the centre of the edge cell, which is not repeated: first at 0, then at n - 1.
+        mirrored = np.abs(cells)
+        return np.asarray((n - 1) - np.abs((n - 1) - mirrored))
     if mode == "symmetric":
         # Mirrored at the outer side of the edge cell, which is repeated.
         mirrored = np.where(cells < 0, -1 - cells, cells)
@@ -152,15 +152,17 @@ def channels(n_out: int, n_in: int, groups: int) -> Axis:
     within = np.tile(np.arange(per_group), n_out)  # number of the input channel within its group
 
     # Each group of outputs reads the inputs of its own group, which start at group * per_group.
-    cols = rows // (n_out // groups) * per_group + within
+    group = rows // (n_out // groups)
+    cols = group * per_group + within
     taps = rows * per_group + within  # flattened (output channel, input channel within its group)
     return Axis(rows, cols, taps, n_out, n_in, (n_out, per_group))
 
 
 def parts(n_in: int, n_out: int) -> Axis:
-    """Return the entries of adaptive pooling, of n inputs to m outputs.
+    """Return the entries of adaptive pooling: the input in `n_out` parts of nearly one size.
 
-    Output o meets the cells from ``floor(o n / m)`` up to, and without, ``ceil((o+1) n / m)``.
+    Output o of m meets the cells, of n, from ``floor(o n / m)`` up to, and without,
+    ``ceil((o+1) n / m)``.
 
     Examples
     --------
@@ -178,6 +180,8 @@ def parts(n_in: int, n_out: int) -> Axis:
 
 def diagonal(n: int, shared: bool = True) -> Axis:
     """Return the entries of an axis left as it is: one weight for all positions, or one for each.
+
+    Such are the channels of a pool (one weight) and of a scale for each channel.
 
     Examples
     --------
@@ -221,7 +225,7 @@ def _check_exact(coefficients: Array) -> None:
     needs = "small exact numbers, such as 1, -1 or 0.5: multiples of 1/16 up to 16"
     if coefficients.dtype.kind == "c":
         raise TypeError(complain("coefficient", f"dtype {coefficients.dtype}", needs))
-    with np.errstate(invalid="ignore"):  # infinity % 1 is; `small` refuses it
+    with np.errstate(invalid="ignore"):  # infinity % 1 is invalid, and infinity is not small
         small = np.isfinite(coefficients) & (np.abs(coefficients) <= 16)
         exact = small & (np.asarray(coefficients * 16.0) % 1 == 0)
     if not exact.all():
@@ -232,7 +236,11 @@ def _check_exact(coefficients: Array) -> None:
 def listed(
     index: npt.ArrayLike, coefficient: Array | Sequence[Sequence[float]] | None = None
 ) -> Axis:
-    """Return the entries of a small matrix of weight numbers, -1 for none, as one axis."""
+    """Return the entries of a small matrix as one axis.
+
+    `index`, (outputs, inputs), holds the number of each cell's weight, -1 for none; `coefficient`,
+    of the same shape, what that weight is multiplied with, 1 if it is absent.
+    """
     array = as_array(index, "index")
     if array.dtype.kind not in "iu":
         needs = "integers: the number of each edge's weight"
@@ -247,7 +255,7 @@ def listed(
         do = "number the weights from 0 without gaps"
         raise ValueError(complain("index", array.max(), needs, do))
 
-    rows, cols = np.nonzero(array >= 0)
+    rows, cols = np.nonzero(array >= 0)  # (entries,) each
     taps = array[rows, cols].astype(np.intp)
     coefficients = None
     if coefficient is not None:

@@ -17,14 +17,15 @@ Held = list[tuple[int, float]]  # the (weight, coefficient) of every entry of on
 Cells = dict[tuple[int, int], Held]  # (row, column) -> what is held there, where anything is
 WIDTH, HEIGHT = 120, 40  # characters and lines that a terminal shows whole
 EMPTY = "."  # a cell without an entry
-BARS, LINES = ("", "|", "||"), ("", "-", "=")  # where nothing ends, a row of pixels, a channel
+# What stands above a cell, by what ends there: nothing, a row of pixels, a channel (see `_ends`).
+RULES = ("", "-", "=")
 BORDERS = ("", "1px solid #888", "3px solid #888")  # a grey seen on white and on black
 NARROW = "text-align:center;vertical-align:middle;padding:0.15em 0.4em;border:0;white-space:nowrap"
 Paint = Callable[[str, str], str]  # a text and its background colour -> the text on that colour
 
 
 class HasEntries(HasWeightShapes, Protocol):
-    """What is drawn of a tie map. `TieMap` imports this file, which so cannot import it."""
+    """What is read of a `TieMap` here: a protocol, since `TieMap` imports this file."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,7 +61,7 @@ class Grid(NamedTuple):
         return Grid(cells(ties.entries()), ties.out_shape, ties.in_shape)
 
     def text(self, paint: Paint = lambda text, _: text) -> str:
-        """Return letters in columns, "." for what is held at zero.
+        """Return letters in columns, "." for a cell without an entry.
 
         Lines stand between rows of pixels and between channels.
         """
@@ -69,52 +70,56 @@ class Grid(NamedTuple):
         texts = [[text for text, _ in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(inputs, *texts, strict=True)]
         spaced = any(" " in "".join(row) for row in texts)
-        gap = 2 if spaced else 1  # "1/2 b" is one cell
-        right = _ends(self.in_shape)
-        down = _ends(self.out_shape)
+        gap = 2 if spaced else 1  # "1/2 b" is one cell: two spaces then part it from the next
+        row_ends = _ends(self.out_shape)  # before each output
+        col_ends = _ends(self.in_shape)  # before each input
 
         indent = max(map(len, outputs)) + 1
-        lines = [" " * indent + _joined(map(str.ljust, inputs, widths), right, gap)]
-        for name, row, end in zip(outputs, rows, down, strict=True):
+        lines = [" " * indent + _joined(map(str.ljust, inputs, widths), col_ends, gap)]
+        for name, row, end in zip(outputs, rows, row_ends, strict=True):
             if end:
-                ruled = [LINES[end] * width for width in widths]
-                lines.append(" " * indent + _joined(ruled, right, gap, LINES[end], "+"))
+                rule = RULES[end]
+                dashes = [rule * width for width in widths]
+                lines.append(" " * indent + _joined(dashes, col_ends, gap, rule, "+"))
             parts = []
-            for (text, look), width in zip(row, widths, strict=True):
+            for (text, background), width in zip(row, widths, strict=True):
                 padded = text.ljust(width)
-                parts.append(paint(padded, look) if look else padded)
-            lines.append(name.ljust(indent) + _joined(parts, right, gap))
+                parts.append(paint(padded, background) if background else padded)
+            lines.append(name.ljust(indent) + _joined(parts, col_ends, gap))
         return "\n".join(line.rstrip() for line in lines)
 
     def html(self, caption: str) -> str:
         """Return the letters as a table, each on the colour of its weight."""
         outputs, inputs = self._names()
-        right = _ends(self.in_shape)
-        down = _ends(self.out_shape)
-        header = [Cell(name, style=_style(0, end)) for name, end in zip(inputs, right, strict=True)]
+        row_ends = _ends(self.out_shape)
+        col_ends = _ends(self.in_shape)
+        header = [
+            Cell(name, style=_style(0, before))
+            for name, before in zip(inputs, col_ends, strict=True)
+        ]
         rows = []
-        for name, row, above in zip(outputs, self._rows(), down, strict=True):
-            held = [
-                Cell(text, look, _style(above, end))
-                for (text, look), end in zip(row, right, strict=True)
+        for name, row, above in zip(outputs, self._rows(), row_ends, strict=True):
+            letters = [
+                Cell(text, background, _style(above, before))
+                for (text, background), before in zip(row, col_ends, strict=True)
             ]
-            rows.append([Cell(name, style=_style(above, 0)), *held])
+            rows.append([Cell(name, style=_style(above, 0)), *letters])
         return table(rows, ["", *header], caption)
 
     def _names(self) -> tuple[list[str], list[str]]:
         return numbered("o", prod(self.out_shape)), numbered("i", prod(self.in_shape))
 
     def _rows(self) -> list[list[tuple[str, str]]]:
-        """Return the letters and the colour of every cell, row by row; none where it is empty."""
-        looks = {cell: (mark(held), fill(held)) for cell, held in self.held.items()}
+        """Return letters and background of every cell, row by row: of an empty one "." and ""."""
+        filled = {cell: (mark(held), fill(held)) for cell, held in self.held.items()}
         rows = range(prod(self.out_shape))
         cols = range(prod(self.in_shape))
-        return [[looks.get((r, c), (EMPTY, "")) for c in cols] for r in rows]
+        return [[filled.get((r, c), (EMPTY, "")) for c in cols] for r in rows]
 
 
 def small(ties: HasEntries) -> Grid | None:
     """Return the grid of a tie map that a terminal shows whole, or None."""
-    # What is too large by its sizes alone is not written out. Every entry is a letter at least.
+    # Sizes alone tell of a large one, before its entries are listed: each takes a letter at least.
     rows, cols = ties.shape
     if rows > HEIGHT or cols > WIDTH or ties.n_entries > WIDTH * HEIGHT:
         return None
@@ -150,11 +155,12 @@ def _ends(shape: Sequence[int]) -> list[int]:
 
     Rows and channels of a single pixel do not count.
     """
-    row = shape[-1]
-    channel = prod(shape[1:]) if len(shape) < 4 else prod(shape[-2:])
+    row = shape[-1]  # pixels of a row
+    is_volume = len(shape) >= 4  # (channels, slices, rows, pixels): a channel ends with its slice
+    plane = prod(shape[-2:]) if is_volume else prod(shape[1:])  # pixels of a channel, or slice
     ends = [0]
     for k in range(1, prod(shape)):
-        if channel > 1 and k % channel == 0:
+        if plane > 1 and k % plane == 0:
             ends.append(2)
         elif row > 1 and k % row == 0:
             ends.append(1)
@@ -164,12 +170,17 @@ def _ends(shape: Sequence[int]) -> list[int]:
 
 
 def _joined(
-    parts: Iterable[str], ends: Sequence[int], gap: int, fill: str = " ", bar: str = "|"
+    parts: Iterable[str], ends: Sequence[int], gap: int, filler: str = " ", bar: str = "|"
 ) -> str:
-    """Join the cells of a line by gaps, and by bars where a row of pixels or a channel ends."""
-    first, *others = parts
-    between = [fill + BARS[end].replace("|", bar) + fill if end else fill * gap for end in ends[1:]]
-    return first + "".join(space + part for space, part in zip(between, others, strict=True))
+    """Join the cells of a line: by one bar where a row of pixels ends, two where a channel does.
+
+    Others are joined by a gap of so many fillers: spaces, or the dashes of a ruled line.
+    """
+    line, *others = parts
+    for part, end in zip(others, ends[1:], strict=True):
+        joint = filler + bar * end + filler if end else filler * gap
+        line += joint + part
+    return line
 
 
 def _style(above: int, before: int) -> str:
@@ -191,8 +202,8 @@ def cells(entries: Entries) -> Cells:
     {(0, 0): [(1, 1)], (0, 1): [(0, 1), (2, 1)], (1, 0): [(0, 1), (2, 1)], (1, 1): [(1, 1)]}
     """
     held: Cells = {}
-    for row, col, k, number in entries.plain():
-        held.setdefault((row, col), []).append((k, number))
+    for row, col, k, coefficient in entries.plain():  # Python's numbers, k of the weight
+        held.setdefault((row, col), []).append((k, coefficient))
     return held
 
 
@@ -204,8 +215,8 @@ def mark(held: Held) -> str:
     >>> mark([(0, 1)]), mark([(0, 1), (2, 1)]), mark([(1, -1)]), mark([(1, 0.5)])
     ('a', 'a+c', '-b', '1/2 b')
     """
-    terms = [term(number, letter(k)) for k, number in held]
-    return total(terms).replace(" + ", "+").replace("- ", "-")
+    terms = [term(coefficient, letter(k)) for k, coefficient in held]  # "+ a", "- 1/2 b"
+    return total(terms).replace(" + ", "+").replace("- ", "-")  # a cell is narrow
 
 
 def fill(held: Held) -> str:

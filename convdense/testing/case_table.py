@@ -19,8 +19,9 @@ from convdense.geometry import (
 _Layer = Conv | ConvTranspose | LocallyConnected | Pool
 _Table = dict[str, _Layer]  # what is special about a layer, in a word or two -> the layer
 
-# Equal axes hide swapped ones, one channel hides their order, equal paddings hide which is which:
-# so a layer has none of these but where it is what the layer is there for.
+# Equal axes hide swapped ones, one channel hides the order of channels, equal paddings hide which
+# is which. So no layer has these, except one that is there for it, as its name says. The arguments
+# without a name are in_shape, out_channels and kernel.
 _CONV: _Table = {
     "plain": Conv((2, 5, 6), 3, (2, 3)),
     "one-channel": Conv((1, 4, 5), 1, (2, 3)),
@@ -117,7 +118,8 @@ _LOCAL: _Table = {
     ),
     "1d": LocallyConnected((2, 7), 3, 3, stride=2),
 }
-_WINDOWS: dict[str, dict[str, Any]] = {  # of every kind of pool
+# The arguments of a pool: every kind of pool is made with each of them.
+_WINDOWS: dict[str, dict[str, Any]] = {
     "tiles": {"in_shape": (2, 4, 6), "kernel": (2, 3)},
     "square-tiles": {"in_shape": (3, 4, 6), "kernel": 2},
     "tiles-leave-rows-over": {"in_shape": (2, 5, 8), "kernel": (2, 3)},
@@ -145,6 +147,7 @@ _WINDOWS: dict[str, dict[str, Any]] = {  # of every kind of pool
         "dilation": (3, 2),
         "padding": (1, 1),
     },
+    # adaptive pools: the input in so many parts, windows of different sizes
     "parts": {"in_shape": (2, 7, 5), "output": (3, 2)},
     "global": {"in_shape": (3, 4, 5), "output": 1},
     "1d": {"in_shape": (2, 9), "kernel": 3, "stride": 2},
@@ -166,9 +169,11 @@ _POOLS: dict[str, Callable[..., Pool]] = {
     "min": MinPool,
 }
 _TABLES: dict[str, _Table] = {"conv": _CONV, "transposed": _TRANSPOSED, "local": _LOCAL}
-for _name, _pool in _POOLS.items():
-    _TABLES[_name] = {special: _pool(**numbers) for special, numbers in _WINDOWS.items()}
+for _kind, _pool in _POOLS.items():
+    _TABLES[_kind] = {special: _pool(**arguments) for special, arguments in _WINDOWS.items()}
 _TABLES["avg"] |= _AVERAGES
+
+# kind -> the first layer of its table comes again, under these names, with so many samples
 _BATCHES = {
     "conv": {"one-sample": 1, "three-samples": 3},
     "transposed": {"one-sample": 1},
@@ -205,7 +210,10 @@ class Case:
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What is checked on it: "forward", "dx", with weights "dw" and "db", and "behaviour"."""
+        """What is checked on it: "forward", "dx", with weights "dw" and "db", and "behaviour".
+
+        The last is what the code does with zeros, batches and strides.
+        """
         if self.kind in _POOLS:
             return "forward", "dx", "behaviour"
         return "forward", "dx", "dw", "db", "behaviour"
