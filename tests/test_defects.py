@@ -138,7 +138,7 @@ DEFECTS = [
     Defect("taps one cell late", direct_conv._taps, _SLICE, "slice(t * d + 1, t * d + 1 + (n - 1) * s + 1, s)", "slice(d * t, 1 + t * d + (n - 1) * s, s)", cd.Conv((1, 9, 6), 1, 2, stride=3), certified),
     Defect("stamp overwrites", direct_conv._stamp, "target += part", "target[...] = part", "target[...] = target + part", SKEW, certified),
     Defect("kernel not transposed", direct_conv._stamp, "kernel.swapaxes(1, 2) @", "kernel @", "kernel.transpose(0, 2, 1) @", SQUARE, certified),
-    Defect("mean over the batch", direct_conv._pair, ".sum(axis=0, dtype=dw.dtype)", ".mean(axis=0, dtype=dw.dtype)", ".sum(axis=0)", SKEW, certified),
+    Defect("mean over the batch", direct_conv._kernel_gradient, ".sum(axis=0, dtype=dw.dtype)", ".mean(axis=0, dtype=dw.dtype)", ".sum(axis=0)", SKEW, certified),
     Defect("rim overwrites", direct_conv._unpad, "core[source[i]] += cells[i]", "core[source[i]] = cells[i]", "core[source[i]] = core[source[i]] + cells[i]", padded("reflect"), certified),
     Defect("rim lost", direct_conv._unpad, 'if layer.padding_mode != "zeros" and begin + end:', "if False:", 'if layer.padding_mode != "zeros":', padded("circular"), certified),
     Defect("dx not cropped where it begins", direct_conv._unpad, "cells[begin : begin + n]", "cells[end : end + n]", "cells[begin:][:n]", SKEW, certified),

@@ -9,7 +9,7 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS
 from convdense.certificates.integer_ranges import Ranges
 from convdense.certificates.integer_trials import draw_operands
-from convdense.implementations.call_contract import on_each
+from convdense.implementations.call_contract import copied
 from convdense.implementations.compare_calls import READS
 from convdense.implementations.evaluators import Evaluator
 from convdense.structure.tie_map import TieMap
@@ -43,7 +43,7 @@ def bilinear(
         def result(operand: Array, i: int = i) -> Array:
             """Return the quantity for this operand, the others as they were drawn."""
             operands = (*base[:i], operand, *base[i + 1 :])
-            return np.asarray(mine.run(*on_each(np.array, operands))[which], np.float64)
+            return np.asarray(mine.run(*copied(operands))[which], np.float64)
 
         differs = _not_linear(result, base[i], other[i], slack)
         if differs is None:  # infinity says nothing

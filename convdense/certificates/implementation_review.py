@@ -173,7 +173,7 @@ def _tried(
     rng = np.random.default_rng((seed, 3))
     several = draw_operands(rng, tie(layer), batch, ranges, dtype)
     judge = _judge_with(Explainer(layer, dtype))
-    return behaviour(mine, direct_evaluator(layer), several, dtype, judge=judge)
+    return behaviour(mine, direct_evaluator(layer), several, dtype, judge_for=judge)
 
 
 def _kind_of_wrong(

@@ -80,7 +80,7 @@ def judge_pool(
     results, repeats = repeatable(mine, reals)
     several = _drawn(pool, np.random.default_rng((seed, 3)), (3, largest), dtype)
     tried = behaviour(
-        mine, by, several, dtype, judge=lambda operands: _judge_with(pool, operands, dtype)
+        mine, by, several, dtype, judge_for=lambda operands: _judge_with(pool, operands, dtype)
     )
     measured = _precision(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)

@@ -33,17 +33,19 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
     """Compare dense layers and |x| with the direct counterpart; without dy, only what goes forward.
 
     Bounds that are carried through many layers grow loose: beside the whole, every layer is judged
-    on the same input.
+    alone, on the input that it has in the direct form, and the worst finding is added.
     """
     net = network(layer) if isinstance(layer, Pool) else layer
     backward = dy is not None
     if dy is None:
         batch = x.shape[: x.ndim - len(net.in_shape)]  # empty for one sample
         dy = np.zeros((*batch, *net.out_shape), x.dtype)
-    x, dy = map(floating, paired_operands(net, x, dy)[:2])
+    x, dy, _ = paired_operands(net, x, dy)
+    x, dy = floating(x), floating(dy)
     _refuse_complex({"x": x, "dy": dy, **net.parameters})
 
-    with np.errstate(over="ignore", invalid="ignore"):  # said by _refuse_overflow, or judged
+    # NumPy need not warn: overflow of the direct form is refused, any other is seen in comparing.
+    with np.errstate(over="ignore", invalid="ignore"):
         _refuse_overflow(net.direct(), x)
         findings = _judge_whole(net, x, dy, backward=backward)
         parts = _parts(net, x, dy, "")
@@ -54,8 +56,9 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
 def _judge_whole(net: Network, x: Array, dy: Array, *, backward: bool) -> list[Finding]:
     """Compare the outputs and, if asked, every gradient of the whole network."""
     direct = net.direct()
+    # What enters each layer, and what leaves the last, each with its error; x itself has none.
     values = forward_errors(net.layers, Value(x, np.zeros(x.shape)))
-    # twice an error bound: both ways round
+    # Both forms round, each by this error at most: they may differ by twice that.
     allowed = 2 * values[-1].error
     findings = [_compare_whole("y", net.forward(x), direct.forward(x), allowed, LOOSE)]
     if not backward:
@@ -64,7 +67,8 @@ def _judge_whole(net: Network, x: Array, dy: Array, *, backward: bool) -> list[F
     slope, bounds = backward_errors(net.layers, values, _exact(dy))
     dx, gradients = net.backward(x, dy)
     expected_dx, expected = direct.backward(x, dy)
-    findings.append(_compare_whole("dx", dx, expected_dx, _twice(slope), FLIPPABLE))
+    findings.append(_compare_whole("dx", dx, expected_dx, _allowed_dx(slope), FLIPPABLE))
+    # Unlike the error of dx, the bounds on the parameters' gradients are doubled already.
     findings += [
         _compare_whole(name, gradients[name], expected[name], bounds[name], FLIPPABLE)
         for name in expected
@@ -72,25 +76,36 @@ def _judge_whole(net: Network, x: Array, dy: Array, *, backward: bool) -> list[F
     return findings
 
 
-def _twice(slope: Slope) -> Array:
-    """Return what dx of two ways may differ by; infinite where rounding may choose the branch."""
+def _allowed_dx(slope: Slope) -> Array:
+    """Return what dx of both forms may differ by; infinite where rounding may choose the branch."""
     return np.where(slope.undecided, np.inf, 2 * slope.error)
 
 
 def _badness(finding: Finding) -> tuple[bool, bool, float]:
-    """Return the order of findings: wrong last, before it undecided, then by share of the bound."""
+    """Return what findings are sorted by: those that hold, undecided, wrong; then how far off.
+
+    The share is the difference over what is allowed.
+    """
     undecided = finding.verdict == UNDECIDED
     wrong = not (finding.holds or undecided)
     return wrong, undecided, finding.share
 
 
 def _compare_whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Finding:
-    """Compare one quantity of the whole; a bound above its largest value decides nothing."""
-    bound = np.where(np.isnan(bound), np.inf, bound)
+    """Compare one quantity of the whole; a bound above its largest value decides nothing.
+
+    `why` says where bounds that came infinite come from.
+    """
+    bound = _unbounded_where_nan(bound)
     largest = max(float(np.abs(a).max(initial=0)) for a in (got, expected))
-    loose = (bound > largest) & np.isfinite(bound) & (bound > 0) & (largest > 0)
+    loose = (bound > largest) & np.isfinite(bound) & (largest > 0)
     bound = np.where(loose, np.inf, bound)
     return compare(name, got, expected, bound, why=LOOSE if loose.any() else why)
+
+
+def _unbounded_where_nan(bound: Array) -> Array:
+    """Return a bound that is infinite where its computation met inf * 0 or inf - inf."""
+    return np.where(np.isnan(bound), np.inf, bound)
 
 
 class Part(NamedTuple):
@@ -103,9 +118,9 @@ class Part(NamedTuple):
 
 
 def _parts(net: Network, x: Array, dy: Array, prefix: str) -> Iterator[Part]:
-    """Yield every layer from the last, those inside others too, as the direct form meets it."""
+    """Yield every layer, the last first, those inside others too, with x and dy of direct forms."""
     counterparts = [direct_counterpart(layer) for layer in net.layers]
-    values = [x]
+    values = [x]  # what enters each layer, and what leaves the last
     for counterpart in counterparts:
         values.append(counterpart.forward(values[-1]))
 
@@ -115,7 +130,7 @@ def _parts(net: Network, x: Array, dy: Array, prefix: str) -> Iterator[Part]:
         if isinstance(layer, (Network, ResidualSum)):
             inner = layer if isinstance(layer, Network) else layer.inner
             yield from _parts(inner, values[i], dy, f"{place}.")
-        dy, _ = pulled(counterparts[i], values[i], dy)
+        dy, _ = pulled(counterparts[i], values[i], dy)  # for the layer before
 
 
 def _judge_part(part: Part, *, backward: bool) -> Iterator[Finding]:
@@ -124,17 +139,17 @@ def _judge_part(part: Part, *, backward: bool) -> Iterator[Finding]:
     counterpart = direct_counterpart(layer)
     entering = Value(x, np.zeros(x.shape))
     allowed = 2 * forward_error(layer, entering).error
+    # name -> by the layer, by its counterpart, what they may differ by
     results = {"y": (layer.forward(x), counterpart.forward(x), allowed)}
     if backward:
         slope, bounds = backward_error(layer, entering, _exact(dy))
         dx, gradients = pulled(layer, x, dy)
         expected_dx, expected = pulled(counterpart, x, dy)
-        results["dx"] = (dx, expected_dx, _twice(slope))
+        results["dx"] = (dx, expected_dx, _allowed_dx(slope))
         results |= {name: (gradients[name], expected[name], bounds[name]) for name in expected}
 
     for name, (got, right, bound) in results.items():
-        known = np.where(np.isnan(bound), np.inf, bound)
-        finding = compare(LAYERS, got, right, known, why=FLIPPABLE)
+        finding = compare(LAYERS, got, right, _unbounded_where_nan(bound), why=FLIPPABLE)
         if finding.verdict != EQUAL:
             note = f"{name} of layer {place}" + (f"; {finding.note}" if finding.note else "")
             finding = replace(finding, note=note)

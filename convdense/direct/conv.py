@@ -2,7 +2,8 @@
 
 Each tap is multiplied with a shifted view of the padded input. It is proven equal to `conv_loops`,
 with which it shares nothing but the geometry. A convolution correlates the padded input with the
-kernel; a transposed one stamps the kernel and crops; each is the other's backward.
+kernel; a transposed one stamps the kernel, that is adds multiples of it into a larger array, and
+crops; each is the other's backward.
 
 In the names below, `padded` is the side that the window slides over, with its padding, and `small`
 the side that has one number for each place of the window: input and output of a convolution, output
@@ -28,11 +29,11 @@ from convdense.geometry.padding import NUMPY_MODES
 
 Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
-Index = tuple[Any, ...]  # an index with an ellipsis in front: the batch and channel axes
+Index = tuple[Any, ...]  # of the last axes: what stands before them is an ellipsis
 
 
 class ConvolutionGradients(NamedTuple):
-    """Gradients with respect to input, weights and bias, weights and bias summed over the batch."""
+    """Gradients with respect to input, weights and bias; the last two summed over the batch."""
 
     dx: Array
     dw: Array
@@ -116,10 +117,10 @@ def convolve_backward(
     if isinstance(layer, ConvTranspose):
         padded = _pad(layer, dy)
         dx = _correlate(layer, padded, w.conj())
-        dw = _pair(layer, padded, x.conj())
+        dw = _kernel_gradient(layer, padded, x.conj())
     else:
         dx = _unpad(layer, _stamp(layer, dy, w.conj()), layer.in_spatial)
-        dw = _pair(layer, _pad(layer, x.conj()), dy)
+        dw = _kernel_gradient(layer, _pad(layer, x.conj()), dy)
     shared = range(len(layer.bias_shape) + 1, dy.ndim)  # the axes of dy that share a bias
     db = dy.sum(axis=(0, *shared), dtype=dy.dtype)
     return ConvolutionGradients(dx if had_batch else dx[0], dw, db)
@@ -138,8 +139,8 @@ def weight_gradient(layer: Layer, x: Array, dy: Array) -> Array:
     array([[[ 1, 12]]])
     """
     if isinstance(layer, ConvTranspose):
-        return _pair(layer, _pad(layer, dy), x.conj())
-    return _pair(layer, _pad(layer, x.conj()), dy)
+        return _kernel_gradient(layer, _pad(layer, dy), x.conj())
+    return _kernel_gradient(layer, _pad(layer, x.conj()), dy)
 
 
 def _small(layer: Layer) -> tuple[int, ...]:
@@ -147,26 +148,36 @@ def _small(layer: Layer) -> tuple[int, ...]:
     return layer.in_spatial if isinstance(layer, ConvTranspose) else layer.out_spatial
 
 
+def _large(layer: Layer) -> tuple[int, ...]:
+    """Return the side that is padded: inputs of a convolution, outputs of a transposed one."""
+    return layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
+
+
 def _taps(layer: Layer) -> Iterator[tuple[Index, Index]]:
-    """Yield each tap's index in the weights, and its view of the padded cells, (..., *small)."""
-    numbers = list(zip(_small(layer), layer.stride, layer.dilation, strict=True))
+    """Yield each tap's index in the weights, and that of the padded cells it meets, *small."""
+    axes = list(zip(_small(layer), layer.stride, layer.dilation, strict=True))
     for tap in product(*map(range, layer.kernel)):
         view = []
-        for t, (n, s, d) in zip(tap, numbers, strict=True):
+        for t, (n, s, d) in zip(tap, axes, strict=True):
+            # at the window's n positions tap t meets the cells t d, t d + s, ..., t d + (n - 1) s
             view.append(slice(t * d, t * d + (n - 1) * s + 1, s))
         stored = tap
-        if layer.flip:
+        if layer.flip:  # the weights are stored in reverse order
             stored = tuple(k - 1 - t for t, k in zip(tap, layer.kernel, strict=True))
-        yield (..., *stored), (..., *view)
+
+        index_in_weights: Index = (..., *stored)
+        index_in_padded: Index = (..., *view)
+        yield index_in_weights, index_in_padded
 
 
 def _kernel(layer: Layer, w: Array, tap: Index) -> Array:
-    """Return one tap's weights, (groups, out, in); of a locally connected layer at each position.
+    """Return one tap's weights, (groups, out, in), and a last axis of positions if not shared.
 
-    That is (groups, out, in, positions). Out and in are those of a convolution: a transposed
-    layer's input channels stand first in its weights too.
+    Weights have shape (out, in, *kernel), those of a locally connected layer, shared by no two
+    positions, (out, in, *positions, *kernel). For a transposed layer `out` means its input channels
+    here and below, `in` its outputs: so they stand in its weights.
     """
-    part = w[tap]
+    part = w[tap]  # (out, in), if locally connected (out, in, *positions)
     if isinstance(layer, LocallyConnected):
         return part.reshape(layer.groups, -1, w.shape[1], np.prod(layer.out_spatial))
     return part.reshape(layer.groups, -1, w.shape[1])
@@ -182,10 +193,12 @@ def _correlate(layer: Layer, padded: Array, w: Array) -> Array:
     """Return (batch, out, *small): every tap multiplies its view of the padded cells."""
     y: Array | None = None  # the first tap's product, to which the others are added
     for tap, view in _taps(layer):
-        cells = _grouped(layer, padded[view])
+        cells = _grouped(layer, padded[view])  # (batch, groups, in, positions)
         kernel = _kernel(layer, w, tap)
-        # (groups, out, in) @ (batch, groups, in, positions)
-        part = kernel @ cells if kernel.ndim == 3 else np.einsum("goip,ngip->ngop", kernel, cells)
+        if isinstance(layer, LocallyConnected):
+            part = np.einsum("goip,ngip->ngop", kernel, cells)
+        else:
+            part = kernel @ cells  # (batch, groups, out, positions)
         y = part if y is None else np.add(y, part, out=y)
     assert y is not None  # a kernel has a tap
     return np.reshape(y, (len(padded), w.shape[0], *_small(layer)))
@@ -201,38 +214,39 @@ def _stamp(layer: Layer, small: Array, w: Array) -> Array:
     cells = _grouped(layer, small)  # (batch, groups, out, positions)
     for tap, view in _taps(layer):
         kernel = _kernel(layer, w, tap)
-        if kernel.ndim == 3:
-            part = kernel.swapaxes(1, 2) @ cells  # (batch, groups, in, positions)
-        else:
+        if isinstance(layer, LocallyConnected):
             part = np.einsum("goip,ngop->ngip", kernel, cells)
-        target = full[view]
+        else:
+            part = kernel.swapaxes(1, 2) @ cells  # (batch, groups, in, positions)
+        target = full[view]  # a view: what is added to it is added to full
         target += part.reshape(target.shape)
     return full
 
 
-def _pair(layer: Layer, padded: Array, small: Array) -> Array:
-    """Return the weight gradient: for each tap, products of both sides summed over the batch."""
+def _kernel_gradient(layer: Layer, padded: Array, small: Array) -> Array:
+    """Return dw: for each tap, the products of both sides, summed over batch and positions.
+
+    Each position of a locally connected layer has a weight, and so a sum, of its own.
+    """
     dw = np.zeros(layer.weight_shape, np.result_type(padded, small))
-    right = _grouped(layer, small)  # (batch, groups, out, positions)
+    small_cells = _grouped(layer, small)  # (batch, groups, out, positions)
     for tap, view in _taps(layer):
         cells = _grouped(layer, padded[view])  # (batch, groups, in, positions)
         if isinstance(layer, LocallyConnected):
-            total = np.einsum("ngop,ngip->goip", right, cells)
+            total = np.einsum("ngop,ngip->goip", small_cells, cells)
         else:
-            total = (right @ cells.swapaxes(2, 3)).sum(axis=0, dtype=dw.dtype)  # (groups, out, in)
-        target = dw[tap]
+            products = small_cells @ cells.swapaxes(2, 3)  # (batch, groups, out, in)
+            # with a dtype, since NumPy would widen sums of small integers
+            total = products.sum(axis=0, dtype=dw.dtype)
+        target = dw[tap]  # a view
         target[...] = total.reshape(target.shape)
     return dw
 
 
-def _large(layer: Layer) -> tuple[int, ...]:
-    """Return the side that is padded: inputs of a convolution, outputs of a transposed one."""
-    return layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
-
-
 def _pad(layer: Layer, cells: Array) -> Array:
     """Return (batch, channels, *padded) of (batch, channels, *axes)."""
-    if not any(map(any, layer.padding)):
+    is_padded = any(begin or end for begin, end in layer.padding)
+    if not is_padded:
         return cells
     return np.pad(cells, [(0, 0), (0, 0), *layer.padding], mode=NUMPY_MODES[layer.padding_mode])
 
@@ -243,12 +257,14 @@ def _unpad(layer: Layer, padded: Array, sizes: tuple[int, ...]) -> Array:
     What a padded cell receives belongs to the cell that it copies.
     """
     for axis, (n, (begin, end)) in enumerate(zip(sizes, layer.padding, strict=True), start=2):
-        cells = np.moveaxis(padded, axis, 0)
+        cells = np.moveaxis(padded, axis, 0)  # the axis in front
         core = cells[begin : begin + n]
         if layer.padding_mode != "zeros" and begin + end:
+            # the cell that each padded cell copies
             source = np.pad(np.arange(n), (begin, end), mode=NUMPY_MODES[layer.padding_mode])
             core = core.copy()
-            for i in (*range(begin), *range(begin + n, begin + n + end)):
+            rim = (*range(begin), *range(begin + n, begin + n + end))
+            for i in rim:
                 core[source[i]] += cells[i]
-        padded = np.moveaxis(core, 0, axis)
+        padded = np.moveaxis(core, 0, axis)  # cropped along this axis and those before
     return padded

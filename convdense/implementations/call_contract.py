@@ -27,34 +27,35 @@ def behaviour(
     several: Operands,
     dtype: str,
     *,
-    judge: Callable[[Operands], Judge],
+    judge_for: Callable[[Operands], Judge],
 ) -> tuple[Finding, ...]:
     """Return one finding for each thing tried on a few samples.
 
-    Where one sample is wrong already, the layouts are left out: they would fail for that reason.
+    `mine` is the user's evaluator, `by` the right one. What rounding explains depends on the
+    operands: `judge_for` returns the judge of what was computed from these. Where one sample is
+    wrong already, the layouts are left out: they would fail for that reason.
     """
     one, none = _first_samples(several, 1), _first_samples(several, 0)
     right = by.run(*_widened(one, dtype))
 
     def tried(name: str, operands: Operands, expected: Results) -> Finding:
-        before = on_each(np.array, operands)
-        finding = _worst(name, _run(mine, operands), expected, judge(before))
-        unchanged = all(
-            np.array_equal(a, np.asarray(now)) for a, now in zip(before, operands, strict=True)
-        )
+        before = copied(operands)
+        finding = _worst(name, _run(mine, operands), expected, judge_for(before))
+        after = on_each(np.asarray, operands)
+        unchanged = all(map(np.array_equal, before, after))
         if not finding.refuted and not unchanged:
             return Finding(name, CHANGED, note="an operand was written to in place")
         return finding
 
-    found = [tried("batch 1", on_each(np.array, one), right)]
-    kept = _run(mine, on_each(np.array, one))  # to be looked at again after other calls
+    found = [tried("batch 1", copied(one), right)]
+    kept = _run(mine, copied(one))  # judged below, after other calls: do they overwrite it?
     changes: tuple[Callable[[Array], Array], ...] = (_read_only, np.asfortranarray, _negative)
     if not found[0].refuted:
         for name, change in zip(LAYOUTS, changes, strict=True):
             found.append(tried(name, on_each(change, one), right))
-    found += _of_zeros(mine, one, right, judge)
+    found += _of_zeros(mine, one, right, judge_for)
     if not any(finding.refuted for finding in found):
-        found.append(_worst("results kept", kept, right, judge(one)))
+        found.append(_worst("results kept", kept, right, judge_for(one)))
     found.append(tried(f"batch {len(several[0])}", several, by.run(*_widened(several, dtype))))
     found.append(tried("batch 0", none, by.run(*_widened(none, dtype))))
     return tuple(found)
@@ -62,10 +63,10 @@ def behaviour(
 
 def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    returned = mine.run(*on_each(np.array, operands))
+    returned = mine.run(*copied(operands))
     # copies, because the second call may write to the arrays that the first returned
     first = tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in returned)
-    second = mine.run(*on_each(np.array, operands))
+    second = mine.run(*copied(operands))
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
             note = f"{name} is another when the call is repeated"
@@ -74,29 +75,29 @@ def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
 
 
 def _of_zeros(
-    mine: Evaluator, one: Operands, right: Results, judge: Callable[[Operands], Judge]
+    mine: Evaluator, one: Operands, right: Results, judge_for: Callable[[Operands], Judge]
 ) -> Iterator[Finding]:
-    """Yield what zeros give: of x or w, the bias and a gradient of zero; of dy, three of zero."""
+    """Yield what zeros give: zero x or w the bias and a zero gradient, zero dy zero gradients."""
     x, w, b, dy = one
     y_zero, dx_zero, dw_zero, db_zero = (None if a is None else 0 * a for a in right)
     bias: Any = 0
-    if b is not None and b.size:  # (out,) -> (out, 1, ..., 1)
+    if b is not None and b.size:  # (out,) -> (out, 1, ..., 1), to be added to (batch, out, *axes)
         bias = np.expand_dims(b, tuple(range(b.ndim, right[0].ndim - 1)))
     y_bias = y_zero + bias
 
     zero_x = 0 * x, w, b, dy
     y, _, dw, _ = _run(mine, zero_x)
-    yield _worst("zero x", (y, dw), (y_bias, dw_zero), judge(zero_x), ("y", "dw"))
+    yield _worst("zero x", (y, dw), (y_bias, dw_zero), judge_for(zero_x), ("y", "dw"))
 
     zero_dy = x, w, b, 0 * dy
     _, *gradients = _run(mine, zero_dy)
     zeros = (dx_zero, dw_zero, db_zero)
-    yield _worst("zero dy", gradients, zeros, judge(zero_dy), QUANTITIES[1:])
+    yield _worst("zero dy", gradients, zeros, judge_for(zero_dy), QUANTITIES[1:])
 
-    if w.size:
+    if w.size:  # a pool has no weights
         zero_w = x, 0 * w, b, dy
         y, dx, *_ = _run(mine, zero_w)
-        yield _worst("zero w", (y, dx), (y_bias, dx_zero), judge(zero_w), ("y", "dx"))
+        yield _worst("zero w", (y, dx), (y_bias, dx_zero), judge_for(zero_w), ("y", "dx"))
 
 
 def _worst(
@@ -108,11 +109,11 @@ def _worst(
 ) -> Finding:
     """Return the worst finding on several quantities, under the name of what was tried."""
     findings = []
-    for quantity, mine, right in zip(quantities, got, expected, strict=True):
+    for quantity, value, right in zip(quantities, got, expected, strict=True):
         no_such_quantity = right is None  # as dw and db of a pool
-        left_out = quantity == "db" and mine is None
+        left_out = quantity == "db" and value is None
         if not no_such_quantity and not left_out:
-            findings.append(judge(quantity, mine, right))
+            findings.append(judge(quantity, value, right))
     worst = max(findings, key=lambda finding: finding.grade)
     if not worst.refuted:
         return Finding(name, worst.verdict)
@@ -123,7 +124,9 @@ def _worst(
 def _run(mine: Evaluator, operands: Operands) -> Results:
     try:
         return mine.run(*operands)
-    except Exception as error:  # backward gave no three results
+    except Exception as error:
+        # The evaluator catches what the user's functions raise, and raises this itself: backward
+        # did not give three results.
         return (Raised(error),) * 4
 
 
@@ -142,6 +145,11 @@ def _widened(operands: Operands, dtype: str) -> Any:
 def on_each(change: Callable[[Array], Array], operands: Iterable[Any]) -> Any:
     """Return what a change makes of every operand."""
     return tuple(change(operand) for operand in operands)
+
+
+def copied(operands: Iterable[Any]) -> Any:
+    """Return copies of all operands, which may be written to."""
+    return on_each(np.array, operands)
 
 
 def _read_only(array: Array) -> Array:

@@ -5,6 +5,7 @@ Those are (batch, channels, *axes).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -30,29 +31,30 @@ class ChannelsLast:
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        return functions(self.implementation, NEEDS)[2]
+        _, _, name = functions(self.implementation, NEEDS)
+        return name
 
     def forward(self, x: Array, *weights: Any) -> Any:
         """Return y of x, w and b, for a pool of x."""
-        function, _, _ = functions(self.implementation, NEEDS)
-        y = self._call(function, (x, *weights), (PICTURE, KERNEL, AS_IT_IS))
+        forward, _, _ = functions(self.implementation, NEEDS)
+        y = self._call(forward, (x, *weights), (PICTURE, KERNEL, AS_IT_IS))
         return self._channels_first(y, PICTURE)
 
     def backward(self, x: Array, *rest: Any) -> Any:
         """Return dx, dw and db of x, w and dy; for a pool dx of x and dy."""
-        _, function, _ = functions(self.implementation, NEEDS)
+        _, backward, _ = functions(self.implementation, NEEDS)
         is_pool = len(rest) == 1
         parts = (PICTURE, PICTURE) if is_pool else (PICTURE, KERNEL, PICTURE)
-        results = self._call(function, (x, *rest), parts)
+        results = self._call(backward, (x, *rest), parts)
         if not isinstance(results, (tuple, list)):
             return self._channels_first(results, PICTURE)
-        dx_dw_and_more = (PICTURE, KERNEL, *[AS_IT_IS] * len(results))
-        return tuple(map(self._channels_first, results, dx_dw_and_more))
+        result_parts = chain((PICTURE, KERNEL), repeat(AS_IT_IS))  # dx, dw, and whatever else came
+        return tuple(map(self._channels_first, results, result_parts))
 
     def _call(
         self, function: Callable[..., Any], given: Sequence[Any], parts: Sequence[str]
     ) -> Any:
-        """Call a function on arrays in its order.
+        """Call a function on arrays in its order; of a pool fewer are given than `parts` names.
 
         What it writes to them is written to those given as well, so that the verdict can tell.
         """
@@ -60,12 +62,12 @@ class ChannelsLast:
             self._channels_last(array, part) for array, part in zip(given, parts, strict=False)
         ]
         result = function(*handed)
-        for before, after, part in zip(given, handed, parts, strict=False):
-            if before is None:
+        for array, moved, part in zip(given, handed, parts, strict=False):
+            if array is None:  # no bias
                 continue
-            now = self._channels_first(after, part)
-            if not np.array_equal(now, before):
-                before[...] = now
+            now = self._channels_first(moved, part)
+            if not np.array_equal(now, array):
+                array[...] = now
         return result
 
     def _channels_last(self, array: Any, part: str) -> Any:
@@ -76,9 +78,9 @@ class ChannelsLast:
         return array
 
     def _channels_first(self, value: Any, part: str) -> Any:
-        """Return an array in this library's order; what has no channels is left to the verdict."""
+        """Return an array in this library's order; the verdict refuses what has too few axes."""
         array = None if value is None else np.asarray(value)
-        if array is None or array.ndim < 3:
+        if array is None or array.ndim < 3:  # pictures and kernels have at least three axes
             return value
         if part == PICTURE:
             return np.moveaxis(array, -1, 1)

@@ -11,7 +11,7 @@ from convdense.geometry import HasShapes, Layer, Pool
 
 
 class Gradients(NamedTuple):
-    """Gradients with respect to input, weights and bias, weights and bias summed over the batch."""
+    """Gradients with respect to input, weights and bias; the last two summed over the batch."""
 
     dx: Array
     dw: Array
@@ -80,10 +80,12 @@ class AnyShape(ShapesTable):
 
 
 class OfPool(ShapesOf, ShapesTable):
-    """What every pool as dense layers has: the pool, its shapes, and a repr that names it."""
+    """What every layer made of a pool has: the pool, its shapes, and a repr that names it."""
 
     _part = "pool"
-    if TYPE_CHECKING:  # a field of each, some of one kind of pool alone
+    if TYPE_CHECKING:
+        # Each subclass has the field `pool`. To type checkers it is a property here, so that a
+        # subclass may narrow its type, as `PowerAverage` does to LpPool.
 
         @property
         def pool(self) -> Pool:
@@ -113,20 +115,23 @@ def floating(x: Array) -> Array:
 
 
 def pulled(layer: Layer, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
-    """Return dx and the gradients by name, in whichever form the layer gives them.
+    """Pull dy back through a layer: return dx, and the gradients of its parameters by name.
 
-    It may give dx alone, dx with dw and db, or, as a network does, dx with gradients by name.
+    The layer's backward may give dx alone, (dx, dw, db), or, as a network's does, (dx, gradients by
+    name).
     """
     result = layer.backward(x, dy)
-    dx, *rest = result if isinstance(result, tuple) else (result,)
+    results = result if isinstance(result, tuple) else (result,)
+    dx, *rest = results
     by_name = len(rest) == 1 and isinstance(rest[0], Mapping)
-    if np.shape(dx) != x.shape or not (by_name or len(rest) in (0, 2)):
+    known_form = by_name or len(rest) in (0, 2)
+    if np.shape(dx) != x.shape or not known_form:
         got = f"{len(rest) + 1} results, the first of shape {np.shape(dx)}, from backward"
         needs = f"dx of shape {x.shape}, or (dx, dw, db), or (dx, gradients by name)"
         raise ValueError(complain(f"layer {layer!r}", got, needs))
     if by_name:
         return dx, rest[0]
-    named = zip(("w", "b"), rest, strict=False)  # of a layer without weights none
+    named = zip(("w", "b"), rest, strict=False)  # rest is dw and db, or empty
     return dx, {name: gradient for name, gradient in named if gradient is not None}
 
 
@@ -135,4 +140,5 @@ def is_ready(layer: object) -> TypeGuard[Layer]:
     runs = all(callable(getattr(layer, name, None)) for name in ("forward", "backward"))
     shapes = (getattr(layer, name, None) for name in ("in_shape", "out_shape"))
     knows_shapes = all(isinstance(shape, tuple) for shape in shapes)
-    return runs and knows_shapes and not isinstance(layer, type)
+    is_class = isinstance(layer, type)  # whose forward and backward are callable too
+    return runs and knows_shapes and not is_class

@@ -1,4 +1,4 @@
-"""Direct form: a layer's own parameters run the other way, without a matrix.
+"""Direct form: layers with the parameters of those made of matrices, run without a matrix.
 
 Convolutions are run by direct convolution, fully connected layers as the sum they are, pools by
 argmax and sums.
@@ -44,7 +44,7 @@ def direct_counterpart(layer: object) -> Any:
     Raises
     ------
     TypeError
-        For a layer that has no other form: a bare tie map, split ties.
+        For a layer that has no other form: a bare tie map, max pooling with tie_break="split".
 
     Examples
     --------
@@ -91,7 +91,9 @@ class DirectWeighted(ShapesOf):
 
 @singledispatch
 def with_direct_weights(layer: object, w: Array, b: Array | None) -> DirectWeighted:  # noqa: ARG001
-    """Return a geometry with weights, run directly; each kind registers its own.
+    """Return the direct layer of a geometry and its weights; each kind of geometry registers one.
+
+    It is asked for the geometry of a TiedDense, which the refusal therefore names.
 
     Raises
     ------
@@ -139,9 +141,9 @@ class DirectScale(DirectWeighted):
         """Return dx, dw, db, the last two summed over the batch and the positions."""
         x, w, dy, had_batch = backward_operands(self.layer, x, self.w, dy)
         dx = dy * self._along_channels(w.conj())
-        positions = (0, *range(2, x.ndim))  # all axes but the channels
-        dw = (x.conj() * dy).sum(positions)
-        db = None if self.b is None else dy.sum(positions)
+        batch_and_positions = (0, *range(2, x.ndim))  # all axes but the channels
+        dw = (x.conj() * dy).sum(batch_and_positions)
+        db = None if self.b is None else dy.sum(batch_and_positions)
         return Gradients(dx if had_batch else dx[0], dw, db)
 
     def _along_channels(self, values: Array) -> Array:
@@ -195,15 +197,16 @@ class DirectPool(OfPool):
 
 
 def window_sums(pool: Pool) -> DirectPool:
-    """Return the sums over a pool's windows; backward, the sums over the windows of each cell."""
+    """Return the layer that sums each window; backward, each cell sums the dy of its windows."""
     return DirectPool(same_windows(SumPool, pool))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LargestMagnitude(OfPool):
-    """Magnitudes through max and min pooling.
+    """The magnitudes of a max or min pool: as large as its results are whichever cells win.
 
-    Forward the largest of a window may leave it, backward any of its cells may get everything.
+    Forward, the winner of a window is at most its largest magnitude. Backward, each cell may have
+    won every window that it is in, and then gets the sum of their dy.
     """
 
     pool: Pool
@@ -222,19 +225,21 @@ def _(layer: OfPool) -> DirectPool:
     return DirectPool(layer.pool)
 
 
+# A DirectPool is an OfPool as well, but no pool as dense layers.
 @direct_counterpart.register
 def _(layer: DirectPool) -> DirectPool:
     needs = "a pool as dense layers: this one is run directly already"
     raise TypeError(complain("layer", repr(layer), needs))
 
 
+# The layer for rounding bounds, run on magnitudes and on no number below 0.
 @magnitudes.register
 def _(layer: OfPool) -> DirectPool | LargestMagnitude:
     pool = layer.pool
-    if pool.extremum:
+    if pool.extremum:  # a max or min pool
         return LargestMagnitude(pool)
     if isinstance(pool, LpPool):
         if pool.p != 1:
             raise TypeError(complain("layer", repr(layer), "p=1: powers are no sums of products"))
-        return window_sums(pool)  # of magnitudes, |x| is x
+        return window_sums(pool)  # with p=1 the sum of |x|; of magnitudes, |x| is x
     return DirectPool(pool)

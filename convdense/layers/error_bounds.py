@@ -153,7 +153,8 @@ def forward_error(layer: object, x: Value) -> Value:  # noqa: ARG001  (the kinds
 def backward_error(layer: object, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:  # noqa: ARG001
     """Return dx with its error, and the bounds on the gradients of the layer's own parameters.
 
-    A layer of your own joins with ``@backward_error.register``.
+    A bound is on what two evaluations may differ by: twice the error, infinite where undecided. A
+    layer of your own joins with ``@backward_error.register``.
 
     Raises
     ------

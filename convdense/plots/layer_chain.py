@@ -29,7 +29,7 @@ from convdense.structure.letter_grid import Held, cells, fill, mark
 
 CHAIN_LIMIT = 40_000  # cells of all matrices together
 SMALLEST_TEXT = 4.5  # points
-COLUMN = 1.6  # times its height: the cell of one number
+COLUMN = 1.6  # width over height of a cell in a column of numbers
 ENTERING = 0.35  # inches below a matrix, for the numbers that enter it
 
 Draw = Callable[[Axes], None]
@@ -84,6 +84,7 @@ def chain(links: Sequence[Link], x: Array | None, title: str) -> Figure:
         do = "convdense.plots.density(layer) shows one large layer"
         raise ValueError(complain("layers", f"matrices of {total:,} cells together", needs, do))
 
+    # At most 0.9 of a line each, which leaves room for a column of numbers beside it.
     sizes = [largest_cell(rows, cols, share=0.9) for rows, cols in shapes]
     cell = min(sizes, default=LARGEST_CELL)
     pictures = list(_pictures(links, _values(links, x), cell))
@@ -113,13 +114,13 @@ def _pictures(
         entering = None if values is None else values[i]
         yield _picture(link, entering, cell, first=i == 0)
 
-        # Between a matrix and |x| they are written in the column of |x|, between |x| and a matrix
-        # below the matrix: only what two matrices hand on, and the result, needs a column.
+        # What a matrix hands to |x| is written in the column of |x|, what |x| hands to a matrix
+        # below that matrix: only what two matrices hand on, and the result, needs a column.
         following = links[i + 1].step if i + 1 < len(links) else None
         between_matrices = isinstance(link.step, Affine) and isinstance(following, Affine)
         if values is not None and (following is None or between_matrices):
             leaving = values[i + 1]
-            column = Panel(len(leaving), 1, "", "=", cell, COLUMN)
+            column = Panel(len(leaving), cols=1, title="", sign="=", cell=cell, wide=COLUMN)
             yield column, partial(_draw_numbers, forms=["x"] * len(leaving), values=leaving)
 
 
@@ -136,46 +137,51 @@ def _picture(
         return panel, partial(_draw_matrix, step=step, entering=entering)
 
     sign = "" if first or entering is None else "="
-    panel = Panel(len(step.forms), 1, title or _only(step.forms), sign, cell, COLUMN)
+    title = title or _single_form(step.forms)
+    panel = Panel(len(step.forms), cols=1, title=title, sign=sign, cell=cell, wide=COLUMN)
     return panel, partial(_draw_numbers, forms=step.forms, values=entering)
 
 
-def _only(forms: list[str]) -> str:
-    """Return what is done, if it is one thing: cells may be too small for words."""
+def _single_form(forms: list[str]) -> str:
+    """Return what is done, if it is one thing, for a title: cells may be too small for it."""
     done = sorted({form for form in forms if form != "x"})
     return done[0] if len(done) == 1 else ""
 
 
 def _draw_matrix(ax: Axes, step: Affine, entering: list[str] | None) -> None:
-    """Draw a matrix: where it has ties in their colours, by value elsewhere."""
+    """Draw a matrix: a tied weight in its colour and with its letter, other cells by value."""
     values = real_numbers(step.W.toarray(), "W", step.W.shape, step)
-    by_value = diverging(values)
-    colours = blank(values.shape)
-    texts = {}
+    by_value = diverging(values)  # (rows, cols, 3)
+    colours = blank(values.shape)  # (rows, cols, 3)
+    texts: dict[Cell, list[str]] = {}  # (row, col) -> the lines written there
     stored = step.W.tocoo()  # a weight of 0 is an edge too
-    for cell in zip(stored.row.tolist(), stored.col.tolist(), strict=True):
-        colours[cell] = by_value[cell]
-        texts[cell] = [number(values[cell])]
-    for cell, entries in _tied(step).items():
-        colours[cell] = to_rgb(fill(entries))
-        texts[cell] = [mark(entries), number(values[cell])]
+    for at in zip(stored.row.tolist(), stored.col.tolist(), strict=True):
+        colours[at] = by_value[at]
+        texts[at] = [number(values[at])]
+    for at, entries in _tied(step).items():
+        colours[at] = to_rgb(fill(entries))
+        texts[at] = [mark(entries), number(values[at])]
     paint(ax, colours, _legible(ax, values.shape, texts))
 
     rows, cols = values.shape
-    points, _ = cell_size(ax, rows, cols)
-    draw_thin_lines(ax, rows, cols, points)
-    size = min(8.0, 0.55 * points)
+    width, _ = cell_size(ax, rows, cols)  # points
+    draw_thin_lines(ax, rows, cols, width)
+    size = min(8.0, 0.55 * width)  # points: two letters fit below a cell
     if entering is not None and size >= SMALLEST_TEXT:
-        too_long = 0.62 * size * max(map(len, entering)) > points
+        too_long = 0.62 * size * max(map(len, entering)) > width  # a letter is 0.62 as wide as high
         turn = 90 if too_long else 0
         ax.set_xticks(range(len(entering)), entering, fontsize=size, rotation=turn)
         ax.tick_params(length=0)
 
 
 def _tied(step: Affine) -> dict[Cell, Held]:
-    """Return what the cells hold whose weights have copies, if any weight has."""
-    if step.ties is None or step.ties.counts().weights.max(initial=0) <= 1:
+    """Return which weights each cell of a matrix holds; nothing where no weight has copies."""
+    if step.ties is None:
         return {}
+    copies = step.ties.counts().weights  # of each weight
+    if copies.max(initial=0) <= 1:
+        return {}
+
     # In a residual the identity stands before them, with rows and columns of its own.
     rows, cols = step.ties.shape
     down, right = step.W.shape[0] - rows, step.W.shape[1] - cols
@@ -184,11 +190,12 @@ def _tied(step: Affine) -> dict[Cell, Held]:
 
 
 def _legible(ax: Axes, shape: Cell, texts: dict[Cell, list[str]]) -> dict[Cell, str]:
-    """Return the lines of every cell: two if they can be read, else the first, else nothing."""
-    for lines in (2, 1):
-        short = {cell: "\n".join(text[:lines]) for cell, text in texts.items()}
-        if text_size(*cell_size(ax, *shape), short.values()) >= SMALLEST_TEXT:
-            return short
+    """Return the text of every cell: two lines if they can be read, else the first, else none."""
+    width, height = cell_size(ax, *shape)  # points
+    for n_lines in (2, 1):
+        shown = {cell: "\n".join(lines[:n_lines]) for cell, lines in texts.items()}
+        if text_size(width, height, shown.values()) >= SMALLEST_TEXT:
+            return shown
     return {}
 
 
@@ -199,6 +206,7 @@ def _draw_numbers(ax: Axes, forms: list[str], values: list[str] | None) -> None:
     shown = forms
     if values:
         shown = [form.replace("x", value) for form, value in zip(forms, values, strict=True)]
+    # Without its number, an x that nothing is done to is left blank.
     texts = {(k, 0): [text] for k, text in enumerate(shown) if text != "x"}
     paint(ax, colours[:, None], _legible(ax, (n, 1), texts))  # (n, 1, 3): one column
     _, height = cell_size(ax, n, 1)

@@ -13,7 +13,7 @@ from convdense.diagnosis._diagnose import diagnose
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool
 from convdense.verdicts.findings import Judgement
 
-NARROW = (
+RIGHT_ON_INTEGERS = (
     "nothing is wrong on small integers: it rounds more than its arrays do, "
     "or errs on some inputs only"
 )
@@ -41,8 +41,8 @@ def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole l
         judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``.
     x, w, b, dy : arrays, or None
         None of them: integers are drawn, and the two are equal bit for bit (`certify`). Data: every
-        entry is within its own derived rounding bound (`check`); b=None leaves db out, dy=None all
-        but y. A pool takes no data.
+        entry is within its own derived rounding bound (`check`). Without b, db is not judged;
+        without dy, y alone is. A pool takes no data.
     **options
         Those of `certify`, without data: dtype, batch, error, method, seed.
 
@@ -90,7 +90,8 @@ def judge(
     options: Options,
 ) -> Judgement:
     """Return the certificate of an implementation, or with data the report on it."""
-    if implementation is None:  # the verbs would take this for the tied dense layer, which is right
+    # Given None, `certify` and `check` would judge the tied dense layer itself, and find it right.
+    if implementation is None:
         needs = "an object with forward and backward, or a pair of such functions"
         raise TypeError(complain("implementation", "None", needs))
     given = [name for name, array in data.items() if array is not None]
@@ -119,9 +120,10 @@ def explained(verdict: Judgement, layer: HasShapes, implementation: Implementati
 
 def diagnosis(layer: HasShapes, implementation: Implementation) -> str:
     """Return what `diagnose` says of an implementation that was refused, or why it says nothing."""
-    candidate: Any = layer  # diagnose itself refuses a layer it does not know, and says why
+    candidate: Any = layer  # of any type: `diagnose` refuses what it does not know, and says why
     try:
         found = diagnose(candidate, implementation)
     except Exception as error:  # whatever it is: the verdict must not be lost for want of a name
         return f"not diagnosed: {first_line(error)}"
-    return NARROW if found else str(found)  # it is true where nothing is wrong
+    nothing_wrong = bool(found)
+    return RIGHT_ON_INTEGERS if nothing_wrong else str(found)

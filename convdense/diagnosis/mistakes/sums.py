@@ -1,6 +1,8 @@
 """Mistakes in the sums: a sign, a factor, a mean for a sum, = for +=.
 
-Each is a sentence, and beside it what it makes of a value, of the layer that gave it, of the call.
+Each is a sentence and a function of (value, mistake, call): what the sums give, of which layer (the
+right one, or one with a mistake of its own), on which operands. It returns what they give with the
+mistake.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,14 +29,14 @@ from convdense.geometry import Conv, Geometry
 from convdense.structure.kronecker import Entries, scaled
 from convdense.structure.tie_map import TieMap
 
-PROBED = 16  # cells of a quantity that are looked at before all of them
+PROBED = 16  # cells of a quantity that are computed first: all of them take far longer
 
 # The operands of each quantity that lie in memory as (batch, channels, *pixels).
 _READS = {"y": ("x",), "dx": ("dy",), "dw": ("x", "dy"), "db": ()}
 
 
 def result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
-    """Yield none first, then each mistake in the sums that may stand beside one in the layer."""
+    """Yield "no mistake" first, then each in the sums that may stand beside one in the layer."""
     yield "", lambda value, *_: value
     if name in ("dw", "db"):
         # Before the plain factors: a mean over a batch of 3 is also a division by 3.
@@ -136,9 +138,12 @@ def _with_ones(call: Call) -> Call:
 
 
 def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
-    """Yield what is tried in the right layer alone: values elsewhere, or of another size."""
+    """Yield what is tried in the right layer alone.
+
+    Results moved by some cells or read in another memory order, operands read so, and other sizes.
+    """
     if name in ("y", "dx"):
-        begin = tuple(pair[0] for pair in layer.padding)
+        begin = tuple(pair[0] for pair in layer.padding)  # moved by the padding in front
         for sentence, layout in (*moved(len(layer.out_spatial), begin), *layouts()):
             yield sentence, of_the_value(layout)
 
@@ -169,8 +174,8 @@ def _overwritten(name: str) -> Iterator[ResultMistake]:
 class Overwritten:
     """y, dx or dw if = stands where += is needed, in loops over outputs, inputs or taps.
 
-    The sums over channels (for dw: over the batch) are right. `by` is the outer loop: what is
-    added at one of its steps stays together, what comes later overwrites it.
+    The sums over channels (for dw: over the batch) are right. `by` is the outer loop: within one of
+    its steps all is added up, and each later step overwrites what a cell held.
     """
 
     name: str
@@ -193,35 +198,43 @@ class Overwritten:
         return prod(shapes[self.name])
 
     def _at(self, asked: Array, mistake: Mistake, call: Call) -> Array:
-        """Return the quantity at the cells asked for, a mask over its flat cells."""
+        """Return the quantity at the cells asked for, a mask over its flat cells; NaN elsewhere."""
         entries = all_entries(mistake.ties)
         if not asked.all():
-            entries = entries.take(np.flatnonzero(asked[self._cells(entries)]))
+            is_asked = asked[self._cells(entries)]  # (entries,)
+            entries = entries.take(np.flatnonzero(is_asked))
+        surviving = self._not_overwritten(entries, mistake.ties, len(asked))
 
-        # Of the entries that add to one cell, those of the last step of the outer loop stay.
-        cells, steps = self._cells(entries), self._steps(entries, mistake.ties)
-        last_step = np.full(len(asked), -1)
-        np.maximum.at(last_step, cells, steps)
-        entries = entries.take(np.flatnonzero(steps == last_step[cells]))
-
-        cells, products = self._cells(entries), self._products(entries, mistake, call)
+        cells = self._cells(surviving)
+        products = self._products(surviving, mistake, call)
         sums = [np.bincount(cells, each, len(asked)) for each in products]
         result = np.stack(sums).astype(float)  # without entries, bincount counts in integers
-        result[:, ~asked] = np.nan
+        result[:, ~asked] = np.nan  # (batch, cells), of dw (1, cells)
 
-        if self.name == "dw":
+        if self.name == "dw":  # in the mistaken layer's order of the weights: back to that of w
             return np.asarray(mistake.weights_adjoint(result.reshape(call.w.shape)))
         if self.name == "dx":
             return np.asarray(result.reshape(call.x.shape))
         bias = mistake.ties.bias.matrix(call.b).toarray()[:, 0]  # (outputs,)
         return np.asarray((result + bias).reshape(call.dy.shape))
 
+    def _not_overwritten(self, entries: Entries, ties: TieMap, n_cells: int) -> Entries:
+        """Return, of the entries that add to one cell, those of its last step of the outer loop."""
+        cells = self._cells(entries)
+        steps = self._steps(entries, ties)
+        last_step = np.full(n_cells, -1)  # of each cell
+        np.maximum.at(last_step, cells, steps)
+        return entries.take(np.flatnonzero(steps == last_step[cells]))
+
     def _cells(self, entries: Entries) -> Array:
         """Return to which cell of the quantity each entry adds."""
         return {"y": entries.row, "dx": entries.col, "dw": entries.index}[self.name]
 
     def _steps(self, entries: Entries, ties: TieMap) -> Array:
-        """Return at which step of the outer loop, which is not over channels, each entry adds."""
+        """Return at which step of the outer loop each entry adds: the position in its channel.
+
+        All channels of a position (of a tap: all kernels) belong to one step.
+        """
         if self.by == "output":
             return entries.row % prod(ties.out_shape[1:])
         if self.by == "input":
@@ -229,8 +242,9 @@ class Overwritten:
         return entries.index % prod(ties.weight_shape[2:])
 
     def _products(self, entries: Entries, mistake: Mistake, call: Call) -> Array:
-        """Return what each entry adds, (batch, entries); of dw, summed over the batch, (1, ...)."""
-        x, dy = flat_samples(call.x), flat_samples(call.dy)
+        """Return what each entry adds, (batch, entries), or to dw, over the batch, (1, entries)."""
+        x = flat_samples(call.x)  # (batch, inputs)
+        dy = flat_samples(call.dy)  # (batch, outputs)
         if self.name == "dw":
             over_batch = (x[:, entries.col] * dy[:, entries.row]).sum(axis=0)
             return scaled(over_batch, entries.coefficient)[None]
@@ -246,7 +260,7 @@ def _product_of_sums(_: Array, mistake: Mistake, call: Call) -> Array:
 
 
 def _product_with_all_of_dy(_: Array, mistake: Mistake, call: Call) -> Array:
-    """Return the same if dy is summed over the whole channel, as where padding holds zeros."""
+    """Return the same, dy summed over its whole channel: outputs that meet padding count too."""
     ties, entries = mistake.ties, all_entries(mistake.ties)
     channels = np.zeros(ties.n_weights, int)  # the output channel of each weight
     channels[entries.index] = entries.row // prod(ties.out_shape[1:])
@@ -255,13 +269,14 @@ def _product_with_all_of_dy(_: Array, mistake: Mistake, call: Call) -> Array:
 
 
 def _inputs_times(gradients: Array, mistake: Mistake, call: Call) -> Array:
-    """Return dw as the sums of each weight's inputs times sums of dy, (batch, weights)."""
+    """Return dw: the sum of each weight's inputs times the sum of dy given, (batch, weights)."""
     inputs = _summed_by_weight(mistake.ties, call.x, all_entries(mistake.ties).col)
     dw = (inputs * gradients).sum(axis=0)
     return np.asarray(mistake.weights_adjoint(dw.reshape(call.w.shape)))
 
 
 def _summed_by_weight(ties: TieMap, operand: Array, cells: Array) -> Array:
-    """Return the sum of an operand over the entries of each weight, (batch, weights)."""
-    index, n = all_entries(ties).index, ties.n_weights
-    return np.stack([np.bincount(index, flat[cells], n) for flat in flat_samples(operand)])
+    """Return the sum, for each weight, of an operand's cells over its entries, (batch, weights)."""
+    weights = all_entries(ties).index  # (entries,), as `cells`
+    samples = flat_samples(operand)
+    return np.stack([np.bincount(weights, flat[cells], ties.n_weights) for flat in samples])
