@@ -23,11 +23,13 @@ MOVED = {
 }
 T = TypeVar("T")
 UNSET: Any = object()  # an argument that was not given
-_GOES = "the old name goes with the next release"
+_UNTIL_WHEN = "the old name goes with the next release"
 
 
-def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any) -> Any:
-    """Return what was given under an argument's old name, with a warning, or else under its new.
+def renamed_argument(old: str, new: str, under_old: Any, under_new: Any, default: Any) -> Any:
+    """Return what was given under an argument's old name, with a warning, else under its new name.
+
+    For a function that takes both: the old one is `UNSET` and the new one `default` if left out.
 
     Raises
     ------
@@ -44,33 +46,41 @@ def renamed_argument(old: str, new: str, value: Any, current: Any, default: Any)
     >>> print(said[0].message)
     ties= is called tie_break= now; the old name goes with the next release
     """
-    if value is UNSET:
-        return current
-    if current != default:
-        got = f"{value!r} beside {new}={current!r}"
+    if under_old is UNSET:
+        return under_new
+    if under_new != default:
+        got = f"{under_old!r} beside {new}={under_new!r}"
         raise TypeError(complain(old, got, "one of them", f"leave {old}= out"))
-    _warn(f"{old}= is called {new}= now; {_GOES}", stacklevel=4)
-    return value
+    _warn(f"{old}= is called {new}= now; {_UNTIL_WHEN}", stacklevel=4)
+    return under_old
 
 
 def renamed_attribute(value: T, old: str, new: str) -> T:
     """Return the value of an attribute which has another name now, with a warning.
 
-    For the old one's property: the warning points at the line that asks for it.
+    To be called by the property of the old name.
     """
-    _warn(f".{old} is called .{new} now; {_GOES}", stacklevel=4)
+    _warn(f".{old} is called .{new} now; {_UNTIL_WHEN}", stacklevel=4)
     return value
 
 
 def moved_name(module: str, name: str, moved: dict[str, str]) -> Any:
-    """Return what another module has now, with a warning: for the old one's ``__getattr__``."""
+    """Return what another module has now, with a warning.
+
+    To be called by the ``__getattr__`` of the module where the name was.
+    """
     if name not in moved:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    _warn(f"{module}.{name} is {moved[name]}.{name} now; {_GOES}", stacklevel=4)
+    _warn(f"{module}.{name} is {moved[name]}.{name} now; {_UNTIL_WHEN}", stacklevel=4)
     return getattr(import_module(moved[name]), name)
 
 
 def _warn(message: str, stacklevel: int) -> None:
+    """Warn of the line of the user that asks for an old name.
+
+    Stack level 1 is this function, 2 the one that calls it, 3 the function, property or
+    ``__getattr__`` that has the old name, and 4 the user's line.
+    """
     warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
 
 
@@ -93,13 +103,14 @@ class MovedModules(MetaPathFinder, Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return a module that hands on the names of the one that is there now."""
         new = self.moved[spec.name]
-        # the import system's own frames are not counted: this points at the import statement
-        _warn(f"{spec.name} is {new} now; {_GOES}", stacklevel=3)
+        # 3, not 4: frames of the import system do not count, so it is the import statement
+        _warn(f"{spec.name} is {new} now; {_UNTIL_WHEN}", stacklevel=3)
         module = ModuleType(spec.name, f"Moved to {new}.")
-        there = vars(import_module(new))
-        names = {name: value for name, value in there.items() if not name.startswith("__")}
-        public = [name for name in names if not name.startswith("_")]
-        vars(module).update(names, __all__=public)
+        members = vars(import_module(new))
+        # private names can still be imported one by one, but `import *` leaves them out
+        handed_on = {name: value for name, value in members.items() if not name.startswith("__")}
+        public = [name for name in handed_on if not name.startswith("_")]
+        vars(module).update(handed_on, __all__=public)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -107,6 +118,6 @@ class MovedModules(MetaPathFinder, Loader):
 
 
 def find_moved_modules() -> None:
-    """Let the modules of `MOVED` be imported under their old names as well."""
+    """Let the modules of `MOVED` be imported under their old names as well; once is enough."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(MovedModules(MOVED))  # asked last: only for what no other finds

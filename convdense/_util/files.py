@@ -15,8 +15,9 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain
 
-SUFFIXES = (".npz", ".mtx")
-# What comes of pickled objects, one array, no arrays at all, or bytes that were changed.
+SUFFIXES = (".npz", ".mtx")  # of files of a matrix
+# What reading an .npz file raises where it holds pickled objects, one array or none, and where
+# its bytes were changed: in the arrays, and in the ZIP archive around them.
 _NUMPY_RAISES = (ValueError, EOFError, AttributeError, TypeError)
 _ZIPFILE_RAISES = (BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
@@ -49,7 +50,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError
+                raise ValueError  # a single array: refused below, as any other wrong file is
             return {name: file[name] for name in file.files}
     except OSError as error:
         got = f"{path} ({error.strerror})"
@@ -66,12 +67,12 @@ def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def check_output(path: Path) -> None:
-    """Refuse a file name that says no known format, or lies in no folder."""
+    """Refuse the name of a matrix file that `check_name` refuses."""
     check_name("output", path, SUFFIXES)
 
 
 def check_name(name: str, path: Path, formats: Sequence[str]) -> None:
-    """Refuse a file name of another format, or one that lies in no folder or is one."""
+    """Refuse a name of another format, the name of a folder, or one in a folder that is missing."""
     if path.suffix not in formats:
         raise ValueError(complain(name, str(path), "a name that ends in " + " or ".join(formats)))
     if path.is_dir():
@@ -98,7 +99,8 @@ def save_matrix(path: Path, matrix: sp.csr_array) -> None:
             from scipy.io import mmwrite  # noqa: PLC0415  (0.1 s, only here)
 
             real = matrix.data.real.dtype
-            # so many digits that every float comes back as it was
+            # every float comes back as it was: 9 digits do in float32, 17 in float64, where
+            # `precision` is 6 and 15
             digits = np.finfo(real).precision + 3 if real.kind == "f" else None
             mmwrite(counted, matrix, precision=digits)
 
@@ -117,14 +119,15 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file in the same folder; rename it to path at the end, or remove it."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:  # which would name the temporary file
+    except OSError as error:  # its text names the temporary file, of which nobody knows
         raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        mask = os.umask(0)
+        # mkstemp makes a private file; give it the permissions of any other new file
+        mask = os.umask(0)  # the mask is read by setting another
         os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # mkstemp makes private files; the result is an ordinary one
+        os.chmod(name, 0o666 & ~mask)
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
@@ -132,10 +135,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _progress(file: BinaryIO, size: int | None) -> Iterator[BinaryIO]:
-    """Count what is written on a progress bar, on stderr and only at a terminal."""
+def _progress(file: BinaryIO, total: int | None) -> Iterator[BinaryIO]:
+    """Return a file whose written bytes move a progress bar, on stderr and only at a terminal."""
     from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
 
-    options = {"desc": "writing", "total": size, "file": sys.stderr, "leave": False}
+    options = {"desc": "writing", "total": total, "file": sys.stderr, "leave": False}
     with tqdm.wrapattr(file, "write", disable=None, **options) as counted:
         yield counted

@@ -27,9 +27,11 @@ from convdense.verdicts.findings import RAISED
 
 __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "layer_of"]
 
-Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]  # of one sample: in, out
-Calls = dict[str, dict[Shapes, bool]]  # name -> shapes -> whether with one argument alone
-Outcome = tuple[str, Certificate | NetworkCertificate | str]  # a column of the report, its entry
+# Of one sample, input and output; None for what is no tensor, or for a layer that cannot be read.
+Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+Calls = dict[str, dict[Shapes, bool]]  # layer's name -> shapes -> whether it got one argument only
+# A field of the report ("certificates", "failed" or "skipped"), and the layer's entry in it.
+Outcome = tuple[str, Certificate | NetworkCertificate | str]
 
 
 def certify_module(
@@ -57,7 +59,7 @@ def certify_module(
       right as well: batch 1, read-only, ...
     ...
     """
-    mine = implementation(module, device=device, dtype=_half(options))
+    mine = implementation(module, device=device, dtype=_half_precision(options))
     layer = layer_of(module, in_shape)
     return certify(layer, mine, **options)
 
@@ -98,27 +100,33 @@ def certify_model(
 
     _check_called(model, example_input)
     # wrong options are refused here, on a layer of one weight, not once per layer of the model
-    smallest = implementation(torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half(options))
+    smallest = implementation(
+        torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half_precision(options)
+    )
     certify(Conv((1, 1), 1, kernel=1), smallest, **options)
 
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    # every part that can be judged, and every leaf, so that the report says why it was skipped
     layers = {
         name or "model": part
         for name, part in model.named_modules()
-        if _understood(part) or not list(part.children())
+        if _can_be_read(part) or not list(part.children())
     }
-    columns: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
-    with _at_rest(model):
+    fields: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
+    with _in_eval_mode(model):
         calls = _recorded_calls(model, layers, arguments)
-        judged = [(name, shapes) for name in layers for shapes in calls[name]]
-        for name, shapes in tqdm(judged, desc="layers", file=sys.stderr, disable=None, leave=False):
-            several = f" {shapes[0]} -> {shapes[1]}" if len(calls[name]) > 1 else ""
-            alone = calls[name][shapes]
-            column, entry = _judged(
-                layers[name], shapes, alone=alone, device=device, options=options
+        to_judge = [(name, shapes) for name in layers for shapes in calls[name]]
+        for name, shapes in tqdm(
+            to_judge, desc="layers", file=sys.stderr, disable=None, leave=False
+        ):
+            # one that is called at several shapes has an entry for each
+            suffix = f" {shapes[0]} -> {shapes[1]}" if len(calls[name]) > 1 else ""
+            one_argument = calls[name][shapes]
+            field, entry = _judged(
+                layers[name], shapes, one_argument=one_argument, device=device, options=options
             )
-            columns[column][name + several] = entry
-    return ModelReport(**columns, not_called=tuple(name for name in layers if not calls[name]))
+            fields[field][name + suffix] = entry
+    return ModelReport(**fields, not_called=tuple(name for name in layers if not calls[name]))
 
 
 def _check_called(model: object, example_input: object) -> None:
@@ -130,7 +138,7 @@ def _check_called(model: object, example_input: object) -> None:
         raise TypeError(complain("example_input", "a NumPy array", needs, "use torch.from_numpy"))
 
 
-def _understood(module: torch.nn.Module) -> bool:
+def _can_be_read(module: torch.nn.Module) -> bool:
     """Tell whether a module is of a kind that can be read."""
     try:
         kind_of(module)
@@ -140,12 +148,12 @@ def _understood(module: torch.nn.Module) -> bool:
 
 
 @contextmanager
-def _at_rest(model: torch.nn.Module) -> Iterator[None]:
+def _in_eval_mode(model: torch.nn.Module) -> Iterator[None]:
     """Put a model and all its parts in eval mode, and back in the mode each was in."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         for module, _ in modes:
-            module.training = False  # not .eval(), which models write anew
+            module.training = False  # not .eval(), which models may override
         yield
     finally:
         for module, mode in modes:
@@ -162,18 +170,20 @@ def _recorded_calls(
     calls: Calls = {name: {} for name in layers}
 
     def recorder(name: str, layer: torch.nn.Module) -> Callable[..., None]:
-        axes = kind_of(layer)[1] if _understood(layer) else None
+        n_axes = None
+        if _can_be_read(layer):
+            _, n_axes = kind_of(layer)
 
         def record(
-            _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+            _layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
         ) -> None:
             given = (*args, *kwargs.values())
             shapes: Shapes = (None, None)
-            if axes is not None:
+            if n_axes is not None:
                 tensors = [value for value in given if isinstance(value, torch.Tensor)]
                 first = tensors[0] if tensors else None
-                shapes = (_shape_of_sample(first, axes), _shape_of_sample(output, axes))
-            calls[name].setdefault(shapes, len(given) == 1)
+                shapes = (_shape_of_sample(first, n_axes), _shape_of_sample(output, n_axes))
+            calls[name].setdefault(shapes, len(given) == 1)  # the first call at these shapes counts
 
         return record
 
@@ -189,20 +199,24 @@ def _recorded_calls(
     return calls
 
 
-def _shape_of_sample(tensor: object, axes: int) -> tuple[int, ...] | None:
-    """Return (channels, *axes), whether there is a batch axis or not; None of what is no tensor."""
-    return tuple(tensor.shape[-axes - 1 :]) if isinstance(tensor, torch.Tensor) else None
+def _shape_of_sample(tensor: object, n_axes: int) -> tuple[int, ...] | None:
+    """Return a tensor's shape without the batch axis, if it has one; None of what is no tensor."""
+    return tuple(tensor.shape[-n_axes - 1 :]) if isinstance(tensor, torch.Tensor) else None
 
 
-def _half(options: dict[str, Any]) -> str | None:
-    """Return the dtype that tensors are turned into, where arrays cannot tell."""
+def _half_precision(options: dict[str, Any]) -> str | None:
+    """Return the dtype option if it is bfloat16 or float16: what tensors are turned into.
+
+    Otherwise they keep the dtype of the arrays, which for bfloat16 NumPy does not have.
+    """
     return options["dtype"] if options.get("dtype") in HALF else None
 
 
 class _Counted:
     """An implementation that counts its calls.
 
-    What is refused before the first one is no fault of the implementation.
+    `certify` also raises where it refuses a layer; before the first call, that is no fault of the
+    implementation.
     """
 
     def __init__(self, mine: Implementation) -> None:
@@ -219,29 +233,35 @@ class _Counted:
 
 
 def _judged(
-    module: torch.nn.Module, shapes: Shapes, *, alone: bool, device: str, options: dict[str, Any]
+    module: torch.nn.Module,
+    shapes: Shapes,
+    *,
+    one_argument: bool,
+    device: str,
+    options: dict[str, Any],
 ) -> Outcome:
     """Return what became of a layer, and its certificate or the reason why there is none."""
     kind = type(module).__name__
     in_shape, out_shape = shapes
-    if not _understood(module):
+    if not _can_be_read(module):
         return "skipped", f"{kind}: neither a convolution nor a pool of torch.nn"
     try:
         layer = read(module, in_shape)
-        mine = _Counted(implementation(module, device=device, dtype=_half(options)))
+        mine = _Counted(implementation(module, device=device, dtype=_half_precision(options)))
     except (TypeError, ValueError) as error:
         return "skipped", f"{kind}: {error}"
     try:
-        if out_shape is not None:  # else it gave no tensor: when it is run, it will say so
+        if out_shape is not None:  # of a layer that gives no tensor, `certify` says so
             check_out_shape(module, layer, out_shape)
-    except ValueError as error:  # with an argument more, such as output_size, it may be right
-        return "failed" if alone else "skipped", f"{kind}: {error}"
+    except ValueError as error:
+        # a second argument, such as output_size, may rightly have led to another shape
+        return "failed" if one_argument else "skipped", f"{kind}: {error}"
     return _certified(kind, layer, mine, options)
 
 
 def _certified(kind: str, layer: TorchLayer, mine: _Counted, options: dict[str, Any]) -> Outcome:
-    """Certify a layer; one that raises has failed, one that is refused unseen was not judged."""
-    if isinstance(layer, Pool):
+    """Certify a layer; it fails if it raises, and is skipped if it is refused before it is run."""
+    if isinstance(layer, Pool):  # `certify` refuses these two for a pool
         options = {k: v for k, v in options.items() if k not in ("error", "method")}
     try:
         certificate = certify(layer, mine, **options)

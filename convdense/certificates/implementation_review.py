@@ -23,7 +23,7 @@ from convdense.structure.tie_map import TieMap
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
 
-# on integers of few bits each trial is worth little; more would cost more than they tell
+# At most so many: on integers of few bits a trial tells little, and more are not worth their time.
 NARROW_TRIALS = 32
 LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 
@@ -31,8 +31,9 @@ LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 class Review(NamedTuple):
     """The findings, some of them named more precisely, and what was found beside them.
 
-    `error` is the error probability of what is equal on narrow integers alone, 0 where nothing is;
-    `tried_on` the small copy on which behaviour was tried, None where it was the layer itself.
+    `error` is the error probability of what is equal on narrow integers but not on wide ones, 0
+    where nothing is. `tried_on` is the small copy on which behaviour was tried, None where it was
+    the layer itself.
     """
 
     findings: tuple[Finding, ...]
@@ -54,40 +55,57 @@ def review_implementation(
 ) -> Review:
     """Return what else there is to say about an implementation.
 
-    What differs on wide integers and rounds on reals as a narrower format does may be right in
-    structure: then it is equal on integers of few bits, and its precision is what is wrong.
+    An implementation that rounds to fewer bits than its dtype has, as on TF32 hardware, differs
+    on wide integers though it does the right sums. On integers of few bits it is then equal, and
+    what is wrong with it is its precision.
     """
-    mine, _ = evaluators
+    mine, _reference = evaluators
     layer, dtype = explainer.layer, explainer.dtype
     ties = tie(layer)
     operands = reals(ties, dtype, seed)
     results, repeats = repeatable(mine, operands)
-    measured = precision(layer, operands, _measurable(findings, results, ties), dtype, seed)
+    measurable = _measurable(findings, results, ties)
+    measured = precision(layer, operands, measurable, dtype, seed)
 
-    odds = 0.0
-    coarse = _wrong_in_both(findings, measured)
-    narrow = narrow_ranges(layer, batch) if coarse and dtype in EXACT else None
+    coarse = _wrong_and_imprecise(findings, measured)
+    narrow = None
+    if coarse and dtype in EXACT:
+        narrow = narrow_ranges(layer, batch)
+    narrow_error = 0.0  # stays 0 unless something is equal on narrow integers
     if narrow is not None:
-        findings, odds = _judge_narrowly(
-            ties, evaluators, findings, coarse, ranges=narrow, run=(dtype, batch, error, seed)
+        findings, narrow_error = _judge_narrowly(
+            ties,
+            evaluators,
+            findings,
+            coarse,
+            ranges=narrow,
+            dtype=dtype,
+            batch=batch,
+            error=error,
+            seed=seed,
         )
-        if odds > 0:
-            ranges = narrow
+    few_bits = narrow_error > 0
+    if narrow is not None and few_bits:
+        ranges = narrow
 
     findings = tuple(
-        _kind_of_wrong(finding, ties, mine, repeats, (dtype, ranges, seed)) for finding in findings
+        _kind_of_wrong(finding, ties, mine, repeats, dtype=dtype, ranges=ranges, seed=seed)
+        for finding in findings
     )
     right = {finding.name for finding in findings if not finding.refuted}
     measured = tuple(p for p in measured if p.name in right)
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
-        return Review(findings, (), measured, odds)
+        return Review(findings, (), measured, narrow_error)
 
-    tried, tried_on = _behaviour(layer, mine, dtype, narrow=odds > 0, seed=seed)
-    return Review(findings, (*tried, repeats), measured, odds, tried_on)
+    tried, tried_on = _try_behaviour(layer, mine, dtype, few_bits=few_bits, seed=seed)
+    return Review(findings, (*tried, repeats), measured, narrow_error, tried_on)
 
 
 def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -> dict[str, Array]:
-    """Return the results on reals that can be measured: right, or merely wrong in their numbers."""
+    """Return the results on reals whose rounding can be measured: finite floats of the right shape.
+
+    What is wrong on integers is measured too, unless it is wrong in another way than its numbers.
+    """
     named = dict(zip(QUANTITIES, results, strict=True))
     shapes = {
         "y": (1, *ties.out_shape),
@@ -106,8 +124,10 @@ def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -
     return measurable
 
 
-def _wrong_in_both(findings: tuple[Finding, ...], measured: tuple[Precision, ...]) -> set[str]:
-    """Return the quantities that are wrong on wide integers and coarse on reals."""
+def _wrong_and_imprecise(
+    findings: tuple[Finding, ...], measured: tuple[Precision, ...]
+) -> set[str]:
+    """Return the quantities that are wrong on wide integers and too coarsely rounded on reals."""
     wrong = {finding.name for finding in findings if finding.verdict == WRONG}
     return wrong & {precise.name for precise in measured if precise.verdict == WRONG}
 
@@ -119,17 +139,20 @@ def _judge_narrowly(
     coarse: set[str],
     *,
     ranges: Ranges,
-    run: tuple[str, int, float, int],
+    dtype: str,
+    batch: int,
+    error: float,
+    seed: int,
 ) -> tuple[tuple[Finding, ...], float]:
     """Judge coarse quantities on integers so narrow that sums in fewer bits are exact as well.
 
     Returns the findings, those that are equal there replaced, and the error probability of that; 0
     where nothing is.
     """
-    dtype, batch, error, seed = run
-    bits = bits_per_trial(min(ranges))
+    bits = bits_per_trial(min(ranges))  # the smallest of the four ranges tells least
     if bits == 0:  # trials tell nothing
         return findings, 0.0
+    # n trials miss a difference with a probability of 2^(-n bits), which is to be at most `error`
     trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
     found = random(ties, *evaluators, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
     note = f"on integers up to {max(ranges.x, ranges.w)}, sums up to 2^24; larger ones are rounded"
@@ -141,50 +164,64 @@ def _judge_narrowly(
     return tuple(equal.get(f.name, f) for f in findings), 2 ** (-bits * trials)
 
 
-def _behaviour(
-    layer: HasShapes, mine: Evaluator, dtype: str, *, narrow: bool, seed: int
+def _try_behaviour(
+    layer: HasShapes, mine: Evaluator, dtype: str, *, few_bits: bool, seed: int
 ) -> tuple[tuple[Finding, ...], HasShapes | None]:
-    """Try a small copy of the layer first: an implementation that takes it needs no large calls.
+    """Return how an implementation behaves, and the small copy on which, None if on the layer.
 
-    Returned with the copy, or None where it was the layer itself.
+    A small copy of the layer is tried first: an implementation that takes it needs no large calls.
     """
     copy = small_copy(layer)
     if copy != layer:
-        tried = _tried(copy, mine, dtype, narrow=narrow, seed=seed)
+        tried = _behaviour_on(copy, mine, dtype, few_bits=few_bits, seed=seed)
         if not misbehaves(tried):
             return tried, copy
-    return _tried(layer, mine, dtype, narrow=narrow, seed=seed), None
+    return _behaviour_on(layer, mine, dtype, few_bits=few_bits, seed=seed), None
 
 
-def _tried(
-    layer: HasShapes, mine: Evaluator, dtype: str, *, narrow: bool, seed: int
+def _behaviour_on(
+    layer: HasShapes, mine: Evaluator, dtype: str, *, few_bits: bool, seed: int
 ) -> tuple[Finding, ...]:
     """Return what an implementation does with zeros, strides and batches of 0, 1 and 3."""
-    ranges = None
-    for batch in (3, 2, 1):  # the sums of three may be too long where those of one are not
-        try:
-            ranges = narrow_ranges(layer, batch) if narrow else exact_ranges(layer, dtype, batch)
-        except ValueError:
-            continue
-        if ranges is not None:
-            break
-    if ranges is None:
-        ranges = Ranges(1, 1, 1, 1)
-    rng = np.random.default_rng((seed, 3))
+    batch, ranges = _largest_exact_batch(layer, dtype, few_bits=few_bits)
+    rng = np.random.default_rng((seed, 3))  # a stream of its own beside the trials'
     several = draw_operands(rng, tie(layer), batch, ranges, dtype)
     judge = _judge_with(Explainer(layer, dtype))
     return behaviour(mine, direct_evaluator(layer), several, dtype, judge_for=judge)
 
 
+def _largest_exact_batch(layer: HasShapes, dtype: str, *, few_bits: bool) -> tuple[int, Ranges]:
+    """Return a batch of at most three samples, and integers whose sums over it are exact.
+
+    The sums over three samples may be too long where those over one are not. If even those are,
+    the integers are -1, 0 and 1.
+    """
+    for batch in (3, 2, 1):
+        try:
+            ranges = narrow_ranges(layer, batch) if few_bits else exact_ranges(layer, dtype, batch)
+        except ValueError:  # raised by exact_ranges: the sums are too long
+            continue
+        if ranges is not None:
+            return batch, ranges
+    return 1, Ranges(1, 1, 1, 1)
+
+
 def _kind_of_wrong(
-    finding: Finding, ties: TieMap, mine: Evaluator, repeats: Finding, run: tuple[str, Ranges, int]
+    finding: Finding,
+    ties: TieMap,
+    mine: Evaluator,
+    repeats: Finding,
+    *,
+    dtype: str,
+    ranges: Ranges,
+    seed: int,
 ) -> Finding:
-    """Return the finding; what is wrong may differ from call to call, or not be bilinear."""
+    """Return the finding, with "wrong" made precise: not repeatable, or not bilinear."""
     if finding.verdict != WRONG:
         return finding
+    # the note's first word is the quantity that came out differently when the call was repeated
     if repeats.verdict == REPEATABLE and repeats.note.startswith(f"{finding.name} "):
         return replace(finding, verdict=REPEATABLE, note=repeats.note)
-    dtype, ranges, seed = run
     try:
         with np.errstate(all="ignore"):  # what is not finite is no evidence
             return bilinear(ties, mine, finding, dtype, ranges=ranges, seed=seed)
@@ -193,10 +230,13 @@ def _kind_of_wrong(
 
 
 def _judge_with(explainer: Explainer) -> Callable[[Operands], Judge]:
-    """Return what judges a quantity on given operands: equal, or as rounding explains it."""
+    """Return a function that makes, of operands, the judge of quantities computed from them.
+
+    The judge compares bit for bit, and where that fails asks whether rounding explains it.
+    """
     holder = FORMATS[explainer.dtype].holder
 
-    def on(operands: Operands) -> Judge:
+    def judge_on(operands: Operands) -> Judge:
         explain = explainer(operands)
 
         def judge(name: str, got: Any, expected: Array) -> Finding:
@@ -207,7 +247,7 @@ def _judge_with(explainer: Explainer) -> Callable[[Operands], Judge]:
 
         return judge
 
-    return on
+    return judge_on
 
 
 def small_copy(layer: HasShapes) -> HasShapes:
@@ -225,9 +265,11 @@ def small_copy(layer: HasShapes) -> HasShapes:
         layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
     )
     for n, k, s, d, padding in numbers:
-        # three windows, and padding that copies cells has enough of them
-        least = (k - 1) * d + 1 + 2 * s + max(padding)
-        left_over = (n - least) % s  # the same cells as before
+        window = (k - 1) * d + 1
+        # room for three windows, and cells enough for padding that copies them
+        least = window + 2 * s + max(padding)
+        # behind the last window as many cells are left over as in the layer
+        left_over = (n - least) % s
         cells.append(min(n, least + left_over))
 
     most = 2 * layer.groups

@@ -163,7 +163,11 @@ def certify_network(
     _refuse_unjudgeable(net, implementation)
     unit = integer_unit(net)
     budgets = _fitting_budgets(net, unit, dtype, batch)
-    trials = [trial for m in budgets for trial in _drawn(net, unit, m, (dtype, batch, seed))]
+    trials = [
+        trial
+        for m in budgets
+        for trial in _drawn(net, unit, m, dtype=dtype, batch=batch, seed=seed)
+    ]
 
     findings: dict[str, Finding] = {}
     met = []
@@ -234,10 +238,9 @@ def _budget(net: Network, unit: int, m: int, batch: int) -> int:
 
 
 def _drawn(
-    net: Network, unit: int, m: int, run: tuple[str, int, int]
+    net: Network, unit: int, m: int, *, dtype: str, batch: int, seed: int
 ) -> Iterator[tuple[Network, Array, Array]]:
     """Yield networks of whole parameters, x and dy: multiples of what leaves quotients whole."""
-    dtype, batch, seed = run
 
     def whole_numbers(rng: np.random.Generator, shape: tuple[int, ...], times: int) -> Array:
         drawn = rng.integers(-m, m, shape, endpoint=True)

@@ -52,7 +52,7 @@ def judge_pool(
     found: dict[str, Finding] = {}
     trials = 0
     coverage = WindowCoverage(pool) if pool.extremum else None
-    for operands in _trials(pool, list(bits), (dtype, batch, seed)):
+    for operands in _trials(pool, list(bits), dtype=dtype, batch=batch, seed=seed):
         trials += 1
         x, _, _, dy = operands
         judge = _judge_with(pool, operands, dtype)
@@ -98,9 +98,10 @@ def _fitting_bits(pool: Pool, dtype: str) -> dict[int, int]:
     return fitting
 
 
-def _trials(pool: Pool, fitting: list[int], run: tuple[str, int, int]) -> Iterator[Operands]:
+def _trials(
+    pool: Pool, fitting: list[int], *, dtype: str, batch: int, seed: int
+) -> Iterator[Operands]:
     """Yield operands of random integers, then those in which chosen cells win or tie."""
-    dtype, batch, seed = run
     for m in fitting:
         for draw in range(DRAWS):
             rng = np.random.default_rng((seed, m, draw))

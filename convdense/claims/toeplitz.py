@@ -66,14 +66,20 @@ def block_circulant(conv: Conv, w: Array) -> Array:
 
 def _from_channel_pairs(conv: Conv, w: Array, block: Callable[[Array], Array]) -> Array:
     """Return the matrix of all channel pairs; one of different groups has a kernel of zeros."""
-    ins, outs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    ins_of_group = conv.in_channels // conv.groups
+    outs_of_group = conv.out_channels // conv.groups
     if conv.flip:
         w = np.flip(w, tuple(range(2, w.ndim)))
     kernels = np.zeros((conv.out_channels, conv.in_channels, *conv.kernel), w.dtype)
     for o in range(conv.out_channels):
-        first = o // outs * ins
-        kernels[o, first : first + ins] = w[o]
-    rows = [[block(_stretched(kernel, conv.dilation)) for kernel in row] for row in kernels]
+        group = o // outs_of_group
+        first = group * ins_of_group
+        kernels[o, first : first + ins_of_group] = w[o]
+
+    rows = []
+    for kernels_of_output in kernels:  # (in_channels, *kernel)
+        stretched = [_stretched(kernel, conv.dilation) for kernel in kernels_of_output]
+        rows.append([block(kernel) for kernel in stretched])
     return np.block(rows)
 
 
@@ -94,37 +100,40 @@ def _toeplitz(
     """
     from scipy.linalg import toeplitz  # noqa: PLC0415  (0.1 s, only here)
 
+    n_in, n_out, begin = ins[0], outs[0], begins[0]
     taps = len(kernel)
-    none = taps  # where no tap is: it stands for a block of zeros after those of the taps
-    width = max(outs[0] + taps - 1, begins[0] + ins[0])  # padded; windows may not meet the last
-    column = [0, *[none] * (outs[0] - 1)]
-    row = [*range(taps), *[none] * (width - taps)]
-    order = toeplitz(column, row)  # (outputs, padded inputs): which tap stands there
-    order = order[:, begins[0] : begins[0] + ins[0]]  # the padded cells are zero: their columns go
+    no_tap = taps  # the number after that of the last tap: its block is zero
+    width = max(n_out + taps - 1, begin + n_in)  # of the padded input, whose end may meet no window
+    column = [0, *[no_tap] * (n_out - 1)]
+    row = [*range(taps), *[no_tap] * (width - taps)]
+    tap_at = toeplitz(column, row)  # (outputs, padded inputs)
+    tap_at = tap_at[:, begin : begin + n_in]  # the padding's cells are zero: their columns go
 
     if kernel.ndim == 1:
-        return np.asarray(np.append(kernel, 0).astype(kernel.dtype)[order])
+        numbers = np.append(kernel, 0).astype(kernel.dtype)  # (taps + 1,)
+        return np.asarray(numbers[tap_at])
     blocks = [_toeplitz(part, ins[1:], outs[1:], begins[1:]) for part in kernel]
     blocks.append(np.zeros_like(blocks[0]))
-    return np.block([[blocks[tap] for tap in line] for line in order])
+    return np.block([[blocks[tap] for tap in line] for line in tap_at])
 
 
 def _circulant(kernel: Array, sizes: Sequence[int], begins: Sequence[int]) -> Array:
     """Return the matrix of one channel pair: block (r, c) depends on (r - c) mod n alone.
 
-    Several taps may meet in one block, where the kernel is larger than the input.
+    Output r meets cell c = r - begin + tap, so that r - c = begin - tap. Several taps meet in one
+    block where the kernel is larger than the input.
     """
     from scipy.linalg import circulant  # noqa: PLC0415  (0.1 s, only here)
 
-    n = sizes[0]
-    blocks = list(kernel)
+    n, begin = sizes[0], begins[0]
+    blocks = list(kernel)  # for each tap a number, or the matrix of the axes that remain
     if kernel.ndim > 1:
         blocks = [_circulant(part, sizes[1:], begins[1:]) for part in kernel]
     first_column = [
-        sum(block for tap, block in enumerate(blocks) if (begins[0] - tap) % n == r)
-        for r in range(n)
+        sum(block for tap, block in enumerate(blocks) if (begin - tap) % n == r) for r in range(n)
     ]
     if kernel.ndim == 1:
         return np.asarray(circulant(np.asarray(first_column, kernel.dtype)))
     zero = np.zeros_like(blocks[0])  # a sum of no blocks is the number 0
-    return np.block([[first_column[i] + zero for i in line] for line in circulant(np.arange(n))])
+    difference = circulant(np.arange(n))  # (n, n): (r - c) mod n
+    return np.block([[first_column[i] + zero for i in line] for line in difference])

@@ -16,7 +16,7 @@ from convdense._util.arguments import Array, complain
 from convdense.certificates import certify
 from convdense.checks import check
 from convdense.claims import student_question
-from convdense.claims.claims import CLAIMS, Claim, Verdict, judge_claims, of_quantities
+from convdense.claims.claims import CLAIMS, Verdict, judge_claims, of_quantities
 from convdense.claims.evidence import Evidence, agree, on_floats
 from convdense.cli.exit_status import FAILED, HELD
 from convdense.display.tables import aligned
@@ -130,8 +130,8 @@ def the_photograph(say: Callable[[str], None]) -> bool:
     x = photograph()
     conv = Conv(x.shape, out_channels=3, kernel=3, stride=2, padding=1)
     # one output channel per filter; a colour counts as much as it adds to the luminance
-    w = np.array([[np.multiply(share, taps) for share in LUMINANCE] for taps in FILTERS])
-    b = np.array([0.0, 0.5, 0.5])
+    w = np.multiply.outer(FILTERS, LUMINANCE).transpose(0, 3, 1, 2)  # (filters, colours, 3, 3)
+    b = np.array([0.0, 0.5, 0.5])  # where an edge filter finds nothing, 0.5 is a medium grey
     tied = TiedDense(conv, w, b)
     dy = tied.forward(x)  # the upstream gradient of the cost |y|^2 / 2
 
@@ -148,13 +148,14 @@ def the_photograph(say: Callable[[str], None]) -> bool:
         "and as a direct convolution, forward and backward\n"
     )
 
-    # the claims about one layer are judged on the photograph, all others on the table's layers
+    # the first four claims, y, dx, dw and db of the same convolutions, are judged on the photograph
     others = [claim for claim in CLAIMS if claim.layers != CLAIMS[0].layers]
     verdicts = [*_on_photograph(conv, (x, w, b, dy)), *judge_claims(others)]
-    through = the_network(x, say)
+    network_evidence = the_network(x, say)
     for number, verdict in enumerate(verdicts):
         if verdict.claim.id == "network":
-            verdicts[number] = replace(verdict, evidence=(through, *verdict.evidence))
+            evidence = (network_evidence, *verdict.evidence)
+            verdicts[number] = replace(verdict, evidence=evidence)
 
     say("")
     say(claims_table(verdicts))
@@ -166,9 +167,11 @@ def the_network(x: Array, say: Callable[[str], None]) -> Evidence:
     """Run the photograph through a whole network both ways, in whole numbers and in floats."""
     whole = np.round(255 * x)
     conv = Conv(x.shape, out_channels=3, kernel=3, stride=2, padding=1)
-    largest = np.abs(FILTERS).max(axis=(1, 2), keepdims=True)
+    # the filters in whole numbers: the largest tap of each is 16, and of ten parts of luminance
+    # red has 3, green 6 and blue 1
+    largest = np.abs(FILTERS).max(axis=(1, 2), keepdims=True)  # (filters, 1, 1)
     taps = np.round(16 * np.array(FILTERS) / largest)  # (filters, 3, 3)
-    shares = np.round(10 * np.array(LUMINANCE))
+    shares = np.round(10 * np.array(LUMINANCE))  # (colours,)
     w = np.multiply.outer(taps, shares).transpose(0, 3, 1, 2)  # (filters, colours, 3, 3)
     tied = TiedDense(conv, w, np.array([0.0, 8, 8]))
 
@@ -180,16 +183,19 @@ def the_network(x: Array, say: Callable[[str], None]) -> Evidence:
     v = np.random.default_rng(0).integers(-3, 4, (10, features)).astype(float)
     net = network(tied, ReLU(), pool, average, Flatten(), Dense(v, np.zeros(10)))
 
-    dy = np.arange(-4.0, 6)
+    dy = np.arange(-4.0, 6)  # a whole number for each of the ten outputs
     say("The same photograph through a whole network, as dense layers and |x|:\n")
     say(str(net))
     return _compare_both_ways(net, whole, dy, say)
 
 
 def _compare_both_ways(net: Network, x: Array, dy: Array, say: Callable[[str], None]) -> Evidence:
-    """Compare a network with its direct counterpart: bit for bit, and in floats by its bounds."""
+    """Compare a network with its direct counterpart: bit for bit, and in floats by its bounds.
+
+    x and dy are whole numbers; their quotients by 255 and 7 are floats that need rounding.
+    """
     exact = agree(net, x, dy)
-    bits = bit_budget(net, x[None], dy[None])
+    bits = bit_budget(net, x[None], dy[None])  # that the longest sum needs; float64 has 53
     said = "equal" if exact else "NOT EQUAL"
     say(f"\nin whole numbers from 0 to 255, {bits} bits of 53, both ways are {said} bit for bit;")
 
@@ -205,15 +211,17 @@ def _compare_both_ways(net: Network, x: Array, dy: Array, say: Callable[[str], N
 
     nothing_wrong = all(finding.verdict != WRONG for finding in report.findings)
     difference, bound = on_floats(report, ["y"])
-    return Evidence(net, exact and nothing_wrong and bits <= 53, 0.0, difference, bound, trials=1)
+    held = exact and nothing_wrong and bits <= 53
+    return Evidence(net, exact=held, difference=difference, bound=bound, trials=1)
 
 
 def _on_photograph(conv: Conv, operands: tuple[Array, Array, Array, Array]) -> Iterator[Verdict]:
     """Judge the claims about y, dx, dw and db on the photograph instead of the table's layers."""
-    certificate, report = certify(conv), check(conv, *operands)
-    for claim, name in zip(CLAIMS, ("y", "dx", "dw", "db"), strict=False):
-        here = Claim(claim.id, claim.sentence, claim.compared, (conv,), claim.judge)
-        yield Verdict(here, (of_quantities([name], certificate, report),))
+    certificate = certify(conv)
+    report = check(conv, *operands)
+    for claim, name in zip(CLAIMS[:4], ("y", "dx", "dw", "db"), strict=True):
+        on_this_layer = replace(claim, layers=(conv,))
+        yield Verdict(on_this_layer, (of_quantities([name], certificate, report),))
 
 
 # heading -> what stands below it

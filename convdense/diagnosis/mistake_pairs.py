@@ -26,8 +26,8 @@ from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 
 PROBES = 2  # cells of the first sample on which a pair is tried first
-MOST = 10_000_000  # weights of all orders that are tried; of large layers the first orders only
-Map = tuple[str, TieMap]  # the sentence of a mistake, and the tie map that it gives
+MOST = 10_000_000  # numbers held: orders of the weights that are tried, times weights
+NamedTieMap = tuple[str, TieMap]  # the sentence of a mistake, and the tie map that it gives
 
 
 def two_mistakes(layer: Geometry, observed: Observations) -> Mistake | None:
@@ -42,104 +42,114 @@ def two_mistakes(layer: Geometry, observed: Observations) -> Mistake | None:
 
 def _pairs_that_may_fit(layer: Conv | ConvTranspose, observed: Observations) -> Iterator[Mistake]:
     """Yield the pairs of mistakes that fit a few cells of the first draw."""
-    right, axes = tie(layer), len(layer.kernel)
+    right = tie(layer)
     shape = right.weight_shape
+    n_axes = len(layer.kernel)
+
     most = max(1, MOST // right.n_weights)
-    orders = list(islice(weight_mistakes(shape, axes), most))
-    unchanged = Weights("", np.asarray, np.asarray)
-    twice = [
+    wrong_orders = list(islice(weight_mistakes(shape, n_axes), most))
+    right_order = Weights("", read=np.asarray, write=np.asarray)
+    two_wrong_orders = [
         _one_after_the_other(swap, order)
-        for swap in swaps(shape, axes)
-        for order in orders
+        for swap in swaps(shape, n_axes)
+        for order in wrong_orders
         if swap.sentence != order.sentence
     ]
-    attempts: list[tuple[Iterable[Map], list[Weights]]] = [
-        (wrong_tie_maps(layer), orders),
-        (_two_wrong_numbers(layer), [unchanged]),
-        ([("", right)], twice),
+    attempts: list[tuple[Iterable[NamedTieMap], list[Weights]]] = [
+        (wrong_tie_maps(layer), wrong_orders),
+        (_two_wrong_numbers(layer), [right_order]),
+        ([("", right)], two_wrong_orders),
     ]
-    for maps, weight_orders in attempts:
-        if not weight_orders:
+    for tie_maps, orders in attempts:
+        if not orders:  # of weights with no two axes of one size, there are no swaps
             continue
-        fitting = _fitting_orders(observed, weight_orders)
-        for sentence, ties in maps:
-            for weights in fitting(ties):
-                yield _joined(sentence, ties, weights)
+        orders_that_fit = _filter_of_orders(observed, orders)
+        for sentence, ties in tie_maps:
+            for order in orders_that_fit(ties):
+                yield _joined(sentence, ties, order)
 
 
-def _joined(sentence: str, ties: TieMap, weights: Weights) -> Mistake:
-    sentences = filter(None, (sentence, weights.sentence))
-    return Mistake(", and ".join(sentences), ties, weights.read, weights.write)
+def _joined(sentence: str, ties: TieMap, order: Weights) -> Mistake:
+    """Return the mistake of a wrong tie map and a wrong order; a right one's sentence is empty."""
+    sentences = filter(None, (sentence, order.sentence))
+    return Mistake(", and ".join(sentences), ties, order.read, order.write)
 
 
 def _one_after_the_other(a: Weights, b: Weights) -> Weights:
+    """Return weights read in order a and then in order b; an adjoint goes the other way round."""
     return Weights(
         f"{a.sentence}, and {b.sentence}",
-        lambda w: b.read(a.read(w)),
-        lambda g: a.write(b.write(g)),
+        read=lambda w: b.read(a.read(w)),
+        write=lambda gradient: a.write(b.write(gradient)),
     )
 
 
-def _two_wrong_numbers(layer: Conv | ConvTranspose) -> Iterator[Map]:
+def _two_wrong_numbers(layer: Conv | ConvTranspose) -> Iterator[NamedTieMap]:
     """Yield tie maps with two mistakes in the layer's numbers, its groups or its windows."""
-    right, transposed = window_parameters(layer), isinstance(layer, ConvTranspose)
-    single, groups = list(possible_changes(right, transposed)), list(wrong_groups(layer))
-    for (first, a), (second, b) in combinations(single, 2):
-        if a.keys() & b.keys():  # the same number
+    right = window_parameters(layer)
+    transposed = isinstance(layer, ConvTranspose)
+    one_change = list(possible_changes(right, transposed))
+    for (first, a), (second, b) in combinations(one_change, 2):
+        if a.keys() & b.keys():  # both change the same number
             continue
         axes = windows(right._replace(**a, **b))
-        if axes and exists(axes):
+        if axes and exists(axes):  # each change is possible, but both together may not be
             yield f"{first}, and {second}", tie_map(layer, axes)
-    for sentence, changed in single:
+
+    groups = list(wrong_groups(layer))
+    for sentence, changed in one_change:
         wrong = right._replace(**changed)
-        for words, axis in groups:
-            yield f"{sentence}, and {words}", tie_map(layer, windows(wrong), axis)
+        for words, channel_axis in groups:
+            yield f"{sentence}, and {words}", tie_map(layer, windows(wrong), channel_axis)
         for words, axes in window_mistakes(wrong, transposed):
             yield f"{sentence}, and {words}", tie_map(layer, axes)
 
 
-def _fitting_orders(
+def _filter_of_orders(
     observed: Observations, orders: list[Weights]
 ) -> Callable[[TieMap], list[Weights]]:
-    """Return, as a function of a tie map, the orders of the weights that fit a few cells.
+    """Return a function of a tie map: which of these orders of the weights may fit with it.
 
-    The cells are those of the first draw's first sample that are most wrong. dw, which has no
+    They fit the cells that are most wrong in the first sample of the first draw. dw, which has no
     samples, is compared as a whole.
     """
-    call, got = observed.calls[0], np.asarray(observed.returned[0])
+    call = observed.calls[0]
+    got = np.asarray(observed.returned[0])
 
-    def that_write_dw(ties: TieMap) -> list[Weights]:
+    def orders_that_fit_dw(ties: TieMap) -> list[Weights]:
         gradient = ties.add_edges(call.x, call.dy).reshape(call.w.shape)
         return [order for order in orders if same(got, order.write(gradient))]
 
     if observed.name == "dw":
-        return that_write_dw
+        return orders_that_fit_dw
 
+    # what does not depend on the tie map is computed once, for all of them
     of_outputs = observed.name == "y"
-    read = np.stack([order.read(call.w).ravel() for order in orders])  # (orders, weights)
-    error = np.abs(got[0] - observed.expected[0][0]).ravel()
+    reordered = np.stack([order.read(call.w).ravel() for order in orders])  # (orders, weights)
+    first_got, first_expected = got[0], observed.expected[0][0]  # first sample of the first draw
+    error = np.abs(first_got - first_expected).ravel()
     probes = np.argsort(-error, kind="stable")[:PROBES]
-    linear = got[0] - _bias_of_one_sample(call) if of_outputs else got[0]
-    wanted = linear.ravel()[probes]
+    sums = first_got - _bias_of_one_sample(call) if of_outputs else first_got
+    wanted = sums.ravel()[probes]
 
-    def that_read_the_probes(ties: TieMap) -> list[Weights]:
+    def orders_that_fit_the_probes(ties: TieMap) -> list[Weights]:
         fits = np.ones(len(orders), bool)
         for cell, value in zip(probes, wanted, strict=True):
             if of_outputs:
-                own = ties.row(int(cell))
-                met = call.x[0].ravel()[own.col]
+                entries = ties.row(int(cell))
+                operand = call.x[0].ravel()[entries.col]
             else:
-                own = ties.column(int(cell))
-                met = call.dy[0].ravel()[own.row]
-            # (orders, entries of the cell) @ (entries of the cell,)
-            fits &= read[:, own.index] @ met == value
+                entries = ties.column(int(cell))
+                operand = call.dy[0].ravel()[entries.row]
+            # (orders, entries) @ (entries,); the coefficients of all these tie maps are 1
+            fits &= reordered[:, entries.index] @ operand == value
         return [orders[i] for i in np.flatnonzero(fits)]
 
-    return that_read_the_probes
+    return orders_that_fit_the_probes
 
 
 def _bias_of_one_sample(call: Call) -> Array:
-    """Return what the bias adds to one sample of y."""
+    """Return what the bias adds to one sample of y, in its shape."""
     shape = call.dy.shape[1:]
-    trailing = len(shape) - call.b.ndim
-    return np.broadcast_to(call.b.reshape(-1, *[1] * trailing), shape)
+    n_positions = len(shape) - call.b.ndim  # axes along which all outputs have the same bias
+    return np.broadcast_to(call.b.reshape(-1, *[1] * n_positions), shape)

@@ -62,6 +62,7 @@ def _(layer: Conv) -> TieMap:
 @tie.register
 def _(layer: LocallyConnected) -> TieMap:
     channel_axis = channels(layer.out_channels, layer.in_channels, layer.groups)
+    # A weight of its own for each position, and a bias of its own for each output.
     axes = (channel_axis, *map(untied, _windows(layer)))
     # Taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...).
     n = len(layer.kernel)
@@ -72,7 +73,8 @@ def _(layer: LocallyConnected) -> TieMap:
 
 @tie.register
 def _(layer: ConvTranspose) -> TieMap:
-    # The adjoint of the convolution with the same parameters, from its outputs to its inputs.
+    # The transposed map of the convolution with these parameters, whose inputs are the layer's
+    # outputs: its channels and sizes stand the other way round.
     channel_axis = channels(layer.in_channels, layer.out_channels, layer.groups)
     return TieMap((channel_axis, *_windows(layer))).T
 
@@ -84,8 +86,9 @@ def _(layer: Linear) -> TieMap:
 
 @tie.register
 def _(layer: ChannelScale) -> TieMap:
-    first, *rest = layer.in_shape
-    return TieMap((diagonal(first, shared=False), *map(diagonal, rest)))
+    n_channels, *spatial = layer.in_shape
+    # One weight for each channel, the same at all positions.
+    return TieMap((diagonal(n_channels, shared=False), *map(diagonal, spatial)))
 
 
 @tie.register
@@ -95,15 +98,18 @@ def _(layer: SumPool) -> TieMap:
 
 def sums(pool: Pool) -> TieMap:
     """Return the tie map of the sums over a pool's windows: one weight, each channel by itself."""
-    return TieMap((diagonal(pool.in_shape[0]), *pool_axes(pool)))
+    n_channels = pool.in_shape[0]
+    # No axis has a weight of its own, so the product of all has one.
+    return TieMap((diagonal(n_channels), *pool_axes(pool)))
 
 
 def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
-    """Return the windows of a pool along each axis; `padded` keeps the cells of the padding.
+    """Return the windows of a pool along each axis, one weight for all their cells.
 
-    Cells beyond the input, or beyond its padding, are dropped.
+    Their columns are cells of the input or, if `padded`, of the input with its padding. Cells
+    beyond that are dropped.
     """
-    if pool.kernel is None:
+    if pool.kernel is None:  # adaptive: the sizes alone say which cells belong to an output
         return [parts(*sizes) for sizes in zip(pool.in_spatial, pool.out_spatial, strict=True)]
     options = zip(
         pool.in_spatial,
@@ -116,8 +122,10 @@ def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
     )
     axes = []
     for n, n_out, k, s, d, (before, after) in options:
-        n_in = before + n + after if padded else n
-        begin = 0 if padded else before
+        if padded:  # the first window starts at cell 0
+            n_in, begin = before + n + after, 0
+        else:  # the first window starts `before` cells outside
+            n_in, begin = n, before
         sliding = window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False)
         axes.append(all_tied(sliding))
     return axes
@@ -126,7 +134,7 @@ def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
 def padded_counts(pool: Pool) -> list[Array]:
     """Return how many cells each window has along each axis, (outputs of the axis,).
 
-    Those of the padding count, those beyond it do not.
+    Those of the padding count, those beyond it do not. Every window has at least one.
     """
     return [np.bincount(axis.rows) for axis in pool_axes(pool, padded=True)]
 

@@ -83,9 +83,9 @@ def window_channels(layer: Geometry) -> tuple[int, int]:
     return layer.out_channels, layer.in_channels
 
 
-def tie_map(layer: Geometry, axes: Sequence[Axis], first: Axis | None = None) -> TieMap:
-    """Return the tie map of these axes, the channels' axis changed or as it is."""
-    channel_axis = first or channels(*window_channels(layer), layer.groups)
+def tie_map(layer: Geometry, axes: Sequence[Axis], channel_axis: Axis | None = None) -> TieMap:
+    """Return the tie map of these windows; without a channel axis, with the right one."""
+    channel_axis = channel_axis or channels(*window_channels(layer), layer.groups)
     whole = TieMap((channel_axis, *axes))
     return whole.T if isinstance(layer, ConvTranspose) else whole
 

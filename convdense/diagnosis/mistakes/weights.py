@@ -11,7 +11,10 @@ from convdense.diagnosis.mistakes.mistake import Index, Reordering
 
 
 class Weights(NamedTuple):
-    """A sentence, what is made of the weights, and its adjoint, which is made of their gradient."""
+    """Weights got wrong, in words; how they are read; its adjoint, how their gradient is written.
+
+    Both are linear: `read` takes a weight array, `write` a weight gradient.
+    """
 
     sentence: str
     read: Reordering
