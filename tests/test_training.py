@@ -609,17 +609,17 @@ def test_a_defect_in_the_steps_is_seen(defect, monkeypatch):
     assert not trains()
 
 
-def gradient_of_another_loss(net, x, target, loss, step, right=loop._descent):
+def gradient_of_another_loss(net, x, target, loss, step, right=loop._loss_and_gradients):
     value, gradients = right(net, x, target, loss, step)
     return value, {k: 2 * g for k, g in gradients.items()}
 
 
-def one_bias_forgotten(net, x, target, loss, step, right=loop._descent):
+def one_bias_forgotten(net, x, target, loss, step, right=loop._loss_and_gradients):
     value, gradients = right(net, x, target, loss, step)
     return value, {**gradients, "0.b": 0 * gradients["0.b"]}
 
 
-def targets_out_of_step(net, x, target, loss, step, right=loop._descent):
+def targets_out_of_step(net, x, target, loss, step, right=loop._loss_and_gradients):
     return right(net, x, np.roll(target, 1), loss, step)
 
 
@@ -628,7 +628,7 @@ def targets_out_of_step(net, x, target, loss, step, right=loop._descent):
 )
 def test_a_defect_in_the_gradients_is_seen(defect, monkeypatch):
     assert trains()
-    monkeypatch.setattr(loop, "_descent", defect)
+    monkeypatch.setattr(loop, "_loss_and_gradients", defect)
     assert not trains()
 
 

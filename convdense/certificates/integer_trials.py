@@ -55,15 +55,18 @@ def exhaustive(
     """Judge on every pair of basis vectors that a quantity is bilinear in.
 
     Those are (input, weight) for y, (output, weight) for dx and (input, output) for dw. The basis
-    vectors are scaled by integers of both signs, and what a quantity must not read is drawn at
-    random. What is not bilinear (a ReLU too many, a sign lost, a square) can agree on all of them:
+    vectors are scaled by integers of both signs, and what a quantity must not read is not zero
+    throughout: it is the other's basis, or drawn at random (in the calls for the bias, zeros). What is not bilinear (a ReLU too many, a sign lost, a square) can agree on all of them:
     random integers, each operand once with its sign turned, are there to refute it.
     """
     return _first_differences(mine, by, _every_pair(ties, dtype, batch, ranges), dtype, explain)
 
 
 def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges) -> Iterator[Call]:
-    """Yield a call for every pair of basis vectors, one of zeros, and the draws of both signs."""
+    """Yield the calls that hold every pair of basis vectors, and the draws of both signs.
+
+    Those are one a weight for y and dx, one of zeros, one a bias, and one a pair for dw.
+    """
     rng = np.random.default_rng(0)
     # For y and dx: every basis vector is one sample of a batch, (samples, *shape). x and dy need
     # equally many samples: the fewer are filled up with zeros.
@@ -156,7 +159,7 @@ def _first_differences(
 
 
 def _is_settled(found: dict[str, Finding]) -> bool:
-    """Tell whether more calls can change nothing: all is refuted, or would raise once more."""
+    """Tell whether to stop: all is refuted, or something raised (the rest stays as judged)."""
     if any(finding.verdict == RAISED for finding in found.values()):
         return True
     return len(found) == len(QUANTITIES) and all(finding.refuted for finding in found.values())

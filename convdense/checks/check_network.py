@@ -94,7 +94,7 @@ def _badness(finding: Finding) -> tuple[bool, bool, float]:
 def _compare_whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Finding:
     """Compare one quantity of the whole; a bound above its largest value decides nothing.
 
-    `why` says where bounds that came infinite come from.
+    `why` says where infinite bounds come from, unless some are merely loose: then that is said.
     """
     bound = _unbounded_where_nan(bound)
     largest = max(float(np.abs(a).max(initial=0)) for a in (got, expected))

@@ -74,7 +74,8 @@ class Tournament(OfPool):
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y, shape (batch, *out_shape).
 
-        In floats it is within ``gamma_2L max|window|`` of the largest, L the depth.
+        In floats it is within ``gamma_2L max|window|`` of the largest, L the depth, ``gamma_n = n u
+        / (1 - n u)`` and u the unit roundoff.
 
         Raises
         ------
@@ -187,7 +188,11 @@ def _levels(windows: Axis, sign: int) -> Iterator[Level]:
 
 
 def _level(cell: Array, first: Array, has_partner: Array, n_cells: int, sign: int) -> Level:
-    """Return one level, where the candidates stand at `cell` and those of `first` start a pair."""
+    """Return one level.
+
+    The candidates stand at `cell`. Those of `first` are candidates 0, 2, ... of each window; where
+    one `has_partner`, the next candidate is its partner. `sign` is +1 for max, -1 for min.
+    """
     x = cell[first[has_partner]]  # (p,)
     y = cell[first[has_partner] + 1]  # (p,) the partner comes next
     single = cell[first[~has_partner]]  # (s,)
@@ -241,7 +246,7 @@ def _axis(
     coefficients: Sequence[Array],
     shape: tuple[int, int],
 ) -> Axis:
-    """Return an axis whose one weight is 1, from blocks of entries."""
+    """Return an axis with a single weight, which `Fixed` holds at 1, from blocks of entries."""
     row = np.concatenate(rows)
     taps = np.zeros(len(row), np.intp)
     n_rows, n_cols = shape
@@ -291,15 +296,17 @@ def _(layer: Tournament, x: Value) -> Value:
 def _(layer: Tournament, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     direct = direct_counterpart(layer)  # backward: each gradient to the winner of its window
     everywhere = window_sums(layer.pool)  # backward: each gradient to all cells of its window
-    # Halves of one gradient cancel exactly; only those of several windows that share a cell are
-    # rounded. At each level two halves of each such window meet in it, and one term is to spare.
+    # A cell gets back half a gradient from the sum and plus or minus half from the difference:
+    # together all of it or nothing, without rounding. Only where windows share a cell are their
+    # gradients added up and rounded: at most 2 * shared halves at a level, bounded as one more.
     shared = windows_that_share_a_cell(layer.pool)
-    longest = (2 * shared + 1) * layer.depth if shared > 1 else 0
+    terms = (2 * shared + 1) * layer.depth if shared > 1 else 0
     # One cell of the window has it all: the errors go where direct pooling sends them.
     carried = direct.backward(x.value.astype(float), dy.error)
     passed = everywhere.backward(x.magnitude, dy.magnitude)
     dtype = dy.value.dtype
-    error = SLACK * carried + rounded(longest, passed, dtype) + halved(passed, dtype)
+    # `halved` is the error of halving, 0 but below the normal numbers.
+    error = SLACK * carried + rounded(terms, passed, dtype) + halved(passed, dtype)
 
     undecided_windows = dy.undecided | ~_decided(layer, x)
     reached = everywhere.backward(x.magnitude, undecided_windows.astype(float))
@@ -309,7 +316,8 @@ def _(layer: Tournament, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
 def _decided(layer: Tournament, x: Value) -> Array:
     """Return which windows have the same winner in any order of summation, (batch, *out_shape).
 
-    Those are windows with one cell far enough ahead, and those of exact equals.
+    Those are windows with one cell far enough ahead, and those whose cells are all equal and carry
+    no error.
     """
     batch, outputs = len(x.value), prod(layer.out_shape)
     edges = sums(layer.pool).entries()  # an entry for each window (row) and cell of it (col)
@@ -340,6 +348,6 @@ def _decided(layer: Tournament, x: Value) -> Array:
 def _count_in_windows(flags: Array, window: Array, outputs: int) -> Array:
     """Return how many entries of each window are flagged, (batch, outputs) of (batch, entries)."""
     counts = np.zeros((len(flags), outputs), int)
-    for sample, row in zip(counts, flags, strict=True):
-        sample[:] = np.bincount(window, row, minlength=outputs)
+    for of_sample, flagged in zip(counts, flags, strict=True):
+        of_sample[:] = np.bincount(window, flagged, minlength=outputs)
     return counts

@@ -1,4 +1,4 @@
-"""The matrix of any layer, however large: exact counts per bin, and two places cell by cell."""
+"""The matrix of any layer, however large: exact counts per bin, and one or two places."""
 
 from collections.abc import Callable
 from math import prod
@@ -42,7 +42,7 @@ Place = tuple[range, range]  # rows and columns of the matrix, to be drawn cell 
 
 
 def density(layer: HasShapes) -> Figure:
-    """Draw the matrix of any layer, however large: its entries per bin, and two places in cells.
+    """Draw the matrix of any layer, however large: entries per bin, and one or two places in cells.
 
     Every entry is counted, none is sampled. The bins are whole channels, rows of pixels or pixels,
     so that their pattern repeats as the layer's does. On the screen each has a whole number of
@@ -55,8 +55,8 @@ def density(layer: HasShapes) -> Figure:
     Returns
     -------
     matplotlib Figure
-        Its first Axes show the whole, the next the places A and B that are framed there, the last
-        the scale.
+        Its first Axes show the whole, the next the place A that is framed there and, if there is
+        another, B, the last the scale.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def _summary(ties: TieMap) -> str:
     """Return size, entries, weights and the share of cells that hold no entry."""
     rows, cols = ties.shape
     n_cells = rows * cols
-    filled = prod(map(_count_filled, ties.axes))  # a cell is, if its place on every axis is
+    filled = prod(map(_count_filled, ties.axes))  # a cell is, if its cell on every axis is
     size = f"{rows:,} x {cols:,}: {ties.n_entries:,} entries of {ties.n_weights:,} weights"
     return f"{size}; {1 - filled / n_cells:.4%} of {n_cells:,} cells held at zero"
 

@@ -119,13 +119,14 @@ def equations(
     Returns
     -------
     str
-        One equation a line, four parts with a heading each.
+        One equation a line (in LaTeX a long one goes on in the next); three parts with a heading
+        each, and a fourth for the bias.
 
     Raises
     ------
     ValueError
-        If the layer has more than `EQUATIONS_LIMIT` entries, two symbols are alike, or for another
-        format.
+        If the layer has more than `EQUATIONS_LIMIT` entries, weights, outputs or inputs, two
+        symbols are alike, or for another format.
 
     Examples
     --------

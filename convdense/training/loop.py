@@ -17,7 +17,10 @@ from convdense.training.optimizers import Arrays, sgd
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where training stands after an epoch: the network, and the mean loss over its samples."""
+    """Where training stands after an epoch: the network, and the mean loss over its samples.
+
+    The loss of a sample was taken before the step of its batch.
+    """
 
     network: Network
     loss: float
@@ -92,7 +95,9 @@ def train(
             total = 0.0
             for first in range(0, len(order), batch):
                 chosen = order[first : first + batch]
-                value, gradients = _descent(now, samples[chosen], targets[chosen], loss, step)
+                value, gradients = _loss_and_gradients(
+                    now, samples[chosen], targets[chosen], loss, step
+                )
                 with np.errstate(over="ignore", invalid="ignore"):  # said below, with the parameter
                     parameters, velocity = sgd(
                         now.parameters, gradients, velocity, rate=rate, momentum=momentum
@@ -109,7 +114,7 @@ def train(
 def _samples_and_targets(
     net: object, x: npt.ArrayLike, target: npt.ArrayLike, loss: object
 ) -> tuple[Array, Array]:
-    """Return samples and targets, one for each, for a network and a loss that are such."""
+    """Return samples and targets, one for each; refuse what is no network or no loss."""
     if not isinstance(net, Network):
         raise TypeError(complain("net", repr(net), "a Network", "make one with network(...)"))
     if not callable(loss):
@@ -125,7 +130,7 @@ def _samples_and_targets(
     return samples, targets
 
 
-def _descent(
+def _loss_and_gradients(
     net: Network, x: Array, target: Array, loss: LossFunction, step: int
 ) -> tuple[float, Arrays]:
     """Return the loss and the gradients; refuse to go on with NaN or infinity."""

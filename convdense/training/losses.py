@@ -1,7 +1,7 @@
 """Losses, value and gradient side by side.
 
-Each is summed over the outputs of a sample and averaged over the batch; the gradient is divided by
-the batch size as well, so that it can be propagated back as it is.
+Each is one number a sample (the squared ones are summed over its outputs), averaged over the batch;
+the gradient is divided by the batch size as well, so that it can be propagated back as it is.
 """
 
 from collections.abc import Callable

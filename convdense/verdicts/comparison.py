@@ -93,8 +93,11 @@ def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
 def _worst(
     name: str, got: Array, expected: Array, difference: Array, allowed: Array, *, why: str
 ) -> Finding:
-    """Name the entry with the largest share of its bound; an infinite bound decides nothing."""
-    with np.errstate(all="ignore"):  # x / 0 is inf: where no bound is allowed, any difference is
+    """Name the entry with the largest share of its bound.
+
+    If none is wrong and a bound is infinite, which decides nothing, the first such entry.
+    """
+    with np.errstate(all="ignore"):  # x / 0 is inf: where the bound is 0, any difference is wrong
         share = np.where(difference == 0, 0.0, difference / allowed)
     known = np.isfinite(allowed)
     share = np.where(known, share, 0.0)
