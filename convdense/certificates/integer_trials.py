@@ -56,8 +56,9 @@ def exhaustive(
 
     Those are (input, weight) for y, (output, weight) for dx and (input, output) for dw. The basis
     vectors are scaled by integers of both signs, and what a quantity must not read is not zero
-    throughout: it is the other's basis, or drawn at random (in the calls for the bias, zeros). What is not bilinear (a ReLU too many, a sign lost, a square) can agree on all of them:
-    random integers, each operand once with its sign turned, are there to refute it.
+    throughout: it is the other's basis, or drawn at random (in the calls for the bias, zeros). What
+    is not bilinear (a ReLU too many, a sign lost, a square) can agree on all of them: random
+    integers, each operand once with its sign turned, are there to refute it.
     """
     return _first_differences(mine, by, _every_pair(ties, dtype, batch, ranges), dtype, explain)
 
