@@ -382,12 +382,12 @@ def test_two_structural_mistakes_are_named_together():
         "dw": lambda v, x, w, dy: cd.convolve_backward(wrong, x, w, dy).dw,
     }
     for name, change in changes.items():
-        start = time.perf_counter()
+        start = time.process_time()
         diagnosis = diagnose(MIXED, implementation(MIXED, change, name))
         words = "the dilation is ignored, and the padding at begin and end is swapped"
         assert diagnosis[name].sentence == words
         assert diagnosis[name].place
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
 
     strided = Conv((2, 7, 8), 3, 3, stride=2, padding=1)
     dense = Conv((2, 7, 8), 3, 3, padding=1)
@@ -485,9 +485,9 @@ def unknown(rng):
 @pytest.mark.parametrize("k", range(15))
 def test_what_is_wrong_in_an_unknown_way_is_given_no_name(k):
     name, change = unknown(np.random.default_rng(1))[k]
-    start = time.perf_counter()
+    start = time.process_time()
     assert said(PADDED, change, name) == ""
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_nothing_that_is_known_fits_within_two_seconds():
