@@ -15,8 +15,8 @@ def forward_operands(
     All are checked against the shapes of the layer; a w that was forgotten is refused.
     """
     batch, had_batch = batched(x, "x", layer.in_shape, layer)
-    weights = shaped(w, "w", layer.weight_shape, layer)
     bias = None if b is None else shaped(b, "b", layer.bias_shape, layer)
+    weights = shaped(w, "w", layer.weight_shape, layer)
     return batch, weights, bias, had_batch
 
 

@@ -35,7 +35,7 @@ from convdense.layers.error_bounds import (
     magnitudes,
     rounded,
 )
-from convdense.layers.plain_form import Plain, from_plain, layer_to_plain, reads
+from convdense.layers.plain_form import Plain, fields_from_plain, layer_to_plain, reads
 
 
 @dataclass(frozen=True)
@@ -353,14 +353,14 @@ def _(layer: ReLU) -> Plain:
 
 @reads("Abs")
 def _(values: Plain) -> Abs:
-    return Abs(**{name: from_plain(value) for name, value in values.items()})
+    return Abs(**fields_from_plain(values))
 
 
 @reads("LeakyReLU")
 def _(values: Plain) -> LeakyReLU:
-    return LeakyReLU(values["slope"], from_plain(values["in_shape"]))
+    return LeakyReLU(**fields_from_plain(values))
 
 
 @reads("ReLU")
 def _(values: Plain) -> ReLU:
-    return ReLU(from_plain(values["in_shape"]))
+    return ReLU(**fields_from_plain(values))

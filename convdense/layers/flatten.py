@@ -20,7 +20,7 @@ from convdense.layers.error_bounds import (
     forward_error,
     magnitudes,
 )
-from convdense.layers.plain_form import Plain, from_plain, layer_to_plain, reads
+from convdense.layers.plain_form import Plain, fields_from_plain, layer_to_plain, reads
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,4 +106,4 @@ def _(layer: Flatten) -> Plain:
 
 @reads("Flatten")
 def _(values: Plain) -> Flatten:
-    return Flatten(from_plain(values["in_shape"]))
+    return Flatten(**fields_from_plain(values))

@@ -79,6 +79,11 @@ def from_plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def fields_from_plain(values: Plain) -> dict[str, Any]:
+    """Read back every value of a dictionary, for the fields of a layer by name."""
+    return {name: from_plain(value) for name, value in values.items()}
+
+
 @layer_to_plain.register
 def _(layer: TieMap) -> Plain:
     axes = []
@@ -96,5 +101,5 @@ def _(layer: TieMap) -> Plain:
 def _(values: Plain) -> TieMap:
     axes = []
     for axis in values["axes"]:
-        axes.append(Axis(**{name: from_plain(value) for name, value in axis.items()}))
+        axes.append(Axis(**fields_from_plain(axis)))
     return TieMap(tuple(axes), from_plain(values["weight_order"]), values["bias_axes"])

@@ -283,6 +283,5 @@ def _(layer: OfPool) -> Plain:
 
 @reads("dense_pool")
 def _(values: Plain) -> DensePool:
-    pool = layer_from_dict(values["pool"])
-    assert isinstance(pool, Pool)
+    pool: Any = layer_from_dict(values["pool"])  # what is no pool is refused
     return dense_pool(pool, values["tie_break"])

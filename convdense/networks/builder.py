@@ -14,6 +14,7 @@ from convdense.geometry import ChannelScale, HasShapes, Layer, Linear, Pool
 from convdense.geometry.base import Hyperparameters
 from convdense.layers.base import AnyShape, is_ready
 from convdense.layers.dense import Dense
+from convdense.layers.plain_form import Plain, plain_to_layer, reads
 from convdense.layers.pooling import dense_pool
 from convdense.layers.tied_dense import TiedDense
 from convdense.networks.network import Network
@@ -178,3 +179,14 @@ def _he_weights(layer: HasShapes, context: Context) -> Array:
     edges = max(1, int(tie(layer).counts().outputs.max()))
     weights = context.rng.normal(scale=np.sqrt(2 / edges), size=tie(layer).weight_shape)
     return np.asarray(weights.astype(context.dtype))
+
+
+@reads("Network")
+def _(values: Plain) -> Network:
+    return network(*(plain_to_layer(part) for part in values["layers"]))
+
+
+@reads("ResidualSum")
+def _(values: Plain) -> Layer:
+    inner = Residual(*(plain_to_layer(part) for part in values["layers"]))
+    return network(inner).layers[0]

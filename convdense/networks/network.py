@@ -29,7 +29,7 @@ from convdense.layers.error_bounds import (
     integer_unit,
     magnitudes,
 )
-from convdense.layers.plain_form import Plain, layer_to_plain, plain_to_layer, reads
+from convdense.layers.plain_form import Plain, layer_to_plain
 
 HEADER = ("", "layer", "output", "dense layers", "free weights", "edges", "held at zero")
 
@@ -355,8 +355,3 @@ def _(layer: Network, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
 @layer_to_plain.register
 def _(layer: Network) -> Plain:
     return {"type": "Network", "layers": [layer_to_plain(part) for part in layer.layers]}
-
-
-@reads("Network")
-def _(values: Plain) -> Network:
-    return Network(tuple(plain_to_layer(part) for part in values["layers"]))

@@ -23,7 +23,7 @@ from convdense.layers.error_bounds import (
     magnitudes,
     rounded,
 )
-from convdense.layers.plain_form import Plain, layer_to_plain, plain_to_layer, reads
+from convdense.layers.plain_form import Plain, layer_to_plain
 from convdense.networks.network import Network
 
 
@@ -131,9 +131,3 @@ def _(layer: ResidualSum, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
 def _(layer: ResidualSum) -> Plain:
     inner = [layer_to_plain(part) for part in layer.inner.layers]
     return {"type": "ResidualSum", "layers": inner}
-
-
-@reads("ResidualSum")
-def _(values: Plain) -> ResidualSum:
-    layers = [plain_to_layer(part) for part in values["layers"]]
-    return ResidualSum(Network(tuple(layers)))
