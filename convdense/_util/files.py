@@ -17,7 +17,8 @@ from convdense._util.arguments import Array, complain
 
 SUFFIXES = (".npz", ".mtx")  # of files of a matrix
 # What reading an .npz file raises where it holds pickled objects, one array or none, and where
-# its bytes were changed: in the arrays, and in the ZIP archive around them.
+# its bytes were changed: in the arrays, and in the ZIP archive around them (a method or an
+# encryption that zipfile lacks is NotImplementedError, RuntimeError).
 _NUMPY_RAISES = (ValueError, EOFError, AttributeError, TypeError)
 _ZIPFILE_RAISES = (BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 

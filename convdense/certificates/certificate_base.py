@@ -67,6 +67,7 @@ def certified_again(certificate: Any, implementation: Implementation | None) -> 
 
     `_certify`, which imports the certificates, registers both kinds.
     """
+    # A kind that nobody has registered: a fault of this library, no refusal of a user.
     raise NotImplementedError(type(certificate).__name__)
 
 

@@ -1,5 +1,6 @@
 """What every layer shares: gradients by name, pools as layers, arrays on their way in and out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeGuard
 
@@ -55,14 +56,14 @@ class ShapesTable:
         return facts(repr(self), {name: getattr(self, name) for name in ("in_shape", "out_shape")})
 
 
-class AnyShape(ShapesTable):
+class AnyShape(ShapesTable, ABC):
     """A layer that takes samples of any shape, until a network says which."""
 
     in_shape: tuple[int, ...] | None
 
+    @abstractmethod
     def with_in_shape(self, in_shape: tuple[int, ...]) -> Self:
         """Return the same layer for samples of this shape."""
-        raise NotImplementedError
 
     def known_shape(self) -> tuple[int, ...]:
         """Return its in_shape, or say that nobody has told it.

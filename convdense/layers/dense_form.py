@@ -121,8 +121,9 @@ def named(steps: list[Step], place: str) -> list[Step]:
     result: list[Step] = []
     for step in steps:
         if isinstance(step, Affine):
-            step = step._replace(name=_joined(place, step.name))  # noqa: PLW2901
-        result.append(step)
+            result.append(step._replace(name=_joined(place, step.name)))
+        else:
+            result.append(step)
     return result
 
 

@@ -4,6 +4,7 @@ Convolutions are run by direct convolution, fully connected layers as the sum th
 argmax and sums.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Self
@@ -57,7 +58,7 @@ def direct_counterpart(layer: object) -> Any:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DirectWeighted(ShapesOf):
+class DirectWeighted(ShapesOf, ABC):
     """What direct layers with weights share: a geometry, its weights and its shapes."""
 
     _part = "layer"
@@ -72,13 +73,13 @@ class DirectWeighted(ShapesOf):
             b = frozen(shaped(self.b, "b", tuple(self.layer.bias_shape), self.layer))
             object.__setattr__(self, "b", b)
 
+    @abstractmethod
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:
         """Return dx, dw, db, the last two summed over the batch."""
-        raise NotImplementedError
 
     def with_weights(self, w: Array, b: Array | None = None) -> Self:
         """Return the same layer with other weights."""
@@ -89,6 +90,7 @@ class DirectWeighted(ShapesOf):
         return f"{type(self).__name__}({self.layer!r})"
 
 
+# The kinds below use all three arguments, the refusal names one.
 @singledispatch
 def with_direct_weights(layer: object, w: Array, b: Array | None) -> DirectWeighted:  # noqa: ARG001
     """Return the direct layer of a geometry and its weights; each kind of geometry registers one.

@@ -149,6 +149,7 @@ def forward_error(layer: object, x: Value) -> Value:  # noqa: ARG001  (the kinds
     raise TypeError(complain("layer", repr(layer), _KNOWN, _REGISTER))
 
 
+# The kinds below use x and dy as well.
 @singledispatch
 def backward_error(layer: object, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:  # noqa: ARG001
     """Return dx with its error, and the bounds on the gradients of the layer's own parameters.

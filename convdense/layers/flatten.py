@@ -93,6 +93,7 @@ def _(layer: Flatten, x: Value) -> Value:
     return Value(layer.forward(x.value), layer.forward(x.error))
 
 
+# The shape of x is enough: a flattened gradient goes back as it came.
 @backward_error.register
 def _(layer: Flatten, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:  # noqa: ARG001
     shape = x.value.shape

@@ -171,7 +171,7 @@ def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> De
 
 
 @singledispatch
-def _dense_form(pool: Pool, tie_break: str) -> DensePool:  # noqa: ARG001
+def _dense_form(pool: Pool, tie_break: str) -> DensePool:  # noqa: ARG001  (the kinds use it)
     """Return a pool as dense layers; each kind registers its own."""
     raise TypeError(complain("pool", repr(pool), "a SumPool, AvgPool, MaxPool, MinPool or LpPool"))
 
