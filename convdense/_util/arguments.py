@@ -65,11 +65,12 @@ def is_sequence(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def integer(value: Any, name: str, least: int) -> int:
-    """Return value as an int of at least `least`."""
+def integer(value: Any, name: str, least: int | None) -> int:
+    """Return value as an int of at least `least`; None: any."""
     if not is_integer(value):
-        raise TypeError(complain(name, repr(value), f"an integer of at least {least}"))
-    if value < least:
+        needs = "an integer" if least is None else f"an integer of at least {least}"
+        raise TypeError(complain(name, repr(value), needs))
+    if least is not None and value < least:
         raise ValueError(complain(name, repr(value), f"an integer of at least {least}"))
     return operator.index(value)
 

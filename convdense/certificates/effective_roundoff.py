@@ -202,7 +202,10 @@ def _picked_sums(ties: TieMap, operands: Operands, name: str, seed: int) -> list
             sums += _sums_over_weights(ties, operands, name, position, entries)
         else:
             entries = ties.copies(position) if name == "dw" else ties.bias.copies(position)
-            sums.append(_sum_over_copies(operands, name, position, entries))
+            terms_of_one = _sum_over_copies(operands, name, position, entries)
+            if name == "dw":
+                terms_of_one = _with_padding(ties, operands, terms_of_one)
+            sums.append(terms_of_one)
         terms += len(x) * len(entries.col)
     return sums
 
@@ -218,11 +221,33 @@ def _sums_over_weights(
     if name == "y" and b is not None:
         bias = b.ravel()[ties.bias.row(position).index]
     ones = np.ones(len(bias))
+    if name == "y":  # the padding's number is an input that all samples share
+        for part in ties.padding:
+            meeting = w.ravel()[part.row(position).index]
+            bias = np.append(bias, meeting)
+            ones = np.append(ones, np.full(len(meeting), _number(ties, x)))
     for n in range(len(x)):
         cells = x[n].ravel()[entries.col] if name == "y" else dy[n].ravel()[entries.row]
         if len(cells):  # twice where each weight is two numbers
             cells = np.tile(cells, len(weights) // len(cells))
         yield Sum((n, *position), np.append(weights, bias), np.append(cells, ones))
+
+
+def _number(ties: TieMap, x: Array) -> float:
+    """Return the number that padded cells hold, as it stands in an array like x."""
+    return float(np.asarray(ties.padding_value, x.dtype))
+
+
+def _with_padding(ties: TieMap, operands: Operands, of_weight: Sum) -> Sum:
+    """Return a sum of dw together with the terms of copies that meet the padding's number."""
+    x, _, _, dy = operands
+    position, left, right = of_weight
+    for part in ties.padding:
+        rows = part.copies(position).row
+        upstream = dy.reshape(len(dy), -1)[:, rows].ravel()
+        left = np.append(left, np.full(len(upstream), _number(ties, x)))
+        right = np.append(right, upstream)
+    return Sum(position, left, right)
 
 
 def _sum_over_copies(

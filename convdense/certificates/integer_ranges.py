@@ -1,7 +1,7 @@
 """How large the integers of an exact check may be, counted on the tie map."""
 
 from fractions import Fraction
-from math import isqrt, prod
+from math import ceil, isqrt, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +51,9 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
         found = _ranges(ties, batch, limit, largest=2**form.bits)
 
     if found is None:
+        if Fraction(ties.padding_value).denominator > 2**16:
+            needs = "an integer or a short binary fraction, such as 0.5: sums with it stay exact"
+            raise ValueError(complain("padding_value", ties.padding_value, needs, "use check"))
         got = f"sums of {max(longest_sums(ties, batch).values()):,} terms"
         needs = f"at most {limit // _scale(ties):,}, up to where {dtype} {until}"
         do = 'use dtype="float64", a smaller batch or a smaller layer'
@@ -88,7 +91,8 @@ def _ranges(ties: TieMap, batch: int, limit: int, *, largest: int) -> Ranges | N
 def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
     """Return the most products that one entry of y (with its bias), dx, dw and db sums.
 
-    The counts of a Kronecker product are the products of its axes' counts.
+    The counts of a Kronecker product are the products of its axes' counts. A product with a number
+    c in the padding counts as |c| products.
 
     Examples
     --------
@@ -100,6 +104,10 @@ def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
     y = prod(_most_often(axis.rows) for axis in ties.axes)
     dx = prod(_most_often(axis.cols) for axis in ties.axes)
     dw = prod(_most_often(axis.taps) for axis in ties.axes)
+    for part in ties.padding:
+        each = ceil(abs(ties.padding_value))
+        y += each * prod(_most_often(axis.rows) for axis in part.axes)
+        dw += each * prod(_most_often(axis.taps) for axis in part.axes)
     db = prod(_most_often(axis.taps) for axis in ties.bias.axes)
     return {"y": y + 1, "dx": dx, "dw": dw * batch, "db": db * batch}
 
@@ -122,7 +130,7 @@ def _scale(ties: TieMap) -> int:
 
     For such multiples of a unit, sums are exact as those of integers are.
     """
-    scale = 1
+    scale = Fraction(ties.padding_value).denominator
     for axis in ties.axes:
         if axis.coefficients is not None:
             fractions = [Fraction(c.item()) for c in np.unique(np.abs(axis.coefficients))]

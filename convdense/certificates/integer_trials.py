@@ -37,7 +37,8 @@ def exhaustive_calls(ties: TieMap, batch: int = 1) -> int:
     """
     weights_and_zeros = ties.n_weights + 1
     biases = prod(ties.bias_shape)
-    pairs = (batch * ties.shape[0]) * (batch * ties.shape[1])  # of whole batches, for dw
+    inputs = batch * ties.shape[1] + bool(ties.padding)  # whole batches; and zeros
+    pairs = (batch * ties.shape[0]) * inputs  # for dw
     draws = DRAWS * (1 + len(Ranges._fields))  # as drawn, and with the sign of x, w, b or dy turned
     return weights_and_zeros + biases + pairs + draws
 
@@ -59,6 +60,8 @@ def exhaustive(
     throughout: it is the other's basis, or drawn at random (in the calls for the bias, zeros). What
     is not bilinear (a ReLU too many, a sign lost, a square) can agree on all of them: random
     integers, each operand once with its sign turned, are there to refute it.
+
+    Where padded cells hold a number, y and dw are affine in x: x = 0 is one more basis vector.
     """
     return _first_differences(mine, by, _every_pair(ties, dtype, batch, ranges), dtype, explain)
 
@@ -71,13 +74,16 @@ def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges) -> Iterato
     rng = np.random.default_rng(0)
     # For y and dx: every basis vector is one sample of a batch, (samples, *shape). x and dy need
     # equally many samples: the fewer are filled up with zeros.
-    samples = max(ties.shape)
+    outputs, cells = ties.shape
+    samples = max(outputs, cells + bool(ties.padding))  # so that one x is 0 where y is affine in x
     flat_inputs = _basis(rng, ranges.x, samples, prod(ties.in_shape), dtype)
     inputs = flat_inputs.reshape(samples, *ties.in_shape)
     flat_upstream = _basis(rng, ranges.dy, samples, prod(ties.out_shape), dtype)
     upstream = flat_upstream.reshape(samples, *ties.out_shape)
     # For dw, a sum over the batch: every basis vector is a batch, (batch * size, batch, *shape).
     xs = _all_units(rng, ranges.x, (batch, *ties.in_shape), dtype)
+    if ties.padding:
+        xs = np.concatenate([xs, np.zeros_like(xs[:1])])
     dys = _all_units(rng, ranges.dy, (batch, *ties.out_shape), dtype)
     ws = _all_units(rng, ranges.w, ties.weight_shape, dtype)
     bs = _all_units(rng, ranges.b, ties.bias_shape, dtype)

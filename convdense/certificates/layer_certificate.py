@@ -84,7 +84,9 @@ class Certificate(ImplementationJudgement):
         The product is that of the largest integers drawn.
         """
         x, w, _, dy = self.ranges
-        return 1 / (2 * min(x * w, w * dy, x * dy))
+        number = abs(getattr(self.layer, "padding_value", 0))  # it takes the place of an x
+        least = min(x, number) if number else x
+        return 1 / (2 * min(least * w, w * dy, least * dy))
 
     @property
     def how(self) -> str:
@@ -94,11 +96,14 @@ class Certificate(ImplementationJudgement):
 
     def _proof(self) -> str:
         exactly = "evaluated exactly" if self.exact else "up to rounding"
+        of_y, of_dw = "bilinear in x and w", "dw in x and dy"
+        if getattr(self.layer, "padding_value", 0):  # then x = 0 is among the basis vectors
+            of_y, of_dw = "affine in x and linear in w", "dw affine in x and linear in dy"
         text = (
             f"every pair of basis vectors, and random integers of both signs, {self.trials} calls "
             f"in {self.dtype}, batch {self.batch}: a proof for all real inputs of this shape, "
-            "if y is bilinear in x and w plus linear in b, dx bilinear in w and dy, "
-            f"dw in x and dy, db linear in dy, all {exactly}"
+            f"if y is {of_y} plus linear in b, dx bilinear in w and dy, "
+            f"{of_dw}, db linear in dy, all {exactly}"
         )
         if self.error:
             text += f"; where larger integers are rounded, error {_at_most(self.error)}"

@@ -25,7 +25,8 @@ def block_toeplitz(conv: Conv, w: Array) -> Array:
            [0, 1, 2, 0],
            [0, 0, 1, 2]])
     """
-    if set(conv.stride) != {1} or conv.padding_mode != "zeros":
+    steps = {*conv.stride, *conv.input_dilation}
+    if steps != {1} or conv.padding_mode != "zeros":
         needs = "stride 1 and zero padding for a block Toeplitz matrix"
         raise ValueError(complain("conv", repr(conv), needs))
     begins = [begin for begin, _ in conv.padding]
@@ -52,7 +53,7 @@ def block_circulant(conv: Conv, w: Array) -> Array:
            [0, 1, 2],
            [2, 0, 1]])
     """
-    same_size = conv.in_spatial == conv.out_spatial
+    same_size = conv.in_spatial == conv.out_spatial and min(map(min, conv.padding)) >= 0
     if set(conv.stride) != {1} or not same_size or conv.padding_mode != "circular":
         needs = "stride 1 and circular padding to the same size for a block circulant matrix"
         raise ValueError(complain("conv", repr(conv), needs))

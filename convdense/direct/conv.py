@@ -12,6 +12,7 @@ and input of a transposed one.
 
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from convdense.geometry import (
     forward_operands,
     known,
 )
-from convdense.geometry.padding import NUMPY_MODES
+from convdense.geometry.padding import NUMPY_MODES, dilated, padded_dtype
 
 Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
@@ -160,7 +161,7 @@ def _taps(layer: Layer) -> Iterator[tuple[Index, Index]]:
         view = []
         for t, (n, s, d) in zip(tap, axes, strict=True):
             # at the window's n positions tap t meets the cells t d, t d + s, ..., t d + (n - 1) s
-            view.append(slice(t * d, t * d + (n - 1) * s + 1, s))
+            view.append(slice(t * d, t * d + (n - 1) * s + 1 if n else t * d, s))
         stored = tap
         if layer.flip:  # the weights are stored in reverse order
             stored = tuple(k - 1 - t for t, k in zip(tap, layer.kernel, strict=True))
@@ -178,9 +179,10 @@ def _kernel(layer: Layer, w: Array, tap: Index) -> Array:
     here and below, `in` its outputs: so they stand in its weights.
     """
     part = w[tap]  # (out, in), if locally connected (out, in, *positions)
+    outs = w.shape[0] // layer.groups
     if isinstance(layer, LocallyConnected):
-        return part.reshape(layer.groups, -1, w.shape[1], np.prod(layer.out_spatial))
-    return part.reshape(layer.groups, -1, w.shape[1])
+        return part.reshape(layer.groups, outs, w.shape[1], prod(layer.out_spatial))
+    return part.reshape(layer.groups, outs, w.shape[1])
 
 
 def _grouped(layer: Layer, cells: Array) -> Array:
@@ -209,7 +211,8 @@ def _stamp(layer: Layer, small: Array, w: Array) -> Array:
 
     This is the adjoint of `_correlate`, but for the conjugation of w.
     """
-    sizes = [sum(pair) + n for pair, n in zip(layer.padding, _large(layer), strict=True)]
+    numbers = zip(layer.padding, _large(layer), layer.input_dilation, strict=True)
+    sizes = [max(0, sum(pair) + dilated(n, step)) for pair, n, step in numbers]
     full = np.zeros((len(small), w.shape[1] * layer.groups, *sizes), np.result_type(small, w))
     cells = _grouped(layer, small)  # (batch, groups, out, positions)
     for tap, view in _taps(layer):
@@ -244,27 +247,57 @@ def _kernel_gradient(layer: Layer, padded: Array, small: Array) -> Array:
 
 
 def _pad(layer: Layer, cells: Array) -> Array:
-    """Return (batch, channels, *padded) of (batch, channels, *axes)."""
-    is_padded = any(begin or end for begin, end in layer.padding)
-    if not is_padded:
-        return cells
-    return np.pad(cells, [(0, 0), (0, 0), *layer.padding], mode=NUMPY_MODES[layer.padding_mode])
+    """Return (batch, channels, *padded) of (batch, channels, *axes): dilated, cropped, padded."""
+    for axis, step in enumerate(layer.input_dilation, start=2):
+        if step > 1 and cells.shape[axis]:
+            shape = list(cells.shape)
+            shape[axis] = dilated(shape[axis], step)
+            spread = np.zeros(shape, cells.dtype)
+            spread[_along(axis, slice(None, None, step))] = cells
+            cells = spread
+    for axis, (begin, end) in enumerate(layer.padding, start=2):
+        if min(begin, end) < 0:
+            stop = cells.shape[axis] - max(0, -end)
+            cells = cells[_along(axis, slice(max(0, -begin), stop))]
+
+    added = [(max(0, begin), max(0, end)) for begin, end in layer.padding]
+    value = layer.padding_value
+    cells = cells.astype(padded_dtype(cells.dtype, value), copy=False)
+    for mode in sorted(set(layer.padding_modes)):  # axes of one mode are padded at once
+        alike = [of_axis == mode for of_axis in layer.padding_modes]
+        pairs = [pair if same else (0, 0) for pair, same in zip(added, alike, strict=True)]
+        if any(map(any, pairs)):
+            told: dict[str, Any] = {"constant_values": value} if mode == "zeros" else {}
+            cells = np.pad(cells, [(0, 0), (0, 0), *pairs], mode=NUMPY_MODES[mode], **told)
+    return cells
+
+
+def _along(axis: int, part: slice) -> Index:
+    """Return the index of a part of one axis."""
+    return (*[slice(None)] * axis, part)
 
 
 def _unpad(layer: Layer, padded: Array, sizes: tuple[int, ...]) -> Array:
-    """Return the adjoint of `_pad`: the rim is dropped where it was zero, else added back.
+    """Return the adjoint of `_pad`: the rim is dropped where it held numbers, else added back.
 
-    What a padded cell receives belongs to the cell that it copies.
+    What a padded cell receives belongs to the cell that it copies. Where the input was cropped or
+    dilated, its other cells get zeros or every so many cells are taken.
     """
-    for axis, (n, (begin, end)) in enumerate(zip(sizes, layer.padding, strict=True), start=2):
+    numbers = zip(sizes, layer.padding, layer.input_dilation, layer.padding_modes, strict=True)
+    for axis, (n, pair, step, mode) in enumerate(numbers, start=2):
         cells = np.moveaxis(padded, axis, 0)  # the axis in front
-        core = cells[begin : begin + n]
-        if layer.padding_mode != "zeros" and begin + end:
+        cropped = max(0, -pair[0]), max(0, -pair[1])
+        begin, end = max(0, pair[0]), max(0, pair[1])
+        left = max(0, dilated(n, step) - sum(cropped))
+        core = cells[begin : begin + left]
+        if mode != "zeros" and begin + end:
             # the cell that each padded cell copies
-            source = np.pad(np.arange(n), (begin, end), mode=NUMPY_MODES[layer.padding_mode])
+            source = np.pad(np.arange(left), (begin, end), mode=NUMPY_MODES[mode])
             core = core.copy()
-            rim = (*range(begin), *range(begin + n, begin + n + end))
+            rim = (*range(begin), *range(begin + left, begin + left + end))
             for i in rim:
                 core[source[i]] += cells[i]
-        padded = np.moveaxis(core, 0, axis)  # cropped along this axis and those before
+        if any(cropped):
+            core = np.pad(core, [cropped, *[(0, 0)] * (core.ndim - 1)])
+        padded = np.moveaxis(core[::step][:n], 0, axis)  # restored along this axis and those before
     return padded

@@ -19,7 +19,7 @@ from convdense.geometry import (
     forward_operands,
     known,
 )
-from convdense.geometry.padding import NUMPY_MODES
+from convdense.geometry.padding import NUMPY_MODES, padded_dtype
 
 Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
@@ -44,16 +44,29 @@ def _channel_pairs(layer: Layer) -> Iterator[tuple[int, int, int, int]]:
 
 def _sliding(layer: Windowed) -> Iterator[Edge]:
     """Yield the edges of a window that slides over the padded input."""
+    for out, cell, weight in _meetings(layer):
+        if min(cell) >= 0:  # not in the padding
+            yield out, cell, weight
+
+
+def _meetings(layer: Windowed) -> Iterator[Edge]:
+    """Yield (output, cell, weight) of every product; a cell of padding has a number below 0."""
     source = [padded_cells(layer, axis) for axis in range(len(layer.kernel))]
     for o, c, _, inp in _channel_pairs(layer):
         for corner in product(*map(range, layer.out_spatial)):
             for tap in product(*map(range, layer.kernel)):
                 at = _tap_cells(layer, corner, tap)
                 cells = [int(along[i]) for along, i in zip(source, at, strict=True)]
-                if min(cells) < 0:  # a padded zero
-                    continue
                 own = corner if isinstance(layer, LocallyConnected) else ()
                 yield (o, *corner), (c, *cells), (o, inp, *own, *tap)
+
+
+def in_padding(layer: Layer) -> Iterator[tuple[Position, Position]]:
+    """Yield (output, weight) of every product with a cell of padding that holds a number."""
+    if isinstance(layer, Windowed) and layer.padding_value:
+        for out, cell, weight in _meetings(layer):
+            if min(cell) < 0:
+                yield out, weight
 
 
 def _transposed(layer: ConvTranspose) -> Iterator[Edge]:
@@ -74,14 +87,22 @@ def _tap_cells(layer: Layer, corner: Position, tap: Position) -> list[int]:
 
 
 def padded_cells(layer: Windowed, axis: int) -> Array:
-    """Return which input cell each padded cell holds along one axis, -1 for a zero.
+    """Return which input cell each padded cell holds along one axis, -1 for none.
 
-    NumPy pads the cells' numbers, so that its rule for each mode is the definition.
+    NumPy pads the cells' numbers, so that its rule for each mode is the definition. Before that the
+    input is dilated, and cropped where the padding is below 0.
     """
-    numbers = np.arange(layer.in_spatial[axis])
-    if layer.padding_mode == "zeros":
-        return np.pad(numbers, layer.padding[axis], constant_values=-1)
-    return np.pad(numbers, layer.padding[axis], mode=NUMPY_MODES[layer.padding_mode])
+    n, step, pair = layer.in_spatial[axis], layer.input_dilation[axis], layer.padding[axis]
+    numbers = np.full(max(0, (n - 1) * step + 1), -1)
+    numbers[::step] = np.arange(n)
+    begin, end = (max(0, -cells) for cells in pair)
+    numbers = numbers[begin : len(numbers) - end]
+
+    added = [max(0, cells) for cells in pair]
+    mode = layer.padding_modes[axis]
+    if mode == "zeros":
+        return np.pad(numbers, added, constant_values=-1)
+    return np.pad(numbers, added, mode=NUMPY_MODES[mode])
 
 
 def forward(
@@ -91,10 +112,13 @@ def forward(
     known(layer)
     x, w, b, had_batch = forward_operands(layer, x, w, b)
     kernel = flipped(layer, w)
-    dtype = np.result_type(x, w) if b is None else np.result_type(x, w, b)
+    padded = padded_dtype(x.dtype, layer.padding_value)
+    dtype = np.result_type(padded, w) if b is None else np.result_type(padded, w, b)
     y = np.zeros((len(x), *layer.out_shape), dtype)
     for out, inp, k in edges(layer):
         y[_in_batch(out)] += kernel[k] * x[_in_batch(inp)]
+    for out, k in in_padding(layer):
+        y[_in_batch(out)] += kernel[k] * layer.padding_value
     if b is not None:
         y += over_outputs(b, layer)
     return y if had_batch else y[0]
@@ -111,10 +135,13 @@ def backward(
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     kernel = flipped(layer, w)
     dx = np.zeros((len(x), *layer.in_shape), np.result_type(w, dy))
-    dkernel = np.zeros(layer.weight_shape, np.result_type(x, dy))
+    padded = padded_dtype(x.dtype, layer.padding_value)
+    dkernel = np.zeros(layer.weight_shape, np.result_type(padded, dy))
     for out, inp, k in edges(layer):
         dx[_in_batch(inp)] += kernel[k].conj() * dy[_in_batch(out)]
         dkernel[k] += (x[_in_batch(inp)].conj() * dy[_in_batch(out)]).sum()
+    for out, k in in_padding(layer):
+        dkernel[k] += (layer.padding_value * dy[_in_batch(out)]).sum()
     dw = flipped(layer, dkernel)
     return dx if had_batch else dx[0], dw, bias_gradient(layer, dy)
 

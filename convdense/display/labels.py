@@ -72,11 +72,12 @@ def term(
 
     Examples
     --------
-    >>> term(1, "w1", "i1"), term(-0.5, "w1", "i1")
-    ('+ w1 i1', '- 1/2 w1 i1')
+    >>> term(1, "w1", "i1"), term(-0.5, "w1", "i1"), term(0.1, "w1")
+    ('+ w1 i1', '- 1/2 w1 i1', '+ 1/10 w1')
     """
     exact = coefficient.item() if isinstance(coefficient, np.generic) else coefficient
-    number = Fraction(exact)
+    # as it is written: 0.1 is 1/10, not the binary fraction next to it
+    number = Fraction(repr(exact)) if isinstance(exact, float) else Fraction(exact)
     sign = "-" if number < 0 else "+"
     size = () if abs(number) == 1 else (ratio(abs(number)),)
     return " ".join((sign, *size, *factors))

@@ -24,7 +24,7 @@ from convdense.geometry import HasShapes
 from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
-from convdense.structure.letter_grid import cells
+from convdense.structure.letter_grid import cells, require_linear
 from convdense.structure.tie_map import TieMap
 
 ENTRIES_LIMIT = 20_000  # what a browser answers within a blink
@@ -117,6 +117,7 @@ def explore(
     4
     """
     ties = tie(layer)
+    require_linear(ties)
     _require_few(ties)
     if title is not None and not isinstance(title, str):
         raise TypeError(complain("title", repr(title), "text, or None for the layer's own"))

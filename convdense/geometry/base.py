@@ -156,7 +156,9 @@ def sample_shape(value: Any) -> tuple[int, ...]:
     if len(value) < 2:
         needs = "(channels, *axes) with at least one axis, such as (3, 32, 32)"
         raise ValueError(complain("in_shape", repr(value), needs))
-    return tuple(integer(n, "in_shape", 1) for n in value)
+    channels, *axes = value
+    # an axis may be empty, as NumPy has it; a layer without a channel would have no weights
+    return integer(channels, "in_shape", 1), *(integer(n, "in_shape", 0) for n in axes)
 
 
 def flag(value: Any, name: str) -> bool:

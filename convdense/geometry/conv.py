@@ -7,18 +7,21 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from convdense._util.arguments import Sizes, complain
 from convdense.geometry import padding as pad
 from convdense.geometry.base import Geometry
-from convdense.geometry.padding import Padding
+from convdense.geometry.padding import Modes, Padding
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Windowed(Geometry, ABC):
     """A window that slides over the padded input: what Conv and LocallyConnected share."""
 
-    padding_mode: str
+    padding_mode: Modes
+    padding_value: float
+    input_dilation: tuple[int, ...]
 
     def __init__(
         self,
@@ -30,38 +33,84 @@ class Windowed(Geometry, ABC):
         padding: Padding = 0,
         dilation: Sizes = 1,
         groups: int = 1,
-        padding_mode: str = "zeros",
+        padding_mode: str | Sequence[str] = "zeros",
+        padding_value: float = 0,
+        input_dilation: Sizes = 1,
         flip: bool = False,
     ) -> None:
         self._set_common(
-            in_shape, out_channels, groups, flip, kernel=kernel, stride=stride, dilation=dilation
+            in_shape,
+            out_channels,
+            groups,
+            flip,
+            kernel=kernel,
+            stride=stride,
+            dilation=dilation,
+            input_dilation=input_dilation,
         )
-        pairs = pad.resolve(padding, self.in_spatial, self.kernel, self.stride, self.dilation)
-        self._set(padding=pairs, padding_mode=pad.check_mode(padding_mode, pairs, self.in_spatial))
+        pairs = pad.resolve(
+            padding, self._dilated(), self.kernel, self.stride, self.dilation, crops=True
+        )
+        modes = pad.check_modes(padding_mode, pairs, self._dilated())
+        self._set(padding=pairs, padding_mode=modes)
+        self._set(padding_value=pad.check_value(padding_value, self.padding_modes))
+        self._check_input_dilation()
         self._check_windows()
 
+    def _dilated(self) -> list[int]:
+        """Return the cells of each axis of the input, with the zeros that its dilation puts in."""
+        sizes = zip(self.in_spatial, self.input_dilation, strict=True)
+        return [pad.dilated(n, d) for n, d in sizes]
+
+    def _check_input_dilation(self) -> None:
+        """Refuse what no library joins with zeros between the cells: it would have two meanings."""
+        if max(self.input_dilation) == 1:
+            return
+        name = "padding_mode" if set(self.padding_modes) != {"zeros"} else "padding_value"
+        if getattr(self, name) not in ("zeros", 0):
+            got = f"{self.input_dilation} beside {name}={getattr(self, name)!r}"
+            raise ValueError(complain("input_dilation", got, "1 there, or padding with zeros"))
+
     def _check_windows(self) -> None:
-        """Refuse a window that is longer than the padded input."""
-        numbers = zip(self.in_spatial, self.padding, self.kernel, self.dilation, strict=True)
-        for axis, (n, pair, k, d) in enumerate(numbers):
+        """Refuse a window that is longer than the padded input, unless the axis is empty."""
+        numbers = zip(
+            self.in_spatial, self._dilated(), self.padding, self.kernel, self.dilation, strict=True
+        )
+        for axis, (n, cells, pair, k, d) in enumerate(numbers):
             window = pad.effective(k, d)
-            if window > n + sum(pair):
+            if n and window > cells + sum(pair):
                 got = f"{k} with dilation {d}, a window of {window} cells, on axis {axis}"
-                needs = f"a window of at most {n + sum(pair)} cells there: {n} and padding {pair}"
+                room = f"{cells} and padding {pair}"
+                needs = f"a window of at most {cells + sum(pair)} cells there: {room}"
                 do = "use a smaller kernel or more padding"
                 raise ValueError(complain("kernel", got, needs, do))
+
+    @cached_property
+    def padding_modes(self) -> tuple[str, ...]:
+        """The padding mode of every axis."""
+        modes = self.padding_mode
+        return (modes,) * len(self.kernel) if isinstance(modes, str) else modes
 
     @cached_property
     def out_spatial(self) -> tuple[int, ...]:
         """Output positions along each axis.
 
         ``floor((size + begin + end - effective kernel) / stride) + 1``: Dumoulin & Visin, *A guide
-        to convolution arithmetic for deep learning*, relation 6, with dilation.
+        to convolution arithmetic for deep learning*, relation 6, with dilation. Of an empty axis
+        without room for a window it is 0.
         """
         numbers = zip(
-            self.in_spatial, self.padding, self.kernel, self.dilation, self.stride, strict=True
+            self._dilated(), self.padding, self.kernel, self.dilation, self.stride, strict=True
         )
-        return tuple((n + sum(pair) - pad.effective(k, d)) // s + 1 for n, pair, k, d, s in numbers)
+        return tuple(
+            max(0, (n + sum(pair) - pad.effective(k, d)) // s + 1) for n, pair, k, d, s in numbers
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layer as plain data; what few layers have is left out of the others."""
+        data = super().to_dict()
+        rare = {"padding_value": 0, "input_dilation": (1,) * len(self.kernel)}
+        return {name: value for name, value in data.items() if value != rare.get(name)}
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -82,11 +131,17 @@ class Conv(Windowed):
     stride, dilation : int or one int per axis
         Step of the window; distance between its taps.
     padding : int, one per axis, a (begin, end) pair per axis, or a word
-        Cells added around the input; the words are "valid", "same", "same_lower" and "full".
+        Cells added around the input; the words are "valid", "same", "same_lower" and "full". A
+        number below 0 takes cells away, before others are added.
     groups : int
         Blocks of channels that do not see each other; as many as channels is depthwise.
-    padding_mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}
-        What the added cells hold.
+    padding_mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, or one per axis
+        What the added cells hold: ``("circular", "zeros")`` is a cylinder.
+    padding_value : float
+        What they hold in place of 0, along axes of mode "zeros". The layer is then affine: what
+        this adds to an output joins its bias.
+    input_dilation : int or one int per axis
+        Distance between the input's cells, with zeros between them: JAX's ``lhs_dilation``.
     flip : bool
         Reverse the kernel along every axis.
 
@@ -119,7 +174,8 @@ class LocallyConnected(Windowed):
 
     Parameters
     ----------
-    in_shape, out_channels, kernel, stride, padding, dilation, groups, padding_mode, flip
+    in_shape, out_channels, kernel, stride, padding, dilation, groups, padding_mode, padding_value,
+    input_dilation, flip
         As for `Conv`.
 
     Examples

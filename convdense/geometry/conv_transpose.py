@@ -23,10 +23,10 @@ class ConvTranspose(Geometry):
     in_shape, out_channels, kernel, stride, dilation, groups, flip
         As for `Conv`.
     padding : as for `Conv`
-        Cells cropped from the output; "same" gives ``size * stride`` outputs.
+        Cells cropped from the output; "same" gives ``size * stride`` outputs. A number below 0
+        adds cells.
     output_padding : int or one int per axis
-        Cells added at the end of the output, fewer than stride or dilation. With "same" it follows
-        from the sizes.
+        Cells added at the end of the output. With "same" it follows from the sizes.
 
     Examples
     --------
@@ -37,6 +37,7 @@ class ConvTranspose(Geometry):
 
     output_padding: tuple[int, ...]
     padding_mode: ClassVar[str] = "zeros"
+    padding_value: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -58,14 +59,12 @@ class ConvTranspose(Geometry):
         if isinstance(padding, str) and padding.startswith("same"):
             pairs, extra = self._same(choice(padding, "padding", pad.WORDS), extra)
         else:
-            pairs = pad.resolve(padding, self.in_spatial, self.kernel, self.stride, self.dilation)
+            pairs = pad.resolve(
+                padding, self.in_spatial, self.kernel, self.stride, self.dilation, crops=True
+            )
         self._set(padding=pairs, output_padding=extra)
-        for axis, (e, s, d) in enumerate(zip(extra, self.stride, self.dilation, strict=True)):
-            if e >= max(s, d):
-                larger = f"the larger of stride {s} and dilation {d}"
-                needs = f"less than {max(s, d)} on axis {axis}, {larger}"
-                raise ValueError(complain("output_padding", e, needs))
-        if min(self.out_spatial) < 1:
+        sizes = zip(self.in_spatial, self.out_spatial, strict=True)
+        if any(n and n_out < 1 for n, n_out in sizes):  # of an empty axis nothing may be left
             needs = "less cropping than the full output has cells"
             do = f"as it stands out_spatial={self.out_spatial}"
             raise ValueError(complain("padding", pairs, needs, do))
@@ -82,12 +81,23 @@ class ConvTranspose(Geometry):
         missing = tuple(max(-n, 0) for n in surplus)
         return crops, missing
 
+    @property
+    def padding_modes(self) -> tuple[str, ...]:
+        """The padding mode of every axis: that of the convolution it is the transpose of."""
+        return (self.padding_mode,) * len(self.kernel)
+
+    @property
+    def input_dilation(self) -> tuple[int, ...]:
+        """That of the convolution it is the transpose of: none, its stride does this here."""
+        return (1,) * len(self.kernel)
+
     @cached_property
     def out_spatial(self) -> tuple[int, ...]:
         """Output positions along each axis.
 
         ``(size - 1) * stride - begin - end + effective kernel + output_padding``: Dumoulin & Visin,
-        *A guide to convolution arithmetic for deep learning*, relation 14, with dilation.
+        *A guide to convolution arithmetic for deep learning*, relation 14, with dilation. Of an
+        empty axis, at least 0.
         """
         numbers = zip(
             self.in_spatial,
@@ -98,8 +108,11 @@ class ConvTranspose(Geometry):
             self.output_padding,
             strict=True,
         )
-        return tuple(
+        sizes = [
             (n - 1) * s - sum(pair) + pad.effective(k, d) + e for n, pair, k, d, s, e in numbers
+        ]
+        return tuple(
+            size if n else max(0, size) for n, size in zip(self.in_spatial, sizes, strict=True)
         )
 
     @cached_property

@@ -1,15 +1,18 @@
 """Padding: every way to say it, resolved into one (begin, end) pair per axis; and its modes."""
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, isfinite
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from convdense._util.arguments import choice, complain, integer, is_integer, is_sequence
+from convdense._util.arguments import number as real
 
 Pairs = tuple[tuple[int, int], ...]
 Padding = int | str | Sequence[int | Sequence[int]]
+Modes = str | tuple[str, ...]  # one for all axes, or one per axis where they differ
 WORDS = ("valid", "same", "same_lower", "full")
 
 # What the added cells hold, and what `numpy.pad` calls it. The direct convolutions pad with NumPy;
@@ -26,6 +29,8 @@ MODES = tuple(NUMPY_MODES)
 
 def most_cells(mode: str, n: int) -> float:
     """Return how many cells a mode can add on one side of an axis of n cells."""
+    if n == 0 and mode != "zeros":  # there is no cell to copy
+        return 0
     if mode == "reflect":  # the edge cell is the mirror, and is not repeated
         return n - 1
     if mode in ("circular", "symmetric"):  # every cell once
@@ -38,8 +43,20 @@ def effective(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) + 1
 
 
-def explicit(padding: Any, axes: int) -> Pairs:
+def dilated(n: int, dilation: int) -> int:
+    """Return the cells of an axis of n cells with ``dilation - 1`` zeros between neighbours."""
+    return effective(n, dilation) if n else 0
+
+
+def crops(pair: tuple[int, int]) -> tuple[int, int]:
+    """Return how many cells a pair takes away at the two ends: what is below 0 in it."""
+    return max(0, -pair[0]), max(0, -pair[1])
+
+
+def explicit(padding: Any, axes: int, *, crops: bool = False) -> Pairs:
     """Return the pairs for an int, one int per axis, or a (begin, end) pair per axis.
+
+    With `crops` numbers below 0 are taken as well.
 
     Examples
     --------
@@ -54,10 +71,10 @@ def explicit(padding: Any, axes: int) -> Pairs:
         raise TypeError(complain("padding", repr(padding), needs))
     if len(padding) != axes:
         raise ValueError(complain("padding", repr(padding), needs))
-    return tuple(_pair(p, needs) for p in padding)
+    return tuple(_pair(p, needs, crops=crops) for p in padding)
 
 
-def _pair(value: Any, needs: str) -> tuple[int, int]:
+def _pair(value: Any, needs: str, *, crops: bool) -> tuple[int, int]:
     """Return (begin, end) of one axis, for one number or two."""
     if is_integer(value):
         value = (value, value)
@@ -66,7 +83,8 @@ def _pair(value: Any, needs: str) -> tuple[int, int]:
         raise ValueError(complain("padding", repr(plain), needs))
     if len(value) != 2:
         raise ValueError(complain("padding", repr(value), needs))
-    begin, end = (integer(v, "padding", 0) for v in value)
+    least = None if crops else 0
+    begin, end = (integer(v, "padding", least) for v in value)
     return begin, end
 
 
@@ -85,11 +103,13 @@ def resolve(
     kernel: Sequence[int],
     stride: Sequence[int],
     dilation: Sequence[int],
+    *,
+    crops: bool = False,
 ) -> Pairs:
     """Return the (begin, end) pairs of a convolution over axes of these sizes.
 
     "same" gives ``ceil(size / stride)`` outputs (TensorFlow, ONNX); "full" lets every tap meet
-    every cell.
+    every cell. With `crops` numbers below 0 are taken as well.
 
     Examples
     --------
@@ -97,7 +117,7 @@ def resolve(
     ((1, 1), (0, 1))
     """
     if not isinstance(padding, str):
-        return explicit(padding, len(sizes))
+        return explicit(padding, len(sizes), crops=crops)
     choice(padding, "padding", WORDS)
     windows = [effective(k, d) for k, d in zip(kernel, dilation, strict=True)]
     if padding == "valid":
@@ -113,13 +133,57 @@ def resolve(
     return tuple(pairs)
 
 
-def check_mode(mode: Any, padding: Pairs, sizes: Sequence[int]) -> str:
-    """Return the padding mode if the axes are long enough to supply the cells it asks for."""
-    word = choice(mode, "padding_mode", MODES)
-    for axis, (pair, n) in enumerate(zip(padding, sizes, strict=True)):
-        limit = most_cells(word, n)
+def check_modes(modes: Any, padding: Pairs, sizes: Sequence[int]) -> Modes:
+    """Return the padding mode of all axes, or that of each where they differ.
+
+    The axes must be long enough to supply the cells that their mode asks for.
+
+    Examples
+    --------
+    >>> check_modes("circular", ((1, 1), (0, 0)), (4, 3))
+    'circular'
+    >>> check_modes(["circular", "zeros"], ((1, 1), (2, 2)), (4, 3))
+    ('circular', 'zeros')
+    """
+    words = (modes,) * len(sizes) if isinstance(modes, str) else modes
+    if not is_sequence(words) or len(words) != len(sizes):
+        needs = f"one of {', '.join(map(repr, MODES))}, or one per axis ({len(sizes)})"
+        raise ValueError(complain("padding_mode", repr(modes), needs))
+    for axis, (word, pair, n) in enumerate(zip(words, padding, sizes, strict=True)):
+        choice(word, "padding_mode", MODES)
+        left = n - sum(crops(pair))  # a crop comes first, and the rest is copied from
+        if left < 0:
+            needs = f"to take away at most the {n} cells of axis {axis}"
+            raise ValueError(complain("padding", pair, needs))
+        limit = most_cells(word, left)
         if max(pair) > limit:
-            needs = f"at most {limit} on axis {axis} of {n} cells for padding_mode={word!r}"
+            needs = f"at most {limit} on axis {axis} of {left} cells for padding_mode={word!r}"
             do = 'pad less, or use "replicate" or "zeros"'
             raise ValueError(complain("padding", pair, needs, do))
-    return word
+    return words[0] if len(set(words)) == 1 else tuple(words)
+
+
+def check_value(value: Any, modes: Sequence[str]) -> float:
+    """Return what cells of padding_mode "zeros" hold: a finite number, 0 as a rule."""
+    number = real(value, "padding_value", "a finite real number")
+    if not isfinite(number):
+        raise ValueError(complain("padding_value", repr(value), "a finite real number"))
+    if number and "zeros" not in modes:
+        needs = 'padding_mode="zeros" along some axis: the other modes copy cells'
+        raise ValueError(complain("padding_value", repr(value), needs))
+    return int(number) if number == int(number) else number
+
+
+def padded_dtype(cells: npt.DTypeLike, value: float) -> np.dtype[Any]:
+    """Return the dtype of an array with cells of this dtype and padding of this value.
+
+    It is that of the cells wherever it can hold the value, as NumPy has it of a sum.
+
+    Examples
+    --------
+    >>> padded_dtype("float32", 0.1), padded_dtype("uint8", 128), padded_dtype("uint8", -1)
+    (dtype('float32'), dtype('uint8'), dtype('int16'))
+    """
+    if not value:
+        return np.dtype(cells)
+    return np.result_type(cells, np.min_scalar_type(value))

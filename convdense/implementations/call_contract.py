@@ -53,7 +53,7 @@ def behaviour(
     if not found[0].refuted:
         for name, change in zip(LAYOUTS, changes, strict=True):
             found.append(tried(name, on_each(change, one), right))
-    found += _of_zeros(mine, one, right, judge_for)
+    found += _of_zeros((mine, by), one, right, dtype, judge_for)
     if not any(finding.refuted for finding in found):
         found.append(_worst("results kept", kept, right, judge_for(one)))
     found.append(tried(f"batch {len(several[0])}", several, by.run(*_widened(several, dtype))))
@@ -75,9 +75,14 @@ def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
 
 
 def _of_zeros(
-    mine: Evaluator, one: Operands, right: Results, judge_for: Callable[[Operands], Judge]
+    evaluators: tuple[Evaluator, Evaluator],
+    one: Operands,
+    right: Results,
+    dtype: str,
+    judge_for: Callable[[Operands], Judge],
 ) -> Iterator[Finding]:
     """Yield what zeros give: zero x or w the bias and a zero gradient, zero dy zero gradients."""
+    mine, by = evaluators
     x, w, b, dy = one
     y_zero, dx_zero, dw_zero, db_zero = (None if a is None else 0 * a for a in right)
     bias: Any = 0
@@ -87,7 +92,8 @@ def _of_zeros(
 
     zero_x = 0 * x, w, b, dy
     y, _, dw, _ = _run(mine, zero_x)
-    yield _worst("zero x", (y, dw), (y_bias, dw_zero), judge_for(zero_x), ("y", "dw"))
+    right_y, _, right_dw, _ = by.run(*_widened(zero_x, dtype))  # numbers in the padding stay
+    yield _worst("zero x", (y, dw), (right_y, right_dw), judge_for(zero_x), ("y", "dw"))
 
     zero_dy = x, w, b, 0 * dy
     _, *gradients = _run(mine, zero_dy)

@@ -1,7 +1,7 @@
 """Evaluators: ways to compute y, dx, dw and db of a layer; one is judged by another."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from convdense._util.arguments import Array, complain
@@ -52,6 +52,8 @@ def magnitude_evaluator(layer: HasShapes) -> Evaluator:
 
     The coefficients of a convolution are 1; those of another tie map are taken without their signs.
     """
+    if isinstance(layer, Windowed) and layer.padding_value < 0:
+        layer = replace(layer, padding_value=-layer.padding_value)
     evaluator = direct_evaluator(layer)
     return evaluator if evaluator.name == DIRECT else dense_evaluator(tie(layer).absolute)
 

@@ -12,17 +12,19 @@ from convdense.structure.tie_map import TieMap
 
 
 class Affine(NamedTuple):
-    """A dense layer, ``W x + b``; b is None where there is no bias.
+    """A dense layer, ``W x + b``; b is None where nothing is added.
 
     Where it has free weights, `ties` says which edges share them, and `name` whose they are, such
     as "0" for "0.w". In a residual the identity stands before them, for which there are more rows
-    and columns than `ties` has.
+    and columns than `ties` has. b is what the bias adds together with numbers in the padding;
+    without a bias it `has_bias` of its own no more.
     """
 
     W: sp.csr_array  # (outputs, inputs)
     b: Array | None = None
     name: str = ""
     ties: TieMap | None = None
+    has_bias: bool = True
 
     def forward(self, x: Array) -> Array:
         """Return (batch, outputs) for x of shape (batch, inputs)."""
@@ -46,7 +48,7 @@ class Affine(NamedTuple):
         samples = own_x.reshape(len(x), *self.ties.in_shape)
         upstream = own_dy.reshape(len(dy), *self.ties.out_shape)
         found = {_joined(self.name, "w"): self.ties.add_edges(samples, upstream)}
-        if self.b is not None:
+        if self.b is not None and self.has_bias:
             ones = np.ones((len(x), 1), dy.dtype)  # the input of the bias
             db = self.ties.bias.add_edges(ones, upstream)
             found[_joined(self.name, "b")] = db.reshape(self.ties.bias_shape)

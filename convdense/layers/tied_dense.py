@@ -123,6 +123,18 @@ class TiedDense(ShapesOf):
         """Shape of the bias array."""
         return self.ties.bias_shape
 
+    @property
+    def added(self) -> Array | None:
+        """What is added to each flattened output, whatever the input; None where nothing is.
+
+        The bias is a tied layer whose one input is 1. Padding that holds a number is another.
+        """
+        from_padding = self.ties.from_padding(self.w)
+        if self.b is None:
+            return None if from_padding is None else from_padding.ravel()
+        from_bias = np.asarray(self.ties.bias.matrix(self.b).toarray()[:, 0])
+        return from_bias if from_padding is None else from_padding.ravel() + from_bias
+
     def with_weights(self, w: npt.ArrayLike, b: npt.ArrayLike | None = None) -> "TiedDense":
         """Return the same layer with other weights, its tie map used again."""
         new = object.__new__(type(self))
@@ -130,11 +142,14 @@ class TiedDense(ShapesOf):
         return new
 
     def forward(self, x: npt.ArrayLike) -> Array:
-        """Return ``y = W x + b``, (batch, *out_shape), for (batch, *in_shape) or one sample."""
-        x, _, b, had_batch = forward_operands(self, x, self.w, self.b)
+        """Return ``y = W x + b``, (batch, *out_shape), for (batch, *in_shape) or one sample.
+
+        Where padded cells hold a number, what they add joins b (see `added`).
+        """
+        x, _, _, had_batch = forward_operands(self, x, self.w, self.b)
         y = (self.matrix @ _columns(x)).T  # (batch, outputs)
-        if b is not None:
-            y = y + _spread(self.ties, b)
+        if self.added is not None:
+            y = y + self.added
         return as_samples(np.ascontiguousarray(y), self.out_shape, had_batch)
 
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:
@@ -179,7 +194,9 @@ class TiedDense(ShapesOf):
         terms = scaled(at_edges, entries.coefficient)
         tied = np.zeros(self.ties.n_weights, terms.dtype)
         np.add.at(tied, entries.index, terms)  # edges with the same index share a weight
-        return GradientSteps(dense, masked, tied.reshape(self.ties.weight_shape))
+        tied = tied.reshape(self.ties.weight_shape)
+        from_padding = self.ties.padding_gradient(x, dy)
+        return GradientSteps(dense, masked, tied if from_padding is None else tied + from_padding)
 
     def __repr__(self) -> str:
         """Return the layer it is."""
@@ -196,11 +213,6 @@ def _columns(samples: Array) -> Array:
     return samples.reshape(len(samples), prod(samples.shape[1:])).T
 
 
-def _spread(ties: TieMap, b: Array) -> Array:
-    """Return what the bias adds to each flattened output: a tied layer whose one input is 1."""
-    return np.asarray(ties.bias.matrix(b).toarray()[:, 0])
-
-
 @tie.register
 def _(layer: TiedDense) -> TieMap:
     return layer.ties
@@ -208,8 +220,8 @@ def _(layer: TiedDense) -> TieMap:
 
 @dense_steps.register
 def _(layer: TiedDense, dtype: npt.DTypeLike = "float64") -> list[Step]:  # noqa: ARG001  (its weights have a dtype)
-    bias = None if layer.b is None else _spread(layer.ties, layer.b)
-    return [Affine(layer.matrix, bias, ties=layer.ties)]
+    has_bias = layer.b is not None
+    return [Affine(layer.matrix, layer.added, ties=layer.ties, has_bias=has_bias)]
 
 
 @direct_counterpart.register

@@ -1,6 +1,7 @@
 """Rounding bounds of a layer with weights, from its direct form and the number of its products."""
 
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,18 @@ Direct = TypeVar("Direct", bound=DirectWeighted)
 
 def absolute_weights(layer: Direct) -> Direct:
     """Return the layer with |w| and |b|: given |x|, it adds up magnitudes."""
-    return layer.with_weights(magnitude(layer.w), None if layer.b is None else magnitude(layer.b))
+    b = None if layer.b is None else magnitude(layer.b)
+    absolute = layer.with_weights(magnitude(layer.w), b)
+    number = getattr(layer.layer, "padding_value", 0)
+    return _with_padding(absolute, abs(number)) if number else absolute
+
+
+def _with_padding(layer: Direct, number: float) -> Direct:
+    """Return the layer with another number in the padding, if there is any."""
+    geometry: Any = layer.layer
+    if not getattr(geometry, "padding_value", 0):
+        return layer
+    return type(layer)(replace(geometry, padding_value=number), layer.w, layer.b)
 
 
 def weighted_forward_error(direct: DirectWeighted, counts: Counts, x: Value) -> Value:
@@ -25,10 +37,10 @@ def weighted_forward_error(direct: DirectWeighted, counts: Counts, x: Value) -> 
     The error of x goes through |W|; and each output is a sum of its products and the bias.
     """
     adding = absolute_weights(direct)
-    carried = adding.with_weights(adding.w).forward(x.error)  # the bias is the same in every order
-    own = rounded(
-        counts.outputs + 1, adding.forward(x.magnitude), *_summed_in(direct, x.value.dtype)
-    )
+    # the bias, and a number in the padding, are the same in every order
+    carried = _with_padding(adding, 0).with_weights(adding.w).forward(x.error)
+    roundings = counts.outputs + 1 + _of_padding(direct)
+    own = rounded(roundings, adding.forward(x.magnitude), *_summed_in(direct, x.value.dtype))
     return Value(direct.forward(x.value), SLACK * carried + own)
 
 
@@ -54,15 +66,20 @@ def weighted_backward_error(
     )
 
     # dw = x dy, and both may be off. Two evaluations differ by twice the error.
-    of_x = adding.backward(x.error, dy.magnitude).dw
+    of_x = _with_padding(adding, 0).backward(x.error, dy.magnitude).dw
     product_dtype = np.result_type(x.value, dy.value)
-    own = rounded(counts.weights * batch, longest.dw, product_dtype)
+    own = rounded(counts.weights * batch + _of_padding(direct), longest.dw, product_dtype)
     dw = SLACK * (of_x + carried.dw) + own
     bounds = {"w": np.where(reached.dw > 0, np.inf, 2 * dw)}
     if carried.db is not None and longest.db is not None and reached.db is not None:
         own = rounded(copies_of_bias * batch, longest.db, dy.value.dtype)
         bounds["b"] = np.where(reached.db > 0, np.inf, 2 * (SLACK * carried.db + own))
     return dx, bounds
+
+
+def _of_padding(layer: DirectWeighted) -> int:
+    """Return how often a number in the padding is rounded: itself, and times a sum of weights."""
+    return 2 if getattr(layer.layer, "padding_value", 0) else 0
 
 
 def _summed_in(layer: DirectWeighted, entering: npt.DTypeLike) -> tuple[np.dtype, ...]:

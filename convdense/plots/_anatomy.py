@@ -33,7 +33,7 @@ from convdense.plots.cell_grid import (
 )
 from convdense.plots.panel_layout import LETTER, LINE, WIDEST, Panel, across, arrange, largest_cell
 from convdense.structure._tie import tie
-from convdense.structure.letter_grid import Held, cells, fill, mark
+from convdense.structure.letter_grid import Held, cells, fill, mark, require_linear
 from convdense.structure.tie_map import TieMap
 
 TERMS = 24  # of an equation that is written in full
@@ -74,6 +74,7 @@ def anatomy(layer: HasShapes, output: Sizes = 0, x: npt.ArrayLike | None = None)
     'o3 = a i4 + b i5 + c i7 + d i8'
     """
     ties = tie(layer)
+    require_linear(ties)
     at = position(output, "output", ties.out_shape)  # (channel, *position)
     row = int(np.ravel_multi_index(at, ties.out_shape))
     require_few(ties)

@@ -20,7 +20,7 @@ from convdense.geometry import HasShapes
 from convdense.plots.cell_grid import bare, by_weight, grid, number, paint, surround
 from convdense.plots.panel_layout import at_pixels
 from convdense.structure._tie import tie
-from convdense.structure.letter_grid import cells, fill, mark
+from convdense.structure.letter_grid import cells, fill, mark, require_linear
 from convdense.structure.tie_map import TieMap
 
 DPI = 100
@@ -89,6 +89,7 @@ def frame(
 def sampled(layer: HasShapes, x: npt.ArrayLike | None, dy: npt.ArrayLike | None) -> Sample:
     """Return a layer with its numbers; refuse one that is too large to be read."""
     ties = tie(layer)
+    require_linear(ties)
     rows, cols = ties.shape
     too_fine = _edge(ties) < LEAST_EDGE or ties.n_weights > WIDTH
     if too_fine or _arranged(ties)[0] < LEAST:  # no sheet is laid out of a huge layer

@@ -48,9 +48,15 @@ def own_axes(panel: Panel) -> Axes:
     return ax
 
 
-def panel_of(ties: TieMap, title: str, sign: str = "", share: float = 1.0) -> Panel:
-    """Return the panel of a matrix with room for its names, at most `share` of a line wide."""
+def panel_of(
+    ties: TieMap, title: str, sign: str = "", share: float = 1.0, *, more: int = 0
+) -> Panel:
+    """Return the panel of a matrix with room for its names, at most `share` of a line wide.
+
+    It has `more` columns than the matrix.
+    """
     rows, cols = ties.shape
+    cols += more
     cell = largest_cell(rows, cols, share)
     above = len(blocks(ties.in_shape))
     return Panel(rows, cols, title, sign, cell, left=NAMES, below=BELOW, above=above)
@@ -67,21 +73,28 @@ def bare(ax: Axes | None, title: str, rows: int, cols: int, wide: float = 1.0) -
     return ax
 
 
-def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
-    """Return Axes for a matrix: pixels named on both sides, lines where a row of them ends."""
+def grid(ties: TieMap, ax: Axes | None, title: str, *, with_number: bool = False) -> Axes:
+    """Return Axes for a matrix: pixels named on both sides, lines where a row of them ends.
+
+    `with_number`: a number that padded cells hold is one more input, in a last column.
+    """
     require_few(ties)
-    rows, cols = ties.shape
+    rows, n_inputs = ties.shape
+    names = numbered("i", n_inputs)
+    if with_number and ties.padding:
+        names.append(str(ties.padding_value))
+    cols = len(names)
     if ax is None:
-        ax = own_axes(panel_of(ties, title))
+        ax = own_axes(panel_of(ties, title, more=cols - n_inputs))
     bare(ax, title, rows, cols)
 
     cell, _ = cell_size(ax, rows, cols)
     if cell >= NAMES_FROM:
         size = min(8.0, 0.8 * cell)
-        too_long = size * 0.6 * len(f"i{cols}") > cell
+        too_long = size * 0.6 * max(map(len, names)) > cell
         turn = 90 if too_long else 0
         ax.set_yticks(range(rows), numbered("o", rows), fontsize=size)
-        ax.set_xticks(range(cols), numbered("i", cols), fontsize=size, rotation=turn)
+        ax.set_xticks(range(cols), names, fontsize=size, rotation=turn)
     ax.tick_params(length=0)
 
     places = groups(ties.in_shape, cell)
@@ -90,7 +103,7 @@ def grid(ties: TieMap, ax: Axes | None, title: str) -> Axes:
         top.set_xticks(list(places), list(places.values()), fontsize=8)
         top.tick_params(length=0, pad=2)
         top.spines[:].set_visible(False)
-    _part_cells(ax, ties)
+    _part_cells(ax, ties, cols)
     return ax
 
 
@@ -137,13 +150,13 @@ def groups(shape: Sequence[int], cell: float) -> dict[float, str]:
     return {middle: "\n".join(reversed(lines)) for middle, lines in sorted(places.items())}
 
 
-def _part_cells(ax: Axes, ties: TieMap) -> None:
+def _part_cells(ax: Axes, ties: TieMap, cols: int) -> None:
     """Draw thin lines between cells, thick black ones where a row of pixels ends."""
-    rows, cols = ties.shape
+    rows, n_inputs = ties.shape
     down, right = ties.out_shape[-1], ties.in_shape[-1]
     for thick in (False, True):
         across = [k - 0.5 for k in range(rows + 1) if (k % down == 0) == thick]
-        along = [k - 0.5 for k in range(cols + 1) if (k % right == 0) == thick]
+        along = [k - 0.5 for k in range(cols + 1) if (k % right == 0 or k > n_inputs) == thick]
         look = "black" if thick else THIN
         points = 1.4 if thick else 0.6
         ax.hlines(across, -0.5, cols - 0.5, colors=look, linewidths=points, zorder=2)

@@ -13,6 +13,7 @@ from convdense.plots.cell_grid import bare, diverging, number, paint, panel_of, 
 from convdense.plots.matrices import copied, gradient, weights, written
 from convdense.plots.panel_layout import HIGHEST, LETTER, WIDEST, Panel, arrange, wrapped
 from convdense.structure.kronecker import scaled
+from convdense.structure.letter_grid import require_linear
 
 WEIGHT_HEIGHT = 0.55  # inches of the cell of a weight
 DENSE = "dense gradient: every edge"
@@ -72,6 +73,7 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
 def _matrix_lines(layer: TiedDense) -> list[list[Panel]]:
     """Return the panels of the two matrices: one line, or two if they do not fit in one."""
     require_few(layer.ties)
+    require_linear(layer.ties)
     dense = panel_of(layer.ties, DENSE)
     masked = dense._replace(sign="→")  # its own title is set where it is drawn
     lines = wrapped([dense, masked])

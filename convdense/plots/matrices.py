@@ -23,7 +23,8 @@ from convdense.plots.cell_grid import (
     wide,
 )
 from convdense.structure._tie import tie
-from convdense.structure.letter_grid import cells, mark
+from convdense.structure.letter_grid import cells, cells_of, mark
+from convdense.structure.tie_map import TieMap
 
 WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its size is not given
 
@@ -31,9 +32,9 @@ WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its 
 def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
     """Draw the layer's matrix: a colour and letter per weight, grey where an edge is held at zero.
 
-    Rows are output pixels, columns input pixels. A cell that holds several entries shows all their
-    letters, such as a+b. Of a `TiedDense` the values are written too: a weight of 0 is no masked
-    edge.
+    Rows are output pixels, columns input pixels; a number in the padding is one more input, last. A
+    cell that holds several entries shows all their letters, such as a+b. Of a `TiedDense` the
+    values are written too: a weight of 0 is no masked edge.
 
     Parameters
     ----------
@@ -57,13 +58,27 @@ def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
     ['a', 'b', 'c', 'd']
     """
     ties = tie(layer)
-    ax = grid(ties, ax, "matrix: one letter, one weight")
-    held = cells(ties.entries())
+    ax = grid(ties, ax, "matrix: one letter, one weight", with_number=True)
+    held = cells_of(ties)
     texts = {cell: mark(entries) for cell, entries in held.items()}
     if isinstance(layer, TiedDense):
-        values = real_numbers(layer.matrix.toarray(), "values", ties.shape, layer)
+        numbers = _with_number(layer)
+        values = real_numbers(numbers, "values", numbers.shape, layer)
         texts = {cell: f"{text}\n{number(values[cell])}" for cell, text in texts.items()}
-    return paint(ax, by_weight(ties.shape, held), texts)
+    return paint(ax, by_weight(_drawn_shape(ties), held), texts)
+
+
+def _drawn_shape(ties: TieMap) -> tuple[int, int]:
+    """Return rows and columns of the matrix and, where padding holds a number, its column."""
+    rows, cols = ties.shape
+    return rows, cols + bool(ties.padding)
+
+
+def _with_number(layer: TiedDense) -> Array:
+    """Return the matrix and, where padding holds a number, what the number is multiplied with."""
+    matrix = layer.matrix.toarray()
+    parts = [part.matrix(layer.w).toarray() for part in layer.ties.padding]  # (outputs, 1) each
+    return np.hstack([matrix, np.sum(parts, axis=0)]) if parts else matrix
 
 
 def mask(layer: HasShapes, ax: Axes | None = None) -> Axes:

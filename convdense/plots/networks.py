@@ -62,6 +62,7 @@ def _title(net: Network, step: Affine) -> str:
     place, _, _ = step.name.partition(".")
     layer = net.layers[int(place)]
     wrapped = getattr(layer, "layer", getattr(layer, "pool", layer))  # a Conv is in a TiedDense
-    bias = "" if step.b is None else ", + bias"
+    added = "bias" if step.has_bias else "padding"  # a bias, and what padding adds with it
+    bias = "" if step.b is None else f", + {added}"
     rows, cols = step.W.shape
     return f"{step.name}: {type(wrapped).__name__}{bias}\n{rows} x {cols}"

@@ -145,10 +145,10 @@ def _expected(layer: HasShapes) -> tuple[sp.csr_array, Array]:
     """Return the matrix and the bias of a layer with weights."""
     if isinstance(layer, TiedDense):
         matrix = layer.matrix
-        if layer.b is None:
+        if layer.added is None:
             return matrix, np.zeros(matrix.shape[0])
         # One column, (outputs, 1): the bias of a channel stands at each of its outputs.
-        return matrix, layer.ties.bias.matrix(layer.b).toarray()[:, 0]
+        return matrix, layer.added
     if isinstance(layer, Dense):
         bias = np.zeros(len(layer.w)) if layer.b is None else layer.b
         return sp.csr_array(layer.w), bias

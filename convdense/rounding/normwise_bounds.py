@@ -42,6 +42,10 @@ def normwise_bound(
     kernels = _norms(w, 2).reshape(layer.groups, -1, w.shape[1])
     outs = _norms(small, 2).reshape(len(small), layer.groups, -1)
     ins = _norms(large * _copies(layer), 2).reshape(len(large), layer.groups, -1)
+    if layer.padding_value and name in ("y", "dw"):
+        sizes = zip(layer.in_spatial, layer.padding, strict=True)
+        most = prod(n + sum(map(abs, pair)) for n, pair in sizes)  # padded cells, at most
+        ins = np.hypot(ins, abs(layer.padding_value) * sqrt(most))
     if name == "dw":
         total = np.einsum("ngo,ngi->goi", outs, ins).reshape(w.shape[:2])
         return np.expand_dims(scale * total, tuple(range(2, w.ndim)))
@@ -74,8 +78,11 @@ def log_length(layer: Conv | ConvTranspose) -> int:
     Every axis is padded, has room for the kernel, and is rounded up to a power of two.
     """
     large = layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
-    sizes = zip(large, layer.padding, layer.kernel, layer.dilation, strict=True)
-    return max(1, sum((n + sum(pair) + (k - 1) * d - 1).bit_length() for n, pair, k, d in sizes))
+    sizes = zip(
+        large, layer.input_dilation, layer.padding, layer.kernel, layer.dilation, strict=True
+    )
+    lengths = [n * step + sum(map(abs, pair)) + (k - 1) * d for n, step, pair, k, d in sizes]
+    return max(1, sum((length - 1).bit_length() for length in lengths))
 
 
 def _copies(layer: Conv | ConvTranspose) -> float:
@@ -83,10 +90,9 @@ def _copies(layer: Conv | ConvTranspose) -> float:
 
     That is the square root of how many cells of the padded input copy one cell.
     """
-    if isinstance(layer, ConvTranspose) or layer.padding_mode == "zeros":
-        return 1.0
-    most = [1 + sum(pair) for pair in layer.padding]  # no cell is copied more often
-    return sqrt(prod(most))
+    # no cell is copied more often
+    axes = zip(layer.padding, layer.padding_modes, strict=True)
+    return sqrt(prod(1 + sum(map(abs, pair)) for pair, mode in axes if mode != "zeros"))
 
 
 def _norms(array: Array, first: int) -> Array:

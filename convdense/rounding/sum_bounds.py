@@ -24,11 +24,12 @@ def terms(layer: HasShapes, batch: int) -> dict[str, Array]:
     """Return how many products each entry of y, dx, dw and db sums, counted on the tie map.
 
     An entry of y sums one more, the bias. A coefficient that is no power of two is one more
-    rounding in every product.
+    rounding in every product; a number in the padding is rounded itself, and may be multiplied with
+    the sum of its weights: two more.
     """
     ties = tie(layer)
     counts = ties.counts()
-    more = int(any(map(_rounds, ties.axes)))
+    more = int(any(map(_rounds, ties.axes))) + 2 * bool(ties.padding)
     return {
         "y": counts.outputs + 1 + more,
         "dx": counts.inputs + more,

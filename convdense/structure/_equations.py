@@ -3,7 +3,7 @@
 Forward, and the gradients of weights, inputs and biases, all read off the tie map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -151,7 +151,8 @@ def equations(
     ties = tie(layer)
     write = WRITERS[choice(format, "format", tuple(WRITERS))]
     distinct(input=input, weight=weight, output=output, bias=bias)
-    longest = max(ties.n_entries, ties.n_weights, *ties.shape)
+    n_terms = ties.n_entries + sum(part.n_entries for part in ties.padding)
+    longest = max(n_terms, ties.n_weights, *ties.shape)
     if longest > EQUATIONS_LIMIT:
         needs = f"at most {EQUATIONS_LIMIT:,} to be written out"
         do = (
@@ -169,13 +170,22 @@ def equations(
     return "\n".join(write(heading, lines) for heading, lines in parts.items())
 
 
+def in_padding(ties: TieMap) -> Iterator[tuple[int, int, float]]:
+    """Yield output, weight and the number it is multiplied with, where padding holds a number."""
+    for part in ties.padding:
+        for row, _, k, number in part.entries().plain():
+            yield row, k, number * ties.padding_value
+
+
 def _forward(
     ties: TieMap, input: str, weight: str, output: str, bias: str | None
 ) -> list[Equation]:
-    """Write ``o = sum of w i``, then the bias: one equation for each output."""
+    """Write ``o = sum of w i``, then what padding adds, then the bias: one for each output."""
     terms: list[list[Term]] = [[] for _ in range(ties.shape[0])]
     for row, col, k, number in ties.entries().plain():
         terms[row].append((number, (Name(weight, k), Name(input, col))))
+    for row, k, number in in_padding(ties):
+        terms[row].append((number, (Name(weight, k),)))
     if bias is not None:
         for row, _, k, number in ties.bias.entries().plain():
             terms[row].append((number, (Name(bias, k),)))
@@ -188,6 +198,8 @@ def _of_weights(ties: TieMap, input: str | None, weight: str, output: str) -> li
     for row, col, k, number in ties.entries().plain():
         factors = (Name(input, col),) if input else ()
         terms[k].append((number, (*factors, Name(output, row, slope=True))))
+    for row, k, number in in_padding(ties):
+        terms[k].append((number, (Name(output, row, slope=True),)))
     return [Equation(Name(weight, k, slope=True), of_weight) for k, of_weight in enumerate(terms)]
 
 

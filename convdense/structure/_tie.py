@@ -1,5 +1,7 @@
 """tie: the tie map of every kind of layer; the one place where geometry becomes structure."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import singledispatch
 
 import numpy as np
@@ -15,7 +17,18 @@ from convdense.geometry import (
     SumPool,
     Windowed,
 )
-from convdense.structure.axis import Axis, all_tied, channels, diagonal, parts, untied, window
+from convdense.structure.axis import (
+    Axis,
+    all_tied,
+    channels,
+    diagonal,
+    every_tap,
+    one_input,
+    outside,
+    parts,
+    untied,
+    window,
+)
 from convdense.structure.tie_map import TieMap
 
 
@@ -55,20 +68,51 @@ def _(layer: TieMap) -> TieMap:
 
 @tie.register
 def _(layer: Conv) -> TieMap:
-    channel_axis = channels(layer.out_channels, layer.in_channels, layer.groups)
-    return TieMap((channel_axis, *_windows(layer)))
+    axes = (channels(layer.out_channels, layer.in_channels, layer.groups), *_windows(layer))
+    return with_padding(axes, layer.padding_modes, layer.padding_value)
 
 
 @tie.register
 def _(layer: LocallyConnected) -> TieMap:
-    channel_axis = channels(layer.out_channels, layer.in_channels, layer.groups)
-    # A weight of its own for each position, and a bias of its own for each output.
-    axes = (channel_axis, *map(untied, _windows(layer)))
+    axes = (channels(layer.out_channels, layer.in_channels, layer.groups), *_windows(layer))
+    tied = with_padding(axes, layer.padding_modes, layer.padding_value)
+    return _untied(tied, n=len(layer.kernel))
+
+
+def _untied(ties: TieMap, n: int) -> TieMap:
+    """Return a tie map of n windows with a weight of its own for each position.
+
+    And a bias of its own for each output.
+    """
+    channel_axis, *windows = ties.axes
     # Taps come as (out, in, o1, k1, o2, k2, ...), weights as (out, in, o1, o2, ..., k1, k2, ...).
-    n = len(layer.kernel)
     positions = range(2, 2 + 2 * n, 2)
     kernel = range(3, 3 + 2 * n, 2)
-    return TieMap(axes, weight_order=(0, 1, *positions, *kernel), bias_axes=len(axes))
+    return replace(
+        ties,
+        axes=(channel_axis, *map(untied, windows)),
+        weight_order=(0, 1, *positions, *kernel),
+        bias_axes=1 + n,
+        padding=tuple(_untied(part, n) for part in ties.padding),
+    )
+
+
+def with_padding(axes: Sequence[Axis], modes: Sequence[str], number: float) -> TieMap:
+    """Return the tie map of channels and windows, whose cells of padding of zeros hold a number.
+
+    What the number adds are layers of one input. A padded cell lies outside along some axis: by the
+    first that it does so along, they fall into products, inside before that axis, outside along it,
+    anywhere after it.
+    """
+    if not number:
+        return TieMap(tuple(axes))
+    parts = []
+    for i, (axis, mode) in enumerate(zip(axes[1:], modes, strict=True), start=1):
+        if mode == "zeros":
+            before = map(one_input, axes[:i])
+            after = map(every_tap, axes[i + 1 :])
+            parts.append(TieMap((*before, outside(axis), *after)))
+    return TieMap(tuple(axes), padding=tuple(parts), padding_value=number)
 
 
 @tie.register
@@ -144,7 +188,17 @@ def _windows(layer: Windowed | ConvTranspose) -> list[Axis]:
     ins, outs = layer.in_spatial, layer.out_spatial
     if isinstance(layer, ConvTranspose):
         ins, outs = outs, ins
-    sizes = zip(ins, outs, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True)
+    sizes = zip(
+        ins,
+        outs,
+        layer.kernel,
+        layer.stride,
+        layer.dilation,
+        layer.padding,
+        layer.input_dilation,
+        layer.padding_modes,
+        strict=True,
+    )
     return [
         window(
             n_in,
@@ -153,8 +207,10 @@ def _windows(layer: Windowed | ConvTranspose) -> list[Axis]:
             stride=s,
             dilation=d,
             begin=begin,
-            mode=layer.padding_mode,
+            end=end,
+            input_dilation=input_dilation,
+            mode=mode,
             flip=layer.flip,
         )
-        for n_in, n_out, k, s, d, (begin, _) in sizes
+        for n_in, n_out, k, s, d, (begin, end), input_dilation, mode in sizes
     ]

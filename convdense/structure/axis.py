@@ -93,14 +93,17 @@ def window(
     stride: int,
     dilation: int,
     begin: int,
+    end: int = 0,
+    input_dilation: int = 1,
     mode: str = "zeros",
     flip: bool,
 ) -> Axis:
     """Return the entries of a kernel sliding along one axis.
 
     Output o meets cell ``o*stride + t*dilation - begin`` through tap t, or through tap
-    ``kernel-1-t`` where the kernel is flipped; `begin` cells of padding stand before the input. A
-    cell outside the input is dropped ("zeros") or replaced by the one it copies.
+    ``kernel-1-t`` where the kernel is flipped; `begin` cells of padding stand before the input,
+    `end` behind it. A cell outside the input is dropped ("zeros") or replaced by the one it copies.
+    A dilated input has its cells at the multiples of `input_dilation`.
 
     Examples
     --------
@@ -112,10 +115,16 @@ def window(
     rows = np.repeat(np.arange(n_out), kernel)
     steps = np.tile(np.arange(kernel), n_out)
     cells = rows * stride + steps * dilation - begin  # negative, or n_in and more, in the padding
-    cols = _source(cells, n_in, mode)
     taps = kernel - 1 - steps if flip else steps
-    axis = Axis(rows, cols, taps, n_out, n_in, (kernel,))
-    return axis.take((cells >= 0) & (cells < n_in)) if mode == "zeros" else axis
+    if mode != "zeros":
+        first = max(0, -begin)  # what is cropped is not copied from
+        left = n_in - first - max(0, -end)
+        cols = first + _source(cells - first, left, mode)
+        return Axis(rows, cols, taps, n_out, n_in, (kernel,))
+
+    inside = (cells >= 0) & (cells < n_in * input_dilation) & (cells % input_dilation == 0)
+    cols = cells // input_dilation
+    return Axis(rows, cols, taps, n_out, n_in, (kernel,)).take(inside)
 
 
 def _source(cells: Array, n: int, mode: str) -> Array:
@@ -231,6 +240,33 @@ def _check_exact(coefficients: Array) -> None:
     if not exact.all():
         do = "let a weight carry any other number"
         raise ValueError(complain("coefficient", coefficients[~exact][0], needs, do))
+
+
+def one_input(axis: Axis) -> Axis:
+    """Return the same entries with one input for all, as cells have that hold one number."""
+    return replace(axis, cols=np.zeros_like(axis.cols), n_cols=1)
+
+
+def every_tap(axis: Axis) -> Axis:
+    """Return an entry for each output and tap of a window, wherever it may lie: with one input."""
+    rows = np.repeat(np.arange(axis.n_rows), axis.n_taps)
+    taps = np.tile(np.arange(axis.n_taps), axis.n_rows)
+    return Axis(rows, np.zeros_like(rows), taps, axis.n_rows, 1, axis.tap_shape)
+
+
+def outside(axis: Axis) -> Axis:
+    """Return the outputs and taps that meet no input, those in padding of zeros: with one input.
+
+    Examples
+    --------
+    >>> axis = outside(window(3, 3, 2, stride=1, dilation=1, begin=1, flip=False))
+    >>> list(zip(axis.rows.tolist(), axis.taps.tolist()))
+    [(0, 0)]
+    """
+    every = every_tap(axis)
+    meets = np.zeros((axis.n_rows, axis.n_taps), bool)
+    meets[axis.rows, axis.taps] = True
+    return every.take(~meets.ravel())
 
 
 def listed(

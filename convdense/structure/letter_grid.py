@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import NamedTuple, Protocol
 
+from convdense._util.arguments import complain
 from convdense.display.labels import letter, numbered, term, total
 from convdense.display.palette import MASKED, colour, mixed
 from convdense.display.tables import Cell, facts, table
@@ -35,12 +36,22 @@ class HasEntries(HasWeightShapes, Protocol):
     def n_entries(self) -> int:
         """Number of entries."""
 
+    @property
+    def padding(self) -> "Sequence[HasEntries]":
+        """Layers of one input, a number that padded cells hold."""
+
+    @property
+    def padding_value(self) -> float:
+        """That number."""
+
     def entries(self) -> Entries:
         """Return all entries, sorted."""
 
 
 class Grid(NamedTuple):
     """What the cells of a matrix hold, and the shapes of its outputs and inputs.
+
+    Where padded cells hold a number it is one more input, in a last column named by the number.
 
     Examples
     --------
@@ -54,11 +65,12 @@ class Grid(NamedTuple):
     held: Cells
     out_shape: tuple[int, ...]
     in_shape: tuple[int, ...]
+    number: float = 0
 
     @staticmethod
     def of(ties: HasEntries) -> "Grid":
         """Return the grid of a tie map."""
-        return Grid(cells(ties.entries()), ties.out_shape, ties.in_shape)
+        return Grid(cells_of(ties), ties.out_shape, ties.in_shape, ties.padding_value)
 
     def text(self, paint: Paint = lambda text, _: text) -> str:
         """Return letters in columns, "." for a cell without an entry.
@@ -72,7 +84,7 @@ class Grid(NamedTuple):
         spaced = any(" " in "".join(row) for row in texts)
         gap = 2 if spaced else 1  # "1/2 b" is one cell: two spaces then part it from the next
         row_ends = _ends(self.out_shape)  # before each output
-        col_ends = _ends(self.in_shape)  # before each input
+        col_ends = self._col_ends()  # before each input
 
         indent = max(map(len, outputs)) + 1
         lines = [" " * indent + _joined(map(str.ljust, inputs, widths), col_ends, gap)]
@@ -92,7 +104,7 @@ class Grid(NamedTuple):
         """Return the letters as a table, each on the colour of its weight."""
         outputs, inputs = self._names()
         row_ends = _ends(self.out_shape)
-        col_ends = _ends(self.in_shape)
+        col_ends = self._col_ends()
         header = [
             Cell(name, style=_style(0, before))
             for name, before in zip(inputs, col_ends, strict=True)
@@ -107,13 +119,20 @@ class Grid(NamedTuple):
         return table(rows, ["", *header], caption)
 
     def _names(self) -> tuple[list[str], list[str]]:
-        return numbered("o", prod(self.out_shape)), numbered("i", prod(self.in_shape))
+        inputs = numbered("i", prod(self.in_shape))
+        if self.number:
+            inputs.append(str(self.number))
+        return numbered("o", prod(self.out_shape)), inputs
+
+    def _col_ends(self) -> list[int]:
+        """Return what ends before each column; before that of a number, all inputs do."""
+        return [*_ends(self.in_shape), 2] if self.number else _ends(self.in_shape)
 
     def _rows(self) -> list[list[tuple[str, str]]]:
         """Return letters and background of every cell, row by row: of an empty one "." and ""."""
         filled = {cell: (mark(held), fill(held)) for cell, held in self.held.items()}
         rows = range(prod(self.out_shape))
-        cols = range(prod(self.in_shape))
+        cols = range(prod(self.in_shape) + bool(self.number))
         return [[filled.get((r, c), (EMPTY, "")) for c in cols] for r in rows]
 
 
@@ -205,6 +224,32 @@ def cells(entries: Entries) -> Cells:
     for row, col, k, coefficient in entries.plain():  # Python's numbers, k of the weight
         held.setdefault((row, col), []).append((k, coefficient))
     return held
+
+
+def cells_of(ties: HasEntries) -> Cells:
+    """Return what each cell of a tie map holds; a number in the padding is the last column.
+
+    Examples
+    --------
+    >>> from convdense import Conv, tie
+    >>> cells_of(tie(Conv((1, 2), 1, kernel=2, padding=((1, 0),), padding_value=5)))
+    {(0, 0): [(1, 1)], (1, 0): [(0, 1)], (1, 1): [(1, 1)], (0, 2): [(0, 1)]}
+    """
+    held = cells(ties.entries())
+    column = ties.shape[1]
+    for part in ties.padding:
+        for (row, _), weights in cells(part.entries()).items():
+            held.setdefault((row, column), []).extend(weights)
+    return held
+
+
+def require_linear(ties: HasEntries) -> None:
+    """Refuse a layer with a number in its padding, of which not all is a product with an input."""
+    if ties.padding:
+        got = f"padding_value={ties.padding_value}"
+        needs = "0 here, where every product is one with an input"
+        do = "look at convdense.plots.matrix(layer), whose last column is that number's"
+        raise ValueError(complain("layer", got, needs, do))
 
 
 def mark(held: Held) -> str:

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, is_sequence, position, shaped
 from convdense.geometry import paired_operands
+from convdense.geometry.padding import padded_dtype
 from convdense.structure import csr_assembly, kronecker, linear_operator
 from convdense.structure.axis import Axis, listed, spread
 from convdense.structure.kronecker import (
@@ -50,6 +51,11 @@ class TieMap:
         Axis i of the weight array is tap axis ``weight_order[i]`` of the product; None: they agree.
     bias_axes : int
         How many leading output axes the bias tells apart: 1 for one bias per channel.
+    padding : tuple of TieMap
+        Where weights meet padded cells that hold a number: layers of one input, with the same
+        weights. What they add does not depend on the input, and joins the bias.
+    padding_value : float
+        That number, their input.
 
     Examples
     --------
@@ -68,6 +74,8 @@ class TieMap:
     axes: tuple[Axis, ...]
     weight_order: tuple[int, ...] | None = None
     bias_axes: int = 1
+    padding: "tuple[TieMap, ...]" = ()
+    padding_value: float = 0
 
     @staticmethod
     def from_index(
@@ -133,12 +141,22 @@ class TieMap:
     @property
     def T(self) -> "TieMap":  # noqa: N802  (NumPy's name)
         """The tie map of the transposed matrix: rows and columns exchanged, weights as they are."""
-        return replace(self, axes=tuple(a.T for a in self.axes))
+        return replace(self.linear, axes=tuple(a.T for a in self.axes))
+
+    @property
+    def linear(self) -> "TieMap":
+        """The tie map without what padding adds: that of the matrix alone."""
+        return replace(self, padding=(), padding_value=0)
 
     @property
     def absolute(self) -> "TieMap":
         """The tie map with the sizes of its coefficients."""
-        return replace(self, axes=tuple(a.absolute for a in self.axes))
+        return replace(
+            self,
+            axes=tuple(a.absolute for a in self.axes),
+            padding=tuple(part.absolute for part in self.padding),
+            padding_value=abs(self.padding_value),
+        )
 
     @cached_property
     def bias(self) -> "TieMap":
@@ -184,7 +202,7 @@ class TieMap:
         rows = position(i, "i", self.out_shape[:depth])
         cols = position(j, "j", self.in_shape[:depth])
         fixed = [a.cell(r, c) for a, r, c in zip(self.axes, rows, cols, strict=False)]
-        return replace(self, axes=(*fixed, *self.axes[len(fixed) :]))
+        return replace(self.linear, axes=(*fixed, *self.axes[len(fixed) :]))
 
     def matrix(self, w: npt.ArrayLike, *, max_bytes: int | None = None) -> sp.csr_array:
         """Return the dense layer's matrix for the weights w, as a canonical CSR array.
@@ -240,6 +258,38 @@ class TieMap:
         weights = self._by_tap(w).copy()  # later changes of w change nothing
         return linear_operator.operator(self.axes, self._plan, weights)
 
+    def from_padding(self, w: npt.ArrayLike) -> Array | None:
+        """Return what padding of a number adds to each output, of `out_shape`; None where none is.
+
+        Examples
+        --------
+        >>> from convdense import Conv, tie
+        >>> conv = Conv((1, 3), out_channels=1, kernel=2, padding=1, padding_value=10)
+        >>> tie(conv).from_padding([[[1, 2]]])
+        array([[10,  0,  0, 20]])
+        """
+        if not self.padding:
+            return None
+        outputs = [part.matrix(w).toarray()[:, 0] for part in self.padding]
+        total = np.sum(outputs, axis=0, dtype=outputs[0].dtype) * self._number(outputs[0])
+        return np.asarray(total.reshape(self.out_shape))
+
+    def padding_gradient(self, x: Array, dy: Array) -> Array | None:
+        """Return what padding of a number adds to the tied gradient; None where none is.
+
+        x and dy have a batch axis.
+        """
+        if not self.padding:
+            return None
+        number = self._number(x)
+        inputs = np.full((len(dy), *self.padding[0].in_shape), number, number.dtype)
+        parts = [part.add_edges(inputs, dy) for part in self.padding]
+        return np.sum(parts, axis=0, dtype=parts[0].dtype)
+
+    def _number(self, beside: Array) -> Array:
+        """Return the number that padded cells hold, in the dtype that they take in this array."""
+        return np.asarray(self.padding_value, padded_dtype(beside.dtype, self.padding_value))
+
     def gradient(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return the tied gradient, of `weight_shape` and summed over the batch.
 
@@ -256,7 +306,9 @@ class TieMap:
         batch, upstream, _ = paired_operands(self, x, dy)
         if self._plan is not None and linear_operator.is_regular(self._plan):
             by_tap = linear_operator.gradient(self._plan, batch.conj(), upstream)
-            return self._weights.by_weight(by_tap)
+            dw = self._weights.by_weight(by_tap)
+            from_padding = self.padding_gradient(batch, upstream)
+            return dw if from_padding is None else dw + from_padding
         return self.add_edges(batch, upstream)
 
     def add_edges(self, x: Array, dy: Array) -> Array:
@@ -279,7 +331,9 @@ class TieMap:
         else:
             slabs = self.slabs(limit=max(1, EDGE_PRODUCTS // max(1, len(x))))
             add_edges(slabs, inputs, upstream, total)
-        return total.reshape(self.weight_shape)
+        dw = total.reshape(self.weight_shape)
+        from_padding = self.padding_gradient(x, dy)
+        return dw if from_padding is None else dw + from_padding
 
     def mask(self) -> sp.csr_array:
         """Return the pattern: True where the matrix may be non-zero."""
@@ -287,21 +341,30 @@ class TieMap:
         return sp.csr_array((np.ones(ones.nnz, bool), ones.indices, ones.indptr), shape=ones.shape)
 
     def counts(self) -> Counts:
-        """Return how many entries each output, input and weight takes part in."""
+        """Return how many entries each output, input and weight takes part in.
+
+        An entry that meets a number in the padding counts for its output and its weight.
+        """
         # A product of axes has as many entries in a row as its parts have together, multiplied.
         outputs = kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes])
         inputs = kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes])
         taps = kronecker.outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
-        return Counts(
+        counts = Counts(
             outputs.reshape(self.out_shape),
             inputs.reshape(self.in_shape),
             self._weights.by_weight(taps),
         )
+        for part in self.padding:
+            more = part.counts()
+            outputs, weights = counts.outputs + more.outputs, counts.weights + more.weights
+            counts = counts._replace(outputs=outputs, weights=weights)
+        return counts
 
     def __repr__(self) -> str:
         """Return shapes and number of entries."""
         shapes = f"in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}"
-        return f"TieMap({shapes}, entries={self.n_entries:,})"
+        value = f", padding_value={self.padding_value}" if self.padding else ""
+        return f"TieMap({shapes}, entries={self.n_entries:,}{value})"
 
     def __str__(self) -> str:
         """Return what `repr` does, and below it the matrix in letters where it is small."""

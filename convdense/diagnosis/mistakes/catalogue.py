@@ -42,6 +42,10 @@ def wrong_tie_maps(layer: Conv | ConvTranspose) -> Iterator[tuple[str, TieMap]]:
     """Yield the tie map with one of the numbers, the groups or the windows got wrong."""
     n = window_parameters(layer)
     transposed = isinstance(layer, ConvTranspose)
+    if layer.padding_value:
+        right, number = tie(layer), layer.padding_value
+        yield f"the padding holds 0, not {number}", right.linear
+        yield f"the padding holds {-number}, not {number}", replace(right, padding_value=-number)
     for sentence, changed in possible_changes(n, transposed):
         yield sentence, tie_map(layer, windows(n._replace(**changed)))
     for sentence, axis in wrong_groups(layer):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.geometry.padding import MODES
+from convdense.structure._tie import with_padding
 from convdense.structure.axis import Axis, channels, window
 from convdense.structure.tie_map import TieMap
 
@@ -27,8 +28,19 @@ class WindowParameters(NamedTuple):
     dilation: tuple[int, ...]
     begin: tuple[int, ...]
     end: tuple[int, ...]
-    mode: str
+    modes: tuple[str, ...]
     flip: tuple[bool, ...]
+    input_dilation: tuple[int, ...]
+
+    @property
+    def mode(self) -> str:
+        """The padding mode of all axes, or the modes of all where they differ, in words."""
+        return " and ".join(dict.fromkeys(self.modes))
+
+    @property
+    def crops(self) -> bool:
+        """Whether padding below 0 takes cells away."""
+        return min(*self.begin, *self.end) < 0
 
     @property
     def padded(self) -> tuple[int, ...]:
@@ -57,17 +69,41 @@ def window_parameters(layer: Conv | ConvTranspose) -> WindowParameters:
         layer.dilation,
         begin=tuple(begin for begin, _ in layer.padding),
         end=tuple(end for _, end in layer.padding),
-        mode=layer.padding_mode,
+        modes=layer.padding_modes,
         flip=(layer.flip,) * len(ins),
+        input_dilation=layer.input_dilation,
     )
 
 
 def windows(n: WindowParameters) -> list[Axis]:
     """Return the axes that these numbers give."""
-    sizes = zip(n.ins, n.outs, n.kernel, n.stride, n.dilation, n.begin, n.flip, strict=True)
+    sizes = zip(
+        n.ins,
+        n.outs,
+        n.kernel,
+        n.stride,
+        n.dilation,
+        n.begin,
+        n.end,
+        n.modes,
+        n.input_dilation,
+        n.flip,
+        strict=True,
+    )
     return [
-        window(n_in, n_out, k, stride=s, dilation=d, begin=begin, mode=n.mode, flip=flip)
-        for n_in, n_out, k, s, d, begin, flip in sizes
+        window(
+            n_in,
+            n_out,
+            k,
+            stride=s,
+            dilation=d,
+            begin=begin,
+            end=end,
+            mode=mode,
+            input_dilation=step,
+            flip=flip,
+        )
+        for n_in, n_out, k, s, d, begin, end, mode, step, flip in sizes
     ]
 
 
@@ -83,10 +119,14 @@ def window_channels(layer: Geometry) -> tuple[int, int]:
     return layer.out_channels, layer.in_channels
 
 
-def tie_map(layer: Geometry, axes: Sequence[Axis], channel_axis: Axis | None = None) -> TieMap:
+def tie_map(
+    layer: Conv | ConvTranspose, axes: Sequence[Axis], channel_axis: Axis | None = None
+) -> TieMap:
     """Return the tie map of these windows; without a channel axis, with the right one."""
     channel_axis = channel_axis or channels(*window_channels(layer), layer.groups)
-    whole = TieMap((channel_axis, *axes))
+    # where a mistake has joined the axes into one, no padding is left
+    number = layer.padding_value if len(axes) == len(layer.kernel) else 0
+    whole = with_padding((channel_axis, *axes), layer.padding_modes, number)
     return whole.T if isinstance(layer, ConvTranspose) else whole
 
 
@@ -116,12 +156,16 @@ def changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
         yield f"the kernel is reversed on {which}", {"flip": flip}
     yield from _wrong_steps("dilation", "ignored", n.dilation)
     yield from _wrong_steps("stride", "forgotten", n.stride)
+    yield from _wrong_steps("input_dilation", "forgotten", n.input_dilation)
     yield from _wrong_padding(n, transposed)
     yield from _a_cell_more_or_less(n)
     yield from _wrong_halves(n)
     for mode in MODES:
-        if mode != n.mode and any((*n.begin, *n.end)):
-            yield f"the padding is taken for {mode}, not for {n.mode}", {"mode": mode}
+        if mode != n.mode and any((*n.begin, *n.end)) and not n.crops:
+            yield (
+                f"the padding is taken for {mode}, not for {n.mode}",
+                {"modes": (mode,) * len(n.modes)},
+            )
 
 
 def _wrong_steps(name: str, word: str, right: tuple[int, ...]) -> Iterator[Change]:

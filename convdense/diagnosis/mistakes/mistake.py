@@ -66,6 +66,9 @@ class Mistake:
         y = _products(self.ties, weights, flat_samples(call.x), transposed=False)
         # The first axes of an output tell its bias: consecutive outputs share one.
         y = y + np.repeat(call.b.ravel(), y.shape[1] // call.b.size)
+        from_padding = self.ties.from_padding(weights)
+        if from_padding is not None:
+            y = y + from_padding.ravel()
         return _shaped(y, call.dy.shape[1:], self.ties.out_shape)
 
     def _dw(self, call: Call) -> Array:

@@ -46,7 +46,7 @@ def _candidates(n: WindowParameters, transposed: bool) -> Iterator[Windows]:
     yield from _taps_left_out(n)
     if n.mode == "zeros":
         yield from _absent_cells_held(n, transposed, ins, outs)
-    else:
+    elif "zeros" not in n.modes and not n.crops:
         yield from _copies_counted_once(n)
     yield from _turned(n, ins, outs)
     if n.mode == "zeros" and len(n.kernel) > 1:
@@ -174,7 +174,7 @@ def _one_copy(n: WindowParameters, i: int, last: bool) -> Axis:
     """Return the window if of all padded cells that copy a cell one hands back its gradient."""
     size = n.padded[i]
     copies = window(
-        n.ins[i], size, 1, stride=1, dilation=1, begin=n.begin[i], mode=n.mode, flip=False
+        n.ins[i], size, 1, stride=1, dilation=1, begin=n.begin[i], mode=n.modes[i], flip=False
     )
     order = np.arange(size) if last else np.arange(size)[::-1]
     stays = np.zeros(n.ins[i], int)
