@@ -74,13 +74,13 @@ def test_transposed_sizes_are_the_stamps_counted():
     for n, k, s, d, begin, end, extra in numbers(PADS, PADS, range(3)):
         expected = count_stamped(n, (begin, end), k, s, d, extra)
         options = {"padding": ((begin, end),), "output_padding": extra}
-        if expected > 0 and extra < max(s, d):
+        if expected > 0:
             layer = one_axis(ConvTranspose, n, k, s, d, **options)
             assert layer.out_spatial == (expected,)
             if extra < s:  # the convolution that leads back
                 assert count_windows(expected, (begin, end), k, s, d) == n
         else:
-            with pytest.raises(ValueError, match=r"^padding: |^output_padding: "):
+            with pytest.raises(ValueError, match=r"^padding: "):
                 one_axis(ConvTranspose, n, k, s, d, **options)
 
 

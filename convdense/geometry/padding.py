@@ -149,8 +149,8 @@ def check_modes(modes: Any, padding: Pairs, sizes: Sequence[int]) -> Modes:
     if not is_sequence(words) or len(words) != len(sizes):
         needs = f"one of {', '.join(map(repr, MODES))}, or one per axis ({len(sizes)})"
         raise ValueError(complain("padding_mode", repr(modes), needs))
+    words = tuple(choice(word, "padding_mode", MODES) for word in words)
     for axis, (word, pair, n) in enumerate(zip(words, padding, sizes, strict=True)):
-        choice(word, "padding_mode", MODES)
         left = n - sum(crops(pair))  # a crop comes first, and the rest is copied from
         if left < 0:
             needs = f"to take away at most the {n} cells of axis {axis}"
@@ -160,7 +160,7 @@ def check_modes(modes: Any, padding: Pairs, sizes: Sequence[int]) -> Modes:
             needs = f"at most {limit} on axis {axis} of {left} cells for padding_mode={word!r}"
             do = 'pad less, or use "replicate" or "zeros"'
             raise ValueError(complain("padding", pair, needs, do))
-    return words[0] if len(set(words)) == 1 else tuple(words)
+    return words[0] if len(set(words)) == 1 else words
 
 
 def check_value(value: Any, modes: Sequence[str]) -> float:

@@ -194,9 +194,8 @@ class TiedDense(ShapesOf):
         terms = scaled(at_edges, entries.coefficient)
         tied = np.zeros(self.ties.n_weights, terms.dtype)
         np.add.at(tied, entries.index, terms)  # edges with the same index share a weight
-        tied = tied.reshape(self.ties.weight_shape)
-        from_padding = self.ties.padding_gradient(x, dy)
-        return GradientSteps(dense, masked, tied if from_padding is None else tied + from_padding)
+        tied = self.ties.with_padding(tied.reshape(self.ties.weight_shape), x, dy)
+        return GradientSteps(dense, masked, tied)
 
     def __repr__(self) -> str:
         """Return the layer it is."""

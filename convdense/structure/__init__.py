@@ -7,6 +7,7 @@
 * `row_runs`: rows that share a pattern; taps that coincide, merged
 * `csr_assembly`: tie map -> CSR matrix, at the speed of memory
 * `linear_operator`: products and gradient without a stored matrix
+* `padding_number`: what padding adds whose cells hold a number
 * `tie_map`: TieMap
 * `_tie`: tie: geometry -> TieMap
 * `_conv_matrix`: conv_matrix, the matrix in one call

@@ -16,8 +16,7 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, is_sequence, position, shaped
 from convdense.geometry import paired_operands
-from convdense.geometry.padding import padded_dtype
-from convdense.structure import csr_assembly, kronecker, linear_operator
+from convdense.structure import csr_assembly, kronecker, linear_operator, padding_number
 from convdense.structure.axis import Axis, listed, spread
 from convdense.structure.kronecker import (
     Counts,
@@ -268,27 +267,8 @@ class TieMap:
         >>> tie(conv).from_padding([[[1, 2]]])
         array([[10,  0,  0, 20]])
         """
-        if not self.padding:
-            return None
-        outputs = [part.matrix(w).toarray()[:, 0] for part in self.padding]
-        total = np.sum(outputs, axis=0, dtype=outputs[0].dtype) * self._number(outputs[0])
-        return np.asarray(total.reshape(self.out_shape))
-
-    def padding_gradient(self, x: Array, dy: Array) -> Array | None:
-        """Return what padding of a number adds to the tied gradient; None where none is.
-
-        x and dy have a batch axis.
-        """
-        if not self.padding:
-            return None
-        number = self._number(x)
-        inputs = np.full((len(dy), *self.padding[0].in_shape), number, number.dtype)
-        parts = [part.add_edges(inputs, dy) for part in self.padding]
-        return np.sum(parts, axis=0, dtype=parts[0].dtype)
-
-    def _number(self, beside: Array) -> Array:
-        """Return the number that padded cells hold, in the dtype that they take in this array."""
-        return np.asarray(self.padding_value, padded_dtype(beside.dtype, self.padding_value))
+        added = padding_number.added_to_outputs(self.padding, self.padding_value, w)
+        return None if added is None else added.reshape(self.out_shape)
 
     def gradient(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return the tied gradient, of `weight_shape` and summed over the batch.
@@ -307,8 +287,7 @@ class TieMap:
         if self._plan is not None and linear_operator.is_regular(self._plan):
             by_tap = linear_operator.gradient(self._plan, batch.conj(), upstream)
             dw = self._weights.by_weight(by_tap)
-            from_padding = self.padding_gradient(batch, upstream)
-            return dw if from_padding is None else dw + from_padding
+            return self.with_padding(dw, batch, upstream)
         return self.add_edges(batch, upstream)
 
     def add_edges(self, x: Array, dy: Array) -> Array:
@@ -331,9 +310,12 @@ class TieMap:
         else:
             slabs = self.slabs(limit=max(1, EDGE_PRODUCTS // max(1, len(x))))
             add_edges(slabs, inputs, upstream, total)
-        dw = total.reshape(self.weight_shape)
-        from_padding = self.padding_gradient(x, dy)
-        return dw if from_padding is None else dw + from_padding
+        return self.with_padding(total.reshape(self.weight_shape), x, dy)
+
+    def with_padding(self, dw: Array, x: Array, dy: Array) -> Array:
+        """Return dw together with what padding of a number adds to it; x, dy have a batch axis."""
+        added = padding_number.gradient(self.padding, self.padding_value, x.dtype, dy)
+        return dw if added is None else dw + added
 
     def mask(self) -> sp.csr_array:
         """Return the pattern: True where the matrix may be non-zero."""
@@ -354,11 +336,7 @@ class TieMap:
             inputs.reshape(self.in_shape),
             self._weights.by_weight(taps),
         )
-        for part in self.padding:
-            more = part.counts()
-            outputs, weights = counts.outputs + more.outputs, counts.weights + more.weights
-            counts = counts._replace(outputs=outputs, weights=weights)
-        return counts
+        return padding_number.counted(self.padding, counts)
 
     def __repr__(self) -> str:
         """Return shapes and number of entries."""

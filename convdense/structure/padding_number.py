@@ -1,0 +1,65 @@
+"""What padding adds whose cells hold a number: layers whose one input is that number.
+
+They have the weights of the layer itself. Their outputs do not depend on its input, and their
+weight gradients are part of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from convdense._util.arguments import Array
+from convdense.geometry.padding import padded_dtype
+from convdense.structure.kronecker import Counts
+
+
+class OneInput(Protocol):
+    """What is asked of a `TieMap` of one input here: a protocol, since `TieMap` imports this."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample, of one cell."""
+
+    def matrix(self, w: npt.ArrayLike) -> sp.csr_array:
+        """Return the matrix, (outputs, 1)."""
+
+    def add_edges(self, x: Array, dy: Array) -> Array:
+        """Return the weight gradient."""
+
+    def counts(self) -> Counts:
+        """Return how many entries each output, input and weight takes part in."""
+
+
+def added_to_outputs(parts: Sequence[OneInput], number: float, w: npt.ArrayLike) -> Array | None:
+    """Return what they add to each output, (outputs,); None where there are none."""
+    if not parts:
+        return None
+    sums = [part.matrix(w).toarray()[:, 0] for part in parts]
+    total = np.sum(sums, axis=0, dtype=sums[0].dtype)
+    return total * np.asarray(number, padded_dtype(total.dtype, number))
+
+
+def gradient(
+    parts: Sequence[OneInput], number: float, dtype: npt.DTypeLike, dy: Array
+) -> Array | None:
+    """Return what they add to the weight gradient, summed over the batch of dy, or None.
+
+    The number takes the dtype that it has in an input of this dtype.
+    """
+    if not parts:
+        return None
+    inputs = np.full((len(dy), *parts[0].in_shape), number, padded_dtype(dtype, number))
+    gradients = [part.add_edges(inputs, dy) for part in parts]
+    return np.sum(gradients, axis=0, dtype=gradients[0].dtype)
+
+
+def counted(parts: Sequence[OneInput], counts: Counts) -> Counts:
+    """Return the counts of a layer together with their entries, which meet no input of it."""
+    for part in parts:
+        more = part.counts()
+        outputs = counts.outputs + more.outputs
+        counts = counts._replace(outputs=outputs, weights=counts.weights + more.weights)
+    return counts
