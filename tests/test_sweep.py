@@ -57,7 +57,7 @@ def test_one_geometry_in_many_is_equal_on_every_pair(record_property):
 
 def sizes(family, mode):
     """Return how many numbers of one axis are valid in a mode, and how many pad nothing."""
-    _, n, k, s, d, p, _ = family.scope
+    _, n, k, s, d, p, *_ = family.scope
     copies = {"circular": lambda n: n, "reflect": lambda n: n - 1, "symmetric": lambda n: n}.get(
         mode, lambda n: p
     )
@@ -87,19 +87,27 @@ def test_the_guide_says_how_many_there_are():
         assert f"{n:,}" in words
 
 
+def expected_modes(family):
+    if family.mixed:
+        others = MODES[1:]
+        return {("zeros", mode) for mode in others} | {(mode, "zeros") for mode in others}
+    if family.kind is ConvTranspose or family.padding_value or family.scope.input_dilation > 1:
+        return {"zeros"}
+    return set(MODES)
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_holds_no_geometry_twice_and_reaches_its_limits(family):
     some = list(geometries(family, every=1 if count(family) < 5_000 else 7))
     assert len(set(some)) == len(some)
     for name, most in family.scope._asdict().items():
-        if name not in ("axes", "input", "padding"):
+        if name not in ("axes", "input", "padding", "crop"):
             assert max(max(getattr(layer, name, (0,))) for layer in some) == most
     assert {n for layer in some for n in layer.in_spatial} == set(range(1, family.scope.input + 1))
     pads = {pair for layer in some for pair in layer.padding}
-    assert pads == set(product(range(family.scope.padding + 1), repeat=2))
-    assert {layer.padding_mode for layer in some} == set(
-        MODES if family.kind is Conv else ["zeros"]
-    )
+    assert pads == set(product(range(-family.scope.crop, family.scope.padding + 1), repeat=2))
+    assert {layer.padding_mode for layer in some} == expected_modes(family)
+    assert {layer.padding_value for layer in some} == {family.padding_value}
     assert all(
         layer.out_shape[0] == family.out_channels and layer.groups == family.groups
         for layer in some

@@ -191,6 +191,9 @@ def _certify_layer(
     evaluators = two_evaluators(layer, implementation)
     chosen = chosen.checked(EXACT if implementation is None else (*EXACT, *HALF))
     ties = tie(layer)
+    if 0 in ties.shape:
+        got = f"{layer!r}, of {ties.shape[1]} inputs and {ties.shape[0]} outputs"
+        raise ValueError(complain("layer", got, "some of both, or there is nothing to judge"))
     ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
     _refuse_too_large(ties, chosen.batch)
 

@@ -1,6 +1,7 @@
 """The dense layer that is a convolution: weights tied, and none where there is no edge."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -123,7 +124,7 @@ class TiedDense(ShapesOf):
         """Shape of the bias array."""
         return self.ties.bias_shape
 
-    @property
+    @cached_property
     def added(self) -> Array | None:
         """What is added to each flattened output, whatever the input; None where nothing is.
 
@@ -131,9 +132,9 @@ class TiedDense(ShapesOf):
         """
         from_padding = self.ties.from_padding(self.w)
         if self.b is None:
-            return None if from_padding is None else from_padding.ravel()
+            return None if from_padding is None else frozen(from_padding.ravel())
         from_bias = np.asarray(self.ties.bias.matrix(self.b).toarray()[:, 0])
-        return from_bias if from_padding is None else from_padding.ravel() + from_bias
+        return frozen(from_bias if from_padding is None else from_padding.ravel() + from_bias)
 
     def with_weights(self, w: npt.ArrayLike, b: npt.ArrayLike | None = None) -> "TiedDense":
         """Return the same layer with other weights, its tie map used again."""

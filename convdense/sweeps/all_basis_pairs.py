@@ -18,6 +18,7 @@ from convdense.direct.conv import convolve, convolve_backward, weight_gradient
 from convdense.geometry import ConvTranspose, Windowed
 from convdense.geometry.protocols import HasWeightShapes
 from convdense.layers.tied_dense import TiedDense
+from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, RAISED, Finding
 
@@ -51,7 +52,8 @@ class PairResults(NamedTuple):
 def basis_pairs(layer: HasWeightShapes) -> int:
     """Return how many pairs of basis vectors a layer has.
 
-    They are (input, weight) for y, (output, weight) for dx and (input, output) for dw.
+    They are (input, weight) for y, (output, weight) for dx and (input, output) for dw. Where padded
+    cells hold a number, an input of zeros is one more.
 
     Examples
     --------
@@ -59,7 +61,7 @@ def basis_pairs(layer: HasWeightShapes) -> int:
     >>> basis_pairs(Conv((1, 3), out_channels=1, kernel=2))  # 3 inputs, 2 outputs, 2 weights
     16
     """
-    inputs = prod(layer.in_shape)
+    inputs = prod(layer.in_shape) + bool(tie(layer).padding)
     outputs = prod(layer.out_shape)
     weights = prod(layer.weight_shape)
     return inputs * weights + outputs * weights + inputs * outputs
@@ -94,6 +96,8 @@ def _compared(got: PairResults, expected: PairResults) -> Iterator[Finding]:
 
 def _units(layer: HasWeightShapes) -> Units:
     x = _basis(layer.in_shape)
+    if tie(layer).padding:  # y and dw are affine in x
+        x = np.concatenate([x, np.zeros((1, *layer.in_shape))])
     w = _basis(layer.weight_shape)
     b = _basis(layer.bias_shape)
     dy = _basis(layer.out_shape)

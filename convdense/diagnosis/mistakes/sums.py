@@ -199,6 +199,8 @@ class Overwritten:
 
     def _at(self, asked: Array, mistake: Mistake, call: Call) -> Array:
         """Return the quantity at the cells asked for, a mask over its flat cells; NaN elsewhere."""
+        if mistake.ties.padding:  # what a number in the padding adds has no place in these loops
+            return np.full((1, len(asked)), np.nan)
         entries = all_entries(mistake.ties)
         if not asked.all():
             is_asked = asked[self._cells(entries)]  # (entries,)
