@@ -147,8 +147,8 @@ class Geometry(Hyperparameters, ABC):
                 raise ValueError(complain("groups", self.groups, needs))
 
 
-def sample_shape(value: Any) -> tuple[int, ...]:
-    """Return the shape of one sample, (channels, *axes) with at least one axis."""
+def sample_shape(value: Any, least: int = 1) -> tuple[int, ...]:
+    """Return the shape of one sample, (channels, *axes), with at least one axis of `least` cells."""
     if not is_sequence(value):
         raise TypeError(
             complain("in_shape", repr(value), "a tuple (channels, *axes), such as (3, 32, 32)")
@@ -156,7 +156,8 @@ def sample_shape(value: Any) -> tuple[int, ...]:
     if len(value) < 2:
         needs = "(channels, *axes) with at least one axis, such as (3, 32, 32)"
         raise ValueError(complain("in_shape", repr(value), needs))
-    return tuple(integer(n, "in_shape", 1) for n in value)
+    channels, *axes = value
+    return integer(channels, "in_shape", 1), *(integer(n, "in_shape", least) for n in axes)
 
 
 def flag(value: Any, name: str) -> bool:

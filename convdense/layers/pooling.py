@@ -1,9 +1,9 @@
 """A pool as dense layers: sum and divide; |.|, a power, a sum and a root; or a tournament."""
 
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import cached_property, singledispatch
 from math import lcm, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,11 @@ class SumDivide(OfPool):
     total: Fixed
     divisors: Array | None
 
+    @property
+    def layers(self) -> tuple[Fixed | Divide, ...]:
+        """What is run, in this order."""
+        return (self.total,) if self.divisors is None else (self.total, Divide(self.divisors))
+
     def matrix(self, dtype: npt.DTypeLike = "float64") -> sp.csr_array:
         """Return the matrix of the whole layer, with its entries 1/d, rounded to the dtype."""
         matrix = self.total.matrix(dtype).copy()
@@ -97,9 +102,27 @@ class SumDivide(OfPool):
         return np.asarray(y / self.divisors.astype(dtype))
 
 
+class Power(NamedTuple):
+    """``|x|^p`` of every coordinate."""
+
+    exponent: float
+
+    def forward(self, x: Array) -> Array:
+        """Return ``|x|^p``."""
+        return np.asarray(np.abs(x) ** self.exponent)
+
+    def backward(self, x: Array, dy: Array) -> Array:
+        """Return dx, ``p |x|^(p - 1) sign(x) dy``, and 0 where x is 0."""
+        slope = self.exponent * np.abs(np.where(x == 0, 1, x)) ** (self.exponent - 1)
+        return np.asarray(np.sign(x) * slope * dy)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class PowerAverage(OfPool):
     """Power-average pooling, ``(sum |x|^p)^(1/p)``: |.|, a power, the sum as a dense layer, a root.
+
+    Run on every window's own copies of its cells, divided by about the largest of them, so that no
+    power overflows or vanishes.
 
     Parameters
     ----------
@@ -111,25 +134,51 @@ class PowerAverage(OfPool):
     pool: LpPool
     total: SumDivide
 
+    @property
+    def layers(self) -> tuple[Power | Fixed | Divide, ...]:
+        """What it is, in this order; `forward` runs it scaled."""
+        return Power(self.pool.p), *self.total.layers, Power(1 / self.pool.p)
+
+    @cached_property
+    def _edges(self) -> tuple[Array, Affine, Affine]:
+        """The window of every entry; the layers that copy cells to windows and add those up."""
+        edges = self.total.total.ties.entries()
+        each, ones = np.arange(len(edges.row)), np.ones(len(edges.row), np.int8)
+        (outputs, inputs), n = self.total.total.ties.shape, len(each)
+        copies = sp.csr_array((ones, (each, edges.col)), shape=(n, inputs))
+        adds = sp.csr_array((ones, (edges.row, each)), shape=(outputs, n))
+        return edges.row, Affine(copies), Affine(adds)
+
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y, (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = samples(self, x)
-        powers = np.abs(floating(x)) ** self.pool.p
-        y = self.total.forward(powers) ** (1 / self.pool.p)
-        return np.asarray(y if had_batch else y[0])
+        _, root, scale = self._scaled(floating(x))
+        return as_samples(root * scale, self.out_shape, had_batch)
 
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
-        """Return ``dx = |x|^(p-1) sign(x) S^T (dy y^(1-p))``.
+        """Return ``dx = sign(x) S^T (dy (|x| / y)^(p-1))``.
 
         In a window of zeros it is 0, a subgradient.
         """
         x, dy, had_batch = paired_samples(self, x, dy)
-        x = floating(x)
-        y, p = self.forward(x), self.pool.p
+        window, copies, _ = self._edges
+        ratios, root, _ = self._scaled(floating(x))
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(y == 0, 0, dy * y ** (1 - p)).astype(np.result_type(x, dy))
-        dx = np.sign(x) * np.abs(x) ** (p - 1) * self.total.backward(x, scaled)
-        return np.asarray(dx if had_batch else dx[0])
+            slopes = (ratios / root[:, window]) ** (self.pool.p - 1)  # (batch, entries)
+        slopes = np.where(root[:, window] == 0, 0, slopes)
+        rows = x.reshape(len(x), prod(self.in_shape))
+        shares = slopes * dy.reshape(len(dy), prod(self.out_shape))[:, window]
+        return as_samples(np.sign(rows) * copies.backward(rows, shares), self.in_shape, had_batch)
+
+    def _scaled(self, x: Array) -> tuple[Array, Array, Array]:
+        """Return ``|x| / scale`` of every entry, and of every window its root and its scale."""
+        window, copies, adds = self._edges
+        sizes = copies.forward(np.abs(x).reshape(len(x), prod(self.in_shape)))  # (batch, entries)
+        largest = np.zeros((len(x), prod(self.out_shape)), sizes.dtype)
+        np.maximum.at(largest, (slice(None), window), sizes)
+        scale = self.pool.scale(largest)
+        ratios = sizes / scale[:, window]
+        return ratios, adds.forward(ratios**self.pool.p) ** (1 / self.pool.p), scale
 
 
 DensePool = SumDivide | Tournament | PowerAverage
@@ -137,6 +186,9 @@ DensePool = SumDivide | Tournament | PowerAverage
 
 def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> DensePool:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
+
+    Its ``layers`` are what it is made of, in order. ``matrix(dtype)`` returns the one matrix that a
+    sum or an average is, ``indices(x)`` where the winners of a MaxPool or MinPool stand.
 
     Parameters
     ----------
@@ -203,7 +255,7 @@ def _divisors(pool: AvgPool) -> Array:
     if pool.count_include_pad:
         counts = padded_counts(pool)
     else:
-        counts = [np.bincount(axis.rows) for axis in pool_axes(pool)]
+        counts = [np.bincount(axis.rows, minlength=axis.n_rows) for axis in pool_axes(pool)]
     channels = np.ones(pool.in_shape[0], np.intp)
     return outer([channels, *counts])
 
