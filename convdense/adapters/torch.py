@@ -18,7 +18,14 @@ from convdense._util.arguments import complain
 from convdense._util.float_formats import HALF
 from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
-from convdense.adapters.torch_geometry import TorchLayer, check_out_shape, kind_of, layer_of, read
+from convdense.adapters.torch_geometry import (
+    TorchLayer,
+    check_out_shape,
+    kind_of,
+    layer_of,
+    read,
+    without_indices,
+)
 from convdense.adapters.torch_implementation import Implementation, implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.geometry import Conv, Pool
@@ -179,6 +186,7 @@ def _recorded_calls(
         ) -> None:
             given = (*args, *kwargs.values())
             shapes: Shapes = (None, None)
+            output = without_indices(output, layer)
             if n_axes is not None:
                 tensors = [value for value in given if isinstance(value, torch.Tensor)]
                 first = tensors[0] if tensors else None

@@ -32,6 +32,10 @@ KINDS = {
     "AdaptiveMaxPool": Kind(MaxPool, ("output_size",)),
 }
 _RENAMED = {"kernel_size": "kernel", "output_size": "output"}  # attributes with another name here
+SIGNED_POWERS = (
+    "cd.LpPool is no LPPool: PyTorch sums x^p with the signs that an odd p leaves, and scales up a "
+    "window that runs over the end"
+)
 _CLASSES = {  # of torch.nn, such as Conv2d: ("Conv", 2)
     getattr(torch.nn, f"{name}{axes}d"): (name, axes) for name in KINDS for axes in (1, 2, 3)
 }
@@ -74,7 +78,7 @@ def layer_of(module: torch.nn.Module, in_shape: Sequence[int]) -> TorchLayer:
     except Exception as error:
         got = f"{type(error).__name__} from {said(module)}: {first_line(error)}"
         raise ValueError(complain("module", got, f"one that takes {layer.in_shape}")) from error
-    check_out_shape(module, layer, one_tensor(y, module).shape[1:])
+    check_out_shape(module, layer, one_tensor(without_indices(y, module), module).shape[1:])
     return layer
 
 
@@ -103,11 +107,12 @@ def kind_of(module: torch.nn.Module) -> tuple[str, int]:
             return found
     *names, last = KINDS
     needs = f"a {', '.join(names)} or {last} of 1, 2 or 3 axes, from torch.nn"
-    raise TypeError(complain("module", said(module), needs))
+    do = SIGNED_POWERS if type(module).__name__.startswith("LPPool") else ""
+    raise TypeError(complain("module", said(module), needs, do))
 
 
 def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) -> None:
-    """Refuse a shape that is none of this module, and a module that returns more than y."""
+    """Refuse a shape that is none of this module."""
     not_lazy(module)
     if len(shape) != axes + 1:
         needs = f"(channels, *axes) with {axes} axes, for {said(module)}"
@@ -115,9 +120,6 @@ def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) 
     channels = getattr(module, "in_channels", shape[0])
     if channels != shape[0]:
         raise ValueError(complain("in_shape", shape, f"{channels} channels, for {said(module)}"))
-    if getattr(module, "return_indices", False):
-        do = "positions are no output of a layer"
-        raise ValueError(complain("return_indices", True, "False", do))
 
 
 def _option(module: torch.nn.Module, attribute: str, in_spatial: tuple[int, ...]) -> Any:
@@ -164,6 +166,12 @@ def check_out_shape(module: torch.nn.Module, layer: TorchLayer, got: Sequence[in
     if tuple(got) != layer.out_shape:
         outputs = f"outputs {tuple(got)} of {said(module)}"
         raise ValueError(complain("module", outputs, f"{layer.out_shape}, for {layer!r}"))
+
+
+def without_indices(value: object, module: object) -> object:
+    """Return y alone of what a pool with return_indices gave, and anything else as it is."""
+    with_indices = getattr(module, "return_indices", False) and isinstance(value, tuple)
+    return value[0] if with_indices and len(value) == 2 else value
 
 
 def one_tensor(value: object, source: object) -> torch.Tensor:
