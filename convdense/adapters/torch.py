@@ -19,12 +19,12 @@ from convdense._util.float_formats import HALF
 from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
 from convdense.adapters.torch_geometry import (
+    SIGNED_POWERS,
     TorchLayer,
     check_out_shape,
     kind_of,
     layer_of,
     read,
-    without_indices,
 )
 from convdense.adapters.torch_implementation import Implementation, implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
@@ -186,7 +186,6 @@ def _recorded_calls(
         ) -> None:
             given = (*args, *kwargs.values())
             shapes: Shapes = (None, None)
-            output = without_indices(output, layer)
             if n_axes is not None:
                 tensors = [value for value in given if isinstance(value, torch.Tensor)]
                 first = tensors[0] if tensors else None
@@ -252,7 +251,8 @@ def _judged(
     kind = type(module).__name__
     in_shape, out_shape = shapes
     if not _can_be_read(module):
-        return "skipped", f"{kind}: neither a convolution nor a pool of torch.nn"
+        unknown = "neither a convolution nor a pool of torch.nn"
+        return "skipped", f"{kind}: {SIGNED_POWERS if kind.startswith('LPPool') else unknown}"
     try:
         layer = read(module, in_shape)
         mine = _Counted(implementation(module, device=device, dtype=_half_precision(options)))

@@ -78,7 +78,7 @@ def layer_of(module: torch.nn.Module, in_shape: Sequence[int]) -> TorchLayer:
     except Exception as error:
         got = f"{type(error).__name__} from {said(module)}: {first_line(error)}"
         raise ValueError(complain("module", got, f"one that takes {layer.in_shape}")) from error
-    check_out_shape(module, layer, one_tensor(without_indices(y, module), module).shape[1:])
+    check_out_shape(module, layer, one_tensor(y, module).shape[1:])
     return layer
 
 
@@ -168,14 +168,10 @@ def check_out_shape(module: torch.nn.Module, layer: TorchLayer, got: Sequence[in
         raise ValueError(complain("module", outputs, f"{layer.out_shape}, for {layer!r}"))
 
 
-def without_indices(value: object, module: object) -> object:
-    """Return y alone of what a pool with return_indices gave, and anything else as it is."""
-    with_indices = getattr(module, "return_indices", False) and isinstance(value, tuple)
-    return value[0] if with_indices and len(value) == 2 else value
-
-
 def one_tensor(value: object, source: object) -> torch.Tensor:
-    """Return what a module or function gave if it is a tensor."""
+    """Return what a module or function gave if it is a tensor; of a pool and its indices y."""
+    if getattr(source, "return_indices", False) and isinstance(value, tuple):
+        value = value[0]
     if not isinstance(value, torch.Tensor):
         got = f"{type(value).__name__} from {said(source)}"
         raise TypeError(complain("output", got, "one tensor"))

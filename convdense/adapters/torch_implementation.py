@@ -18,14 +18,7 @@ from convdense._util.arguments import (
 )
 from convdense._util.float_formats import FORMATS
 from convdense.adapters.import_torch import torch
-from convdense.adapters.torch_geometry import (
-    buffers,
-    not_lazy,
-    one_tensor,
-    read,
-    said,
-    without_indices,
-)
+from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
 
 
@@ -104,7 +97,6 @@ class Implementation:
 
         if getattr(self.function, "return_indices", False):
             self._check_indices(returned, x)
-            returned = without_indices(returned, self.function)
         y = one_tensor(returned, self.function)
         if self.layout == "NHWC":
             y = y.movedim(-1, 1)
@@ -114,14 +106,13 @@ class Implementation:
 
     def _check_indices(self, returned: object, x: torch.Tensor) -> None:
         """Refuse a max pool whose indices are not those of the cells that win its windows."""
-        _, indices = returned if isinstance(returned, tuple) and len(returned) == 2 else (0, None)
+        indices = returned[-1] if isinstance(returned, tuple) else None
         got = _array(one_tensor(indices, self.function))
         expected = pool_loops.indices(read(self.function, x.shape[1:]), _array(x))
         if got.shape != expected.shape:
             needs = f"shape {expected.shape}"
             raise ValueError(complain("indices", f"shape {got.shape}", needs))
-        for at in np.argwhere(got != expected)[:1]:
-            place = tuple(at.tolist())
+        for place in map(tuple, np.argwhere(got != expected)[:1].tolist()):
             needs = f"{expected[place]}, the first of the largest cells of its window"
             raise ValueError(complain("indices", f"{got[place]} at {place}", needs))
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import complain
 from convdense.geometry import LpPool, Pool, paired_samples, samples
 
 Array = npt.NDArray[Any]
@@ -74,9 +73,6 @@ def backward(pool: Pool, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
 
 def indices(pool: Pool, x: npt.ArrayLike) -> Array:
     """Return where each window's winner stands, flattened in its channel's plane."""
-    if not pool.extremum:
-        needs = "a MaxPool or a MinPool, whose windows one cell wins"
-        raise TypeError(complain("pool", repr(pool), needs))
     x, had_batch = samples(pool, x)
     winners = np.zeros((*x.shape[:2], *pool.out_spatial), np.int64)
     for output, cells, _ in windows(pool):

@@ -148,7 +148,7 @@ class Geometry(Hyperparameters, ABC):
 
 
 def sample_shape(value: Any, least: int = 1) -> tuple[int, ...]:
-    """Return the shape of one sample, (channels, *axes), with at least one axis of `least` cells."""
+    """Return the shape of one sample, (channels, *axes), each axis of at least `least` cells."""
     if not is_sequence(value):
         raise TypeError(
             complain("in_shape", repr(value), "a tuple (channels, *axes), such as (3, 32, 32)")

@@ -201,6 +201,9 @@ class DirectPool(OfPool):
 
     def indices(self, x: npt.ArrayLike) -> Array:
         """Return where each window's winner stands, by argmax: see `Tournament.indices`."""
+        if not self.pool.extremum:
+            needs = "a MaxPool or a MinPool, whose windows one cell wins"
+            raise TypeError(complain("pool", repr(self.pool), needs))
         return pool_loops.indices(self.pool, x)
 
 

@@ -34,7 +34,7 @@ class Flatten(AnyShape):
         Shape of one sample; None in a network, which fills it in.
     layout : {"NCHW", "NHWC"}
         "NHWC" puts the channels last before it flattens: the order of a Keras model, and of the
-        weights of the dense layer behind it.
+        weights of the dense layer after it.
 
     Examples
     --------

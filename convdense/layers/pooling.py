@@ -1,7 +1,7 @@
 """A pool as dense layers: sum and divide; |.|, a power, a sum and a root; or a tournament."""
 
 from dataclasses import dataclass
-from functools import cached_property, singledispatch
+from functools import singledispatch
 from math import lcm, prod
 from typing import Any, NamedTuple
 
@@ -121,7 +121,7 @@ class Power(NamedTuple):
 class PowerAverage(OfPool):
     """Power-average pooling, ``(sum |x|^p)^(1/p)``: |.|, a power, the sum as a dense layer, a root.
 
-    Run on every window's own copies of its cells, divided by about the largest of them, so that no
+    Run entry by entry of the sum, each cell divided by about the largest of its window, so that no
     power overflows or vanishes.
 
     Parameters
@@ -139,20 +139,10 @@ class PowerAverage(OfPool):
         """What it is, in this order; `forward` runs it scaled."""
         return Power(self.pool.p), *self.total.layers, Power(1 / self.pool.p)
 
-    @cached_property
-    def _edges(self) -> tuple[Array, Affine, Affine]:
-        """The window of every entry; the layers that copy cells to windows and add those up."""
-        edges = self.total.total.ties.entries()
-        each, ones = np.arange(len(edges.row)), np.ones(len(edges.row), np.int8)
-        (outputs, inputs), n = self.total.total.ties.shape, len(each)
-        copies = sp.csr_array((ones, (each, edges.col)), shape=(n, inputs))
-        adds = sp.csr_array((ones, (edges.row, each)), shape=(outputs, n))
-        return edges.row, Affine(copies), Affine(adds)
-
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y, (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = samples(self, x)
-        _, root, scale = self._scaled(floating(x))
+        _, root, scale = self._scaled(x)
         return as_samples(root * scale, self.out_shape, had_batch)
 
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
@@ -161,24 +151,28 @@ class PowerAverage(OfPool):
         In a window of zeros it is 0, a subgradient.
         """
         x, dy, had_batch = paired_samples(self, x, dy)
-        window, copies, _ = self._edges
-        ratios, root, _ = self._scaled(floating(x))
+        edges = self.total.total.ties.entries()
+        ratios, root, _ = self._scaled(x)
         with np.errstate(divide="ignore", invalid="ignore"):
-            slopes = (ratios / root[:, window]) ** (self.pool.p - 1)  # (batch, entries)
-        slopes = np.where(root[:, window] == 0, 0, slopes)
+            slopes = (ratios / root[:, edges.row]) ** (self.pool.p - 1)  # (batch, entries)
+        slopes = np.where(root[:, edges.row] == 0, 0, slopes)
+        shares = slopes * dy.reshape(len(dy), root.shape[1])[:, edges.row]
         rows = x.reshape(len(x), prod(self.in_shape))
-        shares = slopes * dy.reshape(len(dy), prod(self.out_shape))[:, window]
-        return as_samples(np.sign(rows) * copies.backward(rows, shares), self.in_shape, had_batch)
+        dx = np.zeros(rows.shape, shares.dtype)
+        np.add.at(dx, (slice(None), edges.col), shares)
+        return as_samples(np.sign(rows) * dx, self.in_shape, had_batch)
 
     def _scaled(self, x: Array) -> tuple[Array, Array, Array]:
         """Return ``|x| / scale`` of every entry, and of every window its root and its scale."""
-        window, copies, adds = self._edges
-        sizes = copies.forward(np.abs(x).reshape(len(x), prod(self.in_shape)))  # (batch, entries)
-        largest = np.zeros((len(x), prod(self.out_shape)), sizes.dtype)
-        np.maximum.at(largest, (slice(None), window), sizes)
+        edges = self.total.total.ties.entries()
+        rows = floating(x).reshape(len(x), prod(self.in_shape))
+        sizes = np.abs(rows)[:, edges.col]  # (batch, entries)
+        largest, total = np.zeros((2, len(x), prod(self.out_shape)), sizes.dtype)
+        np.maximum.at(largest, (slice(None), edges.row), sizes)
         scale = self.pool.scale(largest)
-        ratios = sizes / scale[:, window]
-        return ratios, adds.forward(ratios**self.pool.p) ** (1 / self.pool.p), scale
+        ratios = sizes / scale[:, edges.row]
+        np.add.at(total, (slice(None), edges.row), ratios**self.pool.p)
+        return ratios, total ** (1 / self.pool.p), scale
 
 
 DensePool = SumDivide | Tournament | PowerAverage
