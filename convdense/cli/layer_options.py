@@ -169,7 +169,7 @@ def pool_or_layer(arguments: argparse.Namespace) -> Geometry | Pool:
         return _pool(arguments)
     for name in given_layer_options(arguments):
         if name in _POOL_OPTIONS:
-            needs = f"--pool {' or '.join(_POOL_OPTIONS[name][1])} beside it"
+            needs = f"--pool {', '.join(_POOL_OPTIONS[name][1])} beside it"
             raise ValueError(complain(option(name), "a convolution", needs))
     return convolution(arguments)
 
@@ -200,7 +200,7 @@ def _pool(arguments: argparse.Namespace) -> Pool:
             got, do = f"--pool {arguments.pool} beside it", "leave one of the two out"
             raise ValueError(complain(option(name), got, "a convolution", do))
         if name in _POOL_OPTIONS and arguments.pool not in _POOL_OPTIONS[name][1]:
-            needs = f"--pool {' or '.join(_POOL_OPTIONS[name][1])}"
+            needs = f"--pool {', '.join(_POOL_OPTIONS[name][1])}"
             raise ValueError(complain(option(name), f"--pool {arguments.pool}", needs))
     kind = _POOLS[arguments.pool]
     options = _options_of(kind, arguments)

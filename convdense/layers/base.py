@@ -94,15 +94,19 @@ class OfPool(ShapesOf, ShapesTable):
         def pool(self) -> Pool:
             """The pool it is."""
 
+    def __repr__(self) -> str:
+        """Return the pool it is."""
+        return f"{type(self).__name__}({self.pool!r})"
+
+
+class NoMatrix:
+    """A pool that is several layers, of which no single matrix can be made."""
+
     def matrix(self, dtype: npt.DTypeLike = "float64") -> sp.csr_array:  # noqa: ARG002  (sums use it)
         """Refuse to return the matrix, which sums and averages alone have."""
         needs = "a sum or an average: this one is no single matrix"
         do = "look at the .layers of what cd.dense_pool returns"
         raise TypeError(complain("layer", repr(self), needs, do))
-
-    def __repr__(self) -> str:
-        """Return the pool it is."""
-        return f"{type(self).__name__}({self.pool!r})"
 
 
 def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:

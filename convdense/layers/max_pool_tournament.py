@@ -15,7 +15,7 @@ from convdense._util.arguments import Array, complain, finite
 from convdense._util.deprecation import renamed_attribute
 from convdense.geometry import MaxPool, MinPool, Pool, paired_samples, samples
 from convdense.layers.activations import Abs
-from convdense.layers.base import OfPool, as_samples, floating
+from convdense.layers.base import NoMatrix, OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Step, dense_steps
 from convdense.layers.direct_form import DirectPool, direct_counterpart, window_sums
@@ -39,7 +39,7 @@ LARGEST_INTEGER = 2**52
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tournament(OfPool):
+class Tournament(NoMatrix, OfPool):
     """Max or min pooling as a network: levels of a dense layer, |.|, and a dense layer.
 
     A level pairs neighbours in each window: half their sum and half their difference, then ``sum +

@@ -22,7 +22,7 @@ from convdense.geometry import (
     paired_samples,
     samples,
 )
-from convdense.layers.base import OfPool, as_samples, floating
+from convdense.layers.base import NoMatrix, OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Absolute, Affine, Divide, Step, dense_steps
 from convdense.layers.direct_form import direct_counterpart, window_sums
@@ -118,7 +118,7 @@ class Power(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PowerAverage(OfPool):
+class PowerAverage(NoMatrix, OfPool):
     """Power-average pooling, ``(sum |x|^p)^(1/p)``: |.|, a power, the sum as a dense layer, a root.
 
     Run entry by entry of the sum, each cell divided by about the largest of its window, so that no
