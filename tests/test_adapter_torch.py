@@ -738,6 +738,12 @@ class Upsamples(nn.Module):
         )
 
 
+SIGNED = (
+    "cd.LpPool is no LPPool: PyTorch sums x^p with the signs that an odd p leaves, and scales up a "
+    "window that runs over the end"
+)
+
+
 def skipped_models():
     """Return layers that cannot be judged, a sample and the reason."""
     frozen = nn.Conv2d(3, 2, 3)
@@ -747,15 +753,13 @@ def skipped_models():
     normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 2, 3))
     parts = "parametrizations.weight.original0, parametrizations.weight.original1"
     return [
-        (nn.MaxPool2d(2, return_indices=True),
-         "MaxPool2d: return_indices: got True; needs False; positions are no output of a layer"),
         (normed,
          f"ParametrizedConv2d: parameters: got {parts} of ParametrizedConv2d; "
          "needs none but weight and bias, which are replaced"),
         (frozen,
          "Conv2d: weight: got a tensor that is no parameter of "
          "Conv2d(3, 2, kernel_size=(3, 3), stride=(1, 1)); needs a torch.nn.Parameter"),
-        (nn.LPPool2d(2, 2), "LPPool2d: neither a convolution nor a pool of torch.nn"),
+        (nn.LPPool2d(2, 2), f"LPPool2d: {SIGNED}"),
     ]  # fmt: skip
 
 
@@ -886,6 +890,22 @@ class Raises(nn.MaxPool2d):
         raise KeyError("first\nsecond")
 
 
+class OtherIndices(nn.MaxPool2d):
+    def forward(self, x):
+        y, indices = super().forward(x)
+        return y, indices.flip(-1)
+
+
+class FewerIndices(nn.MaxPool2d):
+    def forward(self, x):
+        y, indices = super().forward(x)
+        return y, indices[..., 1:]
+
+
+def pool_run(module):
+    return implementation(module).forward(np.array([[[[0.0, 2, 2, 1], [1, 0, 0, 1]]]]))
+
+
 class Gives(nn.MaxPool2d):
     def forward(self, x):
         return [x]
@@ -896,14 +916,12 @@ REFUSED = [
      f"module: got Linear(in_features=2, out_features=3, bias=True); needs {KINDS}"),
     (read, {"module": nn.LPPool2d(2, 2)}, TypeError,
      "module: got LPPool2d(norm_type=2, kernel_size=2, stride=None, ceil_mode=False); "
-     f"needs {KINDS}"),
+     f"needs {KINDS}; {SIGNED}"),
     (read, {"module": small()}, TypeError, f"module: got Small; needs {KINDS}"),
     (read, {"module": 3}, TypeError, f"module: got 3; needs {KINDS}"),
     (read, {"module": nn.LazyConv2d(3, 2)}, ValueError,
      "module: got LazyConv2d(0, 3, kernel_size=(2, 2), stride=(1, 1)); "
      "needs one that knows its channels; run it once"),
-    (read, {"module": nn.MaxPool2d(2, return_indices=True)}, ValueError,
-     "return_indices: got True; needs False; positions are no output of a layer"),
     (read, {"in_shape": (4, 9)}, ValueError,
      f"in_shape: got (4, 9); needs (channels, *axes) with 2 axes, for {TEXT}"),
     (read, {"in_shape": (3, 9, 6)}, ValueError,
@@ -943,7 +961,7 @@ REFUSED = [
      "parameters: got stem.weight, stem.bias, norm.weight, norm.bias, down.weight, head.weight, "
      "head.bias, spare.weight, spare.bias of Small; needs none but weight and bias, "
      "which are replaced"),
-    (make, {"module_or_function": skipped_models()[2][0]}, ValueError,
+    (make, {"module_or_function": skipped_models()[1][0]}, ValueError,
      "weight: got a tensor that is no parameter of "
      "Conv2d(3, 2, kernel_size=(3, 3), stride=(1, 1)); needs a torch.nn.Parameter"),
     (make, {"bias": 3}, TypeError, "bias: got 3; needs True, False, or the shape of b"),
@@ -960,6 +978,10 @@ REFUSED = [
      "w: got dtype complex128; needs real numbers: integers, float16, float32 or float64"),
     (run, {"w": None, "b": None}, ValueError, f"w: got None; needs weights, for {TEXT}"),
     (run, {"module": pair}, TypeError, "output: got tuple from pair; needs one tensor"),
+    (pool_run, {"module": OtherIndices(2, return_indices=True)}, ValueError,
+     "indices: got 2 at (0, 0, 0, 0); needs 1, the first of the largest cells of its window"),
+    (pool_run, {"module": FewerIndices(2, return_indices=True)}, ValueError,
+     "indices: got shape (1, 1, 1, 1); needs shape (1, 1, 1, 2)"),
     (back, {"dy": DY[:, :, :, 1:]}, ValueError,
      "dy: got shape (2, 6, 9, 6); needs (2, 6, 9, 7), that of y"),
     (model_of, {"model": len}, TypeError,

@@ -331,7 +331,7 @@ OPTIONS = {  # line -> the line on stderr, after "convdense: "
         "--input: got nothing; needs a size, such as --input 3x32x32; or use --claims"
     ),
     f"certify {LAYER} --ceil-mode": (
-        "--ceil-mode: got a convolution; needs --pool max, avg, sum or min beside it"
+        "--ceil-mode: got a convolution; needs --pool max, avg, sum, min, lp beside it"
     ),
     f"certify {LAYER} --no-count-include-pad": (
         "--count-include-pad: got a convolution; needs --pool avg beside it"
@@ -350,7 +350,7 @@ OPTIONS = {  # line -> the line on stderr, after "convdense: "
     ),
     "certify --input 2x4 --kernel 2 --pool max --padding 2": (
         "padding: got (2, 2); needs less than the window's 2 cells on axis 0; "
-        "such a window would hold nothing but padding"
+        "such a window would hold nothing but padding, and give -infinity"
     ),
 }
 

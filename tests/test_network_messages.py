@@ -125,6 +125,10 @@ def direct_weights(layer, **weights):
     return direct_counterpart(layer).with_weights(**weights)
 
 
+def winners(pool):
+    return direct_counterpart(dense_pool(pool)).indices([[1, 2, 3, 4]])
+
+
 def forward(layer, x):
     return layer.forward(x)
 
@@ -603,6 +607,14 @@ BUILT = [
         ValueError,
         "layers: got none; needs at least one layer",
         {"layers": (CONV,)},
+    ),
+    (
+        winners,
+        {"pool": SumPool((1, 4), 2)},
+        TypeError,
+        "pool: got SumPool((1, 4), kernel=2); "
+        "needs a MaxPool or a MinPool, whose windows one cell wins",
+        {"pool": MaxPool((1, 4), 2)},
     ),
     (frozen, {"layers": ()}, ValueError, "layers: got none; needs at least one layer", {}),
     (

@@ -513,12 +513,12 @@ REFUSED = [
     ),
     (
         lambda: AvgPool((1, 4), kernel=2, divisor_override=0),
-        "divisor_override: got 0; needs an integer of at least 1",
+        "divisor_override: got 0; needs an integer other than 0",
     ),
     (lambda: LpPool((1, 4), kernel=2, p="2"), "p: got '2'; needs a finite number of at least 1"),
     (
         lambda: LpPool((1, 4), kernel=2, p=np.inf),
-        "p: got inf; needs a finite number of at least 1; use MaxPool for the limit p = inf",
+        "p: got inf; needs a finite number of at least 1; the limit p = inf is max |x|",
     ),
     (
         lambda: dense_pool(MaxPool((1, 4), 2), tie_break="last"),

@@ -18,7 +18,14 @@ from convdense._util.arguments import complain
 from convdense._util.float_formats import HALF
 from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
-from convdense.adapters.torch_geometry import TorchLayer, check_out_shape, kind_of, layer_of, read
+from convdense.adapters.torch_geometry import (
+    SIGNED_POWERS,
+    TorchLayer,
+    check_out_shape,
+    kind_of,
+    layer_of,
+    read,
+)
 from convdense.adapters.torch_implementation import Implementation, implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.geometry import Conv, Pool
@@ -244,7 +251,8 @@ def _judged(
     kind = type(module).__name__
     in_shape, out_shape = shapes
     if not _can_be_read(module):
-        return "skipped", f"{kind}: neither a convolution nor a pool of torch.nn"
+        unknown = "neither a convolution nor a pool of torch.nn"
+        return "skipped", f"{kind}: {SIGNED_POWERS if kind.startswith('LPPool') else unknown}"
     try:
         layer = read(module, in_shape)
         mine = _Counted(implementation(module, device=device, dtype=_half_precision(options)))

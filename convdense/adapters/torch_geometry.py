@@ -32,6 +32,10 @@ KINDS = {
     "AdaptiveMaxPool": Kind(MaxPool, ("output_size",)),
 }
 _RENAMED = {"kernel_size": "kernel", "output_size": "output"}  # attributes with another name here
+SIGNED_POWERS = (
+    "cd.LpPool is no LPPool: PyTorch sums x^p with the signs that an odd p leaves, and scales up a "
+    "window that runs over the end"
+)
 _CLASSES = {  # of torch.nn, such as Conv2d: ("Conv", 2)
     getattr(torch.nn, f"{name}{axes}d"): (name, axes) for name in KINDS for axes in (1, 2, 3)
 }
@@ -103,11 +107,12 @@ def kind_of(module: torch.nn.Module) -> tuple[str, int]:
             return found
     *names, last = KINDS
     needs = f"a {', '.join(names)} or {last} of 1, 2 or 3 axes, from torch.nn"
-    raise TypeError(complain("module", said(module), needs))
+    do = SIGNED_POWERS if type(module).__name__.startswith("LPPool") else ""
+    raise TypeError(complain("module", said(module), needs, do))
 
 
 def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) -> None:
-    """Refuse a shape that is none of this module, and a module that returns more than y."""
+    """Refuse a shape that is none of this module."""
     not_lazy(module)
     if len(shape) != axes + 1:
         needs = f"(channels, *axes) with {axes} axes, for {said(module)}"
@@ -115,9 +120,6 @@ def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) 
     channels = getattr(module, "in_channels", shape[0])
     if channels != shape[0]:
         raise ValueError(complain("in_shape", shape, f"{channels} channels, for {said(module)}"))
-    if getattr(module, "return_indices", False):
-        do = "positions are no output of a layer"
-        raise ValueError(complain("return_indices", True, "False", do))
 
 
 def _option(module: torch.nn.Module, attribute: str, in_spatial: tuple[int, ...]) -> Any:
@@ -167,7 +169,9 @@ def check_out_shape(module: torch.nn.Module, layer: TorchLayer, got: Sequence[in
 
 
 def one_tensor(value: object, source: object) -> torch.Tensor:
-    """Return what a module or function gave if it is a tensor."""
+    """Return what a module or function gave if it is a tensor; of a pool and its indices y."""
+    if getattr(source, "return_indices", False) and isinstance(value, tuple):
+        value = value[0]
     if not isinstance(value, torch.Tensor):
         got = f"{type(value).__name__} from {said(source)}"
         raise TypeError(complain("output", got, "one tensor"))

@@ -18,7 +18,8 @@ from convdense._util.arguments import (
 )
 from convdense._util.float_formats import FORMATS
 from convdense.adapters.import_torch import torch
-from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, said
+from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
+from convdense.direct import pool_loops
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,26 @@ class Implementation:
         else:
             returned = self.function(x, w, own_bias)
 
+        if getattr(self.function, "return_indices", False):
+            self._check_indices(returned, x)
         y = one_tensor(returned, self.function)
         if self.layout == "NHWC":
             y = y.movedim(-1, 1)
         if b is None or w is None or takes_bias:
             return y
         return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
+
+    def _check_indices(self, returned: object, x: torch.Tensor) -> None:
+        """Refuse a max pool whose indices are not those of the cells that win its windows."""
+        indices = returned[-1] if isinstance(returned, tuple) else None
+        got = _array(one_tensor(indices, self.function))
+        expected = pool_loops.indices(read(self.function, x.shape[1:]), _array(x))
+        if got.shape != expected.shape:
+            needs = f"shape {expected.shape}"
+            raise ValueError(complain("indices", f"shape {got.shape}", needs))
+        for place in map(tuple, np.argwhere(got != expected)[:1].tolist()):
+            needs = f"{expected[place]}, the first of the largest cells of its window"
+            raise ValueError(complain("indices", f"{got[place]} at {place}", needs))
 
     def _call_module(
         self,

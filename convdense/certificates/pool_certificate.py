@@ -1,6 +1,7 @@
 """certify for the user's pool: exact sums, and every cell of the windows made to win and to tie."""
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +52,8 @@ def judge_pool(
 
     found: dict[str, Finding] = {}
     trials = 0
-    coverage = WindowCoverage(pool) if pool.extremum else None
+    has_winners = pool.extremum and prod(pool.out_shape)  # an empty axis may leave no window
+    coverage = WindowCoverage(pool) if has_winners else None
     for operands in _trials(pool, list(bits), dtype=dtype, batch=batch, seed=seed):
         trials += 1
         x, _, _, dy = operands

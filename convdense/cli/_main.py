@@ -3,9 +3,12 @@
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
 
 from convdense._util.version import __version__
 from convdense.cli.certify import add_certify
@@ -35,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write
 
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments, unknown = _parser().parse_known_args(words)
+    if unknown:
+        _refuse_unknown(next(word for word in words if word in COMMANDS), unknown)
     try:
         status = int(arguments.run(arguments))
         if sys.stdout is not None:  # closed by the shell
@@ -55,10 +61,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="convdense", description="Convolution layers as dense layers."
+        prog="convdense",
+        description="Convolution layers as dense layers.",
+        epilog="example: convdense show --input 1x3x3 --kernel 2x2",
     )
     parser.add_argument("--version", action="version", version=f"convdense {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (does, add_options) in COMMANDS.items():
-        add_options(commands.add_parser(name, help=does))
+        # allow_abbrev would read --output as --output-padding
+        command = commands.add_parser(name, help=does, allow_abbrev=False)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter  # an example stays a line
+        command._negative_number_matcher = re.compile(r"-\d")  # -1:0 is a value too
+        add_options(command)
     return parser
+
+
+def _refuse_unknown(name: str, unknown: list[str]) -> NoReturn:
+    """End with the options of a command that are most like the first that it does not know."""
+    parser = argparse.ArgumentParser(prog=f"convdense {name}")
+    _, add_options = COMMANDS[name]
+    add_options(parser)
+    known = list(parser._option_string_actions)
+    typed = unknown[0].partition("=")[0]
+    near = [word for word in known if word.startswith(typed)] or get_close_matches(typed, known, 1)
+    hint = f"; did you mean {' or '.join(near)}" if near else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")

@@ -73,6 +73,9 @@ def add_certify(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how sure", "with --input", argument_default=argparse.SUPPRESS)
     for name, told in CERTIFY_OPTIONS.items():
         how.add_argument(option(name), **told)
+    parser.epilog = (
+        "example: convdense certify --input 3x9x8 --kernel 3 --stride 2 --padding 1:0x1:2"
+    )
     parser.set_defaults(run=run_certify)
 
 

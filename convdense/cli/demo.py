@@ -53,6 +53,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, default=folder, help=f"folder for pictures; default: {folder}"
     )
+    parser.epilog = "example: convdense demo -o pictures"
     parser.set_defaults(run=run_demo)
 
 

@@ -18,6 +18,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--latex", action="store_true", help="print the equations alone, in LaTeX")
+    parser.epilog = "example: convdense explain --input 1x3 --kernel 2 --no-bias"
     parser.set_defaults(run=run_explain)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from convdense._util.arguments import Array
 from convdense._util.files import read_array
 from convdense.cli.exit_status import HELD
-from convdense.cli.layer_options import add_layer, convolution
+from convdense.cli.layer_options import add_layer, add_weights_layout, convolution, weights_of
 from convdense.layers.tied_dense import TiedDense
 
 
@@ -22,6 +22,7 @@ def add_explore(parser: argparse.ArgumentParser) -> None:
         metavar="W.npy",
         help="values of the weights, an array of their shape",
     )
+    add_weights_layout(parser)
     parser.add_argument(
         "--x", type=Path, metavar="X.npy", help="one input sample; default: small integers"
     )
@@ -30,6 +31,7 @@ def add_explore(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--title", metavar="TEXT", help="heading of the page; default: the layer")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.epilog = "example: convdense explore --input 1x5x5 --kernel 3x3 -o page.html"
     parser.set_defaults(run=run_explore)
 
 
@@ -40,7 +42,9 @@ def run_explore(arguments: argparse.Namespace) -> int:
     layer = convolution(arguments)
     w = _array(arguments.weights, "weights")
     x, dy = _array(arguments.x, "x"), _array(arguments.dy, "dy")
-    shown = layer if w is None else TiedDense(layer, w)
+    shown = layer
+    if w is not None:
+        shown = TiedDense(layer, weights_of(layer, w, arguments.weights_layout))
     page = explore(shown, x, dy, title=arguments.title)
     write = page.open if arguments.open else page.save
     saved = write(arguments.output)

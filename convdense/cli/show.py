@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from convdense._util.arguments import complain
 from convdense.cli.exit_status import HELD
-from convdense.cli.layer_options import add_layer, convolution
+from convdense.cli.layer_options import add_layer, add_pool, pool_or_layer
 from convdense.display.palette import channels, ink
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import Grid, Paint
@@ -21,8 +21,10 @@ LEVELS = (0, 95, 135, 175, 215, 255)
 def add_show(parser: argparse.ArgumentParser) -> None:
     """Add the options of `show`."""
     add_layer(parser)
+    add_pool(parser, ("sum",))
     when = "default: auto, in a terminal unless NO_COLOR is set"
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help=when)
+    parser.epilog = "example: convdense show --input 1x4x4 --kernel 3x3 --padding same"
     parser.set_defaults(run=run_show)
 
 
@@ -34,7 +36,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def in_letters(arguments: argparse.Namespace) -> str:
     """Return the layer, and its matrix in letters."""
-    layer = convolution(arguments)
+    layer = pool_or_layer(arguments)
     ties = tie(layer)
     rows, cols = ties.shape
     if max(rows * cols, ties.n_entries) > SHOW_LIMIT:

@@ -111,17 +111,16 @@ def _extrema(pool: Pool, axes: list[Sliding], x: Array) -> tuple[Array, Array]:
 
 def _totals(pool: Pool, axes: list[Sliding], x: Array) -> Array:
     """Return the sum, average or power average, (sum |x|^p)^(1/p), of each window."""
-    values = x
     if isinstance(pool, LpPool):
-        values = np.abs(x) ** pool.p
-    elif pool.divides and x.dtype.kind in "iu":
+        root, scale, _ = _scaled_roots(pool, axes, x)
+        return np.asarray(root * scale)
+    values = x
+    if pool.divides and x.dtype.kind in "iu":
         values = x.astype(np.float64)  # small integers would wrap before they are divided
     total = np.zeros(_out_shape(pool, x), values.dtype)
     for outs, ins in _taps(axes):
         total[outs] += values[ins]
 
-    if isinstance(pool, LpPool):
-        return np.asarray(total ** (1 / pool.p))
     if pool.divides:
         return np.asarray(total / _divisors(pool, axes).astype(total.dtype))
     return total
@@ -138,24 +137,41 @@ def _to_winners(pool: Pool, axes: list[Sliding], x: Array, dy: Array) -> Array:
 
 def _to_all(pool: Pool, axes: list[Sliding], x: Array, dy: Array) -> Array:
     """Return dx of a sum, an average or a power average: every tap gets its share."""
+    if isinstance(pool, LpPool):
+        return _by_slopes(pool, axes, x, dy)
     y = _totals(pool, axes, x)
     dx = np.zeros(x.shape, np.result_type(y, dy))
     shares = dy / _divisors(pool, axes).astype(dx.dtype) if pool.divides else dy
     for outs, ins in _taps(axes):
-        if isinstance(pool, LpPool):
-            dx[ins] += _slope(pool, x[ins], y[outs]) * shares[outs]
-        else:
-            dx[ins] += shares[outs]
+        dx[ins] += shares[outs]
     return dx
 
 
-def _slope(pool: LpPool, x: Array, y: Array) -> Array:
-    """Return the derivative of a power average y by one of its cells x, 0 in a window of zeros.
+def _scaled_roots(pool: LpPool, axes: list[Sliding], x: Array) -> tuple[Array, Array, Array]:
+    """Return ``(sum |x / scale|^p)^(1/p)`` of each window, its scale, and ``|x|`` as floats."""
+    sizes = np.abs(x.astype(np.float64) if x.dtype.kind in "iu" else x)
+    largest = np.zeros(_out_shape(pool, x), sizes.dtype)
+    for outs, ins in _taps(axes):
+        np.maximum(largest[outs], sizes[ins], out=largest[outs])
+    scale = pool.scale(largest)
+    total = np.zeros_like(largest)
+    for outs, ins in _taps(axes):
+        total[outs] += (sizes[ins] / scale[outs]) ** pool.p
+    return total ** (1 / pool.p), scale, sizes
 
-    Of y = (sum |x|^p)^(1/p) it is sign(x) (|x| / y)^(p - 1).
+
+def _by_slopes(pool: LpPool, axes: list[Sliding], x: Array, dy: Array) -> Array:
+    """Return dx of a power average: dy times its slope, 0 in a window of zeros.
+
+    The slope of y = (sum |x|^p)^(1/p) by a cell is sign(x) (|x| / y)^(p - 1).
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(y == 0, 0, np.sign(x) * (np.abs(x) / y) ** (pool.p - 1))
+    root, scale, sizes = _scaled_roots(pool, axes, x)
+    dx = np.zeros(x.shape, np.result_type(root, dy))
+    for outs, ins in _taps(axes):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slope = (sizes[ins] / scale[outs] / root[outs]) ** (pool.p - 1)
+        dx[ins] += np.sign(x[ins]) * np.where(root[outs] == 0, 0, slope) * dy[outs]
+    return dx
 
 
 def _divisors(pool: Pool, axes: list[Sliding]) -> Array:

@@ -71,9 +71,28 @@ def backward(pool: Pool, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
     return dx if had_batch else dx[0]
 
 
+def indices(pool: Pool, x: npt.ArrayLike) -> Array:
+    """Return where each window's winner stands, flattened in its channel's plane."""
+    x, had_batch = samples(pool, x)
+    winners = np.zeros((*x.shape[:2], *pool.out_spatial), np.int64)
+    for output, cells, _ in windows(pool):
+        winner = _winner(pool, _take(x, cells))
+        places = [np.ravel_multi_index(cell, pool.in_spatial) for cell in cells]
+        winners[(..., *output)] = np.take(places, winner)
+    return winners if had_batch else winners[0]
+
+
+def _winner(pool: Pool, values: Array) -> Array:
+    """Return the first of several largest cells, (batch, channels) of (batch, channels, cells)."""
+    return np.asarray(values.argmax(axis=-1) if pool.extremum > 0 else values.argmin(axis=-1))
+
+
 def _take(x: Array, cells: list[Position]) -> Array:
-    """Return the values of a window, (batch, channels, cells)."""
-    return np.stack([x[(..., *cell)] for cell in cells], axis=-1)
+    """Return the values of a window, (batch, channels, cells); it may have no cells."""
+    values = np.zeros((*x.shape[:2], len(cells)), x.dtype)
+    for k, cell in enumerate(cells):
+        values[..., k] = x[(..., *cell)]
+    return values
 
 
 def window_value(pool: Pool, values: Array, counts: Counts) -> Array:
@@ -83,8 +102,8 @@ def window_value(pool: Pool, values: Array, counts: Counts) -> Array:
     if pool.extremum < 0:
         return np.asarray(values.min(axis=-1))
     if isinstance(pool, LpPool):
-        powers = np.abs(values) ** pool.p
-        return np.asarray(powers.sum(axis=-1) ** (1 / pool.p))
+        root, scale = _scaled_root(pool, values)
+        return np.asarray(root * scale)
     total = np.asarray(values.sum(axis=-1, dtype=_result_dtype(pool, values)))
     return total / pool.divisor(*counts) if pool.divides else total
 
@@ -93,17 +112,25 @@ def window_shares(pool: Pool, values: Array, dy: Array, counts: Counts) -> Array
     """Return what each cell gets of dy, (batch, channels, cells) of (batch, channels, 1)."""
     n_cells = values.shape[-1]
     if pool.extremum:  # the first of several largest gets everything
-        winner = values.argmax(axis=-1) if pool.extremum > 0 else values.argmin(axis=-1)
-        is_winner = np.arange(n_cells) == winner[..., None]  # (batch, channels, cells)
+        winner = _winner(pool, values)[..., None]
+        is_winner = np.arange(n_cells) == winner  # (batch, channels, cells)
         return np.where(is_winner, dy, 0)
     if isinstance(pool, LpPool):
-        # y = (sum |x|^p)^(1/p), so dy/dx = sign(x) (|x| / y)^(p - 1).
-        y = window_value(pool, values, counts)[..., None]
+        # y = (sum |x|^p)^(1/p), so dy/dx = sign(x) (|x| / y)^(p - 1); `scale` cancels.
+        root, scale = (part[..., None] for part in _scaled_root(pool, values))
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = np.sign(values) * (np.abs(values) / y) ** (pool.p - 1)
-        return np.where(y == 0, 0, slope) * dy  # where all cells are 0, 0 is a subgradient
+            slope = np.sign(values) * (np.abs(values / scale) / root) ** (pool.p - 1)
+        return np.where(root == 0, 0, slope) * dy  # where all cells are 0, 0 is a subgradient
     shared = np.broadcast_to(dy, values.shape)
     return shared / pool.divisor(*counts) if pool.divides else shared
+
+
+def _scaled_root(pool: LpPool, values: Array) -> tuple[Array, Array]:
+    """Return ``(sum |x / scale|^p)^(1/p)`` of one window, and the scale, (batch, channels) each."""
+    sizes = np.abs(values.astype(_result_dtype(pool, values)))
+    scale = pool.scale(sizes.max(axis=-1, initial=0))
+    powers = (sizes / scale[..., None]) ** pool.p
+    return powers.sum(axis=-1) ** (1 / pool.p), scale
 
 
 def _result_dtype(pool: Pool, x: Array) -> np.dtype:

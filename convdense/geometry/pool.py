@@ -7,7 +7,9 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar
 
-from convdense._util.arguments import Sizes, complain, integer, per_axis
+import numpy as np
+
+from convdense._util.arguments import Array, Sizes, complain, is_integer, per_axis
 from convdense.geometry import padding as pad
 from convdense.geometry.base import Hyperparameters, flag, sample_shape
 from convdense.geometry.padding import Padding, Pairs
@@ -30,14 +32,16 @@ class Pool(Hyperparameters, ABC):
     Parameters
     ----------
     in_shape : tuple of int
-        One sample: ``(channels, *axes)``; channels do not see each other.
+        One sample: ``(channels, *axes)``; channels do not see each other. Along an axis of 0 cells
+        there are no outputs, where no window fits.
     kernel : int, one int per axis, or None with `output`
         Size of the window.
     stride : int, one int per axis, or None
         Step of the window; None: the kernel, so that windows tile the input.
     padding : int, one per axis, a (begin, end) pair per axis, or "valid", "same", "same_lower",
     "full"
-        Absent cells around the input; fewer on each side than the window has.
+        Absent cells around the input. A window without a cell gives 0 (as in JAX), and is refused
+        where it would give no number: a largest, a smallest, a mean over the cells inside.
     dilation : int or one int per axis
         Distance between the window's taps.
     ceil_mode : bool
@@ -110,23 +114,36 @@ class Pool(Hyperparameters, ABC):
                 raise ValueError(complain(name, repr(value), needs))
         self._set(output=per_axis(output, "output", axes, 1))
         self._set(stride=(1,) * axes, padding=((0, 0),) * axes, dilation=(1,) * axes)
+        nothing = self._of_no_cells(padded=0)
+        if nothing and 0 in self.in_spatial:
+            axis, do = self.in_spatial.index(0), f"a window without a cell gives {nothing}"
+            raise ValueError(complain("in_shape", self.in_shape, f"a cell on axis {axis}", do))
+
+    def _of_no_cells(self, padded: int) -> str:
+        """Return what a window without a cell would give, or nothing where that is 0."""
+        if self.extremum:
+            return "-infinity" if self.extremum > 0 else "infinity"
+        return "" if self.divisor(inside=0, padded=padded) else "0/0"
 
     def _check_windows(self) -> None:
-        """Refuse padding a window fits into, no output at all, and a window without an input."""
+        """Refuse a kernel that fits nowhere, and windows without a cell where these give no 0."""
+        nothing = self._of_no_cells(padded=1)  # a window has a cell of the input or its padding
         for axis, (n, pair, k, s, d) in enumerate(self._numbers()):
             window, size = pad.effective(k, d), n + sum(pair)
-            if max(pair) >= window:
+            if nothing and max(pair) >= window:
                 needs = f"less than the window's {window} cells on axis {axis}"
-                do = "such a window would hold nothing but padding"
+                do = f"such a window would hold nothing but padding, and give {nothing}"
                 raise ValueError(complain("padding", pair, needs, do))
 
             outputs = self.out_spatial[axis]
-            if outputs < 1:
-                got = f"{k} with dilation {d}"
-                needs = f"a window of at most {size} cells on axis {axis}: {n} and padding {pair}"
+            if outputs < 1 and n > 0:
+                got, room = f"{k} with dilation {d}", f"{n} and padding {pair}"
+                if self.ceil_mode:  # (size - window) / stride, rounded up, is at least 0
+                    size, room = size + s - 1, f"{n}, padding {pair} and {s - 1} past the end"
+                needs = f"a window of at most {size} cells on axis {axis}: {room}"
                 raise ValueError(complain("kernel", got, needs, "use a smaller kernel"))
 
-            for i in range(outputs):
+            for i in range(outputs if nothing else 0):
                 # The window's cells are first + t d for the taps t = 0 ... k - 1; 0 to n - 1 exist.
                 first = i * s - pair[0]
                 first_tap = max(0, -(first // d))  # the first one with a cell of at least 0
@@ -135,7 +152,8 @@ class Pool(Hyperparameters, ABC):
                     where = f"whose window {i} on axis {axis} meets no cell of the input"
                     got = f"{k} with dilation {d}, {where}"
                     needs = "windows with a cell in each"
-                    raise ValueError(complain("kernel", got, needs, "pad or dilate less"))
+                    do = f"pad or dilate less: one without a cell gives {nothing}"
+                    raise ValueError(complain("kernel", got, needs, do))
 
     def _numbers(self) -> Iterator[tuple[int, tuple[int, int], int, int, int]]:
         """Yield size, padding, kernel, stride and dilation of every axis."""
@@ -171,11 +189,11 @@ class Pool(Hyperparameters, ABC):
         """Return the number of windows along one axis."""
         room = n + sum(pair) - window  # how far the first window can move
         if not self.ceil_mode:
-            return room // stride + 1
+            return max(0, room // stride + 1)
         outputs = -(-room // stride) + 1  # the division is rounded up
         last_start = (outputs - 1) * stride
         starts_past_the_input = last_start >= n + pair[0]
-        return outputs - 1 if starts_past_the_input else outputs
+        return max(0, outputs - 1 if starts_past_the_input else outputs)
 
     @cached_property
     def out_shape(self) -> tuple[int, ...]:
@@ -245,7 +263,7 @@ class AvgPool(Pool):
         Count padded cells in the divisor; cells beyond the padding, under a window that runs over,
         never count.
     divisor_override : int or None
-        Divide by this number instead.
+        Divide by this number instead, which may be negative and not 0.
 
     Examples
     --------
@@ -273,7 +291,12 @@ class AvgPool(Pool):
     ) -> None:
         self._set(count_include_pad=flag(count_include_pad, "count_include_pad"))
         if divisor_override is not None:
-            divisor_override = integer(divisor_override, "divisor_override", 1)
+            wrong = complain("divisor_override", repr(divisor_override), "an integer other than 0")
+            if not is_integer(divisor_override):
+                raise TypeError(wrong)
+            if divisor_override == 0:
+                raise ValueError(wrong)
+            divisor_override = int(divisor_override)
         self._set(divisor_override=divisor_override)
         super().__init__(
             in_shape,
@@ -303,6 +326,12 @@ class LpPool(Pool):
     p : float
         The power, at least 1 and finite.
 
+    Notes
+    -----
+    ONNX's convention. PyTorch's ``lp_pool`` sums ``x^p`` with the signs that an odd p leaves, and
+    takes a window that `ceil_mode` lets run over the end for a part of a whole one: it multiplies
+    its sum by the cells of the kernel over those that are there.
+
     Examples
     --------
     >>> LpPool((8, 16, 16), kernel=2, p=2)
@@ -329,7 +358,7 @@ class LpPool(Pool):
         if isinstance(p, bool) or not isinstance(p, (int, float)):
             raise TypeError(complain("p", repr(p), needs))
         if not (isfinite(p) and p >= 1):
-            raise ValueError(complain("p", p, needs, "use MaxPool for the limit p = inf"))
+            raise ValueError(complain("p", p, needs, "the limit p = inf is max |x|"))
         self._set(p=p)
         super().__init__(
             in_shape,
@@ -340,6 +369,17 @@ class LpPool(Pool):
             ceil_mode=ceil_mode,
             output=output,
         )
+
+    def scale(self, largest: Array) -> Array:
+        """Return what the cells of windows are divided by, so that no power of them overflows.
+
+        `largest` has the largest ``|x|`` of each window. A power of two next to it, with which
+        nothing is rounded, or where p is so large that 2^p overflows, the largest itself.
+        """
+        if self.p <= 64:
+            _, exponent = np.frexp(largest)  # largest = [0.5, 1) 2^exponent
+            return np.asarray(np.ldexp(largest.dtype.type(1), exponent - 1))
+        return np.where((largest > 0) & np.isfinite(largest), largest, largest.dtype.type(1))
 
 
 def same_windows(kind: type[Pool], pool: Pool, **options: Any) -> Pool:

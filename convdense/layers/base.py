@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain
 from convdense.display.tables import facts
@@ -95,6 +97,16 @@ class OfPool(ShapesOf, ShapesTable):
     def __repr__(self) -> str:
         """Return the pool it is."""
         return f"{type(self).__name__}({self.pool!r})"
+
+
+class NoMatrix:
+    """A pool that is several layers, of which no single matrix can be made."""
+
+    def matrix(self, dtype: npt.DTypeLike = "float64") -> sp.csr_array:  # noqa: ARG002  (sums use it)
+        """Refuse to return the matrix, which sums and averages alone have."""
+        needs = "a sum or an average: this one is no single matrix"
+        do = "look at the .layers of what cd.dense_pool returns"
+        raise TypeError(complain("layer", repr(self), needs, do))
 
 
 def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:

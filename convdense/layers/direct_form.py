@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, shaped
 from convdense.direct import pool as direct_pool
+from convdense.direct import pool_loops
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import (
+    AvgPool,
     ChannelScale,
     ConvTranspose,
     HasWeightShapes,
@@ -197,6 +199,13 @@ class DirectPool(OfPool):
         """Return dx by direct pooling: the first of several largest gets everything."""
         return direct_pool.backward(self.pool, x, dy)
 
+    def indices(self, x: npt.ArrayLike) -> Array:
+        """Return where each window's winner stands, by argmax: see `Tournament.indices`."""
+        if not self.pool.extremum:
+            needs = "a MaxPool or a MinPool, whose windows one cell wins"
+            raise TypeError(complain("pool", repr(self.pool), needs))
+        return pool_loops.indices(self.pool, x)
+
 
 def window_sums(pool: Pool) -> DirectPool:
     """Return the layer that sums each window; backward, each cell sums the dy of its windows."""
@@ -244,4 +253,6 @@ def _(layer: OfPool) -> DirectPool | LargestMagnitude:
         if pool.p != 1:
             raise TypeError(complain("layer", repr(layer), "p=1: powers are no sums of products"))
         return window_sums(pool)  # with p=1 the sum of |x|; of magnitudes, |x| is x
+    if isinstance(pool, AvgPool) and pool.divisor_override is not None:
+        return DirectPool(same_windows(AvgPool, pool, divisor_override=abs(pool.divisor_override)))
     return DirectPool(pool)

@@ -1,4 +1,4 @@
-"""Flatten: what a dense layer wants to be given; its own dense layer is the identity."""
+"""Flatten: what a dense layer wants to be given; its own dense layer is a permutation."""
 
 from dataclasses import dataclass
 from math import prod
@@ -6,11 +6,12 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
-from convdense._util.arguments import Array, batched, shape_or_none
+from convdense._util.arguments import Array, batched, choice, shape_or_none
 from convdense.geometry import paired_operands
 from convdense.layers.base import AnyShape
-from convdense.layers.dense_form import Step, dense_steps
+from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.layers.direct_form import direct_counterpart
 from convdense.layers.error_bounds import (
     ParameterBounds,
@@ -31,6 +32,9 @@ class Flatten(AnyShape):
     ----------
     in_shape : tuple of int or None
         Shape of one sample; None in a network, which fills it in.
+    layout : {"NCHW", "NHWC"}
+        "NHWC" puts the channels last before it flattens: the order of a Keras model, and of the
+        weights of the dense layer after it.
 
     Examples
     --------
@@ -38,16 +42,20 @@ class Flatten(AnyShape):
     >>> x = [[[1, 2]], [[3, 4]]]
     >>> layer.forward(x), layer.backward(x, dy=[5, 6, 7, 8]).shape
     (array([1, 2, 3, 4]), (2, 1, 2))
+    >>> Flatten((2, 1, 2), layout="NHWC").forward(x)
+    array([1, 3, 2, 4])
     """
 
     in_shape: tuple[int, ...] | None = None
+    layout: str = "NCHW"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "in_shape", shape_or_none(self.in_shape, "in_shape"))
+        choice(self.layout, "layout", ("NCHW", "NHWC"))
 
     def with_in_shape(self, in_shape: tuple[int, ...]) -> Self:
         """Return the same layer for samples of this shape."""
-        return type(self)(in_shape)
+        return type(self)(in_shape, self.layout)
 
     @property
     def out_shape(self) -> tuple[int, ...] | None:
@@ -57,6 +65,8 @@ class Flatten(AnyShape):
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y, (batch, features), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = batched(x, "x", self.known_shape(), self)
+        if self.layout == "NHWC":
+            x = np.moveaxis(x, 1, -1)  # (batch, *axes, channels)
         y = x.reshape(len(x), prod(x.shape[1:]))
         return np.asarray(y if had_batch else y[0])
 
@@ -64,18 +74,32 @@ class Flatten(AnyShape):
         """Return dx: dy in the shape of x."""
         self.known_shape()
         x, dy, had_batch = paired_operands(self, x, dy)  # type: ignore[arg-type]  # it has shapes now
-        dx = dy.reshape(len(dy), *x.shape[1:])
+        dx = self._unflattened(dy)
         return np.asarray(dx if had_batch else dx[0])
+
+    def _unflattened(self, dy: Array) -> Array:
+        """Return (batch, features) as (batch, *in_shape)."""
+        channels, *axes = self.known_shape()
+        if self.layout == "NCHW":
+            return dy.reshape(len(dy), channels, *axes)
+        return np.moveaxis(dy.reshape(len(dy), *axes, channels), -1, 1)
 
     def __repr__(self) -> str:
         """Return the call that makes this layer."""
-        return f"Flatten({'' if self.in_shape is None else self.in_shape})"
+        shape = [] if self.in_shape is None else [repr(self.in_shape)]
+        layout = [] if self.layout == "NCHW" else [f"layout={self.layout!r}"]
+        return f"Flatten({', '.join(shape + layout)})"
 
 
 @dense_steps.register
-def _(layer: Flatten, dtype: npt.DTypeLike = "float64") -> list[Step]:  # noqa: ARG001  (it has no matrix)
-    layer.known_shape()
-    return []  # flattened samples are as they are
+def _(layer: Flatten, dtype: npt.DTypeLike = "float64") -> list[Step]:
+    channels, *axes = layer.known_shape()
+    if layer.layout == "NCHW":
+        return []  # flattened samples are as they are
+    rows = np.arange(channels * prod(axes))
+    position, channel = np.divmod(rows, channels)  # of each output: its channels stand together
+    cols = channel * prod(axes) + position
+    return [Affine(sp.csr_array((np.ones(len(rows), dtype), (rows, cols))))]
 
 
 @direct_counterpart.register
@@ -93,16 +117,16 @@ def _(layer: Flatten, x: Value) -> Value:
     return Value(layer.forward(x.value), layer.forward(x.error))
 
 
-# The shape of x is enough: a flattened gradient goes back as it came.
+# The values of x are not asked for: a flattened gradient goes back as it came.
 @backward_error.register
 def _(layer: Flatten, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:  # noqa: ARG001
-    shape = x.value.shape
-    return Slope(dy.value.reshape(shape), dy.error.reshape(shape), dy.undecided.reshape(shape)), {}
+    return Slope(*map(layer._unflattened, dy)), {}
 
 
 @layer_to_plain.register
 def _(layer: Flatten) -> Plain:
-    return {"type": "Flatten", "in_shape": layer.in_shape}
+    layout = {} if layer.layout == "NCHW" else {"layout": layer.layout}  # as it was before layouts
+    return {"type": "Flatten", "in_shape": layer.in_shape, **layout}
 
 
 @reads("Flatten")

@@ -15,7 +15,7 @@ from convdense._util.arguments import Array, complain, finite
 from convdense._util.deprecation import renamed_attribute
 from convdense.geometry import MaxPool, MinPool, Pool, paired_samples, samples
 from convdense.layers.activations import Abs
-from convdense.layers.base import OfPool, as_samples, floating
+from convdense.layers.base import NoMatrix, OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Step, dense_steps
 from convdense.layers.direct_form import DirectPool, direct_counterpart, window_sums
@@ -39,7 +39,7 @@ LARGEST_INTEGER = 2**52
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tournament(OfPool):
+class Tournament(NoMatrix, OfPool):
     """Max or min pooling as a network: levels of a dense layer, |.|, and a dense layer.
 
     A level pairs neighbours in each window: half their sum and half their difference, then ``sum +
@@ -87,6 +87,43 @@ class Tournament(OfPool):
         y = self._run(_comparable(x, "x"))[-1]
         return as_samples(y.astype(x.dtype), self.out_shape, had_batch)
 
+    def indices(self, x: npt.ArrayLike) -> Array:
+        """Return where each window's winner stands, flattened in its channel's plane (PyTorch).
+
+        The index travels with the winner, through the same layers: where these add half a
+        difference of two cells or take it off, so they do with their indices. Floats are
+        compared as they came; only halves of subnormal numbers round.
+
+        Raises
+        ------
+        ValueError
+            As for `forward`, and for tie_break="split", where a tie has no winner.
+
+        Examples
+        --------
+        >>> tournament(MaxPool((1, 2, 4), kernel=2)).indices([[[1, 3, 2, 2], [0, 3, 2, 0]]])
+        array([[[1, 2]]])
+        """
+        if self.tie_break != "first":
+            needs = '"first": where several cells are largest, none of them wins'
+            raise ValueError(complain("tie_break", repr(self.tie_break), needs))
+        x, had_batch = samples(self, x)
+        planes = _comparable(x, "x").reshape(len(x), self.in_shape[0], prod(self.in_shape[1:]))
+        places = np.broadcast_to(np.arange(float(planes.shape[2])), planes.shape)
+        index = halves = places.reshape(len(x), prod(self.in_shape))
+        for layer, following in zip(self.layers, (*self.layers[1:], None), strict=False):
+            if isinstance(layer, Abs):  # turns the sign of half a difference where x is below y
+                shape = (-1, *layer.in_shape)
+                turned = layer.backward(halves.reshape(shape), index.reshape(shape))
+                index = turned.reshape(index.shape)
+                continue
+            if isinstance(following, Abs):  # a round: it compares the cells, not rounded winners
+                by_plane = index.reshape(*planes.shape[:2], index.shape[1] // planes.shape[1])
+                cells = np.take_along_axis(planes, by_plane.astype(np.intp), axis=2)
+                halves = layer.forward(cells.reshape(index.shape))
+            index = layer.forward(index)
+        return as_samples(index.astype(np.int64), self.out_shape, had_batch)
+
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return dx: what the layers hand back.
 
@@ -123,6 +160,8 @@ class Tournament(OfPool):
 
 def tournament(pool: MaxPool | MinPool, tie_break: str = "first") -> Tournament:
     """Return the tournament of a pool, axis by axis, the last axis first."""
+    if not prod(pool.out_shape):  # nothing to compare
+        return Tournament(pool, tie_break, (Fixed(sums(pool)),))
     # The winner is (x + y + e |x - y|) / 2, e = +1 or -1; its derivative by x is (1 + e s) / 2, s
     # the slope of |.|. So where x = y the first, x, gets all if s = e there, and half if s = 0.
     slope_at_zero = 0 if tie_break == "split" else pool.extremum

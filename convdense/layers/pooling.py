@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import singledispatch
 from math import lcm, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from convdense.geometry import (
     paired_samples,
     samples,
 )
-from convdense.layers.base import OfPool, as_samples, floating
+from convdense.layers.base import NoMatrix, OfPool, as_samples, floating
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Absolute, Affine, Divide, Step, dense_steps
 from convdense.layers.direct_form import direct_counterpart, window_sums
@@ -67,6 +67,11 @@ class SumDivide(OfPool):
     total: Fixed
     divisors: Array | None
 
+    @property
+    def layers(self) -> tuple[Fixed | Divide, ...]:
+        """What is run, in this order."""
+        return (self.total,) if self.divisors is None else (self.total, Divide(self.divisors))
+
     def matrix(self, dtype: npt.DTypeLike = "float64") -> sp.csr_array:
         """Return the matrix of the whole layer, with its entries 1/d, rounded to the dtype."""
         matrix = self.total.matrix(dtype).copy()
@@ -97,9 +102,27 @@ class SumDivide(OfPool):
         return np.asarray(y / self.divisors.astype(dtype))
 
 
+class Power(NamedTuple):
+    """``|x|^p`` of every coordinate."""
+
+    exponent: float
+
+    def forward(self, x: Array) -> Array:
+        """Return ``|x|^p``."""
+        return np.asarray(np.abs(x) ** self.exponent)
+
+    def backward(self, x: Array, dy: Array) -> Array:
+        """Return dx, ``p |x|^(p - 1) sign(x) dy``, and 0 where x is 0."""
+        slope = self.exponent * np.abs(np.where(x == 0, 1, x)) ** (self.exponent - 1)
+        return np.asarray(np.sign(x) * slope * dy)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class PowerAverage(OfPool):
+class PowerAverage(NoMatrix, OfPool):
     """Power-average pooling, ``(sum |x|^p)^(1/p)``: |.|, a power, the sum as a dense layer, a root.
+
+    Run entry by entry of the sum, each cell divided by about the largest of its window, so that no
+    power overflows or vanishes.
 
     Parameters
     ----------
@@ -111,25 +134,45 @@ class PowerAverage(OfPool):
     pool: LpPool
     total: SumDivide
 
+    @property
+    def layers(self) -> tuple[Power | Fixed | Divide, ...]:
+        """What it is, in this order; `forward` runs it scaled."""
+        return Power(self.pool.p), *self.total.layers, Power(1 / self.pool.p)
+
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y, (batch, *out_shape), for x of shape (batch, *in_shape) or of one sample."""
         x, had_batch = samples(self, x)
-        powers = np.abs(floating(x)) ** self.pool.p
-        y = self.total.forward(powers) ** (1 / self.pool.p)
-        return np.asarray(y if had_batch else y[0])
+        _, root, scale = self._scaled(x)
+        return as_samples(root * scale, self.out_shape, had_batch)
 
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
-        """Return ``dx = |x|^(p-1) sign(x) S^T (dy y^(1-p))``.
+        """Return ``dx = sign(x) S^T (dy (|x| / y)^(p-1))``.
 
         In a window of zeros it is 0, a subgradient.
         """
         x, dy, had_batch = paired_samples(self, x, dy)
-        x = floating(x)
-        y, p = self.forward(x), self.pool.p
+        edges = self.total.total.ties.entries()
+        ratios, root, _ = self._scaled(x)
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(y == 0, 0, dy * y ** (1 - p)).astype(np.result_type(x, dy))
-        dx = np.sign(x) * np.abs(x) ** (p - 1) * self.total.backward(x, scaled)
-        return np.asarray(dx if had_batch else dx[0])
+            slopes = (ratios / root[:, edges.row]) ** (self.pool.p - 1)  # (batch, entries)
+        slopes = np.where(root[:, edges.row] == 0, 0, slopes)
+        shares = slopes * dy.reshape(len(dy), root.shape[1])[:, edges.row]
+        rows = x.reshape(len(x), prod(self.in_shape))
+        dx = np.zeros(rows.shape, shares.dtype)
+        np.add.at(dx, (slice(None), edges.col), shares)
+        return as_samples(np.sign(rows) * dx, self.in_shape, had_batch)
+
+    def _scaled(self, x: Array) -> tuple[Array, Array, Array]:
+        """Return ``|x| / scale`` of every entry, and of every window its root and its scale."""
+        edges = self.total.total.ties.entries()
+        rows = floating(x).reshape(len(x), prod(self.in_shape))
+        sizes = np.abs(rows)[:, edges.col]  # (batch, entries)
+        largest, total = np.zeros((2, len(x), prod(self.out_shape)), sizes.dtype)
+        np.maximum.at(largest, (slice(None), edges.row), sizes)
+        scale = self.pool.scale(largest)
+        ratios = sizes / scale[:, edges.row]
+        np.add.at(total, (slice(None), edges.row), ratios**self.pool.p)
+        return ratios, total ** (1 / self.pool.p), scale
 
 
 DensePool = SumDivide | Tournament | PowerAverage
@@ -137,6 +180,9 @@ DensePool = SumDivide | Tournament | PowerAverage
 
 def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> DensePool:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
+
+    Its ``layers`` are what it is made of, in order. ``matrix(dtype)`` returns the one matrix that a
+    sum or an average is, ``indices(x)`` where the winners of a MaxPool or MinPool stand.
 
     Parameters
     ----------
@@ -203,7 +249,7 @@ def _divisors(pool: AvgPool) -> Array:
     if pool.count_include_pad:
         counts = padded_counts(pool)
     else:
-        counts = [np.bincount(axis.rows) for axis in pool_axes(pool)]
+        counts = [np.bincount(axis.rows, minlength=axis.n_rows) for axis in pool_axes(pool)]
     channels = np.ones(pool.in_shape[0], np.intp)
     return outer([channels, *counts])
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from matplotlib.figure import Figure
 
+from convdense._util.arguments import complain
 from convdense.display.example_sample import one_sample
 from convdense.geometry import Pool
 from convdense.layers.dense_form import Absolute, Affine, dense_steps
@@ -46,6 +47,8 @@ def pooling(pool: Pool, x: npt.ArrayLike | None = None) -> Figure:
     [['0.5', '0.5', '0.5', '-0.5'], ['4', '|-1|'], ['1', '1'], ['5']]
     """
     layer = dense_pool(pool)
+    if not prod(layer.in_shape) or not prod(layer.out_shape):
+        raise ValueError(complain("pool", repr(pool), "cells to draw: an axis has none"))
     numbers = None if x is None else one_sample(x, "x", layer.in_shape, "draw")
     return chain(_links(layer), numbers, repr(pool))
 

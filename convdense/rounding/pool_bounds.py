@@ -44,13 +44,14 @@ def window_table(pool: Pool) -> WindowTable:
            [ 3,  4, -1]]), unit=1, longest=3)
     """
     found = list(windows(pool))
-    width = max(len(cells) for _, cells, _ in found)
+    width = max((len(cells) for _, cells, _ in found), default=0)
     flat = np.full((len(found), width), -1)  # (windows, cells)
     for row, (_, cells, _) in zip(flat, found, strict=True):
-        row[: len(cells)] = np.ravel_multi_index(tuple(np.transpose(cells)), pool.in_spatial)
+        if cells:
+            row[: len(cells)] = np.ravel_multi_index(tuple(np.transpose(cells)), pool.in_spatial)
     divisors = {pool.divisor(len(cells), padded) for _, cells, padded in found}
     meeting = np.bincount(flat[flat >= 0])  # how many windows each cell is in
-    return WindowTable(flat, lcm(*divisors), max(width, int(meeting.max())))
+    return WindowTable(flat, lcm(*divisors), max(width, int(meeting.max(initial=0))))
 
 
 def pool_bound(pool: Pool, operands: Operands, name: str, dtype: npt.DTypeLike) -> Array:
@@ -67,7 +68,7 @@ def pool_bound(pool: Pool, operands: Operands, name: str, dtype: npt.DTypeLike) 
 
     factor = gamma(window_table(pool).longest + 2, unit_roundoff(dtype))
     if name == "y":
-        size = direct_pool.forward(pool, np.abs(x))
+        size = np.abs(direct_pool.forward(pool, np.abs(x)))  # a divisor may be negative
         return np.zeros_like(size) if pool.extremum else np.asarray(factor * size)
     chosen_by = x if pool.extremum else np.abs(x)  # max and min send the gradient where x says
-    return np.asarray(factor * direct_pool.backward(pool, chosen_by, np.abs(dy)))
+    return np.asarray(factor * np.abs(direct_pool.backward(pool, chosen_by, np.abs(dy))))

@@ -161,6 +161,7 @@ _AVERAGES: _Table = {
         (2, 6, 8), (3, 2), stride=(2, 3), padding=(1, 0), ceil_mode=True, count_include_pad=False
     ),
     "divisor": AvgPool((2, 5, 6), (3, 2), stride=(1, 2), divisor_override=7),
+    "negative-divisor": AvgPool((2, 5, 6), (2, 3), stride=(2, 1), divisor_override=-2),
 }
 _POOLS: dict[str, Callable[..., Pool]] = {
     "sum": SumPool,

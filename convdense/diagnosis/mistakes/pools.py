@@ -1,6 +1,7 @@
 """Mistakes in pooling: wrong divisors, padding that wins, gradients given to the wrong cells."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from math import prod
 from typing import Any
@@ -28,10 +29,10 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
             yield sentence, _of_pool(other, name)
         yield "the mean is over the cells that are not 0", _by_windows(pool, name, _of_nonzero)
     if isinstance(pool, SumPool):
-        average = same_windows(AvgPool, pool)
-        yield "an average is taken for the sum", _of_pool(average, name)
-        average = same_windows(AvgPool, pool, count_include_pad=False)
-        yield "an average, over the cells inside, is taken for the sum", _of_pool(average, name)
+        inside = "an average, over the cells inside, is taken for the sum"
+        averages = [*_average("an average is taken for the sum", pool, counted=True)]
+        for sentence, other in (*averages, *_average(inside, pool, counted=False)):
+            yield sentence, _of_pool(other, name)
     if pool.extremum:
         others = _not_the_largest(pool) if name == "y" else _other_winners(pool)
         yield from others
@@ -57,15 +58,20 @@ def _averages(pool: AvgPool) -> Iterator[tuple[str, Pool]]:
     if pool.kernel is None:
         return
     if pool.divisor_override is not None:
-        kept = same_windows(AvgPool, pool, count_include_pad=pool.count_include_pad)
-        yield "divisor_override is ignored", kept
-    counted = same_windows(AvgPool, pool, count_include_pad=True)
-    yield "cells of the padding are counted in the divisor", counted
-    uncounted = same_windows(AvgPool, pool, count_include_pad=False)
-    yield "cells of the padding are not counted in the divisor", uncounted
+        yield from _average("divisor_override is ignored", pool, counted=pool.count_include_pad)
+    counted = "cells of the padding are counted in the divisor"
+    yield from _average(counted, pool, counted=True)
+    uncounted = "cells of the padding are not counted in the divisor"
+    yield from _average(uncounted, pool, counted=False)
     size = prod(pool.kernel)
     fixed = same_windows(AvgPool, pool, divisor_override=size)
     yield f"every window is divided by the {size} cells of the kernel", fixed
+
+
+def _average(sentence: str, pool: Pool, *, counted: bool) -> Iterator[tuple[str, Pool]]:
+    """Yield the mean of a pool's windows, unless one without a cell has none."""
+    with suppress(ValueError):
+        yield sentence, same_windows(AvgPool, pool, count_include_pad=counted)
 
 
 def _not_the_largest(pool: Pool) -> Iterator[PoolMistake]:
@@ -140,7 +146,7 @@ def _by_windows(pool: Pool, name: str, rule: WindowRule, choose: Choose = _own_c
         y = np.zeros((*x.shape[:2], *pool.out_spatial))
         dx = np.zeros(x.shape)
         for at, own, padded in windows(pool):
-            cells = choose(at, own)
+            cells = choose(at, own) if own else own
             if not cells:
                 continue
             # A divisor stays as it is, but for adaptive pooling, where it is the window's own.
@@ -215,6 +221,7 @@ def _cut(pool: Pool) -> PoolChange:
     """Return dx without the cells that no window reaches at the end."""
     reach = np.zeros(len(pool.in_spatial), int)
     for _, cells, _ in windows(pool):
-        reach = np.maximum(reach, np.max(cells, axis=0) + 1)
+        if cells:
+            reach = np.maximum(reach, np.max(cells, axis=0) + 1)
     inside = first_cells(reach.tolist())
     return lambda x, dy: pool_loops.backward(pool, x, dy)[inside]
