@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from convdense._util.arguments import Array, complain
+from convdense._util.arguments import Array, complain, complain_of
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, HasShapes, Implementation, Windowed
 from convdense.layers.tied_dense import TiedDense
@@ -103,7 +103,7 @@ def functions(implementation: Implementation, needs: str) -> Functions:
         backward = getattr(given, "backward", None)
         named = given
     if not callable(forward) or not callable(backward):
-        raise TypeError(complain("implementation", repr(given), needs))
+        raise TypeError(complain_of("implementation", given, needs))
     name = str(getattr(named, "__name__", type(named).__name__))
     return forward, backward, "implementation" if name == "<lambda>" else name
 
@@ -118,7 +118,7 @@ def two_evaluators(
     if by.name == DENSE:
         needs = "a Conv, ConvTranspose or LocallyConnected, which have a direct form"
         do = "or give an implementation to judge by this layer"
-        raise TypeError(complain("layer", repr(layer), needs, do))
+        raise TypeError(complain_of("layer", layer, needs, do))
     return dense_evaluator(layer), by
 
 
