@@ -203,7 +203,7 @@ PADDING = (
 MODES = "needs one of 'zeros', 'circular', 'reflect', 'replicate', 'symmetric'"
 LESS = 'pad less, or use "replicate" or "zeros"'
 SMALLER = "use a smaller kernel or more padding"
-SIZES = "write (5, *sizes): the sizes of x belong to it"
+THE_SIZES = "write (5, *sizes): the sizes of x belong to it"
 IN_SHAPE = "needs a tuple (channels, *axes), such as (3, 32, 32)"
 AN_AXIS = "needs (channels, *axes) with at least one axis, such as (3, 32, 32)"
 POSITION = "needs an integer, or 3 integers within (2, 2, 3)"
@@ -245,7 +245,13 @@ ONE_ENTRY = [
 ]
 
 CHANNELS = [
-    (conv, {"in_shape": 5}, TypeError, f"in_shape: got 5; {IN_SHAPE}; {SIZES}", {"in_shape": (4, 5, 5)}),
+    (
+        conv,
+        {"in_shape": 5},
+        TypeError,
+        f"in_shape: got 5; {IN_SHAPE}; {THE_SIZES}",
+        {"in_shape": (4, 5, 5)},
+    ),
     (
         conv,
         {"in_shape": None},

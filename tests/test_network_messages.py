@@ -720,7 +720,7 @@ BUILT = [
         for bad, good in (
             ("float16", "float32"),
             ("int64", "float64"),
-            (np.float16, np.float32),
+            (np.int8, np.float32),
             (None, "float64"),
         )
     ),

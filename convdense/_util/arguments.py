@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from numbers import Number, Real
 from secrets import randbits
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,6 @@ from convdense._util.layout_hints import how_to_fit
 Array = npt.NDArray[Any]
 Sizes = int | Sequence[int]
 Seed = int | np.random.SeedSequence | None
-
-
-class MayKnowShape(Protocol):
-    """A layer such as ReLU, whose input may have any shape until a network says which."""
-
-    @property
-    def in_shape(self) -> tuple[int, ...] | None:
-        """Shape of one input sample, or None where it is not known yet."""
 
 
 def complain(name: str, got: object, needs: str, do: str = "") -> str:
@@ -114,15 +106,6 @@ def shape_or_none(value: Any, name: str) -> tuple[int, ...] | None:
         needs = "a tuple of sizes, such as (3, 32, 32), or None"
         raise TypeError(complain(name, repr(value), needs))
     return tuple(integer(n, name, 1) for n in value)
-
-
-def known_shape(layer: MayKnowShape) -> tuple[int, ...]:
-    """Return the shape of a layer that takes any, once a network or the caller has said it."""
-    if layer.in_shape is None:
-        needs = "one that knows its in_shape"
-        do = f"write {type(layer).__name__}(in_shape=...), or let network fill it in"
-        raise ValueError(complain("layer", repr(layer), needs, do))
-    return tuple(layer.in_shape)
 
 
 def choice(value: Any, name: str, allowed: Sequence[str]) -> str:

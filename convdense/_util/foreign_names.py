@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import wraps
 from inspect import signature
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from convdense._util.arguments import complain
 
@@ -17,43 +17,37 @@ T = TypeVar("T")
 _AXES = "channels come first here: np.moveaxis(x, -1, 1) of a batch, (x, -1, 0) of a sample"
 
 
-class _Row(NamedTuple):
-    """Foreign names of one argument, and what to write where a callable has it."""
-
-    own: str
-    foreign: str
-    do: str = ""  # empty: our name, with the value that came
-
-
-_ROWS = (  # the first that a callable has counts
-    _Row("kernel", "kernel_size kernel_shape window_shape pool_size filter_size ksize"),
-    _Row("stride", "strides window_strides"),
-    _Row("dilation", "dilations dilation_rate rhs_dilation"),
-    _Row("input_dilation", "lhs_dilation"),
-    _Row("padding", "pads", "write padding=((begin, end), ...), a pair for each axis"),
-    _Row("padding", "auto_pad", 'write padding="same" for SAME_UPPER, or "same_lower"'),
-    _Row("padding", "mode boundary", 'write padding="valid", "same" or "full", or padding_mode='),
-    _Row("padding_value", "fillvalue constant_values"),
-    _Row("groups", "group feature_group_count num_groups"),
-    _Row("out_channels", "filters num_filters features"),
-    _Row("out_features", "units features out_channels"),
-    _Row("in_features", "in_channels in_shape input_shape"),
-    _Row("in_shape", "in_channels", "write in_shape=(in_channels, *sizes), such as (3, 32, 32)"),
-    _Row("in_shape", "input_shape"),
-    _Row("output", "output_size"),
-    _Row("b", "bias use_bias"),
-    _Row("in_shape", "bias use_bias", "hand b in with the weights: TiedDense(conv, w, b)"),
-    _Row("in_features", "bias use_bias", "hand b in with the weights: Dense(w, b)"),
-    _Row("w", "weight weights kernel filter filters"),
-    _Row("x", "input inputs"),
-    _Row("dy", "grad_output dout"),
-    _Row("p", "norm_type"),
-    _Row("slope", "negative_slope alpha"),
-    _Row("seed", "random_state rng key"),
-    _Row("in_shape", "data_format layout dimension_numbers", _AXES),
-    _Row("x", "data_format layout dimension_numbers", _AXES),
-    _Row("in_shape", "return_indices inplace", "leave it out: no layer here has it"),
-    _Row("in_shape", "activation", "write network(layer, ReLU())"),
+# Where a callable has the argument on the left: what others call it, and what to write, which is
+# our name and the value that came if it is empty. The first row that fits counts.
+_ARGUMENTS = (
+    ("kernel", "kernel_size kernel_shape window_shape pool_size filter_size ksize", ""),
+    ("stride", "strides window_strides", ""),
+    ("dilation", "dilations dilation_rate rhs_dilation", ""),
+    ("input_dilation", "lhs_dilation", ""),
+    ("padding", "pads", "write padding=((begin, end), ...), a pair for each axis"),
+    ("padding", "auto_pad", 'write padding="same" for SAME_UPPER, or "same_lower"'),
+    ("padding", "mode boundary", 'write padding="valid", "same" or "full", or padding_mode='),
+    ("padding_value", "fillvalue constant_values", ""),
+    ("groups", "group feature_group_count num_groups", ""),
+    ("out_channels", "filters num_filters features", ""),
+    ("out_features", "units features out_channels", ""),
+    ("in_features", "in_channels in_shape input_shape", ""),
+    ("in_shape", "in_channels", "write in_shape=(in_channels, *sizes), such as (3, 32, 32)"),
+    ("in_shape", "input_shape", ""),
+    ("output", "output_size", ""),
+    ("b", "bias use_bias", ""),
+    ("in_shape", "bias use_bias", "hand b in with the weights: TiedDense(conv, w, b)"),
+    ("in_features", "bias use_bias", "hand b in with the weights: Dense(w, b)"),
+    ("w", "weight weights kernel filter filters", ""),
+    ("x", "input inputs", ""),
+    ("dy", "grad_output dout", ""),
+    ("p", "norm_type", ""),
+    ("slope", "negative_slope alpha", ""),
+    ("seed", "random_state rng key", ""),
+    ("in_shape", "data_format layout dimension_numbers", _AXES),
+    ("x", "data_format layout dimension_numbers", _AXES),
+    ("in_shape", "return_indices inplace", "leave it out: no layer here has it"),
+    ("in_shape", "activation", "write network(layer, ReLU())"),
 )
 # What is no attribute of `convdense`, without its axes -> what to write.
 _ATTRIBUTES = {
@@ -61,15 +55,13 @@ _ATTRIBUTES = {
     "conv_transpose": "convolve(ConvTranspose(in_shape, out_channels, kernel), x, w, b)",
     "MaxPooling max_pool": "MaxPool(in_shape, kernel), which dense_pool(pool) runs",
     "AveragePooling avg_pool": "AvgPool(in_shape, kernel), which dense_pool(pool) runs",
-    "AdaptiveMaxPool": "MaxPool(in_shape, output=n)",
-    "AdaptiveAvgPool": "AvgPool(in_shape, output=n)",
-    "GlobalMaxPool GlobalMaxPooling": "MaxPool(in_shape, output=1)",
-    "GlobalAvgPool GlobalAveragePooling": "AvgPool(in_shape, output=1)",
+    "AdaptiveMaxPool GlobalMaxPooling": "MaxPool(in_shape, output=n), where 1 is global",
+    "AdaptiveAvgPool GlobalAveragePooling": "AvgPool(in_shape, output=n), where 1 is global",
     "DepthwiseConv": "Conv(in_shape, out_channels, kernel, groups=in_channels)",
     "BatchNorm BatchNormalization": "batch_norm(in_shape, mean, var, weight, bias)",
     "relu": "ReLU()",
     "Sequential Model": "network(*layers)",
-    "nn functional layers": "Conv, Linear, MaxPool, ReLU and what else is in dir(convdense)",
+    "nn functional layers": "convdense.Conv and what else is in dir(convdense)",
     "convmtx convmtx2 convolution_matrix toeplitz im2col unfold": "conv_matrix(w, in_shape)",
 }
 
@@ -111,32 +103,26 @@ def _misfit(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str,
     try:
         call.bind(*args, **kwargs)
     except TypeError as error:
-        got = str(error)
+        got = re.sub("missing a required .*argument:", "no", str(error))
     else:
         return ""
-    is_init = function.__name__ == "__init__"
-    title = type(args[0]).__name__ if is_init else function.__name__
+    title = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
     parameters = [p for p in call.parameters.values() if p.name != "self"]
     names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    for name, value in kwargs.items():
-        if name not in names:
-            do = _what_to_write(name, value, names)
-            return complain(name, _brief(value), f"an argument of {title}", do)
+    for name in [name for name in kwargs if name not in names]:
+        do = _what_to_write(name, kwargs[name], names)
+        return complain(name, _brief(kwargs[name]), f"an argument of {title}", do)
     places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    given = {*kwargs, *places[: len(args) - is_init]}
-    for p in parameters:
-        if p.default is p.empty and p.name in names and p.name not in given:
-            needed = [*places, *(f"{n}=..." for n in {p.name} - {*places})]
-            return complain(p.name, "nothing", "a value", f"write {title}({', '.join(needed)})")
-    others = ", ".join(f"{name}=" for name in names if name not in places)
-    return complain(title, got, f"({', '.join(places)}) in this order, then {others}")
+    others = [f"{name}=" for name in names if name not in places]
+    by_name = f", then {', '.join(others)}" if others else ""
+    return complain(title, got, f"{', '.join(places)} in this order{by_name}")
 
 
 def _what_to_write(name: str, value: object, names: Sequence[str]) -> str:
     """Return what to write for an argument that a callable with these names has not."""
-    for row in _ROWS:
-        if row.own in names and name in row.foreign.split():
-            return row.do or f"write {row.own}={_brief(value)}"
+    for own, foreign, do in _ARGUMENTS:
+        if own in names and name in foreign.split():
+            return do or f"write {own}={_brief(value)}"
     close = get_close_matches(name, names, 1)
     return f"write {close[0]}={_brief(value)}" if close else f"it has {', '.join(names)}"
 

@@ -38,11 +38,16 @@ def what_to_write(value: object, place: str, name: str = "") -> str:
     return texts_of_array[0].format(name) if place == "array" else ""
 
 
+def detached(value: Any) -> Any:
+    """Return a PyTorch tensor as an array, bfloat16 in float32; anything else as it is."""
+    tensor: Any = getattr(sys.modules.get("torch"), "Tensor", ())
+    if not isinstance(value, tensor):
+        return value
+    here = value.detach().cpu().resolve_conj().resolve_neg()
+    return (here.float() if "bfloat16" in str(here.dtype) else here).numpy()
+
+
 def to_numpy(value: Any) -> Any:
-    """Return an array of whatever a value holds; of bfloat16, which NumPy has not, in float32."""
-    torch = sys.modules.get("torch")
-    if isinstance(value, getattr(torch, "Tensor", ())):
-        value = value.detach().cpu().resolve_conj().resolve_neg()
-        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
-    array = np.asarray(value)
+    """Return an array of whatever a value holds; JAX's bfloat16 comes in float32, too."""
+    array = np.asarray(detached(value))
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

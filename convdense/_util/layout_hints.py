@@ -14,11 +14,6 @@ def how_to_fit(name: str, got: Shape, needed: Shape, *, batch: bool = False) -> 
     """Return the call that gives an array the shape needed, or "" where none is known to.
 
     With `batch` it may have a batch axis in front.
-
-    Examples
-    --------
-    >>> how_to_fit("x", (10, 28, 28, 3), (3, 28, 28), batch=True)
-    'write np.moveaxis(x, -1, 1): channels come first here'
     """
     if not got:
         return f"write np.full({needed}, {name})"

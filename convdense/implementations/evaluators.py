@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convdense._util.arguments import Array, complain, complain_of
+from convdense._util.foreign_objects import detached
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, HasShapes, Implementation, Windowed
 from convdense.layers.tied_dense import TiedDense
@@ -73,7 +74,7 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
         if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
             results = "three results: dx, dw and db (or None)"
             raise TypeError(complain("backward", type(gradients).__name__, results))
-        return (y, *gradients)
+        return (y, *map(detached, gradients))
 
     return Evaluator(name, run)
 
@@ -81,7 +82,7 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
     """Return what the user's function returns, or what it raised: that is a verdict as well."""
     try:
-        return function(*operands)
+        return detached(function(*operands))
     except Exception as error:
         return Raised(error)
 

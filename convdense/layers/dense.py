@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, numeric, shaped
-from convdense._util.foreign_names import explain_init
 from convdense.display.tables import facts
 from convdense.geometry import Linear, backward_operands, forward_operands
 from convdense.layers.base import Gradients, frozen
@@ -30,7 +29,6 @@ from convdense.structure._tie import tie
 from convdense.structure.kronecker import Counts
 
 
-@explain_init
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Dense:
     """An ordinary fully connected layer, ``y = w x + b``; it knows nothing of convolution.

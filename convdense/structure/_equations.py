@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from convdense._util.arguments import choice, complain
-from convdense._util.foreign_names import explained
 from convdense.display.labels import distinct, term, total
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
@@ -96,7 +95,6 @@ def _fraction(number: Fraction) -> str:
 WRITERS = {"text": as_text, "latex": as_latex}
 
 
-@explained
 def equations(
     layer: object,
     input: str = "i",

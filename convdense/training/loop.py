@@ -18,7 +18,6 @@ from convdense._util.arguments import (
     integer,
     seed_or_none,
 )
-from convdense._util.foreign_names import explained
 from convdense.networks.network import Network
 from convdense.training.losses import LossFunction, softmax_cross_entropy
 from convdense.training.optimizers import Arrays, sgd
@@ -35,7 +34,6 @@ class Epoch:
     loss: float
 
 
-@explained
 def train(
     net: Network,
     x: npt.ArrayLike,
