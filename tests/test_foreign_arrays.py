@@ -40,8 +40,10 @@ class Refuses(Held):
         raise self.error
 
 
-class Bfloat16(Held):
-    """An array whose dtype calls itself bfloat16 and can be cast, as that of ml_dtypes can."""
+class Traced(Refuses):
+    """As those of JAX, which know their shape and have no numbers."""
+
+    aval = "float32[2]"
 
 
 def torch_kinds():
@@ -154,6 +156,10 @@ REFUSED = [
     (
         Refuses(ValueError("tracer")),
         f"w: got Refuses; {NUMBERS}; convert it to a NumPy array of numbers first",
+    ),
+    (
+        Traced(TypeError("The numpy.ndarray conversion method was called on a traced array")),
+        f"w: got Traced; {NUMBERS}; call it outside of jit, grad and vmap",
     ),
     ({1, 2}, f"w: got set; {NUMBERS}; convert it to a NumPy array of numbers first"),
     (

@@ -23,6 +23,7 @@ _OFFERS = {
     "is_sparse": "write {}.to_dense()",  # PyTorch's
     "toarray": "write {}.toarray()",  # SciPy's
     "is_quantized": "write {}.dequantize()",
+    "aval": "call it outside of jit, grad and vmap",  # what JAX traces
     "data_vars": 'write {}["name"], one of its variables',  # xarray's
 }
 
