@@ -54,7 +54,9 @@ if not _typing.TYPE_CHECKING:  # so that a type checker sees a name that does no
             return _import_module(f"{__name__}.{name}")
         if name in _LATER:
             return getattr(_import_module(_LATER[name]), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from convdense._util.foreign_names import no_attribute  # noqa: PLC0415  (seldom needed)
+
+        raise AttributeError(no_attribute(name, __all__))
 
 
 def __dir__() -> list[str]:

@@ -927,7 +927,8 @@ REFUSED = [
     (read, {"in_shape": (3, 9, 6)}, ValueError,
      f"in_shape: got (3, 9, 6); needs 4 channels, for {TEXT}"),
     (read, {"in_shape": 4}, TypeError,
-     "in_shape: got 4; needs a tuple (channels, *axes), such as (3, 32, 32)"),
+     "in_shape: got 4; needs a tuple (channels, *axes), such as (3, 32, 32); "
+     "write (4, *sizes): the sizes of x belong to it"),
     (read, {"module": changed(kernel_size=(2, 2))}, ValueError,
      "weight: got shape (6, 2, 3, 2); needs (6, 2, 2, 2), for "
      "Conv((4, 9, 6), out_channels=6, kernel=2, padding=1, groups=2), "

@@ -690,7 +690,7 @@ def test_a_layer_too_large_for_a_proof_is_refused_before_anything_is_run():
 REFUSED = [
     *(({"error": e}, ValueError, "error: got ") for e in (0, 1, -0.1, 2, float("nan"))),
     ({"error": "small"}, TypeError, "error: got "),
-    *(({"dtype": d}, ValueError, "dtype: got ") for d in ("float16", "int64", np.float64, None)),
+    *(({"dtype": d}, ValueError, "dtype: got ") for d in ("float16", "int64", np.int64, None)),
     *(({"method": m}, ValueError, "method: got ") for m in ("proof", "", None)),
     *(({"batch": n}, ValueError, "batch: got ") for n in (0, -1)),
     *(({"batch": n}, TypeError, "batch: got ") for n in (1.5, True, "2")),

@@ -204,6 +204,7 @@ MODES = "needs one of 'zeros', 'circular', 'reflect', 'replicate', 'symmetric'"
 MODES_PER_AXIS = f"{MODES}, or one per axis (2)"
 LESS = 'pad less, or use "replicate" or "zeros"'
 SMALLER = "use a smaller kernel or more padding"
+THE_SIZES = "write (5, *sizes): the sizes of x belong to it"
 IN_SHAPE = "needs a tuple (channels, *axes), such as (3, 32, 32)"
 AN_AXIS = "needs (channels, *axes) with at least one axis, such as (3, 32, 32)"
 POSITION = "needs an integer, or 3 integers within (2, 2, 3)"
@@ -245,7 +246,13 @@ ONE_ENTRY = [
 ]
 
 CHANNELS = [
-    (conv, {"in_shape": 5}, TypeError, f"in_shape: got 5; {IN_SHAPE}", {"in_shape": (4, 5, 5)}),
+    (
+        conv,
+        {"in_shape": 5},
+        TypeError,
+        f"in_shape: got 5; {IN_SHAPE}; {THE_SIZES}",
+        {"in_shape": (4, 5, 5)},
+    ),
     (
         conv,
         {"in_shape": None},
@@ -869,8 +876,13 @@ def label(row):
 def test_refused_word_for_word_and_the_nearest_right_accepted(call, bad, error, message, good):
     with pytest.raises((TypeError, ValueError)) as refusal:
         call(**bad)
-    assert (refusal.type, str(refusal.value)) == (error, message)
+    assert (refusal.type, without_hint(refusal.value)) == (error, message)
     call(**good)
+
+
+def without_hint(error):
+    """Return a message without the call that would fit: tests/test_foreign_arrays.py has these."""
+    return re.sub(r"; write np\.(reshape|moveaxis|full)\(.*$", "", str(error))
 
 
 def is_clear(bad, message):

@@ -732,7 +732,7 @@ BUILT = [
         for bad, good in (
             ("float16", "float32"),
             ("int64", "float64"),
-            (np.float32, "float32"),
+            (np.int8, np.float32),
             (None, "float64"),
         )
     ),
@@ -1206,7 +1206,7 @@ CERTIFIED = [
     for bad, good in (
         ("float16", "float32"),
         ("int64", "float64"),
-        (np.float32, np.dtype("float32")),
+        (np.int8, np.float32),
         (np.dtype("int8"), np.dtype("float64")),
         (None, "float64"),
     )
@@ -1633,7 +1633,8 @@ def refusal(call, bad):
     """Return the error and its message, whole."""
     with pytest.raises((TypeError, ValueError, FloatingPointError)) as refused:
         call(**bad)
-    return refused.type, str(refused.value)
+    # tests/test_foreign_arrays.py has the calls that would fit
+    return refused.type, re.sub(r"; write np\.(reshape|moveaxis|full)\(.*$", "", str(refused.value))
 
 
 @pytest.mark.parametrize(

@@ -4,5 +4,8 @@
 * `deprecation`: old names and places, which work for one release and warn
 * `files`: atomic writes; .npy, .npz and .mtx
 * `float_formats`: every dtype of floats: bits, unit roundoff, the dtype that holds them
+* `foreign_names`: what other libraries call arguments and layers, and what to write here
+* `foreign_objects`: tensors, modules and sparse matrices: their numbers, or what to write instead
+* `layout_hints`: the call that brings an array into our order of axes
 * `version`: the version, in one place
 """

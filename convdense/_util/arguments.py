@@ -4,22 +4,19 @@ import operator
 import os
 from collections.abc import Sequence
 from math import prod
-from numbers import Real
-from typing import Any, Protocol
+from numbers import Number, Real
+from secrets import randbits
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from convdense._util.foreign_objects import to_numpy, what_to_write
+from convdense._util.layout_hints import how_to_fit
+
 Array = npt.NDArray[Any]
 Sizes = int | Sequence[int]
-
-
-class MayKnowShape(Protocol):
-    """A layer such as ReLU, whose input may have any shape until a network says which."""
-
-    @property
-    def in_shape(self) -> tuple[int, ...] | None:
-        """Shape of one input sample, or None where it is not known yet."""
+Seed = int | np.random.SeedSequence | None
 
 
 def complain(name: str, got: object, needs: str, do: str = "") -> str:
@@ -31,6 +28,13 @@ def complain(name: str, got: object, needs: str, do: str = "") -> str:
     'stride: got 0; needs an integer of at least 1; use stride=1 to visit every position'
     """
     return f"{name}: got {got}; needs {needs}" + (f"; {do}" if do else "")
+
+
+def complain_of(name: str, value: object, needs: str, do: str = "") -> str:
+    """Return the message about what is no layer or implementation; a foreign one's way in, too."""
+    place = "implementation" if name == "implementation" else "layer"
+    got = " ".join(repr(value).split()) if "\n" in repr(value) else repr(value)
+    return complain(name, got, needs, what_to_write(value, place) or do)
 
 
 def install(extra: str) -> str:
@@ -105,15 +109,6 @@ def shape_or_none(value: Any, name: str) -> tuple[int, ...] | None:
     return tuple(integer(n, name, 1) for n in value)
 
 
-def known_shape(layer: MayKnowShape) -> tuple[int, ...]:
-    """Return the shape of a layer that takes any, once a network or the caller has said it."""
-    if layer.in_shape is None:
-        needs = "one that knows its in_shape"
-        do = f"write {type(layer).__name__}(in_shape=...), or let network fill it in"
-        raise ValueError(complain("layer", repr(layer), needs, do))
-    return tuple(layer.in_shape)
-
-
 def choice(value: Any, name: str, allowed: Sequence[str]) -> str:
     """Return value if it is one of the allowed words."""
     if not isinstance(value, str) or value not in allowed:
@@ -122,12 +117,27 @@ def choice(value: Any, name: str, allowed: Sequence[str]) -> str:
 
 
 def as_array(value: Any, name: str) -> Array:
-    """Return value as an array of whatever it holds."""
+    """Return value as an array of whatever it holds, wherever it lies.
+
+    No autograd passes through; bfloat16, which NumPy does not have, comes in float32. What is no
+    array is refused with what to write in its place.
+    """
+    if value is None:
+        raise TypeError(complain(name, "None", "an array", f"{name} was forgotten"))
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(complain(name, "masked cells", "a number in each", "use .filled(0)"))
+    array = None
     try:
-        return np.asarray(value)
-    except ValueError:
-        needs = "an array, all rows of one length"
-        raise ValueError(complain(name, "rows of different lengths", needs)) from None
+        array = to_numpy(value)
+    except Exception as error:  # in another library's words
+        if isinstance(error, ValueError) and is_sequence(value):
+            needs = "an array, all rows of one length"
+            raise ValueError(complain(name, "rows of different lengths", needs)) from None
+    is_number = isinstance(value, (np.ndarray, Number))  # an integer of many digits is an object
+    if array is None or (array.dtype == object and array.ndim == 0 and not is_number):
+        do = what_to_write(value, "array", name)
+        raise TypeError(complain(name, type(value).__name__, "an array of numbers", do))
+    return np.asarray(array)
 
 
 def numeric(value: Any, name: str) -> Array:
@@ -161,7 +171,8 @@ def shaped(value: Any, name: str, shape: tuple[int, ...], of: object) -> Array:
     """Return value as a numeric array of exactly this shape."""
     array = numeric(value, name)
     if array.shape != shape:
-        raise ValueError(complain(name, f"shape {array.shape}", f"{shape}, for {of!r}"))
+        do = how_to_fit(name, array.shape, shape)
+        raise ValueError(complain(name, f"shape {array.shape}", f"{shape}, for {of!r}", do))
     return array
 
 
@@ -173,7 +184,9 @@ def batched(value: Any, name: str, shape: tuple[int, ...], of: object) -> tuple[
     if array.shape[1:] == shape and array.ndim == len(shape) + 1:
         return array, True
     with_batch = "(batch, " + ", ".join(map(str, shape)) + ")"
-    raise ValueError(complain(name, f"shape {array.shape}", f"{shape} or {with_batch}, for {of!r}"))
+    needs = f"{shape} or {with_batch}, for {of!r}"
+    do = how_to_fit(name, array.shape, shape, batch=True)
+    raise ValueError(complain(name, f"shape {array.shape}", needs, do))
 
 
 def unravelled(flat: int | np.integer[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -194,6 +207,24 @@ def position(value: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         needs = f"an integer, or {len(shape)} integers within {shape}"
         raise ValueError(complain(name, repr(value), needs))
     return tuple(int(i) for i in at)
+
+
+def seed_or_none(value: Any) -> int | None:
+    """Return a seed as an int, which can be recorded; None, for a fresh one, stays None."""
+    if isinstance(value, np.random.SeedSequence) and is_integer(value.entropy):
+        alike = np.random.SeedSequence(value.entropy)  # what the integer alone makes
+        same = (value.spawn_key, value.pool_size) == (alike.spawn_key, alike.pool_size)
+        value = value.entropy if same else value
+    if value is None or isinstance(value, (int, np.integer, Real, str)):
+        return None if value is None else integer(value, "seed", 0)
+    needs = "an integer of at least 0, or an unspawned np.random.SeedSequence of one"
+    do = "anything else could not be recorded; draw one: int(rng.integers(2**63))"
+    raise TypeError(complain("seed", type(value).__name__, needs, do))
+
+
+def drawn(seed: int | None, bits: int = 64) -> int:
+    """Return a seed, or a fresh one of so many bits."""
+    return randbits(bits) if seed is None else seed
 
 
 def physical_memory() -> int | None:

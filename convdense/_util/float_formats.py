@@ -1,5 +1,6 @@
 """Floating-point formats: how many bits they keep, how far they reach, which dtype holds them."""
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,21 @@ EXACT = ("float32", "float64")
 HALF = tuple(name for name in FORMATS if name not in EXACT)  # half precision
 # Code may round to few bits and store the result in a wider format. Bits -> what it then used.
 NAMES_BY_BITS = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}
+
+
+def spelled(dtype: object) -> object:
+    """Return the name of a format however it is spelled, or what names none as it came.
+
+    Examples
+    --------
+    >>> spelled(np.float32), spelled("<f8"), spelled(float), spelled("torch.bfloat16")
+    ('float32', 'float64', 'float64', 'bfloat16')
+    """
+    said = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or dtype
+    word = str(said).rpartition(".")[2]  # torch.float32 says its library too
+    with suppress(TypeError, ValueError, SyntaxError):
+        word = word if word in FORMATS else np.dtype(word).name
+    return word if word in FORMATS or isinstance(dtype, np.dtype) else dtype
 
 
 def format_of(dtype: npt.DTypeLike) -> Format:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import complain
-from convdense._util.float_formats import HALF
+from convdense._util.float_formats import HALF, spelled
 from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
 from convdense.adapters.torch_geometry import (
@@ -216,7 +216,8 @@ def _half_precision(options: dict[str, Any]) -> str | None:
 
     Otherwise they keep the dtype of the arrays, which for bfloat16 NumPy does not have.
     """
-    return options["dtype"] if options.get("dtype") in HALF else None
+    word = spelled(options.get("dtype"))
+    return str(word) if word in HALF else None
 
 
 class _Counted:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from convdense._util.arguments import (
     Array,
+    as_array,
     choice,
     complain,
     first_line,
@@ -16,7 +17,7 @@ from convdense._util.arguments import (
     is_sequence,
     numeric,
 )
-from convdense._util.float_formats import FORMATS
+from convdense._util.float_formats import FORMATS, spelled
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
@@ -177,7 +178,7 @@ class Implementation:
 
 def _real(value: npt.ArrayLike, name: str) -> Array:
     """Return an array of integers or of floats that torch has; anything else is refused."""
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype != np.float16:
         array = numeric(array, name)
     if array.dtype.kind not in "iu" and array.dtype not in (np.float16, np.float32, np.float64):
@@ -196,10 +197,7 @@ def _as_torch_takes_it(array: Array) -> Array:
 
 def _array(tensor: torch.Tensor) -> Array:
     """Return a tensor as an array; NumPy has no bfloat16, which float32 holds exactly."""
-    values = tensor.detach().cpu()
-    if values.dtype == torch.bfloat16:
-        values = values.float()
-    return np.asarray(values.numpy())
+    return as_array(tensor, "output")
 
 
 def _check_replaceable(module: torch.nn.Module) -> None:
@@ -270,7 +268,9 @@ def implementation(
         bias = tuple(integer(size, "bias", 1) for size in bias)
     choice(layout, "layout", ("NCHW", "NHWC"))
     if dtype is not None:
-        choice(dtype, "dtype", tuple(name for name in FORMATS if hasattr(torch, name)))
+        dtype = choice(
+            spelled(dtype), "dtype", tuple(name for name in FORMATS if hasattr(torch, name))
+        )
     try:
         torch.zeros(1, device=device).cpu()
     except Exception as error:

@@ -6,13 +6,11 @@ with weights makes of it.
 
 from dataclasses import dataclass, replace
 from math import ceil, log2, prod
-from secrets import randbits
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
-import numpy as np
-
-from convdense._util.arguments import choice, complain, integer, physical_memory
-from convdense._util.float_formats import EXACT, FORMATS, HALF
+from convdense._util.arguments import Seed, choice, complain, drawn, physical_memory, seed_or_none
+from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
+from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
@@ -41,30 +39,30 @@ SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 class Options(TypedDict, total=False):
     """The options of `certify`, as both of its signatures have them."""
 
-    dtype: str
+    dtype: object
     batch: int
     error: float
     method: str
-    seed: int | None
+    seed: Seed
 
 
 @dataclass(frozen=True)
 class Chosen:
     """The options of one call; `checked` returns them as plain data."""
 
-    dtype: str
+    dtype: Any  # a str once it is checked, as seed is an int then
     batch: int
     error: float
     method: str
-    seed: int | None
+    seed: Any
 
     def checked(self, formats: tuple[str, ...]) -> "Chosen":
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
-        seed = None if self.seed is None else integer(self.seed, "seed", 0)
+        seed = seed_or_none(self.seed)
         choice(self.method, "method", ("auto", "random", "exhaustive"))
         error = _probability(self.error)
         batch = limited(self.batch)
-        dtype = choice(_name_of(self.dtype), "dtype", formats)
+        dtype = choice(spelled(self.dtype), "dtype", formats)
         return Chosen(dtype, batch, error, self.method, seed)
 
 
@@ -80,15 +78,16 @@ def certify(
 ) -> Certificate: ...
 
 
+@explained
 def certify(
     layer: HasShapes,
     implementation: Implementation | None = None,
     *,
-    dtype: str = "float64",
+    dtype: object = "float64",
     batch: int = 2,
     error: float = ERROR,
     method: str = "auto",
-    seed: int | None = None,
+    seed: Seed = None,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
@@ -100,6 +99,7 @@ def certify(
         judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged
         itself. None judges the tied dense layer.
     dtype : {"float64", "float32"}, of an implementation also {"float16", "bfloat16"}
+        Or as NumPy, PyTorch or JAX spell it: np.float32, "f4", torch.float32, jnp.bfloat16.
         The integers are drawn so small that every sum is exact in it, in any order; in the last
         two, where that cannot be, sums are within rounding. NumPy has no bfloat16: its numbers are
         held in float32 arrays.
@@ -110,8 +110,8 @@ def certify(
         and 1.
     method : {"auto", "random", "exhaustive"}
         "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
-    seed : int or None
-        None draws fresh entropy; it is recorded.
+    seed : int, numpy.random.SeedSequence or None
+        None draws fresh entropy; it is recorded, as an int.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def _certify_pool_or_network(
 
     users_pool = isinstance(layer, Pool) and implementation is not None
     chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
-    seed = randbits(64) if chosen.seed is None else chosen.seed
+    seed = drawn(chosen.seed)
     if isinstance(layer, Pool) and implementation is not None:
         return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
     return certify_network(layer, implementation, chosen.dtype, chosen.batch, seed)
@@ -268,7 +268,7 @@ def _run_trials(
 
     bits = -log2(chosen.error)
     # a seed of as many bits as the error asks for, and 64 more
-    seed = randbits(64 + ceil(bits)) if chosen.seed is None else chosen.seed
+    seed = drawn(chosen.seed, 64 + ceil(bits))
     number = ceil(bits / bits_per_trial(min(ranges)))
     findings = random(ties, *evaluators, chosen.dtype, trials=number, seed=seed, **how)
     allowed = {} if explainer is None else explainer.allowed
@@ -283,11 +283,6 @@ def _probability(value: Any) -> float:
     if not 0 < value < 1:
         raise ValueError(complain("error", value, needs))
     return float(value)
-
-
-def _name_of(dtype: Any) -> Any:
-    """Return the name of a NumPy dtype; whatever else came is judged as it is."""
-    return dtype.name if isinstance(dtype, np.dtype) else dtype
 
 
 def _refuse_too_large(ties: TieMap, batch: int) -> None:

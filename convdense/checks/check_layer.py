@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, finite, numeric
 from convdense._util.deprecation import renamed_attribute
+from convdense._util.foreign_names import explained
 from convdense.checks.check_network import judge_network
 from convdense.geometry import (
     Geometry,
@@ -140,6 +141,7 @@ class Report(Judgement):
         )
 
 
+@explained
 def check(
     layer: HasShapes,
     x: npt.ArrayLike,

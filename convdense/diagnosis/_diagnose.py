@@ -9,7 +9,8 @@ from math import prod
 
 import numpy as np
 
-from convdense._util.arguments import Array, complain, integer
+from convdense._util.arguments import Array, Seed, complain_of, drawn, seed_or_none
+from convdense._util.foreign_names import explained
 from convdense.certificates.integer_ranges import exact_ranges
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
@@ -39,7 +40,10 @@ LARGEST = 50  # integers drawn; smaller where sums would not be exact
 NONE = np.zeros(0)  # the weights of a pool
 
 
-def diagnose(layer: Geometry | Pool, implementation: Implementation, *, seed: int = 0) -> Diagnosis:
+@explained
+def diagnose(
+    layer: Geometry | Pool, implementation: Implementation, *, seed: Seed = None
+) -> Diagnosis:
     """Name the mistake that an implementation makes, in y, dx, dw and db.
 
     A mistake is named only if what it would give equals what came, exactly, on several draws of
@@ -52,8 +56,8 @@ def diagnose(layer: Geometry | Pool, implementation: Implementation, *, seed: in
     layer : Conv, ConvTranspose, LocallyConnected, or any pool but LpPool
     implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
         For a pool, with forward(x) and backward(x, dy).
-    seed : int
-        Of the integers.
+    seed : int, numpy.random.SeedSequence or None
+        Of the integers; None draws fresh entropy, which the diagnosis records.
 
     Returns
     -------
@@ -76,21 +80,21 @@ def diagnose(layer: Geometry | Pool, implementation: Implementation, *, seed: in
       first at output (0, 0, 0), input (0, 0, 0): weight (0, 0, 1, 2) for weight (0, 0, 0, 0)
     db: the mean over the batch is taken for the sum
     """
-    integer(seed, "seed", 0)
+    number = drawn(seed_or_none(seed))
     if isinstance(layer, Pool) and not layer.takes_roots:
-        quantities = _observe_pool(layer, implementation, seed)
+        quantities = _observe_pool(layer, implementation, number)
     elif isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
-        quantities = _observe(layer, implementation, seed)
+        quantities = _observe(layer, implementation, number)
     else:
         needs = "a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"
-        raise TypeError(complain("layer", repr(layer), needs))
+        raise TypeError(complain_of("layer", layer, needs))
 
     explanations = []
     for observed in quantities:
         wrong = _first_wrong(observed)
         if wrong is not None:
             explanations.append(_explained(layer, implementation, observed, wrong))
-    return Diagnosis(layer, tuple(explanations))
+    return Diagnosis(layer, tuple(explanations), number)
 
 
 def _observe(layer: Geometry, implementation: Implementation, seed: int) -> Iterator[Observations]:

@@ -1,6 +1,6 @@
 """What `diagnose` found: for each quantity that is wrong a sentence, and where it shows first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from convdense._util.arguments import complain
 from convdense.display.tables import AsText
@@ -54,6 +54,8 @@ class Diagnosis(Requirable, AsText):
     layer : geometry
     explanations : tuple of Explanation
         One for each quantity that is wrong.
+    seed : int or None
+        Of the integers that it was found on.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class Diagnosis(Requirable, AsText):
 
     layer: Geometry | Pool
     explanations: tuple[Explanation, ...]
+    seed: int | None = field(default=None, compare=False)
 
     def __bool__(self) -> bool:
         """Return whether nothing is wrong."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from convdense._util.foreign_names import explained
 from convdense.geometry import (
     ConvTranspose,
     LocallyConnected,
@@ -41,6 +42,7 @@ class ConvolutionGradients(NamedTuple):
     db: Array
 
 
+@explained
 def convolve(
     layer: Layer, x: npt.ArrayLike, w: npt.ArrayLike, b: npt.ArrayLike | None = None
 ) -> Array:
@@ -82,6 +84,7 @@ def convolve(
     return y if had_batch else y[0]
 
 
+@explained
 def convolve_backward(
     layer: Layer, x: npt.ArrayLike, w: npt.ArrayLike, dy: npt.ArrayLike
 ) -> ConvolutionGradients:

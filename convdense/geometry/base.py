@@ -15,6 +15,7 @@ from convdense._util.arguments import (
     is_sequence,
     per_axis,
 )
+from convdense._util.foreign_names import explain_init
 from convdense.display.tables import facts
 from convdense.geometry.padding import Pairs
 
@@ -46,6 +47,10 @@ class Hyperparameters:
         @property
         def out_shape(self) -> tuple[int, ...]:
             """Shape of one output sample."""
+
+    def __init_subclass__(cls) -> None:
+        if "__init__" in vars(cls):
+            explain_init(cls)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the layer as plain data; `layer_from_dict` reads it back."""
@@ -150,9 +155,9 @@ class Geometry(Hyperparameters, ABC):
 def sample_shape(value: Any) -> tuple[int, ...]:
     """Return the shape of one sample, (channels, *axes) with at least one axis."""
     if not is_sequence(value):
-        raise TypeError(
-            complain("in_shape", repr(value), "a tuple (channels, *axes), such as (3, 32, 32)")
-        )
+        needs = "a tuple (channels, *axes), such as (3, 32, 32)"
+        do = f"write ({value}, *sizes): the sizes of x belong to it" if is_integer(value) else ""
+        raise TypeError(complain("in_shape", repr(value), needs, do))
     if len(value) < 2:
         needs = "(channels, *axes) with at least one axis, such as (3, 32, 32)"
         raise ValueError(complain("in_shape", repr(value), needs))

@@ -4,7 +4,7 @@ from abc import ABC
 from collections.abc import Iterator
 from typing import Any
 
-from convdense._util.arguments import complain
+from convdense._util.arguments import complain, complain_of
 from convdense.geometry.base import Hyperparameters
 from convdense.geometry.conv import Conv, LocallyConnected
 from convdense.geometry.conv_transpose import ConvTranspose
@@ -41,4 +41,4 @@ def known(layer: object) -> None:
     """Refuse anything that is not a convolution of this library."""
     if not isinstance(layer, _CONVOLUTIONS):
         *names, last = (kind.__name__ for kind in _CONVOLUTIONS)
-        raise TypeError(complain("layer", repr(layer), f"a {', '.join(names)} or {last}"))
+        raise TypeError(complain_of("layer", layer, f"a {', '.join(names)} or {last}"))

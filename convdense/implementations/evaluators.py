@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from convdense._util.arguments import Array, complain
+from convdense._util.arguments import Array, complain, complain_of
+from convdense._util.foreign_objects import detached
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, HasShapes, Implementation, Windowed
 from convdense.layers.tied_dense import TiedDense
@@ -75,7 +76,7 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
         if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
             results = "three results: dx, dw and db (or None)"
             raise TypeError(complain("backward", type(gradients).__name__, results))
-        return (y, *gradients)
+        return (y, *map(detached, gradients))
 
     return Evaluator(name, run)
 
@@ -83,7 +84,7 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
     """Return what the user's function returns, or what it raised: that is a verdict as well."""
     try:
-        return function(*operands)
+        return detached(function(*operands))
     except Exception as error:
         return Raised(error)
 
@@ -105,7 +106,7 @@ def functions(implementation: Implementation, needs: str) -> Functions:
         backward = getattr(given, "backward", None)
         named = given
     if not callable(forward) or not callable(backward):
-        raise TypeError(complain("implementation", repr(given), needs))
+        raise TypeError(complain_of("implementation", given, needs))
     name = str(getattr(named, "__name__", type(named).__name__))
     return forward, backward, "implementation" if name == "<lambda>" else name
 
@@ -120,7 +121,7 @@ def two_evaluators(
     if by.name == DENSE:
         needs = "a Conv, ConvTranspose or LocallyConnected, which have a direct form"
         do = "or give an implementation to judge by this layer"
-        raise TypeError(complain("layer", repr(layer), needs, do))
+        raise TypeError(complain_of("layer", layer, needs, do))
     return dense_evaluator(layer), by
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, choice, complain
+from convdense._util.arguments import Array, choice, complain, complain_of
 from convdense._util.deprecation import UNSET, renamed_argument
 from convdense.geometry import (
     AvgPool,
@@ -219,7 +219,7 @@ def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> De
 @singledispatch
 def _dense_form(pool: Pool, tie_break: str) -> DensePool:  # noqa: ARG001  (the kinds use it)
     """Return a pool as dense layers; each kind registers its own."""
-    raise TypeError(complain("pool", repr(pool), "a SumPool, AvgPool, MaxPool, MinPool or LpPool"))
+    raise TypeError(complain_of("pool", pool, "a SumPool, AvgPool, MaxPool, MinPool or LpPool"))
 
 
 @_dense_form.register

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, shaped
+from convdense._util.foreign_names import explain_init
 from convdense.display.tables import facts
 from convdense.geometry import HasShapes, backward_operands, forward_operands
 from convdense.layers.base import Gradients, ShapesOf, as_samples, frozen
@@ -52,6 +53,7 @@ class GradientSteps(NamedTuple):
     tied: Array
 
 
+@explain_init
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class TiedDense(ShapesOf):
     """The dense layer that is a convolution: a stored sparse matrix whose weights are tied.

@@ -9,7 +9,16 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
-from convdense._util.arguments import Array, choice, complain, integer
+from convdense._util.arguments import (
+    Array,
+    Seed,
+    choice,
+    complain,
+    complain_of,
+    seed_or_none,
+)
+from convdense._util.float_formats import spelled
+from convdense._util.foreign_names import explained
 from convdense.geometry import ChannelScale, HasShapes, Layer, Linear, Pool
 from convdense.geometry.base import Hyperparameters
 from convdense.layers.base import AnyShape, is_ready
@@ -61,7 +70,8 @@ class Residual:
         return f"Residual({', '.join(map(repr, self.layers))})"
 
 
-def network(*layers: LayerLike, seed: int | None = None, dtype: str = "float64") -> Network:
+@explained
+def network(*layers: LayerLike, seed: Seed = None, dtype: object = "float64") -> Network:
     """Return layers as one network of dense layers and |x|.
 
     Parameters
@@ -70,7 +80,7 @@ def network(*layers: LayerLike, seed: int | None = None, dtype: str = "float64")
         Geometries: Conv, ConvTranspose, LocallyConnected, Linear, ChannelScale, any pool, any
         activation, Flatten, Residual; or ready layers: TiedDense, Dense, Abs, a Network, or a layer
         of your own (see `Network`).
-    seed : int or None
+    seed : int, numpy.random.SeedSequence or None
         Of the weights; None draws fresh entropy.
     dtype : {"float64", "float32"}
         Of the weights that are drawn.
@@ -100,10 +110,9 @@ def network(*layers: LayerLike, seed: int | None = None, dtype: str = "float64")
     >>> net.forward(np.zeros((7, 1, 6, 6))).shape
     (7, 10)
     """
-    choice(dtype, "dtype", ("float64", "float32"))
-    if seed is not None:
-        integer(seed, "seed", 0)
-    return Network(_made(layers, Context("", None, np.random.default_rng(seed), dtype)))
+    word = choice(spelled(dtype), "dtype", ("float64", "float32"))
+    rng = np.random.default_rng(seed_or_none(seed))
+    return Network(_made(layers, Context("", None, rng, word)))
 
 
 def _made(layers: tuple[LayerLike, ...], context: Context) -> tuple[Layer, ...]:
@@ -125,7 +134,7 @@ def ready(layer: object, context: Context) -> Layer:
         needs = (
             "a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
         )
-        raise TypeError(complain(context.place, repr(layer), needs))
+        raise TypeError(complain_of(context.place, layer, needs))
     return layer
 
 

@@ -14,14 +14,17 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import (
     Array,
+    Seed,
     choice,
     complain,
     number,
     numeric,
     require,
+    seed_or_none,
     shape_or_none,
 )
-from convdense._util.float_formats import gamma
+from convdense._util.float_formats import gamma, spelled
+from convdense._util.foreign_names import explained
 from convdense.geometry import Windowed
 from convdense.geometry.protocols import HasShapes
 from convdense.recovery.recovered_layer import Recovered
@@ -31,14 +34,15 @@ FIRST_SPACING = 4  # of a black box of which nothing is expected
 DRAWS = 3  # random integers, each once more with its sign turned
 
 
+@explained
 def recover(
     function: Callable[[Array], npt.ArrayLike],
     in_shape: Sequence[int],
     layer: HasShapes | None = None,
     *,
     rounding: float = 0.0,
-    dtype: str = "float64",
-    seed: int = 0,
+    dtype: object = "float64",
+    seed: Seed = None,
 ) -> Recovered:
     """Return the matrix, bias, mask and ties of a black box, if it is affine.
 
@@ -63,8 +67,8 @@ def recover(
         (FFT); 0 for others.
     dtype : {"float64", "float32"}
         Of what the function is given.
-    seed : int
-        Of the random integers.
+    seed : int, numpy.random.SeedSequence or None
+        Of the random integers; None draws fresh entropy.
 
     Returns
     -------
@@ -99,16 +103,18 @@ def recover(
     require(callable(function), complain("function", repr(function), needs))
     if number(rounding, "rounding", "a number of at least 0") < 0:
         raise ValueError(complain("rounding", rounding, "a number of at least 0"))
-    box = _Box(function, shape, choice(dtype, "dtype", ("float64", "float32")))
+    word = choice(spelled(dtype), "dtype", ("float64", "float32"))
+    box = _Box(function, shape, word)
+    seed_number = seed_or_none(seed)
     bias = box.ask(np.zeros((1, prod(shape))))[0]  # (outputs,)
-    known = _Known(bias, rounding, dtype)
+    known = _Known(bias, rounding, word)
 
     spacing = _first_spacing(shape, layer)
     while True:
         alone = all(s >= n for s, n in zip(spacing, shape[1:], strict=True))
         matrix = _one_by_one(box, known) if alone else _colour_by_colour(box, known, spacing)
         if matrix is not None:
-            broken = _not_affine(box, matrix, known, seed)
+            broken = _not_affine(box, matrix, known, seed_number)
             # One input at a time is the last word: an output that fails there is not affine.
             if alone or not broken.size:
                 return Recovered(
@@ -257,7 +263,7 @@ def _decoded(answer: Array, members: Array, known: _Known) -> tuple[Array, Array
     return rows, members[place.astype(np.intp) - 1], weight
 
 
-def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int) -> Array:
+def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int | None) -> Array:
     """Return the flattened outputs that random integers of both signs refute.
 
     A right answer differs by the rounding of both sums, ``gamma_N (|W| |x| + |b|)`` each, and by

@@ -6,11 +6,13 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Sizes, complain, is_sequence, numeric, shaped
+from convdense._util.foreign_names import explained
 from convdense.geometry import Conv
 from convdense.geometry.padding import Padding
 from convdense.structure._tie import tie
 
 
+@explained
 def conv_matrix(
     w: npt.ArrayLike,
     in_shape: Sequence[int],

@@ -6,7 +6,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from convdense._util.arguments import Array, complain
+from convdense._util.arguments import Array, complain_of
 from convdense.geometry import (
     ChannelScale,
     Conv,
@@ -58,7 +58,7 @@ def tie(layer: object) -> TieMap:
         needs += ": this one is several layers, not one"
     else:
         do = "register your own kind with @convdense.tie.register"
-    raise TypeError(complain("layer", repr(layer), needs, do))
+    raise TypeError(complain_of("layer", layer, needs, do))
 
 
 @tie.register

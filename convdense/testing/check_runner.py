@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 from convdense._util.arguments import choice, complain, install
+from convdense._util.float_formats import spelled
 from convdense.certificates import certify
 from convdense.certificates.certificate_base import ImplementationJudgement, sound
 from convdense.geometry import Implementation, Pool
@@ -115,7 +116,7 @@ class Check:
 
 
 def conv_checks(
-    make: Make, *, kinds: str | Sequence[str] = "conv", dtype: str = "float64"
+    make: Make, *, kinds: str | Sequence[str] = "conv", dtype: object = "float64"
 ) -> Iterator[Check]:
     """Yield the checks of an implementation over the table of geometries.
 
@@ -166,12 +167,12 @@ def conv_checks(
         raise TypeError(
             complain("make", repr(make), "a function of a layer that returns its implementation")
         )
-    choice(dtype, "dtype", ("float64", "float32"))
+    word = choice(spelled(dtype), "dtype", ("float64", "float32"))
     table = cases(kinds)  # now, so that a wrong kind is refused at once
 
     def checks() -> Iterator[Check]:
         for case in table:
-            results = CaseResults(make, case, dtype)
+            results = CaseResults(make, case, word)
             for quantity in case.quantities:
                 yield Check(f"{case.name}-{quantity}", case, quantity, results)
 
@@ -182,7 +183,7 @@ def parametrize_with_conv_checks(
     make: Make,
     *,
     kinds: str | Sequence[str] = "conv",
-    dtype: str = "float64",
+    dtype: object = "float64",
     expected_failed_checks: Mapping[str, str] | None = None,
 ) -> "pytest.MarkDecorator":
     """Return a decorator that runs a pytest test once for each check of the table of geometries.

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array, as_array, batched, complain, integer
+from convdense._util.arguments import (
+    Array,
+    Seed,
+    as_array,
+    batched,
+    complain,
+    integer,
+    seed_or_none,
+)
 from convdense.networks.network import Network
 from convdense.training.losses import LossFunction, softmax_cross_entropy
 from convdense.training.optimizers import Arrays, sgd
@@ -36,7 +44,7 @@ def train(
     batch: int = 64,
     rate: float = 0.1,
     momentum: float = 0.9,
-    seed: int = 0,
+    seed: Seed = None,
 ) -> Iterator[Epoch]:
     """Return an iterator over the network after each epoch.
 
@@ -53,8 +61,8 @@ def train(
         The last batch of an epoch may be smaller.
     rate, momentum : float
         See `sgd`.
-    seed : int
-        Of the order of the samples, drawn anew for each epoch.
+    seed : int, numpy.random.SeedSequence or None
+        Of the order of the samples, drawn anew for each epoch; None draws fresh entropy.
 
     Returns
     -------
@@ -83,10 +91,10 @@ def train(
     epochs = integer(epochs, "epochs", 1)
     batch = integer(batch, "batch", 1)
     sgd({}, {}, rate=rate, momentum=momentum)  # a wrong rate is refused before the first step
-    integer(seed, "seed", 0)
+    seed_number = seed_or_none(seed)
 
     def run() -> Iterator[Epoch]:
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed_number)
         velocity: Arrays | None = None
         now = net
         step = 0
