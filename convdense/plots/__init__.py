@@ -13,6 +13,7 @@
 * `layer_chain`: matrices in a row
 * `cell_grid`: axes of cells, frames, hatches
 * `panel_layout`: panels placed in inches
+* `shown`: the Figure and Axes that a notebook shows
 """
 
 from convdense.plots._anatomy import anatomy
