@@ -1,4 +1,4 @@
-"""Figures, drawn from the tie map; they take and return Axes or a Figure, and none is shown.
+"""Figures, drawn from the tie map: Axes or a Figure, which a notebook shows and a script does not.
 
 * `matrices`: matrix, mask, gradient, tied
 * `gradient_figure`: gradient_steps
