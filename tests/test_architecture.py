@@ -52,6 +52,7 @@ SLOW = (
     "tqdm",
     "scipy.sparse.linalg",
 )  # inside functions, for type checkers, or in plots
+NEVER = ("matplotlib.pyplot", "IPython")  # what shows figures twice; what only a notebook has
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 60
 LARGEST_FOLDER = 0.15  # of all lines
 INSTALLED = packages_distributions()  # {name to import: the packages that have it}
@@ -169,6 +170,8 @@ def misplaced(module, source, package=False):
     for name, line, at_once in imports(module, source, package):
         if among(name, FRAMEWORKS) and home != "adapters":
             complaints.append(f"{module}, line {line}: imports {name}; only adapters may")
+        if among(name, NEVER):
+            complaints.append(f"{module}, line {line}: imports {name}; nothing may")
         if among(name, SLOW) and home != "plots" and at_once:
             complaints.append(
                 f"{module}, line {line}: imports {name}; do so inside the function that needs it"
@@ -468,8 +471,17 @@ def test_a_framework_outside_adapters_is_seen(statement):
 
 @pytest.mark.parametrize(
     "statement",
+    ["import matplotlib.pyplot as plt", "from matplotlib import pyplot", "import IPython.display"],
+)
+def test_what_shows_figures_for_others_is_seen(statement):
+    assert len(misplaced("plots.matrix", HIDDEN.format(statement))) == 1
+    assert misplaced("plots.matrix", "from matplotlib import figure, pyplot_like") == []
+
+
+@pytest.mark.parametrize(
+    "statement",
     [
-        "import matplotlib.pyplot as plt",
+        "import matplotlib.axes as axes",
         "from tqdm import tqdm",
         "import scipy.sparse.linalg",
         "from scipy.sparse import linalg",

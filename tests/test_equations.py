@@ -1,5 +1,8 @@
 """Equations: the printed text is read back, evaluated, and compared with its layer."""
 
+import copy
+import json
+import pickle
 import re
 from fractions import Fraction
 from math import prod
@@ -491,3 +494,48 @@ def test_the_reader_of_latex_sees_what_is_wrong(old, new):
     assert old in right
     assert is_seen(right.replace(old, new, 1))
     assert not is_seen(right)
+
+
+# What a notebook shows
+
+FORMULA = re.compile(r"\A\$\$\\begin\{array\}\{l\}\n(.+)\n\\end\{array\}\$\$\Z", re.DOTALL)
+PART = re.compile(
+    r"^\\text\{(.+)\} \\\\\n\\begin\{aligned\}\n((?:.+\n)+?)\\end\{aligned\}(?: \\\\\[1ex\])?$",
+    re.MULTILINE,
+)
+# Primitives of MathJax 2 too: an expanded macro may have 5 KB after it there, and no more.
+PRIMITIVES = {"begin", "end", "text", "frac", "partial", "mathrm", "quad"}
+
+
+@pytest.mark.parametrize("bias", ["b", None])
+@pytest.mark.parametrize("format", ["text", "latex"])
+@on_layers
+def test_a_notebook_typesets_the_same_equations(layer, format, bias):
+    shown = equations(layer, bias=bias, format=format)._repr_latex_()
+    (inside,) = FORMULA.findall(shown)
+    blocks = PART.findall(inside)
+    as_blocks = "\n".join(
+        f"{heading}\n\\begin{{align*}}\n{lines}\\end{{align*}}" for heading, lines in blocks
+    )
+    assert as_blocks == equations(layer, bias=bias, format="latex")
+    assert PART.sub("", inside).strip() == ""
+    assert inside.count("[1ex]") == len(blocks) - 1
+    assert shown.count("$") == 4
+    assert set(re.findall(r"\\([a-zA-Z]+)", shown)) <= PRIMITIVES
+
+
+@pytest.mark.parametrize("format", ["text", "latex"])
+def test_equations_are_a_text_like_any_other(format):
+    written = equations(FIRST, format=format)
+    plain = "".join(written)
+    assert type(plain) is str
+    assert isinstance(written, str)
+    assert (written, str(written), f"{written}", repr(written), hash(written)) == (
+        *[plain] * 3,
+        repr(plain),
+        hash(plain),
+    )
+    assert json.loads(json.dumps(written)) == plain
+    for again in (pickle.loads(pickle.dumps(written)), copy.deepcopy(written)):
+        assert again == plain
+        assert again._repr_latex_() == written._repr_latex_()

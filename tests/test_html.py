@@ -47,6 +47,9 @@ CONV = Conv((1, 3, 3), 1, kernel=2)
 REFLECTED = Conv((2, 1, 2), 2, kernel=(1, 3), padding=(0, 1), padding_mode="reflect")
 LARGE = Conv((64, 56, 56), 64, kernel=3, padding=1)
 W = np.arange(1.0, 5).reshape(1, 1, 2, 2)
+STEPS = TiedDense(CONV, W).gradient_steps(
+    np.arange(9).reshape(1, 3, 3), np.array([[[1, -1], [2, 0]]])
+)
 NET = network(Conv((1, 4, 4), 2, kernel=2), ReLU(), MaxPool((2, 3, 3), kernel=2), seed=0)
 EVIL = "<script>alert('&\"')</script>"
 ALONE = {"br", "meta", "img"}
@@ -108,12 +111,12 @@ class Evil:
 Evil.__name__ = Evil.__qualname__ = EVIL
 
 
-def halved():
-    """Return an implementation whose dw is wrong."""
+def halved(by=2):
+    """Return an implementation whose dw is wrong, but for 1."""
 
     def backward(x, w, dy):
         dx, dw, db = convolve_backward(CONV, x, w, dy)
-        return dx, dw / 2, db
+        return dx, dw / by, db
 
     return (lambda x, w, b: convolve(CONV, x, w, b)), backward
 
@@ -161,9 +164,22 @@ def shown():
         ),
         "diagnosis": diagnose(CONV, halved()),
         "recovered": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)),
+        "not affine": recover(lambda x: np.abs(convolve(CONV, x, W, [1.0])), (1, 3, 3)),
         "difference": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)).compare(
             TiedDense(CONV, 2 * W)
         ),
+        "one bias": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)).compare(
+            Dense(tie(CONV).matrix(W).toarray(), [0.0, 0, 0, 2])
+        ),
+        "no difference": recover(lambda x: convolve(CONV, x, W), (1, 3, 3)).compare(
+            TiedDense(CONV, W)
+        ),
+        "right": diagnose(CONV, halved(1)),
+        "unknown": diagnose(CONV, halved(W)),
+        "gradient steps": STEPS,
+        "dense layers": network(
+            Conv((1, 4, 4), 2, kernel=2), ReLU(), AvgPool((2, 3, 3), kernel=2), seed=0
+        ).dense_layers(),
         "model": ModelReport({"a": refused}, {"b": "why"}, {"c": "not known"}, ("d",)),
         "sweep": Sweep(1, (), (Failure(repr(CONV), refused.findings[0]),), 1, 1.0),
     }
@@ -197,7 +213,7 @@ def test_colours_come_in_pairs_that_can_be_read(name):
 @on_all
 def test_rows_are_of_one_length(name):
     lengths = {len(row) for row in Page(SHOWN[name]._repr_html_()).rows}
-    assert len(lengths) <= 1 or name in ("tied dense", "residual")  # two tables
+    assert len(lengths) <= 1 or name in ("tied dense", "residual", "model")  # several
 
 
 def said(thing):
@@ -205,9 +221,90 @@ def said(thing):
     return re.sub(r"\s+", "", str(thing))
 
 
-@pytest.mark.parametrize("name", ["diagnosis", "recovered", "difference", "model", "sweep"])
-def test_text_is_shown_as_it_is_printed(name):
-    assert Page(SHOWN[name]._repr_html_()).text == str(SHOWN[name])
+@pytest.mark.parametrize("name", ["model", "sweep", "right", "no difference"])
+def test_tables_and_sentences_are_shown_as_they_are_printed(name):
+    rules = re.compile(r"^-+( +-+)*$", re.MULTILINE)  # below the names of columns
+    assert said(Page(SHOWN[name]._repr_html_()).text) == said(rules.sub("", str(SHOWN[name])))
+
+
+@pytest.mark.parametrize("name", ["diagnosis", "unknown"])
+def test_a_diagnosis_says_in_rows_what_print_says(name):
+    page = Page(SHOWN[name]._repr_html_())
+    lines = [f"{quantity}: {mistake}\n{where}" for quantity, mistake, where in page.rows]
+    assert said("\n".join(lines)) == said(SHOWN[name])
+    assert page.text == "".join("".join(row) for row in page.rows)
+
+
+def test_where_no_mistake_explains_it_the_lines_stay_lines():
+    ((_, _, where),) = Page(SHOWN["unknown"]._repr_html_()).rows
+    _, *printed = str(SHOWN["unknown"]).splitlines()
+    assert [f"  {line}" for line in where.splitlines()] == printed
+    assert len(printed) > 1
+
+
+@pytest.mark.parametrize("name", ["recovered", "not affine"])
+def test_what_was_recovered_is_shown_in_the_words_of_print(name):
+    page, found = Page(SHOWN[name]._repr_html_()), SHOWN[name]
+    rows = dict(page.rows)
+    biases = f"bias {rows['bias']}"
+    line = f"{rows['map']}, {rows['edges']} edges, {rows['weights']} weights, {biases}"
+    first = f"\nfirst {rows['first']}" if "first" in rows else ""
+    shapes = f"{found.in_shape} -> {found.out_shape}"
+    assert str(found) == f"{shapes}: {line}{first}"
+    assert page.text == shapes + "".join("".join(row) for row in page.rows)
+    assert ("first" in rows) is (name == "not affine")
+
+
+def test_several_biases_are_counted():
+    found = recover(lambda x: x + np.array([1.0, 2, 2]), (3,))
+    assert str(found) == "(3,) -> (3,): affine, 3 of 9 edges, 1 distinct weights, 2 distinct biases"
+    assert dict(Page(found._repr_html_()).rows)["bias"] == "2 distinct"
+
+
+@pytest.mark.parametrize("name", ["difference", "one bias"])
+def test_a_difference_shows_in_rows_the_places_that_print_names(name):
+    page, text = Page(SHOWN[name]._repr_html_()), str(SHOWN[name])
+    names, *places = page.rows
+    assert names == ["output", "input", "got", "expected"]
+    counts, *lines = text.splitlines()
+    for (output, source, got, expected), line in zip(places, lines, strict=False):
+        place = source if source == "bias" else f"input {source}"
+        assert line == f"  output {output}, {place}: got {got}, expected {expected}"
+    more = [line.strip() for line in lines[len(places) :]]
+    assert page.text == counts + "".join("".join(row) for row in page.rows) + "".join(more)
+    assert (len(places), len(more)) == ((3, 1) if name == "difference" else (1, 0))
+
+
+def test_gradient_steps_show_the_numbers_of_every_step():
+    page = Page(STEPS._repr_html_())
+    assert [row[0] for row in page.rows] == ["dense", "masked", "tied"]
+    for (name, _, shape, numbers), values in zip(page.rows, STEPS, strict=True):
+        assert shape == f"{values.shape} int64"
+        read = np.array(re.findall(r"-?\d+", numbers), int).reshape(values.shape)
+        assert np.array_equal(read, getattr(STEPS, name))
+
+
+def test_the_numbers_of_a_large_step_are_not_all_written_out():
+    layer = TiedDense(Conv((1, 40, 40), 1, kernel=2), W)
+    text = layer.gradient_steps(np.ones((1, 40, 40)), np.ones((1, 39, 39)))._repr_html_()
+    assert len(text) < 5000
+    assert "..." in text
+
+
+def test_dense_layers_are_a_list_that_shows_what_each_does():
+    layers = SHOWN["dense layers"]
+    assert isinstance(layers, list)
+    assert repr(layers) == repr(list(layers))
+    names, *rows = Page(layers._repr_html_()).rows
+    assert names == ["", "step", "layer", "matrix", "edges", "free weights"]
+    assert rows == [
+        ["0", "W x + b", "0", "18 x 16", "72", "10"],
+        ["1", "W x", "1", "36 x 18", "36", "0"],
+        ["2", "|x| on 18 of 36", "", "", "", ""],
+        ["3", "W x", "1", "18 x 36", "36", "0"],
+        ["4", "W x", "2", "2 x 18", "8", "0"],
+        ["5", "x / 4", "", "", "", ""],
+    ]
 
 
 @pytest.mark.parametrize(

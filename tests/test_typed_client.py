@@ -4,8 +4,11 @@ A mistake that a type checker must see has a ``type: ignore`` with its code: myp
 is not needed.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
+import matplotlib.axes
+import matplotlib.figure
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,6 +16,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
 import convdense as cd
+from convdense import plots
 from convdense.certificates import Certificate, NetworkCertificate
 
 if TYPE_CHECKING:
@@ -65,3 +69,22 @@ def test_options_have_names() -> None:
         cd.LpPool((1, 4, 4), 2, p="2")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         cd.certify(CONV, trial=3)  # type: ignore[call-overload]
+
+
+def test_figures_have_the_types_of_matplotlib_and_save_themselves(tmp_path: Path) -> None:
+    conv = cd.Conv((1, 3), out_channels=1, kernel=2)
+    own = plots.matrix(conv)
+    axes: matplotlib.axes.Axes = own
+    figure: matplotlib.figure.Figure = plots.anatomy(conv)
+    assert_type(own.save(tmp_path / "matrix.png"), Path)
+    assert_type(plots.anatomy(conv).save(tmp_path / "anatomy.png"), Path)
+    assert axes.get_title()
+    given = assert_type(plots.mask(conv, ax=figure.axes[0]), matplotlib.axes.Axes)
+    with pytest.raises(AttributeError):
+        matplotlib.figure.Figure().add_subplot().save("a.png")  # type: ignore[attr-defined]
+    assert given in figure.axes
+
+
+def test_equations_are_text() -> None:
+    text: str = cd.equations(cd.Conv((1, 3), out_channels=1, kernel=2))
+    assert text.startswith("forward")

@@ -9,7 +9,7 @@ from math import ceil, log2
 from typing import Any
 
 from convdense.certificates import READERS, Certificate, NetworkCertificate
-from convdense.display.tables import AsText, aligned
+from convdense.display.tables import InParts, Rows
 from convdense.verdicts.findings import QUANTITIES, Requirable
 from convdense.verdicts.schema import upgraded, with_schema
 
@@ -17,7 +17,7 @@ _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 
 @dataclass(frozen=True, repr=False)
-class ModelReport(Requirable, AsText):
+class ModelReport(Requirable, InParts):
     """One certificate per layer and shape.
 
     It is true if there are certificates, all of them hold, and no layer failed.
@@ -60,12 +60,12 @@ class ModelReport(Requirable, AsText):
         """Return whether layers were judged, and every one of them is right."""
         return bool(self.certificates) and not self.failed and all(self.certificates.values())
 
-    def __str__(self) -> str:
+    def _parts(self) -> list[str | Rows]:
         """Return a table of the certificates, what is wrong in them, and what was not judged."""
-        parts = []
+        parts: list[str | Rows] = []
         if self.certificates:
             rows = [_row(name, c) for name, c in self.certificates.items()]
-            parts.append(aligned(_HEADER, rows))
+            parts.append(Rows(_HEADER, rows))
         parts.append(self._count())
 
         wrong = [
@@ -78,10 +78,10 @@ class ModelReport(Requirable, AsText):
             parts.append("\n".join(wrong))
         for title, reasons in (("failed", self.failed), ("not judged", self.skipped)):
             if reasons:
-                parts.append(aligned((title, "why"), list(reasons.items())))
+                parts.append(Rows((title, "why"), list(reasons.items())))
         if self.not_called:
             parts.append("never called: " + ", ".join(self.not_called))
-        return "\n\n".join(parts)
+        return parts
 
     def __repr__(self) -> str:
         """Return one line: how many layers were judged, and how many hold."""

@@ -1,9 +1,10 @@
 """What `diagnose` found: for each quantity that is wrong a sentence, and where it shows first."""
 
 from dataclasses import dataclass, field
+from textwrap import dedent
 
 from convdense._util.arguments import complain
-from convdense.display.tables import AsText
+from convdense.display.tables import LINES, Cell, preformatted, table
 from convdense.geometry import Geometry, Pool
 from convdense.verdicts.findings import Finding, Requirable
 
@@ -46,7 +47,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, repr=False)
-class Diagnosis(Requirable, AsText):
+class Diagnosis(Requirable):
     """What `diagnose` found; true if nothing is wrong.
 
     Attributes
@@ -88,6 +89,15 @@ class Diagnosis(Requirable, AsText):
     def __str__(self) -> str:
         """Return one sentence for each quantity that is wrong."""
         return "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
+
+    def _repr_html_(self) -> str:
+        """Return the same as `str` for a notebook, a row for each quantity."""
+        rows = []
+        for explanation in self.explanations:
+            said, _, where = str(explanation).partition("\n")
+            name, _, sentence = said.partition(": ")
+            rows.append((name, sentence, Cell(dedent(where), style=LINES)))
+        return table(rows) if rows else preformatted(str(self))
 
     def __repr__(self) -> str:
         """Return one line: the layer, and what is wrong with each quantity."""

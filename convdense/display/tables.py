@@ -3,6 +3,7 @@
 In HTML all text is escaped and all style is inline: a notebook has no style sheet of ours.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from convdense.display.palette import ink
 TABLE = "border-collapse:collapse;width:auto;margin:0 0 0.5em 0"
 CAPTION = "padding:0.3em 0"  # no <caption>: it would be broken into lines as narrow as the table
 CELL = "text-align:left;vertical-align:top;padding:0.2em 0.7em"
+LINES = f"{CELL};font-family:monospace;white-space:pre-wrap"  # of a text of several lines
 # as html.escape
 ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 
@@ -87,16 +89,36 @@ def facts(caption: str, values: Mapping[str, object]) -> str:
 
 def preformatted(text: str) -> str:
     """Return text as it stands, line by line."""
-    style = "color:inherit;background:none;white-space:pre-wrap"
+    style = "color:inherit;background:none;white-space:pre-wrap;word-break:normal"
     return f'<pre style="{style}">{text.translate(ESCAPED)}</pre>'
 
 
-class AsText:
-    """A result that a notebook shows as its text."""
+class Rows(NamedTuple):
+    """A table before it is written: the names of its columns, and its rows."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class InParts(ABC):
+    """A result made of sentences and tables, which text and a notebook show alike."""
+
+    @abstractmethod
+    def _parts(self) -> Sequence[str | Rows]:
+        """Return the sentences and tables, from the top."""
+
+    def __str__(self) -> str:
+        """Return the parts, an empty line between them."""
+        parts = self._parts()
+        return "\n\n".join(part if isinstance(part, str) else aligned(*part) for part in parts)
 
     def _repr_html_(self) -> str:
-        """Return the same as `str` for a notebook."""
-        return preformatted(str(self))
+        """Return the same for a notebook."""
+        parts = self._parts()
+        return "".join(
+            preformatted(part) if isinstance(part, str) else table(part.rows, part.header)
+            for part in parts
+        )
 
 
 def _row(first: str | Cell, *others: str | Cell) -> str:

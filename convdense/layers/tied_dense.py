@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, shaped
 from convdense._util.foreign_names import explain_init
-from convdense.display.tables import facts
+from convdense.display.tables import LINES, Cell, facts, table
 from convdense.geometry import HasShapes, backward_operands, forward_operands
 from convdense.layers.base import Gradients, ShapesOf, as_samples, frozen
 from convdense.layers.dense import shape_and_dtype
@@ -51,6 +51,14 @@ class GradientSteps(NamedTuple):
     dense: Array
     masked: Array
     tied: Array
+
+    def _repr_html_(self) -> str:
+        """Return what each step is, and its numbers, for a notebook."""
+        what = ("every edge", "edges that exist", "sums over the copies of a weight")
+        return table(
+            (name, said, shape_and_dtype(values), Cell(str(values), style=LINES))
+            for name, said, values in zip(self._fields, what, self, strict=True)
+        )
 
 
 @explain_init

@@ -16,7 +16,7 @@ from convdense._util.files import as_path, read_arrays, save_arrays
 from convdense.display.tables import aligned, table
 from convdense.geometry import Layer, paired_operands
 from convdense.layers.base import floating, is_ready, pulled
-from convdense.layers.dense_form import Affine, Step, dense_steps, named
+from convdense.layers.dense_form import Affine, DenseLayers, Step, dense_steps, named
 from convdense.layers.direct_form import direct_counterpart
 from convdense.layers.error_bounds import (
     ParameterBounds,
@@ -163,7 +163,7 @@ class Network:
             gradients = {**of_layer, **gradients}  # in the order of `parameters`
         return dy, gradients
 
-    def dense_layers(self) -> list[Step]:
+    def dense_layers(self) -> DenseLayers:
         """Return the dense layers, absolute values and divisions that this network is, in order.
 
         A dense layer is ``Affine(W, b)``. They take flattened samples, (batch, features), one step
@@ -174,7 +174,7 @@ class Network:
         TypeError
             For a layer that is not made of these, such as an LpPool with p = 2.
         """
-        return dense_steps(self, self._dtype)
+        return DenseLayers(dense_steps(self, self._dtype))
 
     def direct(self) -> "Network":
         """Return the same parameters run by direct convolution and argmax pooling."""

@@ -1,4 +1,4 @@
-"""Figures, drawn from the tie map; they take and return Axes or a Figure, and none is shown.
+"""Figures, drawn from the tie map: Axes or a Figure, which a notebook shows and a script does not.
 
 * `matrices`: matrix, mask, gradient, tied
 * `gradient_figure`: gradient_steps
@@ -13,6 +13,7 @@
 * `layer_chain`: matrices in a row
 * `cell_grid`: axes of cells, frames, hatches
 * `panel_layout`: panels placed in inches
+* `shown`: the Figure and Axes that a notebook shows
 """
 
 from convdense.plots._anatomy import anatomy

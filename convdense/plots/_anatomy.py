@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from convdense._util.arguments import Array, Sizes, position
 from convdense.display.example_sample import one_sample
@@ -32,6 +31,7 @@ from convdense.plots.cell_grid import (
     surround,
 )
 from convdense.plots.panel_layout import LETTER, LINE, WIDEST, Panel, across, arrange, largest_cell
+from convdense.plots.shown import Figure
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import Held, cells, fill, mark, require_linear
 from convdense.structure.tie_map import TieMap

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from convdense._util.arguments import Array
@@ -20,6 +19,7 @@ from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import bare, by_weight, paint
 from convdense.plots.density_bins import Bins, binned
 from convdense.plots.panel_layout import at_pixels
+from convdense.plots.shown import Figure
 from convdense.structure._tie import tie
 from convdense.structure.axis import Axis
 from convdense.structure.kronecker import Entries, expand, ordered

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from convdense._util.arguments import Array, Sizes, complain, position
 from convdense.display.example_sample import sample_of
@@ -19,6 +18,7 @@ from convdense.display.plane_layout import sheet
 from convdense.geometry import HasShapes
 from convdense.plots.cell_grid import bare, by_weight, grid, number, paint, surround
 from convdense.plots.panel_layout import at_pixels
+from convdense.plots.shown import Figure
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import cells, fill, mark, require_linear
 from convdense.structure.tie_map import TieMap

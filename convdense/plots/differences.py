@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from convdense._util.arguments import Array, complain, require
@@ -31,6 +30,7 @@ from convdense.plots.cell_grid import (
     surround,
 )
 from convdense.plots.panel_layout import Panel, arrange, wrapped
+from convdense.plots.shown import Figure
 from convdense.recovery.matrix_difference import Difference, Place
 from convdense.recovery.recovered_layer import Recovered
 from convdense.structure._tie import tie

@@ -2,7 +2,6 @@
 
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from convdense._util.arguments import Array, complain, require
 from convdense.checks import check
@@ -12,6 +11,7 @@ from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import bare, diverging, number, paint, panel_of, require_few, wide
 from convdense.plots.matrices import copied, gradient, weights, written
 from convdense.plots.panel_layout import HIGHEST, LETTER, WIDEST, Panel, arrange, wrapped
+from convdense.plots.shown import Figure
 from convdense.structure.kronecker import scaled
 from convdense.structure.letter_grid import require_linear
 

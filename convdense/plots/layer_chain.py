@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from convdense._util.arguments import Array, complain
 from convdense.display.palette import MASKED
@@ -25,6 +24,7 @@ from convdense.plots.cell_grid import (
     text_size,
 )
 from convdense.plots.panel_layout import LARGEST_CELL, Panel, arrange, largest_cell, wrapped
+from convdense.plots.shown import Figure
 from convdense.structure.letter_grid import Held, cells, fill, mark
 
 CHAIN_LIMIT = 40_000  # cells of all matrices together

@@ -1,5 +1,7 @@
 """Small layers cell by cell: ties by colour and letter, masked cells grey, values as numbers."""
 
+from typing import overload
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -10,6 +12,7 @@ from convdense.display.labels import letter
 from convdense.display.palette import colour
 from convdense.geometry import HasShapes
 from convdense.layers.tied_dense import TiedDense
+from convdense.plots import shown
 from convdense.plots.cell_grid import (
     bare,
     blank,
@@ -29,6 +32,10 @@ from convdense.structure.tie_map import TieMap
 WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its size is not given
 
 
+@overload
+def matrix(layer: HasShapes, ax: None = None) -> shown.Axes: ...
+@overload
+def matrix(layer: HasShapes, ax: Axes) -> Axes: ...
 def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
     """Draw the layer's matrix: a colour and letter per weight, grey where an edge is held at zero.
 
@@ -44,6 +51,7 @@ def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib Axes
+        Those given, or of a new figure: a notebook shows it, ``.save(path)`` writes it.
 
     Raises
     ------
@@ -81,6 +89,10 @@ def _with_number(layer: TiedDense) -> Array:
     return np.hstack([matrix, np.sum(parts, axis=0)]) if parts else matrix
 
 
+@overload
+def mask(layer: HasShapes, ax: None = None) -> shown.Axes: ...
+@overload
+def mask(layer: HasShapes, ax: Axes) -> Axes: ...
 def mask(layer: HasShapes, ax: Axes | None = None) -> Axes:
     """Draw the layer's mask: white where an edge may carry a weight, grey where it is held at zero.
 
@@ -92,6 +104,7 @@ def mask(layer: HasShapes, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib Axes
+        Those given, or of a new figure: a notebook shows it, ``.save(path)`` writes it.
 
     Raises
     ------
@@ -115,6 +128,12 @@ def mask(layer: HasShapes, ax: Axes | None = None) -> Axes:
     return paint(ax, colours, {})
 
 
+@overload
+def gradient(
+    layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: None = None
+) -> shown.Axes: ...
+@overload
+def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes) -> Axes: ...
 def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes | None = None) -> Axes:
     """Draw a dense gradient as numbers, by value; with `masked`, only on the edges that exist.
 
@@ -130,6 +149,7 @@ def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes | N
     Returns
     -------
     matplotlib Axes
+        Those given, or of a new figure: a notebook shows it, ``.save(path)`` writes it.
 
     Raises
     ------
@@ -158,6 +178,10 @@ def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes | N
     return paint(ax, by_weight(ties.shape, held), texts)
 
 
+@overload
+def tied(layer: HasShapes, values: npt.ArrayLike, ax: None = None) -> shown.Axes: ...
+@overload
+def tied(layer: HasShapes, values: npt.ArrayLike, ax: Axes) -> Axes: ...
 def tied(layer: HasShapes, values: npt.ArrayLike, ax: Axes | None = None) -> Axes:
     """Draw the tied gradient: each weight's letter, the sum over its copies, and their number.
 
@@ -170,6 +194,7 @@ def tied(layer: HasShapes, values: npt.ArrayLike, ax: Axes | None = None) -> Axe
     Returns
     -------
     matplotlib Axes
+        Those given, or of a new figure: a notebook shows it, ``.save(path)`` writes it.
 
     Raises
     ------

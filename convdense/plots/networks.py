@@ -1,13 +1,13 @@
 """A small network as its dense layers in a row, |x| and divisions between them."""
 
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from convdense._util.arguments import complain, require
 from convdense.display.example_sample import one_sample
 from convdense.layers.dense_form import Affine
 from convdense.networks.network import Network
 from convdense.plots.layer_chain import Link, chain, pointwise
+from convdense.plots.shown import Figure
 
 
 def network(net: Network, x: npt.ArrayLike | None = None) -> Figure:

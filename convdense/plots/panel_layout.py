@@ -7,8 +7,7 @@ the inputs of the next.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from convdense.plots.shown import Axes, Figure, add_axes
 
 LARGEST_CELL = 0.4  # inches
 WIDEST, HIGHEST = 14.0, 10.0  # inches: of a line, and of one picture
@@ -140,7 +139,7 @@ def _arrange_line(figure: Figure, line: Sequence[Panel], y: float) -> list[Axes]
         wide, high = panel.cells_width, panel.cells_height
         left = x + panel.left + (panel.width - panel.left - wide) / 2
         bottom = middle - high / 2
-        axes.append(figure.add_axes((left / width, bottom / height, wide / width, high / height)))
+        axes.append(add_axes(figure, left / width, bottom / height, wide / width, high / height))
         x += panel.width
     return axes
 
@@ -161,4 +160,4 @@ def at_pixels(figure: Figure, left: int, top: int, width: int, height: int) -> A
     """Return Axes at these pixels, counted from the top left corner."""
     whole_width, whole_height = figure.bbox.size
     bottom = 1 - (top + height) / whole_height
-    return figure.add_axes((left / whole_width, bottom, width / whole_width, height / whole_height))
+    return add_axes(figure, left / whole_width, bottom, width / whole_width, height / whole_height)

@@ -5,7 +5,6 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from matplotlib.figure import Figure
 
 from convdense._util.arguments import complain
 from convdense.display.example_sample import one_sample
@@ -14,6 +13,7 @@ from convdense.layers.dense_form import Absolute, Affine, dense_steps
 from convdense.layers.pooling import DensePool, PowerAverage, dense_pool
 from convdense.plots.cell_grid import number
 from convdense.plots.layer_chain import Link, Pointwise, chain, pointwise
+from convdense.plots.shown import Figure
 
 
 def pooling(pool: Pool, x: npt.ArrayLike | None = None) -> Figure:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, unravelled
-from convdense.display.tables import AsText
+from convdense.display.tables import preformatted, table
 
 SHOWN = 3  # entries of a text
 
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class Difference(AsText):
+class Difference:
     """What a matrix has too little, too much and otherwise; false if nothing differs.
 
     Attributes
@@ -78,6 +78,19 @@ class Difference(AsText):
         if len(self.places) > SHOWN:
             lines.append(f"  and {len(self.places) - SHOWN} more")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return the same as `str` for a notebook."""
+        counts, *lines = str(self).splitlines()
+        if not lines:
+            return preformatted(counts)
+        rows = [
+            (str(p.output), str(p.input or "bias"), str(p.got), str(p.expected))
+            for p in self.places[:SHOWN]
+        ]
+        more = "".join(lines[SHOWN:]).strip()
+        shown = table(rows, ("output", "input", "got", "expected"), counts)
+        return shown + preformatted(more) if more else shown
 
 
 def difference(

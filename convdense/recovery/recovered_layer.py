@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, unravelled
-from convdense.display.tables import AsText
+from convdense.display.tables import facts
 from convdense.geometry.protocols import HasShapes
 from convdense.layers.dense import Dense
 from convdense.layers.tied_dense import TiedDense
@@ -19,7 +19,7 @@ TIES_LIMIT = 10_000_000  # edges whose weights are numbered one by one
 
 
 @dataclass(frozen=True)
-class Recovered(Requirable, AsText):
+class Recovered(Requirable):
     """What `recover` found; true if the black box is affine as far as it was asked.
 
     Attributes
@@ -124,21 +124,36 @@ class Recovered(Requirable, AsText):
         classes[order] = np.cumsum(starts) - 1
         return ascending[starts], classes
 
+    def _found(self) -> dict[str, str]:
+        """Return in words what was found, by name."""
+        outputs = self.matrix.shape[0]
+        biases = np.unique(self.bias)
+        found = {
+            "map": "affine" if self else f"NOT affine at {self.broken.size} of {outputs} outputs",
+            "edges": f"{self.matrix.nnz:,} of {prod(self.matrix.shape):,}",
+            "weights": f"{len(self.weights):,} distinct",
+            "bias": f"{biases[0]} everywhere" if len(biases) == 1 else f"{len(biases)} distinct",
+        }
+        if self:
+            return found
+        at = unravelled(self.broken[0], self.out_shape)
+        first = f"at output {at}: it is not the sum of what single inputs give there"
+        return found | {"first": first}
+
     def __str__(self) -> str:
         """Return what was found in a line, and where it is not affine in another."""
-        outputs = self.matrix.shape[0]
-        affine = "affine" if self else f"NOT affine at {self.broken.size} of {outputs} outputs"
-        edges = f"{self.matrix.nnz:,} of {prod(self.matrix.shape):,} edges"
-        weights = f"{len(self.weights):,} distinct weights"
-        biases = np.unique(self.bias)
-        bias = f"{len(biases)} distinct biases"
-        if len(biases) == 1:
-            bias = f"bias {biases[0]} everywhere"
-        line = f"{self.in_shape} -> {self.out_shape}: {affine}, {edges}, {weights}, {bias}"
-        if self:
-            return line
-        at = unravelled(self.broken[0], self.out_shape)
-        return f"{line}\nfirst at output {at}: it is not the sum of what single inputs give there"
+        affine, edges, weights, bias, *first = self._found().values()
+        biases = f"{bias} biases" if bias.endswith("distinct") else f"bias {bias}"
+        line = f"{self._shapes}: {affine}, {edges} edges, {weights} weights, {biases}"
+        return "\n".join([line, *(f"first {where}" for where in first)])
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return facts(self._shapes, self._found())
+
+    @property
+    def _shapes(self) -> str:
+        return f"{self.in_shape} -> {self.out_shape}"
 
 
 def _expected(layer: HasShapes) -> tuple[sp.csr_array, Array]:

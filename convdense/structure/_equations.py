@@ -3,7 +3,7 @@
 Forward, and the gradients of weights, inputs and biases, all read off the tie map.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -63,13 +63,18 @@ def as_latex(heading: str, equations: Sequence[Equation]) -> str:
     o_{1} &= - \frac{1}{2} w_{2} i_{1}
     \end{align*}
     """
+    return "\n".join([heading, r"\begin{align*}", _latex_lines(equations), r"\end{align*}"])
+
+
+def _latex_lines(equations: Sequence[Equation]) -> str:
+    """Return the equations, aligned at their signs of equality."""
     lines = []
     for left, terms in equations:
         signed = [term(number, *map(_latex, factors), ratio=_fraction) for number, factors in terms]
         lines.append(f"{_latex(left)} &= {total(signed[:TERMS_A_LINE])}")
         rest = range(TERMS_A_LINE, len(signed), TERMS_A_LINE)
         lines += [rf"&\quad {' '.join(signed[first : first + TERMS_A_LINE])}" for first in rest]
-    return "\n".join([heading, r"\begin{align*}", " \\\\\n".join(lines), r"\end{align*}"])
+    return " \\\\\n".join(lines)
 
 
 def _text(name: Name) -> str:
@@ -92,6 +97,33 @@ def _fraction(number: Fraction) -> str:
     return rf"\frac{{{number.numerator}}}{{{number.denominator}}}"
 
 
+class Equations(str):
+    r"""The equations as text or LaTeX: a str, which a notebook shows typeset.
+
+    Examples
+    --------
+    >>> from convdense import Linear, equations
+    >>> print(*equations(Linear(1, 1))._repr_latex_().splitlines()[:5], sep="\n")
+    $$\begin{array}{l}
+    \text{forward} \\
+    \begin{aligned}
+    o_{1} &= w_{1} i_{1} + b_{1}
+    \end{aligned} \\[1ex]
+    """
+
+    _parts: Mapping[str, Sequence[Equation]]  # by their headings
+
+    def _repr_latex_(self) -> str:
+        """Return the parts below each other, as one formula."""
+        blocks = []
+        for heading, equations in self._parts.items():
+            blocks.append(
+                f"\\text{{{heading}}} \\\\\n"
+                f"\\begin{{aligned}}\n{_latex_lines(equations)}\n\\end{{aligned}}"
+            )
+        return "$$\\begin{array}{l}\n" + " \\\\[1ex]\n".join(blocks) + "\n\\end{array}$$"
+
+
 WRITERS = {"text": as_text, "latex": as_latex}
 
 
@@ -103,7 +135,7 @@ def equations(
     bias: str | None = "b",
     *,
     format: str = "text",
-) -> str:  # the names are the arguments a reader types, `input` and `format` among them
+) -> Equations:  # the names are the arguments a reader types, `input` and `format` among them
     r"""Return the layer's equations, read off its tie map: forward, dC/dw, dC/di and dC/db.
 
     Parameters
@@ -113,8 +145,8 @@ def equations(
         Symbols; pixels and weights are numbered from 1 in C order. ``bias=None`` leaves the bias
         out.
     format : {"text", "latex"}
-        LaTeX comes in ``align*`` blocks: for a document with amsmath, or ``IPython.display.Latex``
-        in a notebook.
+        LaTeX comes in ``align*`` blocks, for a document with amsmath. A notebook shows both
+        typeset.
 
     Returns
     -------
@@ -167,7 +199,9 @@ def equations(
     }
     if bias is not None:
         parts["gradient of the bias"] = _of_weights(ties.bias, None, bias, output)
-    return "\n".join(write(heading, lines) for heading, lines in parts.items())
+    written = Equations("\n".join(write(heading, lines) for heading, lines in parts.items()))
+    written._parts = parts
+    return written
 
 
 def in_padding(ties: TieMap) -> Iterator[tuple[int, int, float]]:

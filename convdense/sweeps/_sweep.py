@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from convdense._util.arguments import integer
-from convdense.display.tables import AsText, aligned
+from convdense.display.tables import InParts, Rows
 from convdense.geometry import Conv, ConvTranspose
 from convdense.implementations.evaluators import DENSE, DIRECT
 from convdense.sweeps.all_basis_pairs import basis_pairs, judge_pairs
@@ -51,7 +51,7 @@ class Failure:
 
 
 @dataclass(frozen=True, repr=False)
-class Sweep(AsText):
+class Sweep(InParts):
     """What `sweep` found; true if the two ways are equal, bit for bit, on all that was judged."""
 
     every: int
@@ -79,14 +79,14 @@ class Sweep(AsText):
         """Return whether none failed."""
         return not self.failed
 
-    def __str__(self) -> str:
+    def _parts(self) -> list[str | Rows]:
         """Return a table of families, the totals, and the first failures."""
         which = "every geometry" if self.every == 1 else f"one geometry in {self.every}"
         rows = [
             [s.family, s.scope, f"{s.geometries:,}", f"{s.pairs:,}", f"{s.failed:,}"]
             for s in self.families
         ]
-        table = aligned(["family", "each axis, up to", "geometries", "pairs", "failed"], rows)
+        table = Rows(["family", "each axis, up to", "geometries", "pairs", "failed"], rows)
         verdict = (
             f"NOT equal on {self.failed:,} of them" if self.failed else "all equal bit for bit"
         )
@@ -97,7 +97,7 @@ class Sweep(AsText):
         )
         heading = f"{DENSE} against {DIRECT}, {which} of a small scope"
         failures = [f"  {failure}" for failure in self.failures]
-        return "\n".join([heading, "", table, "", total, *failures])
+        return [heading, table, "\n".join([total, *failures])]
 
     def __repr__(self) -> str:
         """Return one line: how many geometries were judged, and how many failed."""
