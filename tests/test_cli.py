@@ -380,8 +380,11 @@ REFUSED = {  # line -> how the one line on stderr begins, after "convdense: "
     f"explain {SMALL} --output-padding 1x1 --locally-connected": (
         "--output-padding: got (1, 1); needs --transposed"
     ),
-    f"explain {SMALL} --transposed --output-padding 1": (
-        "output_padding: got 1; needs less than 1 on axis 0"
+    f"explain {SMALL} --transposed --padding-value 3": (
+        "--padding-value: got 3.0; needs 0 with --transposed"
+    ),
+    f"explain {SMALL} --input-dilation 2 --padding-value 3": (
+        "input_dilation: got (2, 2) beside padding_value=3; needs 1 there"
     ),
     f"explain {SMALL} --transposed --padding 3": (
         "padding: got ((3, 3), (3, 3)); needs less cropping"

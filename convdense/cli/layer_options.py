@@ -53,10 +53,14 @@ def add_layer(parser: argparse.ArgumentParser, required: bool = True) -> None:
         "--stride", type=_sizes, metavar="S", help="default: 1, of a pool its kernel"
     )
     _add_with_default(group, "dilation", type=_sizes, metavar="D")
-    forms = "1, 1x2, 0:1x2:3 (begin:end), valid, same, same_lower, full"
+    forms = "1, 1x2, 0:1x2:3 (begin:end), valid, same, same_lower, full; a crop: --padding=-1:0"
     _add_with_default(group, "padding", type=_padding, metavar="P", help=forms)
     modes = "zeros, circular, reflect, ...; one per axis: circular,zeros"
     _add_with_default(group, "padding_mode", type=_words, metavar="MODE", help=modes)
+    held = "what cells of mode zeros hold instead"
+    _add_with_default(group, "padding_value", type=float, metavar="C", help=held)
+    zeros_between = "zeros between the input's cells: every D-th is one"
+    _add_with_default(group, "input_dilation", type=_sizes, metavar="D", help=zeros_between)
     _add_with_default(group, "groups", type=int, metavar="G")
     group.add_argument(
         "--flip", action="store_true", help="textbook convolution: the kernel reversed"

@@ -3,7 +3,7 @@
 Forward, and the gradients of weights, inputs and biases, all read off the tie map.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -204,11 +204,13 @@ def equations(
     return written
 
 
-def in_padding(ties: TieMap) -> Iterator[tuple[int, int, float]]:
-    """Yield output, weight and the number it is multiplied with, where padding holds a number."""
-    for part in ties.padding:
-        for row, _, k, number in part.entries().plain():
-            yield row, k, number * ties.padding_value
+def in_padding(ties: TieMap) -> list[tuple[int, int, float]]:
+    """Return output, weight and the number it is multiplied with, where padding holds a number."""
+    return sorted(
+        (row, k, number * ties.padding_value)
+        for part in ties.padding
+        for row, _, k, number in part.entries().plain()
+    )
 
 
 def _forward(

@@ -239,7 +239,7 @@ def cells_of(ties: HasEntries) -> Cells:
     column = ties.shape[1]
     for part in ties.padding:
         for (row, _), weights in cells(part.entries()).items():
-            held.setdefault((row, column), []).extend(weights)
+            held[row, column] = sorted(held.get((row, column), []) + weights)
     return held
 
 
