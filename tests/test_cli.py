@@ -73,6 +73,13 @@ LAYERS = {  # options -> the layer they describe
     "--input 2x2x3 --kernel 2x3 --stride 3x2 --transposed --output-padding 1x0": ConvTranspose(
         (2, 2, 3), 1, kernel=(2, 3), stride=(3, 2), output_padding=(1, 0)
     ),
+    "--input 1x3x4 --kernel 2 --padding=-1:1x2 --padding-mode circular,zeros": Conv(
+        (1, 3, 4), 1, 2, padding=((-1, 1), (2, 2)), padding_mode=("circular", "zeros")
+    ),
+    "--input 1x3x4 --kernel 2 --padding 1 --padding-value 2.5": Conv(
+        (1, 3, 4), 1, 2, padding=1, padding_value=2.5
+    ),
+    "--input 1x3x4 --kernel 2 --input-dilation 1x3": Conv((1, 3, 4), 1, 2, input_dilation=(1, 3)),
     "--input 2x3 --kernel 3 --padding 1 --transposed": ConvTranspose(
         (2, 3), 1, kernel=3, padding=1
     ),
