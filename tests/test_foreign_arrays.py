@@ -82,6 +82,12 @@ def test_tensors_are_taken_for_their_numbers(kind):
     assert bool(cd.check(CONV, X, tensor, dy=DY))
 
 
+def test_a_tensor_that_is_yet_to_be_conjugated_is_conjugated():
+    torch = pytest.importorskip("torch")
+    z = W + 1j * W[::-1]
+    assert np.array_equal(numeric(torch.from_numpy(z).conj(), "w"), z.conj())
+
+
 def test_bfloat16_keeps_every_bit_in_float32():
     torch = pytest.importorskip("torch")
     every = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
@@ -308,8 +314,8 @@ def test_results_that_require_grad_are_judged():
 # Layers of other frameworks.
 
 MODULE = (
-    "write layer_of(module, in_shape), or certify_module(module, in_shape) for a verdict, "
-    "of convdense.adapters.torch"
+    "write layer_of(module, in_shape), or for a verdict certify_module(module, in_shape) "
+    "or certify_model(model, x), of convdense.adapters.torch"
 )
 CODE = "write implementation(module), of convdense.adapters.torch"
 

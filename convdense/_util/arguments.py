@@ -129,7 +129,7 @@ def as_array(value: Any, name: str) -> Array:
     array = None
     try:
         array = to_numpy(value)
-    except Exception as error:  # in another library's words
+    except (TypeError, ValueError, RuntimeError) as error:  # in another library's words
         if isinstance(error, ValueError) and is_sequence(value):
             needs = "an array, all rows of one length"
             raise ValueError(complain(name, "rows of different lengths", needs)) from None

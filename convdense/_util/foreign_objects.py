@@ -12,8 +12,8 @@ _KERAS = {
 }
 _TORCH = {
     "array": "hand in its numbers, such as module.weight",
-    "layer": "write layer_of(module, in_shape), or certify_module(module, in_shape) for a verdict, "
-    "of convdense.adapters.torch",
+    "layer": "write layer_of(module, in_shape), or for a verdict certify_module(module, in_shape) "
+    "or certify_model(model, x), of convdense.adapters.torch",
     "implementation": "write implementation(module), of convdense.adapters.torch",
 }
 # The module of a class that an object is of -> what to write.
