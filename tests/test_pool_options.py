@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convdense as cd
-from convdense import AvgPool, LpPool, MaxPool, MinPool, SumPool, certify, check, dense_pool
+from convdense import AvgPool, LpPool, MaxPool, MinPool, SumPool, certify, check, dense_pool, plots
 from convdense.direct import pool as direct_pool
 from convdense.direct import pool_loops
 from convdense.geometry import layer_from_dict
@@ -422,3 +422,10 @@ def test_what_dense_pool_returns_is_its_layers_in_order(pool):
         matrix = dense.matrix("float64")
         y = (matrix @ x.reshape(2, -1).T).T.reshape(2, *pool.out_shape)
         assert np.allclose(y, dense.forward(x), rtol=1e-14)
+
+
+def test_an_empty_pool_is_not_drawn_and_a_negative_divisor_is():
+    with pytest.raises(ValueError, match="needs cells to draw: an axis has none"):
+        plots.pooling(SumPool((1, 0), 2, padding=2))
+    figure = plots.pooling(AvgPool((1, 2), 2, divisor_override=-2), [[3, 5]])
+    assert [text.get_text() for text in figure.axes[1].texts] == ["8/-2"]

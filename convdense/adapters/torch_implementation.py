@@ -20,6 +20,7 @@ from convdense._util.float_formats import FORMATS
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
+from convdense.geometry import MaxPool
 
 
 @dataclass(frozen=True)
@@ -95,26 +96,12 @@ class Implementation:
         else:
             returned = self.function(x, w, own_bias)
 
-        if getattr(self.function, "return_indices", False):
-            self._check_indices(returned, x)
         y = one_tensor(returned, self.function)
         if self.layout == "NHWC":
             y = y.movedim(-1, 1)
         if b is None or w is None or takes_bias:
             return y
         return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
-
-    def _check_indices(self, returned: object, x: torch.Tensor) -> None:
-        """Refuse a max pool whose indices are not those of the cells that win its windows."""
-        indices = returned[-1] if isinstance(returned, tuple) else None
-        got = _array(one_tensor(indices, self.function))
-        expected = pool_loops.indices(read(self.function, x.shape[1:]), _array(x))
-        if got.shape != expected.shape:
-            needs = f"shape {expected.shape}"
-            raise ValueError(complain("indices", f"shape {got.shape}", needs))
-        for place in map(tuple, np.argwhere(got != expected)[:1].tolist()):
-            needs = f"{expected[place]}, the first of the largest cells of its window"
-            raise ValueError(complain("indices", f"{got[place]} at {place}", needs))
 
     def _call_module(
         self,
@@ -137,6 +124,8 @@ class Implementation:
         if "bias" in own:
             given["bias"] = torch.zeros(own["bias"].shape).to(x) if b is None else b
         called: object = torch.func.functional_call(module, given, (x,))
+        if getattr(module, "return_indices", False):
+            _check_indices(module, called, x)
         return called
 
     @property
@@ -200,6 +189,19 @@ def _array(tensor: torch.Tensor) -> Array:
     if values.dtype == torch.bfloat16:
         values = values.float()
     return np.asarray(values.numpy())
+
+
+def _check_indices(module: torch.nn.Module, returned: object, x: torch.Tensor) -> None:
+    """Refuse a max pool whose indices are not those of the cells that win its windows."""
+    pool = read(module, x.shape[1:])
+    assert isinstance(pool, MaxPool)  # the one kind with return_indices
+    got = _array(one_tensor(returned[-1] if isinstance(returned, tuple) else None, module))
+    expected = pool_loops.indices(pool, _array(x))
+    if got.shape != expected.shape:
+        raise ValueError(complain("indices", f"shape {got.shape}", f"shape {expected.shape}"))
+    for place in map(tuple, np.argwhere(got != expected)[:1].tolist()):
+        needs = f"{expected[place]}, the first of the largest cells of its window"
+        raise ValueError(complain("indices", f"{got[place]} at {place}", needs))
 
 
 def _check_replaceable(module: torch.nn.Module) -> None:
