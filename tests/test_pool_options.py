@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convdense as cd
-from convdense import AvgPool, LpPool, MaxPool, MinPool, SumPool, certify, check, dense_pool
+from convdense import AvgPool, LpPool, MaxPool, MinPool, SumPool, certify, check, dense_pool, plots
 from convdense.direct import pool as direct_pool
 from convdense.direct import pool_loops
 from convdense.geometry import layer_from_dict
 from convdense.layers.direct_form import direct_counterpart
+from convdense.layers.error_bounds import Slope, Value, backward_error, forward_error
+from convdense.verdicts.findings import WITHIN
 from tests.test_pooling import operands, pools
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
@@ -252,6 +254,17 @@ def test_a_negative_divisor_as_in_pytorch():
     )
     mine = direct_counterpart(dense_pool(pool))
     assert check(pool, rng.normal(size=x.shape), dy=rng.normal(size=dy.shape), implementation=mine)
+    ulp = 1 + 2.0**-52  # rounded otherwise: within the bounds of y and dx
+    near = (lambda x: mine.forward(x) * ulp, lambda x, dy: mine.backward(x, dy) * ulp)
+    report = check(
+        pool, rng.normal(size=x.shape), dy=rng.normal(size=dy.shape), implementation=near
+    )
+    assert [finding.verdict for finding in report.findings] == [WITHIN, WITHIN]
+    dense = dense_pool(pool)
+    value = forward_error(dense, Value(x, 0 * x))
+    slope, _ = backward_error(dense, Value(x, 0 * x), Slope(dy, 0 * dy, dy > 99))
+    assert (value.error[value.value != 0] > 0).all()
+    assert (slope.error[slope.value != 0] > 0).all()
     off = (lambda x: mine.forward(x) * (1 + 1e-9), mine.backward)
     assert not check(pool, rng.normal(size=x.shape), implementation=off)
 
@@ -422,3 +435,10 @@ def test_what_dense_pool_returns_is_its_layers_in_order(pool):
         matrix = dense.matrix("float64")
         y = (matrix @ x.reshape(2, -1).T).T.reshape(2, *pool.out_shape)
         assert np.allclose(y, dense.forward(x), rtol=1e-14)
+
+
+def test_an_empty_pool_is_not_drawn_and_a_negative_divisor_is():
+    with pytest.raises(ValueError, match="needs cells to draw: an axis has none"):
+        plots.pooling(SumPool((1, 0), 2, padding=2))
+    figure = plots.pooling(AvgPool((1, 2), 2, divisor_override=-2), [[3, 5]])
+    assert [text.get_text() for text in figure.axes[1].texts] == ["8/-2"]

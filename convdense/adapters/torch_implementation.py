@@ -21,6 +21,7 @@ from convdense._util.float_formats import FORMATS, spelled
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
+from convdense.geometry import MaxPool
 
 
 @dataclass(frozen=True)
@@ -96,26 +97,12 @@ class Implementation:
         else:
             returned = self.function(x, w, own_bias)
 
-        if getattr(self.function, "return_indices", False):
-            self._check_indices(returned, x)
         y = one_tensor(returned, self.function)
         if self.layout == "NHWC":
             y = y.movedim(-1, 1)
         if b is None or w is None or takes_bias:
             return y
         return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
-
-    def _check_indices(self, returned: object, x: torch.Tensor) -> None:
-        """Refuse a max pool whose indices are not those of the cells that win its windows."""
-        indices = returned[-1] if isinstance(returned, tuple) else None
-        got = _array(one_tensor(indices, self.function))
-        expected = pool_loops.indices(read(self.function, x.shape[1:]), _array(x))
-        if got.shape != expected.shape:
-            needs = f"shape {expected.shape}"
-            raise ValueError(complain("indices", f"shape {got.shape}", needs))
-        for place in map(tuple, np.argwhere(got != expected)[:1].tolist()):
-            needs = f"{expected[place]}, the first of the largest cells of its window"
-            raise ValueError(complain("indices", f"{got[place]} at {place}", needs))
 
     def _call_module(
         self,
@@ -138,6 +125,8 @@ class Implementation:
         if "bias" in own:
             given["bias"] = torch.zeros(own["bias"].shape).to(x) if b is None else b
         called: object = torch.func.functional_call(module, given, (x,))
+        if getattr(module, "return_indices", False):
+            _check_indices(module, called, x)
         return called
 
     @property
@@ -198,6 +187,19 @@ def _as_torch_takes_it(array: Array) -> Array:
 def _array(tensor: torch.Tensor) -> Array:
     """Return a tensor as an array; NumPy has no bfloat16, which float32 holds exactly."""
     return as_array(tensor, "output")
+
+
+def _check_indices(module: torch.nn.Module, returned: object, x: torch.Tensor) -> None:
+    """Refuse a max pool whose indices are not those of the cells that win its windows."""
+    pool = read(module, x.shape[1:])
+    assert isinstance(pool, MaxPool)  # the one kind with return_indices
+    got = _array(one_tensor(returned[-1] if isinstance(returned, tuple) else None, module))
+    expected = pool_loops.indices(pool, _array(x))
+    if got.shape != expected.shape:
+        raise ValueError(complain("indices", f"shape {got.shape}", f"shape {expected.shape}"))
+    for place in map(tuple, np.argwhere(got != expected)[:1].tolist()):
+        needs = f"{expected[place]}, the first of the largest cells of its window"
+        raise ValueError(complain("indices", f"{got[place]} at {place}", needs))
 
 
 def _check_replaceable(module: torch.nn.Module) -> None:

@@ -7,6 +7,7 @@ from convdense._util.arguments import Array
 from convdense._util.files import read_array
 from convdense.cli.exit_status import HELD
 from convdense.cli.layer_options import add_layer, add_weights_layout, convolution, weights_of
+from convdense.geometry import Geometry
 from convdense.layers.tied_dense import TiedDense
 
 
@@ -42,7 +43,7 @@ def run_explore(arguments: argparse.Namespace) -> int:
     layer = convolution(arguments)
     w = _array(arguments.weights, "weights")
     x, dy = _array(arguments.x, "x"), _array(arguments.dy, "dy")
-    shown = layer
+    shown: Geometry | TiedDense = layer
     if w is not None:
         shown = TiedDense(layer, weights_of(layer, w, arguments.weights_layout))
     page = explore(shown, x, dy, title=arguments.title)

@@ -159,7 +159,7 @@ class PowerAverage(NoMatrix, OfPool):
         shares = slopes * dy.reshape(len(dy), root.shape[1])[:, edges.row]
         rows = x.reshape(len(x), prod(self.in_shape))
         dx = np.zeros(rows.shape, shares.dtype)
-        np.add.at(dx, (slice(None), edges.col), shares)
+        np.add.at(dx.T, edges.col, shares.T)
         return as_samples(np.sign(rows) * dx, self.in_shape, had_batch)
 
     def _scaled(self, x: Array) -> tuple[Array, Array, Array]:
@@ -168,10 +168,10 @@ class PowerAverage(NoMatrix, OfPool):
         rows = floating(x).reshape(len(x), prod(self.in_shape))
         sizes = np.abs(rows)[:, edges.col]  # (batch, entries)
         largest, total = np.zeros((2, len(x), prod(self.out_shape)), sizes.dtype)
-        np.maximum.at(largest, (slice(None), edges.row), sizes)
+        np.maximum.at(largest.T, edges.row, sizes.T)
         scale = self.pool.scale(largest)
         ratios = sizes / scale[:, edges.row]
-        np.add.at(total, (slice(None), edges.row), ratios**self.pool.p)
+        np.add.at(total.T, edges.row, (ratios**self.pool.p).T)
         return ratios, total ** (1 / self.pool.p), scale
 
 
