@@ -65,7 +65,7 @@ class ModelReport(Requirable, InParts):
         parts: list[str | Rows] = []
         if self.certificates:
             rows = [_row(name, c) for name, c in self.certificates.items()]
-            parts.append(Rows(_HEADER, rows))
+            parts.append(Rows(rows, _HEADER))
         parts.append(self._count())
 
         wrong = [
@@ -78,7 +78,7 @@ class ModelReport(Requirable, InParts):
             parts.append("\n".join(wrong))
         for title, reasons in (("failed", self.failed), ("not judged", self.skipped)):
             if reasons:
-                parts.append(Rows((title, "why"), list(reasons.items())))
+                parts.append(Rows(list(reasons.items()), (title, "why")))
         if self.not_called:
             parts.append("never called: " + ", ".join(self.not_called))
         return parts

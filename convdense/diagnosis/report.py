@@ -92,11 +92,10 @@ class Diagnosis(Requirable):
 
     def _repr_html_(self) -> str:
         """Return the same as `str` for a notebook, a row for each quantity."""
-        rows = []
+        rows: list[tuple[str | Cell, ...]] = []
         for explanation in self.explanations:
             said, _, where = str(explanation).partition("\n")
-            name, _, sentence = said.partition(": ")
-            rows.append((name, sentence, Cell(dedent(where), style=LINES)))
+            rows.append((*said.split(": ", 1), Cell(dedent(where), style=LINES)))
         return table(rows) if rows else preformatted(str(self))
 
     def __repr__(self) -> str:

@@ -94,10 +94,10 @@ def preformatted(text: str) -> str:
 
 
 class Rows(NamedTuple):
-    """A table before it is written: the names of its columns, and its rows."""
+    """A table before it is written: its rows, and the names of its columns."""
 
-    header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    header: Sequence[str]
 
 
 class InParts(ABC):
@@ -110,15 +110,12 @@ class InParts(ABC):
     def __str__(self) -> str:
         """Return the parts, an empty line between them."""
         parts = self._parts()
-        return "\n\n".join(part if isinstance(part, str) else aligned(*part) for part in parts)
+        return "\n\n".join(p if isinstance(p, str) else aligned(p.header, p.rows) for p in parts)
 
     def _repr_html_(self) -> str:
         """Return the same for a notebook."""
         parts = self._parts()
-        return "".join(
-            preformatted(part) if isinstance(part, str) else table(part.rows, part.header)
-            for part in parts
-        )
+        return "".join(preformatted(p) if isinstance(p, str) else table(*p) for p in parts)
 
 
 def _row(first: str | Cell, *others: str | Cell) -> str:

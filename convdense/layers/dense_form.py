@@ -93,21 +93,18 @@ class DenseLayers(list[Step]):
     """The steps of a network in order: a list, which a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
-        header = ("", "step", "layer", "matrix", "edges", "free weights")
-        return table(([str(i), *_cells(step)] for i, step in enumerate(self)), header)
+        rows = ([str(i), *_cells(step)] for i, step in enumerate(self))
+        return table(rows, ("", "step", "layer", "matrix", "edges"))
 
 
 def _cells(step: Step) -> list[str]:
-    """Return what a step does; of a dense layer also whose it is, its size, edges and weights."""
+    """Return what a step does; of a dense layer also whose it is, its size and edges."""
     if isinstance(step, Absolute):
-        return [f"|x| on {np.count_nonzero(step.mask):,} of {len(step.mask):,}", *[""] * 4]
+        return [f"|x| on {np.count_nonzero(step.mask):,} of {len(step.mask):,}", "", "", ""]
     if isinstance(step, Divide):
-        return [f"x / {', '.join(map(str, np.unique(step.divisors)))}", *[""] * 4]
+        return [f"x / {', '.join(map(str, np.unique(step.divisors)))}", "", "", ""]
     does = "W x" if step.b is None else "W x + b"
-    free = 0 if step.ties is None else step.ties.n_weights
-    if step.ties is not None and step.b is not None:
-        free += step.ties.bias.n_weights
-    return [does, step.name, "{:,} x {:,}".format(*step.W.shape), f"{step.W.nnz:,}", f"{free:,}"]
+    return [does, step.name, "{:,} x {:,}".format(*step.W.shape), f"{step.W.nnz:,}"]
 
 
 @singledispatch

@@ -12,7 +12,6 @@ from convdense.display.labels import letter
 from convdense.display.palette import colour
 from convdense.geometry import HasShapes
 from convdense.layers.tied_dense import TiedDense
-from convdense.plots import shown
 from convdense.plots.cell_grid import (
     bare,
     blank,
@@ -25,6 +24,7 @@ from convdense.plots.cell_grid import (
     require_few_weights,
     wide,
 )
+from convdense.plots.shown import Axes as OwnAxes
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import cells, cells_of, mark
 from convdense.structure.tie_map import TieMap
@@ -33,7 +33,7 @@ WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its 
 
 
 @overload
-def matrix(layer: HasShapes, ax: None = None) -> shown.Axes: ...
+def matrix(layer: HasShapes, ax: None = None) -> OwnAxes: ...
 @overload
 def matrix(layer: HasShapes, ax: Axes) -> Axes: ...
 def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
@@ -50,8 +50,7 @@ def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
 
     Returns
     -------
-    matplotlib Axes
-        Those given, or of a new figure: a notebook shows it, ``.save(path)`` writes it.
+    matplotlib Axes, those given or new ones, which a notebook shows and ``.save(path)`` writes
 
     Raises
     ------
@@ -90,7 +89,7 @@ def _with_number(layer: TiedDense) -> Array:
 
 
 @overload
-def mask(layer: HasShapes, ax: None = None) -> shown.Axes: ...
+def mask(layer: HasShapes, ax: None = None) -> OwnAxes: ...
 @overload
 def mask(layer: HasShapes, ax: Axes) -> Axes: ...
 def mask(layer: HasShapes, ax: Axes | None = None) -> Axes:
@@ -103,8 +102,7 @@ def mask(layer: HasShapes, ax: Axes | None = None) -> Axes:
 
     Returns
     -------
-    matplotlib Axes
-        Those given, or of a new figure: a notebook shows it, ``.save(path)`` writes it.
+    matplotlib Axes, those given or new ones, which a notebook shows and ``.save(path)`` writes
 
     Raises
     ------
@@ -129,9 +127,7 @@ def mask(layer: HasShapes, ax: Axes | None = None) -> Axes:
 
 
 @overload
-def gradient(
-    layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: None = None
-) -> shown.Axes: ...
+def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: None = None) -> OwnAxes: ...
 @overload
 def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes) -> Axes: ...
 def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes | None = None) -> Axes:
@@ -148,8 +144,7 @@ def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes | N
 
     Returns
     -------
-    matplotlib Axes
-        Those given, or of a new figure: a notebook shows it, ``.save(path)`` writes it.
+    matplotlib Axes, those given or new ones, which a notebook shows and ``.save(path)`` writes
 
     Raises
     ------
@@ -179,7 +174,7 @@ def gradient(layer: HasShapes, values: npt.ArrayLike, masked: bool, ax: Axes | N
 
 
 @overload
-def tied(layer: HasShapes, values: npt.ArrayLike, ax: None = None) -> shown.Axes: ...
+def tied(layer: HasShapes, values: npt.ArrayLike, ax: None = None) -> OwnAxes: ...
 @overload
 def tied(layer: HasShapes, values: npt.ArrayLike, ax: Axes) -> Axes: ...
 def tied(layer: HasShapes, values: npt.ArrayLike, ax: Axes | None = None) -> Axes:
@@ -193,8 +188,7 @@ def tied(layer: HasShapes, values: npt.ArrayLike, ax: Axes | None = None) -> Axe
 
     Returns
     -------
-    matplotlib Axes
-        Those given, or of a new figure: a notebook shows it, ``.save(path)`` writes it.
+    matplotlib Axes, those given or new ones, which a notebook shows and ``.save(path)`` writes
 
     Raises
     ------

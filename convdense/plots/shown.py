@@ -14,34 +14,26 @@ from convdense._util.files import as_path, save_bytes
 
 FORMATS = (".png", ".svg", ".pdf")
 SHARP = 2  # dots of a fine screen, across and down, in each pixel of the picture
-Png = tuple[bytes, dict[str, int]]  # a file, and how many pixels wide and high it is to be shown
 
 
 class Figure(figure.Figure):
-    r"""A matplotlib Figure: a cell that ends in it shows it, ``.save(path)`` writes it.
+    """A matplotlib Figure: a cell that ends in it shows it, ``.save(path)`` writes it.
 
     Examples
     --------
     >>> from convdense import Conv, plots
-    >>> drawn = plots.anatomy(Conv((1, 3, 3), out_channels=1, kernel=2))
-    >>> file, size = drawn._repr_png_()
-    >>> file[:8], list(size)
-    (b'\x89PNG\r\n\x1a\n', ['width', 'height'])
+    >>> file, size = plots.anatomy(Conv((1, 3, 3), out_channels=1, kernel=2))._repr_png_()
+    >>> file[1:4], list(size)
+    (b'PNG', ['width', 'height'])
     """
 
     def save(self, path: Path | str) -> Path:
-        """Write the picture to a .png, .svg or .pdf file, whole or not at all; return its path.
-
-        Raises
-        ------
-        ValueError
-            For another ending, or a folder that does not exist.
-        """
+        """Write a .png, .svg or .pdf file, whole or not at all; ValueError for another ending."""
         ending = as_path(path).suffix
         data = self._written(ending) if ending in FORMATS else b""  # refused below
         return save_bytes(path, data, FORMATS)
 
-    def _repr_png_(self) -> Png:
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """Return the picture for a notebook, sharp on a fine screen."""
         data = self._written(".png", SHARP * self.dpi)
         width, height = unpack(">2I", data[16:24])  # where a PNG file has its size
@@ -63,7 +55,7 @@ class Axes(axes.Axes):
             raise ValueError(complain("axes", got, "Axes of a figure", "draw them again"))
         return self.figure.save(path)
 
-    def _repr_png_(self) -> Png | None:
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
         """Return the figure for a notebook; None if they were removed from it."""
         return self.figure._repr_png_() if isinstance(self.figure, Figure) else None
 

@@ -80,17 +80,12 @@ class Difference:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Return the same as `str` for a notebook."""
+        """Return the same for a notebook, a row for each place."""
         counts, *lines = str(self).splitlines()
-        if not lines:
-            return preformatted(counts)
-        rows = [
-            (str(p.output), str(p.input or "bias"), str(p.got), str(p.expected))
-            for p in self.places[:SHOWN]
-        ]
-        more = "".join(lines[SHOWN:]).strip()
-        shown = table(rows, ("output", "input", "got", "expected"), counts)
-        return shown + preformatted(more) if more else shown
+        shown = self.places[:SHOWN]
+        rows = [(str(p.output), str(p.input or "bias"), str(p.got), str(p.expected)) for p in shown]
+        places = table(rows, ("output", "input", "got", "expected")) if rows else ""
+        return preformatted(counts) + places + "".join(map(preformatted, lines[SHOWN:]))
 
 
 def difference(

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, unravelled
-from convdense.display.tables import facts
+from convdense.display.tables import preformatted, table
 from convdense.geometry.protocols import HasShapes
 from convdense.layers.dense import Dense
 from convdense.layers.tied_dense import TiedDense
@@ -124,36 +124,27 @@ class Recovered(Requirable):
         classes[order] = np.cumsum(starts) - 1
         return ascending[starts], classes
 
-    def _found(self) -> dict[str, str]:
-        """Return in words what was found, by name."""
-        outputs = self.matrix.shape[0]
-        biases = np.unique(self.bias)
-        found = {
-            "map": "affine" if self else f"NOT affine at {self.broken.size} of {outputs} outputs",
-            "edges": f"{self.matrix.nnz:,} of {prod(self.matrix.shape):,}",
-            "weights": f"{len(self.weights):,} distinct",
-            "bias": f"{biases[0]} everywhere" if len(biases) == 1 else f"{len(biases)} distinct",
-        }
-        if self:
-            return found
-        at = unravelled(self.broken[0], self.out_shape)
-        first = f"at output {at}: it is not the sum of what single inputs give there"
-        return found | {"first": first}
-
     def __str__(self) -> str:
         """Return what was found in a line, and where it is not affine in another."""
-        affine, edges, weights, bias, *first = self._found().values()
-        biases = f"{bias} biases" if bias.endswith("distinct") else f"bias {bias}"
-        line = f"{self._shapes}: {affine}, {edges} edges, {weights} weights, {biases}"
-        return "\n".join([line, *(f"first {where}" for where in first)])
+        outputs = self.matrix.shape[0]
+        affine = "affine" if self else f"NOT affine at {self.broken.size} of {outputs} outputs"
+        edges = f"{self.matrix.nnz:,} of {prod(self.matrix.shape):,} edges"
+        weights = f"{len(self.weights):,} distinct weights"
+        biases = np.unique(self.bias)
+        bias = f"{len(biases)} distinct biases"
+        if len(biases) == 1:
+            bias = f"bias {biases[0]} everywhere"
+        line = f"{self.in_shape} -> {self.out_shape}: {affine}, {edges}, {weights}, {bias}"
+        if self:
+            return line
+        at = unravelled(self.broken[0], self.out_shape)
+        return f"{line}\nfirst at output {at}: it is not the sum of what single inputs give there"
 
     def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        return facts(self._shapes, self._found())
-
-    @property
-    def _shapes(self) -> str:
-        return f"{self.in_shape} -> {self.out_shape}"
+        """Return the same for a notebook, the line as a row."""
+        line, *first = str(self).splitlines()
+        shapes, _, found = line.partition(": ")
+        return table([found.split(", ")], caption=shapes) + "".join(map(preformatted, first))
 
 
 def _expected(layer: HasShapes) -> tuple[sp.csr_array, Array]:

@@ -63,18 +63,13 @@ def as_latex(heading: str, equations: Sequence[Equation]) -> str:
     o_{1} &= - \frac{1}{2} w_{2} i_{1}
     \end{align*}
     """
-    return "\n".join([heading, r"\begin{align*}", _latex_lines(equations), r"\end{align*}"])
-
-
-def _latex_lines(equations: Sequence[Equation]) -> str:
-    """Return the equations, aligned at their signs of equality."""
     lines = []
     for left, terms in equations:
         signed = [term(number, *map(_latex, factors), ratio=_fraction) for number, factors in terms]
         lines.append(f"{_latex(left)} &= {total(signed[:TERMS_A_LINE])}")
         rest = range(TERMS_A_LINE, len(signed), TERMS_A_LINE)
         lines += [rf"&\quad {' '.join(signed[first : first + TERMS_A_LINE])}" for first in rest]
-    return " \\\\\n".join(lines)
+    return "\n".join([heading, r"\begin{align*}", " \\\\\n".join(lines), r"\end{align*}"])
 
 
 def _text(name: Name) -> str:
@@ -98,29 +93,16 @@ def _fraction(number: Fraction) -> str:
 
 
 class Equations(str):
-    r"""The equations as text or LaTeX: a str, which a notebook shows typeset.
-
-    Examples
-    --------
-    >>> from convdense import Linear, equations
-    >>> print(*equations(Linear(1, 1))._repr_latex_().splitlines()[:5], sep="\n")
-    $$\begin{array}{l}
-    \text{forward} \\
-    \begin{aligned}
-    o_{1} &= w_{1} i_{1} + b_{1}
-    \end{aligned} \\[1ex]
-    """
+    """The equations as text or LaTeX: a str, which a notebook shows typeset."""
 
     _parts: Mapping[str, Sequence[Equation]]  # by their headings
 
     def _repr_latex_(self) -> str:
         """Return the parts below each other, as one formula."""
-        blocks = []
-        for heading, equations in self._parts.items():
-            blocks.append(
-                f"\\text{{{heading}}} \\\\\n"
-                f"\\begin{{aligned}}\n{_latex_lines(equations)}\n\\end{{aligned}}"
-            )
+        blocks = [
+            as_latex(rf"\text{{{heading}}} \\", part).replace("align*", "aligned")
+            for heading, part in self._parts.items()
+        ]
         return "$$\\begin{array}{l}\n" + " \\\\[1ex]\n".join(blocks) + "\n\\end{array}$$"
 
 
@@ -145,8 +127,7 @@ def equations(
         Symbols; pixels and weights are numbered from 1 in C order. ``bias=None`` leaves the bias
         out.
     format : {"text", "latex"}
-        LaTeX comes in ``align*`` blocks, for a document with amsmath. A notebook shows both
-        typeset.
+        LaTeX comes in ``align*`` blocks (of amsmath). A notebook shows both typeset.
 
     Returns
     -------

@@ -86,7 +86,7 @@ class Sweep(InParts):
             [s.family, s.scope, f"{s.geometries:,}", f"{s.pairs:,}", f"{s.failed:,}"]
             for s in self.families
         ]
-        table = Rows(["family", "each axis, up to", "geometries", "pairs", "failed"], rows)
+        table = Rows(rows, ["family", "each axis, up to", "geometries", "pairs", "failed"])
         verdict = (
             f"NOT equal on {self.failed:,} of them" if self.failed else "all equal bit for bit"
         )
