@@ -43,8 +43,7 @@ from convdense.layers.max_pool_tournament import (
     windows_that_share_a_cell,
 )
 from convdense.layers.plain_form import Plain, layer_to_plain, reads
-from convdense.structure._tie import padded_counts, pool_axes, sums
-from convdense.structure.kronecker import outer
+from convdense.structure._tie import divisors, sums
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -188,24 +187,12 @@ def _(pool: SumPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (a sum has n
 
 @_dense_form.register
 def _(pool: AvgPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (as above)
-    return SumDivide(pool, Fixed(sums(pool)), _divisors(pool))
+    return SumDivide(pool, Fixed(sums(pool)), divisors(pool))
 
 
 @_dense_form.register
 def _(pool: LpPool, tie_break: str) -> PowerAverage:  # noqa: ARG001  (as above)
     return PowerAverage(pool, SumDivide(pool, Fixed(sums(pool)), None))
-
-
-def _divisors(pool: AvgPool) -> Array:
-    """Return what each flattened output is divided by: a product of the axes' own counts."""
-    if pool.divisor_override is not None:
-        return np.full(prod(pool.out_shape), pool.divisor_override)
-    if pool.count_include_pad:
-        counts = padded_counts(pool)
-    else:
-        counts = [np.bincount(axis.rows) for axis in pool_axes(pool)]
-    channels = np.ones(pool.in_shape[0], np.intp)
-    return outer([channels, *counts])
 
 
 @dense_steps.register

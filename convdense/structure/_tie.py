@@ -1,11 +1,13 @@
 """tie: the tie map of every kind of layer; the one place where geometry becomes structure."""
 
 from functools import singledispatch
+from math import prod
 
 import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense.geometry import (
+    AvgPool,
     ChannelScale,
     Conv,
     ConvTranspose,
@@ -16,6 +18,7 @@ from convdense.geometry import (
     Windowed,
 )
 from convdense.structure.axis import Axis, all_tied, channels, diagonal, parts, untied, window
+from convdense.structure.kronecker import outer
 from convdense.structure.tie_map import TieMap
 
 
@@ -129,6 +132,18 @@ def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
         sliding = window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False)
         axes.append(all_tied(sliding))
     return axes
+
+
+def divisors(pool: AvgPool) -> Array:
+    """Return what each flattened output is divided by: a product of the axes' own counts."""
+    if pool.divisor_override is not None:
+        return np.full(prod(pool.out_shape), pool.divisor_override)
+    if pool.count_include_pad:
+        counts = padded_counts(pool)
+    else:
+        counts = [np.bincount(axis.rows) for axis in pool_axes(pool)]
+    channels = np.ones(pool.in_shape[0], np.intp)
+    return outer([channels, *counts])
 
 
 def padded_counts(pool: Pool) -> list[Array]:

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, complain, is_sequence, position, shaped
+from convdense._util.arguments import Array, batched, complain, is_sequence, position, shaped
 from convdense.geometry import paired_operands
 from convdense.structure import csr_assembly, kronecker, linear_operator
 from convdense.structure.axis import Axis, listed, spread
+from convdense.structure.data_matrix import data_matrix
 from convdense.structure.kronecker import (
     Counts,
     Entries,
@@ -239,6 +240,26 @@ class TieMap:
         """
         weights = self._by_tap(w).copy()  # later changes of w change nothing
         return linear_operator.operator(self.axes, self._plan, weights)
+
+    def data_matrix(self, x: npt.ArrayLike, *, max_bytes: int | None = None) -> sp.csr_array:
+        """Return X with ``X @ w.ravel() = y.ravel()``: the layer is linear in its weights, too.
+
+        So ``lsqr(X, y.ravel())`` fits weights, and ``X.conj().T @ dy.ravel()`` is their gradient.
+        The bias is left out. x is one sample, for (outputs, weights), or (batch, *in_shape), for
+        (batch * outputs, weights).
+
+        As `matrix`, it is canonical, in the dtype of x, and refused where it is too large.
+
+        Examples
+        --------
+        >>> from convdense import Conv, tie
+        >>> tie(Conv((1, 4), out_channels=1, kernel=2)).data_matrix([[5, 6, 7, 8]]).toarray()
+        array([[5, 6],
+               [6, 7],
+               [7, 8]])
+        """
+        batch, _ = batched(x, "x", self.in_shape, self)
+        return data_matrix(self.axes, self._weights.table(), batch, max_bytes)
 
     def gradient(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return the tied gradient, of `weight_shape` and summed over the batch.
