@@ -100,6 +100,7 @@ def test_no_bias_by_any_word():
     plain = cd.conv_matrix(w, (1, 5)).toarray()
     assert np.array_equal(cd.conv_matrix(w, (1, 5), bias=None).toarray(), plain)
     assert np.array_equal(cd.conv_matrix(w, (1, 5), bias=False).toarray(), plain)
+    assert cd.conv_matrix(w.astype(np.uint8), (1, 5), bias=True).dtype == np.uint8
     halves = cd.conv_matrix(w, (1, 5), bias=[0.5, 1.5])
     assert halves.toarray()[:, -1].tolist() == [0.5] * 3 + [1.5] * 3
 
@@ -241,7 +242,7 @@ def test_transposed_groups_are_an_integer():
 
 
 def test_a_pool_too_large_is_refused():
-    with pytest.raises(MemoryError, match="^matrix: got about"):
+    with pytest.raises(MemoryError, match=r"^matrix: got about"):
         cd.conv_matrix(cd.AvgPool((8, 64, 64), 2), max_bytes=1000)
 
 

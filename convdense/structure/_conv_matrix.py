@@ -24,7 +24,6 @@ from convdense.geometry.base import flag
 from convdense.geometry.padding import Padding
 from convdense.structure._tie import divisors, sums, tie
 from convdense.structure.data_matrix import reordered
-from convdense.structure.tie_map import TieMap
 
 # The axes of w in the order of the letters; HW stands for a kernel on any number of axes.
 AXES = {
@@ -127,11 +126,9 @@ def conv_matrix(
         return _in_order(_pool_matrix(w, max_bytes), w, layout, order)
 
     layer, values = _layer(w, in_shape, layout, weights, options)
-    ties = tie(layer)
-    matrix = ties.matrix(values, max_bytes=max_bytes)
+    matrix = tie(layer).matrix(values, max_bytes=max_bytes)
     if bias is not None and bias is not False:
-        columns = _bias_columns(ties, bias, layer)
-        matrix = sp.csr_array(sp.hstack([matrix, columns], format="csr"))
+        matrix = _with_bias(matrix, layer, bias)
     return _in_order(matrix, layer, layout, order)
 
 
@@ -170,13 +167,16 @@ def _layer(
     return layer, own
 
 
-def _bias_columns(
-    ties: TieMap, bias: npt.ArrayLike | bool, layer: Conv | ConvTranspose
+def _with_bias(
+    matrix: sp.csr_array, layer: Conv | ConvTranspose, bias: npt.ArrayLike | bool
 ) -> sp.csr_array:
-    """Return the biases as one column, or for True the matrix that they are multiplied with."""
-    if isinstance(bias, bool):
-        return ties.bias.data_matrix(np.ones(1, np.int8))
-    return ties.bias.matrix(shaped(bias, "bias", layer.bias_shape, layer))
+    """Return the matrix with the biases as its last column, or for True with a column for each."""
+    ties = tie(layer).bias
+    if isinstance(bias, bool):  # the matrix that the biases are multiplied with
+        columns = ties.data_matrix(np.ones(ties.in_shape, matrix.dtype))
+    else:
+        columns = ties.matrix(shaped(bias, "bias", layer.bias_shape, layer))
+    return sp.csr_array(sp.hstack([matrix, columns], format="csr"))
 
 
 def _refuse(options: dict[str, Any], needs: str) -> None:
