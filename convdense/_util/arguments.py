@@ -121,7 +121,10 @@ def choice(value: Any, name: str, allowed: Sequence[str]) -> str:
 
 
 def as_array(value: Any, name: str) -> Array:
-    """Return value as an array of whatever it holds."""
+    """Return value as an array of whatever it holds; a layer or tie map is refused."""
+    use_instead = getattr(type(value), "use_instead", None)  # of what is `Frozen`
+    if use_instead is not None:
+        raise TypeError(complain(name, repr(value), "numbers", use_instead))
     try:
         return np.asarray(value)
     except ValueError:

@@ -22,7 +22,7 @@ from convdense._util.arguments import (
 from convdense.geometry import AvgPool, Conv, ConvTranspose, HasShapes, Pool, SumPool
 from convdense.geometry.base import flag
 from convdense.geometry.padding import Padding
-from convdense.structure._tie import divisors, sums, tie
+from convdense.structure._tie import pool_matrix, tie
 from convdense.structure.data_matrix import reordered
 
 # The axes of w in the order of the letters; HW stands for a kernel on any number of axes.
@@ -192,10 +192,7 @@ def _pool_matrix(pool: Pool, max_bytes: int | None) -> sp.csr_array:
     if not isinstance(pool, (SumPool, AvgPool)):
         do = "use cd.dense_pool(pool), which is several layers"
         raise TypeError(complain("w", repr(pool), "an array, a SumPool or an AvgPool", do))
-    matrix = sums(pool).matrix(np.ones(()), max_bytes=max_bytes)
-    if isinstance(pool, AvgPool):
-        matrix.data /= np.repeat(divisors(pool), np.diff(matrix.indptr))
-    return matrix
+    return pool_matrix(pool, max_bytes=max_bytes)
 
 
 def _in_order(matrix: sp.csr_array, layer: HasShapes, layout: str, order: str) -> sp.csr_array:

@@ -4,6 +4,8 @@ from functools import singledispatch
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain
 from convdense.geometry import (
@@ -132,6 +134,16 @@ def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
         sliding = window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False)
         axes.append(all_tied(sliding))
     return axes
+
+
+def pool_matrix(
+    pool: Pool, dtype: npt.DTypeLike = "float64", max_bytes: int | None = None
+) -> sp.csr_array:
+    """Return the matrix of a pool that sums or averages, with its 1/k, rounded to the dtype."""
+    matrix = sums(pool).matrix(np.ones((), dtype), max_bytes=max_bytes)
+    if isinstance(pool, AvgPool):
+        matrix.data /= np.repeat(divisors(pool), np.diff(matrix.indptr)).astype(dtype)
+    return matrix
 
 
 def divisors(pool: AvgPool) -> Array:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, batched, complain, is_sequence, position, shaped
+from convdense._util.frozen import Frozen
 from convdense.geometry import paired_operands
 from convdense.structure import csr_assembly, kronecker, linear_operator
 from convdense.structure.axis import Axis, listed, spread
@@ -37,7 +38,7 @@ Position = int | Sequence[int]  # as a user gives it: flattened, or one integer 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TieMap:
+class TieMap(Frozen):
     """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over entries.
 
     Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of
@@ -66,6 +67,7 @@ class TieMap:
            [0, 0, 0, 0, 1, 2, 0, 3, 4]])
     """
 
+    use_instead = "ties.matrix(w) is the matrix for the weights w"
     axes: tuple[Axis, ...]
     weight_order: tuple[int, ...] | None = None
     bias_axes: int = 1
