@@ -10,12 +10,13 @@ from convdense._util.arguments import complain
 
 
 def freeze(value: object) -> None:
-    """Make an array read-only in place, or those of a CSR array, a list or a tuple."""
-    if isinstance(value, np.ndarray):
-        value.setflags(write=False)
-    parts = (value.data, value.indices, value.indptr) if isinstance(value, sp.csr_array) else value
-    for part in parts if isinstance(parts, (list, tuple)) else ():
-        freeze(part)
+    """Make an array read-only in place, or those of a CSR array; leave all else as it is."""
+    parts = [value]
+    if isinstance(value, sp.csr_array):
+        parts = [value.data, value.indices, value.indptr]
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            part.setflags(write=False)
 
 
 class Frozen:

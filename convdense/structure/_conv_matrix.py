@@ -22,8 +22,8 @@ from convdense._util.arguments import (
 from convdense.geometry import AvgPool, Conv, ConvTranspose, HasShapes, Pool, SumPool
 from convdense.geometry.base import flag
 from convdense.geometry.padding import Padding
+from convdense.structure._data_matrix import reordered
 from convdense.structure._tie import pool_matrix, tie
-from convdense.structure.data_matrix import reordered
 
 # The axes of w in the order of the letters; HW stands for a kernel on any number of axes.
 AXES = {

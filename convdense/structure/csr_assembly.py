@@ -38,9 +38,7 @@ PIECES_LIMIT = 20_000  # above this, listing the entries is faster than one assi
 SLAB = 1 << 22  # entries written by one assignment
 TILE = 1 << 16  # entries of a pattern that is copied whole: what the cache close to a core holds
 THREADS_FROM = 1 << 25  # bytes of the result
-ALTERNATIVES = (
-    "use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
-)
+DO = "use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
 
 
 def index_dtype(n_entries: int, n_cols: int) -> type[np.int32] | type[np.int64]:
@@ -216,7 +214,7 @@ def check_size(
     dtype: npt.DTypeLike,
     max_bytes: int | None,
     plan: Plan | None,
-    do: str = ALTERNATIVES,
+    do: str = DO,
 ) -> None:
     """Refuse a matrix larger than max_bytes, or than the physical memory, before it is allocated.
 

@@ -18,8 +18,8 @@ from convdense._util.arguments import Array, batched, complain, is_sequence, pos
 from convdense._util.frozen import Frozen
 from convdense.geometry import paired_operands
 from convdense.structure import csr_assembly, kronecker, linear_operator
+from convdense.structure._data_matrix import data_matrix
 from convdense.structure.axis import Axis, listed, spread
-from convdense.structure.data_matrix import data_matrix
 from convdense.structure.kronecker import (
     Counts,
     Entries,

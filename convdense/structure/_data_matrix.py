@@ -9,7 +9,7 @@ from convdense._util.arguments import Array
 from convdense.structure.axis import Axis, spread
 from convdense.structure.csr_assembly import assemble, check_size, make_plan, result_dtype
 
-ALTERNATIVES = "give fewer samples at a time, or use ties.gradient(x, dy), which needs no matrix"
+DO = "give fewer samples at a time, or use ties.gradient(x, dy), which needs no matrix"
 
 
 def data_matrix(
@@ -27,7 +27,7 @@ def data_matrix(
         exchanged.append(replace(a, cols=a.taps, taps=a.cols, n_cols=a.n_taps, tap_shape=inputs))
     plan = make_plan(exchanged)
     values = x.ravel()
-    check_size(exchanged, result_dtype(exchanged, values), max_bytes, plan, ALTERNATIVES)
+    check_size(exchanged, result_dtype(exchanged, values), max_bytes, plan, DO)
     # A padding that adds a constant times the weights would add its own matrix here.
     matrix = assemble(exchanged, plan, values)
     return matrix if table is None else reordered(matrix, slice(None), table)
