@@ -277,6 +277,8 @@ def test_operands_of_an_operator_are_named():
     needs = r"^x: got shape \(2, 5, 4\); needs \(40,\) or \(40, columns\): flattened samples; "
     with pytest.raises(ValueError, match=needs + r"use layer\.forward, which takes samples"):
         layer.matvec(X[0])
+    with pytest.raises(ValueError, match=r"^x: got shape \(40, 1, 1\); needs \(40,\)"):
+        layer.matvec(np.ones((40, 1, 1)))
     with pytest.raises(ValueError, match=r"^x: got shape \(40, 2\); needs \(60,\).*backward"):
         layer.rmatmat(np.ones((40, 2)))
 

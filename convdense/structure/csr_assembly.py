@@ -19,7 +19,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, integer, physical_memory
-from convdense._util.frozen import Frozen
 from convdense.structure.axis import Axis
 from convdense.structure.kronecker import (
     coefficient_dtype,
@@ -88,7 +87,7 @@ def assemble(axes: Sequence[Axis], plan: "Plan | None", weights: Array) -> sp.cs
 
 
 @dataclass(frozen=True, eq=False)
-class Plan(Frozen):
+class Plan:
     """Everything about a matrix but its weights.
 
     Parameters
