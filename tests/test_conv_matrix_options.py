@@ -4,6 +4,7 @@ And the data matrix, against direct convolution and its gradient.
 """
 
 import re
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -336,3 +337,34 @@ def test_refusals_of_the_data_matrix():
     assert ties.data_matrix(np.ones((1, 4)), max_bytes=size).nnz == 6
     with pytest.raises(MemoryError):
         ties.data_matrix(np.ones((2, 1, 4)), max_bytes=size)
+
+
+def test_the_order_of_keras_written_out():
+    """Its Conv2D: y[i, j, o] is the sum of x[i + a, j + b, c] K[a, b, c, o]."""
+    x, K = integers(4, 5, 3), integers(2, 3, 3, 2)
+    y = np.zeros((3, 3, 2), int)
+    for (i, j, o), (a, b, c) in product(np.ndindex(3, 3, 2), np.ndindex(2, 3, 3)):
+        y[i, j, o] += x[i + a, j + b, c] * K[a, b, c, o]
+    A = cd.conv_matrix(K, (4, 5, 3), layout="NHWC", weights="HWIO")
+    assert np.array_equal(A @ x.ravel(), y.ravel())
+
+
+def test_the_transposed_order_of_keras_written_out():
+    """Its Conv2DTranspose: x[i, j, c] K[a, b, o, c] is added to y[2 i + a, 2 j + b, o]."""
+    x, K = integers(2, 3, 3), integers(2, 3, 2, 3)
+    y = np.zeros((4, 7, 2), int)
+    for (i, j, c), (a, b, o) in product(np.ndindex(2, 3, 3), np.ndindex(2, 3, 2)):
+        y[2 * i + a, 2 * j + b, o] += x[i, j, c] * K[a, b, o, c]
+    options = {"layout": "NHWC", "weights": "HWOI", "transposed": True, "stride": 2}
+    A = cd.conv_matrix(K, (2, 3, 3), **options)
+    assert np.array_equal(A @ x.ravel(), y.ravel())
+
+
+def test_the_transposed_order_of_pytorch_written_out():
+    """Its ConvTranspose1d: x[c, i] w[c, o, a] is added to y[o, i + a], in two groups."""
+    x, w = integers(4, 3), integers(4, 1, 2)
+    y = np.zeros((2, 4), int)
+    for c, i, a in product(range(4), range(3), range(2)):
+        y[c // 2, i + a] += x[c, i] * w[c, 0, a]
+    A = cd.conv_matrix(w, (4, 3), transposed=True, groups=2)
+    assert np.array_equal(A @ x.ravel(), y.ravel())

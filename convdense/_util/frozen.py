@@ -1,6 +1,6 @@
 """Frozen objects stay frozen in copies and pickles, and NumPy does not take them for arrays."""
 
-from dataclasses import fields
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,16 +20,18 @@ def freeze(value: object) -> None:
 
 
 class Frozen:
-    """A frozen dataclass: a copy or pickle has its fields, read-only, and nothing computed."""
+    """A frozen object, as its copies and pickles are; they hold nothing that can be computed."""
 
     use_instead: ClassVar[str] = ""  # what to type where an array is needed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the fields alone, for a pickle or a copy: what was computed is left out."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
+        """Return what a pickle or a copy holds: not what `cached_property` keeps."""
+        kind = type(self)
+        attributes = vars(self).items()
+        return {k: v for k, v in attributes if not isinstance(getattr(kind, k, 0), cached_property)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the fields of a pickle or a copy, whose arrays NumPy has made writable."""
+        """Take what a pickle or a copy holds, whose arrays NumPy has made writable."""
         for value in state.values():
             freeze(value)
         vars(self).update(state)

@@ -79,11 +79,11 @@ class MatrixProducts:
 
     def matvec(self, x: npt.ArrayLike) -> Array:
         """Return ``W x`` for x of shape (inputs,) or (inputs, columns)."""
-        return np.asarray(self.matrix @ _columns(x, self.shape[1], "forward"))
+        return np.asarray(self.matrix @ _columns(x, self.shape[1]))
 
     def rmatvec(self, x: npt.ArrayLike) -> Array:
         """Return ``W^H x`` for x of shape (outputs,) or (outputs, columns)."""
-        return np.asarray(self.matrix.T @ _columns(x, self.shape[0], "backward").conj()).conj()
+        return np.asarray(self.matrix.T @ _columns(x, self.shape[0]).conj()).conj()
 
     matmat = _matvec = matvec  # with an underscore where PyLops asks
     rmatmat = _rmatvec = rmatvec
@@ -145,13 +145,12 @@ class OfPool(ShapesOf, ShapesTable):
         return f"{type(self).__name__}({self.pool!r})"
 
 
-def _columns(x: npt.ArrayLike, size: int, name: str) -> Array:
+def _columns(x: npt.ArrayLike, size: int) -> Array:
     """Return x if it is one flattened sample, or one in each column."""
     array = numeric(x, "x")
     if array.ndim not in {1, 2} or len(array) != size:
-        needs = f"({size},) or ({size}, columns): flattened samples"
-        do = f"use layer.{name}, which takes samples in their shape"
-        raise ValueError(complain("x", f"shape {array.shape}", needs, do))
+        needs = f"({size},) or ({size}, columns), as an operator"
+        raise ValueError(complain("x", f"shape {array.shape}", needs, "write x.ravel()"))
     return array
 
 
