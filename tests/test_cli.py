@@ -367,7 +367,9 @@ REFUSED = {  # line -> how the one line on stderr begins, after "convdense: "
     f"explain {SMALL} --dilation -1": "dilation: got -1; needs",
     f"explain {SMALL} --dilation 2x3": "kernel: got 2 with dilation 3",
     f"explain {SMALL} --groups 2": "groups: got 2; needs a divisor of the 1 channels of in_shape",
-    f"explain {SMALL} --padding=-4:0x0": "padding: got (-4, 0); needs to take away at most the 3 cells",
+    f"explain {SMALL} --padding=-4:0x0": (
+        "padding: got (-4, 0); needs to take away at most the 3 cells"
+    ),
     f"explain {SMALL} --padding circular": (
         "padding: got 'circular'; needs one of 'valid', 'same', 'same_lower'"
     ),

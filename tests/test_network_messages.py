@@ -1605,8 +1605,19 @@ OWN_LAYERS = [
     ),
 ]
 
+
+def layer_at(at):
+    return network(LINE, ReLU())[at]
+
+
+AT = "needs an integer from -2 to 1, or a slice; net.parameters has arrays by name"
+ONE_LAYER = [
+    (layer_at, {"at": "0.w"}, TypeError, f"layer: got '0.w'; {AT}", {"at": 0}),
+    (layer_at, {"at": 2}, IndexError, f"layer: got 2; {AT}", {"at": -2}),
+]
 REFUSED = [
     *OWN_LAYERS,
+    *ONE_LAYER,
     *LOSSES,
     *STEPS,
     *TRAINING,
@@ -1631,7 +1642,7 @@ def label(row):
 
 def refusal(call, bad):
     """Return the error and its message, whole."""
-    with pytest.raises((TypeError, ValueError, FloatingPointError)) as refused:
+    with pytest.raises((TypeError, ValueError, FloatingPointError, IndexError)) as refused:
         call(**bad)
     # tests/test_foreign_arrays.py has the calls that would fit
     return refused.type, re.sub(r"; write np\.(reshape|moveaxis|full)\(.*$", "", str(refused.value))

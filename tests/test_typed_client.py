@@ -32,6 +32,9 @@ W = np.ones((2, 1, 3, 3))
 def test_matrices_and_operators_have_types() -> None:
     ties = assert_type(cd.tie(CONV), cd.TieMap)
     matrix = assert_type(cd.conv_matrix(W, (1, 4, 4)), Matrix)
+    assert_type(cd.conv_matrix(cd.AvgPool((1, 4, 4), 2), order="F"), Matrix)
+    assert_type(cd.conv_matrix(W, (4, 4, 1), layout="NHWC", bias=[1.0, 2.0]), Matrix)
+    assert_type(ties.data_matrix(np.ones((1, 4, 4))), Matrix)
     stored = assert_type(ties.matrix(W), Matrix)
     operator = assert_type(ties.operator(W), Operator)
     assert matrix.shape == stored.shape == operator.shape == (8, 16)
@@ -60,6 +63,11 @@ def test_networks_have_types() -> None:
     net = cd.network(CONV, cd.ReLU(), cd.AvgPool((2, 2, 2), 2), cd.Flatten())
     assert_type(net, cd.Network)
     assert_type(net.out_shape, tuple[int, ...])
+    assert_type(net[1:], cd.Network)
+    assert_type(net(np.ones((1, 4, 4))), npt.NDArray[Any])
+    assert [layer.out_shape for layer in net][-1] == net[-1].out_shape == net.out_shape
+    with pytest.raises(TypeError):
+        net.forward(net)  # type: ignore[arg-type]
 
 
 def test_options_have_names() -> None:

@@ -7,5 +7,6 @@
 * `foreign_names`: what other libraries call arguments and layers, and what to write here
 * `foreign_objects`: tensors, modules and sparse matrices: their numbers, or what to write instead
 * `layout_hints`: the call that brings an array into our order of axes
+* `frozen`: frozen objects, which stay so in copies and pickles
 * `version`: the version, in one place
 """

@@ -122,6 +122,9 @@ def as_array(value: Any, name: str) -> Array:
     No autograd passes through; bfloat16, which NumPy does not have, comes in float32. What is no
     array is refused with what to write in its place.
     """
+    use_instead = getattr(type(value), "use_instead", None)  # of what is `Frozen`
+    if use_instead is not None:
+        raise TypeError(complain(name, repr(value), "numbers", use_instead))
     if value is None:
         raise TypeError(complain(name, "None", "an array", f"{name} was forgotten"))
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):

@@ -16,6 +16,7 @@ from convdense._util.arguments import (
     per_axis,
 )
 from convdense._util.foreign_names import explain_init
+from convdense._util.frozen import Frozen
 from convdense.display.tables import facts
 from convdense.geometry.padding import Pairs
 
@@ -35,8 +36,10 @@ def option_defaults(kind: "type[Hyperparameters]") -> dict[str, Any]:
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class Hyperparameters:
+class Hyperparameters(Frozen):
     """Frozen hyper-parameters of a layer: as plain data, and as the call that makes it."""
+
+    use_instead = "cd.tie(layer).matrix(w) is a layer's matrix, cd.conv_matrix(pool) a pool's"
 
     if TYPE_CHECKING:  # a field of most kinds, and of some a property that follows from others
 
@@ -75,10 +78,6 @@ class Hyperparameters:
         """Return an option's default, which may depend on the values of others."""
         kind: Any = type(self)  # a class can be hashed, whatever mypy makes of its __hash__
         return option_defaults(kind).get(name)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the fields alone, for a pickle or a copy: computed sizes are left out."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def _set(self, **values: Any) -> None:
         """Set attributes while the layer is being made."""

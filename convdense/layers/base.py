@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, complain
+from convdense._util.arguments import Array, complain, known_shape, numeric
+from convdense._util.frozen import Frozen, freeze
 from convdense.display.tables import facts
 from convdense.geometry import HasShapes, Layer, Pool
 
@@ -39,6 +40,55 @@ class ShapesOf:
         return tuple(part.out_shape)
 
 
+class Runs(Frozen, ABC):
+    """A layer that runs, by `forward` or as a function."""
+
+    use_instead = "layer.forward(x) runs it"
+
+    @abstractmethod
+    def forward(self, x: npt.ArrayLike) -> Array:
+        """Return y."""
+
+    def __call__(self, x: npt.ArrayLike) -> Array:
+        """Return ``forward(x)``."""
+        return self.forward(x)
+
+
+class MatrixProducts:
+    """Products with the matrix, flattened: what SciPy and PyLops ask a linear operator for.
+
+    The bias is left out: with it, `forward` is not linear.
+    """
+
+    if TYPE_CHECKING:  # each subclass has it, as a field or a property
+
+        @property
+        def matrix(self) -> sp.csr_array | Array:
+            """The matrix, (outputs, inputs)."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix: (outputs, inputs)."""
+        rows, columns = self.matrix.shape
+        return rows, columns
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the matrix."""
+        return self.matrix.dtype
+
+    def matvec(self, x: npt.ArrayLike) -> Array:
+        """Return ``W x`` for x of shape (inputs,) or (inputs, columns)."""
+        return np.asarray(self.matrix @ _columns(x, self.shape[1]))
+
+    def rmatvec(self, x: npt.ArrayLike) -> Array:
+        """Return ``W^H x`` for x of shape (outputs,) or (outputs, columns)."""
+        return np.asarray(self.matrix.T @ _columns(x, self.shape[0]).conj()).conj()
+
+    matmat = _matvec = matvec  # with an underscore where PyLops asks
+    rmatmat = _rmatvec = rmatvec
+
+
 class SameShape:
     """A layer whose outputs have the shape of its inputs."""
 
@@ -50,7 +100,7 @@ class SameShape:
         return self.in_shape
 
 
-class ShapesTable:
+class ShapesTable(Runs):
     """A layer that a notebook shows by its shapes."""
 
     def _repr_html_(self) -> str:
@@ -58,7 +108,7 @@ class ShapesTable:
         return facts(repr(self), {name: getattr(self, name) for name in ("in_shape", "out_shape")})
 
 
-class AnyShape(ShapesTable, ABC):
+class AnyShape(ShapesTable):
     """A layer that takes samples of any shape, until a network says which."""
 
     in_shape: tuple[int, ...] | None
@@ -75,11 +125,7 @@ class AnyShape(ShapesTable, ABC):
         ValueError
             If it is not known yet.
         """
-        if self.in_shape is None:
-            needs = "one that knows its in_shape"
-            do = f"write {type(self).__name__}(in_shape=...), or let network fill it in"
-            raise ValueError(complain("layer", repr(self), needs, do))
-        return self.in_shape
+        return known_shape(self)
 
 
 class OfPool(ShapesOf, ShapesTable):
@@ -109,6 +155,15 @@ class NoMatrix:
         raise TypeError(complain("layer", repr(self), needs, do))
 
 
+def _columns(x: npt.ArrayLike, size: int) -> Array:
+    """Return x if it is one flattened sample, or one in each column."""
+    array = numeric(x, "x")
+    if array.ndim not in {1, 2} or len(array) != size:
+        needs = f"({size},) or ({size}, columns), as an operator"
+        raise ValueError(complain("x", f"shape {array.shape}", needs, "write x.ravel()"))
+    return array
+
+
 def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:
     """Return (batch, features) as (batch, *shape), or as one sample if it came as one."""
     y = rows.reshape(len(rows), *shape)
@@ -118,7 +173,7 @@ def as_samples(rows: Array, shape: tuple[int, ...], had_batch: bool) -> Array:
 def frozen(array: Array) -> Array:
     """Return a copy that cannot be written to."""
     copy = np.array(array)
-    copy.setflags(write=False)
+    freeze(copy)
     return copy
 
 

@@ -8,12 +8,13 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array
+from convdense._util.frozen import Frozen, freeze
 from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.structure.tie_map import TieMap
 
 
 @dataclass(frozen=True, eq=False)
-class Fixed:
+class Fixed(Frozen):
     """The dense layer of a tie map whose one weight is 1; its matrix is stored once per dtype.
 
     Parameters
@@ -40,6 +41,7 @@ class Fixed:
         key = np.dtype(dtype)
         if key not in self._matrices:
             self._matrices[key] = self.ties.matrix(np.ones((), key))
+            freeze(self._matrices[key])
         return self._matrices[key]
 
     def forward(self, x: Array) -> Array:

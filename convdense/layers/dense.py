@@ -8,7 +8,7 @@ import numpy.typing as npt
 from convdense._util.arguments import Array, complain, numeric, shaped
 from convdense.display.tables import facts
 from convdense.geometry import Linear, backward_operands, forward_operands
-from convdense.layers.base import Gradients, frozen
+from convdense.layers.base import Gradients, MatrixProducts, Runs, frozen
 from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.layers.direct_form import DirectDense, direct_counterpart
 from convdense.layers.error_bounds import (
@@ -30,7 +30,7 @@ from convdense.structure.kronecker import Counts
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Dense:
+class Dense(Runs, MatrixProducts):
     """An ordinary fully connected layer, ``y = w x + b``; it knows nothing of convolution.
 
     Parameters
@@ -53,6 +53,7 @@ class Dense:
            [-1, -2, -3]])
     """
 
+    use_instead = "layer.w is its matrix"
     w: Array
     b: Array | None
 
@@ -63,6 +64,11 @@ class Dense:
         object.__setattr__(self, "w", frozen(weights))
         bias = None if b is None else frozen(shaped(b, "b", self.bias_shape, self))
         object.__setattr__(self, "b", bias)
+
+    @property
+    def matrix(self) -> Array:
+        """The matrix, (outputs, inputs): w."""
+        return self.w
 
     @property
     def in_shape(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ Convolutions are run by direct convolution, fully connected layers as the sum th
 argmax and sums.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Self
@@ -31,7 +31,7 @@ from convdense.geometry import (
     forward_operands,
 )
 from convdense.geometry.pool import same_windows
-from convdense.layers.base import Gradients, OfPool, ShapesOf, frozen
+from convdense.layers.base import Gradients, OfPool, Runs, ShapesOf, frozen
 from convdense.layers.error_bounds import magnitudes
 
 
@@ -60,7 +60,7 @@ def direct_counterpart(layer: object) -> Any:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DirectWeighted(ShapesOf, ABC):
+class DirectWeighted(ShapesOf, Runs):
     """What direct layers with weights share: a geometry, its weights and its shapes."""
 
     _part = "layer"
@@ -74,10 +74,6 @@ class DirectWeighted(ShapesOf, ABC):
         if self.b is not None:
             b = frozen(shaped(self.b, "b", tuple(self.layer.bias_shape), self.layer))
             object.__setattr__(self, "b", b)
-
-    @abstractmethod
-    def forward(self, x: npt.ArrayLike) -> Array:
-        """Return y."""
 
     @abstractmethod
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:

@@ -22,7 +22,7 @@ from convdense.geometry import (
     paired_samples,
     samples,
 )
-from convdense.layers.base import NoMatrix, OfPool, as_samples, floating
+from convdense.layers.base import NoMatrix, OfPool, as_samples, floating, frozen
 from convdense.layers.constant import Fixed
 from convdense.layers.dense_form import Absolute, Affine, Divide, Step, dense_steps
 from convdense.layers.direct_form import direct_counterpart, window_sums
@@ -43,8 +43,7 @@ from convdense.layers.max_pool_tournament import (
     windows_that_share_a_cell,
 )
 from convdense.layers.plain_form import Plain, layer_to_plain, reads
-from convdense.structure._tie import padded_counts, pool_axes, sums
-from convdense.structure.kronecker import outer
+from convdense.structure._tie import divisors, pool_matrix, sums
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,10 +73,7 @@ class SumDivide(OfPool):
 
     def matrix(self, dtype: npt.DTypeLike = "float64") -> sp.csr_array:
         """Return the matrix of the whole layer, with its entries 1/d, rounded to the dtype."""
-        matrix = self.total.matrix(dtype).copy()
-        if self.divisors is not None:
-            matrix.data /= np.repeat(self.divisors, np.diff(matrix.indptr)).astype(dtype)
-        return matrix
+        return pool_matrix(self.pool, dtype)
 
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y = S x / d, (batch, *out_shape), for (batch, *in_shape) or one sample."""
@@ -234,24 +230,12 @@ def _(pool: SumPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (a sum has n
 
 @_dense_form.register
 def _(pool: AvgPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (as above)
-    return SumDivide(pool, Fixed(sums(pool)), _divisors(pool))
+    return SumDivide(pool, Fixed(sums(pool)), frozen(divisors(pool)))
 
 
 @_dense_form.register
 def _(pool: LpPool, tie_break: str) -> PowerAverage:  # noqa: ARG001  (as above)
     return PowerAverage(pool, SumDivide(pool, Fixed(sums(pool)), None))
-
-
-def _divisors(pool: AvgPool) -> Array:
-    """Return what each flattened output is divided by: a product of the axes' own counts."""
-    if pool.divisor_override is not None:
-        return np.full(prod(pool.out_shape), pool.divisor_override)
-    if pool.count_include_pad:
-        counts = padded_counts(pool)
-    else:
-        counts = [np.bincount(axis.rows, minlength=axis.n_rows) for axis in pool_axes(pool)]
-    channels = np.ones(pool.in_shape[0], np.intp)
-    return outer([channels, *counts])
 
 
 @dense_steps.register

@@ -11,9 +11,10 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, shaped
 from convdense._util.foreign_names import explain_init
+from convdense._util.frozen import freeze
 from convdense.display.tables import LINES, Cell, facts, table
 from convdense.geometry import HasShapes, backward_operands, forward_operands
-from convdense.layers.base import Gradients, ShapesOf, as_samples, frozen
+from convdense.layers.base import Gradients, MatrixProducts, Runs, ShapesOf, as_samples, frozen
 from convdense.layers.dense import shape_and_dtype
 from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.layers.direct_form import DirectWeighted, direct_counterpart, with_direct_weights
@@ -63,7 +64,7 @@ class GradientSteps(NamedTuple):
 
 @explain_init
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class TiedDense(ShapesOf):
+class TiedDense(ShapesOf, Runs, MatrixProducts):
     """The dense layer that is a convolution: a stored sparse matrix whose weights are tied.
 
     Forward multiplies by the stored matrix, backward by its adjoint; the weight gradient treats
@@ -102,6 +103,7 @@ class TiedDense(ShapesOf):
     """
 
     _part = "ties"
+    use_instead = "layer.matrix is its matrix, layer.w are its weights"
     layer: HasShapes
     ties: TieMap
     w: Array
@@ -118,8 +120,7 @@ class TiedDense(ShapesOf):
         weights = frozen(shaped(w, "w", ties.weight_shape, layer))
         bias = None if b is None else frozen(shaped(b, "b", ties.bias_shape, layer))
         matrix = ties.matrix(weights)
-        for part in (matrix.data, matrix.indices, matrix.indptr):
-            part.setflags(write=False)
+        freeze(matrix)
         values = {"layer": layer, "ties": ties, "w": weights, "b": bias, "matrix": matrix}
         for name, value in values.items():
             object.__setattr__(self, name, value)

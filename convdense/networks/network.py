@@ -7,15 +7,16 @@ from itertools import pairwise
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array, batched, complain, numeric
+from convdense._util.arguments import Array, batched, complain, is_integer, numeric
 from convdense._util.files import as_path, read_arrays, save_arrays
 from convdense.display.tables import aligned, table
 from convdense.geometry import Layer, paired_operands
-from convdense.layers.base import floating, is_ready, pulled
+from convdense.layers.base import Runs, floating, is_ready, pulled
 from convdense.layers.dense_form import Affine, DenseLayers, Step, dense_steps, named
 from convdense.layers.direct_form import direct_counterpart
 from convdense.layers.error_bounds import (
@@ -35,7 +36,7 @@ HEADER = ("", "layer", "output", "dense layers", "free weights", "edges", "held 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Network:
+class Network(Runs):
     """Layers one after the other; made by `network`, and frozen: new parameters make a new network.
 
     Parameters
@@ -65,6 +66,7 @@ class Network:
     True
     """
 
+    use_instead = "net.parameters are its arrays, and net.dense_layers() has its matrices"
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
@@ -79,6 +81,28 @@ class Network:
                 raise ValueError(complain(f"layer {i}", repr(layer), needs, do))
         for i, (before, layer) in enumerate(pairwise(self.layers)):
             _check_fit(i, before, layer)
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Return the layers, one by one."""
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, at: int) -> Layer: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Network": ...
+    def __getitem__(self, at: int | slice) -> "Layer | Network":
+        """Return one layer, or those of a slice as a network."""
+        if isinstance(at, slice):
+            return Network(self.layers[at])
+        if is_integer(at) and -len(self) <= at < len(self):
+            return self.layers[at]
+        kind = IndexError if is_integer(at) else TypeError
+        needs = f"an integer from {-len(self)} to {len(self) - 1}, or a slice"
+        raise kind(complain("layer", repr(at), needs, "net.parameters has arrays by name"))
 
     @property
     def in_shape(self) -> tuple[int, ...]:

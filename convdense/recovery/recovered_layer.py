@@ -7,8 +7,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, unravelled
+from convdense._util.frozen import Frozen, freeze
 from convdense.display.tables import preformatted, table
 from convdense.geometry.protocols import HasShapes
+from convdense.layers.base import MatrixProducts
 from convdense.layers.dense import Dense
 from convdense.layers.tied_dense import TiedDense
 from convdense.recovery.matrix_difference import Difference, difference
@@ -18,8 +20,8 @@ from convdense.verdicts.findings import Requirable
 TIES_LIMIT = 10_000_000  # edges whose weights are numbered one by one
 
 
-@dataclass(frozen=True)
-class Recovered(Requirable):
+@dataclass(frozen=True, eq=False)
+class Recovered(Frozen, MatrixProducts, Requirable):
     """What `recover` found; true if the black box is affine as far as it was asked.
 
     Attributes
@@ -47,6 +49,7 @@ class Recovered(Requirable):
     array([1., 2., 0., 3., 4., 0., 0., 0., 0.])
     """
 
+    use_instead = "found.matrix is its matrix"
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     matrix: sp.csr_array = field(repr=False)
@@ -55,6 +58,10 @@ class Recovered(Requirable):
     samples: int
     calls: int
     spacing: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for value in (self.matrix, self.bias, self.broken):
+            freeze(value)
 
     def __bool__(self) -> bool:
         """Return whether no output was seen that is not affine."""

@@ -6,6 +6,7 @@
 * `weight_order`: the order of a weight array against the order of taps
 * `row_runs`: rows that share a pattern; taps that coincide, merged
 * `csr_assembly`: tie map -> CSR matrix, at the speed of memory
+* `_data_matrix`: the matrix of the inputs, which the weights are multiplied with; another order
 * `linear_operator`: products and gradient without a stored matrix
 * `padding_number`: what padding adds whose cells hold a number
 * `tie_map`: TieMap

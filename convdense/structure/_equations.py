@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from convdense._util.arguments import choice, complain
 from convdense.display.labels import distinct, term, total
-from convdense.structure._tie import tie
+from convdense.geometry import AvgPool, Pool
+from convdense.structure._tie import divisors, sums, tie
 from convdense.structure.tie_map import TieMap
 
 TERMS_A_LINE = 6  # of LaTeX: what a page is wide enough for
@@ -24,14 +25,15 @@ class Name(NamedTuple):
     slope: bool = False
 
 
-Term = tuple[float, Sequence[Name]]  # a coefficient and its factors
+Term = tuple[float | Fraction, Sequence[Name]]  # a coefficient and its factors
+Edge = tuple[int, int, int, float | Fraction]  # row, column, weight and coefficient
 
 
 class Equation(NamedTuple):
     """A name and the terms whose sum it is."""
 
     left: Name
-    terms: Sequence[Term]
+    terms: list[Term]
 
 
 def as_text(heading: str, equations: Sequence[Equation]) -> str:
@@ -122,7 +124,8 @@ def equations(
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, TieMap, or anything `tie` knows
+    layer : Conv, ConvTranspose, LocallyConnected, TieMap, anything `tie` knows, or AvgPool
+        A pool has no weights and no bias; an average has its 1/k before each input.
     input, weight, output, bias : str
         Symbols; pixels and weights are numbered from 1 in C order. ``bias=None`` leaves the bias
         out.
@@ -161,7 +164,7 @@ def equations(
     \begin{align*}
     o_{1} &= w_{1} i_{1} + w_{2} i_{2} + b_{1} \\
     """
-    ties = tie(layer)
+    ties = sums(layer) if isinstance(layer, AvgPool) else tie(layer)
     write = WRITERS[choice(format, "format", tuple(WRITERS))]
     distinct(input=input, weight=weight, output=output, bias=bias)
     n_terms = ties.n_entries + sum(part.n_entries for part in ties.padding)
@@ -173,13 +176,25 @@ def equations(
             "or look at tie(layer).row(r) and .copies(k)"
         )
         raise ValueError(complain("layer", f"{longest:,} terms", needs, do))
-    parts = {
-        "forward": _forward(ties, input, weight, output, bias),
-        "gradient of the weights": _of_weights(ties, input, weight, output),
-        "gradient of the inputs": _of_inputs(ties, input, weight, output),
-    }
-    if bias is not None:
-        parts["gradient of the bias"] = _of_weights(ties.bias, None, bias, output)
+    edges: list[Edge] = list(ties.entries().plain())
+    if isinstance(layer, AvgPool):
+        k = divisors(layer).tolist()  # (outputs,)
+        edges = [(row, col, one, Fraction(1, k[row])) for row, col, one, _ in edges]
+
+    if isinstance(layer, Pool):  # its one weight is 1
+        outputs, inputs = _both_ways(ties, edges, input, None, output)
+        parts = {"forward": outputs, "gradient of the inputs": inputs}
+    else:
+        outputs, inputs = _both_ways(ties, edges, input, weight, output)
+        for row, k, number in in_padding(ties):
+            outputs[row].terms.append((number, (Name(weight, k),)))
+        weights = _of_weights(ties, input, weight, output)
+        parts = {"forward": outputs, "gradient of the weights": weights}
+        parts["gradient of the inputs"] = inputs
+        if bias is not None:
+            for row, _, number, c in ties.bias.entries().plain():
+                outputs[row].terms.append((c, (Name(bias, number),)))
+            parts["gradient of the bias"] = _of_weights(ties.bias, None, bias, output)
     written = Equations("\n".join(write(heading, lines) for heading, lines in parts.items()))
     written._parts = parts
     return written
@@ -194,19 +209,17 @@ def in_padding(ties: TieMap) -> list[tuple[int, int, float]]:
     )
 
 
-def _forward(
-    ties: TieMap, input: str, weight: str, output: str, bias: str | None
-) -> list[Equation]:
-    """Write ``o = sum of w i``, then what padding adds, then the bias: one for each output."""
-    terms: list[list[Term]] = [[] for _ in range(ties.shape[0])]
-    for row, col, k, number in ties.entries().plain():
-        terms[row].append((number, (Name(weight, k), Name(input, col))))
-    for row, k, number in in_padding(ties):
-        terms[row].append((number, (Name(weight, k),)))
-    if bias is not None:
-        for row, _, k, number in ties.bias.entries().plain():
-            terms[row].append((number, (Name(bias, k),)))
-    return [Equation(Name(output, row), of_row) for row, of_row in enumerate(terms)]
+def _both_ways(
+    ties: TieMap, edges: list[Edge], input: str, weight: str | None, output: str
+) -> tuple[list[Equation], list[Equation]]:
+    """Write ``o = sum of w i``, and dC/di: the transposed matrix applied to dC/do."""
+    outputs = [Equation(Name(output, row), []) for row in range(ties.shape[0])]
+    inputs = [Equation(Name(input, col, slope=True), []) for col in range(ties.shape[1])]
+    for row, col, k, number in edges:
+        factors = (Name(weight, k),) if weight else ()
+        outputs[row].terms.append((number, (*factors, Name(input, col))))
+        inputs[col].terms.append((number, (*factors, Name(output, row, slope=True))))
+    return outputs, inputs
 
 
 def _of_weights(ties: TieMap, input: str | None, weight: str, output: str) -> list[Equation]:
@@ -218,11 +231,3 @@ def _of_weights(ties: TieMap, input: str | None, weight: str, output: str) -> li
     for row, k, number in in_padding(ties):
         terms[k].append((number, (Name(output, row, slope=True),)))
     return [Equation(Name(weight, k, slope=True), of_weight) for k, of_weight in enumerate(terms)]
-
-
-def _of_inputs(ties: TieMap, input: str, weight: str, output: str) -> list[Equation]:
-    """Write dC/di: the transposed matrix applied to dC/do."""
-    terms: list[list[Term]] = [[] for _ in range(ties.shape[1])]
-    for row, col, k, number in ties.entries().plain():
-        terms[col].append((number, (Name(weight, k), Name(output, row, slope=True))))
-    return [Equation(Name(input, col, slope=True), of_col) for col, of_col in enumerate(terms)]

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatch
+from math import prod
 
 import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain_of
 from convdense.geometry import (
+    AvgPool,
     ChannelScale,
     Conv,
     ConvTranspose,
@@ -29,6 +33,7 @@ from convdense.structure.axis import (
     untied,
     window,
 )
+from convdense.structure.kronecker import outer
 from convdense.structure.tie_map import TieMap
 
 
@@ -173,6 +178,28 @@ def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
         sliding = window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False)
         axes.append(all_tied(sliding))
     return axes
+
+
+def pool_matrix(
+    pool: Pool, dtype: npt.DTypeLike = "float64", max_bytes: int | None = None
+) -> sp.csr_array:
+    """Return the matrix of a pool that sums or averages, with its 1/k, rounded to the dtype."""
+    matrix = sums(pool).matrix(np.ones((), dtype), max_bytes=max_bytes)
+    if isinstance(pool, AvgPool):
+        matrix.data /= np.repeat(divisors(pool), np.diff(matrix.indptr)).astype(dtype)
+    return matrix
+
+
+def divisors(pool: AvgPool) -> Array:
+    """Return what each flattened output is divided by: a product of the axes' own counts."""
+    if pool.divisor_override is not None:
+        return np.full(prod(pool.out_shape), pool.divisor_override)
+    if pool.count_include_pad:
+        counts = padded_counts(pool)
+    else:
+        counts = [np.bincount(axis.rows) for axis in pool_axes(pool)]
+    channels = np.ones(pool.in_shape[0], np.intp)
+    return outer([channels, *counts])
 
 
 def padded_counts(pool: Pool) -> list[Array]:

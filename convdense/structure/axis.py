@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array, as_array, complain, shaped
+from convdense._util.frozen import Frozen, freeze
 
 WEIGHTS_LIMIT = 2**31  # of `listed`: one weight number too large would ask for as many weights
 
 
 @dataclass(frozen=True, eq=False)
-class Axis:
+class Axis(Frozen):
     """The entries of one axis: which output position meets which input position through which tap.
 
     Parameters
@@ -44,8 +45,7 @@ class Axis:
 
     def __post_init__(self) -> None:
         for array in (self.rows, self.cols, self.taps, self.coefficients):
-            if array is not None:
-                array.setflags(write=False)
+            freeze(array)
 
     def __len__(self) -> int:
         return len(self.rows)

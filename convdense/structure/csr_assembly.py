@@ -37,6 +37,7 @@ PIECES_LIMIT = 20_000  # above this, listing the entries is faster than one assi
 SLAB = 1 << 22  # entries written by one assignment
 TILE = 1 << 16  # entries of a pattern that is copied whole: what the cache close to a core holds
 THREADS_FROM = 1 << 25  # bytes of the result
+DO = "use ties.operator(w), which stores no matrix, or ties.blocks(w, max_bytes), block by block"
 
 
 def index_dtype(n_entries: int, n_cols: int) -> type[np.int32] | type[np.int64]:
@@ -208,7 +209,11 @@ def result_dtype(axes: Sequence[Axis], weights: Array) -> np.dtype[Any]:
 
 
 def check_size(
-    axes: Sequence[Axis], dtype: npt.DTypeLike, max_bytes: int | None, plan: Plan | None
+    axes: Sequence[Axis],
+    dtype: npt.DTypeLike,
+    max_bytes: int | None,
+    plan: Plan | None,
+    do: str = DO,
 ) -> None:
     """Refuse a matrix larger than max_bytes, or than the physical memory, before it is allocated.
 
@@ -216,18 +221,11 @@ def check_size(
     as well.
     """
     needed = nbytes(axes, dtype)
-    if max_bytes is not None:
-        limit: int | None = integer(max_bytes, "max_bytes", 0)
-    else:
-        limit = physical_memory()
-        if plan is None:
-            needed *= PLAIN_MEMORY
+    limit = physical_memory() if max_bytes is None else integer(max_bytes, "max_bytes", 0)
+    if max_bytes is None and plan is None:
+        needed *= PLAIN_MEMORY
     if limit is not None and needed > limit:
         needs = f"at most max_bytes={limit:,}"
-        do = (
-            "use ties.operator(w), which stores no matrix, "
-            "or ties.blocks(w, max_bytes), block by block"
-        )
         raise MemoryError(complain("matrix", f"about {needed:,} bytes", needs, do))
 
 

@@ -4,8 +4,8 @@ They have the weights of the layer itself. Their outputs do not depend on its in
 weight gradients are part of its own.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ class OneInput(Protocol):
         """Return how many entries each output, input and weight takes part in."""
 
 
+Part = TypeVar("Part", bound=OneInput)
+
+
 def added_to_outputs(parts: Sequence[OneInput], number: float, w: npt.ArrayLike) -> Array | None:
     """Return what they add to each output, (outputs,); None where there are none."""
     if not parts:
@@ -42,17 +45,18 @@ def added_to_outputs(parts: Sequence[OneInput], number: float, w: npt.ArrayLike)
     return total * np.asarray(number, padded_dtype(total.dtype, number))
 
 
-def gradient(
-    parts: Sequence[OneInput], number: float, dtype: npt.DTypeLike, dy: Array
-) -> Array | None:
-    """Return what they add to the weight gradient, summed over the batch of dy, or None.
+def inputs_of(parts: Sequence[Part], number: float, x: Array) -> Iterator[tuple[Part, Array]]:
+    """Yield each with its inputs, (batch, 1, ..., 1): the number in the dtype it has beside x."""
+    for part in parts:
+        shape = (len(x), *part.in_shape)
+        yield part, np.full(shape, number, padded_dtype(x.dtype, number))
 
-    The number takes the dtype that it has in an input of this dtype.
-    """
+
+def gradient(parts: Sequence[OneInput], number: float, x: Array, dy: Array) -> Array | None:
+    """Return what they add to the weight gradient, summed over the batch; None where none are."""
     if not parts:
         return None
-    inputs = np.full((len(dy), *parts[0].in_shape), number, padded_dtype(dtype, number))
-    gradients = [part.add_edges(inputs, dy) for part in parts]
+    gradients = [part.add_edges(ones, dy) for part, ones in inputs_of(parts, number, x)]
     return np.sum(gradients, axis=0, dtype=gradients[0].dtype)
 
 

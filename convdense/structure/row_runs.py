@@ -12,13 +12,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array
+from convdense._util.frozen import Frozen
 from convdense.structure.axis import Axis
 
 RUNS_LIMIT = 4_096  # an axis with more runs than this is irregular: entry by entry is as good
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Frozen):
     """Rows ``start, start + step, ...`` whose entries differ by constant steps only.
 
     Parameters

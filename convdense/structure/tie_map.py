@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, complain, is_sequence, position, shaped
+from convdense._util.arguments import Array, batched, complain, is_sequence, position, shaped
+from convdense._util.frozen import Frozen
 from convdense.geometry import paired_operands
 from convdense.structure import csr_assembly, kronecker, linear_operator, padding_number
+from convdense.structure._data_matrix import data_matrix
 from convdense.structure.axis import Axis, listed, spread
 from convdense.structure.kronecker import (
     Counts,
@@ -36,7 +38,7 @@ Position = int | Sequence[int]  # as a user gives it: flattened, or one integer 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TieMap:
+class TieMap(Frozen):
     """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over entries.
 
     Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of
@@ -70,6 +72,7 @@ class TieMap:
            [0, 0, 0, 0, 1, 2, 0, 3, 4]])
     """
 
+    use_instead = "ties.matrix(w) is the matrix for the weights w"
     axes: tuple[Axis, ...]
     weight_order: tuple[int, ...] | None = None
     bias_axes: int = 1
@@ -257,6 +260,29 @@ class TieMap:
         weights = self._by_tap(w).copy()  # later changes of w change nothing
         return linear_operator.operator(self.axes, self._plan, weights)
 
+    def data_matrix(self, x: npt.ArrayLike, *, max_bytes: int | None = None) -> sp.csr_array:
+        """Return X with ``X @ w.ravel() = y.ravel()``: the layer is linear in its weights, too.
+
+        So ``lsqr(X, y.ravel())`` fits weights, and ``X.conj().T @ dy.ravel()`` is their gradient.
+        The bias is left out. x is one sample, for (outputs, weights), or (batch, *in_shape), for
+        (batch * outputs, weights).
+
+        As `matrix`, it is canonical, in the dtype of x, and refused where it is too large.
+
+        Examples
+        --------
+        >>> from convdense import Conv, tie
+        >>> tie(Conv((1, 4), out_channels=1, kernel=2)).data_matrix([[5, 6, 7, 8]]).toarray()
+        array([[5, 6],
+               [6, 7],
+               [7, 8]])
+        """
+        batch, _ = batched(x, "x", self.in_shape, self)
+        found = data_matrix(self.axes, self._weights.table(), batch, max_bytes)
+        for part, inputs in padding_number.inputs_of(self.padding, self.padding_value, batch):
+            found = found + part.data_matrix(inputs, max_bytes=max_bytes)
+        return found
+
     def from_padding(self, w: npt.ArrayLike) -> Array | None:
         """Return what padding of a number adds to each output, of `out_shape`; None where none is.
 
@@ -314,7 +340,7 @@ class TieMap:
 
     def with_padding(self, dw: Array, x: Array, dy: Array) -> Array:
         """Return dw together with what padding of a number adds to it; x, dy have a batch axis."""
-        added = padding_number.gradient(self.padding, self.padding_value, x.dtype, dy)
+        added = padding_number.gradient(self.padding, self.padding_value, x, dy)
         return dw if added is None else dw + added
 
     def mask(self) -> sp.csr_array:
