@@ -244,7 +244,7 @@ HINTS = [
     ("b", (4,), ""),
     ("x", (5, 6, 2), "write np.moveaxis(x, -1, 0): channels come first here"),
     ("x", (4, 5, 6, 2), "write np.moveaxis(x, -1, 1): channels come first here"),
-    ("x", (4, 1, 2, 5, 6), "write np.reshape(x, (-1, 2, 5, 6))"),
+    ("x", (4, 3, 2, 5, 6), "write np.reshape(x, (-1, 2, 5, 6))"),
     ("x", (4, 60), "write np.reshape(x, (-1, 2, 5, 6))"),
     ("x", (60,), "write np.reshape(x, (2, 5, 6))"),
     ("x", (5, 6), ""),
