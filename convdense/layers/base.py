@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, complain, known_shape, numeric
+from convdense._util.arguments import Array, complain, numeric
 from convdense._util.frozen import Frozen, freeze
 from convdense.display.tables import facts
 from convdense.geometry import HasShapes, Layer, Pool
@@ -125,7 +125,11 @@ class AnyShape(ShapesTable):
         ValueError
             If it is not known yet.
         """
-        return known_shape(self)
+        if self.in_shape is None:
+            needs = "one that knows its in_shape"
+            do = f"write {type(self).__name__}(in_shape=...), or let network fill it in"
+            raise ValueError(complain("layer", repr(self), needs, do))
+        return self.in_shape
 
 
 class OfPool(ShapesOf, ShapesTable):

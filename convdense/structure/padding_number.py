@@ -42,7 +42,7 @@ def added_to_outputs(parts: Sequence[OneInput], number: float, w: npt.ArrayLike)
         return None
     sums = [part.matrix(w).toarray()[:, 0] for part in parts]
     total = np.sum(sums, axis=0, dtype=sums[0].dtype)
-    return total * np.asarray(number, padded_dtype(total.dtype, number))
+    return np.multiply(total, number, dtype=padded_dtype(total.dtype, number))
 
 
 def inputs_of(parts: Sequence[Part], number: float, x: Array) -> Iterator[tuple[Part, Array]]:
