@@ -41,7 +41,7 @@ def added_to_outputs(parts: Sequence[OneInput], number: float, w: npt.ArrayLike)
     if not parts:
         return None
     sums = [part.matrix(w).toarray()[:, 0] for part in parts]
-    total = np.sum(sums, axis=0, dtype=sums[0].dtype)
+    total: Array = np.sum(sums, axis=0, dtype=sums[0].dtype)
     return np.multiply(total, number, dtype=padded_dtype(total.dtype, number))
 
 
