@@ -139,7 +139,7 @@ def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
     --------
     >>> result = sweep(every=20_000, workers=1)
     >>> bool(result), result.geometries, result.failures
-    (True, 17, ())
+    (True, 24, ())
     """
     integer(every, "every", 1)
     processes = cores() if workers is None else integer(workers, "workers", 1)
