@@ -249,7 +249,7 @@ def _divisors(pool: AvgPool) -> Array:
     if pool.count_include_pad:
         counts = padded_counts(pool)
     else:
-        counts = [np.bincount(axis.rows, minlength=axis.n_rows) for axis in pool_axes(pool)]
+        counts = [np.bincount(axis.rows) for axis in pool_axes(pool)]
     channels = np.ones(pool.in_shape[0], np.intp)
     return outer([channels, *counts])
 
