@@ -16,7 +16,7 @@ from convdense.direct import pool_loops
 from convdense.geometry import layer_from_dict
 from convdense.layers.direct_form import direct_counterpart
 from convdense.layers.error_bounds import Slope, Value, backward_error, forward_error
-from convdense.verdicts.findings import WITHIN
+from convdense.verdicts.findings import WITHIN, WRONG
 from tests.test_pooling import operands, pools
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
@@ -96,7 +96,7 @@ def test_pools_with_such_windows_are_certified_checked_and_read_back(pool):
     direct = direct_counterpart(dense_pool(pool))
     assert certify(pool, direct, seed=0)
     if np.prod(pool.out_shape):
-        wrong = (lambda x: direct.forward(x) + 1, direct.backward)
+        wrong = (lambda x: direct.forward(x) + 1, lambda x, dy: direct.backward(x, dy) - 3)
         assert not certify(pool, wrong, seed=0)
         assert not cd.diagnose(pool, wrong)
 
@@ -265,8 +265,9 @@ def test_a_negative_divisor_as_in_pytorch():
     slope, _ = backward_error(dense, Value(x, 0 * x), Slope(dy, 0 * dy, dy > 99))
     assert (value.error[value.value != 0] > 0).all()
     assert (slope.error[slope.value != 0] > 0).all()
-    off = (lambda x: mine.forward(x) * (1 + 1e-9), mine.backward)
-    assert not check(pool, rng.normal(size=x.shape), implementation=off)
+    off = (lambda x: mine.forward(x) * (1 + 1e-9), lambda x, dy: mine.backward(x, dy) * (1 + 1e-9))
+    report = check(pool, rng.normal(size=x.shape), dy=rng.normal(size=dy.shape), implementation=off)
+    assert [finding.verdict for finding in report.findings] == [WRONG, WRONG]
 
 
 # Indices
@@ -382,6 +383,8 @@ def test_small_integers_and_p_1_stay_exact_and_do_not_wrap(way):
     forward, backward = three_ways(LpPool((1, 4), 2, p=2))[way]
     assert forward([[3, 4, 5, 12]]).tolist() == [[5, 13]]
     assert forward(np.array([[-128, 0, 6, 8]], np.int8)).tolist() == [[128, 10]]
+    cubes, _ = three_ways(LpPool((1, 4), 2, p=3))[way]
+    assert np.allclose(cubes(np.array([[-128, 0, 6, 8]], np.int8)), [[128, 728 ** (1 / 3)]])
     assert backward([[3, -4, 0, 0]], [[5, 5]]).tolist() == [[3, -4, 0, 0]]
     forward, _ = three_ways(LpPool((1, 4), 2, p=1))[way]
     assert forward([[3, -4, 5, 2**40]]).tolist() == [[7, 2**40 + 5]]
@@ -435,6 +438,14 @@ def test_what_dense_pool_returns_is_its_layers_in_order(pool):
         matrix = dense.matrix("float64")
         y = (matrix @ x.reshape(2, -1).T).T.reshape(2, *pool.out_shape)
         assert np.allclose(y, dense.forward(x), rtol=1e-14)
+
+
+def test_a_power_has_its_own_slope():
+    power, _, root = dense_pool(LpPool((1, 2), 2, p=3)).layers
+    x, dy = np.array([2.0, -2, 0]), np.array([1.0, 1, 1])
+    assert power.forward(x).tolist() == [8, 8, 0]
+    assert power.backward(x, dy).tolist() == [12, -12, 0]
+    assert root.backward(np.array([0.0, 1]), np.ones(2)).tolist() == [0, 1 / 3]
 
 
 def test_an_empty_pool_is_not_drawn_and_a_negative_divisor_is():

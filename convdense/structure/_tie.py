@@ -207,8 +207,7 @@ def padded_counts(pool: Pool) -> list[Array]:
 
     Those of the padding count, those beyond it do not. Every window has at least one.
     """
-    axes = pool_axes(pool, padded=True)
-    return [np.bincount(axis.rows, minlength=axis.n_rows) for axis in axes]
+    return [np.bincount(axis.rows) for axis in pool_axes(pool, padded=True)]
 
 
 def _windows(layer: Windowed | ConvTranspose) -> list[Axis]:
