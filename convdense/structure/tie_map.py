@@ -54,7 +54,7 @@ class TieMap(Frozen):
         How many leading output axes the bias tells apart: 1 for one bias per channel.
     padding : tuple of TieMap
         Where weights meet padded cells that hold a number: layers of one input, with the same
-        weights. What they add does not depend on the input, and joins the bias.
+        weights. What they add joins the bias.
     padding_value : float
         That number, their input.
 
@@ -152,13 +152,9 @@ class TieMap(Frozen):
 
     @property
     def absolute(self) -> "TieMap":
-        """The tie map with the sizes of its coefficients."""
-        return replace(
-            self,
-            axes=tuple(a.absolute for a in self.axes),
-            padding=tuple(part.absolute for part in self.padding),
-            padding_value=abs(self.padding_value),
-        )
+        """The tie map with the sizes of its coefficients and of what padding holds."""
+        axes = tuple(a.absolute for a in self.axes)
+        return replace(self, axes=axes, padding_value=abs(self.padding_value))
 
     @cached_property
     def bias(self) -> "TieMap":
@@ -232,9 +228,7 @@ class TieMap(Frozen):
         return csr_assembly.assemble(self.axes, self._plan, weights)
 
     def blocks(self, w: npt.ArrayLike, max_bytes: int) -> Iterator[tuple[slice, sp.csr_array]]:
-        """Yield (rows, CSR array of these rows), each of at most `max_bytes`.
-
-        For matrices larger than memory.
+        """Yield (rows, CSR array of these rows), each of at most `max_bytes`: for large matrices.
 
         Examples
         --------
@@ -247,9 +241,8 @@ class TieMap(Frozen):
     def operator(self, w: npt.ArrayLike) -> "LinearOperator":
         """Return the matrix as a `scipy.sparse.linalg.LinearOperator`, for svds, lsqr, eigsh.
 
-        It multiplies vectors and matrices, as does its adjoint, and stores no matrix. Small,
-        irregular and untied maps do store it; so do those in many pieces (a large kernel on one
-        channel, many groups), up to 1 GiB, where that is faster.
+        It stores no matrix. Small, irregular and untied maps do store it; so do those in many
+        pieces (a large kernel on one channel, many groups), up to 1 GiB, where that is faster.
 
         Examples
         --------
@@ -264,10 +257,8 @@ class TieMap(Frozen):
         """Return X with ``X @ w.ravel() = y.ravel()``: the layer is linear in its weights, too.
 
         So ``lsqr(X, y.ravel())`` fits weights, and ``X.conj().T @ dy.ravel()`` is their gradient.
-        The bias is left out. x is one sample, for (outputs, weights), or (batch, *in_shape), for
-        (batch * outputs, weights).
-
-        As `matrix`, it is canonical, in the dtype of x, and refused where it is too large.
+        x is one sample, for (outputs, weights), or (batch, *in_shape), for (batch * outputs,
+        weights). As `matrix`, it is canonical, in the dtype of x, and refused where too large.
 
         Examples
         --------
@@ -339,7 +330,7 @@ class TieMap(Frozen):
         return self.with_padding(total.reshape(self.weight_shape), x, dy)
 
     def with_padding(self, dw: Array, x: Array, dy: Array) -> Array:
-        """Return dw together with what padding of a number adds to it; x, dy have a batch axis."""
+        """Return dw with what padding of a number adds to it; x and dy have a batch axis."""
         added = padding_number.gradient(self.padding, self.padding_value, x, dy)
         return dw if added is None else dw + added
 
@@ -349,10 +340,7 @@ class TieMap(Frozen):
         return sp.csr_array((np.ones(ones.nnz, bool), ones.indices, ones.indptr), shape=ones.shape)
 
     def counts(self) -> Counts:
-        """Return how many entries each output, input and weight takes part in.
-
-        An entry that meets a number in the padding counts for its output and its weight.
-        """
+        """Return how many entries each output, input and weight takes part in; padding counts."""
         # A product of axes has as many entries in a row as its parts have together, multiplied.
         outputs = kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes])
         inputs = kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes])
