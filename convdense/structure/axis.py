@@ -102,7 +102,7 @@ def window(
 
     Output o meets cell ``o*stride + t*dilation - begin`` through tap t, or through tap
     ``kernel-1-t`` where the kernel is flipped; `begin` cells of padding stand before the input,
-    `end` behind it. A cell outside the input is dropped ("zeros") or replaced by the one it copies.
+    `end` after it. A cell outside the input is dropped ("zeros") or replaced by the one it copies.
     A dilated input has its cells at the multiples of `input_dilation`.
 
     Examples
