@@ -298,7 +298,7 @@ def test_every_entry_takes_every_spelling_and_records_one(dtype):
 
 def test_dtypes_of_torch():
     torch = pytest.importorskip("torch")
-    from convdense.adapters.torch import certify_module, implementation
+    from convdense.adapters.torch import _half_precision, certify_module, implementation
 
     assert cd.certify(CONV, dtype=torch.float32).dtype == "float32"
     module = torch.nn.Conv1d(1, 1, 2)
@@ -306,6 +306,9 @@ def test_dtypes_of_torch():
         assert implementation(module, dtype=dtype).dtype == "bfloat16"
     certificate = certify_module(module, (1, 3), dtype=torch.bfloat16, seed=0)
     assert (certificate.dtype, bool(certificate)) == ("bfloat16", True)
+    # a module that ran in float32 would be right as well
+    assert _half_precision({"dtype": torch.bfloat16}) == "bfloat16"
+    assert _half_precision({"dtype": torch.float32}) is None
     said = message(implementation, module, dtype=torch.int8)
     assert said.startswith("dtype: got torch.int8; needs one of ")
 
