@@ -122,11 +122,11 @@ ELSEWHERE = [
      "quick: got 1; needs an argument of Linear; it has in_features, out_features"),
     (lambda: cd.Conv((1, 3, 3), 1),
      "Conv: got no 'kernel'; needs in_shape, out_channels, kernel in "
-     "this order, then stride=, padding=, dilation=, groups=, padding_mode=, flip="),
+     "this order, then stride=, padding=, dilation=, groups=, padding_mode=, padding_value=, input_dilation=, flip="),
     (lambda: cd.Conv((1, 3, 3), 1, 3, 2),
      "Conv: got too many positional arguments; needs in_shape, "
      "out_channels, kernel in this order, then stride=, padding=, dilation=, groups=, "
-     "padding_mode=, flip="),
+     "padding_mode=, padding_value=, input_dilation=, flip="),
     (lambda: cd.Linear(3, 2, in_features=3), "Linear: got multiple values for argument "
      "'in_features'; needs in_features, out_features in this order"),
     (lambda: cd.Conv(3, 8, 3), "in_shape: got 3; needs a tuple (channels, *axes), such as "

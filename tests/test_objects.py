@@ -232,7 +232,7 @@ NOT_ARRAYS = {
 def test_numpy_takes_no_layer_for_an_array(instead):
     value = NOT_ARRAYS[instead]
     said = f"got {value!r}; needs numbers; {instead}"
-    for take in (np.asarray, np.array, lambda v: np.asarray(v, dtype=float, copy=True)):
+    for take in (np.asarray, np.array, lambda v: np.array(v, dtype=float, copy=True)):
         with pytest.raises(TypeError, match=f"^{re.escape('array: ' + said)}$"):
             take(value)
     with pytest.raises(TypeError, match=f"^{re.escape('w: ' + said)}$"):
