@@ -122,7 +122,8 @@ ELSEWHERE = [
      "quick: got 1; needs an argument of Linear; it has in_features, out_features"),
     (lambda: cd.Conv((1, 3, 3), 1),
      "Conv: got no 'kernel'; needs in_shape, out_channels, kernel in "
-     "this order, then stride=, padding=, dilation=, groups=, padding_mode=, padding_value=, input_dilation=, flip="),
+     "this order, then stride=, padding=, dilation=, groups=, padding_mode=, padding_value=, "
+     "input_dilation=, flip="),
     (lambda: cd.Conv((1, 3, 3), 1, 3, 2),
      "Conv: got too many positional arguments; needs in_shape, "
      "out_channels, kernel in this order, then stride=, padding=, dilation=, groups=, "
