@@ -307,7 +307,7 @@ def test_integers_leave_room_for_the_number():
 
 def test_a_number_that_is_no_short_binary_fraction_is_checked_not_certified():
     conv = cd.Conv((1, 5), 1, 3, padding=1, padding_value=0.1)
-    with pytest.raises(ValueError, match=r"^padding_value: got 0.1; needs an integer or a short"):
+    with pytest.raises(ValueError, match=r"^padding_value: got 0.1; needs a small integer"):
         cd.certify(conv)
     rng = np.random.default_rng(1)
     report = cd.check(conv, rng.normal(size=(1, 5)), rng.normal(size=(1, 1, 3)), dy=np.ones((1, 5)))

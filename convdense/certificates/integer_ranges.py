@@ -51,8 +51,9 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
         found = _ranges(ties, batch, limit, largest=2**form.bits)
 
     if found is None:
-        if Fraction(ties.padding_value).denominator > 2**16:
-            needs = "an integer or a short binary fraction, such as 0.5: sums with it stay exact"
+        number = Fraction(ties.padding_value)
+        if max(number.denominator, abs(number)) > 2**16:
+            needs = "a small integer or short binary fraction, such as 0.5: sums with it stay exact"
             raise ValueError(complain("padding_value", ties.padding_value, needs, "use check"))
         got = f"sums of {max(longest_sums(ties, batch).values()):,} terms"
         needs = f"at most {limit // _scale(ties):,}, up to where {dtype} {until}"

@@ -17,6 +17,7 @@ from convdense.certificates.integer_ranges import Ranges
 from convdense.geometry import HasShapes, Implementation
 from convdense.implementations.evaluators import needs_implementation
 from convdense.layers.plain_form import layer_to_plain, plain_to_layer
+from convdense.structure._tie import tie
 from convdense.verdicts.findings import Finding
 from convdense.verdicts.schema import upgraded
 
@@ -84,7 +85,7 @@ class Certificate(ImplementationJudgement):
         The product is that of the largest integers drawn.
         """
         x, w, _, dy = self.ranges
-        number = abs(getattr(self.layer, "padding_value", 0))  # it takes the place of an x
+        number = abs(tie(self.layer).padding_value)  # it takes the place of an x
         least = min(x, number) if number else x
         return 1 / (2 * min(least * w, w * dy, least * dy))
 
@@ -97,7 +98,7 @@ class Certificate(ImplementationJudgement):
     def _proof(self) -> str:
         exactly = "evaluated exactly" if self.exact else "up to rounding"
         of_y, of_dw = "bilinear in x and w", "dw in x and dy"
-        if getattr(self.layer, "padding_value", 0):  # then x = 0 is among the basis vectors
+        if tie(self.layer).padding:  # then x = 0 is among the basis vectors
             of_y, of_dw = "affine in x and linear in w", "dw affine in x and linear in dy"
         text = (
             f"every pair of basis vectors, and random integers of both signs, {self.trials} calls "

@@ -27,7 +27,7 @@ from convdense.geometry import (
     forward_operands,
     known,
 )
-from convdense.geometry.padding import NUMPY_MODES, dilated, padded_dtype
+from convdense.geometry.padding import NUMPY_MODES, crops, dilated, padded_dtype
 
 Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
@@ -259,9 +259,10 @@ def _pad(layer: Layer, cells: Array) -> Array:
             spread[_along(axis, slice(None, None, step))] = cells
             cells = spread
     for axis, (begin, end) in enumerate(layer.padding, start=2):
-        if min(begin, end) < 0:
-            stop = cells.shape[axis] - max(0, -end)
-            cells = cells[_along(axis, slice(max(0, -begin), stop))]
+        cropped = crops((begin, end))
+        if any(cropped):
+            stop = cells.shape[axis] - cropped[1]
+            cells = cells[_along(axis, slice(cropped[0], stop))]
 
     added = [(max(0, begin), max(0, end)) for begin, end in layer.padding]
     value = layer.padding_value
@@ -289,7 +290,7 @@ def _unpad(layer: Layer, padded: Array, sizes: tuple[int, ...]) -> Array:
     numbers = zip(sizes, layer.padding, layer.input_dilation, layer.padding_modes, strict=True)
     for axis, (n, pair, step, mode) in enumerate(numbers, start=2):
         cells = np.moveaxis(padded, axis, 0)  # the axis in front
-        cropped = max(0, -pair[0]), max(0, -pair[1])
+        cropped = crops(pair)
         begin, end = max(0, pair[0]), max(0, pair[1])
         left = max(0, dilated(n, step) - sum(cropped))
         core = cells[begin : begin + left]

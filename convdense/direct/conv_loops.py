@@ -118,7 +118,7 @@ def forward(
     for out, inp, k in edges(layer):
         y[_in_batch(out)] += kernel[k] * x[_in_batch(inp)]
     for out, k in in_padding(layer):
-        y[_in_batch(out)] += kernel[k] * layer.padding_value
+        y[_in_batch(out)] += kernel[k] * np.asarray(layer.padding_value, padded)
     if b is not None:
         y += over_outputs(b, layer)
     return y if had_batch else y[0]
@@ -141,7 +141,7 @@ def backward(
         dx[_in_batch(inp)] += kernel[k].conj() * dy[_in_batch(out)]
         dkernel[k] += (x[_in_batch(inp)].conj() * dy[_in_batch(out)]).sum()
     for out, k in in_padding(layer):
-        dkernel[k] += (layer.padding_value * dy[_in_batch(out)]).sum()
+        dkernel[k] += (np.asarray(layer.padding_value, padded) * dy[_in_batch(out)]).sum()
     dw = flipped(layer, dkernel)
     return dx if had_batch else dx[0], dw, bias_gradient(layer, dy)
 

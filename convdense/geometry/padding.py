@@ -171,19 +171,22 @@ def check_value(value: Any, modes: Sequence[str]) -> float:
     if number and "zeros" not in modes:
         needs = 'padding_mode="zeros" along some axis: the other modes copy cells'
         raise ValueError(complain("padding_value", repr(value), needs))
-    return int(number) if number == int(number) else number
+    is_exact_integer = abs(number) <= 2**53 and number == int(number)
+    return int(number) if is_exact_integer else number
 
 
 def padded_dtype(cells: npt.DTypeLike, value: float) -> np.dtype[Any]:
     """Return the dtype of an array with cells of this dtype and padding of this value.
 
-    It is that of the cells wherever it can hold the value, as NumPy has it of a sum.
+    It is that of the cells wherever it can hold the value, rounded if it is one of floats.
 
     Examples
     --------
     >>> padded_dtype("float32", 0.1), padded_dtype("uint8", 128), padded_dtype("uint8", -1)
     (dtype('float32'), dtype('uint8'), dtype('int16'))
     """
-    if not value:
-        return np.dtype(cells)
-    return np.result_type(cells, np.min_scalar_type(value))
+    dtype = np.dtype(cells)
+    if not value or (dtype.kind in "fc" and abs(value) <= np.finfo(dtype).max):
+        return dtype
+    is_whole = isinstance(value, int) and dtype.kind in "iu"
+    return np.result_type(dtype, np.min_scalar_type(value) if is_whole else np.float64)

@@ -147,28 +147,39 @@ class PowerAverage(NoMatrix, OfPool):
         In a window of zeros it is 0, a subgradient.
         """
         x, dy, had_batch = paired_samples(self, x, dy)
-        edges = self.total.total.ties.entries()
         ratios, root, _ = self._scaled(x)
         with np.errstate(divide="ignore", invalid="ignore"):
-            slopes = (ratios / root[:, edges.row]) ** (self.pool.p - 1)  # (batch, entries)
-        slopes = np.where(root[:, edges.row] == 0, 0, slopes)
-        shares = slopes * dy.reshape(len(dy), root.shape[1])[:, edges.row]
+            slopes = (ratios / self._each(root)) ** (self.pool.p - 1)  # (batch, entries)
+        slopes = np.where(self._each(root) == 0, 0, slopes)
+        shares = slopes * self._each(dy.reshape(root.shape))
         rows = x.reshape(len(x), prod(self.in_shape))
+        cells, size = self._pattern.indices, rows.shape[1]
         dx = np.zeros(rows.shape, shares.dtype)
-        np.add.at(dx.T, edges.col, shares.T)
+        for sample, of_sample in zip(dx, shares, strict=True):
+            sample[:] = np.bincount(cells, of_sample, size)  # summed over the windows of a cell
         return as_samples(np.sign(rows) * dx, self.in_shape, had_batch)
 
     def _scaled(self, x: Array) -> tuple[Array, Array, Array]:
         """Return ``|x| / scale`` of every entry, and of every window its root and its scale."""
-        edges = self.total.total.ties.entries()
         rows = floating(x).reshape(len(x), prod(self.in_shape))
-        sizes = np.abs(rows)[:, edges.col]  # (batch, entries)
-        largest, total = np.zeros((2, len(x), prod(self.out_shape)), sizes.dtype)
-        np.maximum.at(largest.T, edges.row, sizes.T)
+        sizes = np.abs(rows)[:, self._pattern.indices]  # (batch, entries), window by window
+        starts = self._pattern.indptr[:-1]
+        filled = np.diff(self._pattern.indptr) > 0  # windows that meet a cell
+        largest, total = np.zeros((2, len(x), len(starts)), sizes.dtype)
+        largest[:, filled] = np.maximum.reduceat(sizes, starts[filled], axis=1)
         scale = self.pool.scale(largest)
-        ratios = sizes / scale[:, edges.row]
-        np.add.at(total.T, edges.row, (ratios**self.pool.p).T)
+        ratios = sizes / self._each(scale)
+        total[:, filled] = np.add.reduceat(ratios**self.pool.p, starts[filled], axis=1)
         return ratios, total ** (1 / self.pool.p), scale
+
+    @property
+    def _pattern(self) -> sp.csr_array:
+        """The matrix of the sum: a one for each cell of a window."""
+        return self.total.total.matrix("float64")
+
+    def _each(self, of_windows: Array) -> Array:
+        """Return what belongs to the window of each entry, (batch, entries) of (batch, windows)."""
+        return np.repeat(of_windows, np.diff(self._pattern.indptr), axis=1)
 
 
 DensePool = SumDivide | Tournament | PowerAverage

@@ -14,6 +14,7 @@ from convdense._util.foreign_names import explain_init
 from convdense._util.frozen import freeze
 from convdense.display.tables import LINES, Cell, facts, table
 from convdense.geometry import HasShapes, backward_operands, forward_operands
+from convdense.geometry.padding import padded_dtype
 from convdense.layers.base import Gradients, MatrixProducts, Runs, ShapesOf, as_samples, frozen
 from convdense.layers.dense import shape_and_dtype
 from convdense.layers.dense_form import Affine, Step, dense_steps
@@ -24,6 +25,7 @@ from convdense.layers.error_bounds import (
     Value,
     backward_error,
     forward_error,
+    integer_unit,
     magnitudes,
 )
 from convdense.layers.plain_form import (
@@ -158,10 +160,13 @@ class TiedDense(ShapesOf, Runs, MatrixProducts):
 
         Where padded cells hold a number, what they add joins b (see `added`).
         """
-        x, _, _, had_batch = forward_operands(self, x, self.w, self.b)
+        x, _, b, had_batch = forward_operands(self, x, self.w, self.b)
         y = (self.matrix @ _columns(x)).T  # (batch, outputs)
         if self.added is not None:
             y = y + self.added
+        if self.ties.padding:  # what it adds is wider than a sum with the padded cells would be
+            cells = padded_dtype(x.dtype, self.ties.padding_value)
+            y = y.astype(np.result_type(cells, self.w, *(() if b is None else (b,))))
         return as_samples(np.ascontiguousarray(y), self.out_shape, had_batch)
 
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:
@@ -255,6 +260,15 @@ def _(layer: TiedDense, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
     copies_of_bias = layer.ties.bias.counts().weights
     counts = layer.ties.counts()
     return weighted_backward_error(direct_counterpart(layer), counts, copies_of_bias, x, dy)
+
+
+@integer_unit.register
+def _(layer: TiedDense, leaving: int = 1) -> int:
+    number = layer.ties.padding_value
+    if number % leaving:
+        needs = f"a multiple of {leaving}, so that what leaves {layer!r} stays whole"
+        raise ValueError(complain("padding_value", number, needs, "use check"))
+    return leaving
 
 
 @layer_to_plain.register

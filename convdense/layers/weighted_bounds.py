@@ -18,17 +18,20 @@ Direct = TypeVar("Direct", bound=DirectWeighted)
 def absolute_weights(layer: Direct) -> Direct:
     """Return the layer with |w| and |b|: given |x|, it adds up magnitudes."""
     b = None if layer.b is None else magnitude(layer.b)
-    absolute = layer.with_weights(magnitude(layer.w), b)
-    number = getattr(layer.layer, "padding_value", 0)
-    return _with_padding(absolute, abs(number)) if number else absolute
+    return _with_padding(layer.with_weights(magnitude(layer.w), b), abs(_number(layer)))
 
 
 def _with_padding(layer: Direct, number: float) -> Direct:
     """Return the layer with another number in the padding, if there is any."""
-    geometry: Any = layer.layer
-    if not getattr(geometry, "padding_value", 0):
+    if not _number(layer):
         return layer
+    geometry: Any = layer.layer
     return type(layer)(replace(geometry, padding_value=number), layer.w, layer.b)
+
+
+def _number(layer: DirectWeighted) -> float:
+    """Return the number that padded cells hold; 0 of a layer that has no padding."""
+    return float(getattr(layer.layer, "padding_value", 0))
 
 
 def weighted_forward_error(direct: DirectWeighted, counts: Counts, x: Value) -> Value:
@@ -79,7 +82,7 @@ def weighted_backward_error(
 
 def _of_padding(layer: DirectWeighted) -> int:
     """Return how often a number in the padding is rounded: itself, and times a sum of weights."""
-    return 2 if getattr(layer.layer, "padding_value", 0) else 0
+    return 2 if _number(layer) else 0
 
 
 def _summed_in(layer: DirectWeighted, entering: npt.DTypeLike) -> tuple[np.dtype, ...]:

@@ -37,10 +37,13 @@ Part = TypeVar("Part", bound=OneInput)
 
 
 def added_to_outputs(parts: Sequence[OneInput], number: float, w: npt.ArrayLike) -> Array | None:
-    """Return what they add to each output, (outputs,); None where there are none."""
+    """Return what they add to each output, (outputs,), integers in 64 bits; None without any."""
     if not parts:
         return None
-    sums = [part.matrix(w).toarray()[:, 0] for part in parts]
+    weights = np.asarray(w)
+    if weights.dtype.kind in "iu":  # what they are added to may be wider
+        weights = weights.astype(np.int64)
+    sums = [part.matrix(weights).toarray()[:, 0] for part in parts]
     total: Array = np.sum(sums, axis=0, dtype=sums[0].dtype)
     return np.multiply(total, number, dtype=padded_dtype(total.dtype, number))
 

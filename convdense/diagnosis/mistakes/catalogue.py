@@ -45,7 +45,12 @@ def wrong_tie_maps(layer: Conv | ConvTranspose) -> Iterator[tuple[str, TieMap]]:
     if layer.padding_value:
         right, number = tie(layer), layer.padding_value
         yield f"the padding holds 0, not {number}", right.linear
-        yield f"the padding holds {-number}, not {number}", replace(right, padding_value=-number)
+        for other in (-number, number - 1, number + 1, 1, -1, 2 * number):
+            if other not in (0, number):
+                yield (
+                    f"the padding holds {other}, not {number}",
+                    replace(right, padding_value=other),
+                )
     for sentence, changed in possible_changes(n, transposed):
         yield sentence, tie_map(layer, windows(n._replace(**changed)))
     for sentence, axis in wrong_groups(layer):

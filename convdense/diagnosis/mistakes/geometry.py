@@ -211,12 +211,12 @@ def _a_cell_more_or_less(n: WindowParameters) -> Iterator[Change]:
     for step, word in ((1, "more"), (-1, "less")):
         sentence = f"one cell of padding {word} at the begin of"
         begin = tuple(b + step for b in n.begin)
-        if min(begin) >= 0:
+        if min(begin) >= 0 or n.crops:
             yield f"{sentence} every axis", {"begin": begin}
         if len(begin) == 1:
             continue
         for axis, b in enumerate(begin):
-            if b >= 0:
+            if b >= 0 or n.crops:
                 yield f"{sentence} axis {axis}", {"begin": replaced(n.begin, axis, b)}
 
 
