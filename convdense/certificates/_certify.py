@@ -22,7 +22,7 @@ from convdense.certificates.network_certificate import (
     certify_pool,
 )
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
-from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool
+from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.implementations.evaluators import Evaluator, two_evaluators
 from convdense.networks.network import Network
 from convdense.structure._tie import tie
@@ -191,9 +191,7 @@ def _certify_layer(
     evaluators = two_evaluators(layer, implementation)
     chosen = chosen.checked(EXACT if implementation is None else (*EXACT, *HALF))
     ties = tie(layer)
-    if 0 in ties.shape:
-        got = f"{layer!r}, of {ties.shape[1]} inputs and {ties.shape[0]} outputs"
-        raise ValueError(complain("layer", got, "some of both, or there is nothing to judge"))
+    require_cells(layer)
     ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
     _refuse_too_large(ties, chosen.batch)
 

@@ -22,7 +22,7 @@ from convdense.diagnosis.mistakes.sums import plain_result_mistakes
 from convdense.diagnosis.report import Diagnosis, Explanation
 from convdense.diagnosis.search import explain, prefixed
 from convdense.direct import pool_loops
-from convdense.geometry import Conv, ConvTranspose, Geometry, LocallyConnected, Pool
+from convdense.geometry import Conv, ConvTranspose, Geometry, LocallyConnected, Pool, require_cells
 from convdense.geometry.protocols import Implementation
 from convdense.implementations.evaluators import (
     caught,
@@ -82,6 +82,8 @@ def diagnose(
     db: the mean over the batch is taken for the sum
     """
     number = drawn(seed_or_none(seed))
+    if isinstance(layer, (Geometry, Pool)):
+        require_cells(layer)
     if isinstance(layer, Pool) and not layer.takes_roots:
         quantities = _observe_pool(layer, implementation, number)
     elif isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):

@@ -20,7 +20,7 @@ from convdense._util.files import save_bytes
 from convdense.display.example_sample import one_sample, sample_of
 from convdense.display.labels import LETTERS
 from convdense.explorer.svg import READABLE, drawings, rules
-from convdense.geometry import HasShapes
+from convdense.geometry import HasShapes, require_cells
 from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
@@ -137,7 +137,8 @@ def explore(
 
 
 def _require_few(ties: TieMap) -> None:
-    """Refuse a layer of more than a page can answer for at once."""
+    """Refuse a layer of more than a page can answer for at once, or of nothing."""
+    require_cells(ties)
     counts = {
         "entries": ties.n_entries,
         "weights": ties.n_weights,

@@ -28,6 +28,7 @@ from convdense.geometry.operands import (
     forward_operands,
     paired_operands,
     paired_samples,
+    require_cells,
     samples,
 )
 from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool
@@ -64,5 +65,6 @@ __all__ = [
     "layer_from_dict",
     "paired_operands",
     "paired_samples",
+    "require_cells",
     "samples",
 ]

@@ -1,5 +1,7 @@
 """The arrays of one call, checked against the shapes of the layer."""
 
+from math import prod
+
 import numpy as np
 import numpy.typing as npt
 
@@ -60,3 +62,11 @@ def paired_samples(
     """Return what `paired_operands` does, for a layer of real numbers."""
     samples(pool, x)
     return paired_operands(pool, x, dy)
+
+
+def require_cells(layer: HasShapes) -> None:
+    """Refuse a layer without an input or without an output, of which nothing can be said."""
+    n_inputs, n_outputs = prod(layer.in_shape), prod(layer.out_shape)
+    if not (n_inputs and n_outputs):
+        got = f"{layer!r}, of {n_inputs} inputs and {n_outputs} outputs"
+        raise ValueError(complain("layer", got, "some of both, or there is nothing to look at"))

@@ -185,7 +185,7 @@ def _he_weights(layer: HasShapes, context: Context) -> Array:
 
     He et al., *Delving deep into rectifiers*, 2015, eq. 10.
     """
-    edges = max(1, int(tie(layer).counts().outputs.max()))
+    edges = max(1, int(tie(layer).counts().outputs.max(initial=0)))
     weights = context.rng.normal(scale=np.sqrt(2 / edges), size=tie(layer).weight_shape)
     return np.asarray(weights.astype(context.dtype))
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from convdense._util.arguments import Array
 from convdense.display.palette import MASKED
-from convdense.geometry import HasShapes
+from convdense.geometry import HasShapes, require_cells
 from convdense.layers.tied_dense import TiedDense
 from convdense.plots.cell_grid import bare, by_weight, paint
 from convdense.plots.density_bins import Bins, binned
@@ -69,6 +69,7 @@ def density(layer: HasShapes) -> Figure:
     if isinstance(layer, TiedDense):
         layer = layer.layer  # its name is shown, its values are not
     ties = tie(layer)
+    require_cells(ties)
     bins = binned(ties, BINS)
     places = _places(ties)
 

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from convdense._util.arguments import Array, complain, finite, shaped
 from convdense.display.labels import blocks, numbered
 from convdense.display.palette import MASKED, ink
+from convdense.geometry import require_cells
 from convdense.plots.panel_layout import Panel, arrange, largest_cell
 from convdense.structure.letter_grid import Held, fill
 from convdense.structure.tie_map import TieMap
@@ -109,6 +110,7 @@ def grid(ties: TieMap, ax: Axes | None, title: str, *, with_number: bool = False
 
 def require_few(ties: TieMap) -> None:
     """Refuse a matrix of too many cells, or of too many entries in them, to be drawn one by one."""
+    require_cells(ties)
     rows, cols = ties.shape
     do = "look at convdense.plots.density(layer)"
     if rows * cols > CELLS_LIMIT:

@@ -140,7 +140,7 @@ def small(ties: HasEntries) -> Grid | None:
     """Return the grid of a tie map that a terminal shows whole, or None."""
     # Sizes alone tell of a large one, before its entries are listed: each takes a letter at least.
     rows, cols = ties.shape
-    if rows > HEIGHT or cols > WIDTH or ties.n_entries > WIDTH * HEIGHT:
+    if rows > HEIGHT or cols > WIDTH or ties.n_entries > WIDTH * HEIGHT or 0 in ties.shape:
         return None
     grid = Grid.of(ties)
     lines = grid.text().splitlines()
