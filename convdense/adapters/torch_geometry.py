@@ -116,7 +116,8 @@ def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) 
     not_lazy(module)
     if len(shape) != axes + 1:
         needs = f"(channels, *axes) with {axes} axes, for {said(module)}"
-        raise ValueError(complain("in_shape", shape, needs))
+        do = f"leave the batch out: {shape[1:]}" if len(shape) > axes + 1 else ""
+        raise ValueError(complain("in_shape", shape, needs, do))
     channels = getattr(module, "in_channels", shape[0])
     if channels != shape[0]:
         raise ValueError(complain("in_shape", shape, f"{channels} channels, for {said(module)}"))
