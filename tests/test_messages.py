@@ -380,7 +380,8 @@ PADDINGS = [
 ARRAYS = [  # an array without an axis is no sequence, and one of text no word
     (
         conv, {"in_shape": np.array(5)}, TypeError,
-        f"in_shape: got array(5); {IN_SHAPE}; write (5, *sizes): the sizes of x belong to it", {"in_shape": np.array([4, 5])},
+        f"in_shape: got array(5); {IN_SHAPE}; "
+        "write (5, *sizes): the sizes of x belong to it", {"in_shape": np.array([4, 5])},
     ),
     (
         conv, {"kernel": np.array(2.0)}, TypeError,

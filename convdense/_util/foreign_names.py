@@ -63,11 +63,11 @@ _MEMBERS = (
     ("parameters", "load_state_dict set_weights", "net.with_parameters(arrays_by_name)"),
     ("parameters", "fit compile", "train(net, x, labels), of convdense.training"),
     ("w", "parameters state_dict get_weights", "layer.w and layer.b"),
+    ("forward", "predict apply call", "layer.forward(x)"),
     ("weight_shape", "weight w bias b", "layer.weight_shape: this holds none, TiedDense does"),
     ("weight_shape", "get_weights parameters forward backward predict", "TiedDense(layer, w, b)"),
     ("weight_shape", "toarray todense to_dense matrix", "tie(layer).matrix(w)"),
     ("ceil_mode", "forward backward predict indices", "dense_pool(pool), which runs"),
-    ("forward", "predict apply call", "layer.forward(x)"),
     ("out_shape", "output_shape shape", "layer.out_shape"),
     ("in_shape", "summary", "print(layer)"),
     ("in_shape", "to cpu cuda numpy detach eval train double", "nothing: all is NumPy's here"),
@@ -132,7 +132,7 @@ def named_here(name: str, own: Sequence[str]) -> str:
     texts = [text for names, text in _ATTRIBUTES.items() if {name, without_axes} & {*names.split()}]
     if without_axes in own:
         axes = "(in_shape, ...), of any number of axes: in_shape is (channels, *sizes)"
-        texts = [without_axes + axes * (without_axes != name)]
+        texts = [f"cd.{name}" if without_axes == name else without_axes + axes]
     return "".join(f"; write {text}" for text in texts)
 
 

@@ -137,7 +137,7 @@ def ready(layer: object, context: Context) -> Layer:
         needs = (
             "a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
         )
-        do = "write network(*layers)" if is_sequence(layer) else ""
+        do = "write network(*layers)" if is_sequence(layer) and layer else ""
         if what_to_write(layer, "layer"):  # a module of another framework
             needs += named_here(type(layer).__name__, sys.modules["convdense"].__all__)
         raise TypeError(complain_of(context.place, layer, needs, do))
