@@ -74,9 +74,9 @@ def integer(value: Any, name: str, least: int | None) -> int:
     """Return value as an int of at least `least`; None: any."""
     if not is_integer(value):
         needs = "an integer" if least is None else f"an integer of at least {least}"
-        raise TypeError(complain(name, repr(value), needs))
+        raise TypeError(complain(name, said(value), needs))
     if least is not None and value < least:
-        raise ValueError(complain(name, repr(value), f"an integer of at least {least}"))
+        raise ValueError(complain(name, said(value), f"an integer of at least {least}"))
     return operator.index(value)
 
 
@@ -89,14 +89,14 @@ def per_axis(value: Any, name: str, axes: int, least: int) -> tuple[int, ...]:
         raise TypeError(complain(name, said(value), needs))
     if len(value) != axes:
         do = f"the layer has {axes} axes beside the channels: in_shape is (channels, *axes)"
-        raise ValueError(complain(name, repr(value), needs, do))
+        raise ValueError(complain(name, said(value), needs, do))
     return tuple(integer(v, name, least) for v in value)
 
 
 def number(value: Any, name: str, needs: str) -> float:
     """Return value as a float if it is a real number; True and False are not."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(complain(name, repr(value), needs))
+        raise TypeError(complain(name, said(value), needs))
     return float(value)
 
 
@@ -106,7 +106,7 @@ def shape_or_none(value: Any, name: str) -> tuple[int, ...] | None:
         return None
     if not is_sequence(value) or len(value) < 1:
         needs = "a tuple of sizes, such as (3, 32, 32), or None"
-        raise TypeError(complain(name, repr(value), needs))
+        raise TypeError(complain(name, said(value), needs))
     return tuple(integer(n, name, 1) for n in value)
 
 
@@ -117,7 +117,7 @@ def choice(
     if not isinstance(value, str) or value not in allowed:
         word = str(value).lower()
         do = f"write {word!r}" if word in allowed else (others or {}).get(word, "")
-        raise ValueError(complain(name, repr(value), f"one of {', '.join(map(repr, allowed))}", do))
+        raise ValueError(complain(name, said(value), f"one of {', '.join(map(repr, allowed))}", do))
     return str(value)
 
 

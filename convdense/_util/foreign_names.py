@@ -74,7 +74,7 @@ _MEMBERS = (
 )
 # What is no attribute of `convdense`, without its axes -> what to write.
 _ATTRIBUTES = {
-    "conv functional correlate": "convolve(Conv(in_shape, out_channels, kernel), x, w, b)",
+    "conv convolve correlate functional": "convolve(Conv(in_shape, out_channels, kernel), x, w, b)",
     "conv_transpose": "convolve(ConvTranspose(in_shape, out_channels, kernel), x, w, b)",
     "MaxPooling max_pool": "MaxPool(in_shape, kernel), which dense_pool(pool) runs",
     "AveragePooling avg_pool": "AvgPool(in_shape, kernel), which dense_pool(pool) runs",
@@ -130,7 +130,7 @@ def named_here(name: str, own: Sequence[str]) -> str:
     """Return what to write for a name of another library, or ""; `own` are the names there are."""
     without_axes = re.sub(r"_?[123][dD]", "", name)
     texts = [text for names, text in _ATTRIBUTES.items() if {name, without_axes} & {*names.split()}]
-    if without_axes in own:
+    if without_axes in own and name[0].isupper():
         axes = "(in_shape, ...), of any number of axes: in_shape is (channels, *sizes)"
         texts = [f"cd.{name}" if without_axes == name else without_axes + axes]
     return "".join(f"; write {text}" for text in texts)

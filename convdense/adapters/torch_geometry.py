@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from convdense._util.arguments import complain, first_line
+from convdense._util.foreign_names import explained
 from convdense.adapters.import_torch import torch
 from convdense.geometry import AvgPool, Conv, ConvTranspose, MaxPool
 from convdense.geometry.base import sample_shape
@@ -41,6 +42,7 @@ _CLASSES = {  # of torch.nn, such as Conv2d: ("Conv", 2)
 }
 
 
+@explained
 def layer_of(module: torch.nn.Module, in_shape: Sequence[int]) -> TorchLayer:
     """Return the hyper-parameters of a module of ``torch.nn`` for one sample of this shape.
 
