@@ -33,7 +33,7 @@ class Frozen:
         def __getattr__(self, name: str) -> Any:
             """Refuse what other libraries have with what to write; all else as Python does."""
             is_property = hasattr(type(self), name)  # which has raised
-            if name.startswith("_") or is_property or not (message := no_member(self, name)):
+            if is_property or not (message := no_member(self, name)):
                 return self.__getattribute__(name)
             raise AttributeError(message, name=name, obj=self)
 

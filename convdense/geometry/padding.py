@@ -25,6 +25,7 @@ NUMPY_MODES: dict[str, Literal["constant", "wrap", "reflect", "edge", "symmetric
     "symmetric": "symmetric",
 }
 MODES = tuple(NUMPY_MODES)
+_OTHER_MODES: dict[str, str]
 _OTHER_MODES = {numpy: f"write {own!r}" for own, numpy in NUMPY_MODES.items()}
 _OTHER_MODES |= {"nearest": "write 'replicate'", "mirror": "write 'reflect'"}  # of SciPy
 _OTHER_MODES |= {"symm": "write 'symmetric'", "fill": "write 'zeros'"}
