@@ -54,9 +54,10 @@ if not _typing.TYPE_CHECKING:  # so that a type checker sees a name that does no
             return _import_module(f"{__name__}.{name}")
         if name in _LATER:
             return getattr(_import_module(_LATER[name]), name)
-        from convdense._util.foreign_names import no_attribute  # noqa: PLC0415  (seldom needed)
+        from convdense._util.foreign_names import named_here  # noqa: PLC0415  (seldom needed)
 
-        raise AttributeError(no_attribute(name, __all__))
+        do = named_here(name, __all__)
+        raise AttributeError(f"module 'convdense' has no attribute {name!r}{do}")
 
 
 def __dir__() -> list[str]:

@@ -961,7 +961,7 @@ REFUSED = [
     (make, {"module_or_function": small()}, ValueError,
      "parameters: got stem.weight, stem.bias, norm.weight, norm.bias, down.weight, head.weight, "
      "head.bias, spare.weight, spare.bias of Small; needs none but weight and bias, "
-     "which are replaced"),
+     "which are replaced; write certify_model(model, x) for a whole model"),
     (make, {"module_or_function": skipped_models()[1][0]}, ValueError,
      "weight: got a tensor that is no parameter of "
      "Conv2d(3, 2, kernel_size=(3, 3), stride=(1, 1)); needs a torch.nn.Parameter"),
@@ -990,6 +990,9 @@ REFUSED = [
     (model_of, {"example_input": X}, TypeError,
      "example_input: got a NumPy array; needs a tensor, or a tuple of what the model takes; "
      "use torch.from_numpy"),
+    (model_of, {"example_input": (1, 2, 8, 8)}, TypeError,
+     "example_input: got the shape (1, 2, 8, 8); needs a tensor, or a tuple of what the model "
+     "takes; write torch.zeros(batch, channels, *sizes)"),
     (model_of, {"dtype": "int8"}, ValueError,
      "dtype: got 'int8'; needs one of 'float32', 'float64', 'float16', 'bfloat16'"),
     (model_of, {"device": "meta"}, ValueError,

@@ -193,9 +193,11 @@ def matrix(w):
 
 ONE_UP, ZERO_UP = "needs an integer of at least 1", "needs an integer of at least 0"
 PER_AXIS = "needs an integer, or a sequence of 2 (one per axis)"
-BESIDE = f"{PER_AXIS}; the layer has 2 axes beside the channels"
+BESIDE = f"{PER_AXIS}; the layer has 2 axes beside the channels: in_shape is (channels, *axes)"
 DIV = "needs a divisor of"
 WORDS = "needs one of 'valid', 'same', 'same_lower', 'full'"
+CAUSAL = "write padding=((n, 0),), n = dilation * (kernel - 1)"
+FLAT = "write ((1, 1), (1, 1)) for those of F.pad, ((1, 1), (1, 1)) for those of ONNX"
 PADDING = (
     "needs an integer, one per axis (2), a (begin, end) pair per axis, "
     f"or {WORDS.removeprefix('needs ')}"
@@ -289,7 +291,8 @@ CHANNELS = [
         conv,
         {"in_shape": (4, "5")},
         TypeError,
-        f"in_shape: got '5'; {ZERO_UP}",
+        "in_shape: got (4, '5'); needs integers; "
+        "write the size of every axis, and leave the batch out",
         {"in_shape": (4, 5)},
     ),
     (conv, {"out_channels": 0}, ValueError, f"out_channels: got 0; {ONE_UP}", {"out_channels": 1}),
@@ -345,15 +348,15 @@ PADDINGS = [
         (None, TypeError, None, PADDING, 0),
         ({0: 1}, TypeError, {0: 1}, PADDING, (0, 1)),
         ((1,), ValueError, (1,), PADDING, (1, 1)),
-        ((1, 1, 1, 1), ValueError, (1, 1, 1, 1), PADDING, ((1, 1), (1, 1))),
+        ((1, 1, 1, 1), ValueError, (1, 1, 1, 1), f"{PADDING}; {FLAT}", ((1, 1), (1, 1))),
         (((1, 1, 1), 0), ValueError, (1, 1, 1), PADDING, ((1, 1), 0)),
         ((1, (1,)), ValueError, (1,), PADDING, (1, (1, 0))),
         ((1, "1"), ValueError, "1", PADDING, (1, 1)),
         ((0, (0, 1.0)), TypeError, 1.0, "needs an integer", (0, (0, 1))),
         ((0, (0, False)), TypeError, False, "needs an integer", (0, (0, 0))),
-        ("SAME", ValueError, "SAME", WORDS, "same"),
-        ("same_upper", ValueError, "same_upper", WORDS, "same_lower"),
-        ("causal", ValueError, "causal", WORDS, "full"),
+        ("SAME", ValueError, "SAME", f"{WORDS}; write 'same'", "same"),
+        ("same_upper", ValueError, "same_upper", f"{WORDS}; write 'same'", "same_lower"),
+        ("causal", ValueError, "causal", f"{WORDS}; {CAUSAL}", "full"),
         ("", ValueError, "", WORDS, "valid"),
     ]
 ] + [
@@ -361,7 +364,8 @@ PADDINGS = [
         conv,
         {"padding_mode": bad},
         ValueError,
-        f"padding_mode: got {bad!r}; {MODES if isinstance(bad, str) else MODES_PER_AXIS}",
+        f"padding_mode: got {bad!r}; "
+        + (f"{MODES}; write {good!r}" if isinstance(bad, str) else MODES_PER_AXIS),
         {"padding_mode": good},
     )
     for bad, good in [
@@ -376,15 +380,16 @@ PADDINGS = [
 ARRAYS = [  # an array without an axis is no sequence, and one of text no word
     (
         conv, {"in_shape": np.array(5)}, TypeError,
-        f"in_shape: got array(5); {IN_SHAPE}", {"in_shape": np.array([4, 5])},
+        f"in_shape: got array(5); {IN_SHAPE}; "
+        "write (5, *sizes): the sizes of x belong to it", {"in_shape": np.array([4, 5])},
     ),
     (
-        conv, {"kernel": np.array(2)}, TypeError,
-        f"kernel: got array(2); {PER_AXIS}", {"kernel": np.array([2, 2])},
+        conv, {"kernel": np.array(2.0)}, TypeError,
+        f"kernel: got array(2.); {PER_AXIS}", {"kernel": np.array(2)},
     ),
     (
-        local, {"padding": np.array(1)}, TypeError,
-        f"padding: got array(1); {PADDING}", {"padding": np.array([1, 1])},
+        local, {"padding": np.array(1.0)}, TypeError,
+        f"padding: got array(1.); {PADDING}", {"padding": np.array(1)},
     ),
     (
         transpose, {"padding": np.array([1.0, 0])}, ValueError,
@@ -396,8 +401,8 @@ ARRAYS = [  # an array without an axis is no sequence, and one of text no word
         {"padding_mode": np.str_("zeros")},
     ),
     (
-        row, {"r": np.array(1)}, ValueError,
-        f"r: got array(1); {POSITION}", {"r": np.array([0, 0, 1])},
+        row, {"r": np.array(1.0)}, ValueError,
+        f"r: got array(1.); {POSITION}", {"r": np.array(1)},
     ),
 ]  # fmt: skip
 
@@ -758,7 +763,9 @@ LAYERS = [
 FORMATS = [
     (
         written, {"format": bad}, ValueError,
-        f"format: got {bad!r}; needs one of 'text', 'latex'", {"format": "latex"},
+        f"format: got {bad!r}; needs one of 'text', 'latex'"
+        + ("; write 'latex'" if bad == "LaTeX" else ""),
+        {"format": "latex"},
     )
     for bad in ("tex", "LaTeX", None, 3, ["text"])
 ]  # fmt: skip

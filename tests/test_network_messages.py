@@ -1611,6 +1611,33 @@ def layer_at(at):
 
 
 AT = "needs an integer from -2 to 1, or a slice; net.parameters has arrays by name"
+
+
+class NoParameters:
+    """A network's look-alike, whose parameters are a plain dict that can be called."""
+
+    def __init__(self):
+        self.parameters = type("Other", (dict,), {"__call__": lambda _: None})()
+
+
+def called(net):
+    net.parameters()
+
+
+def written_to(net):
+    net.parameters["0.w"] = 0
+
+
+NEEDS_A_CALL = "parameters: got a call; needs no (): it is a mapping"
+PARAMETERS_OF_A_NETWORK = [
+    (called, {"net": network(LINE)}, TypeError,
+     f"{NEEDS_A_CALL}; write net.parameters.values() or .items()", {"net": NoParameters()}),
+    (written_to, {"net": network(LINE)}, TypeError,
+     "parameters: got another; needs the arrays that the network has; "
+     "write net.with_parameters(...)", {"net": NoParameters()}),
+]  # fmt: skip
+
+
 ONE_LAYER = [
     (layer_at, {"at": "0.w"}, TypeError, f"layer: got '0.w'; {AT}", {"at": 0}),
     (layer_at, {"at": 2}, IndexError, f"layer: got 2; {AT}", {"at": -2}),
@@ -1618,6 +1645,7 @@ ONE_LAYER = [
 REFUSED = [
     *OWN_LAYERS,
     *ONE_LAYER,
+    *PARAMETERS_OF_A_NETWORK,
     *LOSSES,
     *STEPS,
     *TRAINING,

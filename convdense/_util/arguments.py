@@ -2,7 +2,7 @@
 
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from numbers import Number, Real
 from secrets import randbits
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.foreign_objects import to_numpy, what_to_write
+from convdense._util.foreign_objects import said, to_numpy, what_to_write
 from convdense._util.layout_hints import how_to_fit
 
 Array = npt.NDArray[Any]
@@ -33,8 +33,7 @@ def complain(name: str, got: object, needs: str, do: str = "") -> str:
 def complain_of(name: str, value: object, needs: str, do: str = "") -> str:
     """Return the message about what is no layer or implementation; a foreign one's way in, too."""
     place = "implementation" if name == "implementation" else "layer"
-    got = " ".join(repr(value).split()) if "\n" in repr(value) else repr(value)
-    return complain(name, got, needs, what_to_write(value, place) or do)
+    return complain(name, said(value), needs, what_to_write(value, place) or do)
 
 
 def install(extra: str) -> str:
@@ -58,7 +57,9 @@ def require(holds: bool, message: str) -> None:
 
 
 def is_integer(value: object) -> bool:
-    """Tell whether value is an integer in Python's or NumPy's sense; True and False are not."""
+    """Tell whether value is an integer of Python, NumPy or PyTorch; True and False are not."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # of a 0-d tensor or array
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -73,9 +74,9 @@ def integer(value: Any, name: str, least: int | None) -> int:
     """Return value as an int of at least `least`; None: any."""
     if not is_integer(value):
         needs = "an integer" if least is None else f"an integer of at least {least}"
-        raise TypeError(complain(name, repr(value), needs))
+        raise TypeError(complain(name, said(value), needs))
     if least is not None and value < least:
-        raise ValueError(complain(name, repr(value), f"an integer of at least {least}"))
+        raise ValueError(complain(name, said(value), f"an integer of at least {least}"))
     return operator.index(value)
 
 
@@ -85,17 +86,17 @@ def per_axis(value: Any, name: str, axes: int, least: int) -> tuple[int, ...]:
         return (integer(value, name, least),) * axes
     needs = f"an integer, or a sequence of {axes} (one per axis)"
     if not is_sequence(value):
-        raise TypeError(complain(name, repr(value), needs))
+        raise TypeError(complain(name, said(value), needs))
     if len(value) != axes:
-        do = f"the layer has {axes} axes beside the channels"
-        raise ValueError(complain(name, repr(value), needs, do))
+        do = f"the layer has {axes} axes beside the channels: in_shape is (channels, *axes)"
+        raise ValueError(complain(name, said(value), needs, do))
     return tuple(integer(v, name, least) for v in value)
 
 
 def number(value: Any, name: str, needs: str) -> float:
     """Return value as a float if it is a real number; True and False are not."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(complain(name, repr(value), needs))
+        raise TypeError(complain(name, said(value), needs))
     return float(value)
 
 
@@ -105,14 +106,18 @@ def shape_or_none(value: Any, name: str) -> tuple[int, ...] | None:
         return None
     if not is_sequence(value) or len(value) < 1:
         needs = "a tuple of sizes, such as (3, 32, 32), or None"
-        raise TypeError(complain(name, repr(value), needs))
+        raise TypeError(complain(name, said(value), needs))
     return tuple(integer(n, name, 1) for n in value)
 
 
-def choice(value: Any, name: str, allowed: Sequence[str]) -> str:
-    """Return value if it is one of the allowed words."""
+def choice(
+    value: Any, name: str, allowed: Sequence[str], others: Mapping[str, str] | None = None
+) -> str:
+    """Return value if it is one of the allowed words; `others` says what to do with other words."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(complain(name, repr(value), "one of " + ", ".join(map(repr, allowed))))
+        word = str(value).lower()
+        do = f"write {word!r}" if word in allowed else (others or {}).get(word, "")
+        raise ValueError(complain(name, said(value), f"one of {', '.join(map(repr, allowed))}", do))
     return str(value)
 
 

@@ -1,4 +1,4 @@
-"""Names of other libraries, and what to write here: of arguments, and of what `convdense` has not.
+"""Names of other libraries, and what to write here: of arguments, of attributes, of `convdense`.
 
 A callable that is `explained` says so where arguments do not fit it.
 """
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import wraps
-from inspect import signature
+from inspect import isfunction, signature
 from typing import Any, ParamSpec, TypeVar
 
 from convdense._util.arguments import complain
@@ -25,9 +25,12 @@ _ARGUMENTS = (
     ("dilation", "dilations dilation_rate rhs_dilation", ""),
     ("input_dilation", "lhs_dilation", ""),
     ("padding", "pads", "write padding=((begin, end), ...), a pair for each axis"),
-    ("padding", "auto_pad", 'write padding="same" for SAME_UPPER, or "same_lower"'),
+    ("padding", "auto_pad", 'write padding="same" for SAME_UPPER, or "same_lower"; NOTSET is 0'),
     ("padding", "mode boundary", 'write padding="valid", "same" or "full", or padding_mode='),
-    ("padding_value", "fillvalue constant_values", ""),
+    ("padding", "shape", 'write in_shape=, or of a result padding="valid", "same" or "full"'),
+    ("padding_value", "fillvalue constant_values cval", ""),
+    ("output_padding", "output_shape", "write output_padding=, the cells that an end lacks"),
+    ("groups", "depth_multiplier", "write groups=in_channels, and the product as out_channels"),
     ("groups", "group feature_group_count num_groups", ""),
     ("out_channels", "filters num_filters features", ""),
     ("out_features", "units features out_channels", ""),
@@ -46,22 +49,45 @@ _ARGUMENTS = (
     ("seed", "random_state rng key", ""),
     ("in_shape", "data_format layout dimension_numbers", _AXES),
     ("x", "data_format layout dimension_numbers", _AXES),
-    ("in_shape", "return_indices inplace", "leave it out: no layer here has it"),
+    ("ceil_mode", "return_indices", "leave it out: dense_pool(pool).indices(x) has them"),
+    ("in_shape", "inplace storage_order", "leave it out: no layer here has it"),
+    ("layout", "start_dim end_dim axis", "leave it out: the batch stays an axis"),
+    ("max_bytes", "format", "write conv_matrix(...).tocsc(), or .toarray()"),
     ("in_shape", "activation", "write network(layer, ReLU())"),
+    ("w", "activation units", "write Linear(in_features, out_features), and ReLU() after it"),
+)
+# What an object has not -> what to write, where it has the attribute on the left. Before these come
+# the rows of `_ARGUMENTS` that rename.
+_MEMBERS = (
+    ("parameters", "state_dict get_weights weights weight w", "net.parameters, arrays by name"),
+    ("parameters", "load_state_dict set_weights", "net.with_parameters(arrays_by_name)"),
+    ("parameters", "fit compile", "train(net, x, labels), of convdense.training"),
+    ("w", "parameters state_dict get_weights", "layer.w and layer.b"),
+    ("forward", "predict apply call", "layer.forward(x)"),
+    ("weight_shape", "weight w bias b", "layer.weight_shape: this holds none, TiedDense does"),
+    ("weight_shape", "get_weights parameters forward backward predict", "TiedDense(layer, w, b)"),
+    ("weight_shape", "toarray todense to_dense matrix", "tie(layer).matrix(w)"),
+    ("ceil_mode", "forward backward predict indices", "dense_pool(pool), which runs"),
+    ("out_shape", "output_shape shape", "layer.out_shape"),
+    ("in_shape", "summary", "print(layer)"),
+    ("in_shape", "to cpu cuda numpy detach eval train double", "nothing: all is NumPy's here"),
 )
 # What is no attribute of `convdense`, without its axes -> what to write.
 _ATTRIBUTES = {
-    "conv": "convolve(Conv(in_shape, out_channels, kernel), x, w, b)",
+    "conv convolve correlate functional": "convolve(Conv(in_shape, out_channels, kernel), x, w, b)",
     "conv_transpose": "convolve(ConvTranspose(in_shape, out_channels, kernel), x, w, b)",
     "MaxPooling max_pool": "MaxPool(in_shape, kernel), which dense_pool(pool) runs",
     "AveragePooling avg_pool": "AvgPool(in_shape, kernel), which dense_pool(pool) runs",
-    "AdaptiveMaxPool GlobalMaxPooling": "MaxPool(in_shape, output=n), where 1 is global",
-    "AdaptiveAvgPool GlobalAveragePooling": "AvgPool(in_shape, output=n), where 1 is global",
+    "AdaptiveMaxPool GlobalMaxPool GlobalMaxPooling": "MaxPool(in_shape, output=1)",
+    "AdaptiveAvgPool GlobalAveragePool GlobalAveragePooling": "AvgPool(in_shape, output=1)",
     "DepthwiseConv": "Conv(in_shape, out_channels, kernel, groups=in_channels)",
-    "BatchNorm BatchNormalization": "batch_norm(in_shape, mean, var, weight, bias)",
+    "BatchNorm BatchNormalization": "batch_norm(in_shape, mean, var, weight, bias), a layer",
+    "Gemm": "Linear(in_features, out_features), its weights (out, in)",
+    "plot": "plots.matrix(layer)",
+    "adapters": "import convdense.adapters.torch",
     "relu": "ReLU()",
     "Sequential Model": "network(*layers)",
-    "nn functional layers": "convdense.Conv and what else is in dir(convdense)",
+    "nn layers": "Conv(in_shape, out_channels, kernel) or what else is in dir(convdense)",
     "convmtx convmtx2 convolution_matrix toeplitz im2col unfold": "conv_matrix(w, in_shape)",
 }
 
@@ -82,19 +108,32 @@ def explained(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def explain_init(kind: type[T]) -> type[T]:
-    """Let a class say what to write where arguments do not fit its ``__init__``."""
-    setattr(kind, "__init__", explained(vars(kind)["__init__"]))  # noqa: B010  (not to type checkers)
+def explain(kind: type[T]) -> type[T]:
+    """Let a class say what to write where arguments do not fit ``__init__`` or a public method."""
+    for name, method in [*vars(kind).items()]:
+        is_open = name == "__init__" or not name.startswith("_")
+        if isfunction(method) and is_open and not hasattr(method, "__wrapped__"):
+            setattr(kind, name, explained(method))  # not to type checkers
     return kind
 
 
-def no_attribute(name: str, own: Sequence[str]) -> str:
-    """Return the message about a name that `convdense` has not; `own` are those that it has."""
+def no_member(thing: object, name: str) -> str:
+    """Return the message about a foreign attribute that an object of ours has not, or ""."""
+    renamed = [(own, names, f"its .{own}") for own, names, do in _ARGUMENTS if not do]
+    for own, names, text in (*renamed, *_MEMBERS):
+        if name in names.split() and (own in vars(thing) or hasattr(type(thing), own)):
+            return f"{type(thing).__name__!r} object has no attribute {name!r}; write {text}"
+    return ""
+
+
+def named_here(name: str, own: Sequence[str]) -> str:
+    """Return what to write for a name of another library, or ""; `own` are the names there are."""
     without_axes = re.sub(r"_?[123][dD]", "", name)
     texts = [text for names, text in _ATTRIBUTES.items() if {name, without_axes} & {*names.split()}]
-    if without_axes in own:
-        texts = [f"{without_axes}, for any number of axes"]
-    return f"module 'convdense' has no attribute {name!r}" + "".join(f"; write {t}" for t in texts)
+    if without_axes in own and name[0].isupper():
+        axes = "(in_shape, ...), of any number of axes: in_shape is (channels, *sizes)"
+        texts = [f"cd.{name}" if without_axes == name else without_axes + axes]
+    return "".join(f"; write {text}" for text in texts)
 
 
 def _misfit(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> str:
@@ -109,9 +148,10 @@ def _misfit(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str,
     title = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
     parameters = [p for p in call.parameters.values() if p.name != "self"]
     names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    for name in [name for name in kwargs if name not in names]:
-        do = _what_to_write(name, kwargs[name], names)
-        return complain(name, _brief(kwargs[name]), f"an argument of {title}", do)
+    strangers = [name for name in kwargs if name not in names]
+    for name in strangers[:1]:
+        does = [_what_to_write(stranger, kwargs[stranger], names) for stranger in strangers]
+        return complain(name, _brief(kwargs[name]), f"an argument of {title}", "; ".join(does))
     places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     others = [f"{name}=" for name in names if name not in places]
     by_name = f", then {', '.join(others)}" if others else ""
@@ -121,13 +161,14 @@ def _misfit(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str,
 def _what_to_write(name: str, value: object, names: Sequence[str]) -> str:
     """Return what to write for an argument that a callable with these names has not."""
     for own, foreign, do in _ARGUMENTS:
-        if own in names and name in foreign.split():
+        if own in names and name.lower() in foreign.split():
+            value = None if own == "b" and value is False else value
             return do or f"write {own}={_brief(value)}"
-    close = get_close_matches(name, names, 1)
+    close = get_close_matches(name.lower(), names, 1)
     return f"write {close[0]}={_brief(value)}" if close else f"it has {', '.join(names)}"
 
 
 def _brief(value: object) -> str:
     """Return a value as it is written, if that is short."""
-    is_plain = isinstance(value, (int, float, str, tuple, list))
+    is_plain = isinstance(value, (int, float, str, tuple, list, type(None)))
     return repr(value) if is_plain and len(repr(value)) <= 60 else "..."

@@ -9,12 +9,14 @@ _KERAS = {
     "array": "hand in its kernel, np.moveaxis(kernel, (-1, -2), (0, 1)), as a NumPy array",
     "layer": "write Conv(in_shape, out_channels, kernel) or what else it is, by hand",
     "implementation": "call it in two such functions of your own",
+    "function": "call it in a function of your own",
 }
 _TORCH = {
     "array": "hand in its numbers, such as module.weight",
     "layer": "write layer_of(module, in_shape), or for a verdict certify_module(module, in_shape) "
     "or certify_model(model, x), of convdense.adapters.torch",
     "implementation": "write implementation(module), of convdense.adapters.torch",
+    "function": "write lambda x: module(torch.as_tensor(x)).detach().numpy(), dtype='float32'",
 }
 # The module of a class that an object is of -> what to write.
 _FRAMEWORKS = {"torch.nn.modules": _TORCH, "keras": _KERAS, "flax": _KERAS, "haiku": _KERAS}
@@ -36,7 +38,17 @@ def what_to_write(value: object, place: str, name: str = "") -> str:
             return texts[place]
     offered = [text for offer, text in _OFFERS.items() if getattr(value, offer, False)]
     texts_of_array = [*offered, "convert it to a NumPy array of numbers first"]
+    if place == "layer" and said(value) != repr(value) and hasattr(value, "dtype"):
+        return "a layer comes first: write Conv(in_shape, out_channels, kernel)"
     return texts_of_array[0].format(name) if place == "array" else ""
+
+
+def said(value: object) -> str:
+    """Return how a message names a value: in one line, and an array by its shape."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape and not hasattr(type(value), "use_instead"):
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    return " ".join(repr(value).split()) if "\n" in repr(value) else repr(value)
 
 
 def detached(value: Any) -> Any:

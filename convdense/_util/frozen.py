@@ -1,12 +1,13 @@
 """Frozen objects stay frozen in copies and pickles, and NumPy does not take them for arrays."""
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import complain
+from convdense._util.foreign_names import explain, no_member
 
 
 def freeze(value: object) -> None:
@@ -23,6 +24,18 @@ class Frozen:
     """A frozen object, as its copies and pickles are; they hold nothing that can be computed."""
 
     use_instead: ClassVar[str] = ""  # what to type where an array is needed
+
+    def __init_subclass__(cls) -> None:
+        explain(cls)
+
+    if not TYPE_CHECKING:  # so that a type checker sees an attribute that does not exist
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse what other libraries have with what to write; all else as Python does."""
+            is_property = hasattr(type(self), name)  # which has raised
+            if is_property or not (message := no_member(self, name)):
+                return self.__getattribute__(name)
+            raise AttributeError(message, name=name, obj=self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy holds: not what `cached_property` keeps."""

@@ -24,7 +24,7 @@ def how_to_fit(name: str, got: Shape, needed: Shape, *, batch: bool = False) -> 
     extra = len(got) - len(needed)
     if extra not in (0, batch) or len(got) < 2:
         return ""
-    for axes, to in ((-1, extra),) if batch else _OF_KERNELS:
+    for axes, to in ((-1, extra), _OF_KERNELS[0]) if batch else _OF_KERNELS:
         moved = np.moveaxis(np.broadcast_to(0, got), axes, to).shape
         if moved[extra:] == needed:
             why = "out and in" if (axes, to) == (0, 1) else "channels"

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import complain
+from convdense._util.arguments import complain, is_integer
 from convdense._util.float_formats import HALF, spelled
+from convdense._util.foreign_names import explained
 from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
 from convdense.adapters.torch_geometry import (
@@ -41,6 +42,7 @@ Calls = dict[str, dict[Shapes, bool]]  # layer's name -> shapes -> whether it go
 Outcome = tuple[str, Certificate | NetworkCertificate | str]
 
 
+@explained
 def certify_module(
     module: torch.nn.Module, in_shape: Sequence[int], *, device: str = "cpu", **options: Any
 ) -> Certificate | NetworkCertificate:
@@ -71,6 +73,7 @@ def certify_module(
     return certify(layer, mine, **options)
 
 
+@explained
 def certify_model(
     model: torch.nn.Module,
     example_input: torch.Tensor | tuple[Any, ...],
@@ -140,9 +143,12 @@ def _check_called(model: object, example_input: object) -> None:
     """Refuse what is no model, and an array in place of a tensor."""
     if not isinstance(model, torch.nn.Module):
         raise TypeError(complain("model", repr(model), "a torch.nn.Module"))
+    needs = "a tensor, or a tuple of what the model takes"
     if isinstance(example_input, np.ndarray):
-        needs = "a tensor, or a tuple of what the model takes"
         raise TypeError(complain("example_input", "a NumPy array", needs, "use torch.from_numpy"))
+    if isinstance(example_input, (tuple, list)) and all(map(is_integer, example_input)):
+        got, do = f"the shape {tuple(example_input)}", "write torch.zeros(batch, channels, *sizes)"
+        raise TypeError(complain("example_input", got, needs, do))
 
 
 def _can_be_read(module: torch.nn.Module) -> bool:

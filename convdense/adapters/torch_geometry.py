@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from convdense._util.arguments import complain, first_line
+from convdense._util.foreign_names import explained
 from convdense.adapters.import_torch import torch
 from convdense.geometry import AvgPool, Conv, ConvTranspose, MaxPool
 from convdense.geometry.base import sample_shape
@@ -41,6 +42,7 @@ _CLASSES = {  # of torch.nn, such as Conv2d: ("Conv", 2)
 }
 
 
+@explained
 def layer_of(module: torch.nn.Module, in_shape: Sequence[int]) -> TorchLayer:
     """Return the hyper-parameters of a module of ``torch.nn`` for one sample of this shape.
 
@@ -116,7 +118,8 @@ def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) 
     not_lazy(module)
     if len(shape) != axes + 1:
         needs = f"(channels, *axes) with {axes} axes, for {said(module)}"
-        raise ValueError(complain("in_shape", shape, needs))
+        do = f"leave the batch out: {shape[1:]}" if len(shape) > axes + 1 else ""
+        raise ValueError(complain("in_shape", shape, needs, do))
     channels = getattr(module, "in_channels", shape[0])
     if channels != shape[0]:
         raise ValueError(complain("in_shape", shape, f"{channels} channels, for {said(module)}"))

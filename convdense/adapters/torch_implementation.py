@@ -209,8 +209,13 @@ def _check_replaceable(module: torch.nn.Module) -> None:
     others = ", ".join(name for name in own if name not in ("weight", "bias"))
     if others:
         got = f"{others} of {said(module)}"
+        do = (
+            "write certify_model(model, x) for a whole model"
+            if not hasattr(module, "weight")
+            else ""
+        )
         raise ValueError(
-            complain("parameters", got, "none but weight and bias, which are replaced")
+            complain("parameters", got, "none but weight and bias, which are replaced", do)
         )
     for name in ("weight", "bias"):
         if name not in own and isinstance(getattr(module, name, None), torch.Tensor):

@@ -11,6 +11,7 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
+from convdense._util.foreign_objects import said
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -207,7 +208,7 @@ def _refuse_unjudgeable(net: Network, implementation: Implementation | None) -> 
     if implementation is not None:
         needs = "none for a network"
         do = "certify its layers"
-        raise TypeError(complain("implementation", repr(implementation), needs, do))
+        raise TypeError(complain("implementation", said(implementation), needs, do))
 
 
 def _fitting_budgets(net: Network, unit: int, dtype: str, batch: int) -> dict[int, int]:

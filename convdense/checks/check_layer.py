@@ -13,6 +13,7 @@ import numpy.typing as npt
 from convdense._util.arguments import Array, complain, finite, numeric
 from convdense._util.deprecation import renamed_attribute
 from convdense._util.foreign_names import explained
+from convdense._util.foreign_objects import said
 from convdense.checks.check_network import judge_network
 from convdense.geometry import (
     Geometry,
@@ -248,7 +249,7 @@ def _check_pool_or_network(
         return Report(layer, findings, DENSE_NETWORK, DIRECT_COUNTERPART, arrays)
     if not isinstance(layer, Pool):
         needs = "none for a network"
-        raise TypeError(complain("implementation", repr(implementation), needs, "check its layers"))
+        raise TypeError(complain("implementation", said(implementation), needs, "check its layers"))
     findings = _judge_pool(layer, implementation, given_x, given_dy)
     _, _, name = pool_functions(implementation)
     return Report(layer, findings, name, DIRECT_POOL, arrays)

@@ -39,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write
 
     words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        _parser().print_help(sys.stderr)
+        return UNUSABLE
     arguments, unknown = _parser().parse_known_args(words)
     if unknown:
         _refuse_unknown(next(word for word in words if word in COMMANDS), unknown)

@@ -15,7 +15,7 @@ from convdense._util.arguments import (
     is_sequence,
     per_axis,
 )
-from convdense._util.foreign_names import explain_init
+from convdense._util.foreign_objects import said
 from convdense._util.frozen import Frozen
 from convdense.display.tables import facts
 from convdense.geometry.padding import Pairs
@@ -51,9 +51,12 @@ class Hyperparameters(Frozen):
         def out_shape(self) -> tuple[int, ...]:
             """Shape of one output sample."""
 
-    def __init_subclass__(cls) -> None:
-        if "__init__" in vars(cls):
-            explain_init(cls)
+    if not TYPE_CHECKING:  # to a type checker it is no function
+
+        def __call__(self, *_: object, **__: object) -> None:
+            """Refuse: it holds no weights."""
+            do = "write TiedDense(layer, w, b)(x) or convolve(layer, x, w, b), dense_pool(pool)(x)"
+            raise TypeError(complain("layer", f"{self!r}, called", "a layer with weights", do))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the layer as plain data; `layer_from_dict` reads it back."""
@@ -153,13 +156,17 @@ class Geometry(Hyperparameters, ABC):
 
 def sample_shape(value: Any) -> tuple[int, ...]:
     """Return the shape of one sample, (channels, *axes) with at least one axis."""
-    if not is_sequence(value):
+    if getattr(value, "ndim", 1) > 1 or not is_sequence(value):
         needs = "a tuple (channels, *axes), such as (3, 32, 32)"
         do = f"write ({value}, *sizes): the sizes of x belong to it" if is_integer(value) else ""
-        raise TypeError(complain("in_shape", repr(value), needs, do))
+        do = "write tuple(x.shape), of one sample x" if getattr(value, "ndim", 0) > 1 else do
+        raise TypeError(complain("in_shape", said(value), needs, do))
     if len(value) < 2:
         needs = "(channels, *axes) with at least one axis, such as (3, 32, 32)"
         raise ValueError(complain("in_shape", repr(value), needs))
+    if any(n is None or isinstance(n, str) for n in value):
+        do = "write the size of every axis, and leave the batch out"
+        raise TypeError(complain("in_shape", tuple(value), "integers", do))
     channels, *axes = value
     # an axis may be empty, as NumPy has it; a layer without a channel would have no weights
     return integer(channels, "in_shape", 1), *(integer(n, "in_shape", 0) for n in axes)

@@ -83,6 +83,8 @@ class Windowed(Geometry, ABC):
                 room = f"{cells} and padding {pair}"
                 needs = f"a window of at most {cells + sum(pair)} cells there: {room}"
                 do = "use a smaller kernel or more padding"
+                if self.in_shape[-1] < min(self.in_shape[:-1]):  # Keras' order
+                    do += "; in_shape is (channels, *axes), channels first"
                 raise ValueError(complain("kernel", got, needs, do))
 
     @cached_property

@@ -57,7 +57,7 @@ class ConvTranspose(Geometry):
         )
         extra = per_axis(output_padding, "output_padding", len(self.kernel), 0)
         if isinstance(padding, str) and padding.startswith("same"):
-            pairs, extra = self._same(choice(padding, "padding", pad.WORDS), extra)
+            pairs, extra = self._same(choice(padding, "padding", pad.WORDS, pad.OTHER_WORDS), extra)
         else:
             pairs = pad.resolve(
                 padding, self.in_spatial, self.kernel, self.stride, self.dilation, crops=True

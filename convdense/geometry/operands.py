@@ -38,6 +38,11 @@ def paired_operands(
 
     They are checked against the layer and against each other.
     """
+    takes, gives = layer.in_shape, layer.out_shape
+    ends = tuple(tuple(getattr(a, "shape", ())[-len(n) :]) for a, n in ((x, gives), (dy, takes)))
+    if ends == (gives, takes) != (takes, gives):
+        needs = f"{takes} and {gives}"
+        raise ValueError(complain("x and dy", "{} and {}".format(*ends), needs, "swap the two"))
     batch, had_batch = batched(x, "x", layer.in_shape, layer)
     upstream, dy_had_batch = batched(dy, "dy", layer.out_shape, layer)
     if dy_had_batch != had_batch or len(upstream) != len(batch):

@@ -25,6 +25,13 @@ NUMPY_MODES: dict[str, Literal["constant", "wrap", "reflect", "edge", "symmetric
     "symmetric": "symmetric",
 }
 MODES = tuple(NUMPY_MODES)
+_OTHER_MODES: dict[str, str]
+_OTHER_MODES = {numpy: f"write {own!r}" for own, numpy in NUMPY_MODES.items()}
+_OTHER_MODES |= {"nearest": "write 'replicate'", "mirror": "write 'reflect'"}  # of SciPy
+_OTHER_MODES |= {"symm": "write 'symmetric'", "fill": "write 'zeros'"}
+OTHER_WORDS = {mode: f"write padding_mode={mode!r} beside padding=1 or more" for mode in MODES}
+OTHER_WORDS |= {"same_upper": "write 'same'", "notset": "write padding=0"}
+OTHER_WORDS["causal"] = "write padding=((n, 0),), n = dilation * (kernel - 1)"
 
 
 def most_cells(mode: str, n: int) -> float:
@@ -70,7 +77,12 @@ def explicit(padding: Any, axes: int, *, crops: bool = False) -> Pairs:
     if not is_sequence(padding):
         raise TypeError(complain("padding", repr(padding), needs))
     if len(padding) != axes:
-        raise ValueError(complain("padding", repr(padding), needs))
+        do = "leave out what is for batch or channels" if len(padding) > axes else ""
+        if len(padding) == 2 * axes and all(map(is_integer, padding)):
+            last_axis_first = tuple(zip(padding[::2], padding[1::2], strict=True))[::-1]
+            begins_first = tuple(zip(padding[:axes], padding[axes:], strict=True))
+            do = f"write {last_axis_first} for those of F.pad, {begins_first} for those of ONNX"
+        raise ValueError(complain("padding", repr(padding), needs, do))
     return tuple(_pair(p, needs, crops=crops) for p in padding)
 
 
@@ -118,7 +130,7 @@ def resolve(
     """
     if not isinstance(padding, str):
         return explicit(padding, len(sizes), crops=crops)
-    choice(padding, "padding", WORDS)
+    choice(padding, "padding", WORDS, OTHER_WORDS)
     windows = [effective(k, d) for k, d in zip(kernel, dilation, strict=True)]
     if padding == "valid":
         return ((0, 0),) * len(sizes)
@@ -149,7 +161,7 @@ def check_modes(modes: Any, padding: Pairs, sizes: Sequence[int]) -> Modes:
     if not is_sequence(words) or len(words) != len(sizes):
         needs = f"one of {', '.join(map(repr, MODES))}, or one per axis ({len(sizes)})"
         raise ValueError(complain("padding_mode", repr(modes), needs))
-    words = tuple(choice(word, "padding_mode", MODES) for word in words)
+    words = tuple(choice(word, "padding_mode", MODES, _OTHER_MODES) for word in words)
     for axis, (word, pair, n) in enumerate(zip(words, padding, sizes, strict=True)):
         left = n - sum(crops(pair))  # a crop comes first, and the rest is copied from
         if left < 0:

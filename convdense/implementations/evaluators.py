@@ -106,7 +106,8 @@ def functions(implementation: Implementation, needs: str) -> Functions:
         backward = getattr(given, "backward", None)
         named = given
     if not callable(forward) or not callable(backward):
-        raise TypeError(complain_of("implementation", given, needs))
+        do = "write (forward, backward); torch: convdense.adapters.torch.implementation(forward)"
+        raise TypeError(complain_of("implementation", given, needs, do if callable(given) else ""))
     name = str(getattr(named, "__name__", type(named).__name__))
     return forward, backward, "implementation" if name == "<lambda>" else name
 

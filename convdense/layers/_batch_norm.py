@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, finite, number, shaped
+from convdense._util.foreign_names import explained
 from convdense.geometry import ChannelScale
 from convdense.layers.tied_dense import TiedDense
 
 
+@explained
 def batch_norm(
     in_shape: Sequence[int],
     mean: npt.ArrayLike,

@@ -18,7 +18,7 @@ from convdense._util.arguments import (
     numeric,
     shape_or_none,
 )
-from convdense._util.foreign_names import explain_init
+from convdense._util.foreign_names import explain
 from convdense.geometry import paired_samples, samples
 from convdense.layers.base import AnyShape, SameShape, ShapesTable, floating
 from convdense.layers.dense_form import Absolute, Affine, Step, dense_steps, sums
@@ -142,7 +142,7 @@ class Activation(AnyShape):
         return values, upstream
 
 
-@explain_init
+@explain
 @dataclass(frozen=True, repr=False)
 class LeakyReLU(Activation):
     """The larger of x and slope * x; at 0 its slope is `slope`.
@@ -206,7 +206,7 @@ class LeakyReLU(Activation):
         return f"LeakyReLU({', '.join((f'{self.slope:g}', *known))})"
 
 
-@explain_init
+@explain
 class ReLU(LeakyReLU):
     """The larger of x and 0, as ``(x + |x|) / 2``: exact in floats.
 

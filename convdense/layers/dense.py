@@ -60,7 +60,9 @@ class Dense(Runs, MatrixProducts):
     def __init__(self, w: npt.ArrayLike, b: npt.ArrayLike | None = None) -> None:
         weights = numeric(w, "w")
         if weights.ndim != 2:
-            raise ValueError(complain("w", f"shape {weights.shape}", "a matrix (outputs, inputs)"))
+            do = "" if weights.ndim else "write Linear(in_features, out_features) for a network"
+            got, needs = f"shape {weights.shape}", "a matrix (outputs, inputs)"
+            raise ValueError(complain("w", got, needs, do))
         object.__setattr__(self, "w", frozen(weights))
         bias = None if b is None else frozen(shaped(b, "b", self.bias_shape, self))
         object.__setattr__(self, "b", bias)

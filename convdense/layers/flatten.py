@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, batched, choice, shape_or_none
+from convdense._util.foreign_names import explain
 from convdense.geometry import paired_operands
 from convdense.layers.base import AnyShape
 from convdense.layers.dense_form import Affine, Step, dense_steps
@@ -24,6 +25,7 @@ from convdense.layers.error_bounds import (
 from convdense.layers.plain_form import Plain, fields_from_plain, layer_to_plain, reads
 
 
+@explain
 @dataclass(frozen=True, repr=False)
 class Flatten(AnyShape):
     """One axis for all of a sample's axes, in C order.

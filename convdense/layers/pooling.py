@@ -226,7 +226,8 @@ def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> De
 @singledispatch
 def _dense_form(pool: Pool, tie_break: str) -> DensePool:  # noqa: ARG001  (the kinds use it)
     """Return a pool as dense layers; each kind registers its own."""
-    raise TypeError(complain_of("pool", pool, "a SumPool, AvgPool, MaxPool, MinPool or LpPool"))
+    needs = "a SumPool, AvgPool, MaxPool, MinPool or LpPool"
+    raise TypeError(complain_of("pool", pool, needs, "tie(layer) is for convolutions"))
 
 
 @_dense_form.register

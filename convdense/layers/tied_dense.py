@@ -10,7 +10,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, shaped
-from convdense._util.foreign_names import explain_init
 from convdense._util.frozen import freeze
 from convdense.display.tables import LINES, Cell, facts, table
 from convdense.geometry import HasShapes, backward_operands, forward_operands
@@ -64,7 +63,6 @@ class GradientSteps(NamedTuple):
         )
 
 
-@explain_init
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class TiedDense(ShapesOf, Runs, MatrixProducts):
     """The dense layer that is a convolution: a stored sparse matrix whose weights are tied.

@@ -3,6 +3,7 @@
 Geometries get seeded He weights, ready layers keep theirs.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import NamedTuple, Union
@@ -15,10 +16,12 @@ from convdense._util.arguments import (
     choice,
     complain,
     complain_of,
+    is_sequence,
     seed_or_none,
 )
 from convdense._util.float_formats import spelled
-from convdense._util.foreign_names import explained
+from convdense._util.foreign_names import explained, named_here
+from convdense._util.foreign_objects import what_to_write
 from convdense.geometry import ChannelScale, HasShapes, Layer, Linear, Pool
 from convdense.geometry.base import Hyperparameters
 from convdense.layers.base import AnyShape, is_ready
@@ -134,7 +137,10 @@ def ready(layer: object, context: Context) -> Layer:
         needs = (
             "a geometry, or a ready layer with in_shape, out_shape, forward(x) and backward(x, dy)"
         )
-        raise TypeError(complain_of(context.place, layer, needs))
+        do = "write network(*layers)" if is_sequence(layer) and layer else ""
+        if what_to_write(layer, "layer"):  # a module of another framework
+            needs += named_here(type(layer).__name__, sys.modules["convdense"].__all__)
+        raise TypeError(complain_of(context.place, layer, needs, do))
     return layer
 
 

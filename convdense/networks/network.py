@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from types import MappingProxyType
 from typing import overload
 
 import numpy as np
@@ -33,6 +32,20 @@ from convdense.layers.error_bounds import (
 from convdense.layers.plain_form import Plain, layer_to_plain
 
 HEADER = ("", "layer", "output", "dense layers", "free weights", "edges", "held at zero")
+
+
+class Parameters(dict[str, Array]):
+    """Arrays by name; to change one is to make another network."""
+
+    def __setitem__(self, *_: object) -> None:
+        """Refuse: the network would not see it."""
+        needs = "the arrays that the network has"
+        raise TypeError(complain("parameters", "another", needs, "write net.with_parameters(...)"))
+
+    def __call__(self) -> None:
+        """Refuse: a network's parameters are no method."""
+        do = "write net.parameters.values() or .items()"
+        raise TypeError(complain("parameters", "a call", "no (): it is a mapping", do))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,7 +137,7 @@ class Network(Runs):
         for i, layer in enumerate(self.layers):
             own = _own_parameters(layer)
             by_name.update({f"{i}.{name}": array for name, array in own.items()})
-        return MappingProxyType(by_name)
+        return Parameters(by_name)
 
     def with_parameters(self, parameters: Mapping[str, npt.ArrayLike]) -> "Network":
         """Return the same network with other parameters, by the same names, of the same shapes.

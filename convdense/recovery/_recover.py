@@ -25,6 +25,7 @@ from convdense._util.arguments import (
 )
 from convdense._util.float_formats import gamma, spelled
 from convdense._util.foreign_names import explained
+from convdense._util.foreign_objects import said, what_to_write
 from convdense.geometry import Windowed
 from convdense.geometry.protocols import HasShapes
 from convdense.recovery.recovered_layer import Recovered
@@ -100,7 +101,8 @@ def recover(
     if shape is None:
         raise TypeError(complain("in_shape", "None", "a tuple of sizes, such as (3, 32, 32)"))
     needs = "a function of an array (batch, *in_shape)"
-    require(callable(function), complain("function", repr(function), needs))
+    do = what_to_write(function, "function")
+    require(callable(function) and not do, complain("function", said(function), needs, do))
     if number(rounding, "rounding", "a number of at least 0") < 0:
         raise ValueError(complain("rounding", rounding, "a number of at least 0"))
     word = choice(spelled(dtype), "dtype", ("float64", "float32"))

@@ -21,7 +21,7 @@ from convdense._util.arguments import (
 )
 from convdense._util.foreign_names import explained
 from convdense.geometry import AvgPool, Conv, ConvTranspose, HasShapes, Pool, SumPool
-from convdense.geometry.base import flag
+from convdense.geometry.base import flag, sample_shape
 from convdense.geometry.padding import Padding
 from convdense.structure._data_matrix import reordered
 from convdense.structure._tie import pool_matrix, tie
@@ -142,6 +142,8 @@ def _layer(
     words = ("IOHW", "HWOI") if transposed else ("OIHW", "HWIO")
     word = words[0] if weights is None else choice(weights, "weights", words)
     values = numeric(w, "w")
+    if np.ndim(in_shape) > 1:
+        sample_shape(in_shape)  # an image in place of its shape is refused
     last = layout == "NHWC"
     if values.ndim < 3 or values.size == 0:
         given = "w[None, None]" if word == words[0] else "w[..., None, None]"
@@ -150,7 +152,8 @@ def _layer(
     if is_sequence(in_shape) and values.ndim != len(in_shape) + 1:
         names = AXES[word].replace("_channels", "").replace(" / groups", "")
         needs = f"{len(in_shape) + 1} axes, {names}, for in_shape {tuple(in_shape)}"
-        raise ValueError(complain("w", f"shape {values.shape}", needs))
+        do = "in_shape is one sample: leave its batch out" if values.ndim == len(in_shape) else ""
+        raise ValueError(complain("w", f"shape {values.shape}", needs, do))
     if is_sequence(in_shape) and last:
         in_shape = (in_shape[-1], *in_shape[:-1])
 
@@ -165,7 +168,11 @@ def _layer(
     else:
         _refuse({"output_padding": options.pop("output_padding")}, "transposed=True beside it")
         layer = Conv(in_shape, len(own), own.shape[2:], **options)
-    shaped(values, "w", tuple(layer.weight_shape[axis] for axis in axes), layer)
+    needed = tuple(layer.weight_shape[axis] for axis in axes)
+    if weights is None and values.shape != needed and values.shape[-2] == needed[1]:
+        do = f"write weights={words[1]!r}, the axes {AXES[words[1]]}"
+        raise ValueError(complain("w", f"shape {values.shape}", f"{needed}, for {layer!r}", do))
+    shaped(values, "w", needed, layer)
     return layer, own
 
 

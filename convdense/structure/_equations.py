@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from convdense._util.arguments import choice, complain
+from convdense._util.foreign_names import explained
 from convdense.display.labels import distinct, term, total
 from convdense.geometry import AvgPool, Pool
 from convdense.structure._tie import divisors, sums, tie
@@ -111,6 +112,7 @@ class Equations(str):
 WRITERS = {"text": as_text, "latex": as_latex}
 
 
+@explained
 def equations(
     layer: object,
     input: str = "i",
