@@ -139,12 +139,12 @@ REFUSED = {  # line -> the line on stderr, after "convdense: "
     "show --input 2x4 --kernel 2 --pool sum --padding-mode circular": (
         "--padding-mode: got --pool sum beside it; needs a convolution; leave one of the two out"
     ),
-    "show --input 1x4 --kernel 2 --padding -1:0": (
+    "certify --pool max --input 1x4 --kernel 2 --padding -1:0": (
         "padding: got -1; needs an integer of at least 0"
     ),
     "matrix --input 2x3x3 --kernel 2 --weights w.npy --weights-layout HWIO -o W.npz": (
-        "--weights: got shape (1, 2, 2, 2); needs (2, 2, 2, 1), "
-        "for Conv((2, 3, 3), out_channels=1, kernel=2)"
+        "--weights-layout: got HWIO beside weights of shape (1, 2, 2, 2); needs (2, 2, 2, 1) for "
+        "that; leave it out"
     ),
     "matrix --input 2x3x3 --kernel 2 --locally-connected --weights w.npy --weights-layout HWIO "
     "-o W.npz": (

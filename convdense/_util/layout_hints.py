@@ -17,7 +17,7 @@ def how_to_fit(name: str, got: Shape, needed: Shape, *, batch: bool = False) -> 
     """
     if not got:
         return f"write np.full({needed}, {name})"
-    if _same_cells(got, needed):
+    if _same_cells(got, needed) and (batch or len(got) != len(needed)):
         return f"write np.reshape({name}, {needed})"
     if batch and (_same_cells(got[1:], needed) or got[-len(needed) :] == needed):
         return f"write np.reshape({name}, {(-1, *needed)})"

@@ -115,7 +115,11 @@ def weights_of(layer: Geometry, array: Array, layout: str) -> Array:
     if isinstance(layer, LocallyConnected):
         needs = "OIHW with --locally-connected, whose kernels differ from place to place"
         raise ValueError(complain("--weights-layout", layout, needs))
-    keras = shaped(array, "--weights", (*shape[2:], shape[1], shape[0]), layer)
+    in_keras = (*shape[2:], shape[1], shape[0])
+    if array.shape == shape != in_keras:
+        got = f"{layout} beside weights of shape {shape}"
+        raise ValueError(complain("--weights-layout", got, f"{in_keras} for that", "leave it out"))
+    keras = shaped(array, "--weights", in_keras, layer)
     return keras.transpose(-1, -2, *range(keras.ndim - 2))
 
 
