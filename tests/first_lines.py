@@ -856,7 +856,7 @@ x = np.zeros((2, 28, 28, 1), 'float32')
 w = np.ones((4, 1, 3, 3), 'float32')
 y = cd.convolve(cd.Conv((1, 28, 28), 4, 3), x, w, np.zeros(4))
 """,
-        "says": "write np\\.reshape\\(x, \\(-1, 1, 28, 28\\)\\)",
+        "says": "write np\\.moveaxis\\(x, -1, 1\\)",
     },
     {
         "user": "Keras",

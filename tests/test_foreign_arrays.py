@@ -136,7 +136,7 @@ def test_what_gives_its_array_is_taken(value):
 
 def test_a_dtype_that_is_called_bfloat16_comes_in_float32(monkeypatch):
     converted = SimpleNamespace(
-        dtype=SimpleNamespace(name="bfloat16"), astype=lambda dtype: np.ones(2, dtype)
+        dtype=SimpleNamespace(name="bfloat16", kind="V"), astype=lambda dtype: np.ones(2, dtype)
     )
     monkeypatch.setattr("convdense._util.foreign_objects.np.asarray", lambda _: converted)
     from convdense._util.foreign_objects import to_numpy

@@ -841,7 +841,8 @@ def test_what_cannot_become_an_array_is_a_verdict():
             raise RuntimeError("call detach first")
 
     finding = cd.certify(CONV, Mine(CONV, y=lambda y: Refuses()), seed=0)["y"]
-    assert (finding.verdict, finding.note) == (DTYPE, "call detach first")
+    said = "y: got Refuses; needs an array of numbers; convert it to a NumPy array of numbers first"
+    assert (finding.verdict, finding.note) == (DTYPE, said)
 
 
 def test_a_layer_whose_operands_do_not_fit_is_refused_before_they_are_drawn(monkeypatch):

@@ -538,7 +538,8 @@ SHAPES = [  # the array that stands in the call has the right shape
         dense,
         {"w": 1},
         ValueError,
-        "w: got shape (); needs a matrix (outputs, inputs)",
+        "w: got shape (); needs a matrix (outputs, inputs); "
+        "write Linear(in_features, out_features) for a network",
         {"w": [[1], [2], [3]]},
     ),
 ]

@@ -115,7 +115,30 @@ def test_weights_of_a_copy_cannot_leave_its_matrix_behind(again):
 @in_every_way
 def test_what_a_layer_of_ones_own_adds_is_copied(again):
     other = again(Named("first"))
-    assert (other.name, other.slope, other.weights.flags.writeable) == ("first", 0, False)
+    # what could be written to can be, in the copy and in the original
+    assert (other.name, other.slope, other.weights.flags.writeable) == ("first", 0, True)
+
+
+def test_numpy_compares_and_holds_layers_as_python_does():
+    conv = cd.Conv((1, 3), 1, 2)
+    assert np.float64(3) != conv
+    assert conv != np.arange(3)
+    assert np.array([conv, conv], dtype=object)[1] is conv
+    held = np.empty(2, object)
+    held[:] = [conv, conv]
+    assert held[0] is conv
+
+
+def test_a_class_of_ones_own_may_have_other_bases():
+    class Mixin:
+        def __init_subclass__(cls, tag=None, **options):
+            super().__init_subclass__(**options)
+            cls.tag = tag
+
+    class Mine(cd.Conv, Mixin, tag=3):
+        pass
+
+    assert Mine((1, 3), 1, 2).tag == 3
 
 
 class Named(cd.ReLU):

@@ -127,24 +127,27 @@ def as_array(value: Any, name: str) -> Array:
     No autograd passes through; bfloat16, which NumPy does not have, comes in float32. What is no
     array is refused with what to write in its place.
     """
-    use_instead = getattr(type(value), "use_instead", None)  # of what is `Frozen`
-    if use_instead is not None:
-        raise TypeError(complain(name, repr(value), "numbers", use_instead))
+    if type(value) is np.ndarray:  # as most are: the rest takes longer than small sums
+        return value
+    instead = getattr(type(value), "_use_instead", None)  # of what is `Frozen`
+    if instead is not None:
+        raise TypeError(complain(name, repr(value), "numbers", instead))
     if value is None:
         raise TypeError(complain(name, "None", "an array", f"{name} was forgotten"))
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(complain(name, "masked cells", "a number in each", "use .filled(0)"))
-    array = None
+    array = why = None
     try:
         array = to_numpy(value)
     except (TypeError, ValueError, RuntimeError) as error:  # in another library's words
+        why = error
         if isinstance(error, ValueError) and is_sequence(value):
             needs = "an array, all rows of one length"
             raise ValueError(complain(name, "rows of different lengths", needs)) from None
     is_number = isinstance(value, (np.ndarray, Number))  # an integer of many digits is an object
     if array is None or (array.dtype == object and array.ndim == 0 and not is_number):
         do = what_to_write(value, "array", name)
-        raise TypeError(complain(name, type(value).__name__, "an array of numbers", do))
+        raise TypeError(complain(name, type(value).__name__, "an array of numbers", do)) from why
     return np.asarray(array)
 
 

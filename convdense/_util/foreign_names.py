@@ -29,7 +29,11 @@ _ARGUMENTS = (
     ("padding", "mode boundary", 'write padding="valid", "same" or "full", or padding_mode='),
     ("padding", "shape", 'write in_shape=, or of a result padding="valid", "same" or "full"'),
     ("padding_value", "fillvalue constant_values cval", ""),
-    ("output_padding", "output_shape", "write output_padding=, the cells that an end lacks"),
+    (
+        "output_padding",
+        "output_shape output_size",
+        "write output_padding=, what an end lacks",
+    ),
     ("groups", "depth_multiplier", "write groups=in_channels, and the product as out_channels"),
     ("groups", "group feature_group_count num_groups", ""),
     ("out_channels", "filters num_filters features", ""),
@@ -52,6 +56,7 @@ _ARGUMENTS = (
     ("ceil_mode", "return_indices", "leave it out: dense_pool(pool).indices(x) has them"),
     ("in_shape", "inplace storage_order", "leave it out: no layer here has it"),
     ("layout", "start_dim end_dim axis", "leave it out: the batch stays an axis"),
+    ("max_bytes", "padding_value input_dilation", "write tie(Conv(...)).matrix(w)"),
     ("max_bytes", "format", "write conv_matrix(...).tocsc(), or .toarray()"),
     ("in_shape", "activation", "write network(layer, ReLU())"),
     ("w", "activation units", "write Linear(in_features, out_features), and ReLU() after it"),
@@ -88,7 +93,8 @@ _ATTRIBUTES = {
     "relu": "ReLU()",
     "Sequential Model": "network(*layers)",
     "nn layers": "Conv(in_shape, out_channels, kernel) or what else is in dir(convdense)",
-    "convmtx convmtx2 convolution_matrix toeplitz im2col unfold": "conv_matrix(w, in_shape)",
+    "convmtx convmtx2 convolution_matrix toeplitz": "conv_matrix(w, in_shape)",
+    "im2col unfold Unfold": "tie(conv).data_matrix(x), which multiplies the weights",
 }
 
 

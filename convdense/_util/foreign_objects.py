@@ -46,7 +46,7 @@ def what_to_write(value: object, place: str, name: str = "") -> str:
 def said(value: object) -> str:
     """Return how a message names a value: in one line, and an array by its shape."""
     shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and shape and not hasattr(type(value), "use_instead"):
+    if isinstance(shape, tuple) and shape and not hasattr(type(value), "_use_instead"):
         return f"{type(value).__name__} of shape {tuple(shape)}"
     return " ".join(repr(value).split()) if "\n" in repr(value) else repr(value)
 
@@ -63,4 +63,5 @@ def detached(value: Any) -> Any:
 def to_numpy(value: Any) -> Any:
     """Return an array of whatever a value holds; JAX's bfloat16 comes in float32, too."""
     array = np.asarray(detached(value))
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    is_foreign = array.dtype.kind == "V"  # its name takes long to make
+    return array.astype(np.float32) if is_foreign and array.dtype.name == "bfloat16" else array

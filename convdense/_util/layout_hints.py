@@ -17,18 +17,18 @@ def how_to_fit(name: str, got: Shape, needed: Shape, *, batch: bool = False) -> 
     """
     if not got:
         return f"write np.full({needed}, {name})"
-    if _same_cells(got, needed) and (batch or len(got) != len(needed)):
-        return f"write np.reshape({name}, {needed})"
-    if batch and (_same_cells(got[1:], needed) or got[-len(needed) :] == needed):
-        return f"write np.reshape({name}, {(-1, *needed)})"
     extra = len(got) - len(needed)
-    if extra not in (0, batch) or len(got) < 2:
-        return ""
-    for axes, to in ((-1, extra), _OF_KERNELS[0]) if batch else _OF_KERNELS:
+    moves = ((-1, extra), _OF_KERNELS[0]) if batch else _OF_KERNELS
+    for axes, to in moves if extra in (0, batch) and len(got) > 1 else ():
         moved = np.moveaxis(np.broadcast_to(0, got), axes, to).shape
         if moved[extra:] == needed:
             why = "out and in" if (axes, to) == (0, 1) else "channels"
             return f"write np.moveaxis({name}, {axes}, {to}): {why} come first here"
+    # only where no axis can be meant for another
+    if _same_cells(got, needed) and extra:
+        return f"write np.reshape({name}, {needed})"
+    if batch and (_same_cells(got[1:], needed) or got[-len(needed) :] == needed):
+        return f"write np.reshape({name}, {(-1, *needed)})"
     return ""
 
 

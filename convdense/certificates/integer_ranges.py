@@ -52,7 +52,7 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
 
     if found is None:
         number = Fraction(ties.padding_value)
-        if max(number.denominator, abs(number)) > 2**16:
+        if number.denominator > 2**16 or abs(number) > 2**16:
             needs = "a small integer or short binary fraction, such as 0.5: sums with it stay exact"
             raise ValueError(complain("padding_value", ties.padding_value, needs, "use check"))
         got = f"sums of {max(longest_sums(ties, batch).values()):,} terms"

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="convdense",
         description="Convolution layers as dense layers.",
         epilog="example: convdense show --input 1x3x3 --kernel 2x2",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"convdense {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         # allow_abbrev would read --output as --output-padding
         command = commands.add_parser(name, help=does, allow_abbrev=False)
         command.formatter_class = argparse.RawDescriptionHelpFormatter  # an example stays a line
-        command._negative_number_matcher = re.compile(r"-\d")  # -1:0 is a value too
+        command._negative_number_matcher = re.compile(r"-\.?\d")  # -1:0 is a value too
         add_options(command)
     return parser
 

@@ -39,7 +39,7 @@ def option_defaults(kind: "type[Hyperparameters]") -> dict[str, Any]:
 class Hyperparameters(Frozen):
     """Frozen hyper-parameters of a layer: as plain data, and as the call that makes it."""
 
-    use_instead = "cd.tie(layer).matrix(w) is a layer's matrix, cd.conv_matrix(pool) a pool's"
+    _use_instead = "cd.tie(layer).matrix(w) is a layer's matrix, cd.conv_matrix(pool) a pool's"
 
     if TYPE_CHECKING:  # a field of most kinds, and of some a property that follows from others
 

@@ -43,7 +43,7 @@ class ShapesOf:
 class Runs(Frozen, ABC):
     """A layer that runs, by `forward` or as a function."""
 
-    use_instead = "layer.forward(x) runs it"
+    _use_instead = "layer.forward(x) runs it"
 
     @abstractmethod
     def forward(self, x: npt.ArrayLike) -> Array:

@@ -53,7 +53,7 @@ class Dense(Runs, MatrixProducts):
            [-1, -2, -3]])
     """
 
-    use_instead = "layer.w is its matrix"
+    _use_instead = "layer.w is its matrix"
     w: Array
     b: Array | None
 

@@ -103,7 +103,7 @@ class TiedDense(ShapesOf, Runs, MatrixProducts):
     """
 
     _part = "ties"
-    use_instead = "layer.matrix is its matrix, layer.w are its weights"
+    _use_instead = "layer.matrix is its matrix, layer.w are its weights"
     layer: HasShapes
     ties: TieMap
     w: Array

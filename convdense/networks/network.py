@@ -79,7 +79,7 @@ class Network(Runs):
     True
     """
 
-    use_instead = "net.parameters are its arrays, and net.dense_layers() has its matrices"
+    _use_instead = "net.parameters are its arrays, and net.dense_layers() has its matrices"
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:

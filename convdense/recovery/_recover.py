@@ -102,7 +102,9 @@ def recover(
         raise TypeError(complain("in_shape", "None", "a tuple of sizes, such as (3, 32, 32)"))
     needs = "a function of an array (batch, *in_shape)"
     do = what_to_write(function, "function")
-    require(callable(function) and not do, complain("function", said(function), needs, do))
+    refusal = complain("function", said(function), needs, do)
+    require(callable(function), refusal)
+    require(not do, refusal)
     if number(rounding, "rounding", "a number of at least 0") < 0:
         raise ValueError(complain("rounding", rounding, "a number of at least 0"))
     word = choice(spelled(dtype), "dtype", ("float64", "float32"))

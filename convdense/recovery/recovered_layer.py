@@ -49,7 +49,7 @@ class Recovered(Frozen, MatrixProducts, Requirable):
     array([1., 2., 0., 3., 4., 0., 0., 0., 0.])
     """
 
-    use_instead = "found.matrix is its matrix"
+    _use_instead = "found.matrix is its matrix"
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     matrix: sp.csr_array = field(repr=False)

@@ -72,7 +72,7 @@ class TieMap(Frozen):
            [0, 0, 0, 0, 1, 2, 0, 3, 4]])
     """
 
-    use_instead = "ties.matrix(w) is the matrix for the weights w"
+    _use_instead = "ties.matrix(w) is the matrix for the weights w"
     axes: tuple[Axis, ...]
     weight_order: tuple[int, ...] | None = None
     bias_axes: int = 1
