@@ -2,7 +2,7 @@
 """First lines that newcomers of eight backgrounds type, and what comes of each.
 
 `code` or `command`, and what it gives: `value`, that of its last expression; `says`, a pattern of
-the message; neither: it runs. `needs` is what has to be installed. Somebody who had never seen this
+the message; neither: it runs. `needs` is what has to be installed. A reader who had never seen this
 library wrote the lines.
 """
 

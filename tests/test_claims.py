@@ -245,7 +245,7 @@ def rows_rolled(*arguments, _whole):
     return np.roll(_whole(*arguments), 1, axis=0)
 
 
-def divisors_doubled(pool, _right=pooling._divisors):
+def divisors_doubled(pool, _right=pooling.divisors):
     return 2 * _right(pool)
 
 
@@ -309,7 +309,7 @@ DEFECTS = [  # the claim that must fail, one that must still hold, what is repla
     ("toeplitz", "circulant", "claims.toeplitz._toeplitz", toeplitz_rolled),
     ("circulant", None, "structure._tie.window", last_tap_lost),
     ("circulant", "toeplitz", "claims.toeplitz._circulant", circulant_rolled),
-    ("average", "max", "layers.pooling._divisors", divisors_doubled),
+    ("average", "max", "layers.pooling.divisors", divisors_doubled),
     ("average", "max", "layers.pooling.SumDivide.backward", division_forgotten),
     ("max", "average", "layers.activations.Abs.backward", last_of_several),
     ("max", "relu", "layers.max_pool_tournament._levels", a_cell_lost),

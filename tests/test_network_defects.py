@@ -98,7 +98,7 @@ def padded_with_zeros(self, x, _right=max_pool_tournament.Tournament.forward):
     return y
 
 
-def largest_divisor_everywhere(pool, _right=pooling._divisors):
+def largest_divisor_everywhere(pool, _right=pooling.divisors):
     return np.full_like(_right(pool), _right(pool).max())
 
 
@@ -231,7 +231,7 @@ def test_a_planted_defect_is_refused_and_the_right_network_accepted(
 def test_a_wrong_divisor_of_the_network_is_refused(monkeypatch):
     pool = AvgPool((2, 5, 5), 3, stride=2, padding=1, count_include_pad=False)
     assert cd.certify(network(CONV, pool, seed=0), seed=0).exact
-    monkeypatch.setattr(pooling, "_divisors", largest_divisor_everywhere)
+    monkeypatch.setattr(pooling, "divisors", largest_divisor_everywhere)
     assert not cd.certify(network(CONV, pool, seed=0), seed=0)
 
 
