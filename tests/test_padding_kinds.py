@@ -167,6 +167,55 @@ def test_ones_around_an_image_as_larq_has_them():
     ]
 
 
+def test_a_zero_point_is_what_padding_holds():
+    """Quantised x stands for x - z, whose zeros are cells of z (tvm#4807, #13364)."""
+    conv = cd.Conv((2, 3, 4), 2, 3, padding=1, padding_value=7)
+    x, w, _, _ = operands(conv, 2)
+    moved = cd.convolve(replace(conv, padding_value=0), x - 7, w)
+    sums = w.sum(axis=(1, 2, 3))[:, None, None]  # (out, 1, 1)
+    assert np.array_equal(cd.convolve(conv, x, w) - 7 * sums, moved)
+    assert np.array_equal(cd.TiedDense(conv, w).forward(x) - 7 * sums, moved)
+
+
+def test_numbers_take_the_dtype_of_the_cells_that_they_stand_beside():
+    """A fraction makes floats of integers, never float16; float32 stays, whatever the number."""
+    for value, cells, expected in (
+        (0.1, "uint8", "float64"),
+        (128, "uint8", "uint8"),
+        (-1, "uint8", "int16"),
+        (70000, "float32", "float32"),
+        (1e20, "complex64", "complex64"),
+        (1e300, "float32", "float64"),
+    ):
+        conv = cd.Conv((1, 3), 1, 2, padding=1, padding_value=value)
+        x, w = np.ones((1, 3), cells), np.ones((1, 1, 2), cells)
+        ways = cd.convolve(conv, x, w), cd.TiedDense(conv, w).forward(x)
+        assert {y.dtype.name for y in ways} == {np.result_type(expected, cells).name}
+        assert np.array_equal(*ways)
+        assert cd.check(conv, x, w) or cells == "complex64"
+
+
+def test_an_average_behind_it_asks_for_a_multiple():
+    """What leaves a layer before an average has to be a multiple of its divisor."""
+    layers = cd.AvgPool((2, 6, 6), 3), cd.Conv((2, 2, 2), 2, 2)
+
+    def certified(value):
+        first = cd.Conv((2, 6, 6), 2, 3, padding=1, padding_value=value)
+        return cd.certify(cd.network(first, *layers, seed=0), seed=1)
+
+    assert certified(9)
+    with pytest.raises(ValueError, match=r"^padding_value: got 1; needs a multiple of 9, so that"):
+        certified(1)
+
+
+@pytest.mark.parametrize("layer", [cd.Conv((1, 0), 1, 2, padding=1), cd.SumPool((1, 0), 2)])
+def test_an_empty_layer_is_named_where_there_is_nothing_to_draw(layer):
+    assert str(cd.tie(layer)).startswith("TieMap(in=(1, 0)")
+    for draw in (cd.plots.matrix, cd.plots.density, cd.explorer.explore):
+        with pytest.raises(ValueError, match=r"^layer: got .* needs some of both"):
+            draw(layer)
+
+
 def test_a_negative_padding_is_a_crop():
     conv = cd.Conv((1, 5), 1, 2, padding=((-1, 1),))
     assert cd.convolve(conv, [[1, 2, 3, 4, 5]], [[[1, 10]]]).tolist() == [[32, 43, 54, 5]]
@@ -257,6 +306,12 @@ def test_a_network_knows_its_bias_from_what_padding_adds():
 
 WRONG = {  # what the code computes in place of a layer -> what `diagnose` says of y
     "padding value": (CYLINDER, {"padding_value": 0}, "the padding holds 0, not 2"),
+    "a value beside it": (CYLINDER, {"padding_value": 3}, "the padding holds 3, not 2"),
+    "a crop of one more": (
+        cd.Conv((1, 6), 1, 2, padding=((-1, 1),)),
+        {"padding": ((-2, 2),)},
+        "one cell of padding less at the begin of every axis",
+    ),
     "its sign": (CYLINDER, {"padding_value": -2}, "the padding holds -2, not 2"),
     "input dilation": (
         cd.Conv((1, 3), 1, 2, padding=((3, 3),), input_dilation=3),

@@ -198,7 +198,7 @@ def padded_dtype(cells: npt.DTypeLike, value: float) -> np.dtype[Any]:
     (dtype('float32'), dtype('uint8'), dtype('int16'))
     """
     dtype = np.dtype(cells)
-    if not value or (dtype.kind in "fc" and abs(value) <= np.finfo(dtype).max):
+    if not value or (dtype.kind in "fc" and abs(value) <= float(np.finfo(dtype).max)):
         return dtype
     is_whole = isinstance(value, int) and dtype.kind in "iu"
     return np.result_type(dtype, np.min_scalar_type(value) if is_whole else np.float64)
