@@ -422,7 +422,6 @@ def test_what_cannot_be_used_is_refused_in_one_line(run, line, start):
 
 
 UNREADABLE = {  # line -> what the last line on stderr, after the usage, says
-    "": "the following arguments are required: COMMAND",
     "prove": "invalid choice: 'prove'",
     "explain": "the following arguments are required: --input, --kernel",
     "explain --input 1x3x3": "the following arguments are required: --kernel",
@@ -456,6 +455,13 @@ def test_what_cannot_be_read_is_refused_below_the_usage(run, line, text):
     assert usage[0].startswith("usage: convdense")
     assert last.startswith("convdense")
     assert text in last.split("error: ", 1)[1]
+
+
+def test_without_a_command_it_says_what_there_is(run):
+    status, out, err = run("")
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: convdense")
+    assert all(f"    {name} " in err for name in ("demo", "explain", "show", "matrix", "certify"))
 
 
 def files():

@@ -219,7 +219,8 @@ def test_matlab_with_an_asymmetric_kernel():
             ValueError,
             "w",
             {"in_shape": (5, 5, 3), "weights": "HWIO"},
-            "w: got shape (2, 3, 2); needs 4 axes, (*kernel, in, out), for in_shape (5, 5, 3)",
+            "w: got shape (2, 3, 2); needs 4 axes, (*kernel, in, out), for in_shape (5, 5, 3); "
+            "in_shape is one sample: leave its batch out",
         ),
         (
             TypeError,
