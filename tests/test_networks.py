@@ -407,6 +407,11 @@ def test_new_parameters_make_a_new_network_and_reuse_the_tie_map():
     assert np.array_equal(other.parameters["3.w"], net.parameters["3.w"] + 1)
     with pytest.raises(TypeError):
         net.parameters["0.w"] = 0  # a view: nothing can be changed that the matrix does not know
+    for change in ("popitem", "clear"):
+        with pytest.raises(TypeError, match=r"write net\.with_parameters"):
+            getattr(net.parameters, change)()
+    with pytest.raises(TypeError, match=r"write net\.with_parameters"):
+        net.parameters.update({"0.w": 0})
     with pytest.raises(ValueError, match="read-only"):
         net.parameters["0.w"][0] = 0
 

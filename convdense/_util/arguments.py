@@ -226,7 +226,7 @@ def seed_or_none(value: Any) -> int | None:
         alike = np.random.SeedSequence(value.entropy)  # what the integer alone makes
         same = (value.spawn_key, value.pool_size) == (alike.spawn_key, alike.pool_size)
         value = value.entropy if same else value
-    if value is None or isinstance(value, (int, np.integer, Real, str)):
+    if value is None or isinstance(value, (Real, str)):
         return None if value is None else integer(value, "seed", 0)
     needs = "an integer of at least 0, or an unspawned np.random.SeedSequence of one"
     do = "anything else could not be recorded; draw one: int(rng.integers(2**63))"

@@ -29,11 +29,7 @@ _ARGUMENTS = (
     ("padding", "mode boundary", 'write padding="valid", "same" or "full", or padding_mode='),
     ("padding", "shape", 'write in_shape=, or of a result padding="valid", "same" or "full"'),
     ("padding_value", "fillvalue constant_values cval", ""),
-    (
-        "output_padding",
-        "output_shape output_size",
-        "write output_padding=, what an end lacks",
-    ),
+    ("output_padding", "output_shape output_size", "write output_padding=, what an end lacks"),
     ("groups", "depth_multiplier", "write groups=in_channels, and the product as out_channels"),
     ("groups", "group feature_group_count num_groups", ""),
     ("out_channels", "filters num_filters features", ""),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,10 @@ class Parameters(dict[str, Array]):
         """Refuse: the network would not see it."""
         needs = "the arrays that the network has"
         raise TypeError(complain("parameters", "another", needs, "write net.with_parameters(...)"))
+
+    if not TYPE_CHECKING:  # each has a signature of its own, and all are refused alike
+        __delitem__ = __ior__ = __setitem__
+        clear = pop = popitem = setdefault = update = __setitem__
 
     def __call__(self) -> None:
         """Refuse: a network's parameters are no method."""
