@@ -185,7 +185,7 @@ PLANTED = [  # layer, forward, backward, quantity, the words of the sentence
 )
 def test_the_planted_mistake_is_named(layer, ahead, back, name, words):
     start = time.process_time()
-    diagnosis = diagnose(layer, (forward(layer, **ahead), backward(layer, **back)))
+    diagnosis = diagnose(layer, (forward(layer, **ahead), backward(layer, **back)), seed=0)
     assert words in diagnosis[name].sentence
     assert not diagnosis
     assert time.process_time() - start < 2
@@ -199,7 +199,7 @@ def test_mistakes_of_the_bias_are_named():
         (lambda x, w, b: cd.convolve(SKEW, x, w, 2 * b), "the bias is added twice"),
         (lambda x, w, b: cd.convolve(SKEW, x, w, -b), "the bias is subtracted"),
     ]:
-        diagnosis = diagnose(SKEW, (run, backward(SKEW)))
+        diagnosis = diagnose(SKEW, (run, backward(SKEW)), seed=0)
         assert [str(e) for e in diagnosis.explanations] == [f"y: {words}"]
     for db, words in [
         (lambda dy: dy.sum(axis=0), "it is not summed over the positions"),
@@ -211,11 +211,11 @@ def test_mistakes_of_the_bias_are_named():
         def wrong(x, w, dy, db=db):
             return (*cd.convolve_backward(SKEW, x, w, dy)[:2], db(dy))
 
-        assert diagnose(SKEW, (forward(SKEW), wrong))["db"].sentence == words
+        assert diagnose(SKEW, (forward(SKEW), wrong), seed=0)["db"].sentence == words
 
 
 def test_the_students_formula_is_named():
-    diagnosis = diagnose(LINE, (forward(LINE), crossed))
+    diagnosis = diagnose(LINE, (forward(LINE), crossed), seed=0)
     assert str(diagnosis) == "dw: a product of sums is taken for the sum of products"
 
 
@@ -223,7 +223,7 @@ def test_only_the_first_sample_of_the_batch():
     def run(x, w, dy):
         return (cd.convolve_backward(LINE, x, w, dy).dx, *one_sample(LINE)(x, w, dy)[1:])
 
-    diagnosis = diagnose(LINE, (forward(LINE), run))
+    diagnosis = diagnose(LINE, (forward(LINE), run), seed=0)
     assert diagnosis["dw"].sentence == "only the first sample of the batch counts"
     assert diagnosis["db"].sentence == "it is that of the first sample"
 
@@ -247,19 +247,23 @@ def test_assignment_for_addition_is_named():
                 wrong[:, 0, o + t] = dy[:, 0, o] * w[0, 0, t]
         return wrong, dw, db
 
-    assert "= where += is needed" in diagnose(single, (forward(single), alone))["dx"].sentence
-    assert diagnose(LINE, (forward(LINE), scattered))["dx"].sentence.endswith("(output by output)")
+    assert (
+        "= where += is needed" in diagnose(single, (forward(single), alone), seed=0)["dx"].sentence
+    )
+    assert diagnose(LINE, (forward(LINE), scattered), seed=0)["dx"].sentence.endswith(
+        "(output by output)"
+    )
 
 
 def test_the_first_place_is_named_by_output_input_and_weight():
-    diagnosis = diagnose(LINE, (forward(LINE, w=lambda w: w[..., ::-1]), backward(LINE)))
+    diagnosis = diagnose(LINE, (forward(LINE, w=lambda w: w[..., ::-1]), backward(LINE)), seed=0)
     assert (
         diagnosis["y"].place == "output (0, 0), input (0, 0): weight (0, 0, 2) for weight (0, 0, 0)"
     )
-    lost = diagnose(LINE, (forward(LINE, w=zeroed((1, 0, 1))), backward(LINE)))
+    lost = diagnose(LINE, (forward(LINE, w=zeroed((1, 0, 1))), backward(LINE)), seed=0)
     assert lost["y"].sentence == "in output channel 1 alone: tap (1,) of the kernel is lost"
     assert lost["y"].place == "output (1, 0), input (0, 1): no weight for weight (1, 0, 1)"
-    tap = diagnose(LINE, (forward(LINE, w=zeroed((..., 1))), backward(LINE)))
+    tap = diagnose(LINE, (forward(LINE, w=zeroed((..., 1))), backward(LINE)), seed=0)
     assert tap["y"].sentence == "tap (1,) of the kernel is lost"
     assert tap["y"].place == "output (0, 0), input (0, 1): no weight for weight (0, 0, 1)"
 
@@ -273,7 +277,7 @@ def test_what_no_mistake_explains_is_said_and_what_is_behind_it_shown():
         dw[0, 1, 2, 2] += (x[:, 0, 0, 0] * dy[:, 1, 5, 6]).sum()
         return dx, dw, db
 
-    text = str(diagnose(SQUARE, (forward(SQUARE), wrong)))
+    text = str(diagnose(SQUARE, (forward(SQUARE), wrong), seed=0))
     assert "dx: no mistake that is known here explains it" in text
     assert "its matrix: 0 missing, 1 extra, 0 with another weight" in text
     assert "output (1, 2, 3), input (0, 0, 0): got 7.0, expected 0.0" in text
@@ -285,7 +289,7 @@ def test_what_no_mistake_explains_is_said_and_what_is_behind_it_shown():
 @given(layers())
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_nothing_is_said_where_nothing_is_wrong(layer):
-    diagnosis = diagnose(layer, (forward(layer), backward(layer)))
+    diagnosis = diagnose(layer, (forward(layer), backward(layer)), seed=0)
     assert diagnosis
     assert str(diagnosis) == f"{layer!r}: nothing is wrong"
     assert diagnosis.require() is diagnosis
@@ -301,7 +305,7 @@ def test_a_right_float32_or_fused_implementation_is_not_blamed():
         def backward(self, x, w, dy):
             return matrix.with_weights(w, np.zeros(2)).backward(x, dy)
 
-    assert diagnose(SQUARE, Mine())
+    assert diagnose(SQUARE, Mine(), seed=0)
 
 
 @given(layers((Conv, ConvTranspose)))
@@ -363,9 +367,9 @@ def pool_of(pool):
 
 @pytest.mark.parametrize(("pool", "wrong", "sentence"), POOLS)
 def test_wrong_divisors_are_named(pool, wrong, sentence):
-    diagnosis = diagnose(pool, pool_of(wrong))
+    diagnosis = diagnose(pool, pool_of(wrong), seed=0)
     assert {e.sentence for e in diagnosis.explanations} == {sentence}
-    assert diagnose(pool, pool_of(pool))
+    assert diagnose(pool, pool_of(pool), seed=0)
 
 
 @pytest.mark.parametrize("pool", [LARGEST, MinPool((1, 7), 3, stride=2, padding=1, ceil_mode=True)])
@@ -379,7 +383,7 @@ def test_every_mistake_of_a_max_pool_is_named(pool):
                 (lambda x, mistake=mistake, zeros=zeros: mistake(x, zeros), right[1]),
                 (right[0], mistake),
             )
-            diagnosis = diagnose(pool, wrong[name == "dx"])
+            diagnosis = diagnose(pool, wrong[name == "dx"], seed=0)
             if (
                 diagnosis
             ):  # a mistake that changes nothing here, such as leftover cells where there are none
@@ -392,12 +396,12 @@ def test_every_mistake_of_a_max_pool_is_named(pool):
             assert diagnosis[name].sentence == sentence
             named += 1
     assert named >= 12
-    assert diagnose(pool, right)
+    assert diagnose(pool, right, seed=0)
 
 
 def test_a_pool_that_no_mistake_explains():
     right = pool_of(LARGEST)
-    diagnosis = diagnose(LARGEST, (lambda x: right[0](x) + 1, right[1]))
+    diagnosis = diagnose(LARGEST, (lambda x: right[0](x) + 1, right[1]), seed=0)
     assert str(diagnosis).startswith("y: no mistake that is known here explains it")
 
 
@@ -406,15 +410,15 @@ def test_what_cannot_be_diagnosed_is_refused():
         with pytest.raises(
             TypeError, match="needs a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"
         ):
-            diagnose(layer, pool_of(LARGEST))
+            diagnose(layer, pool_of(LARGEST), seed=0)
     with pytest.raises(TypeError, match="implementation: got 3; needs an object with forward"):
-        diagnose(LARGEST, 3)
+        diagnose(LARGEST, 3, seed=0)
     with pytest.raises(TypeError, match="implementation: got 3; needs an object with forward"):
-        diagnose(LINE, 3)
+        diagnose(LINE, 3, seed=0)
     with pytest.raises(KeyError, match="needs one of y"):
-        diagnose(LINE, (forward(LINE, y=lambda y: -y), backward(LINE)))["dw"]
+        diagnose(LINE, (forward(LINE, y=lambda y: -y), backward(LINE)), seed=0)["dw"]
     with pytest.raises(AssertionError, match="the sign is turned"):
-        diagnose(LINE, (forward(LINE), backward(LINE, dw=lambda v: -v))).require()
+        diagnose(LINE, (forward(LINE), backward(LINE, dw=lambda v: -v)), seed=0).require()
 
 
 def test_a_mistake_that_fits_only_one_draw_is_not_named(monkeypatch):
@@ -426,7 +430,7 @@ def test_a_mistake_that_fits_only_one_draw_is_not_named(monkeypatch):
         observed.append(1)
         return dx, (-dw if len(observed) == 1 else dw + 1), db
 
-    assert diagnose(LINE, (forward(LINE), sometimes))["dw"].sentence == ""
+    assert diagnose(LINE, (forward(LINE), sometimes), seed=0)["dw"].sentence == ""
     monkeypatch.setattr(module, "DRAWS", 1)
     observed.clear()
-    assert diagnose(LINE, (forward(LINE), sometimes))["dw"].sentence == "the sign is turned"
+    assert diagnose(LINE, (forward(LINE), sometimes), seed=0)["dw"].sentence == "the sign is turned"

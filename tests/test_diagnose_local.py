@@ -57,7 +57,7 @@ def implementation(layer, change, name):
 
 def said(layer, change, name):
     """The sentence about a quantity that is changed so; nothing is said about the others."""
-    diagnosis = diagnose(layer, implementation(layer, change, name))
+    diagnosis = diagnose(layer, implementation(layer, change, name), seed=0)
     assert [e.name for e in diagnosis.explanations] == [name]
     return diagnosis[name].sentence
 
@@ -171,7 +171,9 @@ def test_a_product_that_is_missing_or_counted_twice_is_named():
         v[2, 1, 0, 1] -= (x[:, 1, 2, 2] * dy[:, 2, 3, 2]).sum()
         return v
 
-    diagnosis = diagnose(PADDED, implementation(PADDED, of_an_edge_that_does_not_exist, "dw"))
+    diagnosis = diagnose(
+        PADDED, implementation(PADDED, of_an_edge_that_does_not_exist, "dw"), seed=0
+    )
     assert diagnosis["dw"].sentence == ""
     assert "output (2, 3, 2), weight (2, 1, 0, 1): meets" in diagnosis["dw"].recovered
 
@@ -383,7 +385,7 @@ def test_two_structural_mistakes_are_named_together():
     }
     for name, change in changes.items():
         start = time.process_time()
-        diagnosis = diagnose(MIXED, implementation(MIXED, change, name))
+        diagnosis = diagnose(MIXED, implementation(MIXED, change, name), seed=0)
         words = "the dilation is ignored, and the padding at begin and end is swapped"
         assert diagnosis[name].sentence == words
         assert diagnosis[name].place
@@ -501,7 +503,7 @@ def test_nothing_that_is_known_fits_within_two_seconds():
 
     forward = lambda x, w, b: cd.convolve(layer, x, w, b) + noise[0][:1]  # noqa: E731  (short)
     start = time.process_time()
-    diagnosis = diagnose(layer, (forward, backward))
+    diagnosis = diagnose(layer, (forward, backward), seed=0)
     assert time.process_time() - start < 4  # about 1 s on an idle core
     assert [e.sentence for e in diagnosis.explanations] == [""] * 4
     assert all(e.recovered for e in diagnosis.explanations if e.name != "db")
@@ -521,13 +523,13 @@ def test_every_layer_can_be_asked_about_an_unknown_mistake(layer):
     def backward(x, w, dy):
         return tuple(map(noisy, cd.convolve_backward(layer, x, w, dy)))
 
-    diagnosis = diagnose(layer, (forward, backward))
+    diagnosis = diagnose(layer, (forward, backward), seed=0)
     assert {e.name for e in diagnosis.explanations} == {"y", "dx", "dw", "db"}
     if (
         min(cd.tie(layer).n_weights, *cd.tie(layer).shape) > 4
     ):  # of a few numbers much is a multiple
         assert [e.sentence for e in diagnosis.explanations if e.name != "db"] == [""] * 3
-    broken = diagnose(layer, (lambda x, w, b: x[:0], lambda x, w, dy: (x[0], 1 / 0, None)))
+    broken = diagnose(layer, (lambda x, w, b: x[:0], lambda x, w, dy: (x[0], 1 / 0, None)), seed=0)
     assert [e.sentence for e in broken.explanations] == [""] * len(broken.explanations)
 
 
@@ -587,7 +589,7 @@ def pool_said(pool, change, name):
         dx = pool_loops.backward(pool, x, dy)
         return change(dx.copy(), x, dy) if name == "dx" else dx
 
-    diagnosis = diagnose(pool, (forward, backward))
+    diagnosis = diagnose(pool, (forward, backward), seed=0)
     assert [e.name for e in diagnosis.explanations] == [name]
     return diagnosis[name].sentence
 
@@ -649,7 +651,7 @@ def test_what_dw_pairs_is_told_where_no_mistake_is_known():
         v[0, 0, 1] -= (x[:, 0, 4, :2].T * dy[:, 0, 1, 1]).sum(axis=1)
         return v
 
-    explanation = diagnose(PADDED, implementation(PADDED, crossed, "dw"))["dw"]
+    explanation = diagnose(PADDED, implementation(PADDED, crossed, "dw"), seed=0)["dw"]
     first, *others = explanation.recovered.split("; ")
     assert first == (
         "output (0, 1, 1), weight (0, 0, 0, 0): "
@@ -663,12 +665,12 @@ def test_what_dw_pairs_is_told_where_no_mistake_is_known():
     def of_several(v, x, w, dy):
         return v + (len(x) > 1) * w**2
 
-    explanation = diagnose(PADDED, implementation(PADDED, of_several, "dw"))["dw"]
+    explanation = diagnose(PADDED, implementation(PADDED, of_several, "dw"), seed=0)["dw"]
     assert (
         explanation.recovered
         == "for one sample and one output at a time (72 of 72 asked) dw is right"
     )
-    refused = diagnose(PADDED, implementation(PADDED, lambda v, *_: v[0], "dw"))["dw"]
+    refused = diagnose(PADDED, implementation(PADDED, lambda v, *_: v[0], "dw"), seed=0)["dw"]
     assert str(refused).splitlines()[1:] == [
         "  dw  wrong shape; (2, 3, 2) where (3, 2, 3, 2) is needed"
     ]
@@ -679,7 +681,7 @@ def test_what_is_wrong_in_the_zoo_is_named_in_every_quantity(member):
     named_in = set()
     for layer in member.layers:
         if zoo.differing(member, layer):
-            explanations = diagnose(layer, member.make(layer)).explanations
+            explanations = diagnose(layer, member.make(layer), seed=0).explanations
             named_in |= {e.name for e in explanations if e.sentence}
             assert all(e.sentence for e in explanations)
     assert named_in == set(member.wrong_in)
@@ -691,7 +693,7 @@ def test_wrong_implementations_are_not_blamed_where_they_are_right():
     for member in zoo.WRONG:
         for layer in member.layers:
             if not zoo.differing(member, layer):
-                found = diagnose(layer, member.make(layer))
+                found = diagnose(layer, member.make(layer), seed=0)
                 met += 1
                 assert found, member.name
     assert met >= 40

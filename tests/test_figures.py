@@ -529,7 +529,7 @@ CASES = {  # what is recovered, and which title is expected
 @pytest.mark.parametrize("name", CASES)
 def test_every_difference_is_signed_coloured_and_counted(name):
     function, bias, title = CASES[name]
-    found = cd.recover(function, FIRST.in_shape)
+    found = cd.recover(function, FIRST.in_shape, seed=0)
     figure = plots.difference(cd.TiedDense(FIRST, WEIGHTS, bias), found)
     n = 1 if bias is None else 2
     expected = np.array(
@@ -564,18 +564,20 @@ def hatched(ax):
 
 
 def test_outputs_that_are_not_affine_are_hatched():
-    figure = plots.difference(cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(bent, FIRST.in_shape))
+    figure = plots.difference(
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(bent, FIRST.in_shape, seed=0)
+    )
     assert [hatched(ax) for ax in figure.axes] == [[], [], [2], [], [2], []]
     assert figure.legends[0].get_texts()[-1].get_text() == "not affine"
     straight = plots.difference(
-        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape)
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape, seed=0)
     )
     assert [hatched(ax) for ax in straight.axes] == [[]] * 6
 
 
 def test_biases_have_a_column_of_their_own():
     figure = plots.difference(
-        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape)
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape, seed=0)
     )
     expected, found, apart = figure.axes[1::2]
     assert [ax.get_title() for ax in (expected, found, apart)] == ["bias"] * 3
@@ -586,7 +588,7 @@ def test_biases_have_a_column_of_their_own():
 
 def test_both_matrices_are_coloured_by_value_on_one_scale():
     figure = plots.difference(
-        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape)
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(spoilt, FIRST.in_shape, seed=0)
     )
     looks = {}
     for ax in figure.axes[:4]:
@@ -597,7 +599,7 @@ def test_both_matrices_are_coloured_by_value_on_one_scale():
 
 
 def test_a_dense_layer_is_compared_too():
-    found = cd.recover(lambda x: x @ np.array([[1, 2, 0], [0, 1, 3]]).T, (3,))
+    found = cd.recover(lambda x: x @ np.array([[1, 2, 0], [0, 1, 3]]).T, (3,), seed=0)
     figure = plots.difference(cd.Dense([[1, 2, 0], [0, 1, 2]]), found)
     assert third(figure, 1) == {(1, 2): ("≠", COLOURS[0])}
     assert texts(figure.axes[0])[0, 2] == "0"  # free weights of 0 are edges
@@ -606,7 +608,7 @@ def test_a_dense_layer_is_compared_too():
 def test_nothing_stands_where_nothing_differs():
     figure = plots.difference(
         cd.TiedDense(FIRST, WEIGHTS),
-        cd.recover(lambda x: cd.convolve(FIRST, x, WEIGHTS), FIRST.in_shape),
+        cd.recover(lambda x: cd.convolve(FIRST, x, WEIGHTS), FIRST.in_shape, seed=0),
     )
     assert third(figure, 1) == {}
     assert figure.legends == []
@@ -625,7 +627,7 @@ FIGURES = {
     "network": lambda: plots.network(NETWORKS["a convolution, ReLU and max"], drawn((1, 3, 3)) / 7),
     "residual": lambda: plots.network(NETWORKS["a residual"]),
     "difference": lambda: plots.difference(
-        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(bent, FIRST.in_shape)
+        cd.TiedDense(FIRST, WEIGHTS, [2.0]), cd.recover(bent, FIRST.in_shape, seed=0)
     ),
 }
 
@@ -728,13 +730,14 @@ REFUSED = {
     ),
     "difference, cells": (
         lambda: plots.difference(
-            cd.Dense(np.ones((101, 100))), cd.recover(lambda x: x @ np.ones((100, 101)), (100,))
+            cd.Dense(np.ones((101, 100))),
+            cd.recover(lambda x: x @ np.ones((100, 101)), (100,), seed=0),
         ),
         "layer: got 101 x 100 cells; needs at most 10,000 to be drawn cell by cell; "
         "look at convdense.plots.density(layer)",
     ),
     "difference, shape": (
-        lambda: plots.difference(cd.Dense([[1, 2]]), cd.recover(lambda x: x, (2,))),
+        lambda: plots.difference(cd.Dense([[1, 2]]), cd.recover(lambda x: x, (2,), seed=0)),
         "layer: got a matrix of 1 x 2; needs 2 x 2, as found",
     ),
     "difference, type": (

@@ -296,7 +296,7 @@ def test_a_failure_shows_name_certificate_and_diagnosis():
         ["dw", "wrong"],
         ["db", "equal"],
     ]
-    assert rest.endswith(f"\n\n{diagnose(layer, Reversed(layer))}")
+    assert rest.endswith(f"\n\n{diagnose(layer, Reversed(layer), seed=0)}")
     assert "\n\ndw: the kernel is reversed on all axes\n  first at output (0, 0, 0)" in rest
 
 
@@ -512,7 +512,7 @@ def test_without_data_the_certificate_and_the_mistake_are_told():
     with pytest.raises(AssertionError) as failure:
         assert_backward_matches_dense(CONV, Reversed(CONV), seed=5, method="random")
     certificate = certify(CONV, Reversed(CONV), seed=5, method="random")
-    assert str(failure.value) == f"{certificate}\n\n{diagnose(CONV, Reversed(CONV))}"
+    assert str(failure.value) == f"{certificate}\n\n{diagnose(CONV, Reversed(CONV), seed=0)}"
     assert "dw: the kernel is reversed on all axes" in str(failure.value)
 
 
@@ -523,7 +523,7 @@ def test_data_is_judged_by_its_bound():
     with pytest.raises(AssertionError) as failure:
         assert_backward_matches_dense(CONV, Reversed(CONV), x, w, b, dy)
     report = check(CONV, x, w, b, dy, implementation=Reversed(CONV))
-    assert str(failure.value) == f"{report}\n\n{diagnose(CONV, Reversed(CONV))}"
+    assert str(failure.value) == f"{report}\n\n{diagnose(CONV, Reversed(CONV), seed=0)}"
 
 
 def test_an_error_in_this_data_alone_is_said_to_be_one():

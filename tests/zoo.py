@@ -46,7 +46,7 @@ def judge(member: Member) -> Judged:
             missed + (held and bool(wrong)),
         )
         if wrong and member.wrong_in:
-            for explanation in cd.diagnose(layer, member.make(layer)).explanations:
+            for explanation in cd.diagnose(layer, member.make(layer), seed=0).explanations:
                 sentences[explanation.name] = (
                     sentences.get(explanation.name) or explanation.sentence
                 )
