@@ -1,6 +1,8 @@
 """convdense certify on pools and on the user's own code: what is made, printed and refused."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -454,7 +456,96 @@ def test_an_edited_certificate_of_an_implementation_is_refused(run, tmp_path):
         assert "needs" in err.splitlines()[-1]
 
 
+def raising(kind):
+    """A module whose forward raises so."""
+    return (
+        MODULE
+        + f"""
+
+class Silent(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+class Own(BaseException):
+    pass
+
+
+class Leaves(Mine):
+    def forward(self, x, *rest):
+        raise {kind}
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("SystemExit(0)", "SystemExit: 0"),
+        ("GeneratorExit", "GeneratorExit: "),
+        ("KeyboardInterrupt", "KeyboardInterrupt: "),
+        ("Own('gone')", "Own: gone"),
+        ("Silent", "Silent: (its text raises too: Silent)"),
+    ],
+)
+def test_whatever_the_code_raises_itself_is_a_verdict(run, tmp_path, kind, said):
+    (tmp_path / "mylayers.py").write_text(raising(kind), encoding="utf-8")
+    status, out, err = run(f"{mine('Leaves')} --json")
+    y, *_ = json.loads(out)["findings"]
+    assert (status, y["verdict"], y["note"]) == (1, "raised", said)
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_in_the_middle_of_the_code_is_no_verdict():
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGINT)
+        return 0.0
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            certify(CONV, (interrupted, backward_of_conv))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def backward_of_conv(x, w, dy):
+    return convolve_backward(CONV, x, w, dy)
+
+
 # as a program
+
+LOUD = """
+import atexit, ctypes, os, subprocess, sys
+
+libc = ctypes.CDLL(None)
+
+
+class Loud(Mine):
+    def forward(self, x, *rest):
+        os.write(1, b"written\\n")
+        print("printed", file=sys.__stdout__)
+        libc.puts(b"put")
+        return super().forward(x, *rest)
+
+
+subprocess.run([sys.executable, "-c", "print('a child')"])
+atexit.register(print, "at the end")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="C's library is another there")
+def test_json_stays_json_whatever_the_code_writes(tmp_path):
+    (tmp_path / "mylayers.py").write_text(MODULE + LOUD, encoding="utf-8")
+    line = [sys.executable, "-m", "convdense", *mine("Loud").split(), "--json"]
+    buffered = ENVIRONMENT | {"PYTHONUNBUFFERED": ""}
+    done = subprocess.run(
+        line, cwd=tmp_path, env=buffered, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert json.loads(done.stdout)["holds"]
+    assert done.returncode == 0
+    for word in ("written", "printed", "put", "a child", "at the end"):
+        assert word in done.stderr.splitlines()
 
 
 def test_the_program_imports_from_the_current_directory(tmp_path):

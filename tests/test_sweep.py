@@ -374,6 +374,23 @@ def test_ctrl_c_ends_every_process_at_once():
     assert err == ""
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals are other things there")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_processes_end_with_their_parent(name):
+    """An orphan would hold standard output open, and whoever reads it would wait for ever."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(convdense.__file__).parents[1])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(command, env=environment, start_new_session=True, **pipes) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(getattr(signal, name))  # the parent alone
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
 # on the command line
 
 

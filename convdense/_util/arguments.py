@@ -254,4 +254,10 @@ def first_line(error: object) -> str:
     >>> first_line(ValueError("too long\\nsecond line"))
     'too long'
     """
-    return str(error).partition("\n")[0]
+    try:
+        return str(error).partition("\n")[0]
+    except (
+        Exception,
+        SystemExit,
+    ):  # a user's own class of errors: what happened must not be lost for want of it
+        return f"(its text raises too: {type(error).__name__})"

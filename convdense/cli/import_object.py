@@ -1,10 +1,12 @@
 """module:object, as typed on the command line: the user's code, imported and made for a layer."""
 
+import atexit
+import ctypes
 import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from difflib import get_close_matches
 from importlib import import_module, invalidate_caches
 from types import ModuleType
@@ -14,6 +16,7 @@ from convdense._util.arguments import complain, first_line
 from convdense.geometry.protocols import HasShapes, Implementation
 from convdense.implementations.layouts import channels_last
 
+STDOUT, STDERR = 1, 2  # file descriptors
 OPTION = "--implementation"
 FORM = "module:object, such as mylayers:Conv"
 NEEDS = (
@@ -26,7 +29,8 @@ NEEDS = (
 def users_code() -> Iterator[None]:
     """Let modules of the current directory be imported, and send what they print to stderr.
 
-    The directory is looked in first, as `python -m` does.
+    The directory is looked in first, as `python -m` does. What they print is also what C code and
+    their own processes write to file descriptor 1, and what is written when the program ends.
     """
     here = os.getcwd()
     added = here not in sys.path and "" not in sys.path  # "" is the current directory too
@@ -34,11 +38,39 @@ def users_code() -> Iterator[None]:
         sys.path.insert(0, here)
         invalidate_caches()  # so that files written a moment ago are seen
     try:
-        with redirect_stdout(sys.stderr):
+        with _descriptor_1_is_stderr(), redirect_stdout(sys.stderr):
             yield
     finally:
         if added and here in sys.path:
             sys.path.remove(here)
+
+
+@contextmanager
+def _descriptor_1_is_stderr() -> Iterator[None]:
+    """Send file descriptor 1 to where 2 goes, where standard output is one and not a notebook's."""
+    try:
+        is_ours = sys.stdout.fileno() == STDOUT
+        kept = os.dup(STDOUT) if is_ours else None
+    except (AttributeError, OSError, ValueError):  # closed, or no file
+        kept = None
+    if kept is None:
+        yield
+        return
+
+    def redirect(to: int = STDERR) -> None:
+        sys.stdout.flush()
+        with suppress(OSError, TypeError, AttributeError):  # no such library on Windows
+            ctypes.CDLL(None).fflush(None)  # what C code has written is still in C's buffers
+        os.dup2(to, STDOUT)
+
+    redirect()
+    try:
+        yield
+    finally:
+        redirect(kept)
+        os.close(kept)
+        # Their own functions for the end are registered by now: this one runs before them.
+        atexit.register(redirect)
 
 
 def implementation(reference: str, layer: HasShapes, layout: str | None) -> Implementation:
@@ -62,7 +94,9 @@ def _imported(reference: str, module: str) -> ModuleType:
     """Return a module; messages name the whole reference, as it was typed."""
     try:
         return import_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         # the module itself or a package that it is in; anything else is missing inside the module
         if missing and f"{module}.".startswith(f"{missing}."):
@@ -102,7 +136,9 @@ def _implementation_from(found: Any, layer: HasShapes, reference: str) -> Implem
         raise ValueError(complain(OPTION, f"{reference!r}, of type {type(found).__name__}", NEEDS))
     try:
         made = found(layer)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         got = f"{reference!r}, which raised {_in_words(error)} when called with {layer!r}"
         needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
         raise ValueError(complain(OPTION, got, needs)) from None

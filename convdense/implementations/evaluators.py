@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from dis import opname
 from typing import Any
 
 from convdense._util.arguments import Array, complain, complain_of
@@ -82,11 +83,27 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
-    """Return what the user's function returns, or what it raised: that is a verdict as well."""
+    """Return what the user's function returns, or what it raised: that is a verdict as well.
+
+    `sys.exit` in it is no end of this program; Ctrl-C is.
+    """
     try:
         return detached(function(*operands))
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and not _by_statement(error):
+            raise
         return Raised(error)
+
+
+def _by_statement(error: BaseException) -> bool:
+    """Tell whether a ``raise`` in Python raised it: Ctrl-C comes between any two instructions."""
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    if innermost is None:
+        return False
+    instruction = innermost.tb_frame.f_code.co_code[innermost.tb_lasti]
+    return opname[instruction] == "RAISE_VARARGS"
 
 
 def pool_functions(implementation: Implementation) -> Functions:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -197,9 +198,7 @@ def _results(work: Iterable[_Chunk], processes: int) -> Generator[_Judged, None,
         return
     # Spawned processes are the same on every system, and safe beside threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_leave_interrupts_to_the_parent
-    )
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_belong_to_the_parent)
     begun: deque[Future[_Judged]] = deque()
     try:
         for chunk in work:
@@ -216,7 +215,7 @@ def _results(work: Iterable[_Chunk], processes: int) -> Generator[_Judged, None,
 def _interrupts_wait() -> Iterator[None]:
     """Hold Ctrl-C back for a moment; a process started meanwhile never sees it.
 
-    Not even while it imports, before `_leave_interrupts_to_the_parent` runs in it.
+    Not even while it imports, before `_belong_to_the_parent` runs in it.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -228,9 +227,20 @@ def _interrupts_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """Ignore Ctrl-C, which reaches every process of a terminal: only the parent answers."""
+def _belong_to_the_parent() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent, and end with it.
+
+    A parent that is killed cannot say so: a thread waits for its end.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a worker alone
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _judge(chunk: _Chunk) -> _Judged:

@@ -25,7 +25,7 @@ TOO_LONG = "entries are too long or may overflow"
 class Raised:
     """What an implementation raised in place of a result."""
 
-    error: Exception
+    error: BaseException
 
     def __str__(self) -> str:
         """Return the kind of error and the first line of its text."""
