@@ -12,9 +12,9 @@ from convdense._util.float_formats import FORMATS, format_of, rounded_to
 from convdense.certificates import (
     Certificate,
     NetworkCertificate,
-    _certify,
     effective_roundoff,
     implementation_review,
+    memory_need,
 )
 from convdense.certificates.integer_ranges import exact_ranges, narrow_ranges
 from convdense.certificates.pool_probes import WindowCoverage, planted
@@ -847,12 +847,31 @@ def test_what_cannot_become_an_array_is_a_verdict():
 
 def test_a_layer_whose_operands_do_not_fit_is_refused_before_they_are_drawn(monkeypatch):
     huge = cd.Conv((3, 20_000, 20_000), 3, kernel=3)
-    monkeypatch.setattr(_certify, "physical_memory", lambda: 10**10)
-    with pytest.raises(
-        MemoryError,
-        match=r"layer: got operands and results of 153\.\d GB; needs at most the physical",
-    ):
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: 10**10)
+    said = (
+        r"^layer: got operands and results of {}\.\d GB; needs at most the physical memory, 10.0 GB"
+    )
+    with pytest.raises(MemoryError, match=said.format(153)):
         cd.certify(huge, Mine(huge))
+    with pytest.raises(MemoryError, match=said.format(931)):  # and the matrix
+        cd.certify(huge)
+    pool = cd.MaxPool((3, 20_000, 20_000), 3, stride=1)
+    with pytest.raises(MemoryError, match=said.format("1,362")):
+        cd.certify(pool)
+    with pytest.raises(MemoryError, match=said.format("1,362")):
+        cd.certify(pool, Mine(pool))
+
+
+def test_a_network_that_does_not_fit_is_refused_before_it_is_judged(monkeypatch):
+    conv = cd.Conv((2, 6, 6), 2, kernel=3, padding=1)
+    inner = cd.network(conv, cd.ReLU(), cd.MaxPool((2, 6, 6), 2))
+    net = cd.network(cd.Residual(cd.network(conv)), inner, cd.Flatten(), cd.Linear(18, 3))
+    needed = 8 * memory_need.numbers_of_network(net, 2)
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: needed)
+    assert cd.certify(net, seed=0)
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: needed - 1)
+    with pytest.raises(MemoryError, match=r"operands and results of 0\.0 GB"):
+        cd.certify(net, seed=0)
 
 
 def test_coefficients_that_round_are_no_fault():

@@ -12,6 +12,7 @@
 * `rounding_explainer`: whether rounding explains a difference; the error probability that is left
 * `implementation_review`: what kind of right or wrong a user's code is; a small copy of a large
   layer
+* `memory_need`: what it would hold in memory, counted beforehand
 * `bilinearity`: whether what is wrong is linear in each operand
 * `effective_roundoff`: how precise a user's code is
 """

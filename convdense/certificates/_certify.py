@@ -5,10 +5,10 @@ with weights makes of it.
 """
 
 from dataclasses import dataclass, replace
-from math import ceil, log2, prod
+from math import ceil, log2
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
-from convdense._util.arguments import Seed, choice, complain, drawn, physical_memory, seed_or_none
+from convdense._util.arguments import Seed, choice, complain, drawn, seed_or_none
 from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
@@ -16,6 +16,11 @@ from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
 from convdense.certificates.layer_certificate import Certificate
+from convdense.certificates.memory_need import (
+    numbers_of_layer,
+    numbers_of_network,
+    refuse_too_large,
+)
 from convdense.certificates.network_certificate import (
     NetworkCertificate,
     certify_network,
@@ -179,6 +184,7 @@ def _certify_pool_or_network(
     users_pool = isinstance(layer, Pool) and implementation is not None
     chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
     seed = drawn(chosen.seed)
+    refuse_too_large(numbers_of_network(layer, chosen.batch))
     if isinstance(layer, Pool) and implementation is not None:
         return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
     return certify_network(layer, implementation, chosen.dtype, chosen.batch, seed)
@@ -193,7 +199,7 @@ def _certify_layer(
     ties = tie(layer)
     require_cells(layer)
     ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
-    _refuse_too_large(ties, chosen.batch)
+    refuse_too_large(numbers_of_layer(ties, chosen.batch, stored=implementation is None))
 
     explainer = None if implementation is None else Explainer(layer, chosen.dtype)
     trials = _run_trials(ties, evaluators, ranges, explainer, chosen)
@@ -281,16 +287,3 @@ def _probability(value: Any) -> float:
     if not 0 < value < 1:
         raise ValueError(complain("error", value, needs))
     return float(value)
-
-
-def _refuse_too_large(ties: TieMap, batch: int) -> None:
-    """Refuse what does not fit: operands and results of one trial, both ways, in float64."""
-    inputs = prod(ties.in_shape) * batch
-    outputs = prod(ties.out_shape) * batch
-    size = 4 * 8 * (inputs + outputs + ties.n_weights)  # bytes
-    memory = physical_memory()
-    if memory is not None and size > memory:
-        got = f"operands and results of {size / 1e9:,.1f} GB"
-        needs = f"at most the physical memory, {memory / 1e9:,.1f} GB"
-        do = "certify a smaller copy: fewer cells, the same numbers"
-        raise MemoryError(complain("layer", got, needs, do))
