@@ -1,4 +1,4 @@
-"""Floating-point formats: how many bits they keep, how far they reach, which dtype holds them."""
+"""Number formats: how many bits they keep, how far they reach, which dtype holds them."""
 
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -47,6 +47,10 @@ FORMATS = {
 # Formats whose exact integers, up to 2**bits, suffice for the sums of usual layers.
 EXACT = ("float32", "float64")
 HALF = tuple(name for name in FORMATS if name not in EXACT)  # half precision
+# Complex numbers are two of a real format.
+COMPLEX = {"complex64": "float32", "complex128": "float64"}
+FORMATS |= {name: FORMATS[of]._replace(holder=np.dtype(name)) for name, of in COMPLEX.items()}
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8")
 # Code may round to few bits and store the result in a wider format. Bits -> what it then used.
 NAMES_BY_BITS = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}
 
@@ -58,12 +62,15 @@ def spelled(dtype: object) -> object:
     --------
     >>> spelled(np.float32), spelled("<f8"), spelled(float), spelled("torch.bfloat16")
     ('float32', 'float64', 'float64', 'bfloat16')
+    >>> spelled("i1"), spelled(complex)
+    ('int8', 'complex128')
     """
     said = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or dtype
     word = str(said).rpartition(".")[2]  # torch.float32 says its library too
     with suppress(TypeError, ValueError, SyntaxError):
         word = word if word in FORMATS else np.dtype(word).name
-    return word if word in FORMATS or isinstance(dtype, np.dtype) else dtype
+    is_name = word in FORMATS or word in INTEGERS
+    return word if is_name or isinstance(dtype, np.dtype) else dtype
 
 
 def format_of(dtype: npt.DTypeLike) -> Format:
@@ -101,13 +108,13 @@ def rounded_to(values: Array, format_name: str) -> Array:
 
 
 def widened(*arrays: Array | None) -> tuple[Any, ...]:
-    """Return float16 arrays and integers in float64, to compute with; float32 and None stay.
+    """Return float16 arrays and integers in float64, to compute with; others and None stay.
 
     So do numbers of bfloat16, which come in float32 arrays.
     """
     wide: list[Array | None] = []
     for array in arrays:
-        if array is None or array.dtype.name in EXACT:
+        if array is None or array.dtype.name in (*EXACT, *COMPLEX):
             wide.append(array)
         else:
             wide.append(array.astype(np.float64))

@@ -9,7 +9,7 @@ from math import ceil, log2, prod
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
 from convdense._util.arguments import Seed, choice, complain, drawn, physical_memory, seed_or_none
-from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
+from convdense._util.float_formats import COMPLEX, EXACT, HALF, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
@@ -63,6 +63,9 @@ class Chosen:
         error = _probability(self.error)
         batch = limited(self.batch)
         dtype = choice(spelled(self.dtype), "dtype", formats)
+        if self.method == "exhaustive" and dtype not in (*EXACT, *HALF):
+            needs = f"random for {dtype}: basis vectors tell of real numbers alone"
+            raise ValueError(complain("method", repr(self.method), needs))
         return Chosen(dtype, batch, error, self.method, seed)
 
 
@@ -177,7 +180,7 @@ def _certify_pool_or_network(
             raise ValueError(complain(name, repr(value), needs))
 
     users_pool = isinstance(layer, Pool) and implementation is not None
-    chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
+    chosen = chosen.checked((*EXACT, *HALF) if users_pool else EXACT)
     seed = drawn(chosen.seed)
     if isinstance(layer, Pool) and implementation is not None:
         return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
@@ -189,7 +192,8 @@ def _certify_layer(
 ) -> Certificate:
     """Decide for one layer with weights, whose outputs are bilinear."""
     evaluators = two_evaluators(layer, implementation)
-    chosen = chosen.checked(EXACT if implementation is None else (*EXACT, *HALF))
+    of_users = () if implementation is None else HALF
+    chosen = chosen.checked((*EXACT, *COMPLEX, *of_users))
     ties = tie(layer)
     require_cells(layer)
     ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
@@ -260,7 +264,8 @@ def _run_trials(
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         do = 'use method="random"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
-    if chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS):
+    every_pair = chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS)
+    if every_pair and chosen.dtype not in COMPLEX:
         findings = exhaustive(ties, *evaluators, chosen.dtype, **how)
         return Trials(findings, "exhaustive", calls, seed=None, error=0.0)
 

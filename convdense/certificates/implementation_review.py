@@ -118,7 +118,7 @@ def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -
         if finding.refuted and finding.verdict != WRONG:
             continue
         array = np.asarray(named[finding.name])
-        fits = array.shape == shapes[finding.name] and array.dtype.kind == "f"
+        fits = array.shape == shapes[finding.name] and array.dtype.kind in "fc"
         if fits and np.isfinite(array).all():
             measurable[finding.name] = array
     return measurable

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import EXACT, FORMATS
+from convdense._util.float_formats import COMPLEX, FORMATS, HALF
 from convdense.certificates.integer_ranges import Ranges
 from convdense.implementations.compare_calls import Explain, compare_evaluators
 from convdense.implementations.evaluators import Evaluator, Operands
@@ -149,7 +149,7 @@ def _first_differences(
     for operands, judged in calls:
         still_open = [name for name in judged if name not in found or not found[name].refuted]
         # In half precision what is right is computed in float64, where no sum is rounded.
-        right_operands = operands if dtype in EXACT else _in_float64(operands)
+        right_operands = _in_float64(operands) if dtype in HALF else operands
         results = compare_evaluators(
             (mine, operands),
             (by, right_operands),
@@ -190,7 +190,10 @@ def draw_operands(
 
 
 def _draw(rng: np.random.Generator, largest: int, shape: tuple[int, ...], dtype: str) -> Array:
-    """Return random integers from -largest to largest."""
+    """Return random integers from -largest to largest; as both parts of complex numbers."""
+    if FORMATS[dtype].holder.kind == "c":
+        parts = _draw(rng, largest, (*shape, 2), COMPLEX[dtype])
+        return parts.view(dtype)[..., 0]
     drawn_as = np.int32 if largest < 2**31 else np.int64  # 32 bits are drawn twice as fast
     drawn = rng.integers(-largest, largest, shape, drawn_as, endpoint=True)
     return drawn.astype(FORMATS[dtype].holder)

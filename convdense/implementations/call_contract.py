@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import EXACT
+from convdense._util.float_formats import HALF
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import CHANGED, EQUAL, QUANTITIES, REPEATABLE, Finding
@@ -143,7 +143,7 @@ def _first_samples(operands: Operands, n: int) -> Operands:
 
 def _widened(operands: Operands, dtype: str) -> Any:
     """Return operands in which sums are exact: in float64, unless they are in such a dtype."""
-    if dtype in EXACT:
+    if dtype not in HALF:
         return operands
     return on_each(lambda operand: operand.astype(np.float64), operands)
 
