@@ -5,9 +5,8 @@ from typing import Any
 
 from convdense.certificates.effective_roundoff import Precision
 from convdense.geometry import HasShapes, Implementation
-from convdense.implementations.call_contract import LAYOUTS
 from convdense.layers.plain_form import layer_to_plain
-from convdense.verdicts.findings import RAISED, WRONG, Finding, Judgement
+from convdense.verdicts.findings import REFUSED, WRONG, Finding, Judgement
 from convdense.verdicts.schema import with_schema
 
 
@@ -27,7 +26,7 @@ class ImplementationJudgement(Judgement):
         wrong = [
             f"{finding.name} {finding.verdict}"
             for finding in self.behaviour
-            if not finding.holds and not _optional(finding)
+            if not finding.holds and finding.verdict != REFUSED
         ]
         coarse = [
             f"precision of {precision.name} {precision.verdict}"
@@ -73,19 +72,14 @@ def certified_again(certificate: Any, implementation: Implementation | None) -> 
 
 def sound(behaviour: tuple[Finding, ...], precision: tuple[Precision, ...]) -> bool:
     """Return whether all required behaviour is right, and precision nowhere wrong."""
-    return all(finding.holds or _optional(finding) for finding in behaviour) and not any(
+    return all(finding.holds or finding.verdict == REFUSED for finding in behaviour) and not any(
         measured.verdict == WRONG for measured in precision
     )
 
 
 def misbehaves(behaviour: tuple[Finding, ...]) -> bool:
     """Return whether something required was seen to be wrong."""
-    return any(finding.refuted and not _optional(finding) for finding in behaviour)
-
-
-def _optional(finding: Finding) -> bool:
-    """Tell whether it merely raises where many do: on an empty batch, or on unusual arrays."""
-    return finding.verdict == RAISED and finding.name in ("batch 0", *LAYOUTS)
+    return any(finding.refuted for finding in behaviour)
 
 
 def lines(
@@ -101,7 +95,7 @@ def lines(
         text.append(f"  right as well: {right}{where}")
     for finding in behaviour:
         if not finding.holds:
-            text.append(f"  {finding}" + ("; not required" if _optional(finding) else ""))
+            text.append(f"  {finding}" + ("; not required" if finding.verdict == REFUSED else ""))
     return text + _precision_lines(precision)
 
 

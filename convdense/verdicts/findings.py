@@ -22,8 +22,9 @@ EQUAL = "equal"
 WITHIN = "within rounding"
 NORMWISE = "right normwise"
 UNDECIDED = "undecided"
+REFUSED = "refused"  # it raised on what many do not take: a restriction, neither right nor wrong
 # from the best; any other verdict is below all of these
-GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)
+GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED, REFUSED)
 
 WRONG = "wrong"
 # wrong as well, and how: each named after what was asked for, or what happened
@@ -52,8 +53,9 @@ class Finding:
         "y", "dx", "dw" or "db".
     verdict : str
         "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an
-        FFT), "undecided", "wrong", or what kind of wrong: "not bilinear", "not repeatable",
-        "raised", "wrong shape", "wrong dtype", "changed its input".
+        FFT), "undecided", "refused" (raised on what many do not take), "wrong", or what kind of
+        wrong: "not bilinear", "not repeatable", "raised", "wrong shape", "wrong dtype", "changed
+        its input".
     at : tuple of int or None
         Position of the worst entry; None where all are equal.
     got, expected : str
@@ -80,7 +82,7 @@ class Finding:
 
     @property
     def grade(self) -> int:
-        """0 for equal, 1 within rounding, 2 right normwise, 3 undecided, 4 for anything wrong."""
+        """Its place in `GRADES`, 0 for equal, and one more for anything wrong."""
         return GRADES.index(self.verdict) if self.verdict in GRADES else len(GRADES)
 
     @property
