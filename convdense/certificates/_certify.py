@@ -9,7 +9,7 @@ from math import ceil, log2, prod
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
 from convdense._util.arguments import Seed, choice, complain, drawn, physical_memory, seed_or_none
-from convdense._util.float_formats import COMPLEX, EXACT, HALF, spelled
+from convdense._util.float_formats import COMPLEX, EXACT, HALF, INTEGERS, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
@@ -21,6 +21,8 @@ from convdense.certificates.network_certificate import (
     certify_network,
     certify_pool,
 )
+from convdense.certificates.ring_arithmetic import accumulator_of
+from convdense.certificates.ring_trials import Dtypes, certify_integers
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.implementations.evaluators import Evaluator, two_evaluators
@@ -33,6 +35,7 @@ ERROR = 2**-64  # the probability of error that is asked for by default
 # up to here every basis pair costs less than a second, and leaves nothing to chance
 AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
+NO_INTEGERS = "averages, halves and maxima are none of a ring's: use float64"
 SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 
 
@@ -44,6 +47,7 @@ class Options(TypedDict, total=False):
     error: float
     method: str
     seed: Seed
+    accumulator: object
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,20 @@ class Chosen:
     error: float
     method: str
     seed: Any
+    accumulator: Any = None
 
-    def checked(self, formats: tuple[str, ...]) -> "Chosen":
+    def checked(self, formats: tuple[str, ...], refused: str = "") -> "Chosen":
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
         seed = seed_or_none(self.seed)
         choice(self.method, "method", ("auto", "random", "exhaustive"))
         error = _probability(self.error)
         batch = limited(self.batch)
-        dtype = choice(spelled(self.dtype), "dtype", formats)
+        dtype = choice(spelled(self.dtype), "dtype", formats, dict.fromkeys(INTEGERS, refused))
         if self.method == "exhaustive" and dtype not in (*EXACT, *HALF):
             needs = f"random for {dtype}: basis vectors tell of real numbers alone"
             raise ValueError(complain("method", repr(self.method), needs))
-        return Chosen(dtype, batch, error, self.method, seed)
+        accumulator = accumulator_of(self.accumulator, dtype)
+        return Chosen(dtype, batch, error, self.method, seed, accumulator)
 
 
 @overload
@@ -91,6 +97,7 @@ def certify(
     error: float = ERROR,
     method: str = "auto",
     seed: Seed = None,
+    accumulator: object = None,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
@@ -105,7 +112,8 @@ def certify(
         Or as NumPy, PyTorch or JAX spell it: np.float32, "f4", torch.float32, jnp.bfloat16.
         The integers are drawn so small that every sum is exact in it, in any order; in the last
         two, where that cannot be, sums are within rounding. NumPy has no bfloat16: its numbers are
-        held in float32 arrays.
+        held in float32 arrays. Complex numbers: "complex64", "complex128", with dx = W^H dy and
+        dw = sum of conj(x) dy, as in PyTorch. Of an implementation also "int8" to "int64", "uint8".
     batch : int
         Samples per random trial.
     error : float
@@ -115,6 +123,11 @@ def certify(
         "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
     seed : int, numpy.random.SeedSequence or None
         None draws fresh entropy; it is recorded, as an int.
+    accumulator : dtype of integers, or None
+        Of integer dtypes: what sums, and b, are in; None is int32 for 8 and 16 bits, else int64.
+        Where it is wider than dtype, no sum leaves it; where it is dtype itself, sums wrap around:
+        all integers of the dtype are drawn, and all is judged modulo 2^m. Gradients of None are
+        not judged.
 
     Returns
     -------
@@ -145,7 +158,7 @@ def certify(
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
-    chosen = Chosen(dtype, batch, error, method, seed)
+    chosen = Chosen(dtype, batch, error, method, seed, accumulator)
     if isinstance(layer, (Pool, Network)):
         return _certify_pool_or_network(layer, implementation, chosen)
     return _certify_layer(layer, implementation, chosen)
@@ -154,7 +167,7 @@ def certify(
 @certified_again.register
 def _(certificate: Certificate, implementation: Implementation | None) -> Certificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, error=c.asked, method=c.method, seed=c.seed)
+    chosen = Chosen(c.dtype, c.batch, c.asked, c.method, c.seed, c.accumulator or None)
     return _certify_layer(c.layer, implementation, chosen)
 
 
@@ -180,7 +193,7 @@ def _certify_pool_or_network(
             raise ValueError(complain(name, repr(value), needs))
 
     users_pool = isinstance(layer, Pool) and implementation is not None
-    chosen = chosen.checked((*EXACT, *HALF) if users_pool else EXACT)
+    chosen = chosen.checked((*EXACT, *HALF) if users_pool else EXACT, NO_INTEGERS)
     seed = drawn(chosen.seed)
     if isinstance(layer, Pool) and implementation is not None:
         return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
@@ -192,8 +205,15 @@ def _certify_layer(
 ) -> Certificate:
     """Decide for one layer with weights, whose outputs are bilinear."""
     evaluators = two_evaluators(layer, implementation)
-    of_users = () if implementation is None else HALF
-    chosen = chosen.checked((*EXACT, *COMPLEX, *of_users))
+    of_users = () if implementation is None else (*HALF, *INTEGERS)
+    chosen = chosen.checked(
+        (*EXACT, *COMPLEX, *of_users), "give an implementation to judge by them"
+    )
+    if chosen.accumulator:
+        _refuse_too_large(tie(layer), chosen.batch)
+        dtypes = Dtypes(chosen.dtype, chosen.accumulator)
+        how = {"batch": chosen.batch, "error": chosen.error, "seed": chosen.seed}
+        return certify_integers(layer, evaluators, dtypes, **how)
     ties = tie(layer)
     require_cells(layer)
     ranges = exact_ranges(layer, chosen.dtype, chosen.batch)

@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array, complain, integer
-from convdense._util.float_formats import FORMATS, HALF, INTEGERS
+from convdense._util.float_formats import FORMATS, HALF
 from convdense.geometry import HasShapes
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
-
 
 # A complex product takes sums of at most so many times the product of its largest parts, in
 # whichever way: (a + b) (c + d) - a c - b d, in three multiplications, takes 4 + 1 + 1 of them.
@@ -51,11 +50,11 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
     form = FORMATS[dtype]
     limit = 2**form.bits // (COMPLEX_SUMS if form.holder.kind == "c" else 1)
     until = "counts exactly"
-    found = _ranges(ties, batch, limit, largest=limit)
+    found = ranges_within(ties, batch, limit, largest=limit)
     if found is None and dtype in HALF:
         limit = form.far_from_overflow
         until = "stays far from overflow"
-        found = _ranges(ties, batch, limit, largest=2**form.bits)
+        found = ranges_within(ties, batch, limit, largest=2**form.bits)
 
     if found is None:
         number = Fraction(ties.padding_value)
@@ -75,10 +74,10 @@ def narrow_ranges(layer: HasShapes, batch: int) -> Ranges | None:
     They are exact even where operands are rounded to TF32 or bfloat16 and summed in float32.
     """
     limit = 2 ** FORMATS["float32"].bits
-    return _ranges(tie(layer), batch, limit, largest=2 ** FORMATS["bfloat16"].bits)
+    return ranges_within(tie(layer), batch, limit, largest=2 ** FORMATS["bfloat16"].bits)
 
 
-def _ranges(ties: TieMap, batch: int, limit: int, *, largest: int) -> Ranges | None:
+def ranges_within(ties: TieMap, batch: int, limit: int, *, largest: int) -> Ranges | None:
     """Return the largest integers whose sums of magnitudes stay within a limit, or None."""
     units = limit // _scale(ties)
     most = {name: units // max(1, terms) for name, terms in longest_sums(ties, batch).items()}

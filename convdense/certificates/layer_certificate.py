@@ -14,6 +14,7 @@ from convdense.certificates.certificate_base import (
 )
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.integer_ranges import Ranges
+from convdense.certificates.ring_arithmetic import odds_in_words
 from convdense.geometry import HasShapes, Implementation
 from convdense.implementations.evaluators import needs_implementation
 from convdense.layers.plain_form import layer_to_plain, plain_to_layer
@@ -48,6 +49,8 @@ class Certificate(ImplementationJudgement):
     tried_on : geometry or None
         The small copy of a large layer on which behaviour was tried, if the implementation takes
         it.
+    accumulator : str
+        Of integers, the dtype of their sums; "" of floats.
     precision : tuple of Precision
         Of an implementation: the effective unit roundoff of each quantity that is right.
 
@@ -72,6 +75,7 @@ class Certificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
+    accumulator: str = ""
 
     @property
     def by(self) -> str:
@@ -93,6 +97,8 @@ class Certificate(ImplementationJudgement):
     def how(self) -> str:
         """How sure it is, with the assumption it rests on."""
         text = self._proof() if self.method == "exhaustive" else self._odds()
+        if self.accumulator:
+            text = self._odds_of_integers()
         return "\n".join((*lines(self.behaviour, self.precision, self.tried_on), text))
 
     def _proof(self) -> str:
@@ -128,10 +134,17 @@ class Certificate(ImplementationJudgement):
             text += "; what rounds was judged on integers of 8 bits"
         return text
 
+    def _odds_of_integers(self) -> str:
+        odds = odds_in_words(self.dtype, self.accumulator, self.ranges, _at_most(self.error))
+        trials = f"{self.trials} random trials, batch {self.batch}, {odds}"
+        return f"{trials}; over seeds drawn at random, here {self.seed}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
         data = self._to_plain("certificate", _PLAIN, ranges=self.ranges._asdict())
         data["tried_on"] = None if self.tried_on is None else layer_to_plain(self.tried_on)
+        if self.accumulator:
+            data["accumulator"] = self.accumulator
         return data
 
     @classmethod
@@ -139,6 +152,7 @@ class Certificate(ImplementationJudgement):
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
         plain = parts_from_plain(data) | {name: data[name] for name in _PLAIN}
+        plain["accumulator"] = data.get("accumulator", "")
         plain["tried_on"] = plain_to_layer(data["tried_on"]) if data.get("tried_on") else None
         return cls(plain_to_layer(data["layer"]), ranges=Ranges(**data["ranges"]), **plain)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convdense._util.arguments import complain
-from convdense._util.float_formats import FORMATS
+from convdense._util.float_formats import FORMATS, INTEGERS
 from convdense.certificates import READERS, Certificate, NetworkCertificate, certify
 from convdense.cli.claims import run_claims
 from convdense.cli.exit_status import FAILED, HELD
@@ -28,7 +28,11 @@ AnyCertificate = Certificate | NetworkCertificate
 # The options of the function `certify`, by name, and what argparse is told of each.
 # What is given is passed on under its name, so an option is added here and nowhere else.
 CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
-    "dtype": {"choices": tuple(FORMATS), "help": "default: float64; halves with --implementation"},
+    "dtype": {
+        "choices": (*FORMATS, *INTEGERS),
+        "help": "default: float64; halves and integers with --implementation",
+    },
+    "accumulator": {"choices": INTEGERS, "help": "of integers: the dtype of their sums"},
     "batch": {"type": int, "metavar": "N", "help": "default: 2"},
     "error": {
         "type": float,
