@@ -103,8 +103,8 @@ def bits_of_ring(m: int) -> float:
 
     Examples
     --------
-    >>> 2 ** -bits_of_ring(3) == 5 / 16, round(bits_of_ring(64), 2)
-    (True, 58.96)
+    >>> bits_of_ring(6), round(bits_of_ring(64), 2)
+    (4.0, 58.96)
     """
     return m + 1 - log2(m + 2)
 

@@ -143,7 +143,7 @@ def _certified(
 
         from convdense.testing.assertions import diagnosis  # noqa: PLC0415  (only here is there something to name)
 
-        return certificate, diagnosis(certificate.layer, mine)
+        return certificate, diagnosis(certificate.layer, mine, certificate.dtype)
 
 
 def _rerun(

@@ -9,9 +9,11 @@ from math import prod
 
 import numpy as np
 
-from convdense._util.arguments import Array, Seed, complain_of, drawn, seed_or_none
+from convdense._util.arguments import Array, Seed, choice, complain_of, drawn, seed_or_none
+from convdense._util.float_formats import COMPLEX, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.integer_ranges import exact_ranges
+from convdense.diagnosis.complex_numbers import conjugation_mistake, on_reals
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
@@ -43,7 +45,11 @@ NONE = np.zeros(0)  # the weights of a pool
 
 @explained
 def diagnose(
-    layer: Geometry | Pool, implementation: Implementation, *, seed: Seed = None
+    layer: Geometry | Pool,
+    implementation: Implementation,
+    *,
+    seed: Seed = None,
+    dtype: object = "float64",
 ) -> Diagnosis:
     """Name the mistake that an implementation makes, in y, dx, dw and db.
 
@@ -59,6 +65,8 @@ def diagnose(
         For a pool, with forward(x) and backward(x, dy).
     seed : int, numpy.random.SeedSequence or None
         Of the integers; None draws fresh entropy, which the diagnosis records.
+    dtype : {"float64", "complex128"}
+        Of all operands. In complex numbers what is conjugated wrongly is named, all else on reals.
 
     Returns
     -------
@@ -82,11 +90,15 @@ def diagnose(
     db: the mean over the batch is taken for the sum
     """
     number = drawn(seed_or_none(seed))
+    word = choice(spelled(dtype), "dtype", ("float64", "complex128"))
     if 0 in getattr(layer, "out_shape", ()):  # anything may come, and is refused below
         require_cells(layer)
-    if isinstance(layer, Pool) and not layer.takes_roots:
+    weighted = isinstance(layer, (Conv, ConvTranspose, LocallyConnected))
+    if word in COMPLEX and weighted:
+        return Diagnosis(layer, tuple(_of_complex(layer, implementation, number)), number)
+    if isinstance(layer, Pool) and not layer.takes_roots and word not in COMPLEX:
         quantities = _observe_pool(layer, implementation, number)
-    elif isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
+    elif weighted:
         quantities = _observe(layer, implementation, number)
     else:
         needs = "a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"
@@ -100,10 +112,36 @@ def diagnose(
     return Diagnosis(layer, tuple(explanations), number)
 
 
-def _observe(layer: Geometry, implementation: Implementation, seed: int) -> Iterator[Observations]:
+def _of_complex(
+    layer: Geometry, implementation: Implementation, seed: int
+) -> Iterator[Explanation]:
+    """Yield what is wrong: what is conjugated, or else what is wrong on real numbers already."""
+    by, real = direct_evaluator(layer), None
+    for observed in _observe(layer, implementation, seed, "complex128"):
+        wrong = _first_wrong(observed)
+        if wrong is None:
+            continue
+        sentence = conjugation_mistake(observed, by)
+        if sentence:
+            yield Explanation(observed.name, sentence, wrong)
+            continue
+        if real is None:
+            real = diagnose(layer, on_reals(implementation), seed=seed)
+        on_real = {explanation.name: explanation for explanation in real.explanations}
+        alone = Explanation(observed.name, "", wrong, recovered="on real numbers it is right")
+        yield on_real.get(observed.name, alone)
+
+
+def _observe(
+    layer: Geometry, implementation: Implementation, seed: int, dtype: str = "float64"
+) -> Iterator[Observations]:
     """Yield what came of each quantity in every draw; db only if the implementation has one."""
     mine, by = implementation_evaluator(implementation), direct_evaluator(layer)
-    calls = [_draw(layer, (seed, k)) for k in range(DRAWS)]
+    calls = [_draw(layer, (seed, k), dtype) for k in range(DRAWS)]
+    if dtype in COMPLEX:
+        imaginary = [_draw(layer, (seed, k, 1), dtype) for k in range(DRAWS)]
+        pairs = [zip(*both, strict=True) for both in zip(calls, imaginary, strict=True)]
+        calls = [Call(*(a + 1j * b for a, b in pair)) for pair in pairs]
     if tie(layer).padding:
         calls[-1].x[0] = 0  # what numbers in the padding add is there without an x
     # copies: a user's code may write into what it is given
@@ -129,7 +167,7 @@ def _observe_pool(pool: Pool, implementation: Implementation, seed: int) -> Iter
     yield Observations("dx", calls, dx, right)
 
 
-def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
+def _draw(layer: Geometry, seed: tuple[int, ...], dtype: str) -> Call:
     """Return integers of both signs, none of them 0.
 
     x, b and dy are multiples of 12 times the batch size, dy also of the positions: means are whole,
@@ -137,7 +175,7 @@ def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
     """
     rng = np.random.default_rng(seed)
     unit = 12 * BATCH * prod(layer.out_spatial)
-    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, "float64", BATCH))))
+    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, dtype, BATCH))))
 
     def signed(shape: tuple[int, ...]) -> Array:
         sizes = rng.integers(1, most, shape, endpoint=True)

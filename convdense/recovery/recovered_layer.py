@@ -116,6 +116,14 @@ class Recovered(Frozen, MatrixProducts, Requirable):
     def _classes(self) -> tuple[Array, Array]:
         """Return the distinct weights, sorted, and the number of each entry's weight among them."""
         values = self.matrix.data
+        if values.dtype.kind == "c":  # told apart by their real parts, and by the imaginary ones
+            parts = [self._classes_of(part) for part in (values.real, values.imag)]
+            pairs = np.stack([classes for _, classes in parts])
+            _, first, classes = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+            return values[first], classes.ravel()
+        return self._classes_of(values)
+
+    def _classes_of(self, values: Array) -> tuple[Array, Array]:
         if not len(values):
             return values, np.zeros(0, np.intp)
         order = np.argsort(values, kind="stable")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 from convdense._util.arguments import choice, complain, install
-from convdense._util.float_formats import spelled
+from convdense._util.float_formats import COMPLEX, EXACT, spelled
 from convdense.certificates import certify
 from convdense.certificates.certificate_base import ImplementationJudgement, sound
 from convdense.geometry import Implementation, Pool
@@ -58,7 +58,7 @@ class CaseResults:
     @cached_property
     def diagnosis(self) -> str:
         """The mistakes by name."""
-        return diagnosis(self.case.layer, self.implementation)
+        return diagnosis(self.case.layer, self.implementation, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def conv_checks(
         have: then its checks are skipped.
     kinds : {"conv", "transposed", "local", "sum", "avg", "max", "min"}, or several of them
         Convolutions alone, unless others are asked for.
-    dtype : {"float64", "float32"}
+    dtype : {"float64", "float32", "complex64", "complex128"}
         What it computes in.
 
     Yields
@@ -167,7 +167,7 @@ def conv_checks(
         raise TypeError(
             complain("make", repr(make), "a function of a layer that returns its implementation")
         )
-    word = choice(spelled(dtype), "dtype", ("float64", "float32"))
+    word = choice(spelled(dtype), "dtype", (*EXACT, *COMPLEX))
     table = cases(kinds)  # now, so that a wrong kind is refused at once
 
     def checks() -> Iterator[Check]:
