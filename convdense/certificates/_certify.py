@@ -96,8 +96,9 @@ def certify(
     layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
     implementation : object with forward(x, w, b) and backward(x, w, dy), or None
         ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not
-        judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged
-        itself. None judges the tied dense layer.
+        judged. A function, or an object without a backward, is forward alone: y is judged. For
+        a pool, a network or an activation ``forward(x) -> y`` and ``backward(x, dy) -> dx``. None
+        judges the tied dense layer.
     dtype : {"float64", "float32"}, of an implementation also {"float16", "bfloat16"}
         Or as NumPy, PyTorch or JAX spell it: np.float32, "f4", torch.float32, jnp.bfloat16.
         The integers are drawn so small that every sum is exact in it, in any order; in the last
@@ -252,7 +253,7 @@ def _run_trials(
     chosen: Chosen,
 ) -> Trials:
     """Judge on every pair of basis vectors, or on as many random integers as the error asks for."""
-    calls = exhaustive_calls(ties, chosen.batch)
+    calls = exhaustive_calls(ties, chosen.batch, evaluators[0].quantities)
     how: dict[str, Any] = {"batch": chosen.batch, "ranges": ranges, "explain": explainer}
     # the basis vectors are held all at once, however few the calls
     size = max(calls, 20 * chosen.batch * max(ties.shape))

@@ -45,7 +45,8 @@ def _behaviour_on(
     rng = np.random.default_rng((seed, 3))  # a stream of its own beside the trials'
     several = draw_operands(rng, tie(layer), batch, ranges, dtype)
     judge = _judge_with(Explainer(layer, dtype))
-    return behaviour(mine, direct_evaluator(layer), several, dtype, judge_for=judge)
+    by = direct_evaluator(layer).limited_to(mine.quantities)
+    return behaviour(mine, by, several, dtype, judge_for=judge)
 
 
 def _largest_exact_batch(layer: HasShapes, dtype: str, *, few_bits: bool) -> tuple[int, Ranges]:

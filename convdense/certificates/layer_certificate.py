@@ -87,6 +87,8 @@ class Certificate(ImplementationJudgement):
         x, w, _, dy = self.ranges
         number = abs(tie(self.layer).padding_value)  # it takes the place of an x
         least = min(x, number) if number else x
+        if self.forward_alone:
+            return 1 / (2 * least * w)
         return 1 / (2 * min(least * w, w * dy, least * dy))
 
     @property
@@ -100,11 +102,13 @@ class Certificate(ImplementationJudgement):
         of_y, of_dw = "bilinear in x and w", "dw in x and dy"
         if tie(self.layer).padding:  # then x = 0 is among the basis vectors
             of_y, of_dw = "affine in x and linear in w", "dw affine in x and linear in dy"
+        of_gradients = f", dx bilinear in w and dy, {of_dw}, db linear in dy, all"
+        if self.forward_alone:
+            of_gradients = ","
         text = (
             f"every pair of basis vectors, and random integers of both signs, {self.trials} calls "
             f"in {self.dtype}, batch {self.batch}: a proof for all real inputs of this shape, "
-            f"if y is {of_y} plus linear in b, dx bilinear in w and dy, "
-            f"{of_dw}, db linear in dy, all {exactly}"
+            f"if y is {of_y} plus linear in b{of_gradients} {exactly}"
         )
         if self.error:
             text += f"; where larger integers are rounded, error {_at_most(self.error)}"

@@ -182,11 +182,11 @@ def _precision(
     # both sides round
     allowed = float(2 * gamma(terms, FORMATS[dtype].unit_roundoff))
     if not np.isfinite(allowed):  # so long that rounding may be anything
-        return tuple(Precision(name, UNDECIDED, 0.0, 0.0) for name in ("y", "dx"))
+        return tuple(Precision(name, UNDECIDED, 0.0, 0.0) for name in by.quantities)
 
-    y, dx, _, _ = by.run(*widened(*reals))
+    named = zip(by.quantities, results, by.run(*widened(*reals)), strict=False)
     measured = []
-    for name, got, right in (("y", results[0], y), ("dx", results[1], dx)):
+    for name, got, right in named:
         bound = 2 * pool_bound(pool, reals, name, dtype)
         finding = compare(name, got, right, bound)
         error = 0.0

@@ -52,7 +52,7 @@ def add_certify(parser: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--implementation",
         metavar="MODULE:OBJECT",
-        help="judge this: an object with forward and backward, two functions, "
+        help="judge this: an object with forward and backward, two functions, forward alone, "
         "or a class or function of the layer that makes one",
     )
     own.add_argument(

@@ -28,6 +28,7 @@ from convdense.implementations.evaluators import (
     caught,
     direct_evaluator,
     implementation_evaluator,
+    is_forward_alone,
     pool_functions,
 )
 from convdense.layers.error_bounds import integer_unit
@@ -56,7 +57,7 @@ def diagnose(
     ----------
     layer : Conv, ConvTranspose, LocallyConnected, or any pool but LpPool
     implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
-        For a pool, with forward(x) and backward(x, dy).
+        For a pool, with forward(x) and backward(x, dy). Forward alone: then y alone is judged.
     seed : int, numpy.random.SeedSequence or None
         Of the integers; None draws fresh entropy, which the diagnosis records.
 
@@ -97,7 +98,7 @@ def diagnose(
         wrong = _first_wrong(observed)
         if wrong is not None:
             explanations.append(_explained(layer, implementation, observed, wrong))
-    return Diagnosis(layer, tuple(explanations), number)
+    return Diagnosis(layer, tuple(explanations), number, is_forward_alone(implementation))
 
 
 def _observe(layer: Geometry, implementation: Implementation, seed: int) -> Iterator[Observations]:
@@ -111,7 +112,7 @@ def _observe(layer: Geometry, implementation: Implementation, seed: int) -> Iter
     expected = [by.run(*call) for call in calls]
     for i, name in enumerate(QUANTITIES):
         observed = Observations(name, calls, [r[i] for r in returned], [e[i] for e in expected])
-        if name != "db" or observed.returned[0] is not None:
+        if name in mine.quantities and (name != "db" or observed.returned[0] is not None):
             yield observed
 
 
@@ -124,6 +125,8 @@ def _observe_pool(pool: Pool, implementation: Implementation, seed: int) -> Iter
     y = [caught(forward, np.copy(call.x)) for call in calls]
     yield Observations("y", calls, y, [pool_loops.forward(pool, call.x) for call in calls])
 
+    if backward is None:
+        return
     dx = [caught(backward, np.copy(call.x), np.copy(call.dy)) for call in calls]
     right = [pool_loops.backward(pool, call.x, call.dy) for call in calls]
     yield Observations("dx", calls, dx, right)

@@ -106,7 +106,8 @@ def _of_zeros(
     zero_dy = x, w, b, 0 * dy
     _, *gradients = _run(mine, zero_dy)
     zeros = (dx_zero, dw_zero, db_zero)
-    yield worst("zero dy", gradients, zeros, judge_for(zero_dy), QUANTITIES[1:])
+    if dx_zero is not None:  # it is of a forward alone
+        yield worst("zero dy", gradients, zeros, judge_for(zero_dy), QUANTITIES[1:])
 
     if w.size:  # a pool has no weights
         zero_w = x, 0 * w, b, dy

@@ -5,26 +5,41 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from convdense._util.arguments import Array, complain, complain_of
-from convdense._util.foreign_objects import detached
+from convdense._util.foreign_objects import detached, what_to_write
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, HasShapes, Implementation, Windowed
 from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import Raised
+from convdense.verdicts.findings import FORWARD_ALONE, QUANTITIES
 
 Operands = tuple[Array, Array, Array | None, Array]
 Results = tuple[Any, ...]
-Functions = tuple[Callable[..., Any], Callable[..., Any], str]  # forward, backward, their name
+# forward, backward or None of a forward alone, and their name
+Functions = tuple[Callable[..., Any], Callable[..., Any] | None, str]
 DENSE, DIRECT = "tied dense layer", "direct convolution"
 DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``."""
+    """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``.
+
+    What is not among its quantities is None, and not judged.
+    """
 
     name: str
     run: Callable[[Array, Array, Array | None, Array], Results]
+    quantities: tuple[str, ...] = QUANTITIES
+
+    def limited_to(self, quantities: tuple[str, ...]) -> "Evaluator":
+        """Return one that gives these alone."""
+
+        def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+            results = zip(QUANTITIES, self.run(x, w, b, dy), strict=True)
+            return tuple(result if name in quantities else None for name, result in results)
+
+        return self if quantities == self.quantities else Evaluator(self.name, run, quantities)
 
 
 def dense_evaluator(layer: HasShapes) -> Evaluator:
@@ -63,13 +78,15 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
     """Return the user's implementation: an object with forward and backward, or two such functions.
 
     ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not
-    judged.
+    judged. Forward alone is taken too: then y alone is.
     """
     needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
     forward, backward, name = functions(implementation, needs)
 
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
         y = caught(forward, x, w, b)
+        if backward is None:
+            return y, None, None, None
         gradients = caught(backward, x, w, dy)
         if isinstance(gradients, Raised):
             return y, gradients, gradients, gradients
@@ -78,7 +95,7 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
             raise TypeError(complain("backward", type(gradients).__name__, results))
         return (y, *map(detached, gradients))
 
-    return Evaluator(name, run)
+    return Evaluator(name, run, QUANTITIES if backward else QUANTITIES[:1])
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
@@ -95,21 +112,38 @@ def pool_functions(implementation: Implementation) -> Functions:
     return functions(implementation, f"{needs}, for a pool")
 
 
+def is_forward_alone(given: object) -> bool:
+    """Tell whether this is a function, or an object with forward and no backward.
+
+    A class is neither, nor is a module of another framework.
+    """
+    forward = getattr(given, "forward", given)
+    foreign = isinstance(given, type) or what_to_write(given, "implementation")
+    return callable(forward) and getattr(given, "backward", None) is None and not foreign
+
+
 def functions(implementation: Implementation, needs: str) -> Functions:
-    """Return forward and backward of an object or a pair of functions, and its name."""
-    given: object = implementation  # anything may come: then `needs` says what should have
+    """Return forward and backward of an object or a pair of functions, and its name.
+
+    A function by itself, or an object with forward and no backward, has None for a backward.
+    """
+    given: Any = implementation  # anything may come: then `needs` says what should have
+    alone = is_forward_alone(given)
     if isinstance(given, (tuple, list)) and len(given) == 2:
         forward, backward = given
         named = forward
     else:
-        forward = getattr(given, "forward", None)
+        forward = getattr(given, "forward", given if alone else None)
         backward = getattr(given, "backward", None)
         named = given
-    if not callable(forward) or not callable(backward):
+    if not callable(forward) or not (callable(backward) or alone):
         do = "write (forward, backward); torch: convdense.adapters.torch.implementation(forward)"
         raise TypeError(complain_of("implementation", given, needs, do if callable(given) else ""))
-    name = str(getattr(named, "__name__", type(named).__name__))
-    return forward, backward, "implementation" if name == "<lambda>" else name
+    name = str(getattr(named, "__name__", type(named).__name__)).replace(
+        "<lambda>", "implementation"
+    )
+    ending = f" ({FORWARD_ALONE})" * alone
+    return forward, backward, name.removesuffix(ending) + ending  # a wrapper's name has it already
 
 
 def two_evaluators(
@@ -118,7 +152,8 @@ def two_evaluators(
     """Return the evaluator to judge and the one to judge it by."""
     by = direct_evaluator(layer)
     if implementation is not None:
-        return implementation_evaluator(implementation), by
+        mine = implementation_evaluator(implementation)
+        return mine, by.limited_to(mine.quantities)
     if by.name == DENSE:
         needs = "a Conv, ConvTranspose or LocallyConnected, which have a direct form"
         do = "or give an implementation to judge by this layer"

@@ -8,7 +8,7 @@ from convdense.direct import pool as direct_pool
 from convdense.geometry import Implementation, Pool
 from convdense.implementations.call_contract import Judge
 from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
-from convdense.verdicts.findings import CHANGED, RAISED, Finding
+from convdense.verdicts.findings import CHANGED, QUANTITIES, RAISED, Finding
 
 DIRECT_POOL = "direct pooling"
 POWERS = "entries are roots of sums of powers, for which no bound is known (PyTorch's: see LpPool)"
@@ -17,20 +17,23 @@ POWERS = "entries are roots of sums of powers, for which no bound is known (PyTo
 def pool_evaluators(pool: Pool, implementation: Implementation) -> tuple[Evaluator, Evaluator]:
     """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
     forward, backward, name = pool_functions(implementation)
+    quantities = QUANTITIES[:2] if backward else QUANTITIES[:1]
 
     def mine(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
-        return caught(forward, x), caught(backward, x, dy), None, None
+        dx = caught(backward, x, dy) if backward else None
+        return caught(forward, x), dx, None, None
 
     def direct(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
         return direct_pool.forward(pool, x), direct_pool.backward(pool, x, dy), None, None
 
-    return Evaluator(name, mine), Evaluator(DIRECT_POOL, direct)
+    by = Evaluator(DIRECT_POOL, direct).limited_to(quantities)
+    return Evaluator(name, mine, quantities), by
 
 
 def compare_pools(
     pool: Pool, implementation: Implementation, x: Array, dy: Array, judge: Judge
 ) -> list[Finding]:
-    """Return the verdicts on y and dx; what writes to its operands is wrong."""
+    """Return the verdicts on y, and dx if it is given; what writes to its operands is wrong."""
     forward, backward, _ = pool_functions(implementation)
     wide_x, wide_dy = widened(x, dy)
     right_y = direct_pool.forward(pool, wide_x)
@@ -40,6 +43,8 @@ def compare_pools(
         ("y", forward, (x,), right_y),
         ("dx", backward, (x, dy), right_dx),
     ):
+        if function is None:  # forward alone
+            continue
         copies = [array.copy() for array in given]
         finding = judge(name, caught(function, *copies), expected)
         if finding.verdict != RAISED and not all(map(np.array_equal, copies, given)):

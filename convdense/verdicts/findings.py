@@ -36,6 +36,7 @@ DTYPE = "wrong dtype"
 CHANGED = "changed its input"
 
 QUANTITIES = ("y", "dx", "dw", "db")
+FORWARD_ALONE = "forward alone"  # said of an evaluator that gives y and no gradient
 LONGEST_ROW = 6  # names of quantities that a repr writes out
 # of the words of a verdict
 HOLDS_COLOUR = COLOURS[3]  # green
@@ -171,6 +172,11 @@ class Judgement(Requirable, ABC):
         return renamed_attribute(self.evaluator, "road", "evaluator")
 
     @property
+    def forward_alone(self) -> bool:
+        """Whether the evaluator gives y alone, so that no gradient was judged."""
+        return self.evaluator.endswith(f"({FORWARD_ALONE})")
+
+    @property
     def exact(self) -> bool:
         """Whether every quantity is equal, bit for bit."""
         return all(f.verdict == EQUAL for f in self.findings)
@@ -222,7 +228,7 @@ class Judgement(Requirable, ABC):
         for verdict, run in groupby(self.findings, lambda finding: finding.verdict):
             names = [finding.name for finding in run]
             verdicts.append(f"{_in_a_row(names)} {verdict}")
-        return verdicts
+        return [*verdicts, *[f"{FORWARD_ALONE} was given"] * self.forward_alone]
 
     def _repr_html_(self) -> str:
         """Return the same as `str` for a notebook, the verdicts in colour too."""
