@@ -115,11 +115,13 @@ def pool_functions(implementation: Implementation) -> Functions:
 def is_forward_alone(given: object) -> bool:
     """Tell whether this is a function, or an object with forward and no backward.
 
-    A class is neither, nor is a module of another framework.
+    A class is neither, nor is a module of another framework or a function of PyTorch's own.
     """
-    forward = getattr(given, "forward", given)
-    foreign = isinstance(given, type) or what_to_write(given, "implementation")
-    return callable(forward) and getattr(given, "backward", None) is None and not foreign
+    if isinstance(given, type) or what_to_write(given, "implementation"):
+        return False
+    of_torch = str(getattr(given, "__module__", "")).partition(".")[0] == "torch"
+    forward, backward = getattr(given, "forward", given), getattr(given, "backward", None)
+    return callable(forward) and backward is None and not of_torch
 
 
 def functions(implementation: Implementation, needs: str) -> Functions:

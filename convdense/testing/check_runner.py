@@ -128,8 +128,8 @@ def conv_checks(
     ----------
     make : function of a layer
         ``make(layer)`` returns the implementation of this geometry (an object with forward and
-        backward, two such functions, or forward alone: the other checks are skipped), or raises NotImplementedError for an option it does not
-        have: then its checks are skipped.
+        backward, two such functions, or forward alone: then the gradients' checks are skipped), or
+        raises NotImplementedError for an option it does not have: then its checks are skipped.
     kinds : {"conv", "transposed", "local", "sum", "avg", "max", "min"}, or several of them
         Convolutions alone, unless others are asked for.
     dtype : {"float64", "float32"}
