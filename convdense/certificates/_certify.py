@@ -18,13 +18,14 @@ from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, 
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.network_certificate import (
     NetworkCertificate,
+    certify_function,
     certify_network,
     certify_pool,
 )
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.implementations.evaluators import Evaluator, two_evaluators
-from convdense.networks.network import Network
+from convdense.networks.network import Network, is_function
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import Finding
@@ -144,7 +145,7 @@ def certify(
     True
     """
     chosen = Chosen(dtype, batch, error, method, seed)
-    if isinstance(layer, (Pool, Network)):
+    if isinstance(layer, (Pool, Network)) or (implementation is not None and is_function(layer)):
         return _certify_pool_or_network(layer, implementation, chosen)
     return _certify_layer(layer, implementation, chosen)
 
@@ -164,7 +165,7 @@ def _(certificate: NetworkCertificate, implementation: Implementation | None) ->
 
 
 def _certify_pool_or_network(
-    layer: Pool | Network, implementation: Implementation | None, chosen: Chosen
+    layer: HasShapes, implementation: Implementation | None, chosen: Chosen
 ) -> NetworkCertificate:
     """Refuse the options that pools and networks have no answer to, and decide with the others."""
     defaults = {"error": ERROR, "method": "auto"}
@@ -180,9 +181,10 @@ def _certify_pool_or_network(
     users_pool = isinstance(layer, Pool) and implementation is not None
     chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
     seed = drawn(chosen.seed)
-    if isinstance(layer, Pool) and implementation is not None:
-        return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
-    return certify_network(layer, implementation, chosen.dtype, chosen.batch, seed)
+    if implementation is None:
+        return certify_network(layer, chosen.dtype, chosen.batch, seed)
+    decide = certify_pool if isinstance(layer, Pool) else certify_function
+    return decide(layer, implementation, chosen.dtype, chosen.batch, seed)
 
 
 def _certify_layer(

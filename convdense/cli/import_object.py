@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from convdense._util.arguments import Array, complain, first_line
+from convdense._util.arguments import complain, first_line
 from convdense.geometry.protocols import HasShapes, Implementation
 from convdense.implementations.evaluators import is_forward_alone
 from convdense.implementations.layouts import channels_last
@@ -129,32 +129,16 @@ def _is_implementation(value: Any) -> TypeGuard[Implementation]:
     return callable(forward) and (callable(backward) or is_forward_alone(value))
 
 
-def _takes_arrays(found: Any, layer: Any) -> bool:
-    """Whether a function that did not take the layer is a forward of x, w and b, for a pool of x.
-
-    By its signature, or where one argument fits as well by a call with zeros.
-    """
-    operands = [np.zeros((1, *layer.in_shape))]
-    if hasattr(layer, "weight_shape"):
-        operands += [np.zeros(layer.weight_shape), np.zeros(layer.bias_shape)]
+def _takes_arrays(found: Any, layer: HasShapes) -> bool:
+    """Whether a function that did not take the layer needs more arguments, or runs on an x."""
     try:
         signature(found).bind(layer)
-    except TypeError:  # it needs more arguments
-        return is_forward_alone(found) and _fits(found, operands)
-    except ValueError:  # of what is not written in Python
-        pass
+    except (TypeError, ValueError) as error:  # it needs more; or it is not written in Python
+        return is_forward_alone(found) and isinstance(error, TypeError)
     try:
-        return is_forward_alone(found) and np.shape(found(*operands)) == (1, *layer.out_shape)
+        return is_forward_alone(found) and np.ndim(found(np.zeros((1, *layer.in_shape)))) > 1
     except Exception:
         return False
-
-
-def _fits(found: Any, operands: list[Array]) -> bool:
-    try:
-        signature(found).bind(*operands)
-    except TypeError:
-        return False
-    return True
 
 
 def _in_words(error: BaseException) -> str:

@@ -59,9 +59,4 @@ class ForwardBackward(ForwardAlone, Protocol):
 
 
 # A user's code: an object with both, or the two functions; or forward alone, either way.
-Implementation = (
-    ForwardBackward
-    | tuple[Callable[..., Any], Callable[..., Any]]
-    | ForwardAlone
-    | Callable[..., Any]
-)
+Implementation = ForwardAlone | Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]]

@@ -35,11 +35,11 @@ class Evaluator:
     def limited_to(self, quantities: tuple[str, ...]) -> "Evaluator":
         """Return one that gives these alone."""
 
-        def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
-            results = zip(QUANTITIES, self.run(x, w, b, dy), strict=True)
+        def run(*operands: Any) -> Results:
+            results = zip(QUANTITIES, self.run(*operands), strict=True)
             return tuple(result if name in quantities else None for name, result in results)
 
-        return self if quantities == self.quantities else Evaluator(self.name, run, quantities)
+        return replace(self, run=run, quantities=quantities)
 
 
 def dense_evaluator(layer: HasShapes) -> Evaluator:
@@ -109,7 +109,7 @@ def caught(function: Callable[..., Any], *operands: Any) -> Any:
 def pool_functions(implementation: Implementation) -> Functions:
     """Return forward(x) and backward(x, dy) of the user's pool, and its name."""
     needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions"
-    return functions(implementation, f"{needs}, for a pool")
+    return functions(implementation, f"{needs}, for a pool or another function of x")
 
 
 def is_forward_alone(given: object) -> bool:
