@@ -8,7 +8,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
-from convdense.certificates.behaviour_trials import try_behaviour
+from convdense.certificates.behaviour_trials import Extra, try_behaviour
 from convdense.certificates.bilinearity import bilinear
 from convdense.certificates.effective_roundoff import Precision, precision, reals
 from convdense.certificates.integer_ranges import Ranges, narrow_ranges
@@ -49,6 +49,7 @@ def review_implementation(
     batch: int,
     error: float,
     seed: int,
+    extra: Extra,
 ) -> Review:
     """Return what else there is to say about an implementation.
 
@@ -94,7 +95,9 @@ def review_implementation(
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
         return Review(findings, (), measured, narrow_error)
 
-    tried, tried_on = try_behaviour(layer, mine, dtype, few_bits=few_bits, seed=seed)
+    tried, tried_on = try_behaviour(
+        layer, mine, dtype, batch=batch, extra=extra, few_bits=few_bits, seed=seed
+    )
     return Review(findings, (*tried, repeats), measured, narrow_error, tried_on)
 
 
