@@ -15,6 +15,7 @@ class ImplementationJudgement(Judgement):
 
     behaviour: tuple[Finding, ...]
     precision: tuple[Precision, ...]
+    extra: tuple[str, ...]
 
     @property
     def refuted(self) -> bool:
@@ -48,15 +49,18 @@ class ImplementationJudgement(Judgement):
             "behaviour": [finding.to_dict() for finding in self.behaviour],
             "precision": [precision.to_dict() for precision in self.precision],
         }
+        if self.extra:
+            more["extra"] = list(self.extra)
         return with_schema({**head, **fields, **more, **parts})
 
 
 def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
-    """Read back the findings, the behaviour and the precision of a certificate."""
+    """Read back findings, behaviour, precision and what else was asked for."""
     return {
         "findings": tuple(Finding.from_dict(plain) for plain in data.get("findings", ())),
         "behaviour": tuple(Finding.from_dict(plain) for plain in data.get("behaviour", ())),
         "precision": tuple(Precision(**plain) for plain in data.get("precision", ())),
+        "extra": tuple(data.get("extra", ())),
     }
 
 

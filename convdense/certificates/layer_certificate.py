@@ -6,7 +6,6 @@ from typing import Any
 
 from convdense._util.arguments import complain
 from convdense._util.deprecation import renamed_attribute
-from convdense.certificates.behaviour_trials import NOTHING, Extra, asked_for
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -49,8 +48,8 @@ class Certificate(ImplementationJudgement):
     tried_on : geometry or None
         The small copy of a large layer on which behaviour was tried, if the implementation takes
         it.
-    extra : Extra
-        What was tried because it was asked for.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
     precision : tuple of Precision
         Of an implementation: the effective unit roundoff of each quantity that is right.
 
@@ -75,7 +74,7 @@ class Certificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
-    extra: Extra = NOTHING
+    extra: tuple[str, ...] = ()
 
     @property
     def by(self) -> str:
@@ -134,9 +133,7 @@ class Certificate(ImplementationJudgement):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
-        data = self._to_plain(
-            "certificate", _PLAIN, ranges=self.ranges._asdict(), **asked_for(self.extra)
-        )
+        data = self._to_plain("certificate", _PLAIN, ranges=self.ranges._asdict())
         data["tried_on"] = None if self.tried_on is None else layer_to_plain(self.tried_on)
         return data
 
@@ -146,7 +143,6 @@ class Certificate(ImplementationJudgement):
         data = upgraded(data)
         plain = parts_from_plain(data) | {name: data[name] for name in _PLAIN}
         plain["tried_on"] = plain_to_layer(data["tried_on"]) if data.get("tried_on") else None
-        plain["extra"] = Extra(**data.get("extra", {}))
         return cls(plain_to_layer(data["layer"]), ranges=Ranges(**data["ranges"]), **plain)
 
     def rerun(self, implementation: Implementation | None = None) -> "Certificate":

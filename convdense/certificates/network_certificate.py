@@ -12,7 +12,6 @@ import numpy as np
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
 from convdense._util.foreign_objects import said
-from convdense.certificates.behaviour_trials import NOTHING, Extra, asked_for
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -60,8 +59,8 @@ class NetworkCertificate(ImplementationJudgement):
         pairs that tied.
     behaviour, precision
         Of the user's pool, as for `Certificate`.
-    extra : Extra
-        What was tried because it was asked for.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
 
     Examples
     --------
@@ -82,7 +81,7 @@ class NetworkCertificate(ImplementationJudgement):
     met: tuple[float, float] | None = None
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
-    extra: Extra = NOTHING
+    extra: tuple[str, ...] = ()
 
     @property
     def how(self) -> str:
@@ -120,7 +119,7 @@ class NetworkCertificate(ImplementationJudgement):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
-        return self._to_plain("network certificate", _PLAIN, **asked_for(self.extra))
+        return self._to_plain("network certificate", _PLAIN)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "NetworkCertificate":
@@ -133,7 +132,6 @@ class NetworkCertificate(ImplementationJudgement):
         return cls(
             layer=plain_to_layer(data["layer"]),
             reference=DIRECT_COUNTERPART if of_network else DIRECT_POOL,
-            extra=Extra(**data.get("extra", {})),
             **parts_from_plain(data),
             **fields,
         )
@@ -150,7 +148,7 @@ def certify_pool(
     batch: int,
     seed: int,
     *,
-    extra: Extra = NOTHING,
+    extra: tuple[str, ...] = (),
 ) -> NetworkCertificate:
     """Decide on integers whether the user's pool is direct pooling, ties included."""
     review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)

@@ -6,6 +6,7 @@ only if all that is required holds.
 
 import base64
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from math import inf
@@ -137,6 +138,11 @@ class Finding:
         for name in ("difference", "bound"):
             values[name] = float(values[name])
         return cls(**values)
+
+
+def worst_of(findings: Iterable[Finding]) -> Finding:
+    """Return the first finding of the worst grade."""
+    return max(findings, key=lambda finding: finding.grade)
 
 
 def keep_worst(found: dict[str, Finding], finding: Finding) -> None:
