@@ -18,12 +18,12 @@ from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, 
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.network_certificate import (
     NetworkCertificate,
-    certify_function,
     certify_network,
     certify_pool,
 )
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
+from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
 from convdense.networks.network import Network, is_function
 from convdense.structure._tie import tie
@@ -45,6 +45,9 @@ class Options(TypedDict, total=False):
     error: float
     method: str
     seed: Seed
+    shapes: str | None
+    nonfinite: bool
+    threads: bool
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Chosen:
     error: float
     method: str
     seed: Any
+    extra: tuple[str, ...] = ()
 
     def checked(self, formats: tuple[str, ...]) -> "Chosen":
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
@@ -64,7 +68,7 @@ class Chosen:
         error = _probability(self.error)
         batch = limited(self.batch)
         dtype = choice(spelled(self.dtype), "dtype", formats)
-        return Chosen(dtype, batch, error, self.method, seed)
+        return Chosen(dtype, batch, error, self.method, seed, self.extra)
 
 
 @overload
@@ -89,6 +93,9 @@ def certify(
     error: float = ERROR,
     method: str = "auto",
     seed: Seed = None,
+    shapes: str | None = None,
+    nonfinite: bool = False,
+    threads: bool = False,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
@@ -114,6 +121,13 @@ def certify(
         "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
     seed : int, numpy.random.SeedSequence or None
         None draws fresh entropy; it is recorded, as an int.
+    shapes : {"near"} or None
+        "near" tries an implementation on other channels, pixels and kernels as well, those that
+        its operands tell it; to refuse them by an exception is no fault.
+    nonfinite : bool
+        Report what NaN and infinity in x, w or dy reach, which is neither right nor wrong.
+    threads : bool
+        Run an implementation in two threads at once as well.
 
     Returns
     -------
@@ -144,7 +158,18 @@ def certify(
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
-    chosen = Chosen(dtype, batch, error, method, seed)
+    if shapes is not None:
+        choice(shapes, "shapes", ("near",))
+    asked = {
+        "near": shapes is not None,
+        "nonfinite": flag(nonfinite, "nonfinite"),
+        "threads": flag(threads, "threads"),
+    }
+    extra = tuple(word for word, is_asked in asked.items() if is_asked)
+    if implementation is None and extra:
+        needs = "an implementation, to try it on"
+        raise ValueError(complain("certify", f"{extra[0]!r} without one", needs))
+    chosen = Chosen(dtype, batch, error, method, seed, extra)
     if isinstance(layer, (Pool, Network)) or (implementation is not None and is_function(layer)):
         return _certify_pool_or_network(layer, implementation, chosen)
     return _certify_layer(layer, implementation, chosen)
@@ -153,14 +178,14 @@ def certify(
 @certified_again.register
 def _(certificate: Certificate, implementation: Implementation | None) -> Certificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, error=c.asked, method=c.method, seed=c.seed)
+    chosen = Chosen(c.dtype, c.batch, error=c.asked, method=c.method, seed=c.seed, extra=c.extra)
     return _certify_layer(c.layer, implementation, chosen)
 
 
 @certified_again.register
 def _(certificate: NetworkCertificate, implementation: Implementation | None) -> NetworkCertificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed)
+    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed, c.extra)
     return _certify_pool_or_network(c.layer, implementation, chosen)
 
 
@@ -181,10 +206,9 @@ def _certify_pool_or_network(
     users_pool = isinstance(layer, Pool) and implementation is not None
     chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
     seed = drawn(chosen.seed)
-    if implementation is None:
-        return certify_network(layer, chosen.dtype, chosen.batch, seed)
-    decide = certify_pool if isinstance(layer, Pool) else certify_function
-    return decide(layer, implementation, chosen.dtype, chosen.batch, seed)
+    decide = certify_pool if users_pool else certify_network
+    how = chosen.dtype, chosen.batch, seed
+    return decide(layer, implementation, *how, extra=chosen.extra)
 
 
 def _certify_layer(
@@ -226,6 +250,7 @@ def _certify_layer(
         batch=chosen.batch,
         error=chosen.error,
         seed=trials.seed or 0,
+        extra=chosen.extra,
     )
     return replace(
         certificate,
@@ -234,6 +259,7 @@ def _certify_layer(
         behaviour=review.behaviour,
         precision=review.precision,
         tried_on=review.tried_on,
+        extra=chosen.extra,
     )
 
 

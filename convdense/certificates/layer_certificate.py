@@ -43,11 +43,13 @@ class Certificate(ImplementationJudgement):
         "exhaustive", but where larger integers are rounded and equality was seen on random narrow
         ones.
     behaviour : tuple of Finding
-        Of an implementation: zeros, batches of 0, 1 and 3, strided and read-only arrays, the same
-        call twice. To raise on an empty batch or on such arrays is reported, not held against it.
+        Of an implementation: what was tried beside the numbers. To raise on what many do not take
+        (layouts, batches, other shapes) is reported, not held against it.
     tried_on : geometry or None
         The small copy of a large layer on which behaviour was tried, if the implementation takes
         it.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
     precision : tuple of Precision
         Of an implementation: the effective unit roundoff of each quantity that is right.
 
@@ -72,6 +74,7 @@ class Certificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
+    extra: tuple[str, ...] = ()
 
     @property
     def by(self) -> str:

@@ -6,12 +6,14 @@ What `certify` does for pools and networks, and what it found.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
+from convdense.certificates.behaviour_trials import BATCHES, Trial, try_behaviour
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -21,11 +23,10 @@ from convdense.certificates.certificate_base import (
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, NONE, judge_pool
 from convdense.geometry import HasShapes, Implementation, Pool
-from convdense.implementations.call_contract import Judge, behaviour, repeatable
+from convdense.implementations.call_contract import Bench, Judge, repeatable, samples
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
     DIRECT_COUNTERPART,
-    Operands,
     needs_implementation,
     pool_functions,
 )
@@ -46,6 +47,7 @@ from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, WRONG, Finding, keep_worst
 from convdense.verdicts.schema import upgraded
 
+CELLS = 10_000  # of an input from which on less is tried on the user's network
 UNBOUNDED = "entries have no bound: rounding is as large as they are, or may choose the branch"
 
 
@@ -70,6 +72,8 @@ class NetworkCertificate(ImplementationJudgement):
         pairs that tied.
     behaviour, precision
         Of the user's code, as for `Certificate`.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
 
     Examples
     --------
@@ -90,6 +94,7 @@ class NetworkCertificate(ImplementationJudgement):
     met: tuple[float, float] | None = None
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
+    extra: tuple[str, ...] = ()
 
     @property
     def how(self) -> str:
@@ -98,7 +103,7 @@ class NetworkCertificate(ImplementationJudgement):
         if not self.bits:
             exactly = ": sums may round, so within bounds carried through the layers"
         if self.reference == DIRECT_COUNTERPART and self.evaluator != DENSE_NETWORK:
-            exactly += f"; {DRAWS} on reals, within such bounds"
+            exactly += f"; {DRAWS} on reals, within bounds"
         text = (
             f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}"
             f"{exactly}; {self._shares_met()}; seed {self.seed}"
@@ -155,10 +160,16 @@ _PLAIN = ("evaluator", "dtype", "batch", "trials", "seed", "bits", "coverage", "
 
 
 def certify_pool(
-    pool: Pool, implementation: Implementation, dtype: str, batch: int, seed: int
+    pool: Pool,
+    implementation: Implementation,
+    dtype: str,
+    batch: int,
+    seed: int,
+    *,
+    extra: tuple[str, ...] = (),
 ) -> NetworkCertificate:
     """Decide on integers whether the user's pool is direct pooling, ties included."""
-    review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed)
+    review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)
     _, _, evaluator = pool_functions(implementation)
     return NetworkCertificate(
         pool,
@@ -168,24 +179,80 @@ def certify_pool(
         batch=batch,
         seed=seed,
         coverage=None,
+        extra=extra,
         **review._asdict(),
     )
 
 
-def certify_function(
-    layer: HasShapes, implementation: Implementation, dtype: str, batch: int, seed: int
+def certify_network(
+    layer: HasShapes,
+    implementation: Implementation | None,
+    dtype: str,
+    batch: int,
+    seed: int,
+    *,
+    extra: tuple[str, ...] = (),
 ) -> NetworkCertificate:
-    """Decide whether code is a layer that runs, its parameters fixed, on integers and on reals.
+    """Decide on integers whether dense layers and |x| are the direct network, ties included.
 
-    On integers every sum is exact if the parameters are whole; else bounds of rounding judge.
+    An implementation is held to the network as it is, on integers and on reals.
     """
     net = layer if isinstance(layer, Network) else network(layer)
     _refuse_unjudgeable(net)
-    mine, by = pool_evaluators(net.direct(), implementation)
-    steps, unit = net.dense_layers(), integer_unit(net)
-    rounds = any((array != np.rint(array)).any() for array in net.parameters.values())
-    shapes = (batch, *net.in_shape), (batch, *net.out_shape)
+    evaluator, tried = DENSE_NETWORK, ()
+    if implementation is None:
+        found, met, bits = _judge_dense_layers(net, dtype, batch, seed)
+    else:
+        found, met, bits = _judge_code(net, implementation, dtype, batch, seed)
+        _, _, evaluator = pool_functions(implementation)
+        if not any(finding.refuted for finding in found.values()):
+            tried = _tried(net, implementation, dtype, (batch, seed), extra)
 
+    # (positive, zero, negative), each (coordinates of |x|,): seen in any of the trials
+    seen = [np.logical_or.reduce(parts) for parts in zip(*met, strict=True)]
+    positive, zero, negative = seen
+    coverage = None
+    if positive.size:
+        coverage = float(positive.mean()), float(zero.mean()), float(negative.mean())
+    return NetworkCertificate(
+        layer,
+        tuple(found.values()),
+        evaluator=evaluator,
+        reference=DIRECT_COUNTERPART,
+        dtype=dtype,
+        batch=batch,
+        trials=len(bits),
+        seed=seed,
+        bits=max(bits) if max(bits) <= FORMATS[dtype].bits else 0,
+        coverage=coverage,
+        behaviour=tried,
+        extra=extra,
+    )
+
+
+# What was found, which signs |x| met in each trial, and the bits of each trial on integers.
+Judged = tuple[dict[str, Finding], list[tuple[Array, Array, Array]], list[int]]
+
+
+def _judge_dense_layers(net: Network, dtype: str, batch: int, seed: int) -> Judged:
+    unit = integer_unit(net)
+    findings: dict[str, Finding] = {}
+    met, bits = [], []
+    for m, needed in _fitting_budgets(net, unit, dtype, batch).items():
+        for trial, x, dy in _drawn(net, unit, m, dtype=dtype, batch=batch, seed=seed):
+            steps = trial.dense_layers()
+            bits.append(needed)
+            met.append(_signs_met(steps, x))
+            for finding in _compared(trial, steps, x, dy):
+                keep_worst(findings, finding)
+    return findings, met, bits
+
+
+def _judge_code(
+    net: Network, implementation: Implementation, dtype: str, batch: int, seed: int
+) -> Judged:
+    steps, unit = net.dense_layers(), integer_unit(net)
+    shapes = (batch, *net.in_shape), (batch, *net.out_shape)
     findings: dict[str, Finding] = {}
     met, bits = [], []
     for m, draw in product((*LARGEST, 0), range(DRAWS)):  # reals where m is 0
@@ -193,34 +260,40 @@ def certify_function(
         drawn = [rng.integers(-m, m, s, endpoint=True) if m else rng.normal(size=s) for s in shapes]
         x, dy = ((unit * numbers).astype(dtype) for numbers in drawn)
         if m:
-            bits.append(1025 if rounds else bit_budget(net, x, dy))
+            bits.append(1025 if _rounds(net) else bit_budget(net, x, dy))
         exact = m > 0 and bits[-1] <= FORMATS[dtype].bits
         judge = _judge(net, x, dy, dtype, exact=exact)
         for finding in compare_pools(net.direct(), implementation, x, dy, judge):
             keep_worst(findings, finding)
         met.append(_signs_met(steps, x))
+    return findings, met, bits
 
-    def judge_for(operands: Operands) -> Judge:
-        return _judge(net, operands[0], operands[3], dtype, exact=False)
 
-    tried: tuple[Finding, ...] = ()
-    if not any(finding.refuted for finding in findings.values()):
-        small = [rng.integers(-2, 3, (3, *s[1:])).astype(dtype) for s in shapes]
-        tried = behaviour(mine, by, (small[0], NONE, NONE, small[1]), dtype, judge_for=judge_for)
-        tried = (*tried, repeatable(mine, (x, NONE, NONE, dy))[1])
-    return NetworkCertificate(
-        layer,
-        tuple(findings.values()),
-        evaluator=mine.name,
-        reference=DIRECT_COUNTERPART,
-        dtype=dtype,
-        batch=batch,
-        trials=len(bits),
-        seed=seed,
-        bits=max(bits) if max(bits) <= FORMATS[dtype].bits else 0,
-        coverage=_shares_seen(met),
-        behaviour=tried,
-    )
+def _tried(
+    net: Network,
+    implementation: Implementation,
+    dtype: str,
+    batch_and_seed: tuple[int, int],
+    extra: tuple[str, ...],
+) -> tuple[Finding, ...]:
+    """Return how the user's code behaves, on a few integers."""
+    batch, seed = batch_and_seed
+    is_large = prod(net.in_shape) > CELLS
+    size = max(batch, 4 if is_large else max(BATCHES))
+    rng = np.random.default_rng((seed, 3))
+    shapes = (size, *net.in_shape), (size, *net.out_shape)
+    x, dy = (rng.integers(-2, 3, shape).astype(dtype) for shape in shapes)
+    operands = x, NONE, NONE, dy
+    mine, by = pool_evaluators(net.direct(), implementation)
+    bench = Bench(mine, by, dtype, lambda o: _judge(net, o[0], o[3], dtype, exact=False))
+    trial = Trial(bench, operands, {}, FORMATS[dtype], is_large)
+    found, _ = try_behaviour((net,), lambda _: trial, batch, extra)
+    return (*found, repeatable(mine, samples(operands, batch))[1])
+
+
+def _rounds(net: Network) -> bool:
+    """Tell whether a parameter is no whole number."""
+    return any((array != np.rint(array)).any() for array in net.parameters.values())
 
 
 def _judge(net: Network, x: Array, dy: Array, dtype: str, *, exact: bool) -> Judge:
@@ -236,58 +309,15 @@ def _judge(net: Network, x: Array, dy: Array, dtype: str, *, exact: bool) -> Jud
         values = forward_errors(net.layers, Value(x, np.zeros(x.shape)))
         of_dy = Slope(dy, np.zeros(dy.shape), np.zeros(dy.shape, bool))
         slope, _ = backward_errors(net.layers, values, of_dy)
-        # both forms round, each by this error at most
-        bound = 2 * values[-1].error
+        # both forms round, each by this error at most; parameters were rounded up to 8 times
+        times = 16 if _rounds(net) else 2
+        bound = times * values[-1].error
         if name == "dx":
-            bound = np.where(slope.undecided, np.inf, 2 * slope.error)
+            bound = np.where(slope.undecided, np.inf, times * slope.error)
         bound = np.where(bound <= np.abs(expected).max(initial=0), bound, np.inf)
         return compare(name, got, expected, bound, why=UNBOUNDED)
 
     return judge
-
-
-def certify_network(layer: Pool | Network, dtype: str, batch: int, seed: int) -> NetworkCertificate:
-    """Decide on integers whether dense layers and |x| are the direct network, ties included."""
-    net = network(layer) if isinstance(layer, Pool) else layer
-    _refuse_unjudgeable(net)
-    unit = integer_unit(net)
-    budgets = _fitting_budgets(net, unit, dtype, batch)
-    trials = [
-        trial
-        for m in budgets
-        for trial in _drawn(net, unit, m, dtype=dtype, batch=batch, seed=seed)
-    ]
-
-    findings: dict[str, Finding] = {}
-    met = []
-    for trial, x, dy in trials:
-        steps = trial.dense_layers()
-        met.append(_signs_met(steps, x))
-        for finding in _compared(trial, steps, x, dy):
-            keep_worst(findings, finding)
-
-    return NetworkCertificate(
-        layer,
-        tuple(findings.values()),
-        evaluator=DENSE_NETWORK,
-        reference=DIRECT_COUNTERPART,
-        dtype=dtype,
-        batch=batch,
-        trials=len(trials),
-        seed=seed,
-        bits=max(budgets.values()),
-        coverage=_shares_seen(met),
-    )
-
-
-def _shares_seen(met: list[tuple[Array, Array, Array]]) -> tuple[float, float, float] | None:
-    """Return the shares of |x| that were positive, zero and negative in any trial."""
-    # (positive, zero, negative), each (coordinates of |x|,)
-    seen = [np.logical_or.reduce(parts) for parts in zip(*met, strict=True)]
-    if not seen[0].size:
-        return None
-    positive, zero, negative = (float(part.mean()) for part in seen)
-    return positive, zero, negative
 
 
 def _refuse_unjudgeable(net: Network) -> None:

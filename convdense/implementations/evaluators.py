@@ -25,21 +25,22 @@ DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 class Evaluator:
     """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``.
 
-    What is not among its quantities is None, and not judged.
+    Of a user's code also forward(x, w, b) and backward(x, w, dy) alone, and whether its attribute
+    `compiles` says that it is compiled anew for every shape. Without a backward it is forward
+    alone: dx, dw and db are None, and not judged.
     """
 
     name: str
     run: Callable[[Array, Array, Array | None, Array], Results]
-    quantities: tuple[str, ...] = QUANTITIES
+    forward: Callable[..., Any] | None = None
+    backward: Callable[..., Results] | None = None
+    compiles: bool = False
 
-    def limited_to(self, quantities: tuple[str, ...]) -> "Evaluator":
-        """Return one that gives these alone."""
-
-        def run(*operands: Any) -> Results:
-            results = zip(QUANTITIES, self.run(*operands), strict=True)
-            return tuple(result if name in quantities else None for name, result in results)
-
-        return replace(self, run=run, quantities=quantities)
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What it gives; y of a forward alone."""
+        is_alone = self.forward is not None and self.backward is None
+        return QUANTITIES[:1] if is_alone else QUANTITIES
 
 
 def dense_evaluator(layer: HasShapes) -> Evaluator:
@@ -83,19 +84,25 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
     needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
     forward, backward, name = functions(implementation, needs)
 
-    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
-        y = caught(forward, x, w, b)
-        if backward is None:
-            return y, None, None, None
-        gradients = caught(backward, x, w, dy)
-        if isinstance(gradients, Raised):
-            return y, gradients, gradients, gradients
-        if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
-            results = "three results: dx, dw and db (or None)"
-            raise TypeError(complain("backward", type(gradients).__name__, results))
-        return (y, *map(detached, gradients))
+    def y(x: Array, w: Array, b: Array | None) -> Any:
+        return caught(forward, x, w, b)
 
-    return Evaluator(name, run, QUANTITIES if backward else QUANTITIES[:1])
+    def gradients(x: Array, w: Array, dy: Array) -> Results:
+        if backward is None:
+            return None, None, None
+        results = caught(backward, x, w, dy)
+        if isinstance(results, Raised):
+            return results, results, results
+        if not isinstance(results, (tuple, list)) or len(results) != 3:
+            needs = "three results: dx, dw and db (or None)"
+            raise TypeError(complain("backward", type(results).__name__, needs))
+        return tuple(map(detached, results))
+
+    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+        return (y(x, w, b), *gradients(x, w, dy))
+
+    compiles = getattr(implementation, "compiles", False)
+    return Evaluator(name, run, y, gradients if backward else None, compiles)
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
@@ -154,8 +161,7 @@ def two_evaluators(
     """Return the evaluator to judge and the one to judge it by."""
     by = direct_evaluator(layer)
     if implementation is not None:
-        mine = implementation_evaluator(implementation)
-        return mine, by.limited_to(mine.quantities)
+        return implementation_evaluator(implementation), by
     if by.name == DENSE:
         needs = "a Conv, ConvTranspose or LocallyConnected, which have a direct form"
         do = "or give an implementation to judge by this layer"

@@ -9,7 +9,7 @@ from convdense.implementations.call_contract import Judge
 from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
 from convdense.layers.base import pulled
 from convdense.layers.direct_form import DirectPool
-from convdense.verdicts.findings import CHANGED, QUANTITIES, RAISED, Finding
+from convdense.verdicts.findings import CHANGED, RAISED, Finding
 
 DIRECT_POOL = "direct pooling"
 POWERS = "entries are roots of sums of powers, for which no bound is known (PyTorch's: see LpPool)"
@@ -24,17 +24,20 @@ def pool_evaluators(
     """
     right = DirectPool(pool) if isinstance(pool, Pool) else pool
     forward, backward, name = pool_functions(implementation)
-    quantities = QUANTITIES[:2] if backward else QUANTITIES[:1]
 
-    def mine(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
-        dx = caught(backward, x, dy) if backward else None
-        return caught(forward, x), dx, None, None
+    def dx(x: Array, _w: Array, dy: Array) -> Results:
+        return caught(backward, x, dy) if backward else None, None, None
+
+    def mine(x: Array, w: Array, _b: Array | None, dy: Array) -> Results:
+        return (caught(forward, x), *dx(x, w, dy))
 
     def direct(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
         return right.forward(x), pulled(right, x, dy)[0], None, None
 
-    by = Evaluator(DIRECT_POOL, direct).limited_to(quantities)
-    return Evaluator(name, mine, quantities), by
+    compiles = getattr(implementation, "compiles", False)
+    of_x = dx if backward else None
+    judged = Evaluator(name, mine, lambda x, *_: caught(forward, x), of_x, compiles)
+    return judged, Evaluator(DIRECT_POOL, direct)
 
 
 def compare_pools(

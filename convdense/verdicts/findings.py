@@ -6,6 +6,7 @@ only if all that is required holds.
 
 import base64
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from math import inf
@@ -23,8 +24,10 @@ WITHIN = "within rounding"
 NORMWISE = "right normwise"
 UNDECIDED = "undecided"
 REFUSED = "refused"  # it raised on what many do not take: a restriction, neither right nor wrong
+REPORTED = "reported"  # what it does where nothing is promised, as with NaN
+REMARKS = (REFUSED, REPORTED)
 # from the best; any other verdict is below all of these
-GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED, REFUSED)
+GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED, *REMARKS)
 
 WRONG = "wrong"
 # wrong as well, and how: each named after what was asked for, or what happened
@@ -54,7 +57,8 @@ class Finding:
         "y", "dx", "dw" or "db".
     verdict : str
         "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an
-        FFT), "undecided", "refused" (raised on what many do not take), "wrong", or what kind of
+        FFT), "undecided", "refused" (raised on what many do not take), "reported"
+        (where nothing is promised), "wrong", or what kind of
         wrong: "not bilinear", "not repeatable", "raised", "wrong shape", "wrong dtype", "changed
         its input".
     at : tuple of int or None
@@ -135,6 +139,11 @@ class Finding:
         for name in ("difference", "bound"):
             values[name] = float(values[name])
         return cls(**values)
+
+
+def worst_of(findings: Iterable[Finding]) -> Finding:
+    """Return the first finding of the worst grade."""
+    return max(findings, key=lambda finding: finding.grade)
 
 
 def keep_worst(found: dict[str, Finding], finding: Finding) -> None:
