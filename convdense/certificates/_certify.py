@@ -21,12 +21,13 @@ from convdense.certificates.network_certificate import (
     certify_network,
     certify_pool,
 )
-from convdense.certificates.ring_arithmetic import accumulator_of
-from convdense.certificates.ring_trials import Dtypes, certify_integers
+from convdense.certificates.ring_arithmetic import Arithmetic, accumulator_of
+from convdense.certificates.ring_trials import certify_integers
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
+from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
-from convdense.networks.network import Network
+from convdense.networks.network import Network, is_function
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import Finding
@@ -47,6 +48,9 @@ class Options(TypedDict, total=False):
     error: float
     method: str
     seed: Seed
+    shapes: str | None
+    nonfinite: bool
+    threads: bool
     accumulator: object
 
 
@@ -59,6 +63,7 @@ class Chosen:
     error: float
     method: str
     seed: Any
+    extra: tuple[str, ...] = ()
     accumulator: Any = None
 
     def checked(self, formats: tuple[str, ...], refused: str = "") -> "Chosen":
@@ -72,7 +77,7 @@ class Chosen:
             needs = f"random for {dtype}: basis vectors tell of real numbers alone"
             raise ValueError(complain("method", repr(self.method), needs))
         accumulator = accumulator_of(self.accumulator, dtype)
-        return Chosen(dtype, batch, error, self.method, seed, accumulator)
+        return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator)
 
 
 @overload
@@ -97,6 +102,9 @@ def certify(
     error: float = ERROR,
     method: str = "auto",
     seed: Seed = None,
+    shapes: str | None = None,
+    nonfinite: bool = False,
+    threads: bool = False,
     accumulator: object = None,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
@@ -106,8 +114,9 @@ def certify(
     layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
     implementation : object with forward(x, w, b) and backward(x, w, dy), or None
         ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not
-        judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged
-        itself. None judges the tied dense layer.
+        judged. A function, or an object without a backward, is forward alone: y is judged. For
+        a pool, a network or an activation ``forward(x) -> y`` and ``backward(x, dy) -> dx``. None
+        judges the tied dense layer.
     dtype : {"float64", "float32"}, of an implementation also {"float16", "bfloat16"}
         Or as NumPy, PyTorch or JAX spell it: np.float32, "f4", torch.float32, jnp.bfloat16.
         The integers are drawn so small that every sum is exact in it, in any order; in the last
@@ -123,6 +132,13 @@ def certify(
         "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
     seed : int, numpy.random.SeedSequence or None
         None draws fresh entropy; it is recorded, as an int.
+    shapes : {"near"} or None
+        "near" tries an implementation on other channels, pixels and kernels as well, those that
+        its operands tell it; to refuse them by an exception is no fault.
+    nonfinite : bool
+        Report what NaN and infinity in x, w or dy reach, which is neither right nor wrong.
+    threads : bool
+        Run an implementation in two threads at once as well.
     accumulator : dtype of integers, or None
         Of integer dtypes: what sums, and b, are in; None is int32 for 8 and 16 bits, else int64.
         Where it is wider than dtype, no sum leaves it; where it is dtype itself, sums wrap around:
@@ -158,8 +174,19 @@ def certify(
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
-    chosen = Chosen(dtype, batch, error, method, seed, accumulator)
-    if isinstance(layer, (Pool, Network)):
+    if shapes is not None:
+        choice(shapes, "shapes", ("near",))
+    asked = {
+        "near": shapes is not None,
+        "nonfinite": flag(nonfinite, "nonfinite"),
+        "threads": flag(threads, "threads"),
+    }
+    extra = tuple(word for word, is_asked in asked.items() if is_asked)
+    if implementation is None and extra:
+        needs = "an implementation, to try it on"
+        raise ValueError(complain("certify", f"{extra[0]!r} without one", needs))
+    chosen = Chosen(dtype, batch, error, method, seed, extra, accumulator)
+    if isinstance(layer, (Pool, Network)) or (implementation is not None and is_function(layer)):
         return _certify_pool_or_network(layer, implementation, chosen)
     return _certify_layer(layer, implementation, chosen)
 
@@ -167,19 +194,19 @@ def certify(
 @certified_again.register
 def _(certificate: Certificate, implementation: Implementation | None) -> Certificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, c.asked, c.method, c.seed, c.accumulator or None)
+    chosen = Chosen(c.dtype, c.batch, c.asked, c.method, c.seed, c.extra, c.accumulator or None)
     return _certify_layer(c.layer, implementation, chosen)
 
 
 @certified_again.register
 def _(certificate: NetworkCertificate, implementation: Implementation | None) -> NetworkCertificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed)
+    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed, c.extra)
     return _certify_pool_or_network(c.layer, implementation, chosen)
 
 
 def _certify_pool_or_network(
-    layer: Pool | Network, implementation: Implementation | None, chosen: Chosen
+    layer: HasShapes, implementation: Implementation | None, chosen: Chosen
 ) -> NetworkCertificate:
     """Refuse the options that pools and networks have no answer to, and decide with the others."""
     defaults = {"error": ERROR, "method": "auto"}
@@ -195,9 +222,9 @@ def _certify_pool_or_network(
     users_pool = isinstance(layer, Pool) and implementation is not None
     chosen = chosen.checked((*EXACT, *HALF) if users_pool else EXACT, NO_INTEGERS)
     seed = drawn(chosen.seed)
-    if isinstance(layer, Pool) and implementation is not None:
-        return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
-    return certify_network(layer, implementation, chosen.dtype, chosen.batch, seed)
+    decide = certify_pool if users_pool else certify_network
+    how = chosen.dtype, chosen.batch, seed
+    return decide(layer, implementation, *how, extra=chosen.extra)
 
 
 def _certify_layer(
@@ -211,9 +238,15 @@ def _certify_layer(
     )
     if chosen.accumulator:
         _refuse_too_large(tie(layer), chosen.batch)
-        dtypes = Dtypes(chosen.dtype, chosen.accumulator)
-        how = {"batch": chosen.batch, "error": chosen.error, "seed": chosen.seed}
-        return certify_integers(layer, evaluators, dtypes, **how)
+        return certify_integers(
+            layer,
+            evaluators,
+            Arithmetic(chosen.dtype, chosen.accumulator),
+            batch=chosen.batch,
+            error=chosen.error,
+            seed=chosen.seed,
+            extra=chosen.extra,
+        )
     ties = tie(layer)
     require_cells(layer)
     ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
@@ -247,6 +280,7 @@ def _certify_layer(
         batch=chosen.batch,
         error=chosen.error,
         seed=trials.seed or 0,
+        extra=chosen.extra,
     )
     return replace(
         certificate,
@@ -255,6 +289,7 @@ def _certify_layer(
         behaviour=review.behaviour,
         precision=review.precision,
         tried_on=review.tried_on,
+        extra=chosen.extra,
     )
 
 
@@ -276,7 +311,7 @@ def _run_trials(
     chosen: Chosen,
 ) -> Trials:
     """Judge on every pair of basis vectors, or on as many random integers as the error asks for."""
-    calls = exhaustive_calls(ties, chosen.batch)
+    calls = exhaustive_calls(ties, chosen.batch, evaluators[0].quantities)
     how: dict[str, Any] = {"batch": chosen.batch, "ranges": ranges, "explain": explainer}
     # the basis vectors are held all at once, however few the calls
     size = max(calls, 20 * chosen.batch * max(ties.shape))

@@ -2,59 +2,142 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import FORMATS
+from convdense._util.float_formats import FORMATS, Format
 from convdense.certificates.certificate_base import misbehaves
-from convdense.certificates.integer_ranges import Ranges, exact_ranges, narrow_ranges
+from convdense.certificates.integer_ranges import Ranges, exact_ranges, longest_sums, narrow_ranges
 from convdense.certificates.integer_trials import draw_operands
+from convdense.certificates.other_shapes import try_shapes
 from convdense.certificates.rounding_explainer import Explainer
 from convdense.geometry import Conv, ConvTranspose, HasShapes
-from convdense.implementations.call_contract import Judge, behaviour
+from convdense.implementations.array_views import layouts
+from convdense.implementations.call_contract import (
+    Bench,
+    Judge,
+    batches,
+    calls,
+    in_two_threads,
+    samples,
+)
 from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
+from convdense.implementations.scaled_calls import magnitudes, powers_of_two
+from convdense.implementations.special_values import nonfinite_reach, special_values
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import WRONG, Finding
+from convdense.verdicts.findings import REMARKS, WRONG, Finding
 
 LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
+BATCHES = 0, 1, 2, 3, 4, 5, 8, 16, 33
+COMPILED_BATCHES = 1, 2, 3, 4  # of code that compiles anew for every shape
+WORK = 100_000_000  # products in a batch of more than four, at most
+SMALL = 3  # the largest integer beside those that are scaled
+
+
+class Trial(NamedTuple):
+    """What is needed to try a layer: operands of a large batch, and of one sample to be scaled."""
+
+    bench: Bench
+    operands: Operands
+    scaled: dict[str, Operands]  # first letters of those to be scaled -> operands
+    form: Format
+    is_large: bool
 
 
 def try_behaviour(
-    layer: HasShapes, mine: Evaluator, dtype: str, *, few_bits: bool, seed: int
-) -> tuple[tuple[Finding, ...], HasShapes | None]:
-    """Return how an implementation behaves, and the small copy on which, None if on the layer.
+    layers: tuple[Any, ...], prepare: Callable[[Any], Trial], asked: int, extra: tuple[str, ...]
+) -> tuple[tuple[Finding, ...], Any]:
+    """Return how an implementation behaves, and on which layer: the first where it is right.
 
-    A small copy of the layer is tried first: an implementation that takes it needs no large calls.
+    The first is a small copy: an implementation that takes it needs no large calls. `extra` are the
+    words of `certify`'s options for what else to try: "near", "nonfinite", "threads".
     """
-    copy = small_copy(layer)
-    if copy != layer:
-        tried = _behaviour_on(copy, mine, dtype, few_bits=few_bits, seed=seed)
-        if not misbehaves(tried):
-            return tried, copy
-    return _behaviour_on(layer, mine, dtype, few_bits=few_bits, seed=seed), None
+    found: tuple[Finding, ...] = ()
+    for layer in layers:
+        found = _try_all(prepare(layer), asked, extra)
+        if found and not misbehaves(found):
+            break
+    if "near" in extra and not misbehaves(found):
+
+        def tried(shape: HasShapes) -> Finding:
+            trial = prepare(shape)
+            return trial.bench.tried("", samples(trial.operands, asked))
+
+        found += tuple(try_shapes(layers[-1], tried))
+    return found, layer
 
 
-def _behaviour_on(
-    layer: HasShapes, mine: Evaluator, dtype: str, *, few_bits: bool, seed: int
-) -> tuple[Finding, ...]:
-    """Return what an implementation does with zeros, strides and batches of 0, 1 and 3."""
-    batch, ranges = _largest_exact_batch(layer, dtype, few_bits=few_bits)
+def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Return all that is tried on one layer; nothing if it refuses every batch.
+
+    Batches are tried first. The rest is tried on three samples, layouts on one as well, or on the
+    batch asked for where those are refused.
+    """
+    bench, operands, scaled, form, is_large = trial
+    usual = COMPILED_BATCHES if bench.mine.compiles else BATCHES
+    sizes = sorted(n for n in {*usual, asked} if n <= len(operands[0]))
+    found = batches(bench, operands, sizes)
+    holding = {finding.name for finding in found if finding.verdict not in REMARKS}
+    taken = [n for n in sizes if n and f"batch {n}" in holding]
+    if not taken or misbehaves(tuple(found)):  # the rest would only be wrong again
+        return tuple(found) if taken else ()
+
+    several, one = (
+        samples(operands, next(n for n in (most, asked, *taken) if n in taken)) for most in (3, 1)
+    )
+    x, w, b, dy = (-np.roll(operand, 1) for operand in several)
+    other = x, w, b, dy
+    found += layouts(bench, (several,) if is_large else (one, several))
+    found += special_values(bench, several, few=is_large)
+    for letters, (x, w, b, dy) in scaled.items():
+        if letters == "d" and bench.mine.backward is None:
+            continue
+        again = x.repeat(len(one[0]), 0), w, b, dy.repeat(len(one[0]), 0)
+        found += magnitudes(bench, letters, again, form, few=is_large)
+    found += calls(bench, several, other)
+    found += [in_two_threads(bench, several, other)] if "threads" in extra else []
+    found += nonfinite_reach(bench, one) if "nonfinite" in extra else []
+    return tuple(found)
+
+
+def prepare_layer(
+    layer: HasShapes, mine: Evaluator, dtype: str, asked: int, *, few_bits: bool, seed: int
+) -> Trial:
+    """Return what is needed to try a layer with weights: integers whose sums are exact.
+
+    The sums over many samples may be too long where those over few are not. If even those of one
+    are, the integers are -1, 0 and 1. Sums in few bits are those of float32 at most.
+    """
+    ties = tie(layer)
     rng = np.random.default_rng((seed, 3))  # a stream of its own beside the trials'
-    several = draw_operands(rng, tie(layer), batch, ranges, dtype)
-    judge = _judge_with(Explainer(layer, dtype))
-    return behaviour(mine, direct_evaluator(layer), several, dtype, judge_for=judge)
+    form = FORMATS["float32"] if few_bits else FORMATS[dtype]
+    batch, ranges = _largest_exact_batch(layer, dtype, asked, few_bits=few_bits)
+    operands = draw_operands(rng, ties, batch, ranges, dtype)
+
+    terms = max(longest_sums(ties, batch=1).values())
+    widest = max(2**form.bits / (SMALL * terms), 2)
+    scaled = {}
+    for letters in ("xb", "wb", "d")[bool(ties.padding) :]:  # padding that is a number stays
+        small = draw_operands(rng, ties, 1, Ranges(SMALL, SMALL, SMALL, SMALL), dtype)
+        x, w, b, dy = (
+            powers_of_two(a, widest, rng) if letter in letters else a
+            for letter, a in zip("xwbd", small, strict=True)
+        )
+        scaled[letters] = x, w, b, dy
+    bench = Bench(mine, direct_evaluator(layer), dtype, _judge_with(Explainer(layer, dtype)))
+    return Trial(bench, operands, scaled, form, ties.n_entries >= LARGE)
 
 
-def _largest_exact_batch(layer: HasShapes, dtype: str, *, few_bits: bool) -> tuple[int, Ranges]:
-    """Return a batch of at most three samples, and integers whose sums over it are exact.
-
-    The sums over three samples may be too long where those over one are not. If even those are,
-    the integers are -1, 0 and 1.
-    """
-    for batch in (3, 2, 1):
+def _largest_exact_batch(
+    layer: HasShapes, dtype: str, asked: int, *, few_bits: bool
+) -> tuple[int, Ranges]:
+    """Return as many samples as are tried, and integers whose sums over them are exact."""
+    entries = tie(layer).n_entries
+    sizes = {n for n in BATCHES if 0 < n <= 4 or 0 < n * entries <= WORK} | {asked}
+    for batch in sorted(sizes, reverse=True):
         try:
             ranges = narrow_ranges(layer, batch) if few_bits else exact_ranges(layer, dtype, batch)
         except ValueError:  # raised by exact_ranges: the sums are too long

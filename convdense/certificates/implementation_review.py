@@ -1,6 +1,7 @@
 """What kind of right or wrong an implementation is: how it rounds, behaves and repeats itself."""
 
 from dataclasses import replace
+from functools import partial
 from math import ceil, log2
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
-from convdense.certificates.behaviour_trials import try_behaviour
+from convdense.certificates.behaviour_trials import prepare_layer, small_copy, try_behaviour
 from convdense.certificates.bilinearity import bilinear
 from convdense.certificates.effective_roundoff import Precision, precision, reals
 from convdense.certificates.integer_ranges import Ranges, narrow_ranges
@@ -49,6 +50,7 @@ def review_implementation(
     batch: int,
     error: float,
     seed: int,
+    extra: tuple[str, ...],
 ) -> Review:
     """Return what else there is to say about an implementation.
 
@@ -94,7 +96,12 @@ def review_implementation(
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
         return Review(findings, (), measured, narrow_error)
 
-    tried, tried_on = try_behaviour(layer, mine, dtype, few_bits=few_bits, seed=seed)
+    prepare = partial(
+        prepare_layer, mine=mine, dtype=dtype, asked=batch, few_bits=few_bits, seed=seed
+    )
+    layers = tuple(dict.fromkeys((small_copy(layer), layer)))
+    tried, on = try_behaviour(layers, prepare, batch, extra)
+    tried_on = None if on == layer else on
     return Review(findings, (*tried, repeats), measured, narrow_error, tried_on)
 
 

@@ -30,15 +30,15 @@ class Call(NamedTuple):
     judged: tuple[str, ...]
 
 
-def exhaustive_calls(ties: TieMap, batch: int = 1) -> int:
+def exhaustive_calls(ties: TieMap, batch: int = 1, quantities: tuple[str, ...] = QUANTITIES) -> int:
     """Return how many calls evaluate every pair of basis vectors, with the draws beside them.
 
-    It counts what `_every_pair` yields.
+    It counts what `_every_pair` yields and these quantities need.
     """
     weights_and_zeros = ties.n_weights + 1
     biases = prod(ties.bias_shape)
     inputs = batch * ties.shape[1] + bool(ties.padding)  # whole batches; and zeros
-    pairs = (batch * ties.shape[0]) * inputs  # for dw
+    pairs = (batch * ties.shape[0]) * inputs * ("dw" in quantities)
     draws = DRAWS * (1 + len(Ranges._fields))  # as drawn, and with the sign of x, w, b or dy turned
     return weights_and_zeros + biases + pairs + draws
 
@@ -147,7 +147,10 @@ def _first_differences(
     # An implementation, for which there is something to explain, may not return a narrower dtype.
     narrowest = None if explain is None else FORMATS[dtype].holder
     for operands, judged in calls:
-        still_open = [name for name in judged if name not in found or not found[name].refuted]
+        given = [name for name in judged if name in mine.quantities]
+        if not given:  # a call for dw, and forward alone
+            continue
+        still_open = [name for name in given if name not in found or not found[name].refuted]
         # In half precision what is right is computed in float64, where no sum is rounded.
         right_operands = _in_float64(operands) if dtype in HALF else operands
         results = compare_evaluators(
@@ -160,16 +163,16 @@ def _first_differences(
         )
         for finding in results.values():
             keep_worst(found, finding)
-        if _is_settled(found):
+        if _is_settled(found, mine.quantities):
             break
     return tuple(found[name] for name in QUANTITIES if name in found)
 
 
-def _is_settled(found: dict[str, Finding]) -> bool:
+def _is_settled(found: dict[str, Finding], quantities: tuple[str, ...]) -> bool:
     """Tell whether to stop: all is refuted, or something raised (the rest stays as judged)."""
     if any(finding.verdict == RAISED for finding in found.values()):
         return True
-    return len(found) == len(QUANTITIES) and all(finding.refuted for finding in found.values())
+    return len(found) == len(quantities) and all(finding.refuted for finding in found.values())
 
 
 def _in_float64(operands: Operands) -> Operands:

@@ -14,7 +14,7 @@ from convdense.certificates.certificate_base import (
 )
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.integer_ranges import Ranges
-from convdense.certificates.ring_arithmetic import odds_in_words
+from convdense.certificates.ring_arithmetic import Arithmetic, odds_in_words
 from convdense.geometry import HasShapes, Implementation
 from convdense.implementations.evaluators import needs_implementation
 from convdense.layers.plain_form import layer_to_plain, plain_to_layer
@@ -44,11 +44,13 @@ class Certificate(ImplementationJudgement):
         "exhaustive", but where larger integers are rounded and equality was seen on random narrow
         ones.
     behaviour : tuple of Finding
-        Of an implementation: zeros, batches of 0, 1 and 3, strided and read-only arrays, the same
-        call twice. To raise on an empty batch or on such arrays is reported, not held against it.
+        Of an implementation: what was tried beside the numbers. To raise on what many do not take
+        (layouts, batches, other shapes) is reported, not held against it.
     tried_on : geometry or None
         The small copy of a large layer on which behaviour was tried, if the implementation takes
         it.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
     accumulator : str
         Of integers, the dtype of their sums; "" of floats.
     precision : tuple of Precision
@@ -75,6 +77,7 @@ class Certificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
+    extra: tuple[str, ...] = ()
     accumulator: str = ""
 
     @property
@@ -91,6 +94,8 @@ class Certificate(ImplementationJudgement):
         x, w, _, dy = self.ranges
         number = abs(tie(self.layer).padding_value)  # it takes the place of an x
         least = min(x, number) if number else x
+        if self.forward_alone:
+            return 1 / (2 * least * w)
         return 1 / (2 * min(least * w, w * dy, least * dy))
 
     @property
@@ -106,11 +111,13 @@ class Certificate(ImplementationJudgement):
         of_y, of_dw = "bilinear in x and w", "dw in x and dy"
         if tie(self.layer).padding:  # then x = 0 is among the basis vectors
             of_y, of_dw = "affine in x and linear in w", "dw affine in x and linear in dy"
+        of_gradients = f", dx bilinear in w and dy, {of_dw}, db linear in dy, all"
+        if self.forward_alone:
+            of_gradients = ","
         text = (
             f"every pair of basis vectors, and random integers of both signs, {self.trials} calls "
             f"in {self.dtype}, batch {self.batch}: a proof for all real inputs of this shape, "
-            f"if y is {of_y} plus linear in b, dx bilinear in w and dy, "
-            f"{of_dw}, db linear in dy, all {exactly}"
+            f"if y is {of_y} plus linear in b{of_gradients} {exactly}"
         )
         if self.error:
             text += f"; where larger integers are rounded, error {_at_most(self.error)}"
@@ -135,7 +142,8 @@ class Certificate(ImplementationJudgement):
         return text
 
     def _odds_of_integers(self) -> str:
-        odds = odds_in_words(self.dtype, self.accumulator, self.ranges, _at_most(self.error))
+        sums = Arithmetic(self.dtype, self.accumulator)
+        odds = odds_in_words(sums, self.ranges, _at_most(self.error))
         trials = f"{self.trials} random trials, batch {self.batch}, {odds}"
         return f"{trials}; over seeds drawn at random, here {self.seed}"
 

@@ -1,10 +1,10 @@
-"""Sums of integers in a dtype: exact where they fit it, in the ring of integers modulo 2^m if not.
+"""Sums of integers: exact where they fit their dtype, else in the ring of integers modulo 2^m.
 
-Two's complement wraps around, and taking residues modulo 2^m is a ring homomorphism: every order of
-sums and products gives the same, whatever overflows on the way.
+Residues modulo 2^m are a ring: every order of sums and products gives the same, whatever overflows.
 """
 
 from math import log2
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,32 +14,44 @@ from convdense.certificates.integer_ranges import Ranges, ranges_within
 from convdense.structure.tie_map import TieMap
 
 
-def accumulator_of(accumulator: object, dtype: str) -> str:
-    """Return the dtype that sums of integers are in, as given or the usual one; "" for floats.
+class Arithmetic(NamedTuple):
+    """The dtype of x, w and dy, and that of b and of all sums, which wrap around in no wider one.
 
     Examples
     --------
-    >>> accumulator_of(None, "int8"), accumulator_of(np.int16, "int8"), accumulator_of(None, "f4")
-    ('int32', 'int16', '')
+    >>> Arithmetic("int8", "int32").wraps, Arithmetic("int64", "int64").wraps
+    (False, True)
     """
+
+    dtype: str
+    accumulator: str
+
+    @property
+    def wraps(self) -> bool:
+        """Whether sums are modulo 2^m."""
+        return self.dtype == self.accumulator
+
+    @property
+    def m(self) -> int:
+        """Bits of the dtype."""
+        return int(np.iinfo(self.dtype).bits)
+
+
+def accumulator_of(accumulator: object, dtype: str) -> str:
+    """Return the dtype that sums of integers are in, as given or the usual one; "" for floats."""
     if dtype not in INTEGERS:
         if accumulator is not None:
-            needs = f"None for {dtype}: sums of integers alone are in a dtype of their own"
+            needs = f"None for {dtype}: only sums of integers have one"
             raise ValueError(complain("accumulator", repr(accumulator), needs))
         return ""
     bits = np.iinfo(dtype).bits
-    if accumulator is None:
-        return "int32" if bits < 32 else "int64"
     wider = [name for name in INTEGERS if np.iinfo(name).bits > bits]
-    return choice(spelled(accumulator), "accumulator", (dtype, *wider))
+    usual = "int32" if bits < 32 else "int64"
+    given = usual if accumulator is None else spelled(accumulator)
+    return choice(given, "accumulator", (dtype, *wider))
 
 
-def is_ring(dtype: str, accumulator: str) -> bool:
-    """Tell whether sums wrap around: they are in no wider dtype than what is added up."""
-    return bool(np.iinfo(dtype).bits == np.iinfo(accumulator).bits)
-
-
-def ring_ranges(ties: TieMap, dtype: str, accumulator: str, batch: int) -> Ranges:
+def ring_ranges(ties: TieMap, sums: Arithmetic, batch: int) -> Ranges:
     """Return the largest integers to draw: all of the dtype, or less, so that no sum wraps around.
 
     Raises
@@ -47,28 +59,19 @@ def ring_ranges(ties: TieMap, dtype: str, accumulator: str, batch: int) -> Range
     ValueError
         For fractions, of which a ring knows none, and for sums too long for the accumulator.
     """
-    number = ties.padding_value
-    if number and not isinstance(number, int):
-        raise ValueError(complain("padding_value", number, f"an integer, with dtype={dtype!r}"))
-    coefficients = [axis.coefficients for axis in ties.axes if axis.coefficients is not None]
-    if any(of_axis.dtype.kind not in "iu" for of_axis in coefficients):
-        got = "coefficients that are floats"
-        needs = f"integers, with dtype={dtype!r}: in a ring there are no halves and no averages"
-        raise ValueError(complain("layer", got, needs, 'use dtype="float64"'))
-
-    largest = _largest(dtype)
-    if is_ring(dtype, accumulator):
+    numbers = [axis.coefficients for axis in ties.axes if axis.coefficients is not None]
+    if any(np.asarray(n).dtype.kind == "f" for n in (*numbers, ties.padding_value or 0)):
+        needs = f"integers alone in padding and coefficients, with dtype={sums.dtype!r}"
+        raise ValueError(complain("layer", "floats", needs, 'use dtype="float64"'))
+    least, most = ends(2**64, sums.dtype)
+    largest = max(-least, most)
+    if sums.wraps:
         return Ranges(largest, largest, largest, largest)
-    found = ranges_within(ties, batch, int(np.iinfo(accumulator).max), largest=largest)
+    found = ranges_within(ties, batch, ends(2**64, sums.accumulator)[1], largest=largest)
     if found is None:
-        got = f"sums longer than {accumulator} counts, batch {batch}"
-        do = 'use accumulator="int64" or a smaller layer'
-        raise ValueError(complain("layer", got, "shorter ones", do))
+        got = f"sums longer than {sums.accumulator} counts"
+        raise ValueError(complain("layer", got, "shorter ones", 'use accumulator="int64"'))
     return found._replace(b=found.x * found.w)  # the bias is in the accumulator
-
-
-def _largest(dtype: str) -> int:
-    return max(-int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
 def ends(largest: int, dtype: str) -> tuple[int, int]:
@@ -109,31 +112,26 @@ def bits_of_ring(m: int) -> float:
     return m + 1 - log2(m + 2)
 
 
-def bits_of_draw(dtype: str, accumulator: str, ranges: Ranges) -> float:
-    """Return what one random trial is worth: in the ring, or by Schwartz and Zippel over integers.
-
-    Two polynomials of degree 2 agree with a probability of at most 2 / S for S values per variable.
-    """
-    if is_ring(dtype, accumulator):
-        return bits_of_ring(np.iinfo(dtype).bits)
-    x, w, _, dy = ranges
-    least, largest = ends(min(x, w, dy), dtype)
-    return log2((largest - least + 1) / 2)
+def bits_of_draw(sums: Arithmetic, ranges: Ranges) -> float:
+    """Return what one trial is worth: in the ring, or with S values a variable -log2(2 / S)."""
+    least, largest = ends(min(ranges), sums.dtype)
+    return bits_of_ring(sums.m) if sums.wraps else log2((largest - least + 1) / 2)
 
 
-def odds_in_words(dtype: str, accumulator: str, ranges: Ranges, odds: str) -> str:
+def odds_in_words(sums: Arithmetic, ranges: Ranges, odds: str) -> str:
     """Return what a certificate says of its trials: on which integers, how sure, if what holds."""
+    dtype, accumulator = sums
     alone = f"it is about the code that {dtype} takes, not that of floats"
-    if not is_ring(dtype, accumulator):
+    if not sums.wraps:
         return (
             f"on {dtype} up to {min(ranges)}, none of whose sums leaves {accumulator}: error "
             f"probability {odds}, if the outputs are polynomials of degree at most 2 in the drawn "
             f"integers, evaluated exactly; {alone}"
         )
-    m = np.iinfo(dtype).bits
+    m = sums.m
     return (
-        f"on all of {dtype}, sums modulo 2^{m}: error probability {odds} if a coefficient is wrong "
-        f"by an odd number (in one trial, by 2^v times one: ({m + 2} - v) / 2^({m + 1} - v); from "
-        f"v = {m} on it is never seen), if the outputs are affine in each of x, w and dy, and b is "
-        f"added; {alone}"
+        f"on all of {dtype}, sums modulo 2^{m}: error probability {odds} where a coefficient is "
+        f"wrong by an odd number (where all are by multiples of 2^v, ({m + 2} - v) / 2^({m + 1} - "
+        f"v) a trial, from v = {m} on 1), if the outputs are affine in each of x, w and dy, and b "
+        f"is added; {alone}"
     )

@@ -13,7 +13,7 @@ from convdense._util.arguments import Array, Seed, choice, complain_of, drawn, s
 from convdense._util.float_formats import COMPLEX, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.integer_ranges import exact_ranges
-from convdense.diagnosis.complex_numbers import conjugation_mistake, on_reals
+from convdense.diagnosis.complex_numbers import conjugation_mistake
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
@@ -30,6 +30,7 @@ from convdense.implementations.evaluators import (
     caught,
     direct_evaluator,
     implementation_evaluator,
+    is_forward_alone,
     pool_functions,
 )
 from convdense.layers.error_bounds import integer_unit
@@ -62,7 +63,7 @@ def diagnose(
     ----------
     layer : Conv, ConvTranspose, LocallyConnected, or any pool but LpPool
     implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
-        For a pool, with forward(x) and backward(x, dy).
+        For a pool, with forward(x) and backward(x, dy). Forward alone: then y alone is judged.
     seed : int, numpy.random.SeedSequence or None
         Of the integers; None draws fresh entropy, which the diagnosis records.
     dtype : {"float64", "complex128"}
@@ -109,7 +110,7 @@ def diagnose(
         wrong = _first_wrong(observed)
         if wrong is not None:
             explanations.append(_explained(layer, implementation, observed, wrong))
-    return Diagnosis(layer, tuple(explanations), number)
+    return Diagnosis(layer, tuple(explanations), number, is_forward_alone(implementation))
 
 
 def _of_complex(
@@ -126,7 +127,7 @@ def _of_complex(
             yield Explanation(observed.name, sentence, wrong)
             continue
         if real is None:
-            real = diagnose(layer, on_reals(implementation), seed=seed)
+            real = diagnose(layer, implementation, seed=seed)
         on_real = {explanation.name: explanation for explanation in real.explanations}
         alone = Explanation(observed.name, "", wrong, recovered="on real numbers it is right")
         yield on_real.get(observed.name, alone)
@@ -149,7 +150,7 @@ def _observe(
     expected = [by.run(*call) for call in calls]
     for i, name in enumerate(QUANTITIES):
         observed = Observations(name, calls, [r[i] for r in returned], [e[i] for e in expected])
-        if name != "db" or observed.returned[0] is not None:
+        if name in mine.quantities and (name != "db" or observed.returned[0] is not None):
             yield observed
 
 
@@ -162,6 +163,8 @@ def _observe_pool(pool: Pool, implementation: Implementation, seed: int) -> Iter
     y = [caught(forward, np.copy(call.x)) for call in calls]
     yield Observations("y", calls, y, [pool_loops.forward(pool, call.x) for call in calls])
 
+    if backward is None:
+        return
     dx = [caught(backward, np.copy(call.x), np.copy(call.dy)) for call in calls]
     right = [pool_loops.backward(pool, call.x, call.dy) for call in calls]
     yield Observations("dx", calls, dx, right)

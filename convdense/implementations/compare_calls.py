@@ -28,7 +28,8 @@ def compare_evaluators(
 ) -> dict[str, Finding]:
     """Run both evaluators, each on its operands, and compare what is judged.
 
-    One that writes to its operands is wrong. Only a db may be None: then it is not judged.
+    One that writes to its operands is wrong. A db may be None, and all that an evaluator does not
+    give: then it is not judged.
     `explain` may find that a difference is rounding; a `dtype` is the narrowest that results may
     have.
     """
@@ -46,7 +47,7 @@ def compare_evaluators(
 
     findings = {}
     for name in judged:
-        if name == "db" and got[name] is None:
+        if name not in evaluator.quantities or (name == "db" and got[name] is None):
             continue
         finding = compare(name, got[name], expected[name], bounds.get(name), dtype=dtype)
         if finding.verdict == WRONG and explain is not None:

@@ -14,7 +14,7 @@ from convdense.certificates.certificate_base import ImplementationJudgement, sou
 from convdense.geometry import Implementation, Pool
 from convdense.testing.assertions import diagnosis
 from convdense.testing.case_table import Case, cases
-from convdense.verdicts.findings import Finding
+from convdense.verdicts.findings import FORWARD_ALONE, Finding
 
 if TYPE_CHECKING:
     import pytest
@@ -109,10 +109,12 @@ class Check:
 
     def _finding(self) -> Finding:
         wanted = "y" if self.quantity == "forward" else self.quantity
-        for finding in self.results.certificate.findings:
+        certificate = self.results.certificate
+        for finding in certificate.findings:
             if finding.name == wanted:
                 return finding
-        raise SkipTest(f"{self.name}: db is None, so there is nothing to judge")
+        why = f"{FORWARD_ALONE} was given" if certificate.forward_alone else "db is None"
+        raise SkipTest(f"{self.name}: {why}, so there is nothing to judge")
 
 
 def conv_checks(
@@ -126,8 +128,8 @@ def conv_checks(
     ----------
     make : function of a layer
         ``make(layer)`` returns the implementation of this geometry (an object with forward and
-        backward, or two such functions), or raises NotImplementedError for an option it does not
-        have: then its checks are skipped.
+        backward, two such functions, or forward alone: then the gradients' checks are skipped), or
+        raises NotImplementedError for an option it does not have: then its checks are skipped.
     kinds : {"conv", "transposed", "local", "sum", "avg", "max", "min"}, or several of them
         Convolutions alone, unless others are asked for.
     dtype : {"float64", "float32", "complex64", "complex128"}
