@@ -1,5 +1,6 @@
 """Number formats: how many bits they keep, how far they reach, which dtype holds them."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -51,6 +52,8 @@ HALF = tuple(name for name in FORMATS if name not in EXACT)  # half precision
 COMPLEX = {"complex64": "float32", "complex128": "float64"}
 FORMATS |= {name: FORMATS[of]._replace(holder=np.dtype(name)) for name, of in COMPLEX.items()}
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8")
+# of which the bits alone are asked for
+FORMATS |= {name: Format(np.iinfo(name).bits, 0.0, 1.0, np.dtype(name)) for name in INTEGERS}
 # Code may round to few bits and store the result in a wider format. Bits -> what it then used.
 NAMES_BY_BITS = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}
 
@@ -62,15 +65,12 @@ def spelled(dtype: object) -> object:
     --------
     >>> spelled(np.float32), spelled("<f8"), spelled(float), spelled("torch.bfloat16")
     ('float32', 'float64', 'float64', 'bfloat16')
-    >>> spelled("i1"), spelled(complex)
-    ('int8', 'complex128')
     """
     said = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or dtype
     word = str(said).rpartition(".")[2]  # torch.float32 says its library too
     with suppress(TypeError, ValueError, SyntaxError):
         word = word if word in FORMATS else np.dtype(word).name
-    is_name = word in FORMATS or word in INTEGERS
-    return word if is_name or isinstance(dtype, np.dtype) else dtype
+    return word if word in FORMATS or isinstance(dtype, np.dtype) else dtype
 
 
 def format_of(dtype: npt.DTypeLike) -> Format:
@@ -119,6 +119,11 @@ def widened(*arrays: Array | None) -> tuple[Any, ...]:
         else:
             wide.append(array.astype(np.float64))
     return tuple(wide)
+
+
+def by_parts(change: Callable[[Array], Array], a: Array) -> Array:
+    """Return what a change makes of an array, of complex numbers of both parts."""
+    return change(a) if a.dtype.kind != "c" else change(a.real) + 1j * change(a.imag)
 
 
 def unit_roundoff(dtype: npt.DTypeLike) -> float:

@@ -8,8 +8,7 @@
 * `pool_certificate`: a user's pool
 * `integer_ranges`: how large integers may be for sums to stay exact
 * `integer_trials`: every pair of basis vectors, random trials
-* `ring_arithmetic`: integer dtypes and their sums, modulo 2^m; what a draw from a ring is worth
-* `ring_trials`: trials in integer dtypes
+* `ring_trials`: integer dtypes and their sums, exact or modulo 2^m
 * `pool_probes`: inputs in which chosen cells win or tie
 * `rounding_explainer`: whether rounding explains a difference; the error probability that is left
 * `implementation_review`: what kind of right or wrong a user's code is

@@ -21,8 +21,13 @@ from convdense.certificates.network_certificate import (
     certify_network,
     certify_pool,
 )
-from convdense.certificates.ring_arithmetic import Arithmetic, accumulator_of
-from convdense.certificates.ring_trials import certify_integers
+from convdense.certificates.ring_trials import (
+    accumulator_of,
+    modular_evaluator,
+    review_integers,
+    ring_ranges,
+    worth,
+)
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.geometry.base import flag
@@ -140,10 +145,9 @@ def certify(
     threads : bool
         Run an implementation in two threads at once as well.
     accumulator : dtype of integers, or None
-        Of integer dtypes: what sums, and b, are in; None is int32 for 8 and 16 bits, else int64.
-        Where it is wider than dtype, no sum leaves it; where it is dtype itself, sums wrap around:
-        all integers of the dtype are drawn, and all is judged modulo 2^m. Gradients of None are
-        not judged.
+        What sums of integers are in: if wider than dtype, none wraps around (the default, but for
+        int64); if dtype itself, all integers are drawn, and judged modulo 2^m. Gradients of None
+        are not judged.
 
     Returns
     -------
@@ -233,26 +237,17 @@ def _certify_layer(
     """Decide for one layer with weights, whose outputs are bilinear."""
     evaluators = two_evaluators(layer, implementation)
     of_users = () if implementation is None else (*HALF, *INTEGERS)
-    chosen = chosen.checked(
-        (*EXACT, *COMPLEX, *of_users), "give an implementation to judge by them"
-    )
-    if chosen.accumulator:
-        _refuse_too_large(tie(layer), chosen.batch)
-        return certify_integers(
-            layer,
-            evaluators,
-            Arithmetic(chosen.dtype, chosen.accumulator),
-            batch=chosen.batch,
-            error=chosen.error,
-            seed=chosen.seed,
-            extra=chosen.extra,
-        )
-    ties = tie(layer)
+    chosen = chosen.checked((*EXACT, *COMPLEX, *of_users), "give an implementation as well")
+    ties, sums = tie(layer), chosen.accumulator
     require_cells(layer)
-    ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
+    if sums:
+        ranges = ring_ranges(ties, chosen.dtype, sums, chosen.batch)
+        evaluators = evaluators[0], modular_evaluator(layer, sums)
+    else:
+        ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
     _refuse_too_large(ties, chosen.batch)
 
-    explainer = None if implementation is None else Explainer(layer, chosen.dtype)
+    explainer = None if implementation is None or sums else Explainer(layer, chosen.dtype)
     trials = _run_trials(ties, evaluators, ranges, explainer, chosen)
     evaluator, reference = evaluators
     certificate = Certificate(
@@ -268,20 +263,16 @@ def _certify_layer(
         error=trials.error,
         asked=chosen.error,
         seed=trials.seed,
+        accumulator=sums,
     )
-    if explainer is None:
+    if sums:
+        review = review_integers(layer, evaluator, trials.findings, chosen, trials.seed or 0)
+    elif explainer is None:
         return certificate
-
-    review = review_implementation(
-        evaluators,
-        explainer,
-        trials.findings,
-        ranges=ranges,
-        batch=chosen.batch,
-        error=chosen.error,
-        seed=trials.seed or 0,
-        extra=chosen.extra,
-    )
+    else:
+        how: dict[str, Any] = {"batch": chosen.batch, "error": chosen.error, "extra": chosen.extra}
+        how |= {"ranges": ranges, "seed": trials.seed or 0}
+        review = review_implementation(evaluators, explainer, trials.findings, **how)
     return replace(
         certificate,
         findings=review.findings,
@@ -320,17 +311,21 @@ def _run_trials(
         do = 'use method="random"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
     every_pair = chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS)
-    if every_pair and chosen.dtype not in COMPLEX:
+    if every_pair and chosen.dtype in (*EXACT, *HALF):
         findings = exhaustive(ties, *evaluators, chosen.dtype, **how)
         return Trials(findings, "exhaustive", calls, seed=None, error=0.0)
 
     bits = -log2(chosen.error)
     # a seed of as many bits as the error asks for, and 64 more
     seed = drawn(chosen.seed, 64 + ceil(bits))
-    number = ceil(bits / bits_per_trial(min(ranges)))
-    findings = random(ties, *evaluators, chosen.dtype, trials=number, seed=seed, **how)
+    sums = chosen.accumulator
+    each = worth(chosen.dtype, sums, ranges) if sums else bits_per_trial(min(ranges))
+    number = ceil(bits / each)
+    how |= {"trials": number, "seed": seed, "needed": sums or None}
+    findings = random(ties, *evaluators, chosen.dtype, **how)
     allowed = {} if explainer is None else explainer.allowed
-    error = max(2 ** (-bits_of_all(ranges, allowed) * number), SMALLEST)
+    left = each if sums else bits_of_all(ranges, allowed)
+    error = max(2 ** (-left * number), SMALLEST)
     return Trials(findings, "random", number, seed, error)
 
 

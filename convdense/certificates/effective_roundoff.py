@@ -79,10 +79,7 @@ class Precision:
 
 
 def reals(ties: TieMap, dtype: str, seed: int) -> Operands:
-    """Return one sample of uniform x, w, b and dy in a format: x in [-1, 1), the others small.
-
-    Of complex numbers both parts are.
-    """
+    """Return one sample of uniform x, w, b and dy in a format: x in [-1, 1), the others small."""
     rng = np.random.default_rng((seed, 1))
     # Code that takes small numbers for 0 shows on small operands alone. A power of 2 rounds
     # nothing. float16 ends at 2^-24: there products of small numbers would be subnormal.
@@ -91,9 +88,9 @@ def reals(ties: TieMap, dtype: str, seed: int) -> Operands:
 
     def drawn(shape: tuple[int, ...], scale: float) -> Array:
         if dtype in COMPLEX:
-            shape = (*shape, 2)  # real and imaginary parts side by side
-        numbers = rounded_to((2 * scale) * (rng.random(shape) - 0.5), COMPLEX.get(dtype, dtype))
-        return numbers.view(dtype)[..., 0] if dtype in COMPLEX else numbers
+            both = rng.random((*shape, 2)) - 0.5
+            return rounded_to((2 * scale) * both, COMPLEX[dtype]).view(dtype)[..., 0]
+        return rounded_to((2 * scale) * (rng.random(shape) - 0.5), dtype)
 
     x = drawn((1, *ties.in_shape), 1.0)
     w = drawn(ties.weight_shape, small)
@@ -148,8 +145,8 @@ def _judged(
 
     longest = max(len(terms.left) for terms in sums)
     if dtype in COMPLEX:
-        # Three multiplications a product err at most 3 gamma_(N + 4) |products| in either part:
-        # (|a| + |b|) (|c| + |d|) + |a c| + |b d| <= 3 |a + i b| |c + i d|, and 3 sqrt(2) < 5.
+        # In three multiplications a part errs by 3 gamma_(N + 4) |products|; 3 sqrt(2) < 5: for
+        # (|a| + |b|) (|c| + |d|) + |a c| + |b d| <= 3 |a + i b| |c + i d|.
         longest = 5 * (longest + 4)
     u = FORMATS[dtype].unit_roundoff
     allowed = DEVIATIONS * u * sqrt((longest + 3) / 2)
@@ -183,7 +180,7 @@ def _measured(result: Array, sums: list[Sum]) -> tuple[Array, Array, Array]:
     magnitudes = []
     squares = []
     for position, left, right in sums:
-        sizes = np.abs(left.astype(np.result_type(left, np.float64)) * right)
+        sizes = np.abs(np.multiply(left, right, dtype=np.result_type(left, right, np.float64)))
         errors.append(_error(result[position], left, right))
         magnitudes.append(float(sizes.sum()))
         squares.append(float((sizes * sizes).sum()))
@@ -195,8 +192,7 @@ def _error(value: Any, left: Array, right: Array) -> float:
     if left.dtype.kind == "c" or right.dtype.kind == "c":
         a, b, c, d = left.real, left.imag, right.real, right.imag
         real = _error(value.real, np.append(a, -b), np.append(c, d))
-        imaginary = _error(value.imag, np.append(a, b), np.append(d, c))
-        return hypot(real, imaginary)
+        return hypot(real, _error(value.imag, np.append(a, b), np.append(d, c)))
     high, low = _products(left.astype(np.float64), right.astype(np.float64))
     # fsum adds up exactly and rounds once, at the end
     return abs(fsum((*high, *low, -float(value))))
@@ -237,8 +233,7 @@ def _sums_over_weights(
     """Yield the sum at one position of y or dx, for every sample: weights times x or dy."""
     x, w, b, dy = operands
     of_entries = w.ravel()[entries.index]  # (entries,)
-    if name == "dx":  # W^H dy: the adjoint, which conjugates
-        of_entries = of_entries.conj()
+    of_entries = of_entries.conj() if name == "dx" else of_entries  # W^H dy
     weights = _times_coefficients(entries.coefficient, of_entries[None])[0]  # or (2 entries,)
     bias = np.empty(0)
     if name == "y" and b is not None:
@@ -297,7 +292,7 @@ def _times_coefficients(coefficients: Array | None, values: Array) -> Array:
     if coefficients is None:
         return values
     wide = np.broadcast_to(coefficients.astype(np.float64), values.shape)
-    of_64_bits = values.astype(np.result_type(values, np.float64))
+    of_64_bits = np.multiply(values, 1.0, dtype=np.result_type(values, np.float64))
     return np.concatenate(_products(wide, of_64_bits), axis=1)
 
 

@@ -12,8 +12,7 @@ from convdense.geometry import HasShapes
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 
-# A complex product takes sums of at most so many times the product of its largest parts, in
-# whichever way: (a + b) (c + d) - a c - b d, in three multiplications, takes 4 + 1 + 1 of them.
+# (a + b) (c + d) - a c - b d, as three multiplications have it, adds up to 4 + 1 + 1 products
 COMPLEX_SUMS = 6
 
 
@@ -32,8 +31,7 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
     The sums stay within ``2**24`` in float32 and ``2**53`` in float64. The number of terms is
     counted on the tie map: per output (with bias), per input, per weight and bias times batch. In
     narrower dtypes, if sums are too long for that, the integers are exact and their sums finite.
-    Of complex numbers both parts are at most as large, and their sums are exact in three
-    multiplications a product as well as in four.
+    Of complex numbers both parts are; three multiplications a product are exact as well as four.
 
     Raises
     ------
@@ -117,6 +115,12 @@ def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
         dw += each * prod(_most_often(axis.taps) for axis in part.axes)
     db = prod(_most_often(axis.taps) for axis in ties.bias.axes)
     return {"y": y + 1, "dx": dx, "dw": dw * batch, "db": db * batch}
+
+
+def ends(largest: int, dtype: str) -> tuple[int, int]:
+    """Return the least and the largest of a dtype's integers, if |.| is at most `largest`."""
+    info = np.iinfo(dtype)
+    return max(-largest, int(info.min)), min(largest, int(info.max))
 
 
 def _most_often(numbers: Array) -> int:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import COMPLEX, FORMATS, HALF
-from convdense.certificates.integer_ranges import Ranges
+from convdense._util.float_formats import COMPLEX, FORMATS, HALF, INTEGERS
+from convdense.certificates.integer_ranges import Ranges, ends
 from convdense.implementations.compare_calls import Explain, compare_evaluators
 from convdense.implementations.evaluators import Evaluator, Operands
 from convdense.structure.tie_map import TieMap
@@ -123,13 +123,14 @@ def random(
     ranges: Ranges,
     seed: int,
     explain: ExplainFor | None = None,
+    needed: str | None = None,
 ) -> tuple[Finding, ...]:
-    """Judge on integers drawn from the ranges, all four quantities in every trial."""
+    """Judge on integers from the ranges, all quantities in every trial; `needed` is their dtype."""
     rng = np.random.default_rng(seed)
     calls = (
         Call(draw_operands(rng, ties, batch, ranges, dtype), QUANTITIES) for _ in range(trials)
     )
-    return _first_differences(mine, by, calls, dtype, explain)
+    return _first_differences(mine, by, calls, dtype, explain, needed=needed)
 
 
 def _first_differences(
@@ -138,6 +139,8 @@ def _first_differences(
     calls: Iterable[Call],
     dtype: str,
     explain: ExplainFor | None,
+    *,
+    needed: str | None = None,
 ) -> tuple[Finding, ...]:
     """Return a finding a quantity, the first of the worst grade.
 
@@ -145,7 +148,7 @@ def _first_differences(
     """
     found: dict[str, Finding] = {}
     # An implementation, for which there is something to explain, may not return a narrower dtype.
-    narrowest = None if explain is None else FORMATS[dtype].holder
+    narrowest = needed if explain is None else FORMATS[dtype].holder
     for operands, judged in calls:
         given = [name for name in judged if name in mine.quantities]
         if not given:  # a call for dw, and forward alone
@@ -195,8 +198,9 @@ def draw_operands(
 def _draw(rng: np.random.Generator, largest: int, shape: tuple[int, ...], dtype: str) -> Array:
     """Return random integers from -largest to largest; as both parts of complex numbers."""
     if FORMATS[dtype].holder.kind == "c":
-        parts = _draw(rng, largest, (*shape, 2), COMPLEX[dtype])
-        return parts.view(dtype)[..., 0]
+        return _draw(rng, largest, (*shape, 2), COMPLEX[dtype]).view(dtype)[..., 0]
+    if dtype in INTEGERS:
+        return rng.integers(*ends(largest, dtype), shape, dtype, endpoint=True)
     drawn_as = np.int32 if largest < 2**31 else np.int64  # 32 bits are drawn twice as fast
     drawn = rng.integers(-largest, largest, shape, drawn_as, endpoint=True)
     return drawn.astype(FORMATS[dtype].holder)

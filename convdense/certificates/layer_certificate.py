@@ -6,6 +6,7 @@ from typing import Any
 
 from convdense._util.arguments import complain
 from convdense._util.deprecation import renamed_attribute
+from convdense._util.float_formats import FORMATS
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -14,7 +15,6 @@ from convdense.certificates.certificate_base import (
 )
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.integer_ranges import Ranges
-from convdense.certificates.ring_arithmetic import Arithmetic, odds_in_words
 from convdense.geometry import HasShapes, Implementation
 from convdense.implementations.evaluators import needs_implementation
 from convdense.layers.plain_form import layer_to_plain, plain_to_layer
@@ -142,17 +142,24 @@ class Certificate(ImplementationJudgement):
         return text
 
     def _odds_of_integers(self) -> str:
-        sums = Arithmetic(self.dtype, self.accumulator)
-        odds = odds_in_words(sums, self.ranges, _at_most(self.error))
-        trials = f"{self.trials} random trials, batch {self.batch}, {odds}"
-        return f"{trials}; over seeds drawn at random, here {self.seed}"
+        m = FORMATS[self.dtype].bits
+        drawn, degree = f"all of {self.dtype}, sums modulo 2^{m}", "affine in each of x, w and dy"
+        of_even = f"where all are by multiples of 2^v, ({m + 2} - v) / 2^({m + 1} - v) a trial"
+        wrong = f"where a coefficient is wrong by an odd number ({of_even}, from v = {m} on 1), "
+        if self.dtype != self.accumulator:
+            drawn = f"{self.dtype} up to {min(self.ranges)}, sums within {self.accumulator}"
+            wrong, degree = "", "polynomials of degree at most 2 in the drawn integers"
+        return (
+            f"{self.trials} random trials, batch {self.batch}, on {drawn}: error probability "
+            f"{_at_most(self.error)} {wrong}if the outputs are {degree}; it is about the code for "
+            f"{self.dtype}, not that for floats; over seeds drawn at random, here {self.seed}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
         data = self._to_plain("certificate", _PLAIN, ranges=self.ranges._asdict())
         data["tried_on"] = None if self.tried_on is None else layer_to_plain(self.tried_on)
-        if self.accumulator:
-            data["accumulator"] = self.accumulator
+        data |= {"accumulator": self.accumulator} if self.accumulator else {}
         return data
 
     @classmethod

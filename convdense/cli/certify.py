@@ -28,10 +28,7 @@ AnyCertificate = Certificate | NetworkCertificate
 # The options of the function `certify`, by name, and what argparse is told of each.
 # What is given is passed on under its name, so an option is added here and nowhere else.
 CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
-    "dtype": {
-        "choices": (*FORMATS, *INTEGERS),
-        "help": "default: float64; halves and integers with --implementation",
-    },
+    "dtype": {"choices": tuple(FORMATS), "help": "default: float64; others --implementation"},
     "accumulator": {"choices": INTEGERS, "help": "of integers: the dtype of their sums"},
     "batch": {"type": int, "metavar": "N", "help": "default: 2"},
     "error": {

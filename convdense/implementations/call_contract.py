@@ -15,6 +15,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import HALF
+from convdense.implementations.compare_calls import may_be_none
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import (
@@ -83,9 +84,9 @@ class Bench:
 
 
 def there_are(got: Results, right: Results) -> list[tuple[str, Any, Array]]:
-    """Return quantity, what came and what is right, but for a db left out and a pool's dw and db."""
+    """Return quantity, what came, what is right, but for what is left out, and a pool's dw, db."""
     each = zip(QUANTITIES, got, right, strict=True)
-    return [(n, a, b) for n, a, b in each if b is not None and not (n == "db" and a is None)]
+    return [(n, a, b) for n, a, b in each if b is not None and not may_be_none(n, a, b)]
 
 
 def worst(name: str, findings: Iterable[Finding], what: str = "") -> Finding:
@@ -166,11 +167,6 @@ def samples(operands: Operands, size: int) -> Operands:
 def on_each(change: Callable[[Array], Array], operands: Iterable[Any]) -> Any:
     """Return what a change makes of every operand."""
     return tuple(change(operand) for operand in operands)
-
-
-def by_parts(change: Callable[[Array], Array], a: Array) -> Array:
-    """Return what a change makes of an array, of complex numbers of both parts."""
-    return change(a) if a.dtype.kind != "c" else change(a.real) + 1j * change(a.imag)
 
 
 def copied(operands: Iterable[Any]) -> Any:

@@ -13,15 +13,8 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import Format
-from convdense.implementations.call_contract import (
-    LETTERS,
-    Bench,
-    by_parts,
-    copied,
-    there_are,
-    worst,
-)
+from convdense._util.float_formats import Format, by_parts
+from convdense.implementations.call_contract import LETTERS, Bench, copied, there_are, worst
 from convdense.implementations.evaluators import Operands
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPORTED, Finding, worst_of

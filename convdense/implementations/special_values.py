@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.implementations.call_contract import LETTERS, Bench, by_parts, copied, on_each
+from convdense._util.float_formats import by_parts
+from convdense.implementations.call_contract import LETTERS, Bench, copied, on_each
 from convdense.implementations.evaluators import Operands
 from convdense.verdicts.findings import QUANTITIES, REPORTED, Finding, worst_of
 

@@ -168,15 +168,13 @@ class _Box:
         if y.shape[:1] != (len(x),) or (self.calls and y.shape[1:] != self.out_shape):
             sizes = ", ".join(map(str, self.out_shape)) if self.calls else "*out_shape"
             raise ValueError(complain(name, f"shape {y.shape}", f"({len(x)}, {sizes})"))
-        is_complex = self.dtype in COMPLEX
-        if (y.dtype.kind == "c" and not is_complex) or not np.isfinite(y).all():
+        wide = np.complex128 if self.dtype in COMPLEX else np.float64
+        if not np.can_cast(y.dtype, wide, "same_kind") or not np.isfinite(y).all():
             got = f"{y.dtype}, not all finite"
-            do = 'for complex numbers, write dtype="complex128"' if y.dtype.kind == "c" else ""
-            raise ValueError(complain(name, got, "real, finite numbers", do))
+            raise ValueError(complain(name, got, "real, finite numbers"))
         self.out_shape = y.shape[1:]
         self.calls += 1
         self.samples += len(x)
-        wide = np.complex128 if is_complex else np.float64
         return np.asarray(y.reshape(len(x), -1).astype(wide))
 
 

@@ -116,14 +116,6 @@ class Recovered(Frozen, MatrixProducts, Requirable):
     def _classes(self) -> tuple[Array, Array]:
         """Return the distinct weights, sorted, and the number of each entry's weight among them."""
         values = self.matrix.data
-        if values.dtype.kind == "c":  # told apart by their real parts, and by the imaginary ones
-            parts = [self._classes_of(part) for part in (values.real, values.imag)]
-            pairs = np.stack([classes for _, classes in parts])
-            _, first, classes = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
-            return values[first], classes.ravel()
-        return self._classes_of(values)
-
-    def _classes_of(self, values: Array) -> tuple[Array, Array]:
         if not len(values):
             return values, np.zeros(0, np.intp)
         order = np.argsort(values, kind="stable")
@@ -133,7 +125,7 @@ class Recovered(Frozen, MatrixProducts, Requirable):
         # neighbours further apart than those of both have different weights.
         largest = float(np.abs(self.bias).max(initial=0))
         sizes = np.abs(ascending[1:]) + largest if largest else np.zeros(len(values) - 1)
-        apart = np.diff(ascending) > 4 * np.finfo(float).eps * sizes
+        apart = np.abs(np.diff(ascending)) > 4 * np.finfo(float).eps * sizes
         starts = np.concatenate(([True], apart))  # (entries,) whether a new weight begins
         classes = np.empty(len(values), np.intp)
         classes[order] = np.cumsum(starts) - 1

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import numpy.typing as npt
 
 from convdense._util.arguments import complain, first_line
-from convdense._util.float_formats import COMPLEX, INTEGERS
+from convdense._util.float_formats import COMPLEX
 from convdense.certificates import certify
 from convdense.certificates._certify import Options
 from convdense.checks import check
@@ -124,11 +124,9 @@ def diagnosis(layer: HasShapes, implementation: Implementation, dtype: str = "fl
     """Return what `diagnose` says of an implementation that was refused, or why it says nothing."""
     candidate: Any = layer  # of any type: `diagnose` refuses what it does not know, and says why
     try:
-        diagnosed_in = "complex128" if dtype in COMPLEX else "float64"
-        found = diagnose(candidate, implementation, dtype=diagnosed_in)
+        numbers = "complex128" if dtype in COMPLEX else "float64"
+        found = diagnose(candidate, implementation, dtype=numbers)
     except Exception as error:  # whatever it is: the verdict must not be lost for want of a name
         return f"not diagnosed: {first_line(error)}"
     nothing_wrong = bool(found)
-    if nothing_wrong and dtype in INTEGERS:
-        return f"nothing is wrong on small integers in float64: only in {dtype}"
     return RIGHT_ON_INTEGERS if nothing_wrong else str(found)

@@ -18,6 +18,7 @@ from convdense.verdicts.findings import (
     Finding,
 )
 
+STATED = ", the stated accumulator: floats and other widths wrap around otherwise"
 TOO_LONG = "entries are too long or may overflow"
 
 
@@ -84,25 +85,14 @@ def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
     """Return an array of numbers, no narrower than the dtype that is needed."""
     array = as_array(value, name)
     if dtype is not None:
-        _check_dtype(array.dtype, np.dtype(dtype))
+        needed, kind = np.dtype(dtype), array.dtype.kind
+        fits = np.can_cast(needed, array.dtype) and (kind != "c" or needed.kind == "c")
+        if not fits or (needed.kind in "iu" and array.dtype != needed):
+            why = STATED if needed.kind in "iu" else ""
+            raise TypeError(f"{array.dtype} where {needed} is needed{why}")
     if array.dtype == np.float16:  # which `numeric` refuses; exact in float32
         return array.astype(np.float32)
     return numeric(array, name)
-
-
-def _check_dtype(got: np.dtype[Any], needed: np.dtype[Any]) -> None:
-    """Refuse what is narrower than needed, and beside integers whatever is no such integer."""
-    refusal = f"{got} where {needed} is needed"
-    if needed.kind in "iu":
-        if got.kind == "f":
-            refusal += ": sums in floats do not wrap, and round from some size on"
-        elif got.kind in "iu":
-            refusal += f': to have sums in it judged, accumulator="{got}"'
-        fits = got == needed
-    else:
-        fits = np.can_cast(needed, got) and (got.kind != "c" or needed.kind == "c")
-    if not fits:
-        raise TypeError(refusal)
 
 
 def _worst(
