@@ -346,7 +346,8 @@ def test_texts():
     narrow = str(certify(CONV, wide(CONV, "int16"), dtype="int8", accumulator="int16", seed=1))
     assert re.search(
         r"on int8 up to \d\d, sums within int16: error probability at most 2\^-6\d "
-        "if the outputs are polynomials of degree at most 2 in the drawn integers; it is about the code for int8",
+        "if the outputs are polynomials of degree at most 2 in the drawn integers; "
+        "it is about the code for int8, not that for floats",
         narrow,
     )
     assert "rounding" not in ring + narrow

@@ -51,8 +51,7 @@ HALF = tuple(name for name in FORMATS if name not in EXACT)  # half precision
 # Complex numbers are two of a real format.
 COMPLEX = {"complex64": "float32", "complex128": "float64"}
 FORMATS |= {name: FORMATS[of]._replace(holder=np.dtype(name)) for name, of in COMPLEX.items()}
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8")
-# of which the bits alone are asked for
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8")  # their bits alone are asked for
 FORMATS |= {name: Format(np.iinfo(name).bits, 0.0, 1.0, np.dtype(name)) for name in INTEGERS}
 # Code may round to few bits and store the result in a wider format. Bits -> what it then used.
 NAMES_BY_BITS = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}

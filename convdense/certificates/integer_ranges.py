@@ -119,8 +119,7 @@ def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
 
 def ends(largest: int, dtype: str) -> tuple[int, int]:
     """Return the least and the largest of a dtype's integers, if |.| is at most `largest`."""
-    info = np.iinfo(dtype)
-    return max(-largest, int(info.min)), min(largest, int(info.max))
+    return max(-largest, int(np.iinfo(dtype).min)), min(largest, int(np.iinfo(dtype).max))
 
 
 def _most_often(numbers: Array) -> int:

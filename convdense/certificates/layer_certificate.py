@@ -51,8 +51,7 @@ class Certificate(ImplementationJudgement):
         it.
     extra : tuple of str
         What was tried because it was asked for: "near", "nonfinite", "threads".
-    accumulator : str
-        Of integers, the dtype of their sums; "" of floats.
+    accumulator : dtype of sums of integers, or ""
     precision : tuple of Precision
         Of an implementation: the effective unit roundoff of each quantity that is right.
 

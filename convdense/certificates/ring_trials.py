@@ -47,8 +47,7 @@ def ring_ranges(ties: TieMap, dtype: str, accumulator: str, batch: int) -> Range
     largest = max(map(abs, ends(2**64, dtype)))
     if dtype == accumulator:
         return Ranges(largest, largest, largest, largest)
-    _, limit = ends(2**64, accumulator)
-    found = ranges_within(ties, batch, limit, largest=largest)
+    found = ranges_within(ties, batch, ends(2**64, accumulator)[1], largest=largest)
     if found is None:
         raise ValueError(complain("layer", "long sums", f"some that {accumulator} counts"))
     return found
@@ -78,8 +77,8 @@ def bits_of_ring(m: int) -> float:
 def worth(dtype: str, accumulator: str, ranges: Ranges) -> float:
     """Return the bits that one trial is worth: with S values a variable it errs with 2 / S."""
     least, largest = ends(min(ranges), dtype)
-    wraps = dtype == accumulator
-    return bits_of_ring(FORMATS[dtype].bits) if wraps else log2((largest - least + 1) / 2)
+    of_integers = log2((largest - least + 1) / 2)
+    return bits_of_ring(FORMATS[dtype].bits) if dtype == accumulator else of_integers
 
 
 def modular_evaluator(layer: HasShapes, accumulator: str) -> Evaluator:

@@ -152,8 +152,8 @@ def _draw(layer: Geometry, seed: tuple[int, int], dtype: str) -> Call:
 
     def signed(shape: tuple[int, ...]) -> Array:
         sizes = rng.integers(1, most, shape, endpoint=True)
-        numbers = np.asarray(sizes * rng.choice((-1.0, 1.0), shape))
-        return numbers + 1j * rng.permuted(numbers) if dtype in COMPLEX else numbers
+        real = np.asarray(sizes * rng.choice((-1.0, 1.0), shape))
+        return real + 1j * rng.permuted(real) if dtype in COMPLEX else real
 
     x = signed((BATCH, *layer.in_shape))
     w = signed(layer.weight_shape)

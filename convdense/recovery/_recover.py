@@ -23,7 +23,7 @@ from convdense._util.arguments import (
     seed_or_none,
     shape_or_none,
 )
-from convdense._util.float_formats import COMPLEX, EXACT, gamma, spelled
+from convdense._util.float_formats import COMPLEX, gamma, spelled
 from convdense._util.foreign_names import explained
 from convdense._util.foreign_objects import said, what_to_write
 from convdense.geometry import Windowed
@@ -107,7 +107,7 @@ def recover(
     require(not do, refusal)
     if number(rounding, "rounding", "a number of at least 0") < 0:
         raise ValueError(complain("rounding", rounding, "a number of at least 0"))
-    word = choice(spelled(dtype), "dtype", (*EXACT, *COMPLEX))
+    word = choice(spelled(dtype), "dtype", ("float64", "float32", *COMPLEX))
     box = _Box(function, shape, word)
     seed_number = seed_or_none(seed)
     bias = box.ask(np.zeros((1, prod(shape))))[0]  # (outputs,)
@@ -279,7 +279,7 @@ def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int | None
     terms = np.diff(matrix.indptr) + 2  # (outputs,) N: the entries of a row, and two more
     if box.dtype in COMPLEX:
         draws += 1j * rng.integers(-9, 10, draws.shape)  # what conjugates its input is not affine
-        terms *= 5  # more than three multiplications a product err: see `precision`
+        terms *= 5  # as three multiplications a product err, see `precision`
     x = np.concatenate([draws, -draws])  # (samples, inputs)
     expected = (matrix @ x.T).T + known.bias  # (samples, outputs)
 
