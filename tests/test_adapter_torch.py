@@ -976,8 +976,8 @@ REFUSED = [
      "x: got dtype bool; needs an array of integers, float32, float64, complex64 or complex128; "
      "convert it first, e.g. with .astype(float)"),
     (run, {"w": W.astype(np.clongdouble)}, TypeError,
-     f"w: got dtype {np.dtype(np.clongdouble)}; needs integers, float16, float32, float64, complex64 "
-     "or complex128"),
+     f"w: got dtype {np.dtype(np.clongdouble)}; needs integers, float16, float32, float64, "
+     "complex64 or complex128"),
     (run, {"w": None, "b": None}, ValueError, f"w: got None; needs weights, for {TEXT}"),
     (run, {"module": pair}, TypeError, "output: got tuple from pair; needs one tensor"),
     (pool_run, {"module": OtherIndices(2, return_indices=True)}, ValueError,

@@ -145,9 +145,8 @@ def certify(
     threads : bool
         Run an implementation in two threads at once as well.
     accumulator : dtype of integers, or None
-        What sums of integers are in: if wider than dtype, none wraps around (the default, but for
-        int64); if dtype itself, all integers are drawn, and judged modulo 2^m. Gradients of None
-        are not judged.
+        What sums of integers are in: if wider than dtype, none wraps around; if dtype itself, all
+        integers are drawn, and judged modulo 2^m. Gradients of None are not judged.
 
     Returns
     -------

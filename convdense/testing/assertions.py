@@ -124,8 +124,7 @@ def diagnosis(layer: HasShapes, implementation: Implementation, dtype: str = "fl
     """Return what `diagnose` says of an implementation that was refused, or why it says nothing."""
     candidate: Any = layer  # of any type: `diagnose` refuses what it does not know, and says why
     try:
-        numbers = "complex128" if dtype in COMPLEX else "float64"
-        found = diagnose(candidate, implementation, dtype=numbers)
+        found = diagnose(candidate, implementation, dtype="c16" if dtype in COMPLEX else "f8")
     except Exception as error:  # whatever it is: the verdict must not be lost for want of a name
         return f"not diagnosed: {first_line(error)}"
     nothing_wrong = bool(found)
