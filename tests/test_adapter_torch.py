@@ -480,8 +480,8 @@ def test_half_precision_is_within_rounding_and_a_wrong_module_is_not(dtype):
     assert certify_model(
         nn.Sequential(module(nn.Conv2d), nn.MaxPool2d(2)), torch.zeros(1, 3, 9, 8), dtype=dtype
     )
-    with pytest.raises(ValueError, match="dtype: got 'int8'; needs one of"):
-        implementation(module(nn.Conv2d), dtype="int8")
+    with pytest.raises(ValueError, match="dtype: got 'int4'; needs one of"):
+        implementation(module(nn.Conv2d), dtype="int4")
 
 
 class Reversed(nn.Conv2d):
@@ -975,8 +975,9 @@ REFUSED = [
     (run, {"x": X > 0}, TypeError,
      "x: got dtype bool; needs an array of integers, float32, float64, complex64 or complex128; "
      "convert it first, e.g. with .astype(float)"),
-    (run, {"w": W.astype(complex)}, TypeError,
-     "w: got dtype complex128; needs real numbers: integers, float16, float32 or float64"),
+    (run, {"w": W.astype(np.clongdouble)}, TypeError,
+     f"w: got dtype {np.dtype(np.clongdouble)}; needs integers, float16, float32, float64, "
+     "complex64 or complex128"),
     (run, {"w": None, "b": None}, ValueError, f"w: got None; needs weights, for {TEXT}"),
     (run, {"module": pair}, TypeError, "output: got tuple from pair; needs one tensor"),
     (pool_run, {"module": OtherIndices(2, return_indices=True)}, ValueError,
@@ -993,8 +994,9 @@ REFUSED = [
     (model_of, {"example_input": (1, 2, 8, 8)}, TypeError,
      "example_input: got the shape (1, 2, 8, 8); needs a tensor, or a tuple of what the model "
      "takes; write torch.zeros(batch, channels, *sizes)"),
-    (model_of, {"dtype": "int8"}, ValueError,
-     "dtype: got 'int8'; needs one of 'float32', 'float64', 'float16', 'bfloat16'"),
+    (model_of, {"dtype": "int4"}, ValueError,
+     "dtype: got 'int4'; needs one of 'float32', 'float64', 'complex64', 'complex128', 'float16', "
+     "'bfloat16', 'int8', 'int16', 'int32', 'int64', 'uint8'"),
     (model_of, {"device": "meta"}, ValueError,
      "device: got 'meta' (Cannot copy out of meta tensor; no data!); "
      "needs a device that torch finds here; "

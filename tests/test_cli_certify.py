@@ -15,7 +15,7 @@ from tests.test_cli import ENVIRONMENT
 LAYER = "--input 2x4x5 --kernel 2x3 --out-channels 3 --padding 1"
 CONV = Conv((2, 4, 5), 3, kernel=(2, 3), padding=1)
 NEEDS = (
-    "an object with forward and backward, a pair of functions, "
+    "an object with forward and backward, a pair of functions, forward alone, "
     "or a class or function of the layer that returns one"
 )
 MODULE = '''
@@ -255,10 +255,6 @@ UNUSABLE = {  # module:object -> the line on stderr, after "convdense: --impleme
     "mylayers:leaves": (
         "'mylayers:leaves', which raised SystemExit: 3 (mylayers.py:81) when called with "
         f"{CONV!r}; needs {NEEDS}"
-    ),
-    "mylayers:forward": (
-        "'mylayers:forward', which raised TypeError: forward() missing 2 required positional "
-        f"arguments: 'w' and 'b' when called with {CONV!r}; needs {NEEDS}"
     ),
     "divides:x": (
         "'divides:x', whose import raised ZeroDivisionError: division by zero (divides.py:3); "

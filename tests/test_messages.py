@@ -836,8 +836,8 @@ TESTING = [
     ),
     (cached, {"forward": 3}, TypeError, "forward: got 3; needs a function", {"forward": own}),
     (
-        cached, {"backward": None}, TypeError,
-        "backward: got None; needs a function", {"backward": own},
+        cached, {"backward": 3}, TypeError,
+        "backward: got 3; needs a function", {"backward": own},
     ),
     (
         turned, {"weights": "HWOI"}, ValueError, "weights: got 'HWOI'; needs one of 'OIHW', 'HWIO'",

@@ -265,7 +265,7 @@ RESULT = "the function's result: got"
         (lambda: recover(np.abs, (1, 4), rounding=-1, seed=0),
          "rounding: got -1; needs a number of at least 0"),
         (lambda: recover(np.abs, (1, 4), dtype="int8", seed=0),
-         "dtype: got 'int8'; needs one of 'float64', 'float32'"),
+         "dtype: got 'int8'; needs one of 'float64', 'float32', 'complex64', 'complex128'"),
         (lambda: recover(lambda x: x[0], (1, 4), seed=0), f"{RESULT} shape (1, 4); needs (4, 4)"),
         (lambda: recover(lambda x: x[0], (3, 4)), f"{RESULT} shape (3, 4); needs (1, *out_shape)"),
         (lambda: recover(lambda x: x * np.nan, (1, 4), seed=0),

@@ -1,5 +1,6 @@
-"""Floating-point formats: how many bits they keep, how far they reach, which dtype holds them."""
+"""Number formats: how many bits they keep, how far they reach, which dtype holds them."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -47,6 +48,11 @@ FORMATS = {
 # Formats whose exact integers, up to 2**bits, suffice for the sums of usual layers.
 EXACT = ("float32", "float64")
 HALF = tuple(name for name in FORMATS if name not in EXACT)  # half precision
+# Complex numbers are two of a real format.
+COMPLEX = {"complex64": "float32", "complex128": "float64"}
+FORMATS |= {name: FORMATS[of]._replace(holder=np.dtype(name)) for name, of in COMPLEX.items()}
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8")  # their bits alone are asked for
+FORMATS |= {name: Format(np.iinfo(name).bits, 0.0, 1.0, np.dtype(name)) for name in INTEGERS}
 # Code may round to few bits and store the result in a wider format. Bits -> what it then used.
 NAMES_BY_BITS = {24: "float32", 11: "TF32 or float16", 8: "bfloat16"}
 
@@ -101,17 +107,22 @@ def rounded_to(values: Array, format_name: str) -> Array:
 
 
 def widened(*arrays: Array | None) -> tuple[Any, ...]:
-    """Return float16 arrays and integers in float64, to compute with; float32 and None stay.
+    """Return float16 arrays and integers in float64, to compute with; others and None stay.
 
     So do numbers of bfloat16, which come in float32 arrays.
     """
     wide: list[Array | None] = []
     for array in arrays:
-        if array is None or array.dtype.name in EXACT:
+        if array is None or array.dtype.name in (*EXACT, *COMPLEX):
             wide.append(array)
         else:
             wide.append(array.astype(np.float64))
     return tuple(wide)
+
+
+def by_parts(change: Callable[[Array], Array], a: Array) -> Array:
+    """Return what a change makes of an array, of complex numbers of both parts."""
+    return change(a) if a.dtype.kind != "c" else change(a.real) + 1j * change(a.imag)
 
 
 def unit_roundoff(dtype: npt.DTypeLike) -> float:

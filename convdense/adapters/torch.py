@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import complain, is_integer
-from convdense._util.float_formats import HALF, spelled
+from convdense._util.float_formats import HALF, INTEGERS, spelled
 from convdense._util.foreign_names import explained
 from convdense.adapters.import_torch import torch
 from convdense.adapters.model_report import ModelReport
@@ -223,7 +223,7 @@ def _half_precision(options: dict[str, Any]) -> str | None:
     Otherwise they keep the dtype of the arrays, which for bfloat16 NumPy does not have.
     """
     word = spelled(options.get("dtype"))
-    return str(word) if word in HALF else None
+    return str(word) if word in (*HALF, *INTEGERS) else None
 
 
 class _Counted:

@@ -17,7 +17,7 @@ from convdense._util.arguments import (
     is_sequence,
     numeric,
 )
-from convdense._util.float_formats import FORMATS, spelled
+from convdense._util.float_formats import FORMATS, INTEGERS, spelled
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
@@ -51,6 +51,8 @@ class Implementation:
     def backward(self, x: npt.ArrayLike, *w_and_dy: Any) -> Any:
         """Return dx, dw and db (None where there is no bias), or without a w dx alone."""
         *weights, dy = w_and_dy
+        if self.dtype in INTEGERS:  # autograd knows none: nothing to judge
+            return None, None, None
         w = weights[0] if weights else None
         with torch.inference_mode(False), torch.enable_grad():
             operands = self._operands(x=x, w=w, dy=dy)
@@ -153,9 +155,10 @@ class Implementation:
 
     def _operands(self, **given: npt.ArrayLike | None) -> dict[str, torch.Tensor]:
         """Return tensors of one dtype, those that are not None."""
-        arrays = {name: _real(value, name) for name, value in given.items() if value is not None}
+        arrays = {name: _numbers(value, name) for name, value in given.items() if value is not None}
         common = np.result_type(*arrays.values())
-        dtype = common if common.kind == "f" else np.dtype(np.float64)
+        kept = common.kind in "fc" or self.dtype in INTEGERS
+        dtype = common if kept else np.dtype(np.float64)
         torch_dtype = None if self.dtype is None else getattr(torch, self.dtype)
 
         tensors = {}
@@ -165,13 +168,13 @@ class Implementation:
         return tensors
 
 
-def _real(value: npt.ArrayLike, name: str) -> Array:
-    """Return an array of integers or of floats that torch has; anything else is refused."""
+def _numbers(value: npt.ArrayLike, name: str) -> Array:
+    """Return an array of numbers that torch has; anything else is refused."""
     array = as_array(value, name)
     if array.dtype != np.float16:
         array = numeric(array, name)
-    if array.dtype.kind not in "iu" and array.dtype not in (np.float16, np.float32, np.float64):
-        needs = "real numbers: integers, float16, float32 or float64"
+    if array.dtype.kind not in "iu" and array.dtype.name not in FORMATS:
+        needs = "integers, float16, float32, float64, complex64 or complex128"
         raise TypeError(complain(name, f"dtype {array.dtype}", needs))
     return array
 
@@ -245,14 +248,14 @@ def implementation(
         axis. Weights, and the arrays that come and go here, stay in this library's order.
     device : str
         Where to run it, such as "cuda".
-    dtype : {"bfloat16", "float16", "float32", "float64"}, or None for that of the arrays
-        What tensors are turned into; NumPy has no bfloat16, whose numbers come and go in float32
-        arrays.
+    dtype : str, or None for that of the arrays
+        What tensors are turned into, "float16", "complex64" ...; NumPy has no bfloat16, whose
+        numbers come and go in float32 arrays. With "int8" to "int64" gradients are None.
 
     Returns
     -------
     object with forward(x, w, b) and backward(x, w, dy), for a pool forward(x) and backward(x, dy)
-        On real NumPy arrays: float32 stays float32, integers become float64.
+        On NumPy arrays: float32 and complex64 stay, integers become float64 if dtype is None.
 
     Examples
     --------

@@ -8,10 +8,11 @@
 * `pool_certificate`: a user's pool
 * `integer_ranges`: how large integers may be for sums to stay exact
 * `integer_trials`: every pair of basis vectors, random trials
+* `ring_trials`: integer dtypes and their sums, exact or modulo 2^m
 * `pool_probes`: inputs in which chosen cells win or tie
 * `rounding_explainer`: whether rounding explains a difference; the error probability that is left
-* `implementation_review`: what kind of right or wrong a user's code is; a small copy of a large
-  layer
+* `implementation_review`: what kind of right or wrong a user's code is
+* `behaviour_trials`: what is tried beside the numbers; a small copy of a large layer
 * `memory_need`: what it would hold in memory, counted beforehand
 * `bilinearity`: whether what is wrong is linear in each operand
 * `effective_roundoff`: how precise a user's code is

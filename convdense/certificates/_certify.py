@@ -9,7 +9,7 @@ from math import ceil, log2
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
 from convdense._util.arguments import Seed, choice, complain, drawn, seed_or_none
-from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
+from convdense._util.float_formats import COMPLEX, EXACT, HALF, INTEGERS, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
@@ -26,10 +26,18 @@ from convdense.certificates.network_certificate import (
     certify_network,
     certify_pool,
 )
+from convdense.certificates.ring_trials import (
+    accumulator_of,
+    modular_evaluator,
+    review_integers,
+    ring_ranges,
+    worth,
+)
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
+from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
-from convdense.networks.network import Network
+from convdense.networks.network import Network, is_function
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import Finding
@@ -38,6 +46,7 @@ ERROR = 2**-64  # the probability of error that is asked for by default
 # up to here every basis pair costs less than a second, and leaves nothing to chance
 AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
+NO_INTEGERS = "averages, halves and maxima are none of a ring's: use float64"
 SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 
 
@@ -49,6 +58,10 @@ class Options(TypedDict, total=False):
     error: float
     method: str
     seed: Seed
+    shapes: str | None
+    nonfinite: bool
+    threads: bool
+    accumulator: object
 
 
 @dataclass(frozen=True)
@@ -60,15 +73,21 @@ class Chosen:
     error: float
     method: str
     seed: Any
+    extra: tuple[str, ...] = ()
+    accumulator: Any = None
 
-    def checked(self, formats: tuple[str, ...]) -> "Chosen":
+    def checked(self, formats: tuple[str, ...], refused: str = "") -> "Chosen":
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
         seed = seed_or_none(self.seed)
         choice(self.method, "method", ("auto", "random", "exhaustive"))
         error = _probability(self.error)
         batch = limited(self.batch)
-        dtype = choice(spelled(self.dtype), "dtype", formats)
-        return Chosen(dtype, batch, error, self.method, seed)
+        dtype = choice(spelled(self.dtype), "dtype", formats, dict.fromkeys(INTEGERS, refused))
+        if self.method == "exhaustive" and dtype not in (*EXACT, *HALF):
+            needs = f"random for {dtype}: basis vectors tell of real numbers alone"
+            raise ValueError(complain("method", repr(self.method), needs))
+        accumulator = accumulator_of(self.accumulator, dtype)
+        return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator)
 
 
 @overload
@@ -93,6 +112,10 @@ def certify(
     error: float = ERROR,
     method: str = "auto",
     seed: Seed = None,
+    shapes: str | None = None,
+    nonfinite: bool = False,
+    threads: bool = False,
+    accumulator: object = None,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
@@ -101,13 +124,15 @@ def certify(
     layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
     implementation : object with forward(x, w, b) and backward(x, w, dy), or None
         ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not
-        judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``; a network is judged
-        itself. None judges the tied dense layer.
+        judged. A function, or an object without a backward, is forward alone: y is judged. For
+        a pool, a network or an activation ``forward(x) -> y`` and ``backward(x, dy) -> dx``. None
+        judges the tied dense layer.
     dtype : {"float64", "float32"}, of an implementation also {"float16", "bfloat16"}
         Or as NumPy, PyTorch or JAX spell it: np.float32, "f4", torch.float32, jnp.bfloat16.
         The integers are drawn so small that every sum is exact in it, in any order; in the last
         two, where that cannot be, sums are within rounding. NumPy has no bfloat16: its numbers are
-        held in float32 arrays.
+        held in float32 arrays. Complex numbers: "complex64", "complex128", with dx = W^H dy and
+        dw = sum of conj(x) dy, as in PyTorch. Of an implementation also "int8" to "int64", "uint8".
     batch : int
         Samples per random trial.
     error : float
@@ -117,6 +142,16 @@ def certify(
         "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
     seed : int, numpy.random.SeedSequence or None
         None draws fresh entropy; it is recorded, as an int.
+    shapes : {"near"} or None
+        "near" tries an implementation on other channels, pixels and kernels as well, those that
+        its operands tell it; to refuse them by an exception is no fault.
+    nonfinite : bool
+        Report what NaN and infinity in x, w or dy reach, which is neither right nor wrong.
+    threads : bool
+        Run an implementation in two threads at once as well.
+    accumulator : dtype of integers, or None
+        What sums of integers are in: if wider than dtype, none wraps around; if dtype itself, all
+        integers are drawn, and judged modulo 2^m. Gradients of None are not judged.
 
     Returns
     -------
@@ -147,8 +182,19 @@ def certify(
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
-    chosen = Chosen(dtype, batch, error, method, seed)
-    if isinstance(layer, (Pool, Network)):
+    if shapes is not None:
+        choice(shapes, "shapes", ("near",))
+    asked = {
+        "near": shapes is not None,
+        "nonfinite": flag(nonfinite, "nonfinite"),
+        "threads": flag(threads, "threads"),
+    }
+    extra = tuple(word for word, is_asked in asked.items() if is_asked)
+    if implementation is None and extra:
+        needs = "an implementation, to try it on"
+        raise ValueError(complain("certify", f"{extra[0]!r} without one", needs))
+    chosen = Chosen(dtype, batch, error, method, seed, extra, accumulator)
+    if isinstance(layer, (Pool, Network)) or (implementation is not None and is_function(layer)):
         return _certify_pool_or_network(layer, implementation, chosen)
     return _certify_layer(layer, implementation, chosen)
 
@@ -156,19 +202,19 @@ def certify(
 @certified_again.register
 def _(certificate: Certificate, implementation: Implementation | None) -> Certificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, error=c.asked, method=c.method, seed=c.seed)
+    chosen = Chosen(c.dtype, c.batch, c.asked, c.method, c.seed, c.extra, c.accumulator or None)
     return _certify_layer(c.layer, implementation, chosen)
 
 
 @certified_again.register
 def _(certificate: NetworkCertificate, implementation: Implementation | None) -> NetworkCertificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed)
+    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed, c.extra)
     return _certify_pool_or_network(c.layer, implementation, chosen)
 
 
 def _certify_pool_or_network(
-    layer: Pool | Network, implementation: Implementation | None, chosen: Chosen
+    layer: HasShapes, implementation: Implementation | None, chosen: Chosen
 ) -> NetworkCertificate:
     """Refuse the options that pools and networks have no answer to, and decide with the others."""
     defaults = {"error": ERROR, "method": "auto"}
@@ -182,12 +228,12 @@ def _certify_pool_or_network(
             raise ValueError(complain(name, repr(value), needs))
 
     users_pool = isinstance(layer, Pool) and implementation is not None
-    chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
+    chosen = chosen.checked((*EXACT, *HALF) if users_pool else EXACT, NO_INTEGERS)
     seed = drawn(chosen.seed)
     refuse_too_large(numbers_of_network(layer, chosen.batch))
-    if isinstance(layer, Pool) and implementation is not None:
-        return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
-    return certify_network(layer, implementation, chosen.dtype, chosen.batch, seed)
+    decide = certify_pool if users_pool else certify_network
+    how = chosen.dtype, chosen.batch, seed
+    return decide(layer, implementation, *how, extra=chosen.extra)
 
 
 def _certify_layer(
@@ -195,13 +241,18 @@ def _certify_layer(
 ) -> Certificate:
     """Decide for one layer with weights, whose outputs are bilinear."""
     evaluators = two_evaluators(layer, implementation)
-    chosen = chosen.checked(EXACT if implementation is None else (*EXACT, *HALF))
-    ties = tie(layer)
+    of_users = () if implementation is None else (*HALF, *INTEGERS)
+    chosen = chosen.checked((*EXACT, *COMPLEX, *of_users), "give an implementation as well")
+    ties, sums = tie(layer), chosen.accumulator
     require_cells(layer)
-    ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
+    if sums:
+        ranges = ring_ranges(ties, chosen.dtype, sums, chosen.batch)
+        evaluators = evaluators[0], modular_evaluator(layer, sums)
+    else:
+        ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
     refuse_too_large(numbers_of_layer(ties, chosen.batch, stored=implementation is None))
 
-    explainer = None if implementation is None else Explainer(layer, chosen.dtype)
+    explainer = None if implementation is None or sums else Explainer(layer, chosen.dtype)
     trials = _run_trials(ties, evaluators, ranges, explainer, chosen)
     evaluator, reference = evaluators
     certificate = Certificate(
@@ -217,19 +268,16 @@ def _certify_layer(
         error=trials.error,
         asked=chosen.error,
         seed=trials.seed,
+        accumulator=sums,
     )
-    if explainer is None:
+    if sums:
+        review = review_integers(layer, evaluator, trials.findings, chosen, trials.seed or 0)
+    elif explainer is None:
         return certificate
-
-    review = review_implementation(
-        evaluators,
-        explainer,
-        trials.findings,
-        ranges=ranges,
-        batch=chosen.batch,
-        error=chosen.error,
-        seed=trials.seed or 0,
-    )
+    else:
+        how: dict[str, Any] = {"batch": chosen.batch, "error": chosen.error, "extra": chosen.extra}
+        how |= {"ranges": ranges, "seed": trials.seed or 0}
+        review = review_implementation(evaluators, explainer, trials.findings, **how)
     return replace(
         certificate,
         findings=review.findings,
@@ -237,6 +285,7 @@ def _certify_layer(
         behaviour=review.behaviour,
         precision=review.precision,
         tried_on=review.tried_on,
+        extra=chosen.extra,
     )
 
 
@@ -258,7 +307,7 @@ def _run_trials(
     chosen: Chosen,
 ) -> Trials:
     """Judge on every pair of basis vectors, or on as many random integers as the error asks for."""
-    calls = exhaustive_calls(ties, chosen.batch)
+    calls = exhaustive_calls(ties, chosen.batch, evaluators[0].quantities)
     how: dict[str, Any] = {"batch": chosen.batch, "ranges": ranges, "explain": explainer}
     # the basis vectors are held all at once, however few the calls
     size = max(calls, 20 * chosen.batch * max(ties.shape))
@@ -266,17 +315,22 @@ def _run_trials(
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         do = 'use method="random"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
-    if chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS):
+    every_pair = chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS)
+    if every_pair and chosen.dtype in (*EXACT, *HALF):
         findings = exhaustive(ties, *evaluators, chosen.dtype, **how)
         return Trials(findings, "exhaustive", calls, seed=None, error=0.0)
 
     bits = -log2(chosen.error)
     # a seed of as many bits as the error asks for, and 64 more
     seed = drawn(chosen.seed, 64 + ceil(bits))
-    number = ceil(bits / bits_per_trial(min(ranges)))
-    findings = random(ties, *evaluators, chosen.dtype, trials=number, seed=seed, **how)
+    sums = chosen.accumulator
+    each = worth(chosen.dtype, sums, ranges) if sums else bits_per_trial(min(ranges))
+    number = ceil(bits / each)
+    how |= {"trials": number, "seed": seed, "needed": sums or None}
+    findings = random(ties, *evaluators, chosen.dtype, **how)
     allowed = {} if explainer is None else explainer.allowed
-    error = max(2 ** (-bits_of_all(ranges, allowed) * number), SMALLEST)
+    left = each if sums else bits_of_all(ranges, allowed)
+    error = max(2 ** (-left * number), SMALLEST)
     return Trials(findings, "random", number, seed, error)
 
 

@@ -43,7 +43,8 @@ def bilinear(
         def result(operand: Array, i: int = i) -> Array:
             """Return the quantity for this operand, the others as they were drawn."""
             operands = (*base[:i], operand, *base[i + 1 :])
-            return np.asarray(mine.run(*copied(operands))[which], np.float64)
+            value = np.asarray(mine.run(*copied(operands))[which])
+            return value.astype(np.result_type(value, np.float64))
 
         differs = _not_linear(result, base[i], other[i], slack)
         if differs is None:  # infinity says nothing

@@ -5,9 +5,8 @@ from typing import Any
 
 from convdense.certificates.effective_roundoff import Precision
 from convdense.geometry import HasShapes, Implementation
-from convdense.implementations.call_contract import LAYOUTS
 from convdense.layers.plain_form import layer_to_plain
-from convdense.verdicts.findings import RAISED, WRONG, Finding, Judgement
+from convdense.verdicts.findings import REMARKS, WRONG, Finding, Judgement
 from convdense.verdicts.schema import with_schema
 
 
@@ -16,6 +15,7 @@ class ImplementationJudgement(Judgement):
 
     behaviour: tuple[Finding, ...]
     precision: tuple[Precision, ...]
+    extra: tuple[str, ...]
 
     @property
     def refuted(self) -> bool:
@@ -27,7 +27,7 @@ class ImplementationJudgement(Judgement):
         wrong = [
             f"{finding.name} {finding.verdict}"
             for finding in self.behaviour
-            if not finding.holds and not _optional(finding)
+            if not finding.holds and finding.verdict not in REMARKS
         ]
         coarse = [
             f"precision of {precision.name} {precision.verdict}"
@@ -49,15 +49,18 @@ class ImplementationJudgement(Judgement):
             "behaviour": [finding.to_dict() for finding in self.behaviour],
             "precision": [precision.to_dict() for precision in self.precision],
         }
+        if self.extra:
+            more["extra"] = list(self.extra)
         return with_schema({**head, **fields, **more, **parts})
 
 
 def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
-    """Read back the findings, the behaviour and the precision of a certificate."""
+    """Read back findings, behaviour, precision and what else was asked for."""
     return {
         "findings": tuple(Finding.from_dict(plain) for plain in data.get("findings", ())),
         "behaviour": tuple(Finding.from_dict(plain) for plain in data.get("behaviour", ())),
         "precision": tuple(Precision(**plain) for plain in data.get("precision", ())),
+        "extra": tuple(data.get("extra", ())),
     }
 
 
@@ -73,19 +76,14 @@ def certified_again(certificate: Any, implementation: Implementation | None) -> 
 
 def sound(behaviour: tuple[Finding, ...], precision: tuple[Precision, ...]) -> bool:
     """Return whether all required behaviour is right, and precision nowhere wrong."""
-    return all(finding.holds or _optional(finding) for finding in behaviour) and not any(
+    return all(finding.holds or finding.verdict in REMARKS for finding in behaviour) and not any(
         measured.verdict == WRONG for measured in precision
     )
 
 
 def misbehaves(behaviour: tuple[Finding, ...]) -> bool:
     """Return whether something required was seen to be wrong."""
-    return any(finding.refuted and not _optional(finding) for finding in behaviour)
-
-
-def _optional(finding: Finding) -> bool:
-    """Tell whether it merely raises where many do: on an empty batch, or on unusual arrays."""
-    return finding.verdict == RAISED and finding.name in ("batch 0", *LAYOUTS)
+    return any(finding.refuted for finding in behaviour)
 
 
 def lines(
@@ -101,7 +99,7 @@ def lines(
         text.append(f"  right as well: {right}{where}")
     for finding in behaviour:
         if not finding.holds:
-            text.append(f"  {finding}" + ("; not required" if _optional(finding) else ""))
+            text.append(f"  {finding}" + ("; not required" if finding.verdict in REMARKS else ""))
     return text + _precision_lines(precision)
 
 

@@ -6,13 +6,13 @@ float64, TF32, truncation.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from math import fsum, inf, log2, sqrt
+from math import fsum, hypot, inf, log2, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import FORMATS, NAMES_BY_BITS, gamma, rounded_to
+from convdense._util.float_formats import COMPLEX, FORMATS, NAMES_BY_BITS, gamma, rounded_to
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.evaluators import Operands
 from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
@@ -87,6 +87,9 @@ def reals(ties: TieMap, dtype: str, seed: int) -> Operands:
     small = 1.0 if few_exponents else 2.0**-10
 
     def drawn(shape: tuple[int, ...], scale: float) -> Array:
+        if dtype in COMPLEX:
+            both = rng.random((*shape, 2)) - 0.5
+            return rounded_to((2 * scale) * both, COMPLEX[dtype]).view(dtype)[..., 0]
         return rounded_to((2 * scale) * (rng.random(shape) - 0.5), dtype)
 
     x = drawn((1, *ties.in_shape), 1.0)
@@ -141,6 +144,10 @@ def _judged(
         unit = sqrt(float(np.mean(errors[nonzero] ** 2 / squares[nonzero])))
 
     longest = max(len(terms.left) for terms in sums)
+    if dtype in COMPLEX:
+        # In three multiplications a part errs by 3 gamma_(N + 4) |products|; 3 sqrt(2) < 5: for
+        # (|a| + |b|) (|c| + |d|) + |a c| + |b d| <= 3 |a + i b| |c + i d|.
+        longest = 5 * (longest + 4)
     u = FORMATS[dtype].unit_roundoff
     allowed = DEVIATIONS * u * sqrt((longest + 3) / 2)
     # What rounding may do to a sum in the worst case, and underflow to each product. Nothing is
@@ -173,12 +180,22 @@ def _measured(result: Array, sums: list[Sum]) -> tuple[Array, Array, Array]:
     magnitudes = []
     squares = []
     for position, left, right in sums:
-        high, low = _products(left.astype(np.float64), right.astype(np.float64))
-        # fsum adds up exactly and rounds once, at the end
-        errors.append(abs(fsum((*high, *low, -float(result[position])))))
-        magnitudes.append(float(np.abs(high).sum()))
-        squares.append(float((high * high).sum()))
+        sizes = np.abs(np.multiply(left, right, dtype=np.result_type(left, right, np.float64)))
+        errors.append(_error(result[position], left, right))
+        magnitudes.append(float(sizes.sum()))
+        squares.append(float((sizes * sizes).sum()))
     return np.array(errors), np.array(magnitudes), np.array(squares)
+
+
+def _error(value: Any, left: Array, right: Array) -> float:
+    """Return by how much a value misses a sum of products, exactly; of complex ones the modulus."""
+    if left.dtype.kind == "c" or right.dtype.kind == "c":
+        a, b, c, d = left.real, left.imag, right.real, right.imag
+        real = _error(value.real, np.append(a, -b), np.append(c, d))
+        return hypot(real, _error(value.imag, np.append(a, b), np.append(d, c)))
+    high, low = _products(left.astype(np.float64), right.astype(np.float64))
+    # fsum adds up exactly and rounds once, at the end
+    return abs(fsum((*high, *low, -float(value))))
 
 
 def _picked_sums(ties: TieMap, operands: Operands, name: str, seed: int) -> list[Sum]:
@@ -216,6 +233,7 @@ def _sums_over_weights(
     """Yield the sum at one position of y or dx, for every sample: weights times x or dy."""
     x, w, b, dy = operands
     of_entries = w.ravel()[entries.index]  # (entries,)
+    of_entries = of_entries.conj() if name == "dx" else of_entries  # W^H dy
     weights = _times_coefficients(entries.coefficient, of_entries[None])[0]  # or (2 entries,)
     bias = np.empty(0)
     if name == "y" and b is not None:
@@ -235,7 +253,7 @@ def _sums_over_weights(
 
 def _number(ties: TieMap, x: Array) -> float:
     """Return the number that padded cells hold, as it stands in an array like x."""
-    return float(np.asarray(ties.padding_value, x.dtype))
+    return float(np.asarray(ties.padding_value, x.real.dtype))
 
 
 def _with_padding(ties: TieMap, operands: Operands, of_weight: Sum) -> Sum:
@@ -257,7 +275,7 @@ def _sum_over_copies(
     x, _, _, dy = operands
     inputs = np.ones((len(x), len(entries.col)))  # (batch, copies)
     if name == "dw":
-        inputs = x.reshape(len(x), -1)[:, entries.col]
+        inputs = x.reshape(len(x), -1)[:, entries.col].conj()
     left = _times_coefficients(entries.coefficient, inputs)  # or (batch, 2 copies)
     right = dy.reshape(len(dy), -1)[:, entries.row]
     # twice where each input is two numbers
@@ -274,7 +292,8 @@ def _times_coefficients(coefficients: Array | None, values: Array) -> Array:
     if coefficients is None:
         return values
     wide = np.broadcast_to(coefficients.astype(np.float64), values.shape)
-    return np.concatenate(_products(wide, values.astype(np.float64)), axis=1)
+    of_64_bits = np.multiply(values, 1.0, dtype=np.result_type(values, np.float64))
+    return np.concatenate(_products(wide, of_64_bits), axis=1)
 
 
 def _products(a: Array, b: Array) -> tuple[Array, Array]:

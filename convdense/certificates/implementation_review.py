@@ -1,31 +1,29 @@
 """What kind of right or wrong an implementation is: how it rounds, behaves and repeats itself."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import ceil, log2
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import EXACT, FORMATS
+from convdense._util.float_formats import EXACT
+from convdense.certificates.behaviour_trials import prepare_layer, small_copy, try_behaviour
 from convdense.certificates.bilinearity import bilinear
-from convdense.certificates.certificate_base import misbehaves
 from convdense.certificates.effective_roundoff import Precision, precision, reals
-from convdense.certificates.integer_ranges import Ranges, exact_ranges, narrow_ranges
-from convdense.certificates.integer_trials import draw_operands, random
+from convdense.certificates.integer_ranges import Ranges, narrow_ranges
+from convdense.certificates.integer_trials import random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
-from convdense.geometry import Conv, ConvTranspose, HasShapes
-from convdense.implementations.call_contract import Judge, behaviour, repeatable
-from convdense.implementations.evaluators import Evaluator, Operands, Results, direct_evaluator
+from convdense.geometry import HasShapes
+from convdense.implementations.call_contract import repeatable
+from convdense.implementations.evaluators import Evaluator, Results
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
 
 # At most so many: on integers of few bits a trial tells little, and more are not worth their time.
 NARROW_TRIALS = 32
-LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 
 
 class Review(NamedTuple):
@@ -52,6 +50,7 @@ def review_implementation(
     batch: int,
     error: float,
     seed: int,
+    extra: tuple[str, ...],
 ) -> Review:
     """Return what else there is to say about an implementation.
 
@@ -97,7 +96,12 @@ def review_implementation(
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
         return Review(findings, (), measured, narrow_error)
 
-    tried, tried_on = _try_behaviour(layer, mine, dtype, few_bits=few_bits, seed=seed)
+    prepare = partial(
+        prepare_layer, mine=mine, dtype=dtype, asked=batch, few_bits=few_bits, seed=seed
+    )
+    layers = tuple(dict.fromkeys((small_copy(layer), layer)))
+    tried, on = try_behaviour(layers, prepare, batch, extra)
+    tried_on = None if on == layer else on
     return Review(findings, (*tried, repeats), measured, narrow_error, tried_on)
 
 
@@ -118,7 +122,7 @@ def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -
         if finding.refuted and finding.verdict != WRONG:
             continue
         array = np.asarray(named[finding.name])
-        fits = array.shape == shapes[finding.name] and array.dtype.kind == "f"
+        fits = array.shape == shapes[finding.name] and array.dtype.kind in "fc"
         if fits and np.isfinite(array).all():
             measurable[finding.name] = array
     return measurable
@@ -164,48 +168,6 @@ def _judge_narrowly(
     return tuple(equal.get(f.name, f) for f in findings), 2 ** (-bits * trials)
 
 
-def _try_behaviour(
-    layer: HasShapes, mine: Evaluator, dtype: str, *, few_bits: bool, seed: int
-) -> tuple[tuple[Finding, ...], HasShapes | None]:
-    """Return how an implementation behaves, and the small copy on which, None if on the layer.
-
-    A small copy of the layer is tried first: an implementation that takes it needs no large calls.
-    """
-    copy = small_copy(layer)
-    if copy != layer:
-        tried = _behaviour_on(copy, mine, dtype, few_bits=few_bits, seed=seed)
-        if not misbehaves(tried):
-            return tried, copy
-    return _behaviour_on(layer, mine, dtype, few_bits=few_bits, seed=seed), None
-
-
-def _behaviour_on(
-    layer: HasShapes, mine: Evaluator, dtype: str, *, few_bits: bool, seed: int
-) -> tuple[Finding, ...]:
-    """Return what an implementation does with zeros, strides and batches of 0, 1 and 3."""
-    batch, ranges = _largest_exact_batch(layer, dtype, few_bits=few_bits)
-    rng = np.random.default_rng((seed, 3))  # a stream of its own beside the trials'
-    several = draw_operands(rng, tie(layer), batch, ranges, dtype)
-    judge = _judge_with(Explainer(layer, dtype))
-    return behaviour(mine, direct_evaluator(layer), several, dtype, judge_for=judge)
-
-
-def _largest_exact_batch(layer: HasShapes, dtype: str, *, few_bits: bool) -> tuple[int, Ranges]:
-    """Return a batch of at most three samples, and integers whose sums over it are exact.
-
-    The sums over three samples may be too long where those over one are not. If even those are,
-    the integers are -1, 0 and 1.
-    """
-    for batch in (3, 2, 1):
-        try:
-            ranges = narrow_ranges(layer, batch) if few_bits else exact_ranges(layer, dtype, batch)
-        except ValueError:  # raised by exact_ranges: the sums are too long
-            continue
-        if ranges is not None:
-            return batch, ranges
-    return 1, Ranges(1, 1, 1, 1)
-
-
 def _kind_of_wrong(
     finding: Finding,
     ties: TieMap,
@@ -227,52 +189,3 @@ def _kind_of_wrong(
             return bilinear(ties, mine, finding, dtype, ranges=ranges, seed=seed)
     except Exception:  # it takes no zeros, or no batch of one: then it stays wrong
         return finding
-
-
-def _judge_with(explainer: Explainer) -> Callable[[Operands], Judge]:
-    """Return a function that makes, of operands, the judge of quantities computed from them.
-
-    The judge compares bit for bit, and where that fails asks whether rounding explains it.
-    """
-    holder = FORMATS[explainer.dtype].holder
-
-    def judge_on(operands: Operands) -> Judge:
-        explain = explainer(operands)
-
-        def judge(name: str, got: Any, expected: Array) -> Finding:
-            finding = compare(name, got, expected, dtype=holder)
-            if finding.verdict != WRONG or not len(operands[0]):  # no rounding in an empty batch
-                return finding
-            return explain(finding, got, expected)
-
-        return judge
-
-    return judge_on
-
-
-def small_copy(layer: HasShapes) -> HasShapes:
-    """Return a layer of the same numbers with fewer channels and cells, if it is large.
-
-    Examples
-    --------
-    >>> small_copy(Conv((64, 56, 56), out_channels=256, kernel=3, stride=2, padding=1, groups=2))
-    Conv((4, 8, 8), out_channels=4, kernel=3, stride=2, padding=1, groups=2)
-    """
-    if not isinstance(layer, (Conv, ConvTranspose)) or tie(layer).n_entries < LARGE:
-        return layer
-    cells = []
-    numbers = zip(
-        layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
-    )
-    for n, k, s, d, padding in numbers:
-        window = (k - 1) * d + 1
-        # room for three windows, and cells enough for padding that copies them
-        least = window + 2 * s + max(padding)
-        # behind the last window as many cells are left over as in the layer
-        left_over = (n - least) % s
-        cells.append(min(n, least + left_over))
-
-    most = 2 * layer.groups
-    in_channels = min(layer.in_channels, most)
-    out_channels = min(layer.out_channels, most)
-    return replace(layer, in_shape=(in_channels, *cells), out_channels=out_channels)

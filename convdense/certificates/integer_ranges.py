@@ -12,6 +12,9 @@ from convdense.geometry import HasShapes
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 
+# (a + b) (c + d) - a c - b d, as three multiplications have it, adds up to 4 + 1 + 1 products
+COMPLEX_SUMS = 6
+
 
 class Ranges(NamedTuple):
     """The largest integers drawn: ``|x| <= x`` and so on."""
@@ -28,6 +31,7 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
     The sums stay within ``2**24`` in float32 and ``2**53`` in float64. The number of terms is
     counted on the tie map: per output (with bias), per input, per weight and bias times batch. In
     narrower dtypes, if sums are too long for that, the integers are exact and their sums finite.
+    Of complex numbers both parts are; three multiplications a product are exact as well as four.
 
     Raises
     ------
@@ -42,13 +46,13 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
     """
     ties = tie(layer)
     form = FORMATS[dtype]
-    limit = 2**form.bits
+    limit = 2**form.bits // (COMPLEX_SUMS if form.holder.kind == "c" else 1)
     until = "counts exactly"
-    found = _ranges(ties, batch, limit, largest=limit)
+    found = ranges_within(ties, batch, limit, largest=limit)
     if found is None and dtype in HALF:
         limit = form.far_from_overflow
         until = "stays far from overflow"
-        found = _ranges(ties, batch, limit, largest=2**form.bits)
+        found = ranges_within(ties, batch, limit, largest=2**form.bits)
 
     if found is None:
         number = Fraction(ties.padding_value)
@@ -68,10 +72,10 @@ def narrow_ranges(layer: HasShapes, batch: int) -> Ranges | None:
     They are exact even where operands are rounded to TF32 or bfloat16 and summed in float32.
     """
     limit = 2 ** FORMATS["float32"].bits
-    return _ranges(tie(layer), batch, limit, largest=2 ** FORMATS["bfloat16"].bits)
+    return ranges_within(tie(layer), batch, limit, largest=2 ** FORMATS["bfloat16"].bits)
 
 
-def _ranges(ties: TieMap, batch: int, limit: int, *, largest: int) -> Ranges | None:
+def ranges_within(ties: TieMap, batch: int, limit: int, *, largest: int) -> Ranges | None:
     """Return the largest integers whose sums of magnitudes stay within a limit, or None."""
     units = limit // _scale(ties)
     most = {name: units // max(1, terms) for name, terms in longest_sums(ties, batch).items()}
@@ -111,6 +115,11 @@ def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
         dw += each * prod(_most_often(axis.taps) for axis in part.axes)
     db = prod(_most_often(axis.taps) for axis in ties.bias.axes)
     return {"y": y + 1, "dx": dx, "dw": dw * batch, "db": db * batch}
+
+
+def ends(largest: int, dtype: str) -> tuple[int, int]:
+    """Return the least and the largest of a dtype's integers, if |.| is at most `largest`."""
+    return max(-largest, int(np.iinfo(dtype).min)), min(largest, int(np.iinfo(dtype).max))
 
 
 def _most_often(numbers: Array) -> int:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import EXACT, FORMATS
-from convdense.certificates.integer_ranges import Ranges
+from convdense._util.float_formats import COMPLEX, FORMATS, HALF, INTEGERS
+from convdense.certificates.integer_ranges import Ranges, ends
 from convdense.implementations.compare_calls import Explain, compare_evaluators
 from convdense.implementations.evaluators import Evaluator, Operands
 from convdense.structure.tie_map import TieMap
@@ -30,15 +30,15 @@ class Call(NamedTuple):
     judged: tuple[str, ...]
 
 
-def exhaustive_calls(ties: TieMap, batch: int = 1) -> int:
+def exhaustive_calls(ties: TieMap, batch: int = 1, quantities: tuple[str, ...] = QUANTITIES) -> int:
     """Return how many calls evaluate every pair of basis vectors, with the draws beside them.
 
-    It counts what `_every_pair` yields.
+    It counts what `_every_pair` yields and these quantities need.
     """
     weights_and_zeros = ties.n_weights + 1
     biases = prod(ties.bias_shape)
     inputs = batch * ties.shape[1] + bool(ties.padding)  # whole batches; and zeros
-    pairs = (batch * ties.shape[0]) * inputs  # for dw
+    pairs = (batch * ties.shape[0]) * inputs * ("dw" in quantities)
     draws = DRAWS * (1 + len(Ranges._fields))  # as drawn, and with the sign of x, w, b or dy turned
     return weights_and_zeros + biases + pairs + draws
 
@@ -123,13 +123,14 @@ def random(
     ranges: Ranges,
     seed: int,
     explain: ExplainFor | None = None,
+    needed: str | None = None,
 ) -> tuple[Finding, ...]:
-    """Judge on integers drawn from the ranges, all four quantities in every trial."""
+    """Judge on integers from the ranges, all quantities in every trial; `needed` is their dtype."""
     rng = np.random.default_rng(seed)
     calls = (
         Call(draw_operands(rng, ties, batch, ranges, dtype), QUANTITIES) for _ in range(trials)
     )
-    return _first_differences(mine, by, calls, dtype, explain)
+    return _first_differences(mine, by, calls, dtype, explain, needed=needed)
 
 
 def _first_differences(
@@ -138,6 +139,8 @@ def _first_differences(
     calls: Iterable[Call],
     dtype: str,
     explain: ExplainFor | None,
+    *,
+    needed: str | None = None,
 ) -> tuple[Finding, ...]:
     """Return a finding a quantity, the first of the worst grade.
 
@@ -145,11 +148,14 @@ def _first_differences(
     """
     found: dict[str, Finding] = {}
     # An implementation, for which there is something to explain, may not return a narrower dtype.
-    narrowest = None if explain is None else FORMATS[dtype].holder
+    narrowest = needed if explain is None else FORMATS[dtype].holder
     for operands, judged in calls:
-        still_open = [name for name in judged if name not in found or not found[name].refuted]
+        given = [name for name in judged if name in mine.quantities]
+        if not given:  # a call for dw, and forward alone
+            continue
+        still_open = [name for name in given if name not in found or not found[name].refuted]
         # In half precision what is right is computed in float64, where no sum is rounded.
-        right_operands = operands if dtype in EXACT else _in_float64(operands)
+        right_operands = _in_float64(operands) if dtype in HALF else operands
         results = compare_evaluators(
             (mine, operands),
             (by, right_operands),
@@ -160,16 +166,16 @@ def _first_differences(
         )
         for finding in results.values():
             keep_worst(found, finding)
-        if _is_settled(found):
+        if _is_settled(found, mine.quantities):
             break
     return tuple(found[name] for name in QUANTITIES if name in found)
 
 
-def _is_settled(found: dict[str, Finding]) -> bool:
+def _is_settled(found: dict[str, Finding], quantities: tuple[str, ...]) -> bool:
     """Tell whether to stop: all is refuted, or something raised (the rest stays as judged)."""
     if any(finding.verdict == RAISED for finding in found.values()):
         return True
-    return len(found) == len(QUANTITIES) and all(finding.refuted for finding in found.values())
+    return len(found) == len(quantities) and all(finding.refuted for finding in found.values())
 
 
 def _in_float64(operands: Operands) -> Operands:
@@ -190,7 +196,11 @@ def draw_operands(
 
 
 def _draw(rng: np.random.Generator, largest: int, shape: tuple[int, ...], dtype: str) -> Array:
-    """Return random integers from -largest to largest."""
+    """Return random integers from -largest to largest; as both parts of complex numbers."""
+    if FORMATS[dtype].holder.kind == "c":
+        return _draw(rng, largest, (*shape, 2), COMPLEX[dtype]).view(dtype)[..., 0]
+    if dtype in INTEGERS:
+        return rng.integers(*ends(largest, dtype), shape, dtype, endpoint=True)
     drawn_as = np.int32 if largest < 2**31 else np.int64  # 32 bits are drawn twice as fast
     drawn = rng.integers(-largest, largest, shape, drawn_as, endpoint=True)
     return drawn.astype(FORMATS[dtype].holder)

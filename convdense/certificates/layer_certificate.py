@@ -6,6 +6,7 @@ from typing import Any
 
 from convdense._util.arguments import complain
 from convdense._util.deprecation import renamed_attribute
+from convdense._util.float_formats import FORMATS
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -43,11 +44,14 @@ class Certificate(ImplementationJudgement):
         "exhaustive", but where larger integers are rounded and equality was seen on random narrow
         ones.
     behaviour : tuple of Finding
-        Of an implementation: zeros, batches of 0, 1 and 3, strided and read-only arrays, the same
-        call twice. To raise on an empty batch or on such arrays is reported, not held against it.
+        Of an implementation: what was tried beside the numbers. To raise on what many do not take
+        (layouts, batches, other shapes) is reported, not held against it.
     tried_on : geometry or None
         The small copy of a large layer on which behaviour was tried, if the implementation takes
         it.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
+    accumulator : dtype of sums of integers, or ""
     precision : tuple of Precision
         Of an implementation: the effective unit roundoff of each quantity that is right.
 
@@ -72,6 +76,8 @@ class Certificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
+    extra: tuple[str, ...] = ()
+    accumulator: str = ""
 
     @property
     def by(self) -> str:
@@ -87,12 +93,16 @@ class Certificate(ImplementationJudgement):
         x, w, _, dy = self.ranges
         number = abs(tie(self.layer).padding_value)  # it takes the place of an x
         least = min(x, number) if number else x
+        if self.forward_alone:
+            return 1 / (2 * least * w)
         return 1 / (2 * min(least * w, w * dy, least * dy))
 
     @property
     def how(self) -> str:
         """How sure it is, with the assumption it rests on."""
         text = self._proof() if self.method == "exhaustive" else self._odds()
+        if self.accumulator:
+            text = self._odds_of_integers()
         return "\n".join((*lines(self.behaviour, self.precision, self.tried_on), text))
 
     def _proof(self) -> str:
@@ -100,11 +110,13 @@ class Certificate(ImplementationJudgement):
         of_y, of_dw = "bilinear in x and w", "dw in x and dy"
         if tie(self.layer).padding:  # then x = 0 is among the basis vectors
             of_y, of_dw = "affine in x and linear in w", "dw affine in x and linear in dy"
+        of_gradients = f", dx bilinear in w and dy, {of_dw}, db linear in dy, all"
+        if self.forward_alone:
+            of_gradients = ","
         text = (
             f"every pair of basis vectors, and random integers of both signs, {self.trials} calls "
             f"in {self.dtype}, batch {self.batch}: a proof for all real inputs of this shape, "
-            f"if y is {of_y} plus linear in b, dx bilinear in w and dy, "
-            f"{of_dw}, db linear in dy, all {exactly}"
+            f"if y is {of_y} plus linear in b{of_gradients} {exactly}"
         )
         if self.error:
             text += f"; where larger integers are rounded, error {_at_most(self.error)}"
@@ -128,10 +140,25 @@ class Certificate(ImplementationJudgement):
             text += "; what rounds was judged on integers of 8 bits"
         return text
 
+    def _odds_of_integers(self) -> str:
+        m = FORMATS[self.dtype].bits
+        drawn, degree = f"all of {self.dtype}, sums modulo 2^{m}", "affine in each of x, w and dy"
+        of_even = f"where all are by multiples of 2^v, ({m + 2} - v) / 2^({m + 1} - v) a trial"
+        wrong = f"where a coefficient is wrong by an odd number ({of_even}, from v = {m} on 1), "
+        if self.dtype != self.accumulator:
+            drawn = f"{self.dtype} up to {min(self.ranges)}, sums within {self.accumulator}"
+            wrong, degree = "", "polynomials of degree at most 2 in the drawn integers"
+        return (
+            f"{self.trials} random trials, batch {self.batch}, on {drawn}: error probability "
+            f"{_at_most(self.error)} {wrong}if the outputs are {degree}; it is about the code for "
+            f"{self.dtype}, not that for floats; over seeds drawn at random, here {self.seed}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
         data = self._to_plain("certificate", _PLAIN, ranges=self.ranges._asdict())
         data["tried_on"] = None if self.tried_on is None else layer_to_plain(self.tried_on)
+        data |= {"accumulator": self.accumulator} if self.accumulator else {}
         return data
 
     @classmethod
@@ -139,6 +166,7 @@ class Certificate(ImplementationJudgement):
         """Read back what `to_dict` wrote, in any schema."""
         data = upgraded(data)
         plain = parts_from_plain(data) | {name: data[name] for name in _PLAIN}
+        plain["accumulator"] = data.get("accumulator", "")
         plain["tried_on"] = plain_to_layer(data["tried_on"]) if data.get("tried_on") else None
         return cls(plain_to_layer(data["layer"]), ranges=Ranges(**data["ranges"]), **plain)
 

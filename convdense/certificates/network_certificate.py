@@ -5,13 +5,15 @@ What `certify` does for pools and networks, and what it found.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
-from convdense._util.foreign_objects import said
+from convdense.certificates.behaviour_trials import BATCHES, Trial, try_behaviour
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -19,24 +21,34 @@ from convdense.certificates.certificate_base import (
     parts_from_plain,
 )
 from convdense.certificates.effective_roundoff import Precision
-from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
-from convdense.geometry import Implementation, Pool
+from convdense.certificates.pool_certificate import DRAWS, LARGEST, NONE, judge_pool
+from convdense.geometry import HasShapes, Implementation, Pool
+from convdense.implementations.call_contract import Bench, Judge, repeatable, samples
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
     DIRECT_COUNTERPART,
     needs_implementation,
     pool_functions,
 )
-from convdense.implementations.pool_calls import DIRECT_POOL
+from convdense.implementations.pool_calls import DIRECT_POOL, compare_pools, pool_evaluators
 from convdense.layers.dense_form import Absolute, Step, back_through
-from convdense.layers.error_bounds import integer_unit
+from convdense.layers.error_bounds import (
+    Slope,
+    Value,
+    backward_errors,
+    forward_errors,
+    integer_unit,
+)
 from convdense.layers.plain_form import plain_to_layer
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.rounding.magnitude_sums import bit_budget
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import EQUAL, Finding, keep_worst
+from convdense.verdicts.findings import EQUAL, WRONG, Finding, keep_worst
 from convdense.verdicts.schema import upgraded
+
+CELLS = 10_000  # of an input from which on less is tried on the user's network
+UNBOUNDED = "entries have no bound: rounding is as large as they are, or may choose the branch"
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,14 +63,17 @@ class NetworkCertificate(ImplementationJudgement):
     dtype, batch, trials, seed
         What to repeat.
     bits : int
-        The bit budget: integers of the longest sum of magnitudes, at most 24 or 53.
+        The bit budget: integers of the longest sum of magnitudes, at most 24 or 53. 0 where a
+        network's own parameters, which the user's code is held to, let sums round.
     coverage : tuple of float, or None where there is no |x|
         The shares of the coordinates of |x| that were seen positive, zero and negative.
     met : tuple of float, or None
         Of the user's max or min pool: the shares of a window's cells that won alone, and of their
         pairs that tied.
     behaviour, precision
-        Of the user's pool, as for `Certificate`.
+        Of the user's code, as for `Certificate`.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
 
     Examples
     --------
@@ -79,14 +94,19 @@ class NetworkCertificate(ImplementationJudgement):
     met: tuple[float, float] | None = None
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
+    extra: tuple[str, ...] = ()
 
     @property
     def how(self) -> str:
         """How sure it is: what was met, for a piecewise polynomial allows no probability."""
+        exactly = f", {self.bits} bits of {FORMATS[self.dtype].bits}: every sum exact in any order"
+        if not self.bits:
+            exactly = ": sums may round, so within bounds carried through the layers"
+        if self.reference == DIRECT_COUNTERPART and self.evaluator != DENSE_NETWORK:
+            exactly += f"; {DRAWS} on reals, within bounds"
         text = (
-            f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}, "
-            f"{self.bits} bits of {FORMATS[self.dtype].bits}: every sum exact in any order; "
-            f"{self._shares_met()}; seed {self.seed}"
+            f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}"
+            f"{exactly}; {self._shares_met()}; seed {self.seed}"
         )
         return "\n".join((*lines(self.behaviour, self.precision), text))
 
@@ -125,10 +145,11 @@ class NetworkCertificate(ImplementationJudgement):
         fields: dict[str, Any] = {name: data.get(name) for name in _PLAIN}
         for name in ("coverage", "met"):
             fields[name] = None if fields[name] is None else tuple(fields[name])
-        of_network = fields["evaluator"] == DENSE_NETWORK
+        layer = plain_to_layer(data["layer"])
+        of_users_pool = isinstance(layer, Pool) and fields["evaluator"] != DENSE_NETWORK
         return cls(
-            layer=plain_to_layer(data["layer"]),
-            reference=DIRECT_COUNTERPART if of_network else DIRECT_POOL,
+            layer=layer,
+            reference=DIRECT_POOL if of_users_pool else DIRECT_COUNTERPART,
             **parts_from_plain(data),
             **fields,
         )
@@ -139,10 +160,16 @@ _PLAIN = ("evaluator", "dtype", "batch", "trials", "seed", "bits", "coverage", "
 
 
 def certify_pool(
-    pool: Pool, implementation: Implementation, dtype: str, batch: int, seed: int
+    pool: Pool,
+    implementation: Implementation,
+    dtype: str,
+    batch: int,
+    seed: int,
+    *,
+    extra: tuple[str, ...] = (),
 ) -> NetworkCertificate:
     """Decide on integers whether the user's pool is direct pooling, ties included."""
-    review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed)
+    review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)
     _, _, evaluator = pool_functions(implementation)
     return NetworkCertificate(
         pool,
@@ -152,31 +179,34 @@ def certify_pool(
         batch=batch,
         seed=seed,
         coverage=None,
+        extra=extra,
         **review._asdict(),
     )
 
 
 def certify_network(
-    layer: Pool | Network, implementation: Implementation | None, dtype: str, batch: int, seed: int
+    layer: HasShapes,
+    implementation: Implementation | None,
+    dtype: str,
+    batch: int,
+    seed: int,
+    *,
+    extra: tuple[str, ...] = (),
 ) -> NetworkCertificate:
-    """Decide on integers whether dense layers and |x| are the direct network, ties included."""
-    net = network(layer) if isinstance(layer, Pool) else layer
-    _refuse_unjudgeable(net, implementation)
-    unit = integer_unit(net)
-    budgets = _fitting_budgets(net, unit, dtype, batch)
-    trials = [
-        trial
-        for m in budgets
-        for trial in _drawn(net, unit, m, dtype=dtype, batch=batch, seed=seed)
-    ]
+    """Decide on integers whether dense layers and |x| are the direct network, ties included.
 
-    findings: dict[str, Finding] = {}
-    met = []
-    for trial, x, dy in trials:
-        steps = trial.dense_layers()
-        met.append(_signs_met(steps, x))
-        for finding in _compared(trial, steps, x, dy):
-            keep_worst(findings, finding)
+    An implementation is held to the network as it is, on integers and on reals.
+    """
+    net = layer if isinstance(layer, Network) else network(layer)
+    _refuse_unjudgeable(net)
+    evaluator, tried = DENSE_NETWORK, ()
+    if implementation is None:
+        found, met, bits = _judge_dense_layers(net, dtype, batch, seed)
+    else:
+        found, met, bits = _judge_code(net, implementation, dtype, batch, seed)
+        _, _, evaluator = pool_functions(implementation)
+        if not any(finding.refuted for finding in found.values()):
+            tried = _tried(net, implementation, dtype, (batch, seed), extra)
 
     # (positive, zero, negative), each (coordinates of |x|,): seen in any of the trials
     seen = [np.logical_or.reduce(parts) for parts in zip(*met, strict=True)]
@@ -186,29 +216,117 @@ def certify_network(
         coverage = float(positive.mean()), float(zero.mean()), float(negative.mean())
     return NetworkCertificate(
         layer,
-        tuple(findings.values()),
-        evaluator=DENSE_NETWORK,
+        tuple(found.values()),
+        evaluator=evaluator,
         reference=DIRECT_COUNTERPART,
         dtype=dtype,
         batch=batch,
-        trials=len(trials),
+        trials=len(bits),
         seed=seed,
-        bits=max(budgets.values()),
+        bits=max(bits) if max(bits) <= FORMATS[dtype].bits else 0,
         coverage=coverage,
+        behaviour=tried,
+        extra=extra,
     )
 
 
-def _refuse_unjudgeable(net: Network, implementation: Implementation | None) -> None:
-    """Refuse what has no exact answer, and implementations of whole networks."""
+# What was found, which signs |x| met in each trial, and the bits of each trial on integers.
+Judged = tuple[dict[str, Finding], list[tuple[Array, Array, Array]], list[int]]
+
+
+def _judge_dense_layers(net: Network, dtype: str, batch: int, seed: int) -> Judged:
+    unit = integer_unit(net)
+    findings: dict[str, Finding] = {}
+    met, bits = [], []
+    for m, needed in _fitting_budgets(net, unit, dtype, batch).items():
+        for trial, x, dy in _drawn(net, unit, m, dtype=dtype, batch=batch, seed=seed):
+            steps = trial.dense_layers()
+            bits.append(needed)
+            met.append(_signs_met(steps, x))
+            for finding in _compared(trial, steps, x, dy):
+                keep_worst(findings, finding)
+    return findings, met, bits
+
+
+def _judge_code(
+    net: Network, implementation: Implementation, dtype: str, batch: int, seed: int
+) -> Judged:
+    steps, unit = net.dense_layers(), integer_unit(net)
+    shapes = (batch, *net.in_shape), (batch, *net.out_shape)
+    findings: dict[str, Finding] = {}
+    met, bits = [], []
+    for m, draw in product((*LARGEST, 0), range(DRAWS)):  # reals where m is 0
+        rng = np.random.default_rng((seed, m, draw))
+        drawn = [rng.integers(-m, m, s, endpoint=True) if m else rng.normal(size=s) for s in shapes]
+        x, dy = ((unit * numbers).astype(dtype) for numbers in drawn)
+        if m:
+            bits.append(1025 if _rounds(net) else bit_budget(net, x, dy))
+        exact = m > 0 and bits[-1] <= FORMATS[dtype].bits
+        judge = _judge(net, x, dy, dtype, exact=exact)
+        for finding in compare_pools(net.direct(), implementation, x, dy, judge):
+            keep_worst(findings, finding)
+        met.append(_signs_met(steps, x))
+    return findings, met, bits
+
+
+def _tried(
+    net: Network,
+    implementation: Implementation,
+    dtype: str,
+    batch_and_seed: tuple[int, int],
+    extra: tuple[str, ...],
+) -> tuple[Finding, ...]:
+    """Return how the user's code behaves, on a few integers."""
+    batch, seed = batch_and_seed
+    is_large = prod(net.in_shape) > CELLS
+    size = max(batch, 4 if is_large else max(BATCHES))
+    rng = np.random.default_rng((seed, 3))
+    shapes = (size, *net.in_shape), (size, *net.out_shape)
+    x, dy = (rng.integers(-2, 3, shape).astype(dtype) for shape in shapes)
+    operands = x, NONE, NONE, dy
+    mine, by = pool_evaluators(net.direct(), implementation)
+    bench = Bench(mine, by, dtype, lambda o: _judge(net, o[0], o[3], dtype, exact=False))
+    trial = Trial(bench, operands, {}, FORMATS[dtype], is_large)
+    found, _ = try_behaviour((net,), lambda _: trial, batch, extra)
+    return (*found, repeatable(mine, samples(operands, batch))[1])
+
+
+def _rounds(net: Network) -> bool:
+    """Tell whether a parameter is no whole number."""
+    return any((array != np.rint(array)).any() for array in net.parameters.values())
+
+
+def _judge(net: Network, x: Array, dy: Array, dtype: str, *, exact: bool) -> Judge:
+    """Return what judges y or dx: equal, or within the bounds of the whole, if they are not loose.
+
+    A bound above the largest value decides nothing.
+    """
+
+    def judge(name: str, got: Any, expected: Array) -> Finding:
+        finding = compare(name, got, expected, dtype=dtype)
+        if exact or finding.verdict != WRONG:
+            return finding
+        values = forward_errors(net.layers, Value(x, np.zeros(x.shape)))
+        of_dy = Slope(dy, np.zeros(dy.shape), np.zeros(dy.shape, bool))
+        slope, _ = backward_errors(net.layers, values, of_dy)
+        # both forms round, each by this error at most; parameters were rounded up to 8 times
+        times = 16 if _rounds(net) else 2
+        bound = times * values[-1].error
+        if name == "dx":
+            bound = np.where(slope.undecided, np.inf, times * slope.error)
+        bound = np.where(bound <= np.abs(expected).max(initial=0), bound, np.inf)
+        return compare(name, got, expected, bound, why=UNBOUNDED)
+
+    return judge
+
+
+def _refuse_unjudgeable(net: Network) -> None:
+    """Refuse what has no exact answer."""
     net.direct()  # a layer without a direct form is refused here
     for name, array in net.parameters.items():
         if array.dtype.kind == "c":
             do = "certify complex layers one by one"
             raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", do))
-    if implementation is not None:
-        needs = "none for a network"
-        do = "certify its layers"
-        raise TypeError(complain("implementation", said(implementation), needs, do))
 
 
 def _fitting_budgets(net: Network, unit: int, dtype: str, batch: int) -> dict[int, int]:

@@ -1,6 +1,7 @@
 """certify for the user's pool: exact sums, and every cell of the windows made to win and to tie."""
 
 from collections.abc import Iterator
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -8,12 +9,14 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
+from convdense.certificates.behaviour_trials import BATCHES, LARGE, WORK, Trial, try_behaviour
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import WindowCoverage, planted
 from convdense.geometry import Implementation, Pool
-from convdense.implementations.call_contract import Judge, behaviour, repeatable
+from convdense.implementations.call_contract import Bench, Judge, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
+from convdense.implementations.scaled_calls import powers_of_two
 from convdense.rounding.pool_bounds import pool_bound, window_table
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, keep_worst
@@ -39,7 +42,13 @@ class PoolReview(NamedTuple):
 
 
 def judge_pool(
-    pool: Pool, implementation: Implementation, *, dtype: str, batch: int, seed: int
+    pool: Pool,
+    implementation: Implementation,
+    *,
+    dtype: str,
+    batch: int,
+    seed: int,
+    extra: tuple[str, ...],
 ) -> PoolReview:
     """Judge y and dx on integers, then behaviour, and precision on random reals."""
     if pool.takes_roots:
@@ -80,12 +89,31 @@ def judge_pool(
 
     reals = _reals(pool, dtype, seed)
     results, repeats = repeatable(mine, reals)
-    several = _drawn(pool, np.random.default_rng((seed, 3)), (3, largest), dtype)
-    tried = behaviour(
-        mine, by, several, dtype, judge_for=lambda operands: _judge_with(pool, operands, dtype)
-    )
+    prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
+    tried, _ = try_behaviour((pool,), prepare, batch, extra)
     measured = _precision(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
+
+
+def _prepare(
+    pool: Pool, implementation: Implementation, dtype: str, batch: int, seed: int
+) -> Trial:
+    """Return what is needed to try a pool; powers and roots, which round, are not scaled."""
+    rng = np.random.default_rng((seed, 3))
+    mine, by = pool_evaluators(pool, implementation)
+    windows = window_table(pool)
+    cells = windows.cells.size * pool.in_shape[0]
+    size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= WORK // 10))
+    operands = _drawn(pool, rng, (size, max(_fitting_bits(pool, dtype))), dtype)
+
+    widest = max(2 ** FORMATS[dtype].bits / (windows.longest * windows.unit), 2)
+    x, w, b, dy = _drawn(pool, rng, (1, 1), dtype)
+    scaled = {}
+    if x.size and dy.size and not pool.takes_roots:
+        scaled["x"] = windows.unit * powers_of_two(x, widest, rng), w, b, dy
+        scaled["d"] = x, w, b, windows.unit * powers_of_two(dy, widest, rng)
+    bench = Bench(mine, by, dtype, partial(_judge_with, pool, dtype=dtype))
+    return Trial(bench, operands, scaled, FORMATS[dtype], cells >= LARGE)
 
 
 def _fitting_bits(pool: Pool, dtype: str) -> dict[int, int]:
@@ -187,6 +215,8 @@ def _precision(
     y, dx, _, _ = by.run(*widened(*reals))
     measured = []
     for name, got, right in (("y", results[0], y), ("dx", results[1], dx)):
+        if got is None:  # forward alone
+            continue
         bound = 2 * pool_bound(pool, reals, name, dtype)
         finding = compare(name, got, right, bound)
         error = 0.0

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array
+from convdense._util.float_formats import magnitude
 from convdense.certificates.integer_ranges import Ranges
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.compare_calls import Explain
@@ -85,13 +86,14 @@ class Explainer:
 
         # over the positions: (batch, channels) are left, of dw (out, in)
         axes = tuple(range(2, expected.ndim))
-        error = np.mean((np.asarray(got, np.float64) - expected) ** 2, axis=axes)
+        wide = np.result_type(expected, np.float64)
+        error = np.mean(_square(np.subtract(got, expected, dtype=wide)), axis=axes)
         unit = mean_square_unit(self.layer, self.dtype)
         return bool((error <= unit**2 * np.mean(sums, axis=axes)).all())
 
 
 def _square(array: Array) -> Array:
-    return array.astype(np.float64) ** 2
+    return magnitude(array) ** 2
 
 
 def bits_per_trial(m: float, allowed: float = 0.0) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convdense._util.arguments import complain
-from convdense._util.float_formats import FORMATS
+from convdense._util.float_formats import FORMATS, INTEGERS
 from convdense.certificates import READERS, Certificate, NetworkCertificate, certify
 from convdense.cli.claims import run_claims
 from convdense.cli.exit_status import FAILED, HELD
@@ -28,7 +28,8 @@ AnyCertificate = Certificate | NetworkCertificate
 # The options of the function `certify`, by name, and what argparse is told of each.
 # What is given is passed on under its name, so an option is added here and nowhere else.
 CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
-    "dtype": {"choices": tuple(FORMATS), "help": "default: float64; halves with --implementation"},
+    "dtype": {"choices": tuple(FORMATS), "help": "default: float64; others --implementation"},
+    "accumulator": {"choices": INTEGERS, "help": "of integers: the dtype of their sums"},
     "batch": {"type": int, "metavar": "N", "help": "default: 2"},
     "error": {
         "type": float,
@@ -37,6 +38,9 @@ CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "method": {"choices": ("auto", "random", "exhaustive"), "help": "default: auto"},
     "seed": {"type": int, "metavar": "N", "help": "default: fresh entropy, recorded"},
+    "shapes": {"choices": ("near",), "help": "try --implementation on other shapes, too"},
+    "nonfinite": {"action": "store_true", "help": "report what NaN and infinity reach"},
+    "threads": {"action": "store_true", "help": "run it in two threads at once, too"},
 }
 
 # What reading or repeating a file raises if it was not written by `certify --json`.
@@ -52,7 +56,7 @@ def add_certify(parser: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--implementation",
         metavar="MODULE:OBJECT",
-        help="judge this: an object with forward and backward, two functions, "
+        help="judge this: an object with forward and backward, two functions, forward alone, "
         "or a class or function of the layer that makes one",
     )
     own.add_argument(
@@ -139,7 +143,7 @@ def _certified(
 
         from convdense.testing.assertions import diagnosis  # noqa: PLC0415  (only here is there something to name)
 
-        return certificate, diagnosis(certificate.layer, mine)
+        return certificate, diagnosis(certificate.layer, mine, certificate.dtype)
 
 
 def _rerun(

@@ -9,18 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from difflib import get_close_matches
 from importlib import import_module, invalidate_caches
+from inspect import signature
 from types import ModuleType
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from convdense._util.arguments import complain, first_line
 from convdense.geometry.protocols import HasShapes, Implementation
+from convdense.implementations.evaluators import is_forward_alone
 from convdense.implementations.layouts import channels_last
 
 STDOUT, STDERR = 1, 2  # file descriptors
 OPTION = "--implementation"
 FORM = "module:object, such as mylayers:Conv"
 NEEDS = (
-    "an object with forward and backward, a pair of functions, "
+    "an object with forward and backward, a pair of functions, forward alone, "
     "or a class or function of the layer that returns one"
 )
 
@@ -76,8 +80,9 @@ def _descriptor_1_is_stderr() -> Iterator[None]:
 def implementation(reference: str, layer: HasShapes, layout: str | None) -> Implementation:
     """Return the implementation of a layer that module:object names.
 
-    An object (not a class) that has forward and backward, or a pair of functions, is one. Anything
-    else that can be called, a class above all, is called with the layer and returns one. With the
+    An object (not a class) that has forward, or a pair of functions, is one. Anything else that can
+    be called, a class above all, is called with the layer and returns one; a function that the
+    layer does not suit but arrays do is forward alone. With the
     layout "NHWC" its arrays have the channels last, and are turned on the way in and out.
     """
     module, colon, name = reference.partition(":")
@@ -139,22 +144,37 @@ def _implementation_from(found: Any, layer: HasShapes, reference: str) -> Implem
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
+        if _takes_arrays(found, layer):
+            return found
         got = f"{reference!r}, which raised {_in_words(error)} when called with {layer!r}"
         needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
         raise ValueError(complain(OPTION, got, needs)) from None
-    if not _is_implementation(made):
+    if not _is_implementation(made) and not is_forward_alone(made):
         got = f"{reference!r}, which returned one of type {type(made).__name__}"
         raise ValueError(complain(OPTION, got, NEEDS))
     return made
 
 
 def _is_implementation(value: Any) -> TypeGuard[Implementation]:
-    """Whether it is an object with forward and backward, or two functions."""
+    """Whether it is an object with forward, alone or beside backward, or two functions."""
     if isinstance(value, type):  # a class has both, but is called first
         return False
     if isinstance(value, (tuple, list)):
         return len(value) == 2 and all(map(callable, value))
-    return all(callable(getattr(value, name, None)) for name in ("forward", "backward"))
+    forward, backward = (getattr(value, name, None) for name in ("forward", "backward"))
+    return callable(forward) and (callable(backward) or is_forward_alone(value))
+
+
+def _takes_arrays(found: Any, layer: HasShapes) -> bool:
+    """Whether a function that did not take the layer needs more arguments, or runs on an x."""
+    try:
+        signature(found).bind(layer)
+    except (TypeError, ValueError) as error:  # it needs more; or it is not written in Python
+        return is_forward_alone(found) and isinstance(error, TypeError)
+    try:
+        return is_forward_alone(found) and np.ndim(found(np.zeros((1, *layer.in_shape)))) > 1
+    except Exception:
+        return False
 
 
 def _in_words(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 * `_diagnose`: diagnose
 * `report`: Diagnosis, Explanation
+* `complex_numbers`: what is conjugated wrongly
 * `search`: the order in which explanations are tried
 * `mistake_pairs`: two mistakes at once
 * `localise`: errors in some cells, samples or channels

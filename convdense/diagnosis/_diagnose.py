@@ -6,12 +6,15 @@ A mistake is found by exact equality with what it would give, on integers.
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import Array, Seed, complain_of, drawn, seed_or_none
+from convdense._util.arguments import Array, Seed, choice, complain_of, drawn, seed_or_none
+from convdense._util.float_formats import COMPLEX, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.integer_ranges import exact_ranges
+from convdense.diagnosis.complex_numbers import conjugation_mistake
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
@@ -28,6 +31,7 @@ from convdense.implementations.evaluators import (
     caught,
     direct_evaluator,
     implementation_evaluator,
+    is_forward_alone,
     pool_functions,
 )
 from convdense.layers.error_bounds import integer_unit
@@ -43,7 +47,7 @@ NONE = np.zeros(0)  # the weights of a pool
 
 @explained
 def diagnose(
-    layer: Geometry | Pool, implementation: Implementation, *, seed: Seed = None
+    layer: Geometry | Pool, implementation: Implementation, *, seed: Seed = None, dtype: Any = "f8"
 ) -> Diagnosis:
     """Name the mistake that an implementation makes, in y, dx, dw and db.
 
@@ -56,9 +60,11 @@ def diagnose(
     ----------
     layer : Conv, ConvTranspose, LocallyConnected, or any pool but LpPool
     implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
-        For a pool, with forward(x) and backward(x, dy).
+        For a pool, with forward(x) and backward(x, dy). Forward alone: then y alone is judged.
     seed : int, numpy.random.SeedSequence or None
         Of the integers; None draws fresh entropy, which the diagnosis records.
+    dtype : {"float64", "complex128"}
+        Of all operands. In complex numbers what is conjugated wrongly is named, all else on reals.
 
     Returns
     -------
@@ -82,12 +88,13 @@ def diagnose(
     db: the mean over the batch is taken for the sum
     """
     number = drawn(seed_or_none(seed))
+    word = choice(spelled(dtype), "dtype", ("float64", "complex128"))
     if 0 in getattr(layer, "out_shape", ()):  # anything may come, and is refused below
         require_cells(layer)
-    if isinstance(layer, Pool) and not layer.takes_roots:
+    if isinstance(layer, Pool) and not layer.takes_roots and word not in COMPLEX:
         quantities = _observe_pool(layer, implementation, number)
     elif isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
-        quantities = _observe(layer, implementation, number)
+        quantities = _observe(layer, implementation, number, word)
     else:
         needs = "a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"
         raise TypeError(complain_of("layer", layer, needs))
@@ -97,13 +104,15 @@ def diagnose(
         wrong = _first_wrong(observed)
         if wrong is not None:
             explanations.append(_explained(layer, implementation, observed, wrong))
-    return Diagnosis(layer, tuple(explanations), number)
+    return Diagnosis(layer, tuple(explanations), number, is_forward_alone(implementation))
 
 
-def _observe(layer: Geometry, implementation: Implementation, seed: int) -> Iterator[Observations]:
+def _observe(
+    layer: Geometry, implementation: Implementation, seed: int, dtype: str
+) -> Iterator[Observations]:
     """Yield what came of each quantity in every draw; db only if the implementation has one."""
     mine, by = implementation_evaluator(implementation), direct_evaluator(layer)
-    calls = [_draw(layer, (seed, k)) for k in range(DRAWS)]
+    calls = [_draw(layer, (seed, k), dtype) for k in range(DRAWS)]
     if tie(layer).padding:
         calls[-1].x[0] = 0  # what numbers in the padding add is there without an x
     # copies: a user's code may write into what it is given
@@ -111,7 +120,7 @@ def _observe(layer: Geometry, implementation: Implementation, seed: int) -> Iter
     expected = [by.run(*call) for call in calls]
     for i, name in enumerate(QUANTITIES):
         observed = Observations(name, calls, [r[i] for r in returned], [e[i] for e in expected])
-        if name != "db" or observed.returned[0] is not None:
+        if name in mine.quantities and (name != "db" or observed.returned[0] is not None):
             yield observed
 
 
@@ -124,12 +133,14 @@ def _observe_pool(pool: Pool, implementation: Implementation, seed: int) -> Iter
     y = [caught(forward, np.copy(call.x)) for call in calls]
     yield Observations("y", calls, y, [pool_loops.forward(pool, call.x) for call in calls])
 
+    if backward is None:
+        return
     dx = [caught(backward, np.copy(call.x), np.copy(call.dy)) for call in calls]
     right = [pool_loops.backward(pool, call.x, call.dy) for call in calls]
     yield Observations("dx", calls, dx, right)
 
 
-def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
+def _draw(layer: Geometry, seed: tuple[int, int], dtype: str) -> Call:
     """Return integers of both signs, none of them 0.
 
     x, b and dy are multiples of 12 times the batch size, dy also of the positions: means are whole,
@@ -137,11 +148,12 @@ def _draw(layer: Geometry, seed: tuple[int, int]) -> Call:
     """
     rng = np.random.default_rng(seed)
     unit = 12 * BATCH * prod(layer.out_spatial)
-    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, "float64", BATCH))))
+    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, dtype, BATCH))))
 
     def signed(shape: tuple[int, ...]) -> Array:
         sizes = rng.integers(1, most, shape, endpoint=True)
-        return np.asarray(sizes * rng.choice((-1.0, 1.0), shape))
+        real = np.asarray(sizes * rng.choice((-1.0, 1.0), shape))
+        return real + 1j * rng.permuted(real) if dtype in COMPLEX else real
 
     x = signed((BATCH, *layer.in_shape))
     w = signed(layer.weight_shape)
@@ -179,6 +191,11 @@ def _explained(
         return Explanation(observed.name, _pool_sentence(layer, observed), finding)
 
     sentence, place = "", ""
+    if observed.expected[0].dtype.kind == "c":
+        sentence = conjugation_mistake(observed, direct_evaluator(layer))
+        on_reals = () if sentence else diagnose(layer, implementation, seed=0).explanations
+        found = [explanation for explanation in on_reals if explanation.name == observed.name]
+        return found[0] if found else Explanation(observed.name, sentence, finding)
     if finding.verdict != RAISED:
         sentence, place = explain(layer, observed)
     recovered = "" if sentence else recovered_difference(layer, implementation, observed)

@@ -6,7 +6,7 @@ from textwrap import dedent
 from convdense._util.arguments import complain
 from convdense.display.tables import LINES, Cell, preformatted, table
 from convdense.geometry import Geometry, Pool
-from convdense.verdicts.findings import Finding, Requirable
+from convdense.verdicts.findings import FORWARD_ALONE, Finding, Requirable
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Diagnosis(Requirable):
         One for each quantity that is wrong.
     seed : int or None
         Of the integers that it was found on.
+    forward_alone : bool
+        Whether no backward was given, so that y alone was judged.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Diagnosis(Requirable):
     layer: Geometry | Pool
     explanations: tuple[Explanation, ...]
     seed: int | None = field(default=None, compare=False)
+    forward_alone: bool = False
 
     def __bool__(self) -> bool:
         """Return whether nothing is wrong."""
@@ -88,7 +91,8 @@ class Diagnosis(Requirable):
 
     def __str__(self) -> str:
         """Return one sentence for each quantity that is wrong."""
-        return "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
+        said = "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
+        return f"{said}\n{FORWARD_ALONE} was given" if self.forward_alone else said
 
     def _repr_html_(self) -> str:
         """Return the same as `str` for a notebook, a row for each quantity."""
@@ -101,4 +105,6 @@ class Diagnosis(Requirable):
     def __repr__(self) -> str:
         """Return one line: the layer, and what is wrong with each quantity."""
         said = [f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations]
-        return f"Diagnosis({self.layer!r}, {'; '.join(said) or 'nothing is wrong'})"
+        said = said or ["nothing is wrong"]
+        alone = [f"{FORWARD_ALONE} was given"] * self.forward_alone
+        return f"Diagnosis({self.layer!r}, {'; '.join([*said, *alone])})"

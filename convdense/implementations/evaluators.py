@@ -6,26 +6,42 @@ from dis import opname
 from typing import Any
 
 from convdense._util.arguments import Array, complain, complain_of
-from convdense._util.foreign_objects import detached
+from convdense._util.foreign_objects import detached, what_to_write
 from convdense.direct.conv import convolve, convolve_backward
 from convdense.geometry import ConvTranspose, HasShapes, Implementation, Windowed
 from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import Raised
+from convdense.verdicts.findings import FORWARD_ALONE, QUANTITIES
 
 Operands = tuple[Array, Array, Array | None, Array]
 Results = tuple[Any, ...]
-Functions = tuple[Callable[..., Any], Callable[..., Any], str]  # forward, backward, their name
+# forward, backward or None of a forward alone, and their name
+Functions = tuple[Callable[..., Any], Callable[..., Any] | None, str]
 DENSE, DIRECT = "tied dense layer", "direct convolution"
 DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``."""
+    """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``.
+
+    Of a user's code also forward(x, w, b) and backward(x, w, dy) alone, and whether its attribute
+    `compiles` says that it is compiled anew for every shape. Without a backward it is forward
+    alone: dx, dw and db are None, and not judged.
+    """
 
     name: str
     run: Callable[[Array, Array, Array | None, Array], Results]
+    forward: Callable[..., Any] | None = None
+    backward: Callable[..., Results] | None = None
+    compiles: bool = False
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What it gives; y of a forward alone."""
+        is_alone = self.forward is not None and self.backward is None
+        return QUANTITIES[:1] if is_alone else QUANTITIES
 
 
 def dense_evaluator(layer: HasShapes) -> Evaluator:
@@ -64,22 +80,30 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
     """Return the user's implementation: an object with forward and backward, or two such functions.
 
     ``forward(x, w, b) -> y`` and ``backward(x, w, dy) -> (dx, dw, db)``; a db of None is not
-    judged.
+    judged. Forward alone is taken too: then y alone is.
     """
     needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
     forward, backward, name = functions(implementation, needs)
 
-    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
-        y = caught(forward, x, w, b)
-        gradients = caught(backward, x, w, dy)
-        if isinstance(gradients, Raised):
-            return y, gradients, gradients, gradients
-        if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
-            results = "three results: dx, dw and db (or None)"
-            raise TypeError(complain("backward", type(gradients).__name__, results))
-        return (y, *map(detached, gradients))
+    def y(x: Array, w: Array, b: Array | None) -> Any:
+        return caught(forward, x, w, b)
 
-    return Evaluator(name, run)
+    def gradients(x: Array, w: Array, dy: Array) -> Results:
+        if backward is None:
+            return None, None, None
+        results = caught(backward, x, w, dy)
+        if isinstance(results, Raised):
+            return results, results, results
+        if not isinstance(results, (tuple, list)) or len(results) != 3:
+            needs = "three results: dx, dw and db (or None)"
+            raise TypeError(complain("backward", type(results).__name__, needs))
+        return tuple(map(detached, results))
+
+    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+        return (y(x, w, b), *gradients(x, w, dy))
+
+    compiles = getattr(implementation, "compiles", False)
+    return Evaluator(name, run, y, gradients if backward else None, compiles)
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
@@ -109,24 +133,43 @@ def _by_statement(error: BaseException) -> bool:
 def pool_functions(implementation: Implementation) -> Functions:
     """Return forward(x) and backward(x, dy) of the user's pool, and its name."""
     needs = "an object with forward(x) -> y and backward(x, dy) -> dx, or a pair of such functions"
-    return functions(implementation, f"{needs}, for a pool")
+    return functions(implementation, f"{needs}, for a pool or another function of x")
+
+
+def is_forward_alone(given: object) -> bool:
+    """Tell whether this is a function, or an object with forward and no backward.
+
+    A class is neither, nor is a module of another framework or a function of PyTorch's own.
+    """
+    if isinstance(given, type) or what_to_write(given, "implementation"):
+        return False
+    of_torch = str(getattr(given, "__module__", "")).partition(".")[0] == "torch"
+    forward, backward = getattr(given, "forward", given), getattr(given, "backward", None)
+    return callable(forward) and backward is None and not of_torch
 
 
 def functions(implementation: Implementation, needs: str) -> Functions:
-    """Return forward and backward of an object or a pair of functions, and its name."""
-    given: object = implementation  # anything may come: then `needs` says what should have
+    """Return forward and backward of an object or a pair of functions, and its name.
+
+    A function by itself, or an object with forward and no backward, has None for a backward.
+    """
+    given: Any = implementation  # anything may come: then `needs` says what should have
+    alone = is_forward_alone(given)
     if isinstance(given, (tuple, list)) and len(given) == 2:
         forward, backward = given
         named = forward
     else:
-        forward = getattr(given, "forward", None)
+        forward = getattr(given, "forward", given if alone else None)
         backward = getattr(given, "backward", None)
         named = given
-    if not callable(forward) or not callable(backward):
+    if not callable(forward) or not (callable(backward) or alone):
         do = "write (forward, backward); torch: convdense.adapters.torch.implementation(forward)"
         raise TypeError(complain_of("implementation", given, needs, do if callable(given) else ""))
-    name = str(getattr(named, "__name__", type(named).__name__))
-    return forward, backward, "implementation" if name == "<lambda>" else name
+    name = str(getattr(named, "__name__", type(named).__name__)).replace(
+        "<lambda>", "implementation"
+    )
+    ending = f" ({FORWARD_ALONE})" * alone
+    return forward, backward, name.removesuffix(ending) + ending  # a wrapper's name has it already
 
 
 def two_evaluators(

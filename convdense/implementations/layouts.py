@@ -5,6 +5,7 @@ Those are (batch, channels, *axes).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -40,9 +41,13 @@ class ChannelsLast:
         y = self._call(forward, (x, *weights), (PICTURE, KERNEL, AS_IT_IS))
         return self._channels_first(y, PICTURE)
 
-    def backward(self, x: Array, *rest: Any) -> Any:
-        """Return dx, dw and db of x, w and dy; for a pool dx of x and dy."""
+    @property
+    def backward(self) -> Any:
+        """Backward of x, w and dy, for a pool of x and dy; None where forward alone is wrapped."""
         _, backward, _ = functions(self.implementation, NEEDS)
+        return None if backward is None else partial(self._backward, backward)
+
+    def _backward(self, backward: Callable[..., Any], x: Array, *rest: Any) -> Any:
         is_pool = len(rest) == 1
         parts = (PICTURE, PICTURE) if is_pool else (PICTURE, KERNEL, PICTURE)
         results = self._call(backward, (x, *rest), parts)

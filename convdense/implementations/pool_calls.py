@@ -1,45 +1,61 @@
-"""The user's pool and the direct one as evaluators, and how they compare."""
+"""The user's pool, or another function of x, and the direct one as evaluators, compared."""
 
 import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import widened
-from convdense.direct import pool as direct_pool
-from convdense.geometry import Implementation, Pool
+from convdense.geometry import Implementation, Layer, Pool
 from convdense.implementations.call_contract import Judge
 from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
+from convdense.layers.base import pulled
+from convdense.layers.direct_form import DirectPool
 from convdense.verdicts.findings import CHANGED, RAISED, Finding
 
 DIRECT_POOL = "direct pooling"
 POWERS = "entries are roots of sums of powers, for which no bound is known (PyTorch's: see LpPool)"
 
 
-def pool_evaluators(pool: Pool, implementation: Implementation) -> tuple[Evaluator, Evaluator]:
-    """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
+def pool_evaluators(
+    pool: Pool | Layer, implementation: Implementation
+) -> tuple[Evaluator, Evaluator]:
+    """Return the user's pool and the direct one; w and b are not read, dw and db are None.
+
+    Another function of x is judged by a layer that runs.
+    """
+    right = DirectPool(pool) if isinstance(pool, Pool) else pool
     forward, backward, name = pool_functions(implementation)
 
-    def mine(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
-        return caught(forward, x), caught(backward, x, dy), None, None
+    def dx(x: Array, _w: Array, dy: Array) -> Results:
+        return caught(backward, x, dy) if backward else None, None, None
+
+    def mine(x: Array, w: Array, _b: Array | None, dy: Array) -> Results:
+        return (caught(forward, x), *dx(x, w, dy))
 
     def direct(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
-        return direct_pool.forward(pool, x), direct_pool.backward(pool, x, dy), None, None
+        return right.forward(x), pulled(right, x, dy)[0], None, None
 
-    return Evaluator(name, mine), Evaluator(DIRECT_POOL, direct)
+    compiles = getattr(implementation, "compiles", False)
+    of_x = dx if backward else None
+    judged = Evaluator(name, mine, lambda x, *_: caught(forward, x), of_x, compiles)
+    return judged, Evaluator(DIRECT_POOL, direct)
 
 
 def compare_pools(
-    pool: Pool, implementation: Implementation, x: Array, dy: Array, judge: Judge
+    pool: Pool | Layer, implementation: Implementation, x: Array, dy: Array, judge: Judge
 ) -> list[Finding]:
-    """Return the verdicts on y and dx; what writes to its operands is wrong."""
+    """Return the verdicts on y, and dx if it is given; what writes to its operands is wrong."""
     forward, backward, _ = pool_functions(implementation)
     wide_x, wide_dy = widened(x, dy)
-    right_y = direct_pool.forward(pool, wide_x)
-    right_dx = direct_pool.backward(pool, wide_x, wide_dy)
+    right = DirectPool(pool) if isinstance(pool, Pool) else pool
+    right_y = right.forward(wide_x)
+    right_dx, _ = pulled(right, wide_x, wide_dy)
     findings = []
     for name, function, given, expected in (
         ("y", forward, (x,), right_y),
         ("dx", backward, (x, dy), right_dx),
     ):
+        if function is None:  # forward alone
+            continue
         copies = [array.copy() for array in given]
         finding = judge(name, caught(function, *copies), expected)
         if finding.verdict != RAISED and not all(map(np.array_equal, copies, given)):

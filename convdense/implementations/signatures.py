@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ class FromCache:
     """Two functions, the first of which keeps a cache for the second; `from_cache` makes one."""
 
     layer: HasWeightShapes | Pool
-    functions: tuple[Callable[..., Any], Callable[..., Any]]
+    functions: tuple[Callable[..., Any], Callable[..., Any] | None]
     bias: bool
 
     @property
@@ -35,14 +36,19 @@ class FromCache:
         y, _ = _check_two(self.functions[0](x, *weights), "forward", "y and the cache")
         return y
 
-    def backward(self, x: Array, *rest: Any) -> Any:
-        """Return the gradients of x, w and dy; for a pool of x and dy."""
+    @property
+    def backward(self) -> Any:
+        """Backward of x, w and dy, for a pool of x and dy; None where forward alone is wrapped."""
+        backward = self.functions[1]
+        return None if backward is None else partial(self._backward, backward)
+
+    def _backward(self, backward: Callable[..., Any], x: Array, *rest: Any) -> Any:
         *weights, dy = rest
         if weights and self.bias and not isinstance(self.layer, Pool):
             # of zeros: no gradient depends on its values
             weights.append(np.zeros(self.layer.bias_shape, weights[0].dtype))
         _, cache = _check_two(self.functions[0](x, *weights), "forward", "y and the cache")
-        return self.functions[1](dy, cache)
+        return backward(dy, cache)
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,13 @@ class WithoutBias:
             return y
         return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
 
-    def backward(self, x: Array, w: Array, dy: Array) -> Any:
-        """Return dx, dw and None, which is not judged."""
+    @property
+    def backward(self) -> Any:
+        """Backward with None for db, which is not judged; None where forward alone is wrapped."""
         _, backward, _ = functions(self.implementation, NO_BIAS)
+        return None if backward is None else partial(self._backward, backward)
+
+    def _backward(self, backward: Callable[..., Any], x: Array, w: Array, dy: Array) -> Any:
         dx, dw = _check_two(backward(x, w, dy), "backward", "dx and dw")
         return dx, dw, None
 
@@ -83,7 +93,7 @@ def _check_two(results: Any, name: str, what: str) -> Any:
 def from_cache(
     layer: HasWeightShapes | Pool,
     forward: Callable[..., Any],
-    backward: Callable[..., Any],
+    backward: Callable[..., Any] | None = None,
     *,
     bias: bool = True,
 ) -> FromCache | WithoutBias:
@@ -94,7 +104,8 @@ def from_cache(
     layer : geometry
         Its bias_shape is that of the b which is handed in where backward is asked for.
     forward : function (x, w, b) -> (y, cache), for a pool x -> (y, cache)
-    backward : function (dy, cache) -> (dx, dw, db), for a pool (dy, cache) -> dx
+    backward : function (dy, cache) -> (dx, dw, db), for a pool (dy, cache) -> dx, or None
+        None: y alone is judged.
     bias : bool
         False: forward takes (x, w) and backward returns (dx, dw).
 
@@ -116,7 +127,7 @@ def from_cache(
     True
     """
     for name, function in (("forward", forward), ("backward", backward)):
-        if not callable(function):
+        if not callable(function) and (function is not None or name == "forward"):
             raise TypeError(complain(name, repr(function), "a function"))
     cached = FromCache(layer, (forward, backward), bias)
     return cached if bias else WithoutBias(cached)

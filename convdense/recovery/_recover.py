@@ -23,7 +23,7 @@ from convdense._util.arguments import (
     seed_or_none,
     shape_or_none,
 )
-from convdense._util.float_formats import gamma, spelled
+from convdense._util.float_formats import COMPLEX, gamma, spelled
 from convdense._util.foreign_names import explained
 from convdense._util.foreign_objects import said, what_to_write
 from convdense.geometry import Windowed
@@ -66,8 +66,8 @@ def recover(
     rounding : float
         The largest response that is taken for rounding and not for a weight: for transform methods
         (FFT); 0 for others.
-    dtype : {"float64", "float32"}
-        Of what the function is given.
+    dtype : {"float64", "float32", "complex64", "complex128"}
+        Of what the function is given. A function that conjugates its input is not affine.
     seed : int, numpy.random.SeedSequence or None
         Of the random integers; None draws fresh entropy.
 
@@ -107,7 +107,7 @@ def recover(
     require(not do, refusal)
     if number(rounding, "rounding", "a number of at least 0") < 0:
         raise ValueError(complain("rounding", rounding, "a number of at least 0"))
-    word = choice(spelled(dtype), "dtype", ("float64", "float32"))
+    word = choice(spelled(dtype), "dtype", ("float64", "float32", *COMPLEX))
     box = _Box(function, shape, word)
     seed_number = seed_or_none(seed)
     bias = box.ask(np.zeros((1, prod(shape))))[0]  # (outputs,)
@@ -168,13 +168,14 @@ class _Box:
         if y.shape[:1] != (len(x),) or (self.calls and y.shape[1:] != self.out_shape):
             sizes = ", ".join(map(str, self.out_shape)) if self.calls else "*out_shape"
             raise ValueError(complain(name, f"shape {y.shape}", f"({len(x)}, {sizes})"))
-        if y.dtype.kind == "c" or not np.isfinite(y).all():
+        wide = np.complex128 if self.dtype in COMPLEX else np.float64
+        if not np.can_cast(y.dtype, wide, "same_kind") or not np.isfinite(y).all():
             got = f"{y.dtype}, not all finite"
             raise ValueError(complain(name, got, "real, finite numbers"))
         self.out_shape = y.shape[1:]
         self.calls += 1
         self.samples += len(x)
-        return np.asarray(y.reshape(len(x), -1).astype(np.float64))
+        return np.asarray(y.reshape(len(x), -1).astype(wide))
 
 
 def _first_spacing(shape: tuple[int, ...], layer: HasShapes | None) -> tuple[int, ...]:
@@ -259,7 +260,7 @@ def _decoded(answer: Array, members: Array, known: _Known) -> tuple[Array, Array
     allowed = n * (8 * eps * (np.abs(weight) + np.abs(bias[rows])) + 2 * rounding)
     # Two weights seen together may cancel to 0: then place is infinite or NaN, and not single.
     with np.errstate(divide="ignore", invalid="ignore"):
-        place = np.rint(times_place / weight)
+        place = np.rint((times_place / weight).real)
         exact = np.abs(times_place - place * weight) <= allowed
         single = (place >= 1) & (place <= n) & exact
     if not single.all():
@@ -273,14 +274,18 @@ def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int | None
     A right answer differs by the rounding of both sums, ``gamma_N (|W| |x| + |b|)`` each, and by
     that of the recovered weights, ``2 u (|w| + |b|)`` for each of them, of which twice is allowed.
     """
-    draws = np.random.default_rng(seed).integers(-9, 10, (DRAWS, matrix.shape[1])).astype(float)
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(-9, 10, (DRAWS, matrix.shape[1])).astype(known.bias.dtype)
+    terms = np.diff(matrix.indptr) + 2  # (outputs,) N: the entries of a row, and two more
+    if box.dtype in COMPLEX:
+        draws += 1j * rng.integers(-9, 10, draws.shape)  # what conjugates its input is not affine
+        terms *= 5  # as three multiplications a product err, see `precision`
     x = np.concatenate([draws, -draws])  # (samples, inputs)
     expected = (matrix @ x.T).T + known.bias  # (samples, outputs)
 
     sizes = (abs(matrix) @ np.abs(x).T).T + np.abs(known.bias)  # |W| |x| + |b|
     seen = (abs(matrix).sign() @ np.abs(x).T).T  # sum of |x| over the inputs an output sees
     unit = float(np.finfo(box.dtype).eps) / 2  # u
-    terms = np.diff(matrix.indptr) + 2  # (outputs,) N: the entries of a row, and two more
     of_sums = 2 * gamma(terms, unit) * sizes
     of_weights = 4 * unit * (sizes + seen * np.abs(known.bias))
     # The user's rounding for each unit of x, in the recovered weights and in the answer, and once

@@ -20,8 +20,8 @@ class Place(NamedTuple):
 
     output: tuple[int, ...]
     input: tuple[int, ...] | None
-    got: float
-    expected: float
+    got: complex
+    expected: complex
 
     def __str__(self) -> str:
         """Return one line."""
@@ -116,7 +116,7 @@ def difference(
 
     missing, extra, wrong = [], [], []
     for r, c, a, b in zip(rows, cols, found, wanted, strict=True):
-        place = Place(unravelled(r, out_shape), unravelled(c, in_shape), float(a), float(b))
+        place = Place(unravelled(r, out_shape), unravelled(c, in_shape), a.item(), b.item())
         if a == 0:
             missing.append(place)
         elif b == 0:
@@ -124,7 +124,7 @@ def difference(
         else:
             wrong.append(place)
     biases = [
-        Place(unravelled(r, out_shape), None, float(bias[r]), float(expected_bias[r]))
+        Place(unravelled(r, out_shape), None, bias[r].item(), expected_bias[r].item())
         for r in np.flatnonzero(np.asarray(bias) != np.asarray(expected_bias))
     ]
     return Difference(tuple(missing), tuple(extra), tuple(wrong), tuple(biases))

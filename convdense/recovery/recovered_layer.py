@@ -125,7 +125,7 @@ class Recovered(Frozen, MatrixProducts, Requirable):
         # neighbours further apart than those of both have different weights.
         largest = float(np.abs(self.bias).max(initial=0))
         sizes = np.abs(ascending[1:]) + largest if largest else np.zeros(len(values) - 1)
-        apart = np.diff(ascending) > 4 * np.finfo(float).eps * sizes
+        apart = np.abs(np.diff(ascending)) > 4 * np.finfo(float).eps * sizes
         starts = np.concatenate(([True], apart))  # (entries,) whether a new weight begins
         classes = np.empty(len(values), np.intp)
         classes[order] = np.cumsum(starts) - 1

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import unit_roundoff
+from convdense._util.float_formats import magnitude, unit_roundoff
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.evaluators import Operands
 
@@ -97,5 +97,5 @@ def _copies(layer: Conv | ConvTranspose) -> float:
 
 def _norms(array: Array, first: int) -> Array:
     """Return the 2-norms over all axes from `first` on."""
-    flat = array.reshape(*array.shape[:first], -1).astype(np.float64)
+    flat = magnitude(array).reshape(*array.shape[:first], -1)
     return np.asarray(np.sqrt((flat * flat).sum(axis=-1)))

@@ -76,7 +76,7 @@ def _bound(n: Array, sums: Array, dtypes: Dtypes) -> Array:
     """Return the bound on sums of n products, given the sums of their magnitudes."""
     several = dtypes if isinstance(dtypes, tuple) else (dtypes,)
     coarsest = max(several, key=unit_roundoff)
-    is_complex = any(np.dtype(d).kind == "c" for d in several if not isinstance(d, str))
+    is_complex = any(np.dtype(d).kind == "c" for d in several if str(d) != "bfloat16")
     steps = n + 2 if is_complex else n
     form = format_of(coarsest)
     reference = gamma(steps, unit_roundoff(np.result_type(form.holder, np.float64)))

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 import numpy.typing as npt
 
 from convdense._util.arguments import complain, first_line
+from convdense._util.float_formats import COMPLEX
 from convdense.certificates import certify
 from convdense.certificates._certify import Options
 from convdense.checks import check
@@ -115,14 +116,15 @@ def judge(
 
 def explained(verdict: Judgement, layer: HasShapes, implementation: Implementation) -> str:
     """Return a verdict that does not hold with the diagnosis below it."""
-    return f"{verdict}\n\n{diagnosis(layer, implementation)}"
+    dtype = getattr(verdict, "dtype", "float64")  # a report has none
+    return f"{verdict}\n\n{diagnosis(layer, implementation, dtype)}"
 
 
-def diagnosis(layer: HasShapes, implementation: Implementation) -> str:
+def diagnosis(layer: HasShapes, implementation: Implementation, dtype: str = "float64") -> str:
     """Return what `diagnose` says of an implementation that was refused, or why it says nothing."""
     candidate: Any = layer  # of any type: `diagnose` refuses what it does not know, and says why
     try:
-        found = diagnose(candidate, implementation)
+        found = diagnose(candidate, implementation, dtype="c16" if dtype in COMPLEX else "f8")
     except Exception as error:  # whatever it is: the verdict must not be lost for want of a name
         return f"not diagnosed: {first_line(error)}"
     nothing_wrong = bool(found)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 from convdense._util.arguments import choice, complain, install
-from convdense._util.float_formats import spelled
+from convdense._util.float_formats import COMPLEX, spelled
 from convdense.certificates import certify
 from convdense.certificates.certificate_base import ImplementationJudgement, sound
 from convdense.geometry import Implementation, Pool
 from convdense.testing.assertions import diagnosis
 from convdense.testing.case_table import Case, cases
-from convdense.verdicts.findings import Finding
+from convdense.verdicts.findings import FORWARD_ALONE, Finding
 
 if TYPE_CHECKING:
     import pytest
@@ -58,7 +58,7 @@ class CaseResults:
     @cached_property
     def diagnosis(self) -> str:
         """The mistakes by name."""
-        return diagnosis(self.case.layer, self.implementation)
+        return diagnosis(self.case.layer, self.implementation, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,12 @@ class Check:
 
     def _finding(self) -> Finding:
         wanted = "y" if self.quantity == "forward" else self.quantity
-        for finding in self.results.certificate.findings:
+        certificate = self.results.certificate
+        for finding in certificate.findings:
             if finding.name == wanted:
                 return finding
-        raise SkipTest(f"{self.name}: db is None, so there is nothing to judge")
+        why = f"{FORWARD_ALONE} was given" if certificate.forward_alone else "db is None"
+        raise SkipTest(f"{self.name}: {why}, so there is nothing to judge")
 
 
 def conv_checks(
@@ -126,11 +128,11 @@ def conv_checks(
     ----------
     make : function of a layer
         ``make(layer)`` returns the implementation of this geometry (an object with forward and
-        backward, or two such functions), or raises NotImplementedError for an option it does not
-        have: then its checks are skipped.
+        backward, two such functions, or forward alone: then the gradients' checks are skipped), or
+        raises NotImplementedError for an option it does not have: then its checks are skipped.
     kinds : {"conv", "transposed", "local", "sum", "avg", "max", "min"}, or several of them
         Convolutions alone, unless others are asked for.
-    dtype : {"float64", "float32"}
+    dtype : {"float64", "float32", "complex64", "complex128"}
         What it computes in.
 
     Yields
@@ -167,7 +169,7 @@ def conv_checks(
         raise TypeError(
             complain("make", repr(make), "a function of a layer that returns its implementation")
         )
-    word = choice(spelled(dtype), "dtype", ("float64", "float32"))
+    word = choice(spelled(dtype), "dtype", ("float64", "float32", *COMPLEX))
     table = cases(kinds)  # now, so that a wrong kind is refused at once
 
     def checks() -> Iterator[Check]:

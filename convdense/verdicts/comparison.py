@@ -18,6 +18,7 @@ from convdense.verdicts.findings import (
     Finding,
 )
 
+STATED = ", the stated accumulator: floats and other widths wrap around otherwise"
 TOO_LONG = "entries are too long or may overflow"
 
 
@@ -83,8 +84,12 @@ def _differences(got: Array, expected: Array) -> Array:
 def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
     """Return an array of numbers, no narrower than the dtype that is needed."""
     array = as_array(value, name)
-    if dtype is not None and (not np.can_cast(dtype, array.dtype) or array.dtype.kind == "c"):
-        raise TypeError(f"{array.dtype} where {np.dtype(dtype)} is needed")
+    if dtype is not None:
+        needed, kind = np.dtype(dtype), array.dtype.kind
+        fits = np.can_cast(needed, array.dtype) and (kind != "c" or needed.kind == "c")
+        if not fits or (needed.kind in "iu" and array.dtype != needed):
+            why = STATED if needed.kind in "iu" else ""
+            raise TypeError(f"{array.dtype} where {needed} is needed{why}")
     if array.dtype == np.float16:  # which `numeric` refuses; exact in float32
         return array.astype(np.float32)
     return numeric(array, name)

@@ -6,6 +6,7 @@ only if all that is required holds.
 
 import base64
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from math import inf
@@ -22,8 +23,11 @@ EQUAL = "equal"
 WITHIN = "within rounding"
 NORMWISE = "right normwise"
 UNDECIDED = "undecided"
+REFUSED = "refused"  # it raised on what many do not take: a restriction, neither right nor wrong
+REPORTED = "reported"  # what it does where nothing is promised, as with NaN
+REMARKS = (REFUSED, REPORTED)
 # from the best; any other verdict is below all of these
-GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED)
+GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED, *REMARKS)
 
 WRONG = "wrong"
 # wrong as well, and how: each named after what was asked for, or what happened
@@ -35,6 +39,7 @@ DTYPE = "wrong dtype"
 CHANGED = "changed its input"
 
 QUANTITIES = ("y", "dx", "dw", "db")
+FORWARD_ALONE = "forward alone"  # said of an evaluator that gives y and no gradient
 LONGEST_ROW = 6  # names of quantities that a repr writes out
 # of the words of a verdict
 HOLDS_COLOUR = COLOURS[3]  # green
@@ -52,8 +57,10 @@ class Finding:
         "y", "dx", "dw" or "db".
     verdict : str
         "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an
-        FFT), "undecided", "wrong", or what kind of wrong: "not bilinear", "not repeatable",
-        "raised", "wrong shape", "wrong dtype", "changed its input".
+        FFT), "undecided", "refused" (raised on what many do not take), "reported"
+        (where nothing is promised), "wrong", or what kind of
+        wrong: "not bilinear", "not repeatable", "raised", "wrong shape", "wrong dtype", "changed
+        its input".
     at : tuple of int or None
         Position of the worst entry; None where all are equal.
     got, expected : str
@@ -80,7 +87,7 @@ class Finding:
 
     @property
     def grade(self) -> int:
-        """0 for equal, 1 within rounding, 2 right normwise, 3 undecided, 4 for anything wrong."""
+        """Its place in `GRADES`, 0 for equal, and one more for anything wrong."""
         return GRADES.index(self.verdict) if self.verdict in GRADES else len(GRADES)
 
     @property
@@ -134,6 +141,11 @@ class Finding:
         return cls(**values)
 
 
+def worst_of(findings: Iterable[Finding]) -> Finding:
+    """Return the first finding of the worst grade."""
+    return max(findings, key=lambda finding: finding.grade)
+
+
 def keep_worst(found: dict[str, Finding], finding: Finding) -> None:
     """Keep a finding under its name, unless one as bad or worse stands there already."""
     name = finding.name
@@ -167,6 +179,11 @@ class Judgement(Requirable, ABC):
     def road(self) -> str:
         """The old name of `evaluator`; it warns."""
         return renamed_attribute(self.evaluator, "road", "evaluator")
+
+    @property
+    def forward_alone(self) -> bool:
+        """Whether the evaluator gives y alone, so that no gradient was judged."""
+        return self.evaluator.endswith(f"({FORWARD_ALONE})")
 
     @property
     def exact(self) -> bool:
@@ -220,7 +237,7 @@ class Judgement(Requirable, ABC):
         for verdict, run in groupby(self.findings, lambda finding: finding.verdict):
             names = [finding.name for finding in run]
             verdicts.append(f"{_in_a_row(names)} {verdict}")
-        return verdicts
+        return [*verdicts, *[f"{FORWARD_ALONE} was given"] * self.forward_alone]
 
     def _repr_html_(self) -> str:
         """Return the same as `str` for a notebook, the verdicts in colour too."""

@@ -1,0 +1,196 @@
+"""What a certificate of an implementation tries beside its numbers, and on which layer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense._util.float_formats import FORMATS, Format
+from convdense.certificates.certificate_base import misbehaves
+from convdense.certificates.integer_ranges import Ranges, exact_ranges, longest_sums, narrow_ranges
+from convdense.certificates.integer_trials import draw_operands
+from convdense.certificates.other_shapes import try_shapes
+from convdense.certificates.rounding_explainer import Explainer
+from convdense.geometry import Conv, ConvTranspose, HasShapes
+from convdense.implementations.array_views import layouts
+from convdense.implementations.call_contract import (
+    Bench,
+    Judge,
+    batches,
+    calls,
+    in_two_threads,
+    samples,
+)
+from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
+from convdense.implementations.scaled_calls import magnitudes, powers_of_two
+from convdense.implementations.special_values import nonfinite_reach, special_values
+from convdense.structure._tie import tie
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import REMARKS, WRONG, Finding
+
+LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
+BATCHES = 0, 1, 2, 3, 4, 5, 8, 16, 33
+COMPILED_BATCHES = 1, 2, 3, 4  # of code that compiles anew for every shape
+WORK = 100_000_000  # products in a batch of more than four, at most
+SMALL = 3  # the largest integer beside those that are scaled
+
+
+class Trial(NamedTuple):
+    """What is needed to try a layer: operands of a large batch, and of one sample to be scaled."""
+
+    bench: Bench
+    operands: Operands
+    scaled: dict[str, Operands]  # first letters of those to be scaled -> operands
+    form: Format
+    is_large: bool
+
+
+def try_behaviour(
+    layers: tuple[Any, ...], prepare: Callable[[Any], Trial], asked: int, extra: tuple[str, ...]
+) -> tuple[tuple[Finding, ...], Any]:
+    """Return how an implementation behaves, and on which layer: the first where it is right.
+
+    The first is a small copy: an implementation that takes it needs no large calls. `extra` are the
+    words of `certify`'s options for what else to try: "near", "nonfinite", "threads".
+    """
+    found: tuple[Finding, ...] = ()
+    for layer in layers:
+        found = _try_all(prepare(layer), asked, extra)
+        if found and not misbehaves(found):
+            break
+    if "near" in extra and not misbehaves(found):
+
+        def tried(shape: HasShapes) -> Finding:
+            trial = prepare(shape)
+            return trial.bench.tried("", samples(trial.operands, asked))
+
+        found += tuple(try_shapes(layers[-1], tried))
+    return found, layer
+
+
+def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Return all that is tried on one layer; nothing if it refuses every batch.
+
+    Batches are tried first. The rest is tried on three samples, layouts on one as well, or on the
+    batch asked for where those are refused.
+    """
+    bench, operands, scaled, form, is_large = trial
+    usual = COMPILED_BATCHES if bench.mine.compiles else BATCHES
+    sizes = sorted(n for n in {*usual, asked} if n <= len(operands[0]))
+    found = batches(bench, operands, sizes)
+    holding = {finding.name for finding in found if finding.verdict not in REMARKS}
+    taken = [n for n in sizes if n and f"batch {n}" in holding]
+    if not taken or misbehaves(tuple(found)):  # the rest would only be wrong again
+        return tuple(found) if taken else ()
+
+    several, one = (
+        samples(operands, next(n for n in (most, asked, *taken) if n in taken)) for most in (3, 1)
+    )
+    x, w, b, dy = (-np.roll(operand, 1) for operand in several)
+    other = x, w, b, dy
+    found += layouts(bench, (several,) if is_large else (one, several))
+    found += special_values(bench, several, few=is_large)
+    for letters, (x, w, b, dy) in scaled.items():
+        if letters == "d" and bench.mine.backward is None:
+            continue
+        again = x.repeat(len(one[0]), 0), w, b, dy.repeat(len(one[0]), 0)
+        found += magnitudes(bench, letters, again, form, few=is_large)
+    found += calls(bench, several, other)
+    found += [in_two_threads(bench, several, other)] if "threads" in extra else []
+    found += nonfinite_reach(bench, one) if "nonfinite" in extra else []
+    return tuple(found)
+
+
+def prepare_layer(
+    layer: HasShapes, mine: Evaluator, dtype: str, asked: int, *, few_bits: bool, seed: int
+) -> Trial:
+    """Return what is needed to try a layer with weights: integers whose sums are exact.
+
+    The sums over many samples may be too long where those over few are not. If even those of one
+    are, the integers are -1, 0 and 1. Sums in few bits are those of float32 at most.
+    """
+    ties = tie(layer)
+    rng = np.random.default_rng((seed, 3))  # a stream of its own beside the trials'
+    form = FORMATS["float32"] if few_bits else FORMATS[dtype]
+    batch, ranges = _largest_exact_batch(layer, dtype, asked, few_bits=few_bits)
+    operands = draw_operands(rng, ties, batch, ranges, dtype)
+
+    terms = max(longest_sums(ties, batch=1).values())
+    widest = max(2**form.bits / (SMALL * terms), 2)
+    scaled = {}
+    for letters in ("xb", "wb", "d")[bool(ties.padding) :]:  # padding that is a number stays
+        small = draw_operands(rng, ties, 1, Ranges(SMALL, SMALL, SMALL, SMALL), dtype)
+        x, w, b, dy = (
+            powers_of_two(a, widest, rng) if letter in letters else a
+            for letter, a in zip("xwbd", small, strict=True)
+        )
+        scaled[letters] = x, w, b, dy
+    bench = Bench(mine, direct_evaluator(layer), dtype, _judge_with(Explainer(layer, dtype)))
+    return Trial(bench, operands, scaled, form, ties.n_entries >= LARGE)
+
+
+def _largest_exact_batch(
+    layer: HasShapes, dtype: str, asked: int, *, few_bits: bool
+) -> tuple[int, Ranges]:
+    """Return as many samples as are tried, and integers whose sums over them are exact."""
+    entries = tie(layer).n_entries
+    sizes = {n for n in BATCHES if 0 < n <= 4 or 0 < n * entries <= WORK} | {asked}
+    for batch in sorted(sizes, reverse=True):
+        try:
+            ranges = narrow_ranges(layer, batch) if few_bits else exact_ranges(layer, dtype, batch)
+        except ValueError:  # raised by exact_ranges: the sums are too long
+            continue
+        if ranges is not None:
+            return batch, ranges
+    return 1, Ranges(1, 1, 1, 1)
+
+
+def _judge_with(explainer: Explainer) -> Callable[[Operands], Judge]:
+    """Return a function that makes, of operands, the judge of quantities computed from them.
+
+    The judge compares bit for bit, and where that fails asks whether rounding explains it.
+    """
+    holder = FORMATS[explainer.dtype].holder
+
+    def judge_on(operands: Operands) -> Judge:
+        explain = explainer(operands)
+
+        def judge(name: str, got: Any, expected: Array) -> Finding:
+            finding = compare(name, got, expected, dtype=holder)
+            if finding.verdict != WRONG or not len(operands[0]):  # no rounding in an empty batch
+                return finding
+            return explain(finding, got, expected)
+
+        return judge
+
+    return judge_on
+
+
+def small_copy(layer: HasShapes) -> HasShapes:
+    """Return a layer of the same numbers with fewer channels and cells, if it is large.
+
+    Examples
+    --------
+    >>> small_copy(Conv((64, 56, 56), out_channels=256, kernel=3, stride=2, padding=1, groups=2))
+    Conv((4, 8, 8), out_channels=4, kernel=3, stride=2, padding=1, groups=2)
+    """
+    if not isinstance(layer, (Conv, ConvTranspose)) or tie(layer).n_entries < LARGE:
+        return layer
+    cells = []
+    numbers = zip(
+        layer.in_spatial, layer.kernel, layer.stride, layer.dilation, layer.padding, strict=True
+    )
+    for n, k, s, d, padding in numbers:
+        window = (k - 1) * d + 1
+        # room for three windows, and cells enough for padding that copies them
+        least = window + 2 * s + max(padding)
+        # behind the last window as many cells are left over as in the layer
+        left_over = (n - least) % s
+        cells.append(min(n, least + left_over))
+
+    most = 2 * layer.groups
+    in_channels = min(layer.in_channels, most)
+    out_channels = min(layer.out_channels, most)
+    return replace(layer, in_shape=(in_channels, *cells), out_channels=out_channels)

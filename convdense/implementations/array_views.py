@@ -1,0 +1,75 @@
+"""Layouts: the same numbers at other places in memory; between the cells of a view is NaN."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from convdense._util.arguments import Array
+from convdense.implementations.call_contract import LETTERS, Bench, on_each, restriction
+from convdense.implementations.evaluators import Operands
+from convdense.verdicts.findings import RAISED, Finding, worst_of
+
+
+def layouts(bench: Bench, samples: Sequence[Operands]) -> Iterator[Finding]:
+    """Yield a finding for each layout of which an array could be made, on any of these operands.
+
+    Where an exception refuses it, each operand is laid out alone.
+    """
+    needed = {n for n, a in zip(LETTERS, samples[-1], strict=True) if a.size and n != "b"}
+    for name, change in VIEWS.items():
+        found: list[Finding] = []
+        made = set()
+        for operands in samples:
+            views: Operands = on_each(lambda a, to=change: to(a) if a.size else a, operands)
+            laid_out = [n for n, view in enumerate(views) if _is_laid_out(view)]
+            made.update(LETTERS[n] for n in laid_out)
+            found += [bench.tried(name, views)] if laid_out else []
+            if found and found[-1].verdict == RAISED:
+                found += [bench.tried(name, _alone(views, n), LETTERS[n]) for n in laid_out]
+        if found:
+            of = "" if made >= needed else f" of {', '.join(n for n in LETTERS if n in made)}"
+            yield replace(worst_of(map(restriction, found)), name=name + of)
+
+
+def _alone(views: Operands, n: int) -> Operands:
+    """Return the same numbers, all but one operand in C order."""
+    x, w, b, dy = (view if i == n else view.copy("C") for i, view in enumerate(views))
+    return x, w, b, dy
+
+
+def _is_laid_out(view: Array) -> bool:
+    """Tell whether it is not plain; C order asks nothing of the strides of axes of one cell."""
+    return bool(view.size) and not (view.flags.c_contiguous and view.flags.writeable)
+
+
+def _within(array: Array, shape: Sequence[int], index: Any) -> Array:
+    """Return these numbers as a part of a larger array of NaN."""
+    between = np.nan if array.dtype.kind in "fc" else 85  # no integer is NaN
+    view: Array = np.full(shape, between, array.dtype)[index]
+    view[...] = array
+    return view
+
+
+def _one_number(a: Array) -> Array:
+    one = _within(np.abs(a).max(keepdims=True).astype(a.dtype), a.shape, (slice(1),) * a.ndim)
+    return as_strided(one, a.shape, (0,) * a.ndim)
+
+
+VIEWS: dict[str, Callable[[Array], Array]] = {
+    "read-only arrays": lambda a: as_strided(a.copy(), writeable=False),
+    "strided views": lambda a: _within(a, (*a.shape[:-1], 2 * a.shape[-1]), np.s_[..., ::2]),
+    "slices": lambda a: _within(a, [n + 2 for n in a.shape], (slice(1, -1),) * a.ndim),
+    "transposed views": np.asfortranarray,
+    "channels last in memory": lambda a: (
+        np.moveaxis(np.moveaxis(a, 1, -1).copy(), -1, 1) if a.ndim > 2 else a
+    ),
+    "negative strides": lambda a: np.flip(np.flip(a).copy()),
+    # all samples the first one, all weights those of the first output
+    "zero strides along the first axis": lambda a: as_strided(
+        _within(a[:1], a.shape, np.s_[:1]), a.shape, (0, *a.copy().strides[1:])
+    ),
+    "zero strides": _one_number,  # as the gradient of a sum
+}

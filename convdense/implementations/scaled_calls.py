@@ -1,0 +1,86 @@
+"""Magnitudes: operands times powers of two, which scale what is linear in them bit for bit.
+
+In any order of summation f(2^k x, w, 2^k b) = 2^k f(x, w, b) as long as nothing overflows or
+underflows: a flush, a limit or an epsilon shows without a tolerance.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense._util.float_formats import Format, by_parts
+from convdense.implementations.call_contract import LETTERS, Bench, copied, there_are, worst
+from convdense.implementations.evaluators import Operands
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import EQUAL, QUANTITIES, REPORTED, Finding, worst_of
+
+# What no scaling shows, in the words of a certificate.
+INVISIBLE = "thresholds relative to the largest entry move with it: scaling does not show them"
+MARGIN = 8  # bits left free at both ends: a fast algorithm adds and halves before it multiplies
+LINEAR_IN = {"y": "xw", "dx": "wd", "dw": "xd", "db": "d"}  # first letters of the operands
+
+
+def magnitudes(
+    bench: Bench, letters: str, operands: Operands, form: Format, *, few: bool
+) -> Iterator[Finding]:
+    """Yield whether results scale with the operands of these first letters, and below the normal.
+
+    What is done below or above an absolute threshold, but not scaled, shows in an outermost call.
+    What is done between two shows where a number lies between them: those of one call span a step,
+    and calls follow each other by a step near 1, by twice as many further out (if not `few`).
+
+    Sums of sizes stay within `form.bits`. What rounds on integers already is held to be as right as
+    unscaled, and farther from both ends. To flush subnormal numbers is common, so it is reported.
+    """
+    results = bench.run(copied(operands))
+    pairs = there_are(results, bench.right(operands))
+    exact = all(compare(*pair).verdict == EQUAL for pair in pairs)
+    sizes = np.abs(operands["xwbd".index(letters[0])])
+    low, high = (round(log2(size)) for size in (sizes[sizes > 0].min(), sizes.max()))
+    least, most = round(log2(form.smallest_subnormal)), round(log2(form.largest))
+    first = least + form.bits - 1 + (MARGIN if exact else 2 * form.bits)
+    last = most - form.bits - (MARGIN if exact else form.bits)
+    if first > last:
+        return
+    away = [0] if few else [0, *((high - low + 1) * 2**n for n in range(11))]
+    ks = {first, last, *(k for n in away for k in (n, -n) if first < k < last)}
+
+    def scaled(name: str, k: int) -> Finding:
+        x, w, b, dy = (
+            _times(a, k) if letter[0] in letters else a.copy()
+            for letter, a in zip(LETTERS, operands, strict=True)
+        )
+        got = bench.run((x, w, b, dy))
+        powers = [k * any(n in letters for n in LINEAR_IN[name]) for name in QUANTITIES]
+        if exact:
+            expected = tuple(map(_times, results, powers))
+            return worst(
+                name, [compare(*pair) for pair in there_are(got, expected)], f"times 2^{k}"
+            )
+        unscaled = tuple(_times(result, -n) for result, n in zip(got, powers, strict=True))
+        return bench.judged(name, unscaled, operands, f"times 2^{k}")
+
+    of = " and ".join(letter for letter in LETTERS if letter[0] in letters)
+    yield worst_of(scaled(f"{of} of 2^{first + low} to 2^{last + high}", k) for k in sorted(ks))
+    if exact:
+        below = scaled(f"subnormal {of}", least - low)
+        yield replace(below, verdict=REPORTED) if below.refuted else below
+
+
+def powers_of_two(like: Array, widest: float, rng: np.random.Generator) -> Array:
+    """Return powers of two of both signs, from 1 to at most `widest`, both among them."""
+    powers = rng.integers(0, int(log2(widest)), like.shape, endpoint=True)
+    powers.flat[:1], powers.flat[-1:] = 0, int(log2(widest))
+    return np.ldexp(rng.choice([-1.0, 1.0], like.shape), powers).astype(like.dtype)
+
+
+def _times(result: Any, power: int) -> Any:
+    """Return a result times 2^power; what is no array of numbers stays."""
+    with suppress(TypeError, ValueError):
+        return by_parts(lambda a: np.ldexp(a, power), np.asarray(result))
+    return result

@@ -1,0 +1,98 @@
+"""Special values: what code may treat as a case of its own, and what NaN and infinity reach.
+
+All but those two are integers, or integers over a power of two: their sums are as exact.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from convdense._util.arguments import Array
+from convdense._util.float_formats import by_parts
+from convdense.implementations.call_contract import LETTERS, Bench, copied, on_each
+from convdense.implementations.evaluators import Operands
+from convdense.verdicts.findings import QUANTITIES, REPORTED, Finding, worst_of
+
+
+def special_values(bench: Bench, operands: Operands, *, few: bool) -> Iterator[Finding]:
+    """Yield a finding for each kind of values, put into x, w and dy all at once.
+
+    Into each alone as well, unless it is to be few calls.
+    """
+    places = bench.places(operands)
+    for n in places:
+        yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, [n]))
+    for name, changes in KINDS.items():
+        if places and by_parts(changes[0], operands[0]).dtype != operands[0].dtype:
+            continue  # fractions, of which integers have none
+        calls = [(change, places) for change in changes]
+        calls += [] if few else [(changes[0], [n]) for n in places]
+        yield worst_of(
+            bench.tried(name, _changed(operands, *call), ", ".join(LETTERS[n] for n in call[1]))
+            for call in calls
+        )
+
+
+def nonfinite_reach(bench: Bench, operands: Operands) -> Iterator[Finding]:
+    """Yield what NaN and infinity in one cell of each operand reach: neither right nor wrong.
+
+    Results that read the cell, those that its value changes, are told apart from those beyond.
+    """
+    for n in bench.places(operands):
+        cell = operands[n].size // 2
+        without, *both = (copied(on_each(np.ones_like, operands)) for _ in range(3))
+        for given, value in ((without, 0), (both[0], 2), (both[1], -2)):
+            given[n].flat[cell] = value
+        zero, *changed = (bench.right(given) for given in (without, *both))
+        for value in (np.nan, np.inf):
+            poisoned = copied(operands)
+            poisoned[n].flat[cell] = value
+            with np.errstate(all="ignore"):
+                got = bench.run(poisoned)
+            parts = []
+            for name, result, a, *others in zip(QUANTITIES, got, zero, *changed, strict=True):
+                lost = ~np.isfinite(result) if isinstance(result, np.ndarray) else np.True_
+                if a is not None and lost.any() and lost.shape == a.shape:
+                    beyond = lost & np.all([a == other for other in others], axis=0)
+                    parts.append(f"{name} in {lost.sum()} entries, {beyond.sum()} do not read it")
+            note = "not finite: " + "; ".join(parts) if parts else "all is finite"
+            yield Finding(f"{value} in {LETTERS[n]}", REPORTED, note=note)
+
+
+def _changed(operands: Operands, change: Callable[[Array], Array], where: list[int]) -> Operands:
+    """Return copies, those at these places changed; beside fractions no bias, for exact sums."""
+    x, w, b, dy = (by_parts(change, a) if n in where else a.copy() for n, a in enumerate(operands))
+    return x, w, 0 * b if change is _fractions else b, dy
+
+
+def _largest(a: Array) -> Array:
+    return np.full_like(a, np.abs(a).max(initial=1))
+
+
+def _fractions(a: Array) -> Array:
+    return np.abs(a) / np.exp2(np.ceil(np.log2(_largest(a))))
+
+
+def _one_hot(a: Array) -> Array:
+    return np.where(np.arange(a.size).reshape(a.shape) == a.size // 2, _largest(a), 0 * a)
+
+
+def _sorted(a: Array) -> Array:
+    return np.sort(a, axis=None).reshape(a.shape)
+
+
+KINDS: dict[str, tuple[Callable[[Array], Array], ...]] = {
+    "values of one sign": (np.abs, lambda a: -np.abs(a)),
+    "values all equal": (_largest, lambda a: -_largest(a)),
+    "values all 1": (np.ones_like,),
+    "values in [0, 1]": (_fractions,),
+    # the largest below, and 1 for 0
+    "powers of two": (
+        lambda a: np.copysign(np.exp2(np.floor(np.log2(np.maximum(np.abs(a), 1)))), a),
+    ),
+    "two values": (lambda a: np.copysign(_largest(a), a),),
+    "one-hot values": (_one_hot,),
+    "sorted values": (_sorted, lambda a: -_sorted(a)),
+    "values after a ReLU": (lambda a: np.maximum(a, 0),),
+    "0.0 beside -0.0": (lambda a: np.copysign(np.zeros_like(a), a),),
+}
