@@ -206,9 +206,10 @@ def _certify_pool_or_network(
     users_pool = isinstance(layer, Pool) and implementation is not None
     chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
     seed = drawn(chosen.seed)
-    decide = certify_pool if users_pool else certify_network
     how = chosen.dtype, chosen.batch, seed
-    return decide(layer, implementation, *how, extra=chosen.extra)
+    if implementation is None:
+        return certify_network(layer, *how)
+    return certify_pool(layer, implementation, *how, extra=chosen.extra)
 
 
 def _certify_layer(
