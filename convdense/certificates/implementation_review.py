@@ -20,6 +20,7 @@ from convdense.implementations.call_contract import repeatable
 from convdense.implementations.evaluators import Evaluator, Results
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
+from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
 
 # At most so many: on integers of few bits a trial tells little, and more are not worth their time.
@@ -63,7 +64,10 @@ def review_implementation(
     ties = tie(layer)
     operands = reals(ties, dtype, seed)
     results, repeats = repeatable(mine, operands)
-    measurable = _measurable(findings, results, ties)
+    if isinstance(results[0], Raised):  # it may take the batch asked for alone
+        operands = reals(ties, dtype, seed, batch)
+        results, repeats = repeatable(mine, operands)
+    measurable = _measurable(findings, results, ties, len(operands[0]))
     measured = precision(layer, operands, measurable, dtype, seed)
 
     coarse = _wrong_and_imprecise(findings, measured)
@@ -105,15 +109,17 @@ def review_implementation(
     return Review(findings, (*tried, repeats), measured, narrow_error, tried_on)
 
 
-def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -> dict[str, Array]:
+def _measurable(
+    findings: tuple[Finding, ...], results: Results, ties: TieMap, samples: int
+) -> dict[str, Array]:
     """Return the results on reals whose rounding can be measured: finite floats of the right shape.
 
     What is wrong on integers is measured too, unless it is wrong in another way than its numbers.
     """
     named = dict(zip(QUANTITIES, results, strict=True))
     shapes = {
-        "y": (1, *ties.out_shape),
-        "dx": (1, *ties.in_shape),
+        "y": (samples, *ties.out_shape),
+        "dx": (samples, *ties.in_shape),
         "dw": ties.weight_shape,
         "db": ties.bias_shape,
     }

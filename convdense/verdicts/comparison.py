@@ -1,5 +1,6 @@
 """Compare two arrays: one finding a quantity, equal, or within the bound of each entry."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,10 @@ from convdense.verdicts.findings import (
     Finding,
 )
 
+JAX = (
+    '; JAX computes in float32 unless told: write dtype="float32", or first '
+    'jax.config.update("jax_enable_x64", True)'
+)
 TOO_LONG = "entries are too long or may overflow"
 
 
@@ -51,14 +56,15 @@ def compare(
         return Finding(name, SHAPE, note="None where an array is needed")
     if isinstance(got, Raised):
         return Finding(name, RAISED, note=str(got))
+    several = f"; a tuple of {len(got)} came, not {name} alone" if isinstance(got, tuple) else ""
     try:
         got = _numbers(got, name, dtype)
     except Exception as error:  # objects, text, ragged rows: whatever will not become an array
-        return Finding(name, DTYPE, note=str(error))
+        return Finding(name, DTYPE, note=f"{error}{several}")
 
     expected = np.asarray(expected)
     if got.shape != expected.shape:
-        return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed")
+        return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed{several}")
     # where a value and its bound are both infinite, equality says nothing
     if np.array_equal(got, expected) and (
         bound is None or (np.isfinite(got) | np.isfinite(bound)).all()
@@ -84,7 +90,9 @@ def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
     """Return an array of numbers, no narrower than the dtype that is needed."""
     array = as_array(value, name)
     if dtype is not None and (not np.can_cast(dtype, array.dtype) or array.dtype.kind == "c"):
-        raise TypeError(f"{array.dtype} where {np.dtype(dtype)} is needed")
+        of_jax = type(value).__module__.startswith("jax") or "jax" in sys.modules
+        do = JAX if of_jax and array.dtype == np.float32 else ""
+        raise TypeError(f"{array.dtype} where {np.dtype(dtype)} is needed{do}")
     if array.dtype == np.float16:  # which `numeric` refuses; exact in float32
         return array.astype(np.float32)
     return numeric(array, name)
