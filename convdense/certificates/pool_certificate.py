@@ -89,7 +89,7 @@ def judge_pool(
     if any(finding.refuted for finding in findings):
         return review
 
-    reals = _reals(pool, dtype, (seed, 1))
+    reals = _reals(pool, dtype, (seed, 1), batch)
     results, repeats = repeatable(mine, reals)
     prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
     tried, _ = try_behaviour((pool,), prepare, batch, extra)
@@ -104,7 +104,7 @@ def _prepare(
     rng = np.random.default_rng((seed, 3))
     mine, by = pool_evaluators(pool, implementation)
     windows = window_table(pool)
-    cells = windows.cells.size * pool.in_shape[0]
+    cells = prod(pool.in_shape)
     size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= WORK // 10))
     operands = _drawn(pool, rng, (size, max(_fitting_bits(pool, dtype))), dtype)
 
@@ -142,7 +142,7 @@ def _trials(
 
     if not isinstance(pool, Pool):
         for draw in range(DRAWS):
-            yield _reals(pool, dtype, (seed, draw))
+            yield _reals(pool, dtype, (seed, draw), batch)
     rng = np.random.default_rng((seed, 5))
     largest = max(fitting)
 
@@ -187,10 +187,10 @@ def _drawn(pool: Judged, rng: np.random.Generator, size: tuple[int, int], dtype:
     return x, NONE, NONE, dy
 
 
-def _reals(pool: Judged, dtype: str, seed: tuple[int, int]) -> Operands:
+def _reals(pool: Judged, dtype: str, seed: tuple[int, int], batch: int) -> Operands:
     rng = np.random.default_rng(seed)
-    x = rounded_to(rng.standard_normal((2, *pool.in_shape)), dtype)
-    dy = rounded_to(rng.standard_normal((2, *pool.out_shape)), dtype)
+    x = rounded_to(rng.standard_normal((batch, *pool.in_shape)), dtype)
+    dy = rounded_to(rng.standard_normal((batch, *pool.out_shape)), dtype)
     return x, NONE, NONE, dy
 
 

@@ -122,7 +122,7 @@ def pool_functions(implementation: Implementation) -> Functions:
 def is_forward_alone(given: object) -> bool:
     """Tell whether this is a function, or an object with forward and no backward.
 
-    A class is neither, nor is a module of another framework or a function of PyTorch's own.
+    No class is, no module of another framework, and no function of PyTorch's own.
     """
     if isinstance(given, type) or what_to_write(given, "implementation"):
         return False

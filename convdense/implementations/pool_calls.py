@@ -1,5 +1,7 @@
 """The user's pool, or another function of x, and the direct one as evaluators, compared."""
 
+from typing import Any
+
 import numpy as np
 
 from convdense._util.arguments import Array
@@ -15,14 +17,9 @@ DIRECT_POOL = "direct pooling"
 POWERS = "entries are roots of sums of powers, for which no bound is known (PyTorch's: see LpPool)"
 
 
-def pool_evaluators(
-    pool: Pool | Layer, implementation: Implementation
-) -> tuple[Evaluator, Evaluator]:
-    """Return the user's pool and the direct one; w and b are not read, dw and db are None.
-
-    Another function of x is judged by a layer that runs.
-    """
-    right = DirectPool(pool) if isinstance(pool, Pool) else pool
+def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluator, Evaluator]:
+    """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
+    right = _right(pool)
     forward, backward, name = pool_functions(implementation)
 
     def dx(x: Array, _w: Array, dy: Array) -> Results:
@@ -40,13 +37,19 @@ def pool_evaluators(
     return judged, Evaluator(DIRECT_POOL, direct)
 
 
+def _right(pool: Any) -> Layer:
+    """Return the direct pool, or the direct form of another function of x."""
+    right: Layer = DirectPool(pool) if isinstance(pool, Pool) else pool.direct
+    return right
+
+
 def compare_pools(
-    pool: Pool | Layer, implementation: Implementation, x: Array, dy: Array, judge: Judge
+    pool: Any, implementation: Implementation, x: Array, dy: Array, judge: Judge
 ) -> list[Finding]:
     """Return the verdicts on y, and dx if it is given; what writes to its operands is wrong."""
     forward, backward, _ = pool_functions(implementation)
     wide_x, wide_dy = widened(x, dy)
-    right = DirectPool(pool) if isinstance(pool, Pool) else pool
+    right = _right(pool)
     right_y = right.forward(wide_x)
     right_dx, _ = pulled(right, wide_x, wide_dy)
     findings = []
