@@ -36,7 +36,7 @@ class FixedNetwork(ShapesOf):
         return any((array != np.rint(array)).any() for array in self.net.parameters.values())
 
     def bits(self, m: int) -> int:
-        """Return the bits of the longest sum of integers up to m units; 0 if it rounds."""
+        """Return the bits of the longest sum of integers up to m units; 0 if sums round."""
         shapes = (1, *self.in_shape), (1, *self.out_shape)
         x, dy = (np.full(shape, float(m * self.unit)) for shape in shapes)
         return 0 if self.rounds else bit_budget(self.net, x, dy)
