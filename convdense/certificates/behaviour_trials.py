@@ -28,7 +28,7 @@ from convdense.implementations.scaled_calls import magnitudes, powers_of_two
 from convdense.implementations.special_values import nonfinite_reach, special_values
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import REMARKS, WRONG, Finding
+from convdense.verdicts.findings import REMARKS, UNDECIDED, WRONG, Finding
 
 LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 BATCHES = 0, 1, 2, 3, 4, 5, 8, 16, 33
@@ -74,7 +74,7 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     """Return all that is tried on one layer; nothing if it refuses every batch.
 
     Batches are tried first. The rest is tried on three samples, layouts on one as well, or on the
-    batch asked for where those are refused.
+    batch asked for where those are refused. What decided nothing is left out.
     """
     bench, operands, scaled, form, is_large = trial
     usual = COMPILED_BATCHES if bench.mine.compiles else BATCHES
@@ -100,7 +100,7 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     found += calls(bench, several, other)
     found += [in_two_threads(bench, several, other)] if "threads" in extra else []
     found += nonfinite_reach(bench, one) if "nonfinite" in extra else []
-    return tuple(found)
+    return tuple(finding for finding in found if finding.verdict != UNDECIDED)
 
 
 def prepare_layer(

@@ -83,9 +83,16 @@ class Bench:
 
 
 def there_are(got: Results, right: Results) -> list[tuple[str, Any, Array]]:
-    """Return quantity, what came and what is right, but for a db left out and a pool's dw and db."""
-    each = zip(QUANTITIES, got, right, strict=True)
-    return [(n, a, b) for n, a, b in each if b is not None and not (n == "db" and a is None)]
+    """Return quantity, what came and what is right, without a pool's dw and db, or a db left out.
+
+    An empty list, which has no shape, is right where nothing is.
+    """
+    each = [(n, a, b) for n, a, b in zip(QUANTITIES, got, right, strict=True) if b is not None]
+    return [(n, b if _is_empty(a, b) else a, b) for n, a, b in each if n != "db" or a is not None]
+
+
+def _is_empty(got: Any, right: Array) -> bool:
+    return isinstance(got, list) and not got and not right.size
 
 
 def worst(name: str, findings: Iterable[Finding], what: str = "") -> Finding:
