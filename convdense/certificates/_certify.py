@@ -177,13 +177,9 @@ def certify(
     if implementation is None or not _raised(certificate) or method == "exhaustive":
         return certificate
     # written for one batch size? Basis vectors come in others, and this one may not be asked for
-    others = ONE_BATCH if batch == BATCH else ()
-    for one in (batch, *others):
-        again = decide(
-            layer,
-            implementation,
-            replace(chosen, batch=one, method=chosen.method if of_x else "random"),
-        )
+    random = chosen if of_x else replace(chosen, method="random")
+    for one in (batch, *(ONE_BATCH if batch == BATCH else ())):
+        again = decide(layer, implementation, replace(random, batch=one))
         if not _raised(again):
             return again
     return certificate

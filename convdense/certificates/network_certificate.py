@@ -156,17 +156,13 @@ def certify_pool(
     *,
     extra: tuple[str, ...] = (),
 ) -> NetworkCertificate:
-    """Decide on integers whether the user's pool is direct pooling, ties included.
-
-    Or whether code is another function of x: a layer that runs, its parameters fixed.
-    """
-    held: Pool | FixedNetwork
-    if isinstance(pool, Pool):
-        held, reference = pool, DIRECT_POOL
-    else:
+    """Decide on integers whether the user's pool, or other code of x, is right, ties included."""
+    reference = DIRECT_POOL if isinstance(pool, Pool) else DIRECT_COUNTERPART
+    held: Any = pool
+    if not isinstance(pool, Pool):
         net = pool if isinstance(pool, Network) else network(pool)
         _refuse_unjudgeable(net)
-        held, reference = FixedNetwork(net), DIRECT_COUNTERPART
+        held = FixedNetwork(net)
     review = judge_pool(held, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)
     _, _, evaluator = pool_functions(implementation)
     return NetworkCertificate(

@@ -93,8 +93,6 @@ def judge_pool(
     results, repeats = repeatable(mine, reals)
     prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
     tried, _ = try_behaviour((pool,), prepare, batch, extra)
-    if not isinstance(pool, Pool):  # where sums round, equal values leave open which one wins
-        tried = tuple(finding for finding in tried if finding.verdict != UNDECIDED)
     measured = _precision(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
 

@@ -58,7 +58,6 @@ class Diagnosis(Requirable):
     seed : int or None
         Of the integers that it was found on.
     forward_alone : bool
-        Whether no backward was given, so that y alone was judged.
 
     Examples
     --------
@@ -105,6 +104,5 @@ class Diagnosis(Requirable):
     def __repr__(self) -> str:
         """Return one line: the layer, and what is wrong with each quantity."""
         said = [f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations]
-        said = said or ["nothing is wrong"]
-        alone = [f"{FORWARD_ALONE} was given"] * self.forward_alone
-        return f"Diagnosis({self.layer!r}, {'; '.join([*said, *alone])})"
+        alone = f"; {FORWARD_ALONE} was given" * self.forward_alone
+        return f"Diagnosis({self.layer!r}, {'; '.join(said) or 'nothing is wrong'}{alone})"
