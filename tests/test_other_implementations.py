@@ -302,8 +302,7 @@ def test_jax_without_x64_is_told_what_to_write():
 
     note = cd.certify(CONV, narrow, seed=0)["y"].note
     assert note == (
-        "float32 where float64 is needed; JAX computes in float32 unless told: "
-        'write dtype="float32", or first jax.config.update("jax_enable_x64", True)'
+        'float32 where float64 is needed; in JAX write dtype="float32", or first jax.config.update("jax_enable_x64", True)'
     )
     assert cd.certify(CONV, narrow, dtype="float32", seed=0)
     plain = cd.certify(CONV, lambda *a: narrow(*a).array, seed=0)["y"].note

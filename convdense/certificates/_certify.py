@@ -25,7 +25,8 @@ from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bi
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
-from convdense.networks.network import Network, is_function
+from convdense.layers.base import AnyShape, is_ready
+from convdense.networks.network import Network
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import RAISED, Finding
@@ -171,7 +172,8 @@ def certify(
         needs = "an implementation, to try it on"
         raise ValueError(complain("certify", f"{extra[0]!r} without one", needs))
     chosen = Chosen(dtype, batch, error, method, seed, extra)
-    of_x = isinstance(layer, (Pool, Network)) or (implementation is not None and is_function(layer))
+    is_code_of_x = implementation is not None and (is_ready(layer) or isinstance(layer, AnyShape))
+    of_x = is_code_of_x or isinstance(layer, (Pool, Network))
     decide = _certify_pool_or_network if of_x else _certify_layer
     certificate = decide(layer, implementation, chosen)
     if implementation is None or not _raised(certificate) or method == "exhaustive":

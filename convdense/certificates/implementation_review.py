@@ -67,7 +67,7 @@ def review_implementation(
     if isinstance(results[0], Raised):  # it may take the batch asked for alone
         operands = reals(ties, dtype, seed, batch)
         results, repeats = repeatable(mine, operands)
-    measurable = _measurable(findings, results, ties, len(operands[0]))
+    measurable = _measurable(findings, results, ties)
     measured = precision(layer, operands, measurable, dtype, seed)
 
     coarse = _wrong_and_imprecise(findings, measured)
@@ -109,17 +109,16 @@ def review_implementation(
     return Review(findings, (*tried, repeats), measured, narrow_error, tried_on)
 
 
-def _measurable(
-    findings: tuple[Finding, ...], results: Results, ties: TieMap, samples: int
-) -> dict[str, Array]:
+def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -> dict[str, Array]:
     """Return the results on reals whose rounding can be measured: finite floats of the right shape.
 
     What is wrong on integers is measured too, unless it is wrong in another way than its numbers.
     """
     named = dict(zip(QUANTITIES, results, strict=True))
+    samples = np.shape(results[0])[:1]
     shapes = {
-        "y": (samples, *ties.out_shape),
-        "dx": (samples, *ties.in_shape),
+        "y": (*samples, *ties.out_shape),
+        "dx": (*samples, *ties.in_shape),
         "dw": ties.weight_shape,
         "db": ties.bias_shape,
     }

@@ -3,7 +3,6 @@
 It has what is asked of a pool and of its table of windows.
 """
 
-from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -30,16 +29,16 @@ class FixedNetwork(ShapesOf):
         self.direct = net.direct()
         self.unit = error_bounds.integer_unit(net)
 
-    @cached_property
-    def rounds(self) -> bool:
-        """Whether a parameter is no whole number, so that sums of integers may round."""
-        return any((array != np.rint(array)).any() for array in self.net.parameters.values())
-
     def bits(self, m: int) -> int:
         """Return the bits of the longest sum of integers up to m units; 0 if sums round."""
         shapes = (1, *self.in_shape), (1, *self.out_shape)
-        x, dy = (np.full(shape, float(m * self.unit)) for shape in shapes)
-        return 0 if self.rounds else bit_budget(self.net, x, dy)
+        return self._needed(*(np.full(shape, float(m * self.unit)) for shape in shapes))
+
+    def _needed(self, *x_and_dy: Array) -> int:
+        """Return the bits that their sums need; 0 if a number or a parameter is not whole."""
+        numbers = *x_and_dy, *self.net.parameters.values()
+        whole = all(np.array_equal(array, np.rint(array)) for array in numbers)
+        return bit_budget(self.net, *x_and_dy) if whole else 0
 
     def bound(self, operands: Operands, name: str, dtype: npt.DTypeLike) -> Array:
         """Return what rounding explains of y or dx, carried through; 0 where every sum is exact.
@@ -52,9 +51,8 @@ class FixedNetwork(ShapesOf):
         of_dy = error_bounds.Slope(dy, 0.0 * dy, np.zeros(dy.shape, bool))
         slope, _ = error_bounds.backward_errors(self.net.layers, values, of_dy)
         found: Any = values[-1] if name == "y" else slope
-        whole = not self.rounds and all(np.array_equal(a, np.rint(a)) for a in (x, dy))
-        if whole and bit_budget(self.net, x, dy) <= FORMATS[str(dtype)].bits:
+        if 0 < self._needed(x, dy) <= FORMATS[str(dtype)].bits:
             return np.zeros(found.value.shape)
-        bound = (16 if self.rounds else 2) * found.error  # both forms round
+        bound = (16 if self.net.parameters else 2) * found.error  # both forms round
         unknown = ~(bound <= np.abs(found.value).max(initial=0)) & (bound > 0)
         return np.where(unknown | getattr(found, "undecided", False), inf, bound)

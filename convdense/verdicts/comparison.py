@@ -19,10 +19,7 @@ from convdense.verdicts.findings import (
     Finding,
 )
 
-JAX = (
-    '; JAX computes in float32 unless told: write dtype="float32", or first '
-    'jax.config.update("jax_enable_x64", True)'
-)
+JAX = '; in JAX write dtype="float32", or first jax.config.update("jax_enable_x64", True)'
 TOO_LONG = "entries are too long or may overflow"
 
 
