@@ -17,7 +17,7 @@ from convdense.implementations.call_contract import Bench, Judge, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
 from convdense.implementations.scaled_calls import powers_of_two
-from convdense.rounding.fixed_network import FixedNetwork
+from convdense.rounding.fixed_network import Judged
 from convdense.rounding.pool_bounds import pool_bound, window_table
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, keep_worst
@@ -25,7 +25,6 @@ from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Find
 LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
 DRAWS = 3  # of each
 NONE = np.zeros(0)  # the w and b of a pool
-Judged = Pool | FixedNetwork
 
 
 class PoolReview(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import widened
-from convdense.geometry import Implementation, Layer, Pool
+from convdense.geometry import Implementation, Pool
 from convdense.implementations.call_contract import Judge
 from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
 from convdense.layers.base import pulled
@@ -19,7 +19,7 @@ POWERS = "entries are roots of sums of powers, for which no bound is known (PyTo
 
 def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluator, Evaluator]:
     """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
-    right = _right(pool)
+    right = DirectPool(pool) if isinstance(pool, Pool) else pool.direct
     forward, backward, name = pool_functions(implementation)
 
     def dx(x: Array, _w: Array, dy: Array) -> Results:
@@ -37,19 +37,13 @@ def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluato
     return judged, Evaluator(DIRECT_POOL, direct)
 
 
-def _right(pool: Any) -> Layer:
-    """Return the direct pool, or the direct form of another function of x."""
-    right: Layer = DirectPool(pool) if isinstance(pool, Pool) else pool.direct
-    return right
-
-
 def compare_pools(
     pool: Any, implementation: Implementation, x: Array, dy: Array, judge: Judge
 ) -> list[Finding]:
     """Return the verdicts on y, and dx if it is given; what writes to its operands is wrong."""
     forward, backward, _ = pool_functions(implementation)
     wide_x, wide_dy = widened(x, dy)
-    right = _right(pool)
+    right = DirectPool(pool) if isinstance(pool, Pool) else pool.direct
     right_y = right.forward(wide_x)
     right_dx, _ = pulled(right, wide_x, wide_dy)
     findings = []

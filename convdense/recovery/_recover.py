@@ -279,8 +279,7 @@ def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int | None
     draws = rng.integers(-9, 10, (DRAWS, matrix.shape[1])).astype(float)
     # not whole as well: what rounds, and what shrinks small numbers or limits large ones
     reals = rng.uniform(-1, 1, draws.shape) * np.array(SCALES)[:, None]
-    x = np.concatenate([draws, -draws, reals, -reals])  # (samples, inputs)
-    x = x.astype(box.dtype).astype(np.float64)
+    x = np.concatenate([draws, -draws, reals, -reals]).astype(box.dtype).astype(float)
     expected = (matrix @ x.T).T + known.bias  # (samples, outputs)
 
     sizes = (abs(matrix) @ np.abs(x).T).T + np.abs(known.bias)  # |W| |x| + |b|

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS
+from convdense.geometry import Pool
 from convdense.implementations.evaluators import Operands
 from convdense.layers import error_bounds
 from convdense.layers.base import ShapesOf
@@ -56,3 +57,6 @@ class FixedNetwork(ShapesOf):
         bound = (16 if self.net.parameters else 2) * found.error  # both forms round
         unknown = ~(bound <= np.abs(found.value).max(initial=0)) & (bound > 0)
         return np.where(unknown | getattr(found, "undecided", False), inf, bound)
+
+
+Judged = Pool | FixedNetwork

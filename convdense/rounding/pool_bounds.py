@@ -11,9 +11,8 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import gamma, unit_roundoff, widened
 from convdense.direct import pool as direct_pool
 from convdense.direct.pool_loops import windows
-from convdense.geometry import Pool
 from convdense.implementations.evaluators import Operands
-from convdense.rounding.fixed_network import FixedNetwork
+from convdense.rounding.fixed_network import FixedNetwork, Judged
 
 
 class WindowTable(NamedTuple):
@@ -33,7 +32,7 @@ class WindowTable(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def window_table(pool: Pool | FixedNetwork) -> WindowTable | FixedNetwork:
+def window_table(pool: Judged) -> WindowTable | FixedNetwork:
     """Return the windows of a pool; a network tells itself what is asked of them.
 
     Examples
@@ -57,9 +56,7 @@ def window_table(pool: Pool | FixedNetwork) -> WindowTable | FixedNetwork:
     return WindowTable(flat, lcm(*divisors), max(width, int(meeting.max(initial=0))))
 
 
-def pool_bound(
-    pool: Pool | FixedNetwork, operands: Operands, name: str, dtype: npt.DTypeLike
-) -> Array:
+def pool_bound(pool: Judged, operands: Operands, name: str, dtype: npt.DTypeLike) -> Array:
     """Return what rounding explains of y or dx, entry by entry, against the direct pool in float64.
 
     ``gamma_n`` times the sum of magnitudes, n its terms and two for a division; 0 for what max and
