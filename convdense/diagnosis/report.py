@@ -55,9 +55,8 @@ class Diagnosis(Requirable):
     layer : geometry
     explanations : tuple of Explanation
         One for each quantity that is wrong.
-    seed : int or None
-        Of the integers that it was found on.
-    forward_alone : bool
+    seed, forward_alone : int or None, bool
+        Of the integers that it was found on; whether y alone was judged.
 
     Examples
     --------

@@ -44,8 +44,7 @@ class Bench:
 
     def places(self, operands: Operands) -> list[int]:
         """Return which of x, w and dy hold numbers: a pool has no w, forward alone reads no dy."""
-        read = (0, 1, 3) if self.mine.backward else (0, 1)
-        return [n for n in read if operands[n].size]
+        return [n for n in (0, 1, 3)[: 3 if self.mine.backward else 2] if operands[n].size]
 
     def right(self, operands: Operands) -> Results:
         """Return what is right, computed where sums are exact."""

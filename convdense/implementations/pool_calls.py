@@ -32,9 +32,10 @@ def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluato
         return right.forward(x), pulled(right, x, dy)[0], None, None
 
     compiles = getattr(implementation, "compiles", False)
-    of_x = dx if backward else None
-    judged = Evaluator(name, mine, lambda x, *_: caught(forward, x), of_x, compiles)
-    return judged, Evaluator(DIRECT_POOL, direct)
+    own = Evaluator(
+        name, mine, lambda x, *_: caught(forward, x), dx if backward else None, compiles
+    )
+    return own, Evaluator(DIRECT_POOL, direct)
 
 
 def compare_pools(

@@ -103,8 +103,7 @@ def from_cache(
     layer : geometry
         Its bias_shape is that of the b which is handed in where backward is asked for.
     forward : function (x, w, b) -> (y, cache), for a pool x -> (y, cache)
-    backward : function (dy, cache) -> (dx, dw, db), for a pool (dy, cache) -> dx, or None
-        None: y alone is judged.
+    backward : function (dy, cache) -> (dx, dw, db), for a pool (dy, cache) -> dx; None: y is judged
     bias : bool
         False: forward takes (x, w) and backward returns (dx, dw).
 

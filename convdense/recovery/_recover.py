@@ -33,7 +33,7 @@ from convdense.recovery.recovered_layer import Recovered
 SAMPLES = 64  # of one call
 FIRST_SPACING = 4  # of a black box of which nothing is expected
 DRAWS = 3  # random integers, each once more with its sign turned
-SCALES = 2.0**-10, 1.0, 2.0**10  # of as many random reals
+SCALES = 2.0**-10, 1.0, 2.0**10  # of reals: code may round, shrink small ones or limit large ones
 
 
 @explained
@@ -277,7 +277,6 @@ def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int | None
     """
     rng = np.random.default_rng(seed)
     draws = rng.integers(-9, 10, (DRAWS, matrix.shape[1])).astype(float)
-    # not whole as well: what rounds, and what shrinks small numbers or limits large ones
     reals = rng.uniform(-1, 1, draws.shape) * np.array(SCALES)[:, None]
     x = np.concatenate([draws, -draws, reals, -reals]).astype(box.dtype).astype(float)
     expected = (matrix @ x.T).T + known.bias  # (samples, outputs)

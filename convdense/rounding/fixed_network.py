@@ -1,7 +1,4 @@
-"""A layer that runs as a function of x, its parameters fixed: what bits and rounding its sums need.
-
-It has what is asked of a pool and of its table of windows.
-"""
+"""A network as a function of x: the bits of its sums, and bounds; asked what a pool is asked."""
 
 from math import inf
 from typing import Any
@@ -42,10 +39,9 @@ class FixedNetwork(ShapesOf):
         return bit_budget(self.net, *x_and_dy) if whole else 0
 
     def bound(self, operands: Operands, name: str, dtype: npt.DTypeLike) -> Array:
-        """Return what rounding explains of y or dx, carried through; 0 where every sum is exact.
+        """Return what rounding explains of y or dx, also in the parameters; 0 of exact sums.
 
-        Infinite where it is as large as the values, or may choose a branch. Parameters may be
-        rounded themselves, eight times.
+        Infinite where it is as large as the values, or may choose a branch.
         """
         x, _, _, dy = operands
         values = error_bounds.forward_errors(self.net.layers, error_bounds.Value(x, 0.0 * x))

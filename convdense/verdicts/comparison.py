@@ -87,8 +87,8 @@ def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
     """Return an array of numbers, no narrower than the dtype that is needed."""
     array = as_array(value, name)
     if dtype is not None and (not np.can_cast(dtype, array.dtype) or array.dtype.kind == "c"):
-        of_jax = type(value).__module__.startswith("jax") or "jax" in sys.modules
-        do = JAX if of_jax and array.dtype == np.float32 else ""
+        of_jax = type(value).__module__[:3] == "jax" or "jax" in sys.modules
+        do = JAX * (of_jax and array.dtype == np.float32)
         raise TypeError(f"{array.dtype} where {np.dtype(dtype)} is needed{do}")
     if array.dtype == np.float16:  # which `numeric` refuses; exact in float32
         return array.astype(np.float32)
