@@ -32,9 +32,8 @@ def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluato
         return right.forward(x), pulled(right, x, dy)[0], None, None
 
     compiles = getattr(implementation, "compiles", False)
-    own = Evaluator(
-        name, mine, lambda x, *_: caught(forward, x), dx if backward else None, compiles
-    )
+    of_x = dx if backward else None
+    own = Evaluator(name, mine, lambda x, *_: caught(forward, x), of_x, compiles)
     return own, Evaluator(DIRECT_POOL, direct)
 
 
