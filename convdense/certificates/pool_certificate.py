@@ -108,12 +108,13 @@ def _prepare(
     operands = _drawn(pool, rng, (size, max(_fitting_bits(pool, dtype))), dtype)
 
     widest = max(2 ** FORMATS[dtype].bits / (windows.longest * windows.unit), 2)
-    x, w, b, dy = _drawn(pool, rng, (1, 1), dtype)
-    scaled = {}
-    if x.size and dy.size and isinstance(pool, Pool) and not pool.takes_roots:
-        scaled["x"] = windows.unit * powers_of_two(x, widest, rng), w, b, dy
-        scaled["d"] = x, w, b, windows.unit * powers_of_two(dy, widest, rng)
-    bench = Bench(mine, by, dtype, partial(_judge_with, pool, dtype=dtype))
+    small = _drawn(pool, rng, (1, 1), dtype)
+    is_scaled = small[0].size and small[3].size and isinstance(pool, Pool) and not pool.takes_roots
+    scaled = {
+        letter: powers_of_two(small, letter, widest, rng, windows.unit)
+        for letter in ("xd" if is_scaled else "")
+    }
+    bench = Bench(mine, by, dtype, lambda given, *what: _judge_with(pool, given, dtype)(*what))
     return Trial(bench, operands, scaled, FORMATS[dtype], cells >= LARGE)
 
 

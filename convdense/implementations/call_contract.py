@@ -40,7 +40,7 @@ class Bench:
     mine: Evaluator
     by: Evaluator
     dtype: str
-    judge_for: Callable[[Operands], Judge]
+    judge: Callable[[Operands, str, Any, Array], Finding]
 
     def places(self, operands: Operands) -> list[int]:
         """Return which of x, w and dy hold numbers: a pool has no w, forward alone reads no dy."""
@@ -76,9 +76,8 @@ class Bench:
 
     def judged(self, name: str, got: Results, operands: Operands, what: str = "") -> Finding:
         """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
-        judge = self.judge_for(operands)
         pairs = there_are(got, self.right(operands))
-        return worst(name, [judge(*pair) for pair in pairs], what)
+        return worst(name, [self.judge(operands, *pair) for pair in pairs], what)
 
 
 def there_are(got: Results, right: Results) -> list[tuple[str, Any, Array]]:
