@@ -1234,9 +1234,9 @@ CERTIFIED = [
 ] + [
     (
         certified,
-        {"layer": NET, "implementation": Unknown()},
+        {"layer": NET, "implementation": 3},
         TypeError,
-        "implementation: got Unknown(); needs an object with forward(x) -> y and "
+        "implementation: got 3; needs an object with forward(x) -> y and "
         "backward(x, dy) -> dx, or a pair of such functions, for a pool or another function of x",
         {"layer": NET},
     ),

@@ -115,7 +115,7 @@ def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -
     What is wrong on integers is measured too, unless it is wrong in another way than its numbers.
     """
     named = dict(zip(QUANTITIES, results, strict=True))
-    samples = np.shape(results[0])[:1]
+    samples = getattr(results[0], "shape", (1,))[:1]
     shapes = {
         "y": (*samples, *ties.out_shape),
         "dx": (*samples, *ties.in_shape),
