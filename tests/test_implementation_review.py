@@ -29,7 +29,6 @@ from convdense.verdicts.findings import (
     DTYPE,
     EQUAL,
     NORMWISE,
-    RAISED,
     REFUSED,
     REPEATABLE,
     SHAPE,
@@ -100,20 +99,12 @@ def test_a_right_implementation_has_nothing_to_explain(layer, method):
     ).require()
     assert certificate.exact
     assert [f.verdict for f in certificate.behaviour] == [EQUAL] * len(certificate.behaviour)
-    names = {
-        "batch 0",
-        "batch 1",
-        "batch 3",
-        "read-only",
-        "non-contiguous",
-        "negative strides",
-        "zero x",
-        "zero dy",
-    }
-    assert {f.name for f in certificate.behaviour} == names | {
-        "repeatable",
-        "zero w",
-        "results kept",
+    names = {f.name for f in certificate.behaviour}
+    assert names >= {
+        *(f"batch {n}" for n in (0, 1, 2, 3, 4, 5, 8, 16, 33)),
+        *("read-only", "strided views", "negative strides", "zero strides"),
+        *("zero x", "zero w", "zero dy", "values of one sign", "values all equal"),
+        *("operands changed in place", "results kept", "repeatable"),
     }
     assert {p.name: p.verdict for p in certificate.precision} == dict.fromkeys(
         ("y", "dx", "dw", "db"), WITHIN
@@ -426,8 +417,10 @@ def test_the_sums_of_three_samples_may_be_too_long(monkeypatch):
 
     monkeypatch.setattr(behaviour_trials, "exact_ranges", short)
     certificate = cd.certify(CONV, Mine(CONV), batch=1, seed=0).require()
-    assert [f.name for f in certificate.behaviour].count("batch 1") == 2
-    assert "batch 3" not in str(certificate)
+    assert [f.name for f in certificate.behaviour if f.name.startswith("batch")] == [
+        "batch 0",
+        "batch 1",
+    ]
 
 
 def test_fewer_bits_are_told_from_a_batch_of_three_too():
@@ -493,9 +486,9 @@ def no_empty(*arrays):
 @pytest.mark.parametrize(
     ("before", "name", "verdict", "holds"),
     [
-        (one_sample, "batch 1", RAISED, False),
+        (one_sample, "batch 1", REFUSED, True),
         (even, "batch 3", WRONG, False),
-        (contiguous, "non-contiguous", WRONG, False),
+        (contiguous, "strided views", WRONG, False),
         (from_the_start, "negative strides", WRONG, False),
         (refuse_locked, "read-only", REFUSED, True),
         (no_empty, "batch 0", REFUSED, True),
@@ -514,7 +507,10 @@ def test_zeros_give_the_bias_and_nothing():
         return cd.convolve(CONV, x, w, b if x.any() else 0 * b)
 
     certificate = cd.certify(CONV, (forward, Mine(CONV).backward), method="random", seed=0)
-    assert [f.name for f in certificate.behaviour if not f.holds] == ["zero x"]
+    assert [f.name for f in certificate.behaviour if not f.holds] == [
+        "zero x",
+        "0.0 beside -0.0",
+    ]
     assert not certificate
 
     def backward(x, w, dy):
@@ -522,7 +518,10 @@ def test_zeros_give_the_bias_and_nothing():
         return dx, dw if dy.any() or not len(x) else np.full_like(dw, np.nan), db
 
     certificate = cd.certify(CONV, (Mine(CONV).forward, backward), method="random", seed=0)
-    assert [f.name for f in certificate.behaviour if not f.holds] == ["zero dy"]
+    assert [f.name for f in certificate.behaviour if not f.holds] == [
+        "zero dy",
+        "0.0 beside -0.0",
+    ]
 
 
 def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():
@@ -610,7 +609,7 @@ def test_a_right_pool_is_certified_with_all_that_it_met(pool):
     certificate = cd.certify(pool, Pool(pool), seed=2).require()
     assert certificate.exact
     assert certificate.met == ((1.0, 1.0) if isinstance(pool, (cd.MaxPool, cd.MinPool)) else None)
-    assert [f.verdict for f in certificate.behaviour] == [EQUAL] * 10
+    assert {f.verdict for f in certificate.behaviour} == {EQUAL}
     assert (
         NetworkCertificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
     )

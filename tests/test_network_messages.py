@@ -1234,9 +1234,10 @@ CERTIFIED = [
 ] + [
     (
         certified,
-        {"layer": NET, "implementation": Unknown()},
+        {"layer": NET, "implementation": 3},
         TypeError,
-        "implementation: got Unknown(); needs none for a network; certify its layers",
+        "implementation: got 3; needs an object with forward(x) -> y and "
+        "backward(x, dy) -> dx, or a pair of such functions, for a pool or another function of x",
         {"layer": NET},
     ),
     (
@@ -1260,7 +1261,7 @@ CERTIFIED = [
         {"implementation": 3},
         TypeError,
         "implementation: got 3; needs an object with forward(x) -> y and backward(x, dy) -> dx, "
-        "or a pair of such functions, for a pool",
+        "or a pair of such functions, for a pool or another function of x",
         {"implementation": dense_pool(POOL)},
     ),
     (
@@ -1349,7 +1350,7 @@ CHECKED = [
         {"implementation": 3},
         TypeError,
         "implementation: got 3; needs an object with forward(x) -> y and backward(x, dy) -> dx, "
-        "or a pair of such functions, for a pool",
+        "or a pair of such functions, for a pool or another function of x",
         {"implementation": dense_pool(POOL)},
     ),
 ] + [

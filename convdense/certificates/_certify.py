@@ -37,16 +37,18 @@ from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bi
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
-from convdense.networks.network import Network, is_function
+from convdense.layers.base import AnyShape, is_ready
+from convdense.networks.network import Network
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import Finding
+from convdense.verdicts.findings import RAISED, Finding
 
 ERROR = 2**-64  # the probability of error that is asked for by default
 # up to here every basis pair costs less than a second, and leaves nothing to chance
 AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
 NO_INTEGERS = "averages, halves and maxima are none of a ring's: use float64"
+BATCH, ONE_BATCH = 2, (1, 4, 8, 16, 32)  # by default, and what code may be written for instead
 SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 
 
@@ -108,7 +110,7 @@ def certify(
     implementation: Implementation | None = None,
     *,
     dtype: object = "float64",
-    batch: int = 2,
+    batch: int = BATCH,
     error: float = ERROR,
     method: str = "auto",
     seed: Seed = None,
@@ -134,7 +136,7 @@ def certify(
         held in float32 arrays. Complex numbers: "complex64", "complex128", with dx = W^H dy and
         dw = sum of conj(x) dy, as in PyTorch. Of an implementation also "int8" to "int64", "uint8".
     batch : int
-        Samples per random trial.
+        Samples per random trial. Code that raises on 2 and takes 1, 4, 8, 16 or 32 is judged there.
     error : float
         Probability that two different implementations pass all random trials, at most; between 0
         and 1.
@@ -194,9 +196,23 @@ def certify(
         needs = "an implementation, to try it on"
         raise ValueError(complain("certify", f"{extra[0]!r} without one", needs))
     chosen = Chosen(dtype, batch, error, method, seed, extra, accumulator)
-    if isinstance(layer, (Pool, Network)) or (implementation is not None and is_function(layer)):
-        return _certify_pool_or_network(layer, implementation, chosen)
-    return _certify_layer(layer, implementation, chosen)
+    is_code_of_x = implementation is not None and (is_ready(layer) or isinstance(layer, AnyShape))
+    of_x = is_code_of_x or isinstance(layer, (Pool, Network))
+    decide = _certify_pool_or_network if of_x else _certify_layer
+    certificate = decide(layer, implementation, chosen)
+    if implementation is None or not _raised(certificate) or method == "exhaustive":
+        return certificate
+    # written for one batch size? Basis vectors come in others, and this one may not be asked for
+    random = chosen if of_x else replace(chosen, method="random")
+    for one in (batch, *(ONE_BATCH if batch == BATCH else ())):
+        again = decide(layer, implementation, replace(random, batch=one))
+        if not _raised(again):
+            return again
+    return certificate
+
+
+def _raised(certificate: Certificate | NetworkCertificate) -> bool:
+    return any(finding.verdict == RAISED for finding in certificate.findings)
 
 
 @certified_again.register
@@ -231,9 +247,10 @@ def _certify_pool_or_network(
     chosen = chosen.checked((*EXACT, *HALF) if users_pool else EXACT, NO_INTEGERS)
     seed = drawn(chosen.seed)
     refuse_too_large(numbers_of_network(layer, chosen.batch))
-    decide = certify_pool if users_pool else certify_network
     how = chosen.dtype, chosen.batch, seed
-    return decide(layer, implementation, *how, extra=chosen.extra)
+    if implementation is None:
+        return certify_network(layer, *how)
+    return certify_pool(layer, implementation, *how, extra=chosen.extra)
 
 
 def _certify_layer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +18,10 @@ from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.array_views import layouts
 from convdense.implementations.call_contract import (
     Bench,
-    Judge,
     batches,
     calls,
     in_two_threads,
+    on_each,
     samples,
 )
 from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
@@ -28,7 +29,7 @@ from convdense.implementations.scaled_calls import magnitudes, powers_of_two
 from convdense.implementations.special_values import nonfinite_reach, special_values
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import REMARKS, WRONG, Finding
+from convdense.verdicts.findings import REMARKS, UNDECIDED, WRONG, Finding
 
 LARGE = 1_000_000  # entries of the dense layer from which on a copy is worth it
 BATCHES = 0, 1, 2, 3, 4, 5, 8, 16, 33
@@ -74,7 +75,7 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     """Return all that is tried on one layer; nothing if it refuses every batch.
 
     Batches are tried first. The rest is tried on three samples, layouts on one as well, or on the
-    batch asked for where those are refused.
+    batch asked for where those are refused. What decided nothing is left out.
     """
     bench, operands, scaled, form, is_large = trial
     usual = COMPILED_BATCHES if bench.mine.compiles else BATCHES
@@ -88,8 +89,7 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     several, one = (
         samples(operands, next(n for n in (most, asked, *taken) if n in taken)) for most in (3, 1)
     )
-    x, w, b, dy = (-np.roll(operand, 1) for operand in several)
-    other = x, w, b, dy
+    other: Operands = on_each(lambda a: -np.roll(a, 1), several)
     found += layouts(bench, (several,) if is_large else (one, several))
     found += special_values(bench, several, few=is_large)
     for letters, (x, w, b, dy) in scaled.items():
@@ -100,7 +100,7 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     found += calls(bench, several, other)
     found += [in_two_threads(bench, several, other)] if "threads" in extra else []
     found += nonfinite_reach(bench, one) if "nonfinite" in extra else []
-    return tuple(found)
+    return tuple(finding for finding in found if finding.verdict != UNDECIDED)
 
 
 def prepare_layer(
@@ -122,12 +122,8 @@ def prepare_layer(
     scaled = {}
     for letters in ("xb", "wb", "d")[bool(ties.padding) :]:  # padding that is a number stays
         small = draw_operands(rng, ties, 1, Ranges(SMALL, SMALL, SMALL, SMALL), dtype)
-        x, w, b, dy = (
-            powers_of_two(a, widest, rng) if letter in letters else a
-            for letter, a in zip("xwbd", small, strict=True)
-        )
-        scaled[letters] = x, w, b, dy
-    bench = Bench(mine, direct_evaluator(layer), dtype, _judge_with(Explainer(layer, dtype)))
+        scaled[letters] = powers_of_two(small, letters, widest, rng)
+    bench = Bench(mine, direct_evaluator(layer), dtype, partial(_judge, Explainer(layer, dtype)))
     return Trial(bench, operands, scaled, form, ties.n_entries >= LARGE)
 
 
@@ -147,25 +143,14 @@ def _largest_exact_batch(
     return 1, Ranges(1, 1, 1, 1)
 
 
-def _judge_with(explainer: Explainer) -> Callable[[Operands], Judge]:
-    """Return a function that makes, of operands, the judge of quantities computed from them.
-
-    The judge compares bit for bit, and where that fails asks whether rounding explains it.
-    """
-    holder = FORMATS[explainer.dtype].holder
-
-    def judge_on(operands: Operands) -> Judge:
-        explain = explainer(operands)
-
-        def judge(name: str, got: Any, expected: Array) -> Finding:
-            finding = compare(name, got, expected, dtype=holder)
-            if finding.verdict != WRONG or not len(operands[0]):  # no rounding in an empty batch
-                return finding
-            return explain(finding, got, expected)
-
-        return judge
-
-    return judge_on
+def _judge(
+    explainer: Explainer, operands: Operands, name: str, got: Any, expected: Array
+) -> Finding:
+    """Compare bit for bit, and where that fails ask whether rounding explains it."""
+    finding = compare(name, got, expected, dtype=FORMATS[explainer.dtype].holder)
+    if finding.verdict != WRONG or not len(operands[0]):  # no rounding in an empty batch
+        return finding
+    return explainer(operands)(finding, got, expected)
 
 
 def small_copy(layer: HasShapes) -> HasShapes:

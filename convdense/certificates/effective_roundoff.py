@@ -78,8 +78,8 @@ class Precision:
         return asdict(self)
 
 
-def reals(ties: TieMap, dtype: str, seed: int) -> Operands:
-    """Return one sample of uniform x, w, b and dy in a format: x in [-1, 1), the others small."""
+def reals(ties: TieMap, dtype: str, seed: int, samples: int = 1) -> Operands:
+    """Return samples of uniform x, w, b and dy in a format: x in [-1, 1), the others small."""
     rng = np.random.default_rng((seed, 1))
     # Code that takes small numbers for 0 shows on small operands alone. A power of 2 rounds
     # nothing. float16 ends at 2^-24: there products of small numbers would be subnormal.
@@ -92,10 +92,10 @@ def reals(ties: TieMap, dtype: str, seed: int) -> Operands:
             return rounded_to((2 * scale) * both, COMPLEX[dtype]).view(dtype)[..., 0]
         return rounded_to((2 * scale) * (rng.random(shape) - 0.5), dtype)
 
-    x = drawn((1, *ties.in_shape), 1.0)
+    x = drawn((samples, *ties.in_shape), 1.0)
     w = drawn(ties.weight_shape, small)
     b = drawn(ties.bias_shape, small)
-    dy = drawn((1, *ties.out_shape), small)
+    dy = drawn((samples, *ties.out_shape), small)
     return x, w, b, dy
 
 

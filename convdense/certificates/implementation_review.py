@@ -20,6 +20,7 @@ from convdense.implementations.call_contract import repeatable
 from convdense.implementations.evaluators import Evaluator, Results
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
+from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
 
 # At most so many: on integers of few bits a trial tells little, and more are not worth their time.
@@ -63,6 +64,9 @@ def review_implementation(
     ties = tie(layer)
     operands = reals(ties, dtype, seed)
     results, repeats = repeatable(mine, operands)
+    if isinstance(results[0], Raised):  # it may take the batch asked for alone
+        operands = reals(ties, dtype, seed, batch)
+        results, repeats = repeatable(mine, operands)
     measurable = _measurable(findings, results, ties)
     measured = precision(layer, operands, measurable, dtype, seed)
 
@@ -111,9 +115,10 @@ def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -
     What is wrong on integers is measured too, unless it is wrong in another way than its numbers.
     """
     named = dict(zip(QUANTITIES, results, strict=True))
+    samples = getattr(results[0], "shape", (1,))[:1]
     shapes = {
-        "y": (1, *ties.out_shape),
-        "dx": (1, *ties.in_shape),
+        "y": (*samples, *ties.out_shape),
+        "dx": (*samples, *ties.in_shape),
         "dw": ties.weight_shape,
         "db": ties.bias_shape,
     }

@@ -49,6 +49,8 @@ def _parts(layer: Layer | Pool) -> Iterator[Layer | Pool]:
 
 
 def _numbers_of_part(part: Layer | Pool, batch: int) -> int:
+    if part.in_shape is None or part.out_shape is None:  # an activation, of any shape
+        return 0
     samples = 4 * batch * (prod(part.in_shape) + prod(part.out_shape))
     if isinstance(part, TiedDense):
         return samples + PER_ENTRY * part.ties.n_entries

@@ -5,15 +5,12 @@ What `certify` does for pools and networks, and what it found.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
-from convdense.certificates.behaviour_trials import BATCHES, Trial, try_behaviour
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -21,34 +18,25 @@ from convdense.certificates.certificate_base import (
     parts_from_plain,
 )
 from convdense.certificates.effective_roundoff import Precision
-from convdense.certificates.pool_certificate import DRAWS, LARGEST, NONE, judge_pool
+from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
 from convdense.geometry import HasShapes, Implementation, Pool
-from convdense.implementations.call_contract import Bench, Judge, repeatable, samples
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
     DIRECT_COUNTERPART,
     needs_implementation,
     pool_functions,
 )
-from convdense.implementations.pool_calls import DIRECT_POOL, compare_pools, pool_evaluators
+from convdense.implementations.pool_calls import DIRECT_POOL
 from convdense.layers.dense_form import Absolute, Step, back_through
-from convdense.layers.error_bounds import (
-    Slope,
-    Value,
-    backward_errors,
-    forward_errors,
-    integer_unit,
-)
+from convdense.layers.error_bounds import integer_unit
 from convdense.layers.plain_form import plain_to_layer
 from convdense.networks.builder import network
 from convdense.networks.network import Network
+from convdense.rounding.fixed_network import FixedNetwork
 from convdense.rounding.magnitude_sums import bit_budget
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import EQUAL, WRONG, Finding, keep_worst
+from convdense.verdicts.findings import EQUAL, Finding, keep_worst
 from convdense.verdicts.schema import upgraded
-
-CELLS = 10_000  # of an input from which on less is tried on the user's network
-UNBOUNDED = "entries have no bound: rounding is as large as they are, or may choose the branch"
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +51,7 @@ class NetworkCertificate(ImplementationJudgement):
     dtype, batch, trials, seed
         What to repeat.
     bits : int
-        The bit budget: integers of the longest sum of magnitudes, at most 24 or 53. 0 where a
+        The bit budget: integers of the longest sum of magnitudes, at most 24 or 53; 0 where a
         network's own parameters, which the user's code is held to, let sums round.
     coverage : tuple of float, or None where there is no |x|
         The shares of the coordinates of |x| that were seen positive, zero and negative.
@@ -101,11 +89,11 @@ class NetworkCertificate(ImplementationJudgement):
         """How sure it is: what was met, for a piecewise polynomial allows no probability."""
         exactly = f", {self.bits} bits of {FORMATS[self.dtype].bits}: every sum exact in any order"
         if not self.bits:
-            exactly = ": sums may round, so within bounds carried through the layers"
-        if self.reference == DIRECT_COUNTERPART and self.evaluator != DENSE_NETWORK:
-            exactly += f"; {DRAWS} on reals, within bounds"
+            exactly = ": sums round, so within bounds carried through the layers"
+        of_function = self.reference == DIRECT_COUNTERPART and self.evaluator != DENSE_NETWORK
+        numbers = "integers, then reals," if of_function else "integers"
         text = (
-            f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}"
+            f"{self.trials} random trials on {numbers} in {self.dtype}, batch {self.batch}"
             f"{exactly}; {self._shares_met()}; seed {self.seed}"
         )
         return "\n".join((*lines(self.behaviour, self.precision), text))
@@ -120,7 +108,7 @@ class NetworkCertificate(ImplementationJudgement):
         if self.met is not None:
             won, tied = self.met
             return f"{won:.0%} of the windows' cells won, {tied:.0%} of their pairs tied"
-        return "no |x|"
+        return "no |x|" if self.evaluator == DENSE_NETWORK else "no share of |x| is known"
 
     def rerun(self, implementation: Implementation | None = None) -> "NetworkCertificate":
         """Repeat the very same trials; a verdict on an implementation needs the implementation."""
@@ -160,7 +148,7 @@ _PLAIN = ("evaluator", "dtype", "batch", "trials", "seed", "bits", "coverage", "
 
 
 def certify_pool(
-    pool: Pool,
+    pool: HasShapes,
     implementation: Implementation,
     dtype: str,
     batch: int,
@@ -168,13 +156,19 @@ def certify_pool(
     *,
     extra: tuple[str, ...] = (),
 ) -> NetworkCertificate:
-    """Decide on integers whether the user's pool is direct pooling, ties included."""
-    review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)
+    """Decide on integers whether the user's pool, or other code of x, is right, ties included."""
+    reference = DIRECT_POOL if isinstance(pool, Pool) else DIRECT_COUNTERPART
+    held: Any = pool
+    if not isinstance(pool, Pool):
+        net = pool if isinstance(pool, Network) else network(pool)
+        _refuse_unjudgeable(net)
+        held = FixedNetwork(net)
+    review = judge_pool(held, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)
     _, _, evaluator = pool_functions(implementation)
     return NetworkCertificate(
         pool,
         evaluator=evaluator,
-        reference=DIRECT_POOL,
+        reference=reference,
         dtype=dtype,
         batch=batch,
         seed=seed,
@@ -184,29 +178,25 @@ def certify_pool(
     )
 
 
-def certify_network(
-    layer: HasShapes,
-    implementation: Implementation | None,
-    dtype: str,
-    batch: int,
-    seed: int,
-    *,
-    extra: tuple[str, ...] = (),
-) -> NetworkCertificate:
-    """Decide on integers whether dense layers and |x| are the direct network, ties included.
-
-    An implementation is held to the network as it is, on integers and on reals.
-    """
-    net = layer if isinstance(layer, Network) else network(layer)
+def certify_network(layer: Pool | Network, dtype: str, batch: int, seed: int) -> NetworkCertificate:
+    """Decide on integers whether dense layers and |x| are the direct network, ties included."""
+    net = network(layer) if isinstance(layer, Pool) else layer
     _refuse_unjudgeable(net)
-    evaluator, tried = DENSE_NETWORK, ()
-    if implementation is None:
-        found, met, bits = _judge_dense_layers(net, dtype, batch, seed)
-    else:
-        found, met, bits = _judge_code(net, implementation, dtype, batch, seed)
-        _, _, evaluator = pool_functions(implementation)
-        if not any(finding.refuted for finding in found.values()):
-            tried = _tried(net, implementation, dtype, (batch, seed), extra)
+    unit = integer_unit(net)
+    budgets = _fitting_budgets(net, unit, dtype, batch)
+    trials = [
+        trial
+        for m in budgets
+        for trial in _drawn(net, unit, m, dtype=dtype, batch=batch, seed=seed)
+    ]
+
+    findings: dict[str, Finding] = {}
+    met = []
+    for trial, x, dy in trials:
+        steps = trial.dense_layers()
+        met.append(_signs_met(steps, x))
+        for finding in _compared(trial, steps, x, dy):
+            keep_worst(findings, finding)
 
     # (positive, zero, negative), each (coordinates of |x|,): seen in any of the trials
     seen = [np.logical_or.reduce(parts) for parts in zip(*met, strict=True)]
@@ -216,108 +206,16 @@ def certify_network(
         coverage = float(positive.mean()), float(zero.mean()), float(negative.mean())
     return NetworkCertificate(
         layer,
-        tuple(found.values()),
-        evaluator=evaluator,
+        tuple(findings.values()),
+        evaluator=DENSE_NETWORK,
         reference=DIRECT_COUNTERPART,
         dtype=dtype,
         batch=batch,
-        trials=len(bits),
+        trials=len(trials),
         seed=seed,
-        bits=max(bits) if max(bits) <= FORMATS[dtype].bits else 0,
+        bits=max(budgets.values()),
         coverage=coverage,
-        behaviour=tried,
-        extra=extra,
     )
-
-
-# What was found, which signs |x| met in each trial, and the bits of each trial on integers.
-Judged = tuple[dict[str, Finding], list[tuple[Array, Array, Array]], list[int]]
-
-
-def _judge_dense_layers(net: Network, dtype: str, batch: int, seed: int) -> Judged:
-    unit = integer_unit(net)
-    findings: dict[str, Finding] = {}
-    met, bits = [], []
-    for m, needed in _fitting_budgets(net, unit, dtype, batch).items():
-        for trial, x, dy in _drawn(net, unit, m, dtype=dtype, batch=batch, seed=seed):
-            steps = trial.dense_layers()
-            bits.append(needed)
-            met.append(_signs_met(steps, x))
-            for finding in _compared(trial, steps, x, dy):
-                keep_worst(findings, finding)
-    return findings, met, bits
-
-
-def _judge_code(
-    net: Network, implementation: Implementation, dtype: str, batch: int, seed: int
-) -> Judged:
-    steps, unit = net.dense_layers(), integer_unit(net)
-    shapes = (batch, *net.in_shape), (batch, *net.out_shape)
-    findings: dict[str, Finding] = {}
-    met, bits = [], []
-    for m, draw in product((*LARGEST, 0), range(DRAWS)):  # reals where m is 0
-        rng = np.random.default_rng((seed, m, draw))
-        drawn = [rng.integers(-m, m, s, endpoint=True) if m else rng.normal(size=s) for s in shapes]
-        x, dy = ((unit * numbers).astype(dtype) for numbers in drawn)
-        if m:
-            bits.append(1025 if _rounds(net) else bit_budget(net, x, dy))
-        exact = m > 0 and bits[-1] <= FORMATS[dtype].bits
-        judge = _judge(net, x, dy, dtype, exact=exact)
-        for finding in compare_pools(net.direct(), implementation, x, dy, judge):
-            keep_worst(findings, finding)
-        met.append(_signs_met(steps, x))
-    return findings, met, bits
-
-
-def _tried(
-    net: Network,
-    implementation: Implementation,
-    dtype: str,
-    batch_and_seed: tuple[int, int],
-    extra: tuple[str, ...],
-) -> tuple[Finding, ...]:
-    """Return how the user's code behaves, on a few integers."""
-    batch, seed = batch_and_seed
-    is_large = prod(net.in_shape) > CELLS
-    size = max(batch, 4 if is_large else max(BATCHES))
-    rng = np.random.default_rng((seed, 3))
-    shapes = (size, *net.in_shape), (size, *net.out_shape)
-    x, dy = (rng.integers(-2, 3, shape).astype(dtype) for shape in shapes)
-    operands = x, NONE, NONE, dy
-    mine, by = pool_evaluators(net.direct(), implementation)
-    bench = Bench(mine, by, dtype, lambda o: _judge(net, o[0], o[3], dtype, exact=False))
-    trial = Trial(bench, operands, {}, FORMATS[dtype], is_large)
-    found, _ = try_behaviour((net,), lambda _: trial, batch, extra)
-    return (*found, repeatable(mine, samples(operands, batch))[1])
-
-
-def _rounds(net: Network) -> bool:
-    """Tell whether a parameter is no whole number."""
-    return any((array != np.rint(array)).any() for array in net.parameters.values())
-
-
-def _judge(net: Network, x: Array, dy: Array, dtype: str, *, exact: bool) -> Judge:
-    """Return what judges y or dx: equal, or within the bounds of the whole, if they are not loose.
-
-    A bound above the largest value decides nothing.
-    """
-
-    def judge(name: str, got: Any, expected: Array) -> Finding:
-        finding = compare(name, got, expected, dtype=dtype)
-        if exact or finding.verdict != WRONG:
-            return finding
-        values = forward_errors(net.layers, Value(x, np.zeros(x.shape)))
-        of_dy = Slope(dy, np.zeros(dy.shape), np.zeros(dy.shape, bool))
-        slope, _ = backward_errors(net.layers, values, of_dy)
-        # both forms round, each by this error at most; parameters were rounded up to 8 times
-        times = 16 if _rounds(net) else 2
-        bound = times * values[-1].error
-        if name == "dx":
-            bound = np.where(slope.undecided, np.inf, times * slope.error)
-        bound = np.where(bound <= np.abs(expected).max(initial=0), bound, np.inf)
-        return compare(name, got, expected, bound, why=UNBOUNDED)
-
-    return judge
 
 
 def _refuse_unjudgeable(net: Network) -> None:

@@ -19,18 +19,15 @@ def try_shapes(layer: HasShapes, tried: Callable[[Any], Finding]) -> Iterator[Fi
     for kind, shapes in other_shapes(layer).items():
         each = {name: restriction(tried(shape)) for name, shape in shapes.items()}
         refused = {name for name, finding in each.items() if finding.verdict == REFUSED}
-        for names in (refused, each.keys() - refused):
-            if names:
-                found = worst_of(each[name] for name in names)
-                shown = " ".join(name for name in each if name in names)
-                yield replace(found, name=f"{kind} {shown}".strip())
+        for names in filter(None, (refused, each.keys() - refused)):
+            shown = " ".join(name for name in each if name in names)
+            yield replace(worst_of(each[name] for name in names), name=f"{kind} {shown}".strip())
 
 
 def other_shapes(layer: HasShapes) -> dict[str, dict[str, Any]]:
     """Return layers of other shapes by name, under what they have in common.
 
-    Stride, padding, dilation and groups stay. Shapes that cannot be are left out, as a reflection
-    longer than the input.
+    Stride, padding, dilation and groups stay. Shapes that cannot be are left out.
 
     Examples
     --------
@@ -42,34 +39,32 @@ def other_shapes(layer: HasShapes) -> dict[str, dict[str, Any]]:
     """
     if not isinstance(layer, (Conv, ConvTranspose, Pool)):
         return {}
-    groups, has_weights = getattr(layer, "groups", 1), not isinstance(layer, Pool)
-    kernel = layer.kernel or layer.out_spatial
+    groups, kernel = getattr(layer, "groups", 1), layer.kernel or layer.out_spatial
     found: dict[str, dict[str, Any]] = {}
 
-    def add(kind: str, name: str, cells: tuple[int, ...], c: int = 2, out: int = 1, k: Any = None):
-        changes: dict[str, Any] = {"in_shape": (groups * c, *cells)}
-        changes |= {"out_channels": groups * out} if has_weights else {}
-        changes |= {"kernel": k} if k else {}
+    def add(kind: str, name: str, cells: tuple[int, ...], channels: int = 2, **more: Any) -> None:
+        if isinstance(layer, Pool):  # no operand tells it another kernel
+            more.clear()
         with suppress(ValueError):
-            found.setdefault(kind, {})[name] = replace(layer, **changes)
+            shape = replace(layer, in_shape=(groups * channels, *cells), **more)
+            if kind != "output 1" or max(shape.out_spatial) == 1:
+                found.setdefault(kind, {})[name] = shape
 
-    def window(sizes: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple((k - 1) * d + 1 for k, d in zip(sizes, layer.dilation, strict=True))
+    def window(sizes: tuple[int, ...], more: int, padded: int) -> tuple[int, ...]:
+        axes = zip(sizes, layer.dilation, layer.padding, strict=True)
+        return tuple(max(1, (k - 1) * d + 1 + more + padded * sum(p)) for k, d, p in axes)
 
-    padded = tuple(map(sum, layer.padding))
-    short = tuple(n + p + 2 for n, p in zip(window(kernel), padded, strict=True))
+    short = window(kernel, 2, 1)
     for c, out in zip(CHANNELS, reversed(CHANNELS), strict=True):
-        add("channels", str(groups * c), short, c, out)
-    for cells in PIXELS:
-        some = (cells + short[2:])[: len(short)]
-        add("pixels", "x".join(map(str, some)), some)
-    if has_weights:
-        longer = tuple(k + 1 for k in kernel)
-        add("kernel 1", "", short, k=1)
-        add("kernel of input size", "", window(longer), k=longer)
-    if has_weights and max(layer.stride) > 1:
-        below = tuple(max(1, s - 1) for s in layer.stride)
-        add("stride above kernel", "", tuple(map(sum, zip(short, layer.stride))), k=below)
-    least = zip(window(kernel), padded, strict=True)
-    add("output 1", "", tuple(max(1, n - p) for n, p in least))
-    return {kind: shapes for kind, shapes in found.items() if shapes}
+        add("channels", str(groups * c), short, c, out_channels=groups * out)
+    for pixels in PIXELS:
+        cells = (*pixels, *short[2:])[: len(short)]
+        add("pixels", "x".join(map(str, cells)), cells)
+    if not isinstance(layer, Pool):
+        longer, below = tuple(k + 1 for k in kernel), tuple(max(1, s - 1) for s in layer.stride)
+        add("kernel 1", "", short, kernel=1)
+        add("kernel of input size", "", window(longer, 0, 0), kernel=longer)
+        if max(layer.stride) > 1:
+            add("stride above kernel", "", window(kernel, max(layer.stride), 1), kernel=below)
+    add("output 1", "", window(kernel, 0, -1))
+    return found

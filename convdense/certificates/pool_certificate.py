@@ -17,6 +17,7 @@ from convdense.implementations.call_contract import Bench, Judge, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
 from convdense.implementations.scaled_calls import powers_of_two
+from convdense.rounding.fixed_network import Judged
 from convdense.rounding.pool_bounds import pool_bound, window_table
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, keep_worst
@@ -42,7 +43,7 @@ class PoolReview(NamedTuple):
 
 
 def judge_pool(
-    pool: Pool,
+    pool: Judged,
     implementation: Implementation,
     *,
     dtype: str,
@@ -87,7 +88,7 @@ def judge_pool(
     if any(finding.refuted for finding in findings):
         return review
 
-    reals = _reals(pool, dtype, seed)
+    reals = _reals(pool, dtype, (seed, 1), batch)
     results, repeats = repeatable(mine, reals)
     prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
     tried, _ = try_behaviour((pool,), prepare, batch, extra)
@@ -96,31 +97,34 @@ def judge_pool(
 
 
 def _prepare(
-    pool: Pool, implementation: Implementation, dtype: str, batch: int, seed: int
+    pool: Judged, implementation: Implementation, dtype: str, batch: int, seed: int
 ) -> Trial:
     """Return what is needed to try a pool; powers and roots, which round, are not scaled."""
     rng = np.random.default_rng((seed, 3))
     mine, by = pool_evaluators(pool, implementation)
     windows = window_table(pool)
-    cells = windows.cells.size * pool.in_shape[0]
+    cells = prod(pool.in_shape)
     size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= WORK // 10))
     operands = _drawn(pool, rng, (size, max(_fitting_bits(pool, dtype))), dtype)
 
     widest = max(2 ** FORMATS[dtype].bits / (windows.longest * windows.unit), 2)
-    x, w, b, dy = _drawn(pool, rng, (1, 1), dtype)
-    scaled = {}
-    if x.size and dy.size and not pool.takes_roots:
-        scaled["x"] = windows.unit * powers_of_two(x, widest, rng), w, b, dy
-        scaled["d"] = x, w, b, windows.unit * powers_of_two(dy, widest, rng)
-    bench = Bench(mine, by, dtype, partial(_judge_with, pool, dtype=dtype))
+    small = _drawn(pool, rng, (1, 1), dtype)
+    is_scaled = small[0].size and small[3].size and isinstance(pool, Pool) and not pool.takes_roots
+    scaled = {
+        letter: powers_of_two(small, letter, widest, rng, windows.unit)
+        for letter in ("xd" if is_scaled else "")
+    }
+    bench = Bench(mine, by, dtype, lambda given, *what: _judge_with(pool, given, dtype)(*what))
     return Trial(bench, operands, scaled, FORMATS[dtype], cells >= LARGE)
 
 
-def _fitting_bits(pool: Pool, dtype: str) -> dict[int, int]:
+def _fitting_bits(pool: Judged, dtype: str) -> dict[int, int]:
     """Return the largest integers whose sums are exact, each with the bits that its sums need."""
     exact = FORMATS[dtype].bits
     bits = {m: window_table(pool).bits(m) for m in LARGEST}
-    fitting = {m: needed for m, needed in bits.items() if needed <= exact}
+    fitting = {m: needed for m, needed in bits.items() if 0 < needed <= exact}
+    if 0 in bits.values():  # sums round: then small numbers would only tie
+        fitting = {max(LARGEST): 0}
     if not fitting:
         needs = f"at most {exact}, up to where {dtype} counts exactly"
         do = 'use dtype="float64", a smaller batch or a smaller layer'
@@ -129,7 +133,7 @@ def _fitting_bits(pool: Pool, dtype: str) -> dict[int, int]:
 
 
 def _trials(
-    pool: Pool, fitting: list[int], *, dtype: str, batch: int, seed: int
+    pool: Judged, fitting: list[int], *, dtype: str, batch: int, seed: int
 ) -> Iterator[Operands]:
     """Yield operands of random integers, then those in which chosen cells win or tie."""
     for m in fitting:
@@ -138,6 +142,9 @@ def _trials(
             x, w, b, dy = _drawn(pool, rng, (batch, m), dtype)
             yield _beyond_zero(pool, x, draw, dtype), w, b, dy
 
+    if not isinstance(pool, Pool):
+        for draw in range(DRAWS):
+            yield _reals(pool, dtype, (seed, draw), batch)
     rng = np.random.default_rng((seed, 5))
     largest = max(fitting)
 
@@ -151,7 +158,7 @@ def _trials(
         yield x_beyond, NONE, NONE, dy
 
 
-def _beyond_zero(pool: Pool, x: Array, turn: int, dtype: str) -> Array:
+def _beyond_zero(pool: Judged, x: Array, turn: int, dtype: str) -> Array:
     """Return the input of a max pool with half of its planes far below zero, of a min pool above.
 
     There a zero, or whatever else stands for absent cells, would win. Other pools' stay.
@@ -168,7 +175,7 @@ def _beyond_zero(pool: Pool, x: Array, turn: int, dtype: str) -> Array:
     return np.asarray(x - pool.extremum * np.where(is_shifted, shift, 0.0)).astype(x.dtype)
 
 
-def _drawn(pool: Pool, rng: np.random.Generator, size: tuple[int, int], dtype: str) -> Operands:
+def _drawn(pool: Judged, rng: np.random.Generator, size: tuple[int, int], dtype: str) -> Operands:
     """Return x and dy of a batch of integers up to m, times what makes averages whole."""
     batch, m = size
     unit = window_table(pool).unit
@@ -182,14 +189,14 @@ def _drawn(pool: Pool, rng: np.random.Generator, size: tuple[int, int], dtype: s
     return x, NONE, NONE, dy
 
 
-def _reals(pool: Pool, dtype: str, seed: int) -> Operands:
-    rng = np.random.default_rng((seed, 1))
-    x = rounded_to(rng.standard_normal((2, *pool.in_shape)), dtype)
-    dy = rounded_to(rng.standard_normal((2, *pool.out_shape)), dtype)
+def _reals(pool: Judged, dtype: str, seed: tuple[int, int], batch: int) -> Operands:
+    rng = np.random.default_rng(seed)
+    x = rounded_to(rng.standard_normal((batch, *pool.in_shape)), dtype)
+    dy = rounded_to(rng.standard_normal((batch, *pool.out_shape)), dtype)
     return x, NONE, NONE, dy
 
 
-def _judge_with(pool: Pool, operands: Operands, dtype: str) -> Judge:
+def _judge_with(pool: Judged, operands: Operands, dtype: str) -> Judge:
     """Return what judges y or dx on these operands: equal, or within the rounding of a pool."""
 
     def judge(name: str, got: Any, expected: Array) -> Finding:
@@ -203,9 +210,11 @@ def _judge_with(pool: Pool, operands: Operands, dtype: str) -> Judge:
 
 
 def _precision(
-    pool: Pool, by: Evaluator, reals: Operands, results: Results, dtype: str
+    pool: Judged, by: Evaluator, reals: Operands, results: Results, dtype: str
 ) -> tuple[Precision, ...]:
     """Return how far y and dx of random reals are from float64's, in units of their magnitudes."""
+    if not isinstance(pool, Pool):
+        return ()  # judged on reals already
     terms = window_table(pool).longest + 2  # and two for a division
     # both sides round
     allowed = float(2 * gamma(terms, FORMATS[dtype].unit_roundoff))

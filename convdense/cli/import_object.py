@@ -80,10 +80,9 @@ def _descriptor_1_is_stderr() -> Iterator[None]:
 def implementation(reference: str, layer: HasShapes, layout: str | None) -> Implementation:
     """Return the implementation of a layer that module:object names.
 
-    An object (not a class) that has forward, or a pair of functions, is one. Anything else that can
-    be called, a class above all, is called with the layer and returns one; a function that the
-    layer does not suit but arrays do is forward alone. With the
-    layout "NHWC" its arrays have the channels last, and are turned on the way in and out.
+    An object (not a class) with forward, or a pair of functions, is one. Anything else that can be
+    called is called with the layer and returns one, or is forward alone if arrays suit it instead.
+    With the layout "NHWC" its arrays have the channels last, and are turned on the way in and out.
     """
     module, colon, name = reference.partition(":")
     parts = [*module.split("."), *name.split(".")]

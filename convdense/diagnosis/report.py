@@ -55,10 +55,8 @@ class Diagnosis(Requirable):
     layer : geometry
     explanations : tuple of Explanation
         One for each quantity that is wrong.
-    seed : int or None
-        Of the integers that it was found on.
-    forward_alone : bool
-        Whether no backward was given, so that y alone was judged.
+    seed, forward_alone : int or None, bool
+        Of the integers that it was found on; whether y alone was judged.
 
     Examples
     --------
@@ -105,6 +103,5 @@ class Diagnosis(Requirable):
     def __repr__(self) -> str:
         """Return one line: the layer, and what is wrong with each quantity."""
         said = [f"{e.name}: {e.sentence or 'unknown'}" for e in self.explanations]
-        said = said or ["nothing is wrong"]
-        alone = [f"{FORWARD_ALONE} was given"] * self.forward_alone
-        return f"Diagnosis({self.layer!r}, {'; '.join([*said, *alone])})"
+        alone = f"; {FORWARD_ALONE} was given" * self.forward_alone
+        return f"Diagnosis({self.layer!r}, {'; '.join(said) or 'nothing is wrong'}{alone})"

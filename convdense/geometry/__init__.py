@@ -33,7 +33,7 @@ from convdense.geometry.operands import (
 )
 from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool
 from convdense.geometry.protocols import (
-    ForwardBackward,
+    HasForward,
     HasShapes,
     HasWeightShapes,
     Implementation,
@@ -45,8 +45,8 @@ __all__ = [
     "ChannelScale",
     "Conv",
     "ConvTranspose",
-    "ForwardBackward",
     "Geometry",
+    "HasForward",
     "HasShapes",
     "HasWeightShapes",
     "Implementation",

@@ -42,21 +42,16 @@ class Layer(HasShapes, Protocol):
         """Return dx, or (dx, dw, db), or (dx, gradients by name), for dy of the shape of y."""
 
 
-class ForwardAlone(Protocol):
-    """A user's code as an object without a backward: y alone is judged."""
+class HasForward(Protocol):
+    """A user's code as an object; without ``backward(x, w, dy) -> (dx, dw, db)`` y is judged.
+
+    Of a pool that is ``backward(x, dy) -> dx``.
+    """
 
     @property
     def forward(self) -> Callable[..., Any]:
         """``forward(x, w, b) -> y``; of a pool, ``forward(x) -> y``."""
 
 
-class ForwardBackward(ForwardAlone, Protocol):
-    """A user's code as an object: two functions, whatever arguments they take."""
-
-    @property
-    def backward(self) -> Callable[..., Any]:
-        """``backward(x, w, dy) -> (dx, dw, db)``; of a pool, ``backward(x, dy) -> dx``."""
-
-
 # A user's code: an object with both, or the two functions; or forward alone, either way.
-Implementation = ForwardAlone | Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]]
+Implementation = HasForward | Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]]

@@ -59,7 +59,7 @@ def _one_number(a: Array) -> Array:
 
 
 VIEWS: dict[str, Callable[[Array], Array]] = {
-    "read-only arrays": lambda a: as_strided(a.copy(), writeable=False),
+    "read-only": lambda a: as_strided(a.copy(), writeable=False),
     "strided views": lambda a: _within(a, (*a.shape[:-1], 2 * a.shape[-1]), np.s_[..., ::2]),
     "slices": lambda a: _within(a, [n + 2 for n in a.shape], (slice(1, -1),) * a.ndim),
     "transposed views": np.asfortranarray,

@@ -41,12 +41,11 @@ class Bench:
     mine: Evaluator
     by: Evaluator
     dtype: str
-    judge_for: Callable[[Operands], Judge]
+    judge: Callable[[Operands, str, Any, Array], Finding]
 
     def places(self, operands: Operands) -> list[int]:
         """Return which of x, w and dy hold numbers: a pool has no w, forward alone reads no dy."""
-        read = (0, 1, 3) if self.mine.backward else (0, 1)
-        return [n for n in read if operands[n].size]
+        return [n for n in (0, 1, 3)[: 3 if self.mine.backward else 2] if operands[n].size]
 
     def right(self, operands: Operands) -> Results:
         """Return what is right, computed where sums are exact."""
@@ -78,15 +77,21 @@ class Bench:
 
     def judged(self, name: str, got: Results, operands: Operands, what: str = "") -> Finding:
         """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
-        judge = self.judge_for(operands)
         pairs = there_are(got, self.right(operands))
-        return worst(name, [judge(*pair) for pair in pairs], what)
+        return worst(name, [self.judge(operands, *pair) for pair in pairs], what)
 
 
 def there_are(got: Results, right: Results) -> list[tuple[str, Any, Array]]:
-    """Return quantity, what came, what is right, but for what is left out, and a pool's dw, db."""
-    each = zip(QUANTITIES, got, right, strict=True)
-    return [(n, a, b) for n, a, b in each if b is not None and not may_be_none(n, a, b)]
+    """Return quantity, what came, what is right, but for what is left out, and a pool's dw, db.
+
+    An empty list, which has no shape, is right where nothing is.
+    """
+    each = [(n, a, b) for n, a, b in zip(QUANTITIES, got, right, strict=True) if b is not None]
+    return [(n, b if _is_empty(a, b) else a, b) for n, a, b in each if not may_be_none(n, a, b)]
+
+
+def _is_empty(got: Any, right: Array) -> bool:
+    return isinstance(got, list) and not got and not right.size
 
 
 def worst(name: str, findings: Iterable[Finding], what: str = "") -> Finding:

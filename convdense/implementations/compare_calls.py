@@ -33,8 +33,7 @@ def compare_evaluators(
 ) -> dict[str, Finding]:
     """Run both evaluators, each on its operands, and compare what is judged.
 
-    One that writes to its operands is wrong. A db may be None, and all that an evaluator does not
-    give: then it is not judged.
+    One that writes to its operands is wrong. A db of None, and what is not given, is not judged.
     `explain` may find that a difference is rounding; a `dtype` is the narrowest that results may
     have.
     """

@@ -16,8 +16,7 @@ from convdense.verdicts.findings import FORWARD_ALONE, QUANTITIES
 
 Operands = tuple[Array, Array, Array | None, Array]
 Results = tuple[Any, ...]
-# forward, backward or None of a forward alone, and their name
-Functions = tuple[Callable[..., Any], Callable[..., Any] | None, str]
+Functions = tuple[Callable[..., Any], Callable[..., Any] | None, str]  # and their name
 DENSE, DIRECT = "tied dense layer", "direct convolution"
 DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 
@@ -137,10 +136,7 @@ def pool_functions(implementation: Implementation) -> Functions:
 
 
 def is_forward_alone(given: object) -> bool:
-    """Tell whether this is a function, or an object with forward and no backward.
-
-    A class is neither, nor is a module of another framework or a function of PyTorch's own.
-    """
+    """Tell whether this is a function, not PyTorch's own, or an object without a backward."""
     if isinstance(given, type) or what_to_write(given, "implementation"):
         return False
     of_torch = str(getattr(given, "__module__", "")).partition(".")[0] == "torch"
@@ -149,10 +145,7 @@ def is_forward_alone(given: object) -> bool:
 
 
 def functions(implementation: Implementation, needs: str) -> Functions:
-    """Return forward and backward of an object or a pair of functions, and its name.
-
-    A function by itself, or an object with forward and no backward, has None for a backward.
-    """
+    """Return forward and backward, None of a forward alone, and the name of both."""
     given: Any = implementation  # anything may come: then `needs` says what should have
     alone = is_forward_alone(given)
     if isinstance(given, (tuple, list)) and len(given) == 2:
@@ -165,11 +158,10 @@ def functions(implementation: Implementation, needs: str) -> Functions:
     if not callable(forward) or not (callable(backward) or alone):
         do = "write (forward, backward); torch: convdense.adapters.torch.implementation(forward)"
         raise TypeError(complain_of("implementation", given, needs, do if callable(given) else ""))
-    name = str(getattr(named, "__name__", type(named).__name__)).replace(
-        "<lambda>", "implementation"
-    )
+    name = str(getattr(named, "__name__", type(named).__name__))
     ending = f" ({FORWARD_ALONE})" * alone
-    return forward, backward, name.removesuffix(ending) + ending  # a wrapper's name has it already
+    name = name.replace("<lambda>", "implementation").removesuffix(ending)  # a wrapper's name
+    return forward, backward, name + ending
 
 
 def two_evaluators(

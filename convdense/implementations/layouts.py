@@ -32,13 +32,13 @@ class ChannelsLast:
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        _, _, name = functions(self.implementation, NEEDS)
-        return name
+        return functions(self.implementation, NEEDS)[2]
 
     def forward(self, x: Array, *weights: Any) -> Any:
         """Return y of x, w and b, for a pool of x."""
-        forward, _, _ = functions(self.implementation, NEEDS)
-        y = self._call(forward, (x, *weights), (PICTURE, KERNEL, AS_IT_IS))
+        y = self._call(
+            functions(self.implementation, NEEDS)[0], (x, *weights), (PICTURE, KERNEL, AS_IT_IS)
+        )
         return self._channels_first(y, PICTURE)
 
     @property

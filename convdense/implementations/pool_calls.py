@@ -1,10 +1,12 @@
 """The user's pool, or another function of x, and the direct one as evaluators, compared."""
 
+from typing import Any
+
 import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import widened
-from convdense.geometry import Implementation, Layer, Pool
+from convdense.geometry import Implementation, Pool
 from convdense.implementations.call_contract import Judge
 from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
 from convdense.layers.base import pulled
@@ -15,14 +17,9 @@ DIRECT_POOL = "direct pooling"
 POWERS = "entries are roots of sums of powers, for which no bound is known (PyTorch's: see LpPool)"
 
 
-def pool_evaluators(
-    pool: Pool | Layer, implementation: Implementation
-) -> tuple[Evaluator, Evaluator]:
-    """Return the user's pool and the direct one; w and b are not read, dw and db are None.
-
-    Another function of x is judged by a layer that runs.
-    """
-    right = DirectPool(pool) if isinstance(pool, Pool) else pool
+def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluator, Evaluator]:
+    """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
+    right = DirectPool(pool) if isinstance(pool, Pool) else pool.direct
     forward, backward, name = pool_functions(implementation)
 
     def dx(x: Array, _w: Array, dy: Array) -> Results:
@@ -36,17 +33,17 @@ def pool_evaluators(
 
     compiles = getattr(implementation, "compiles", False)
     of_x = dx if backward else None
-    judged = Evaluator(name, mine, lambda x, *_: caught(forward, x), of_x, compiles)
-    return judged, Evaluator(DIRECT_POOL, direct)
+    own = Evaluator(name, mine, lambda x, *_: caught(forward, x), of_x, compiles)
+    return own, Evaluator(DIRECT_POOL, direct)
 
 
 def compare_pools(
-    pool: Pool | Layer, implementation: Implementation, x: Array, dy: Array, judge: Judge
+    pool: Any, implementation: Implementation, x: Array, dy: Array, judge: Judge
 ) -> list[Finding]:
     """Return the verdicts on y, and dx if it is given; what writes to its operands is wrong."""
     forward, backward, _ = pool_functions(implementation)
     wide_x, wide_dy = widened(x, dy)
-    right = DirectPool(pool) if isinstance(pool, Pool) else pool
+    right = DirectPool(pool) if isinstance(pool, Pool) else pool.direct
     right_y = right.forward(wide_x)
     right_dx, _ = pulled(right, wide_x, wide_dy)
     findings = []

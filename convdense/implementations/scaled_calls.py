@@ -72,11 +72,18 @@ def magnitudes(
         yield replace(below, verdict=REPORTED) if below.refuted else below
 
 
-def powers_of_two(like: Array, widest: float, rng: np.random.Generator) -> Array:
-    """Return powers of two of both signs, from 1 to at most `widest`, both among them."""
-    powers = rng.integers(0, int(log2(widest)), like.shape, endpoint=True)
-    powers.flat[:1], powers.flat[-1:] = 0, int(log2(widest))
-    return np.ldexp(rng.choice([-1.0, 1.0], like.shape), powers).astype(like.dtype)
+def powers_of_two(
+    operands: Operands, letters: str, widest: float, rng: np.random.Generator, unit: int = 1
+) -> Operands:
+    """Return operands with powers of two, from 1 to at most `widest` units, at these letters."""
+
+    def powers(like: Array) -> Array:
+        drawn = rng.integers(0, int(log2(widest)), like.shape, endpoint=True)
+        drawn.flat[:1], drawn.flat[-1:] = 0, int(log2(widest))
+        return (np.ldexp(rng.choice([-1.0, 1.0], like.shape), drawn) * unit).astype(like.dtype)
+
+    x, w, b, dy = (powers(a) if n in letters else a for n, a in zip("xwbd", operands, strict=True))
+    return x, w, b, dy
 
 
 def _times(result: Any, power: int) -> Any:

@@ -64,8 +64,7 @@ class WithoutBias:
 
     def forward(self, x: Array, w: Array, b: Array | None = None) -> Any:
         """Return y, with the bias added."""
-        forward, _, _ = functions(self.implementation, NO_BIAS)
-        y = np.asarray(forward(x, w))
+        y = np.asarray(functions(self.implementation, NO_BIAS)[0](x, w))
         if b is None:
             return y
         return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
@@ -104,8 +103,7 @@ def from_cache(
     layer : geometry
         Its bias_shape is that of the b which is handed in where backward is asked for.
     forward : function (x, w, b) -> (y, cache), for a pool x -> (y, cache)
-    backward : function (dy, cache) -> (dx, dw, db), for a pool (dy, cache) -> dx, or None
-        None: y alone is judged.
+    backward : function (dy, cache) -> (dx, dw, db), for a pool (dy, cache) -> dx; None: y is judged
     bias : bool
         False: forward takes (x, w) and backward returns (dx, dw).
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from convdense._util.arguments import Array, batched, complain, is_integer, nume
 from convdense._util.files import as_path, read_arrays, save_arrays
 from convdense.display.tables import aligned, table
 from convdense.geometry import Layer, paired_operands
-from convdense.layers.base import AnyShape, Runs, floating, is_ready, pulled
+from convdense.layers.base import Runs, floating, is_ready, pulled
 from convdense.layers.dense_form import Affine, DenseLayers, Step, dense_steps, named
 from convdense.layers.direct_form import direct_counterpart
 from convdense.layers.error_bounds import (
@@ -273,11 +273,6 @@ class Network(Runs):
     def __repr__(self) -> str:
         """Return the number of layers and the shapes."""
         return f"Network({len(self.layers)} layers, {self.in_shape} -> {self.out_shape})"
-
-
-def is_function(layer: object) -> TypeGuard[Layer]:
-    """Tell whether a layer is a function of x alone: it runs, its parameters, if any, inside."""
-    return is_ready(layer) or isinstance(layer, AnyShape)
 
 
 def _check_fit(i: int, before: Layer, layer: Layer) -> None:

@@ -5,7 +5,7 @@ far fewer samples do: inputs so far apart that no output sees two of them are se
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
+from math import inf, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from convdense.recovery.recovered_layer import Recovered
 SAMPLES = 64  # of one call
 FIRST_SPACING = 4  # of a black box of which nothing is expected
 DRAWS = 3  # random integers, each once more with its sign turned
+SCALES = 2.0**-10, 1.0, 2.0**10  # of reals: code may round, shrink small ones or limit large ones
 
 
 @explained
@@ -49,7 +50,8 @@ def recover(
 
     Inputs are set together that are so far apart that no output sees two of them: once all to 1 and
     once each to a number of its own. An output answers its weight, and its weight times that
-    number: the ratio tells which input it saw. Random integers then confirm what was found. Where
+    number: the ratio tells which input it saw. Random integers and reals then confirm what was
+    found. Where
     they do not, the spacing doubles, in the end to one input at a time; what fails even there is
     not affine.
 
@@ -105,8 +107,8 @@ def recover(
     refusal = complain("function", said(function), needs, do)
     require(callable(function), refusal)
     require(not do, refusal)
-    if number(rounding, "rounding", "a number of at least 0") < 0:
-        raise ValueError(complain("rounding", rounding, "a number of at least 0"))
+    if not 0 <= number(rounding, "rounding", "a number of at least 0") < inf:
+        raise ValueError(complain("rounding", rounding, "a finite number of at least 0"))
     word = choice(spelled(dtype), "dtype", ("float64", "float32", *COMPLEX))
     box = _Box(function, shape, word)
     seed_number = seed_or_none(seed)
@@ -269,7 +271,7 @@ def _decoded(answer: Array, members: Array, known: _Known) -> tuple[Array, Array
 
 
 def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int | None) -> Array:
-    """Return the flattened outputs that random integers of both signs refute.
+    """Return the flattened outputs that random numbers of both signs refute.
 
     A right answer differs by the rounding of both sums, ``gamma_N (|W| |x| + |b|)`` each, and by
     that of the recovered weights, ``2 u (|w| + |b|)`` for each of them, of which twice is allowed.
@@ -277,10 +279,13 @@ def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int | None
     rng = np.random.default_rng(seed)
     draws = rng.integers(-9, 10, (DRAWS, matrix.shape[1])).astype(known.bias.dtype)
     terms = np.diff(matrix.indptr) + 2  # (outputs,) N: the entries of a row, and two more
+    reals = rng.uniform(-1, 1, draws.shape) * np.array(SCALES)[:, None]
     if box.dtype in COMPLEX:
         draws += 1j * rng.integers(-9, 10, draws.shape)  # what conjugates its input is not affine
+        reals = reals + 1j * rng.uniform(-1, 1, draws.shape) * np.array(SCALES)[:, None]
         terms *= 5  # as three multiplications a product err, see `precision`
-    x = np.concatenate([draws, -draws])  # (samples, inputs)
+    # (samples, inputs), as the function gets them, in the wide dtype
+    x = np.concatenate([draws, -draws, reals, -reals]).astype(box.dtype).astype(known.bias.dtype)
     expected = (matrix @ x.T).T + known.bias  # (samples, outputs)
 
     sizes = (abs(matrix) @ np.abs(x).T).T + np.abs(known.bias)  # |W| |x| + |b|

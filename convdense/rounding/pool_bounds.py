@@ -11,8 +11,8 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import gamma, unit_roundoff, widened
 from convdense.direct import pool as direct_pool
 from convdense.direct.pool_loops import windows
-from convdense.geometry import Pool
 from convdense.implementations.evaluators import Operands
+from convdense.rounding.fixed_network import FixedNetwork, Judged
 
 
 class WindowTable(NamedTuple):
@@ -32,8 +32,8 @@ class WindowTable(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def window_table(pool: Pool) -> WindowTable:
-    """Return the windows of a pool.
+def window_table(pool: Judged) -> WindowTable | FixedNetwork:
+    """Return the windows of a pool; a network tells itself what is asked of them.
 
     Examples
     --------
@@ -43,6 +43,8 @@ def window_table(pool: Pool) -> WindowTable:
            [ 1,  2,  3],
            [ 3,  4, -1]]), unit=1, longest=3)
     """
+    if isinstance(pool, FixedNetwork):
+        return pool
     found = list(windows(pool))
     width = max((len(cells) for _, cells, _ in found), default=0)
     flat = np.full((len(found), width), -1)  # (windows, cells)
@@ -54,12 +56,14 @@ def window_table(pool: Pool) -> WindowTable:
     return WindowTable(flat, lcm(*divisors), max(width, int(meeting.max(initial=0))))
 
 
-def pool_bound(pool: Pool, operands: Operands, name: str, dtype: npt.DTypeLike) -> Array:
+def pool_bound(pool: Judged, operands: Operands, name: str, dtype: npt.DTypeLike) -> Array:
     """Return what rounding explains of y or dx, entry by entry, against the direct pool in float64.
 
     ``gamma_n`` times the sum of magnitudes, n its terms and two for a division; 0 for what max and
     min pick; infinite for powers and roots, which no two libraries round alike.
     """
+    if isinstance(pool, FixedNetwork):
+        return pool.bound(operands, name, dtype)
     x, _, _, dy = operands
     x, dy = widened(x, dy)
     if pool.takes_roots:  # nothing is promised of a power

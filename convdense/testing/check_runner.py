@@ -109,11 +109,11 @@ class Check:
 
     def _finding(self) -> Finding:
         wanted = "y" if self.quantity == "forward" else self.quantity
-        certificate = self.results.certificate
-        for finding in certificate.findings:
+        for finding in self.results.certificate.findings:
             if finding.name == wanted:
                 return finding
-        why = f"{FORWARD_ALONE} was given" if certificate.forward_alone else "db is None"
+        alone = self.results.certificate.forward_alone
+        why = f"{FORWARD_ALONE} was given" if alone else "db is None"
         raise SkipTest(f"{self.name}: {why}, so there is nothing to judge")
 
 

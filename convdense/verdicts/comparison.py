@@ -1,5 +1,6 @@
 """Compare two arrays: one finding a quantity, equal, or within the bound of each entry."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from convdense.verdicts.findings import (
 )
 
 STATED = ", the stated accumulator: floats and other widths wrap around otherwise"
+JAX = '; in JAX write dtype="float32", or first jax.config.update("jax_enable_x64", True)'
 TOO_LONG = "entries are too long or may overflow"
 
 
@@ -52,14 +54,15 @@ def compare(
         return Finding(name, SHAPE, note="None where an array is needed")
     if isinstance(got, Raised):
         return Finding(name, RAISED, note=str(got))
+    several = f"; a tuple of {len(got)} came, not {name} alone" if isinstance(got, tuple) else ""
     try:
         got = _numbers(got, name, dtype)
     except Exception as error:  # objects, text, ragged rows: whatever will not become an array
-        return Finding(name, DTYPE, note=str(error))
+        return Finding(name, DTYPE, note=f"{error}{several}")
 
     expected = np.asarray(expected)
     if got.shape != expected.shape:
-        return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed")
+        return Finding(name, SHAPE, note=f"{got.shape} where {expected.shape} is needed{several}")
     # where a value and its bound are both infinite, equality says nothing
     if np.array_equal(got, expected) and (
         bound is None or (np.isfinite(got) | np.isfinite(bound)).all()
@@ -88,7 +91,9 @@ def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
         needed, kind = np.dtype(dtype), array.dtype.kind
         fits = np.can_cast(needed, array.dtype) and (kind != "c" or needed.kind == "c")
         if not fits or (needed.kind in "iu" and array.dtype != needed):
-            why = STATED if needed.kind in "iu" else ""
+            of_jax = type(value).__module__[:3] == "jax" or "jax" in sys.modules
+            do = JAX * (of_jax and array.dtype == np.float32)
+            why = STATED if needed.kind in "iu" else do
             raise TypeError(f"{array.dtype} where {needed} is needed{why}")
     if array.dtype == np.float16:  # which `numeric` refuses; exact in float32
         return array.astype(np.float32)
