@@ -12,6 +12,7 @@
 * `rounding_explainer`: whether rounding explains a difference; the error probability that is left
 * `implementation_review`: what kind of right or wrong a user's code is
 * `behaviour_trials`: what is tried beside the numbers; a small copy of a large layer
+* `other_shapes`: other channels, pixels and kernels
 * `bilinearity`: whether what is wrong is linear in each operand
 * `effective_roundoff`: how precise a user's code is
 """
