@@ -14,6 +14,7 @@
 * `implementation_review`: what kind of right or wrong a user's code is
 * `behaviour_trials`: what is tried beside the numbers; a small copy of a large layer
 * `memory_need`: what it would hold in memory, counted beforehand
+* `other_shapes`: other channels, pixels and kernels
 * `bilinearity`: whether what is wrong is linear in each operand
 * `effective_roundoff`: how precise a user's code is
 """
