@@ -15,11 +15,11 @@ from convdense._util.arguments import Array
 from convdense.certificates.integer_ranges import Ranges
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.compare_calls import Explain
-from convdense.implementations.evaluators import Operands, magnitude_evaluator
-from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
+from convdense.implementations.evaluators import Operands
+from convdense.rounding.normwise_bounds import normwise_bound, spread_evenly
 from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import NORMWISE, QUANTITIES, UNDECIDED, WITHIN, Finding
+from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, Finding
 
 
 @dataclass(frozen=True)
@@ -54,44 +54,18 @@ class Explainer:
             return within
         if within.verdict != WITHIN:
             normwise = normwise_bound(self.layer, operands, name, self.dtype)
-            if normwise is None:
+            if normwise is None or not isinstance(self.layer, (Conv, ConvTranspose)):
                 return finding
             bound = np.broadcast_to(normwise, np.shape(expected))
             within = compare(name, got, expected, bound)
             if within.verdict != WITHIN:
                 return finding
-            if not self._small_on_the_whole(operands, name, got, expected):
+            error = np.asarray(got, np.float64) - expected
+            if not spread_evenly(self.layer, operands, name, self.dtype, error):
                 return finding
             within = replace(within, verdict=NORMWISE)
         self.allowed[name] = max(self.allowed.get(name, 0.0), float(bound.max(initial=0.0)))
         return within
-
-    def _small_on_the_whole(
-        self, operands: Operands, name: str, got: npt.ArrayLike, expected: Array
-    ) -> bool:
-        """Tell whether differences are small in the mean square over every channel as well.
-
-        For dw, over every pair of channels.
-
-        A transform spreads its error evenly; a weight that is wrong by less than the norms allow
-        does not.
-        """
-        if not isinstance(self.layer, (Conv, ConvTranspose)):
-            return False
-        x, w, b, dy = operands
-        squares = _square(x), _square(w), None if b is None else _square(b), _square(dy)
-        sums_of_squares = magnitude_evaluator(self.layer).run(*squares)
-        sums = dict(zip(QUANTITIES, sums_of_squares, strict=True))[name]
-
-        # over the positions: (batch, channels) are left, of dw (out, in)
-        axes = tuple(range(2, expected.ndim))
-        error = np.mean((np.asarray(got, np.float64) - expected) ** 2, axis=axes)
-        unit = mean_square_unit(self.layer, self.dtype)
-        return bool((error <= unit**2 * np.mean(sums, axis=axes)).all())
-
-
-def _square(array: Array) -> Array:
-    return array.astype(np.float64) ** 2
 
 
 def bits_per_trial(m: float, allowed: float = 0.0) -> float:
