@@ -1,7 +1,7 @@
 """certify for the user's pool: exact sums, and every cell of the windows made to win and to tie."""
 
 from collections.abc import Iterator
-from math import prod
+from math import ceil, log2, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import WindowCoverage, planted
-from convdense.geometry import Implementation, Pool
+from convdense.geometry import Implementation, LpPool, Pool
 from convdense.implementations.call_contract import Judge, behaviour, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
@@ -42,10 +42,6 @@ def judge_pool(
     pool: Pool, implementation: Implementation, *, dtype: str, batch: int, seed: int
 ) -> PoolReview:
     """Judge y and dx on integers, then behaviour, and precision on random reals."""
-    if pool.takes_roots:
-        needs = "a pool without powers and roots"
-        do = "use check, which decides what is equal"
-        raise TypeError(complain("layer", repr(pool), needs, do))
     mine, by = pool_evaluators(pool, implementation)
     bits = _fitting_bits(pool, dtype)
     largest = max(bits)
@@ -91,7 +87,8 @@ def judge_pool(
 def _fitting_bits(pool: Pool, dtype: str) -> dict[int, int]:
     """Return the largest integers whose sums are exact, each with the bits that its sums need."""
     exact = FORMATS[dtype].bits
-    bits = {m: window_table(pool).bits(m) for m in LARGEST}
+    power = pool.p if isinstance(pool, LpPool) else 1
+    bits = {m: window_table(pool).bits(1) + ceil(power * log2(m)) for m in LARGEST}
     fitting = {m: needed for m, needed in bits.items() if needed <= exact}
     if not fitting:
         needs = f"at most {exact}, up to where {dtype} counts exactly"
@@ -132,8 +129,8 @@ def _beyond_zero(pool: Pool, x: Array, turn: int, dtype: str) -> Array:
         return x
     bits = FORMATS[dtype].bits
     near = float(np.abs(x).max()) + 1
-    # just below zero, half way down, and as far as integers next to each other are told apart
-    shifts = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 1))
+    # just below zero, half way down, and as far as x + y + |x - y| and halves of it stay exact
+    shifts = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 2))
     shift = shifts[turn % 3]
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
     is_shifted = (planes + turn // 3) % 2 == 0  # (batch, channels, 1, ..., 1)

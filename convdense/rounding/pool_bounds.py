@@ -11,8 +11,9 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import gamma, unit_roundoff, widened
 from convdense.direct import pool as direct_pool
 from convdense.direct.pool_loops import windows
-from convdense.geometry import Pool
+from convdense.geometry import LpPool, Pool
 from convdense.implementations.evaluators import Operands
+from convdense.layers.power_errors import root_error, slope_error
 
 
 class WindowTable(NamedTuple):
@@ -58,13 +59,13 @@ def pool_bound(pool: Pool, operands: Operands, name: str, dtype: npt.DTypeLike) 
     """Return what rounding explains of y or dx, entry by entry, against the direct pool in float64.
 
     ``gamma_n`` times the sum of magnitudes, n its terms and two for a division; 0 for what max and
-    min pick; infinite for powers and roots, which no two libraries round alike.
+    min pick; of powers and roots as in `layers.power_errors`, for both sides.
     """
     x, _, _, dy = operands
     x, dy = widened(x, dy)
-    if pool.takes_roots:  # nothing is promised of a power
-        shape = pool.out_shape if name == "y" else pool.in_shape
-        return np.full((len(x), *shape), np.inf)
+    if isinstance(pool, LpPool):
+        error = root_error(pool, x, dtype) if name == "y" else slope_error(pool, x, dy, dtype)
+        return 2 * error
 
     factor = gamma(window_table(pool).longest + 2, unit_roundoff(dtype))
     if name == "y":
