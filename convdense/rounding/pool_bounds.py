@@ -13,6 +13,8 @@ from convdense.direct import pool as direct_pool
 from convdense.direct.pool_loops import windows
 from convdense.geometry import LpPool, Pool
 from convdense.implementations.evaluators import Operands
+from convdense.layers.direct_form import window_sums
+from convdense.layers.max_pool_tournament import windows_that_share_a_cell
 from convdense.layers.power_errors import root_error, slope_error
 
 
@@ -71,5 +73,14 @@ def pool_bound(pool: Pool, operands: Operands, name: str, dtype: npt.DTypeLike) 
     if name == "y":
         size = np.abs(direct_pool.forward(pool, np.abs(x)))  # a divisor may be negative
         return np.zeros_like(size) if pool.extremum else np.asarray(factor * size)
-    chosen_by = x if pool.extremum else np.abs(x)  # max and min send the gradient where x says
-    return np.asarray(factor * np.abs(direct_pool.backward(pool, chosen_by, np.abs(dy))))
+    sizes = np.abs(dy)
+    if not pool.extremum:
+        return np.asarray(factor * np.abs(direct_pool.backward(pool, np.abs(x), sizes)))
+    # Max and min send the gradient where x says. A tournament adds up halves in all cells of a
+    # window, which cancel but for rounding where windows share a cell: as in its `backward_error`.
+    shared = windows_that_share_a_cell(pool)
+    if shared <= 1:
+        return np.asarray(factor * direct_pool.backward(pool, x, sizes))
+    depth = window_table(pool).cells.shape[1].bit_length() + len(pool.in_spatial)  # at most
+    halves = gamma((2 * shared + 1) * depth, unit_roundoff(dtype))
+    return np.asarray(halves * window_sums(pool).backward(x, sizes))
