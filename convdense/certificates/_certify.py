@@ -13,7 +13,7 @@ from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
-from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
+from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited, rounded_away
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.network_certificate import (
@@ -33,6 +33,7 @@ ERROR = 2**-64  # the probability of error that is asked for by default
 # up to here every basis pair costs less than a second, and leaves nothing to chance
 AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
+HALF_TRIALS = 32
 SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 
 
@@ -267,10 +268,14 @@ def _run_trials(
     bits = -log2(chosen.error)
     # a seed of as many bits as the error asks for, and 64 more
     seed = drawn(chosen.seed, 64 + ceil(bits))
-    number = ceil(bits / bits_per_trial(min(ranges)))
+    rounded = rounded_away(ties, chosen.batch, chosen.dtype, ranges)
+    number = HALF_TRIALS  # in half precision, where more than these are not worth their time
+    each = bits_per_trial(min(ranges), rounded=rounded)
+    if chosen.dtype not in HALF or each * number > bits:
+        number = ceil(bits / each)
     findings = random(ties, *evaluators, chosen.dtype, trials=number, seed=seed, **how)
     allowed = {} if explainer is None else explainer.allowed
-    error = max(2 ** (-bits_of_all(ranges, allowed) * number), SMALLEST)
+    error = max(2 ** (-bits_of_all(ranges, allowed, rounded) * number), SMALLEST)
     return Trials(findings, "random", number, seed, error)
 
 

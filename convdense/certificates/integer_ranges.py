@@ -13,6 +13,10 @@ from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 
 
+LEAST_EXACT = 2  # fewer integers tell little: then sums are exact in float32, not in half precision
+LARGEST_HALF = 32  # integers tried for that
+
+
 class Ranges(NamedTuple):
     """The largest integers drawn: ``|x| <= x`` and so on."""
 
@@ -27,7 +31,8 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
 
     The sums stay within ``2**24`` in float32 and ``2**53`` in float64. The number of terms is
     counted on the tie map: per output (with bias), per input, per weight and bias times batch. In
-    narrower dtypes, if sums are too long for that, the integers are exact and their sums finite.
+    half precision, where that leaves hardly any, sums are exact in float32, and integers so small
+    that most sums are exact in the narrow format as well: see `rounded_away`.
 
     Raises
     ------
@@ -45,10 +50,10 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
     limit = 2**form.bits
     until = "counts exactly"
     found = _ranges(ties, batch, limit, largest=limit)
-    if found is None and dtype in HALF:
-        limit = form.far_from_overflow
-        until = "stays far from overflow"
-        found = _ranges(ties, batch, limit, largest=2**form.bits)
+    if dtype in HALF and (found is None or min(found) < LEAST_EXACT):
+        limit = 2 ** FORMATS["float32"].bits
+        until = "is summed exactly in float32"
+        found = _short_ranges(ties, batch, limit, dtype)
 
     if found is None:
         number = Fraction(ties.padding_value)
@@ -60,6 +65,38 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
         do = 'use dtype="float64", a smaller batch or a smaller layer'
         raise ValueError(complain("layer", got, needs, do))
     return found
+
+
+def rounded_away(ties: TieMap, batch: int, dtype: str, ranges: Ranges) -> float:
+    """Return the probability that an entry is so large that its format rounds it, at most.
+
+    0 where sums are exact in every order. In half precision that are summed in float32, those of n
+    products of integers of mean square v have a mean square of at most n v^2, or n v of single
+    integers, for different products are not correlated, and exceed ``T = 2**bits - |b|`` with probability at most ``n v^2 / T^2``
+    (Chebyshev).
+    """
+    limit = 2 ** FORMATS[dtype].bits
+    m = min(ranges)
+    terms = max(longest_sums(ties, batch).values())
+    if dtype not in HALF or m != max(ranges) or _scale(ties) * terms * m**2 <= limit:
+        return 0.0
+    v = m * (m + 1) / 3
+    number = max(1.0, abs(ties.padding_value))  # in the padding; a bias, and dy in db, are no products
+    return min(1.0, _scale(ties) ** 2 * terms * number * v * max(1.0, v) / (limit - m) ** 2)
+
+
+def _short_ranges(ties: TieMap, batch: int, limit: int, dtype: str) -> Ranges | None:
+    """Return integers whose trials tell most in half precision, sums within a limit; or None."""
+    widest = _ranges(ties, batch, limit, largest=2 ** FORMATS[dtype].bits)
+    if widest is None:
+        return None
+
+    def missed(m: int) -> float:
+        """Return the probability that a trial misses a difference: see `bits_per_trial`."""
+        return 2 / (2 * m + 1) + rounded_away(ties, batch, dtype, Ranges(m, m, m, m))
+
+    m = min(range(1, 1 + min(*widest, LARGEST_HALF)), key=missed)
+    return Ranges(m, m, m, m)
 
 
 def narrow_ranges(layer: HasShapes, batch: int) -> Ranges | None:

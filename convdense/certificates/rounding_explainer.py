@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array
+from convdense._util.float_formats import HALF, rounded_to, unit_roundoff
 from convdense.certificates.integer_ranges import Ranges
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.compare_calls import Explain
@@ -20,6 +21,9 @@ from convdense.rounding.normwise_bounds import normwise_bound, spread_evenly
 from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, Finding
+
+HIDES = 0.5  # a bound in which a product of 1, or half of it, can hide: draws of few bits have many
+FEW_BITS = "not the exact sum, rounded once; so few bits hide a lost product"
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,17 @@ class Explainer:
     ) -> Finding:
         """Return a finding that rounding explains as what it is then, any other as it came."""
         name = finding.name
+        if self.dtype in HALF and _is_rounded_sum(operands, name, got, expected, self.dtype):
+            u = unit_roundoff(self.dtype)
+            _, _, b, _ = operands
+            size = np.abs(expected) + (0.0 if b is None else np.abs(b).max(initial=0))
+            return compare(name, got, expected, 4 * u * size)
         bound = rounding_bounds(self.layer, operands, {name: self.dtype})[name]
         within = compare(name, got, expected, bound)
         if within.verdict == UNDECIDED:
             return within
+        if within.verdict == WITHIN and self.dtype in HALF and bound.max() >= HIDES:
+            return replace(within, verdict=UNDECIDED, note=FEW_BITS)
         if within.verdict != WITHIN:
             normwise = normwise_bound(self.layer, operands, name, self.dtype)
             if normwise is None or not isinstance(self.layer, (Conv, ConvTranspose)):
@@ -68,7 +79,24 @@ class Explainer:
         return within
 
 
-def bits_per_trial(m: float, allowed: float = 0.0) -> float:
+def _is_rounded_sum(
+    operands: Operands, name: str, got: npt.ArrayLike, expected: Array, dtype: str
+) -> bool:
+    """Tell whether all is the exact sum, rounded once, or y once more when the bias was added.
+
+    That is right, as of sums in float32.
+    """
+    rounded = rounded_to(np.asarray(got, np.float64), dtype)
+    is_right = rounded == rounded_to(expected, dtype)
+    _, _, b, _ = operands
+    if name == "y" and b is not None:
+        bias = b.astype(np.float64).reshape(*b.shape, *[1] * (expected.ndim - 1 - b.ndim))
+        without = rounded_to(expected - bias, dtype)
+        is_right |= rounded == rounded_to(without + bias, dtype)
+    return bool(is_right.all())
+
+
+def bits_per_trial(m: float, allowed: float = 0.0, rounded: float = 0.0) -> float:
     """Return -log2 of the probability that one trial on integers up to m lets a wrong edge pass.
 
     Two different polynomials of degree 2 agree at a random point of S = 2 m + 1 values per variable
@@ -76,7 +104,8 @@ def bits_per_trial(m: float, allowed: float = 0.0) -> float:
     what was wrong before it was rounded by as much stays within 2 B: a difference ``a v + r`` in
     one operand v, whose slope a is itself an integer form in the other, does so with probability at
     most ``(4 B / A + 1) / S`` once ``|a| >= A``, and ``|a| < A`` has at most ``(2 A + 1) / S``: for
-    A = sqrt(2 B) together ``(4 sqrt(2 B) + 2) / S``.
+    A = sqrt(2 B) together ``(4 sqrt(2 B) + 2) / S``. An entry that is so large that it is rounded,
+    with probability `rounded` at most, tells nothing.
 
     Examples
     --------
@@ -87,7 +116,7 @@ def bits_per_trial(m: float, allowed: float = 0.0) -> float:
     """
     if not isfinite(allowed):
         return 0.0
-    return max(0.0, log2((2 * m + 1) / (4 * sqrt(2 * allowed) + 2)))
+    return max(0.0, -log2((4 * sqrt(2 * allowed) + 2) / (2 * m + 1) + rounded))
 
 
 def bits_of_linear(m: float, allowed: float = 0.0) -> float:
@@ -105,9 +134,9 @@ def bits_of_linear(m: float, allowed: float = 0.0) -> float:
     return max(0.0, log2((2 * m + 1) / (4 * allowed + 1)))
 
 
-def bits_of_all(ranges: Ranges, allowed: dict[str, float]) -> float:
+def bits_of_all(ranges: Ranges, allowed: dict[str, float], rounded: float) -> float:
     """Return what one trial is worth: the least of all quantities, after what was allowed."""
-    bits = [bits_per_trial(min(ranges), max(allowed.values(), default=0.0))]
+    bits = [bits_per_trial(min(ranges), max(allowed.values(), default=0.0), rounded)]
     if "y" in allowed:  # linear in the bias
         bits.append(bits_of_linear(ranges.b, allowed["y"]))
     if "db" in allowed:  # linear in dy
