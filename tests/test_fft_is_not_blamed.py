@@ -119,7 +119,10 @@ class Fourier:
         )
         # over the batch too, in one transform: dy (n, o), x (n, c) -> (o, c)
         dw = [
-            [signal.correlate(x[:, c], dy[:, o], "valid", method="fft")[0] for c in range(len(w[0]))]
+            [
+                signal.correlate(x[:, c], dy[:, o], "valid", method="fft")[0]
+                for c in range(len(w[0]))
+            ]
             for o in range(len(w))
         ]
         dtype = x.dtype
@@ -140,7 +143,7 @@ def integers(layer, seed, batch=2):
 
 def basis(layer, k):
     """Return operands of the exhaustive run: a unit a sample, and one weight."""
-    x, w, b, _ = integers(layer, k)
+    _, w, b, _ = integers(layer, k)
     cells = prod(layer.in_shape)
     units = 1e9 * np.eye(cells).reshape(cells, *layer.in_shape)
     unit = np.where(np.arange(w.size) == k % w.size, 3e6, 0.0).reshape(w.shape)
@@ -151,8 +154,11 @@ def basis(layer, k):
 @on_layers
 def test_a_transform_along_any_axes_is_not_called_wrong(layer, forward):
     mine = Fourier(layer, forward)
-    for operands in (*(basis(layer, 5 * k) for k in range(3)), *(integers(layer, k) for k in (1, 2))):
-        x, w, b, dy = operands
+    for operands in (
+        *(basis(layer, 5 * k) for k in range(3)),
+        *(integers(layer, k) for k in (1, 2)),
+    ):
+        x, w, b, _ = operands
         right = cd.convolve(layer, x, w, b)
         assert explained(layer, operands, "y", mine.forward(x, w, b), right) in RIGHT
 

@@ -33,7 +33,7 @@ ERROR = 2**-64  # the probability of error that is asked for by default
 # up to here every basis pair costs less than a second, and leaves nothing to chance
 AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
-HALF_TRIALS = 32
+HALF_TRIALS = 20
 SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 
 

@@ -12,7 +12,6 @@ from convdense.geometry import HasShapes
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 
-
 LEAST_EXACT = 2  # fewer integers tell little: then sums are exact in float32, not in half precision
 LARGEST_HALF = 32  # integers tried for that
 
@@ -68,12 +67,11 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
 
 
 def rounded_away(ties: TieMap, batch: int, dtype: str, ranges: Ranges) -> float:
-    """Return the probability that an entry is so large that its format rounds it, at most.
+    """Return the probability that half precision rounds an entry, at most; 0 where all are exact.
 
-    0 where sums are exact in every order. In half precision that are summed in float32, those of n
-    products of integers of mean square v have a mean square of at most n v^2, or n v of single
-    integers, for different products are not correlated, and exceed ``T = 2**bits - |b|`` with probability at most ``n v^2 / T^2``
-    (Chebyshev).
+    Different products are not correlated: sums of n of integers of mean square v have a mean square
+    of at most n v^2, of single integers n v. They exceed ``T = 2**bits - |b|`` with a probability
+    of at most that over T^2 (Chebyshev).
     """
     limit = 2 ** FORMATS[dtype].bits
     m = min(ranges)
@@ -81,22 +79,17 @@ def rounded_away(ties: TieMap, batch: int, dtype: str, ranges: Ranges) -> float:
     if dtype not in HALF or m != max(ranges) or _scale(ties) * terms * m**2 <= limit:
         return 0.0
     v = m * (m + 1) / 3
-    number = max(1.0, abs(ties.padding_value))  # in the padding; a bias, and dy in db, are no products
+    number = max(1.0, abs(ties.padding_value))  # in the padding; a bias and db sum no products
     return min(1.0, _scale(ties) ** 2 * terms * number * v * max(1.0, v) / (limit - m) ** 2)
 
 
 def _short_ranges(ties: TieMap, batch: int, limit: int, dtype: str) -> Ranges | None:
     """Return integers whose trials tell most in half precision, sums within a limit; or None."""
-    widest = _ranges(ties, batch, limit, largest=2 ** FORMATS[dtype].bits)
-    if widest is None:
-        return None
-
-    def missed(m: int) -> float:
-        """Return the probability that a trial misses a difference: see `bits_per_trial`."""
-        return 2 / (2 * m + 1) + rounded_away(ties, batch, dtype, Ranges(m, m, m, m))
-
-    m = min(range(1, 1 + min(*widest, LARGEST_HALF)), key=missed)
-    return Ranges(m, m, m, m)
+    widest = _ranges(ties, batch, limit, largest=LARGEST_HALF)
+    each = [Ranges(m, m, m, m) for m in range(1, 1 + min(widest or (0,)))]
+    # the probability that a trial misses a difference, as in `bits_per_trial`
+    missed = [2 / (2 * r.x + 1) + rounded_away(ties, batch, dtype, r) for r in each]
+    return each[missed.index(min(missed))] if each else None
 
 
 def narrow_ranges(layer: HasShapes, batch: int) -> Ranges | None:

@@ -53,10 +53,8 @@ class Explainer:
         """Return a finding that rounding explains as what it is then, any other as it came."""
         name = finding.name
         if self.dtype in HALF and _is_rounded_sum(operands, name, got, expected, self.dtype):
-            u = unit_roundoff(self.dtype)
-            _, _, b, _ = operands
-            size = np.abs(expected) + (0.0 if b is None else np.abs(b).max(initial=0))
-            return compare(name, got, expected, 4 * u * size)
+            size = np.abs(expected) + np.abs(expected).max(initial=0)
+            return compare(name, got, expected, 4 * unit_roundoff(self.dtype) * size)
         bound = rounding_bounds(self.layer, operands, {name: self.dtype})[name]
         within = compare(name, got, expected, bound)
         if within.verdict == UNDECIDED:
@@ -69,10 +67,9 @@ class Explainer:
                 return finding
             bound = np.broadcast_to(normwise, np.shape(expected))
             within = compare(name, got, expected, bound)
-            if within.verdict != WITHIN:
-                return finding
             error = np.asarray(got, np.float64) - expected
-            if not spread_evenly(self.layer, operands, name, self.dtype, error):
+            is_even = spread_evenly(self.layer, operands, name, self.dtype, error)
+            if within.verdict != WITHIN or not is_even:
                 return finding
             within = replace(within, verdict=NORMWISE)
         self.allowed[name] = max(self.allowed.get(name, 0.0), float(bound.max(initial=0.0)))
@@ -82,10 +79,7 @@ class Explainer:
 def _is_rounded_sum(
     operands: Operands, name: str, got: npt.ArrayLike, expected: Array, dtype: str
 ) -> bool:
-    """Tell whether all is the exact sum, rounded once, or y once more when the bias was added.
-
-    That is right, as of sums in float32.
-    """
+    """Tell whether all is the exact sum, rounded once, or y again when the bias was added."""
     rounded = rounded_to(np.asarray(got, np.float64), dtype)
     is_right = rounded == rounded_to(expected, dtype)
     _, _, b, _ = operands
@@ -116,7 +110,8 @@ def bits_per_trial(m: float, allowed: float = 0.0, rounded: float = 0.0) -> floa
     """
     if not isfinite(allowed):
         return 0.0
-    return max(0.0, -log2((4 * sqrt(2 * allowed) + 2) / (2 * m + 1) + rounded))
+    values = 2 * m + 1
+    return max(0.0, log2(values / (4 * sqrt(2 * allowed) + 2 + values * rounded)))
 
 
 def bits_of_linear(m: float, allowed: float = 0.0) -> float:

@@ -70,11 +70,13 @@ def spread_evenly(
     added: Array = np.zeros(1)  # y is rounded once more when the bias is added
     if name == "y" and b is not None:
         added = (b / left_size / right_size) ** 2 * prod(error.shape[2:])
-    for mixed in product((False, True), repeat=3):  # rows, what is summed over, columns
-        rows, summed, columns = mixed
-        of_rows = _mean_if(summed, _mean_if(rows, left, 0), 1)
-        of_columns = _mean_if(columns, _mean_if(summed, right, 0), 1)
-        squares = of_rows @ of_columns + added
+    for rows, summed, columns in product((False, True), repeat=3):  # mixed, or not
+        of_rows = left.mean(axis=0, keepdims=True) if rows else left
+        of_columns = right.mean(axis=1, keepdims=True) if columns else right
+        each = of_rows @ of_columns
+        if summed:  # sum_c mean_c ||x_c||^2 mean_c ||w_c||^2
+            each = of_rows.sum(axis=1, keepdims=True) * of_columns.mean(axis=0)
+        squares = np.broadcast_to(each, (len(left), right.shape[1])) + added
         if name == "dw":  # only pairs of channels within a group
             squares = np.take_along_axis(squares, _in_group(layer, w), axis=1)
         if (errors <= mean_square_unit(layer, dtype, len(operands[0])) ** 2 * squares).all():
@@ -82,14 +84,11 @@ def spread_evenly(
     return False
 
 
-def mean_square_unit(
-    layer: Conv | ConvTranspose, dtype: npt.DTypeLike, batch: int = 1
-) -> float:
+def mean_square_unit(layer: Conv | ConvTranspose, dtype: npt.DTypeLike, batch: int = 1) -> float:
     """Return the size of errors in the mean square, as a share of the root of the summed squares.
 
-    Independent roundings add up as their squares do, so here the stages count by their root
-    (Higham, section 24.1), and so do up to n sums over channels or samples: as of a plain sum,
-    six times ``u sqrt((n + 3) / 2)``.
+    Independent roundings add up as their squares do: stages count by their root (Higham, section
+    24.1), and so do n sums over channels or samples, as six times ``u sqrt((n + 3) / 2)``.
     """
     summed = max(batch, layer.in_channels, layer.out_channels) / layer.groups
     stages = FACTOR**2 * log_length(layer, batch) + 18 * (summed + 3)
@@ -97,10 +96,9 @@ def mean_square_unit(
 
 
 def log_length(layer: Conv | ConvTranspose, batch: int = 1) -> int:
-    """Return log2 of the length of a transform along every axis, batch and channels among them.
+    """Return log2 of a transform's length along every axis, batch and channels among them.
 
-    Every axis is padded, has room for the kernel, and is rounded up to a power of two; of the
-    batch and the channels, for all lags.
+    Each is padded, has room for the kernel or for all lags, and is rounded up to a power of two.
     """
     large = layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
     sizes = zip(
@@ -112,10 +110,7 @@ def log_length(layer: Conv | ConvTranspose, batch: int = 1) -> int:
 
 
 def _norms(layer: Conv | ConvTranspose, operands: Operands, name: str) -> tuple[Array, Array]:
-    """Return the norms whose product bounds y, dx or dw: (rows, summed) and (summed, columns).
-
-    Rows and columns are samples and channels: of dw, the channels of both sides.
-    """
+    """Return the norms whose product bounds y, dx or dw: (rows, summed) and (summed, columns)."""
     x, w, _, dy = operands
     # Of samples and channels, (batch, channels), and of kernels, (small channels, large channels):
     # a convolution leads from the large side to the small one, 0 stands between groups.
@@ -144,19 +139,8 @@ def _in_group(layer: Conv | ConvTranspose, w: Array) -> Array:
     return np.asarray(groups[:, None] * each + np.arange(each))
 
 
-def _mean_if(mixed: bool, squares: Array, axis: int) -> Array:
-    """Return squares of norms, those along a mixed axis replaced by their mean."""
-    if not mixed:
-        return squares
-    return np.broadcast_to(squares.mean(axis=axis, keepdims=True), squares.shape)
-
-
 def _copies(layer: Conv | ConvTranspose) -> float:
-    """Return what padding adds to a norm, at most.
-
-    That is the square root of how many cells of the padded input copy one cell.
-    """
-    # no cell is copied more often
+    """Return what padding adds to a norm: the root of how many cells copy one cell, at most."""
     axes = zip(layer.padding, layer.padding_modes, strict=True)
     return sqrt(prod(1 + sum(map(abs, pair)) for pair, mode in axes if mode != "zeros"))
 
