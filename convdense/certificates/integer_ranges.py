@@ -73,16 +73,15 @@ def rounded_away(ties: TieMap, batch: int, dtype: str, ranges: Ranges) -> float:
     of at most n v^2, of single integers n v. They exceed ``T = 2**bits - |b|`` with a probability
     of at most that over T^2 (Chebyshev).
     """
-    limit = 2 ** FORMATS[dtype].bits
+    limit = 2.0 ** FORMATS[dtype].bits
     m = min(ranges)
     terms = max(longest_sums(ties, batch).values())
     if dtype not in HALF or m != max(ranges) or _scale(ties) * terms * m**2 <= limit:
         return 0.0
     v = m * (m + 1) / 3
-    number = max(
-        1.0, abs(float(ties.padding_value))
-    )  # in the padding; a bias and db sum no products
-    return min(1.0, _scale(ties) ** 2 * terms * number * v * max(1.0, v) / (limit - m) ** 2)
+    number = max(1, abs(ties.padding_value))  # in the padding; a bias and db sum no products
+    squares = float(_scale(ties) ** 2 * terms * number * v * max(1.0, v))
+    return min(1.0, squares / (limit - m) ** 2)
 
 
 def _short_ranges(ties: TieMap, batch: int, limit: int, dtype: str) -> Ranges | None:
