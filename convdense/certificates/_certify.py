@@ -13,7 +13,7 @@ from convdense._util.float_formats import COMPLEX, EXACT, HALF, INTEGERS, spelle
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
-from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
+from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited, rounded_away
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.memory_need import (
@@ -49,6 +49,8 @@ AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
 NO_INTEGERS = "averages, halves and maxima are none of a ring's: use float64"
 BATCH, ONE_BATCH = 2, (1, 4, 8, 16, 32)  # by default, and what code may be written for instead
+# of few bits: so many trials, or products in all, are worth their time; the error is recorded
+HALF_TRIALS, HALF_PRODUCTS = 16, 2**26
 SMALLEST = 5e-324  # a probability that is not 0, however many the trials
 
 
@@ -341,12 +343,17 @@ def _run_trials(
     # a seed of as many bits as the error asks for, and 64 more
     seed = drawn(chosen.seed, 64 + ceil(bits))
     sums = chosen.accumulator
-    each = worth(chosen.dtype, sums, ranges) if sums else bits_per_trial(min(ranges))
-    number = ceil(bits / each)
+    rounded = 0.0 if sums else rounded_away(ties, chosen.batch, chosen.dtype, ranges)
+    each = (
+        worth(chosen.dtype, sums, ranges) if sums else bits_per_trial(min(ranges), rounded=rounded)
+    )
+    number = max(HALF_TRIALS, HALF_PRODUCTS // max(1, ties.n_entries))
+    if chosen.dtype not in HALF or each * number > bits:
+        number = ceil(bits / each)
     how |= {"trials": number, "seed": seed, "needed": sums or None}
     findings = random(ties, *evaluators, chosen.dtype, **how)
     allowed = {} if explainer is None else explainer.allowed
-    left = each if sums else bits_of_all(ranges, allowed)
+    left = each if sums else bits_of_all(ranges, allowed, rounded)
     error = max(2 ** (-left * number), SMALLEST)
     return Trials(findings, "random", number, seed, error)
 

@@ -14,6 +14,8 @@ from convdense.structure.tie_map import TieMap
 
 # (a + b) (c + d) - a c - b d, as three multiplications have it, adds up to 4 + 1 + 1 products
 COMPLEX_SUMS = 6
+LEAST_EXACT = 2  # fewer integers tell little: then sums are exact in float32, not in half precision
+LARGEST_HALF = 32  # integers tried for that
 
 
 class Ranges(NamedTuple):
@@ -30,8 +32,9 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
 
     The sums stay within ``2**24`` in float32 and ``2**53`` in float64. The number of terms is
     counted on the tie map: per output (with bias), per input, per weight and bias times batch. In
-    narrower dtypes, if sums are too long for that, the integers are exact and their sums finite.
-    Of complex numbers both parts are; three multiplications a product are exact as well as four.
+    half precision, where that leaves hardly any, sums are exact in float32, and integers so small
+    that most sums are exact in the narrow format as well: see `rounded_away`. Of complex numbers
+    both parts are drawn; three multiplications a product are exact as well as four.
 
     Raises
     ------
@@ -49,10 +52,10 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
     limit = 2**form.bits // (COMPLEX_SUMS if form.holder.kind == "c" else 1)
     until = "counts exactly"
     found = ranges_within(ties, batch, limit, largest=limit)
-    if found is None and dtype in HALF:
-        limit = form.far_from_overflow
-        until = "stays far from overflow"
-        found = ranges_within(ties, batch, limit, largest=2**form.bits)
+    if dtype in HALF and (found is None or min(found) < LEAST_EXACT):
+        limit = 2 ** FORMATS["float32"].bits
+        until = "is summed exactly in float32"
+        found = _short_ranges(ties, batch, limit, dtype)
 
     if found is None:
         number = Fraction(ties.padding_value)
@@ -64,6 +67,33 @@ def exact_ranges(layer: HasShapes, dtype: str, batch: int) -> Ranges:
         do = 'use dtype="float64", a smaller batch or a smaller layer'
         raise ValueError(complain("layer", got, needs, do))
     return found
+
+
+def rounded_away(ties: TieMap, batch: int, dtype: str, ranges: Ranges) -> float:
+    """Return the probability that half precision rounds an entry, at most; 0 where all are exact.
+
+    Different products are not correlated: sums of n of integers of mean square v have a mean square
+    of at most n v^2, of single integers n v. They exceed ``T = 2**bits - |b|`` with a probability
+    of at most that over T^2 (Chebyshev).
+    """
+    limit = 2.0 ** FORMATS[dtype].bits
+    m = min(ranges)
+    terms = max(longest_sums(ties, batch).values())
+    if dtype not in HALF or m != max(ranges) or _scale(ties) * terms * m**2 <= limit:
+        return 0.0
+    v = m * (m + 1) / 3
+    number = max(1, abs(ties.padding_value))  # in the padding; a bias and db sum no products
+    squares = float(_scale(ties) ** 2 * terms * number * v * max(1.0, v))
+    return min(1.0, squares / (limit - m) ** 2)
+
+
+def _short_ranges(ties: TieMap, batch: int, limit: int, dtype: str) -> Ranges | None:
+    """Return integers whose trials tell most in half precision, sums within a limit; or None."""
+    widest = ranges_within(ties, batch, limit, largest=LARGEST_HALF)
+    each = [Ranges(m, m, m, m) for m in range(1, 1 + min(widest or (0,)))]
+    # the probability that a trial misses a difference, as in `bits_per_trial`
+    missed = [2 / (2 * r.x + 1) + rounded_away(ties, batch, dtype, r) for r in each]
+    return each[missed.index(min(missed))] if each else None
 
 
 def narrow_ranges(layer: HasShapes, batch: int) -> Ranges | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
-from math import prod
+from math import ceil, log2, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
 from convdense.certificates.behaviour_trials import BATCHES, LARGE, WORK, Trial, try_behaviour
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import WindowCoverage, planted
-from convdense.geometry import Implementation, Pool
+from convdense.geometry import Implementation, LpPool, Pool
 from convdense.implementations.call_contract import Bench, Judge, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
@@ -52,10 +52,6 @@ def judge_pool(
     extra: tuple[str, ...],
 ) -> PoolReview:
     """Judge y and dx on integers, then behaviour, and precision on random reals."""
-    if pool.takes_roots:
-        needs = "a pool without powers and roots"
-        do = "use check, which decides what is equal"
-        raise TypeError(complain("layer", repr(pool), needs, do))
     mine, by = pool_evaluators(pool, implementation)
     bits = _fitting_bits(pool, dtype)
     largest = max(bits)
@@ -121,7 +117,9 @@ def _prepare(
 def _fitting_bits(pool: Judged, dtype: str) -> dict[int, int]:
     """Return the largest integers whose sums are exact, each with the bits that its sums need."""
     exact = FORMATS[dtype].bits
-    bits = {m: window_table(pool).bits(m) for m in LARGEST}
+    power = pool.p if isinstance(pool, LpPool) else 1
+    table = window_table(pool)
+    bits = {m: table.bits(m) + ceil((power - 1) * log2(m)) for m in LARGEST}
     fitting = {m: needed for m, needed in bits.items() if 0 < needed <= exact}
     if 0 in bits.values():  # sums round: then small numbers would only tie
         fitting = {max(LARGEST): 0}
@@ -167,8 +165,8 @@ def _beyond_zero(pool: Judged, x: Array, turn: int, dtype: str) -> Array:
         return x
     bits = FORMATS[dtype].bits
     near = float(np.abs(x).max()) + 1
-    # just below zero, half way down, and as far as integers next to each other are told apart
-    shifts = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 1))
+    # just below zero, half way down, and as far as x + y + |x - y| and halves of it stay exact
+    shifts = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 2))
     shift = shifts[turn % 3]
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
     is_shifted = (planes + turn // 3) % 2 == 0  # (batch, channels, 1, ..., 1)

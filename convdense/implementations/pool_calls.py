@@ -14,7 +14,7 @@ from convdense.layers.direct_form import DirectPool
 from convdense.verdicts.findings import CHANGED, RAISED, Finding
 
 DIRECT_POOL = "direct pooling"
-POWERS = "entries are roots of sums of powers, for which no bound is known (PyTorch's: see LpPool)"
+POWERS = "entries are roots of sums of powers that overflow or vanish where they are not scaled"
 
 
 def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluator, Evaluator]:

@@ -13,5 +13,6 @@
 * `flatten`: Flatten
 * `_batch_norm`: batch_norm at inference
 * `max_pool_tournament`: max and min pooling as pairwise maxima
+* `power_errors`: what rounding may do to a power average
 * `pooling`: dense_pool; sum, average and power-average pooling
 """

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain, complain_of
 from convdense._util.deprecation import UNSET, renamed_argument
+from convdense._util.float_formats import magnitude
 from convdense.geometry import (
     AvgPool,
     LpPool,
@@ -43,6 +44,7 @@ from convdense.layers.max_pool_tournament import (
     windows_that_share_a_cell,
 )
 from convdense.layers.plain_form import Plain, layer_to_plain, reads
+from convdense.layers.power_errors import root_error, slope_error
 from convdense.structure._tie import divisors, pool_matrix, sums
 
 
@@ -302,17 +304,22 @@ def _(layer: SumDivide, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
 
 @forward_error.register
 def _(layer: PowerAverage, x: Value) -> Value:
-    if layer.pool.p != 1:  # nothing is promised of a power
-        y = direct_counterpart(layer).forward(x.value)
-        return Value(y, np.full(y.shape, np.inf))
+    if layer.pool.p != 1:  # y is a norm of its window: off by the norm of the errors at most
+        direct = direct_counterpart(layer)
+        own = root_error(layer.pool, x.magnitude, x.value.dtype)
+        return Value(direct.forward(x.value), SLACK * direct.forward(x.error) + own)
     return _sum_forward_error(layer, x)
 
 
 @backward_error.register
 def _(layer: PowerAverage, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
-    if layer.pool.p != 1:
-        dx = direct_counterpart(layer).backward(x.value, dy.value)
-        return Slope(dx, np.zeros(dx.shape), np.ones(dx.shape, bool)), {}
+    if layer.pool.p != 1:  # no slope is above 1; of an x that is off, none is known
+        direct, everywhere = direct_counterpart(layer), window_sums(layer.pool)
+        own = slope_error(layer.pool, x.value, dy.magnitude, dy.value.dtype)
+        error = SLACK * direct.backward(magnitude(x.value), dy.error) + own
+        open_windows = dy.undecided | (everywhere.forward(x.error) > 0)
+        reached = everywhere.backward(x.magnitude, open_windows.astype(float)) > 0
+        return Slope(direct.backward(x.value, dy.value), error, reached), {}
     slope = _sum_backward_error(layer, x, dy)
     return slope._replace(undecided=slope.undecided | x.may_change_sign), {}
 

@@ -11,7 +11,11 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import gamma, unit_roundoff, widened
 from convdense.direct import pool as direct_pool
 from convdense.direct.pool_loops import windows
+from convdense.geometry import LpPool
 from convdense.implementations.evaluators import Operands
+from convdense.layers.direct_form import window_sums
+from convdense.layers.max_pool_tournament import windows_that_share_a_cell
+from convdense.layers.power_errors import root_error, slope_error
 from convdense.rounding.fixed_network import FixedNetwork, Judged
 
 
@@ -60,19 +64,28 @@ def pool_bound(pool: Judged, operands: Operands, name: str, dtype: npt.DTypeLike
     """Return what rounding explains of y or dx, entry by entry, against the direct pool in float64.
 
     ``gamma_n`` times the sum of magnitudes, n its terms and two for a division; 0 for what max and
-    min pick; infinite for powers and roots, which no two libraries round alike.
+    min pick; of powers and roots as in `layers.power_errors`, for both sides.
     """
     if isinstance(pool, FixedNetwork):
         return pool.bound(operands, name, dtype)
     x, _, _, dy = operands
     x, dy = widened(x, dy)
-    if pool.takes_roots:  # nothing is promised of a power
-        shape = pool.out_shape if name == "y" else pool.in_shape
-        return np.full((len(x), *shape), np.inf)
+    if isinstance(pool, LpPool):
+        error = root_error(pool, x, dtype) if name == "y" else slope_error(pool, x, dy, dtype)
+        return 2 * error
 
     factor = gamma(window_table(pool).longest + 2, unit_roundoff(dtype))
     if name == "y":
         size = np.abs(direct_pool.forward(pool, np.abs(x)))  # a divisor may be negative
         return np.zeros_like(size) if pool.extremum else np.asarray(factor * size)
-    chosen_by = x if pool.extremum else np.abs(x)  # max and min send the gradient where x says
-    return np.asarray(factor * np.abs(direct_pool.backward(pool, chosen_by, np.abs(dy))))
+    sizes = np.abs(dy)
+    if not pool.extremum:
+        return np.asarray(factor * np.abs(direct_pool.backward(pool, np.abs(x), sizes)))
+    # Max and min send the gradient where x says. A tournament adds up halves in all cells of a
+    # window, which cancel but for rounding where windows share a cell: as in its `backward_error`.
+    shared = windows_that_share_a_cell(pool)
+    if shared <= 1:
+        return np.asarray(factor * direct_pool.backward(pool, x, sizes))
+    depth = window_table(pool).cells.shape[1].bit_length() + len(pool.in_spatial)  # at most
+    halves = gamma((2 * shared + 1) * depth, unit_roundoff(dtype))
+    return np.asarray(halves * window_sums(pool).backward(x, sizes))

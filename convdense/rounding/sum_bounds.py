@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import format_of, gamma, magnitude, unit_roundoff
+from convdense._util.float_formats import HALF, format_of, gamma, magnitude, unit_roundoff
 from convdense.geometry import HasShapes
 from convdense.implementations.evaluators import Operands, magnitude_evaluator
 from convdense.structure._tie import tie
 from convdense.structure.axis import Axis
 
+ROUNDINGS = 3  # of float32 sums to half precision: a part of the sum, all of it, and with a bias
 Dtypes = npt.DTypeLike | tuple[npt.DTypeLike, ...]  # one, or all that a sum may be rounded in
 
 
@@ -52,7 +53,8 @@ def rounding_bounds(
     """Return the bound on every entry of some quantities, against a float64 reference.
 
     `dtypes` gives for each quantity its float dtype (or "bfloat16"), or all that it may be rounded
-    in on its way: then the coarsest counts.
+    in on its way: then the coarsest counts. In half precision, sums in float32 of which at most
+    `ROUNDINGS` parts are rounded to the narrow format stay within the bound as well.
 
     ``(gamma_N + gamma_ref) (|W| |x| + |b|)`` with N from the tie map, plus N smallest subnormals
     for underflow; infinite where N is too long or the sum may overflow. A complex product costs at
@@ -85,6 +87,11 @@ def _bound(n: Array, sums: Array, dtypes: Dtypes) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         # The sum of magnitudes is a rounded sum as well: the exact one is at most this.
         exact = sums / (1 - reference)
-        bound = (gamma(steps, unit_roundoff(coarsest)) + reference) * exact + n * tiny
+        relative = gamma(steps, unit_roundoff(coarsest))
+        if coarsest in HALF:
+            in_float32 = gamma(steps, unit_roundoff("float32"))
+            in_float32 = in_float32 + ROUNDINGS * unit_roundoff(coarsest)
+            relative = np.fmax(np.where(np.isfinite(relative), relative, 0), in_float32)
+        bound = (relative + reference) * exact + n * tiny
     decided = np.isfinite(bound) & (exact <= form.largest / 2)
     return np.where(decided, bound, np.inf)
