@@ -222,7 +222,7 @@ def _certify_layer(
         ranges=ranges,
         batch=chosen.batch,
         error=chosen.error,
-        seed=trials.seed or 0,
+        seed=trials.seed,
     )
     return replace(
         certificate,
@@ -235,12 +235,12 @@ def _certify_layer(
 
 
 class Trials(NamedTuple):
-    """What trials found, and what repeats them: "exhaustive" has no seed and leaves no error."""
+    """What trials found, and what repeats them; "exhaustive" leaves no error."""
 
     findings: tuple[Finding, ...]
     method: str
     number: int
-    seed: int | None
+    seed: int
     error: float
 
 
@@ -261,8 +261,9 @@ def _run_trials(
         do = 'use method="random"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
     if chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS):
-        findings = exhaustive(ties, *evaluators, chosen.dtype, **how)
-        return Trials(findings, "exhaustive", calls, seed=None, error=0.0)
+        seed = drawn(chosen.seed)
+        findings = exhaustive(ties, *evaluators, chosen.dtype, seed=seed, **how)
+        return Trials(findings, "exhaustive", calls, seed, error=0.0)
 
     bits = -log2(chosen.error)
     # a seed of as many bits as the error asks for, and 64 more

@@ -10,7 +10,13 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
 from convdense.certificates.behaviour_trials import try_behaviour
 from convdense.certificates.bilinearity import bilinear
-from convdense.certificates.effective_roundoff import Precision, precision, reals
+from convdense.certificates.effective_roundoff import (
+    Measured,
+    Precision,
+    compare_reals,
+    measure_precision,
+    reals,
+)
 from convdense.certificates.integer_ranges import Ranges, narrow_ranges
 from convdense.certificates.integer_trials import random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
@@ -19,10 +25,11 @@ from convdense.implementations.call_contract import repeatable
 from convdense.implementations.evaluators import Evaluator, Results
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
+from convdense.verdicts.findings import EQUAL, GRADES, QUANTITIES, REPEATABLE, WRONG, Finding
 
 # At most so many: on integers of few bits a trial tells little, and more are not worth their time.
 NARROW_TRIALS = 32
+ON_REALS = "on random reals"  # the note of what only they show
 
 
 class Review(NamedTuple):
@@ -56,18 +63,20 @@ def review_implementation(
     on wide integers though it does the right sums. On integers of few bits it is then equal, and
     what is wrong with it is its precision.
     """
-    mine, _reference = evaluators
+    mine, by = evaluators
     layer, dtype = explainer.layer, explainer.dtype
     ties = tie(layer)
-    operands = reals(ties, dtype, seed)
+    operands = reals(ties, dtype, batch, seed)
     results, repeats = repeatable(mine, operands)
-    measurable = _measurable(findings, results, ties)
-    measured = precision(layer, operands, measurable, dtype, seed)
+    on_reals = compare_reals(layer, by, operands, results, dtype)
+    measured = measure_precision(
+        layer, operands, _measurable(findings, results, on_reals), on_reals, dtype=dtype, seed=seed
+    )
 
-    coarse = _wrong_and_imprecise(findings, measured)
-    narrow = None
-    if coarse and dtype in EXACT:
-        narrow = narrow_ranges(layer, batch)
+    wrong = {finding.name for finding in findings if finding.verdict == WRONG}
+    coarse = {name for name in wrong & set(measured) if measured[name].precision.verdict == WRONG}
+    findings = tuple(_with_reals(finding, on_reals, measured) for finding in findings)
+    narrow = narrow_ranges(layer, batch) if coarse and dtype in EXACT else None
     narrow_error = 0.0  # stays 0 unless something is equal on narrow integers
     if narrow is not None:
         findings, narrow_error = _judge_narrowly(
@@ -81,52 +90,60 @@ def review_implementation(
             error=error,
             seed=seed,
         )
-    few_bits = narrow_error > 0
-    if narrow is not None and few_bits:
-        ranges = narrow
+    few_bits = narrow is not None and narrow_error > 0
 
     findings = tuple(
-        _kind_of_wrong(finding, ties, mine, repeats, dtype=dtype, ranges=ranges, seed=seed)
+        _kind_of_wrong(
+            finding,
+            ties,
+            mine,
+            repeats,
+            dtype=dtype,
+            ranges=narrow if few_bits and narrow is not None else ranges,
+            seed=seed,
+        )
         for finding in findings
     )
-    right = {finding.name for finding in findings if not finding.refuted}
-    measured = tuple(p for p in measured if p.name in right)
+    right = [finding.name for finding in findings if not finding.refuted]
+    precise = tuple(measured[name].precision for name in right if name in measured)
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
-        return Review(findings, (), measured, narrow_error)
+        return Review(findings, (), precise, narrow_error)
 
     tried, tried_on = try_behaviour(layer, mine, dtype, few_bits=few_bits, seed=seed)
-    return Review(findings, (*tried, repeats), measured, narrow_error, tried_on)
+    return Review(findings, (*tried, repeats), precise, narrow_error, tried_on)
 
 
-def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -> dict[str, Array]:
+def _measurable(
+    findings: tuple[Finding, ...], results: Results, on_reals: dict[str, Finding]
+) -> dict[str, Array]:
     """Return the results on reals whose rounding can be measured: finite floats of the right shape.
 
-    What is wrong on integers is measured too, unless it is wrong in another way than its numbers.
+    What is wrong is measured too, unless it is wrong in another way than its numbers.
     """
     named = dict(zip(QUANTITIES, results, strict=True))
-    shapes = {
-        "y": (1, *ties.out_shape),
-        "dx": (1, *ties.in_shape),
-        "dw": ties.weight_shape,
-        "db": ties.bias_shape,
-    }
+    in_numbers = (*GRADES, WRONG)
     measurable = {}
-    for finding in findings:
-        if finding.refuted and finding.verdict != WRONG:
-            continue
-        array = np.asarray(named[finding.name])
-        fits = array.shape == shapes[finding.name] and array.dtype.kind == "f"
-        if fits and np.isfinite(array).all():
-            measurable[finding.name] = array
+    for name, verdict in ((finding.name, finding.verdict) for finding in findings):
+        if verdict in in_numbers and name in on_reals and on_reals[name].verdict in in_numbers:
+            array = np.asarray(named[name])
+            if np.isfinite(array).all():
+                measurable[name] = array
     return measurable
 
 
-def _wrong_and_imprecise(
-    findings: tuple[Finding, ...], measured: tuple[Precision, ...]
-) -> set[str]:
-    """Return the quantities that are wrong on wide integers and too coarsely rounded on reals."""
-    wrong = {finding.name for finding in findings if finding.verdict == WRONG}
-    return wrong & {precise.name for precise in measured if precise.verdict == WRONG}
+def _with_reals(
+    finding: Finding, on_reals: dict[str, Finding], measured: dict[str, Measured]
+) -> Finding:
+    """Return the finding on integers, or that on reals if it alone is wrong, in few entries.
+
+    If most entries are off there, the sums are taken in too few bits: that is precision.
+    """
+    other = on_reals.get(finding.name)
+    if finding.refuted or other is None or not other.refuted:
+        return finding
+    if finding.name in measured and not measured[finding.name].few_alone:
+        return finding
+    return replace(other, note="; ".join(filter(None, (ON_REALS, other.note))))
 
 
 def _judge_narrowly(
