@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack, overload
 from convdense._util.arguments import Seed, choice, complain, drawn, physical_memory, seed_or_none
 from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
 from convdense._util.foreign_names import explained
+from convdense.certificates.behaviour_trials import NOTHING, Extra
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
@@ -23,6 +24,7 @@ from convdense.certificates.network_certificate import (
 )
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
+from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
 from convdense.networks.network import Network
 from convdense.structure._tie import tie
@@ -44,6 +46,9 @@ class Options(TypedDict, total=False):
     error: float
     method: str
     seed: Seed
+    shapes: str | None
+    nonfinite: bool
+    threads: bool
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Chosen:
     error: float
     method: str
     seed: Any
+    extra: Extra = NOTHING
 
     def checked(self, formats: tuple[str, ...]) -> "Chosen":
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
@@ -63,7 +69,11 @@ class Chosen:
         error = _probability(self.error)
         batch = limited(self.batch)
         dtype = choice(spelled(self.dtype), "dtype", formats)
-        return Chosen(dtype, batch, error, self.method, seed)
+        if self.extra.shapes is not None:
+            choice(self.extra.shapes, "shapes", ("near",))
+        flag(self.extra.nonfinite, "nonfinite")
+        flag(self.extra.threads, "threads")
+        return Chosen(dtype, batch, error, self.method, seed, self.extra)
 
 
 @overload
@@ -88,6 +98,9 @@ def certify(
     error: float = ERROR,
     method: str = "auto",
     seed: Seed = None,
+    shapes: str | None = None,
+    nonfinite: bool = False,
+    threads: bool = False,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
@@ -112,6 +125,13 @@ def certify(
         "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
     seed : int, numpy.random.SeedSequence or None
         None draws fresh entropy; it is recorded, as an int.
+    shapes : {"near"} or None
+        "near" tries an implementation on other channels, pixels and kernels as well, those that
+        its operands tell it; to refuse them by an exception is no fault.
+    nonfinite : bool
+        Report what NaN and infinity in x, w or dy reach, which is neither right nor wrong.
+    threads : bool
+        Run an implementation in two threads at once as well.
 
     Returns
     -------
@@ -142,7 +162,11 @@ def certify(
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
-    chosen = Chosen(dtype, batch, error, method, seed)
+    extra = Extra(shapes, nonfinite, threads)
+    if implementation is None and extra != NOTHING:
+        name, value = next((n, v) for n, v in extra._asdict().items() if v)
+        raise ValueError(complain(name, repr(value), "an implementation, to try it on"))
+    chosen = Chosen(dtype, batch, error, method, seed, extra)
     if isinstance(layer, (Pool, Network)):
         return _certify_pool_or_network(layer, implementation, chosen)
     return _certify_layer(layer, implementation, chosen)
@@ -151,14 +175,14 @@ def certify(
 @certified_again.register
 def _(certificate: Certificate, implementation: Implementation | None) -> Certificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, error=c.asked, method=c.method, seed=c.seed)
+    chosen = Chosen(c.dtype, c.batch, error=c.asked, method=c.method, seed=c.seed, extra=c.extra)
     return _certify_layer(c.layer, implementation, chosen)
 
 
 @certified_again.register
 def _(certificate: NetworkCertificate, implementation: Implementation | None) -> NetworkCertificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed)
+    chosen = Chosen(c.dtype, c.batch, ERROR, "auto", c.seed, c.extra)
     return _certify_pool_or_network(c.layer, implementation, chosen)
 
 
@@ -180,7 +204,9 @@ def _certify_pool_or_network(
     chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
     seed = drawn(chosen.seed)
     if isinstance(layer, Pool) and implementation is not None:
-        return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
+        return certify_pool(
+            layer, implementation, chosen.dtype, chosen.batch, seed, extra=chosen.extra
+        )
     return certify_network(layer, implementation, chosen.dtype, chosen.batch, seed)
 
 
@@ -223,6 +249,7 @@ def _certify_layer(
         batch=chosen.batch,
         error=chosen.error,
         seed=trials.seed,
+        extra=chosen.extra,
     )
     return replace(
         certificate,
@@ -231,6 +258,7 @@ def _certify_layer(
         behaviour=review.behaviour,
         precision=review.precision,
         tried_on=review.tried_on,
+        extra=chosen.extra,
     )
 
 

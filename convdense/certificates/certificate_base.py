@@ -6,7 +6,7 @@ from typing import Any
 from convdense.certificates.effective_roundoff import Precision
 from convdense.geometry import HasShapes, Implementation
 from convdense.layers.plain_form import layer_to_plain
-from convdense.verdicts.findings import REFUSED, WRONG, Finding, Judgement
+from convdense.verdicts.findings import REMARKS, WRONG, Finding, Judgement
 from convdense.verdicts.schema import with_schema
 
 
@@ -26,7 +26,7 @@ class ImplementationJudgement(Judgement):
         wrong = [
             f"{finding.name} {finding.verdict}"
             for finding in self.behaviour
-            if not finding.holds and finding.verdict != REFUSED
+            if not finding.holds and finding.verdict not in REMARKS
         ]
         coarse = [
             f"precision of {precision.name} {precision.verdict}"
@@ -72,7 +72,7 @@ def certified_again(certificate: Any, implementation: Implementation | None) -> 
 
 def sound(behaviour: tuple[Finding, ...], precision: tuple[Precision, ...]) -> bool:
     """Return whether all required behaviour is right, and precision nowhere wrong."""
-    return all(finding.holds or finding.verdict == REFUSED for finding in behaviour) and not any(
+    return all(finding.holds or finding.verdict in REMARKS for finding in behaviour) and not any(
         measured.verdict == WRONG for measured in precision
     )
 
@@ -95,7 +95,7 @@ def lines(
         text.append(f"  right as well: {right}{where}")
     for finding in behaviour:
         if not finding.holds:
-            text.append(f"  {finding}" + ("; not required" if finding.verdict == REFUSED else ""))
+            text.append(f"  {finding}" + ("; not required" if finding.verdict in REMARKS else ""))
     return text + _precision_lines(precision)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
-from convdense.certificates.behaviour_trials import try_behaviour
+from convdense.certificates.behaviour_trials import Extra, try_behaviour
 from convdense.certificates.bilinearity import bilinear
 from convdense.certificates.effective_roundoff import (
     Measured,
@@ -56,6 +56,7 @@ def review_implementation(
     batch: int,
     error: float,
     seed: int,
+    extra: Extra,
 ) -> Review:
     """Return what else there is to say about an implementation.
 
@@ -69,48 +70,30 @@ def review_implementation(
     operands = reals(ties, dtype, batch, seed)
     results, repeats = repeatable(mine, operands)
     on_reals = compare_reals(layer, by, operands, results, dtype)
-    measured = measure_precision(
-        layer, operands, _measurable(findings, results, on_reals), on_reals, dtype=dtype, seed=seed
-    )
+    measurable = _measurable(findings, results, on_reals)
+    measured = measure_precision(layer, operands, measurable, on_reals, dtype=dtype, seed=seed)
 
-    wrong = {finding.name for finding in findings if finding.verdict == WRONG}
-    coarse = {name for name in wrong & set(measured) if measured[name].precision.verdict == WRONG}
-    findings = tuple(_with_reals(finding, on_reals, measured) for finding in findings)
-    narrow = narrow_ranges(layer, batch) if coarse and dtype in EXACT else None
-    narrow_error = 0.0  # stays 0 unless something is equal on narrow integers
-    if narrow is not None:
-        findings, narrow_error = _judge_narrowly(
-            ties,
-            evaluators,
-            findings,
-            coarse,
-            ranges=narrow,
-            dtype=dtype,
-            batch=batch,
-            error=error,
-            seed=seed,
-        )
-    few_bits = narrow is not None and narrow_error > 0
-
-    findings = tuple(
-        _kind_of_wrong(
-            finding,
-            ties,
-            mine,
-            repeats,
-            dtype=dtype,
-            ranges=narrow if few_bits and narrow is not None else ranges,
-            seed=seed,
-        )
-        for finding in findings
+    coarse = _coarse(findings, measured)
+    narrow = _judge_narrowly(
+        evaluators, coarse, layer, dtype, batch=batch, error=error, seed=seed
     )
-    right = [finding.name for finding in findings if not finding.refuted]
+    ranges = narrow.ranges or ranges
+    judged = []
+    for finding in findings:
+        named = narrow.equal.get(finding.name) or _with_reals(finding, on_reals, measured)
+        named = _kind_of_wrong(named, ties, mine, repeats, dtype=dtype, ranges=ranges, seed=seed)
+        judged.append(named)
+    right = [finding.name for finding in judged if not finding.refuted]
     precise = tuple(measured[name].precision for name in right if name in measured)
+    review = Review(tuple(judged), (), precise, narrow.error)
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
-        return Review(findings, (), precise, narrow_error)
+        return review
 
-    tried, tried_on = try_behaviour(layer, mine, dtype, few_bits=few_bits, seed=seed)
-    return Review(findings, (*tried, repeats), precise, narrow_error, tried_on)
+    few_bits = bool(narrow.equal)
+    tried, tried_on = try_behaviour(
+        layer, mine, dtype, batch=batch, extra=extra, few_bits=few_bits, seed=seed
+    )
+    return review._replace(behaviour=(*tried, repeats), tried_on=tried_on)
 
 
 def _measurable(
@@ -146,36 +129,47 @@ def _with_reals(
     return replace(other, note="; ".join(filter(None, (ON_REALS, other.note))))
 
 
+def _coarse(findings: tuple[Finding, ...], measured: dict[str, Measured]) -> set[str]:
+    """Return the quantities that are wrong on wide integers and too coarsely rounded on reals."""
+    wrong = {finding.name for finding in findings if finding.verdict == WRONG}
+    return {name for name in wrong & set(measured) if measured[name].precision.verdict == WRONG}
+
+
+class Narrow(NamedTuple):
+    """What is equal on narrow integers, which those were, and the error probability of that."""
+
+    equal: dict[str, Finding]
+    ranges: Ranges | None = None
+    error: float = 0.0
+
+
 def _judge_narrowly(
-    ties: TieMap,
     evaluators: tuple[Evaluator, Evaluator],
-    findings: tuple[Finding, ...],
     coarse: set[str],
-    *,
-    ranges: Ranges,
+    layer: HasShapes,
     dtype: str,
+    *,
     batch: int,
     error: float,
     seed: int,
-) -> tuple[tuple[Finding, ...], float]:
-    """Judge coarse quantities on integers so narrow that sums in fewer bits are exact as well.
-
-    Returns the findings, those that are equal there replaced, and the error probability of that; 0
-    where nothing is.
-    """
-    bits = bits_per_trial(min(ranges))  # the smallest of the four ranges tells least
-    if bits == 0:  # trials tell nothing
-        return findings, 0.0
+) -> Narrow:
+    """Judge coarse quantities on integers so narrow that sums in fewer bits are exact as well."""
+    nothing = Narrow({})
+    ranges = narrow_ranges(layer, batch) if coarse and dtype in EXACT else None
+    # the smallest of the four ranges tells least
+    bits = 0.0 if ranges is None else bits_per_trial(min(ranges))
+    if ranges is None or bits == 0:  # trials tell nothing
+        return nothing
     # n trials miss a difference with a probability of 2^(-n bits), which is to be at most `error`
     trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
-    found = random(ties, *evaluators, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
+    found = random(
+        tie(layer), *evaluators, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed
+    )
     note = f"on integers up to {max(ranges.x, ranges.w)}, sums up to 2^24; larger ones are rounded"
     equal = {
         f.name: replace(f, note=note) for f in found if f.verdict == EQUAL and f.name in coarse
     }
-    if not equal:
-        return findings, 0.0
-    return tuple(equal.get(f.name, f) for f in findings), 2 ** (-bits * trials)
+    return Narrow(equal, ranges, 2 ** (-bits * trials)) if equal else nothing
 
 
 def _kind_of_wrong(

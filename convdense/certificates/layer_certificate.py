@@ -6,6 +6,7 @@ from typing import Any
 
 from convdense._util.arguments import complain
 from convdense._util.deprecation import renamed_attribute
+from convdense.certificates.behaviour_trials import NOTHING, Extra, asked_for
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -43,11 +44,13 @@ class Certificate(ImplementationJudgement):
         "exhaustive", but where larger integers are rounded and equality was seen on random narrow
         ones.
     behaviour : tuple of Finding
-        Of an implementation: zeros, batches of 0, 1 and 3, strided and read-only arrays, the same
-        call twice. To raise on an empty batch or on such arrays is reported, not held against it.
+        Of an implementation: what was tried beside the numbers. To raise on what many do not take
+        (layouts, batches, other shapes) is reported, not held against it.
     tried_on : geometry or None
         The small copy of a large layer on which behaviour was tried, if the implementation takes
         it.
+    extra : Extra
+        What was tried because it was asked for.
     precision : tuple of Precision
         Of an implementation: the effective unit roundoff of each quantity that is right.
 
@@ -72,6 +75,7 @@ class Certificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
+    extra: Extra = NOTHING
 
     @property
     def by(self) -> str:
@@ -130,7 +134,9 @@ class Certificate(ImplementationJudgement):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
-        data = self._to_plain("certificate", _PLAIN, ranges=self.ranges._asdict())
+        data = self._to_plain(
+            "certificate", _PLAIN, ranges=self.ranges._asdict(), **asked_for(self.extra)
+        )
         data["tried_on"] = None if self.tried_on is None else layer_to_plain(self.tried_on)
         return data
 
@@ -140,6 +146,7 @@ class Certificate(ImplementationJudgement):
         data = upgraded(data)
         plain = parts_from_plain(data) | {name: data[name] for name in _PLAIN}
         plain["tried_on"] = plain_to_layer(data["tried_on"]) if data.get("tried_on") else None
+        plain["extra"] = Extra(**data.get("extra", {}))
         return cls(plain_to_layer(data["layer"]), ranges=Ranges(**data["ranges"]), **plain)
 
     def rerun(self, implementation: Implementation | None = None) -> "Certificate":

@@ -12,6 +12,7 @@ import numpy as np
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
 from convdense._util.foreign_objects import said
+from convdense.certificates.behaviour_trials import NOTHING, Extra, asked_for
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
     certified_again,
@@ -59,6 +60,8 @@ class NetworkCertificate(ImplementationJudgement):
         pairs that tied.
     behaviour, precision
         Of the user's pool, as for `Certificate`.
+    extra : Extra
+        What was tried because it was asked for.
 
     Examples
     --------
@@ -79,6 +82,7 @@ class NetworkCertificate(ImplementationJudgement):
     met: tuple[float, float] | None = None
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
+    extra: Extra = NOTHING
 
     @property
     def how(self) -> str:
@@ -116,7 +120,7 @@ class NetworkCertificate(ImplementationJudgement):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
-        return self._to_plain("network certificate", _PLAIN)
+        return self._to_plain("network certificate", _PLAIN, **asked_for(self.extra))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "NetworkCertificate":
@@ -129,6 +133,7 @@ class NetworkCertificate(ImplementationJudgement):
         return cls(
             layer=plain_to_layer(data["layer"]),
             reference=DIRECT_COUNTERPART if of_network else DIRECT_POOL,
+            extra=Extra(**data.get("extra", {})),
             **parts_from_plain(data),
             **fields,
         )
@@ -139,10 +144,16 @@ _PLAIN = ("evaluator", "dtype", "batch", "trials", "seed", "bits", "coverage", "
 
 
 def certify_pool(
-    pool: Pool, implementation: Implementation, dtype: str, batch: int, seed: int
+    pool: Pool,
+    implementation: Implementation,
+    dtype: str,
+    batch: int,
+    seed: int,
+    *,
+    extra: Extra = NOTHING,
 ) -> NetworkCertificate:
     """Decide on integers whether the user's pool is direct pooling, ties included."""
-    review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed)
+    review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)
     _, _, evaluator = pool_functions(implementation)
     return NetworkCertificate(
         pool,
@@ -152,6 +163,7 @@ def certify_pool(
         batch=batch,
         seed=seed,
         coverage=None,
+        extra=extra,
         **review._asdict(),
     )
 

@@ -1,6 +1,7 @@
 """certify for the user's pool: exact sums, and every cell of the windows made to win and to tie."""
 
 from collections.abc import Iterator
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -8,12 +9,15 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
+from convdense.certificates.behaviour_trials import BATCHES, LARGE, Extra, try_all
 from convdense.certificates.effective_roundoff import Precision
+from convdense.certificates.other_shapes import try_shapes
 from convdense.certificates.pool_probes import WindowCoverage, planted
 from convdense.geometry import Implementation, Pool
-from convdense.implementations.call_contract import Judge, behaviour, repeatable
+from convdense.implementations.call_contract import Bench, Judge, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
+from convdense.implementations.scaled_calls import Scaling, powers_of_two
 from convdense.rounding.pool_bounds import pool_bound, window_table
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, keep_worst
@@ -39,7 +43,7 @@ class PoolReview(NamedTuple):
 
 
 def judge_pool(
-    pool: Pool, implementation: Implementation, *, dtype: str, batch: int, seed: int
+    pool: Pool, implementation: Implementation, *, dtype: str, batch: int, seed: int, extra: Extra
 ) -> PoolReview:
     """Judge y and dx on integers, then behaviour, and precision on random reals."""
     if pool.takes_roots:
@@ -80,12 +84,59 @@ def judge_pool(
 
     reals = _reals(pool, dtype, seed)
     results, repeats = repeatable(mine, reals)
-    several = _drawn(pool, np.random.default_rng((seed, 3)), (3, largest), dtype)
-    tried = behaviour(
-        mine, by, several, dtype, judge_for=lambda operands: _judge_with(pool, operands, dtype)
-    )
+    tried = _behaviour(pool, implementation, dtype, batch=batch, extra=extra, seed=seed)
     measured = _precision(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
+
+
+def _behaviour(
+    pool: Pool, implementation: Implementation, dtype: str, *, batch: int, extra: Extra, seed: int
+) -> tuple[Finding, ...]:
+    """Return what is tried beside the numbers, on the pool itself and on other shapes."""
+    rng = np.random.default_rng((seed, 3))
+
+    def bench_and_operands(shape: Pool, size: int) -> tuple[Bench, Operands]:
+        mine, by = pool_evaluators(shape, implementation)
+        operands = _drawn(shape, rng, (size, max(_fitting_bits(shape, dtype))), dtype)
+        return Bench(mine, by, dtype, partial(_judge_with, shape, dtype=dtype)), operands
+
+    cells = window_table(pool).cells.size * pool.in_shape[0]
+    size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= LARGE * 10))
+    bench, operands = bench_and_operands(pool, size)
+    scalings = [] if pool.takes_roots else list(_scalings(pool, rng, dtype))
+    tried = try_all(
+        bench,
+        operands,
+        scalings,
+        FORMATS[dtype],
+        asked=batch,
+        extra=extra,
+        is_large=cells >= LARGE,
+    )
+    if extra.shapes is None:
+        return tried
+
+    def judged(name: str, shape: Pool) -> Finding:
+        own_bench, own_operands = bench_and_operands(shape, batch)
+        return own_bench.tried(name, own_operands)
+
+    return (*tried, *try_shapes(pool, judged))
+
+
+def _scalings(pool: Pool, rng: np.random.Generator, dtype: str) -> Iterator[Scaling]:
+    """Yield one sample with wide powers of two in x, and in dy, times what leaves averages whole.
+
+    Powers and roots are exempt: they round, and a power overflows before what it is of.
+    """
+    windows = window_table(pool)
+    widest = max(2 ** FORMATS[dtype].bits // (windows.longest * windows.unit), 2)
+    for place, letter in ((0, "x"), (3, "d")):
+        operands = list(_drawn(pool, rng, (1, 1), dtype))
+        if operands[place].size:
+            wide = powers_of_two(operands[place], widest, rng)
+            operands[place] = np.asarray(windows.unit * wide, wide.dtype)
+            x, w, b, dy = operands
+            yield Scaling(letter, (x, w, b, dy), float(windows.longest * windows.unit * widest))
 
 
 def _fitting_bits(pool: Pool, dtype: str) -> dict[int, int]:

@@ -37,6 +37,9 @@ CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "method": {"choices": ("auto", "random", "exhaustive"), "help": "default: auto"},
     "seed": {"type": int, "metavar": "N", "help": "default: fresh entropy, recorded"},
+    "shapes": {"choices": ("near",), "help": "try --implementation on other shapes, too"},
+    "nonfinite": {"action": "store_true", "help": "report what NaN and infinity reach"},
+    "threads": {"action": "store_true", "help": "run it in two threads at once, too"},
 }
 
 # What reading or repeating a file raises if it was not written by `certify --json`.

@@ -1,12 +1,13 @@
 """Behaviour: what an implementation owes beside its numbers, tried on a few calls of its own.
 
-Zeros in give the bias out, and gradients of zero; batches of any size are taken, arrays may be
-read-only, strided or reversed in memory, and the same call twice gives the same. On integers, where
-sums are exact, a right implementation gives equal numbers whatever is tried.
+Batches of any size are taken, results stay what they were, operands may change between calls. On
+integers, where sums are exact, a right implementation gives equal numbers whatever is tried.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -25,48 +26,120 @@ from convdense.verdicts.findings import (
     Finding,
 )
 
-LAYOUTS = "read-only", "non-contiguous", "negative strides"
+LETTERS = "x", "w", "b", "dy"
+ROUNDS = 16  # calls in two threads
 Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is right
 
 
-def behaviour(
-    mine: Evaluator,
-    by: Evaluator,
-    several: Operands,
-    dtype: str,
-    *,
-    judge_for: Callable[[Operands], Judge],
-) -> tuple[Finding, ...]:
-    """Return one finding for each thing tried on a few samples.
+@dataclass(frozen=True)
+class Bench:
+    """An implementation under trial, `by` what is right, and the judge of what operands give."""
 
-    `mine` is the user's evaluator, `by` the right one. What rounding explains depends on the
-    operands: `judge_for` returns the judge of what was computed from these. Where one sample is
-    wrong already, the layouts are left out: they would fail for that reason.
-    """
-    one, none = _first_samples(several, 1), _first_samples(several, 0)
-    right = by.run(*_widened(one, dtype))
+    mine: Evaluator
+    by: Evaluator
+    dtype: str
+    judge_for: Callable[[Operands], Judge]
 
-    def tried(name: str, operands: Operands, expected: Results) -> Finding:
+    def right(self, operands: Operands) -> Results:
+        """Return what is right, computed where sums are exact."""
+        wide = operands
+        if self.dtype not in EXACT:
+            wide = on_each(lambda operand: operand.astype(np.float64), operands)
+        return self.by.run(*wide)
+
+    def run(self, operands: Operands) -> Results:
+        """Return what the implementation gives."""
+        try:
+            return self.mine.run(*operands)
+        except Exception as error:
+            # The evaluator catches what the user's functions raise, and raises this itself:
+            # backward did not give three results.
+            return (Raised(error),) * 4
+
+    def tried(self, name: str, operands: Operands, what: str = "") -> Finding:
+        """Return the worst finding on what a call gives; one that writes to its operands is wrong.
+
+        `what` says in the note which of several calls it was.
+        """
         before = copied(operands)
-        finding = worst(name, _run(mine, operands), expected, judge_for(before))
+        finding = self.judged(name, self.run(operands), before, what)
         after = on_each(np.asarray, operands)
-        unchanged = all(map(np.array_equal, before, after))
+        unchanged = all(map(_same, before, after))
         if not finding.refuted and not unchanged:
             return Finding(name, CHANGED, note="an operand was written to in place")
         return finding
 
-    found = [tried("batch 1", copied(one), right)]
-    kept = _run(mine, copied(one))  # judged below, after other calls: do they overwrite it?
-    changes: tuple[Callable[[Array], Array], ...] = (_read_only, np.asfortranarray, _negative)
-    if not found[0].refuted:
-        for name, change in zip(LAYOUTS, changes, strict=True):
-            found.append(restriction(tried(name, on_each(change, one), right)))
-    found += _of_zeros((mine, by), one, right, dtype, judge_for)
-    if not any(finding.refuted for finding in found):
-        found.append(worst("results kept", kept, right, judge_for(one)))
-    found.append(tried(f"batch {len(several[0])}", several, by.run(*_widened(several, dtype))))
-    found.append(restriction(tried("batch 0", none, by.run(*_widened(none, dtype)))))
-    return tuple(found)
+    def judged(self, name: str, got: Results, operands: Operands, what: str = "") -> Finding:
+        """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
+        judge = self.judge_for(operands)
+        findings = []
+        for quantity, value, right in zip(QUANTITIES, got, self.right(operands), strict=True):
+            no_such_quantity = right is None  # as dw and db of a pool
+            left_out = quantity == "db" and value is None
+            if not no_such_quantity and not left_out:
+                findings.append(judge(quantity, value, right))
+        return worst(name, findings, what)
+
+
+def worst(name: str, findings: Sequence[Finding], what: str = "") -> Finding:
+    """Return the worst of several findings, under the name of what was tried."""
+    found = max(findings, key=lambda finding: finding.grade)
+    if not found.refuted:
+        return Finding(name, found.verdict)
+    said = (what, found.name if found.name in QUANTITIES else "", found.note)
+    return replace(found, name=name, note=": ".join(filter(None, said)))
+
+
+def batches(bench: Bench, operands: Operands, sizes: Iterable[int]) -> list[Finding]:
+    """Return a finding for each size of batch; those that exceptions refuse share one."""
+    each = {n: restriction(bench.tried(f"batch {n}", samples(operands, n))) for n in sizes}
+    found = [finding for finding in each.values() if finding.verdict != REFUSED]
+    refused = [n for n, finding in each.items() if finding.verdict == REFUSED]
+    if refused:
+        names = ", ".join(map(str, refused))
+        found.append(replace(each[refused[0]], name=f"batch {names}"))
+    return found
+
+
+def calls(bench: Bench, operands: Operands, other: Operands) -> Iterator[Finding]:
+    """Yield what several calls do to each other; `other` has the shapes of `operands`."""
+    kept = bench.run(copied(operands))
+    yield bench.tried("another call", copied(other))
+    yield _changed_in_place(bench, operands, other)
+    forward, backward = bench.mine.forward, bench.mine.backward
+    if forward is not None and backward is not None:
+        x, w, b, dy = operands
+        y = forward(x, w, b)
+        forward(*other[:3])
+        got = (y, *backward(x, w, dy))
+        yield bench.judged("backward after another forward", got, operands)
+    # judged after other calls: do they overwrite it?
+    yield bench.judged("results kept", kept, operands)
+
+
+def _changed_in_place(bench: Bench, operands: Operands, other: Operands) -> Finding:
+    """Change one array after the other between calls, as an optimiser does to its weights."""
+    arrays = copied(operands)
+    found = [bench.tried("operands changed in place", arrays)]
+    for letter, array, values in zip(LETTERS, arrays, other, strict=True):
+        array[...] = values
+        found.append(bench.tried("operands changed in place", arrays, f"after {letter}"))
+    return max(found, key=lambda finding: finding.grade)
+
+
+def in_two_threads(bench: Bench, operands: Operands, other: Operands) -> Finding:
+    """Return what many calls give of which two run at once, each on operands of its own."""
+    given = [copied(operands if turn % 2 else other) for turn in range(ROUNDS)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns as often as they can
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            results = list(pool.map(bench.run, given))
+    finally:
+        sys.setswitchinterval(interval)
+    name = "two threads at once"
+    found = [bench.judged(name, got, mine) for got, mine in zip(results, given, strict=True)]
+    return max(found, key=lambda finding: finding.grade)
 
 
 def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
@@ -82,83 +155,15 @@ def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
     return first, Finding("repeatable", EQUAL)
 
 
-def _of_zeros(
-    evaluators: tuple[Evaluator, Evaluator],
-    one: Operands,
-    right: Results,
-    dtype: str,
-    judge_for: Callable[[Operands], Judge],
-) -> Iterator[Finding]:
-    """Yield what zeros give: zero x or w the bias and a zero gradient, zero dy zero gradients."""
-    mine, by = evaluators
-    x, w, b, dy = one
-    y_zero, dx_zero, dw_zero, db_zero = (None if a is None else 0 * a for a in right)
-    bias: Any = 0
-    if b is not None and b.size:  # (out,) -> (out, 1, ..., 1), to be added to (batch, out, *axes)
-        bias = np.expand_dims(b, tuple(range(b.ndim, right[0].ndim - 1)))
-    y_bias = y_zero + bias
-
-    zero_x = 0 * x, w, b, dy
-    y, _, dw, _ = _run(mine, zero_x)
-    right_y, _, right_dw, _ = by.run(*_widened(zero_x, dtype))  # numbers in the padding stay
-    yield worst("zero x", (y, dw), (right_y, right_dw), judge_for(zero_x), ("y", "dw"))
-
-    zero_dy = x, w, b, 0 * dy
-    _, *gradients = _run(mine, zero_dy)
-    zeros = (dx_zero, dw_zero, db_zero)
-    yield worst("zero dy", gradients, zeros, judge_for(zero_dy), QUANTITIES[1:])
-
-    if w.size:  # a pool has no weights
-        zero_w = x, 0 * w, b, dy
-        y, dx, *_ = _run(mine, zero_w)
-        yield worst("zero w", (y, dx), (y_bias, dx_zero), judge_for(zero_w), ("y", "dx"))
-
-
-def worst(
-    name: str,
-    got: Sequence[Any],
-    expected: Sequence[Any],
-    judge: Judge,
-    quantities: Sequence[str] = QUANTITIES,
-) -> Finding:
-    """Return the worst finding on several quantities, under the name of what was tried."""
-    findings = []
-    for quantity, value, right in zip(quantities, got, expected, strict=True):
-        no_such_quantity = right is None  # as dw and db of a pool
-        left_out = quantity == "db" and value is None
-        if not no_such_quantity and not left_out:
-            findings.append(judge(quantity, value, right))
-    worst = max(findings, key=lambda finding: finding.grade)
-    if not worst.refuted:
-        return Finding(name, worst.verdict)
-    note = f"{worst.name}: {worst.note}" if worst.note else worst.name
-    return replace(worst, name=name, note=note)
-
-
 def restriction(finding: Finding) -> Finding:
     """Return a finding on what many do not take: to raise there is no fault."""
     return replace(finding, verdict=REFUSED) if finding.verdict == RAISED else finding
 
 
-def _run(mine: Evaluator, operands: Operands) -> Results:
-    try:
-        return mine.run(*operands)
-    except Exception as error:
-        # The evaluator catches what the user's functions raise, and raises this itself: backward
-        # did not give three results.
-        return (Raised(error),) * 4
-
-
-def _first_samples(operands: Operands, n: int) -> Operands:
+def samples(operands: Operands, size: int) -> Operands:
+    """Return the first samples of a batch."""
     x, w, b, dy = operands
-    return x[:n], w, b, dy[:n]
-
-
-def _widened(operands: Operands, dtype: str) -> Any:
-    """Return operands in which sums are exact: in float64, unless they are in such a dtype."""
-    if dtype in EXACT:
-        return operands
-    return on_each(lambda operand: operand.astype(np.float64), operands)
+    return x[:size], w, b, dy[:size]
 
 
 def on_each(change: Callable[[Array], Array], operands: Iterable[Any]) -> Any:
@@ -169,17 +174,6 @@ def on_each(change: Callable[[Array], Array], operands: Iterable[Any]) -> Any:
 def copied(operands: Iterable[Any]) -> Any:
     """Return copies of all operands, which may be written to."""
     return on_each(np.array, operands)
-
-
-def _read_only(array: Array) -> Array:
-    array = array.copy()
-    array.setflags(write=False)
-    return array
-
-
-def _negative(array: Array) -> Array:
-    """Return an array with the same numbers and a negative stride along the last axis."""
-    return array[..., ::-1].copy()[..., ::-1]
 
 
 def _same(a: object, b: object) -> bool:

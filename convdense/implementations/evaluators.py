@@ -21,10 +21,17 @@ DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``."""
+    """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``.
+
+    Of a user's code, forward(x, w, b) and backward(x, w, dy) alone too, and whether it compiles
+    anew for every shape.
+    """
 
     name: str
     run: Callable[[Array, Array, Array | None, Array], Results]
+    forward: Callable[..., Any] | None = None
+    backward: Callable[..., Results] | None = None
+    compiles: bool = False
 
 
 def dense_evaluator(layer: HasShapes) -> Evaluator:
@@ -68,17 +75,37 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
     needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
     forward, backward, name = functions(implementation, needs)
 
-    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
-        y = caught(forward, x, w, b)
-        gradients = caught(backward, x, w, dy)
-        if isinstance(gradients, Raised):
-            return y, gradients, gradients, gradients
-        if not isinstance(gradients, (tuple, list)) or len(gradients) != 3:
-            results = "three results: dx, dw and db (or None)"
-            raise TypeError(complain("backward", type(gradients).__name__, results))
-        return (y, *map(detached, gradients))
+    def y(x: Array, w: Array, b: Array | None) -> Any:
+        return caught(forward, x, w, b)
 
-    return Evaluator(name, run)
+    def gradients(x: Array, w: Array, dy: Array) -> Results:
+        results = caught(backward, x, w, dy)
+        if isinstance(results, Raised):
+            return results, results, results
+        if not isinstance(results, (tuple, list)) or len(results) != 3:
+            needs = "three results: dx, dw and db (or None)"
+            raise TypeError(complain("backward", type(results).__name__, needs))
+        return tuple(map(detached, results))
+
+    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+        return (y(x, w, b), *gradients(x, w, dy))
+
+    return Evaluator(name, run, y, gradients, compiles(implementation, forward))
+
+
+def compiles(*code: object) -> bool:
+    """Tell whether a user's code says, or shows, that it is compiled anew for every shape.
+
+    It says so by an attribute `compiles`; torch.compile and jax.jit leave theirs.
+    """
+    inner = [getattr(one, "function", None) for one in code]
+    return any(
+        getattr(one, "compiles", False) is True
+        or hasattr(one, "_torchdynamo_orig_callable")
+        or hasattr(one, "_orig_mod")
+        or (callable(one) and hasattr(one, "eval_shape"))
+        for one in (*code, *inner)
+    )
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:

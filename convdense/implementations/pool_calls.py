@@ -1,5 +1,7 @@
 """The user's pool and the direct one as evaluators, and how they compare."""
 
+from typing import Any
+
 import numpy as np
 
 from convdense._util.arguments import Array
@@ -7,7 +9,13 @@ from convdense._util.float_formats import widened
 from convdense.direct import pool as direct_pool
 from convdense.geometry import Implementation, Pool
 from convdense.implementations.call_contract import Judge
-from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
+from convdense.implementations.evaluators import (
+    Evaluator,
+    Results,
+    caught,
+    compiles,
+    pool_functions,
+)
 from convdense.verdicts.findings import CHANGED, RAISED, Finding
 
 DIRECT_POOL = "direct pooling"
@@ -18,13 +26,20 @@ def pool_evaluators(pool: Pool, implementation: Implementation) -> tuple[Evaluat
     """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
     forward, backward, name = pool_functions(implementation)
 
+    def y(x: Array, *_: Any) -> Any:
+        return caught(forward, x)
+
+    def dx(x: Array, _w: Array, dy: Array) -> Results:
+        return caught(backward, x, dy), None, None
+
     def mine(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
-        return caught(forward, x), caught(backward, x, dy), None, None
+        return (y(x), *dx(x, _w, dy))
 
     def direct(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
         return direct_pool.forward(pool, x), direct_pool.backward(pool, x, dy), None, None
 
-    return Evaluator(name, mine), Evaluator(DIRECT_POOL, direct)
+    judged = Evaluator(name, mine, y, dx, compiles(implementation, forward))
+    return judged, Evaluator(DIRECT_POOL, direct)
 
 
 def compare_pools(

@@ -23,8 +23,10 @@ WITHIN = "within rounding"
 NORMWISE = "right normwise"
 UNDECIDED = "undecided"
 REFUSED = "refused"  # it raised on what many do not take: a restriction, neither right nor wrong
+REPORTED = "reported"  # what it does where nothing is promised, as with NaN
+REMARKS = (REFUSED, REPORTED)
 # from the best; any other verdict is below all of these
-GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED, REFUSED)
+GRADES = (EQUAL, WITHIN, NORMWISE, UNDECIDED, *REMARKS)
 
 WRONG = "wrong"
 # wrong as well, and how: each named after what was asked for, or what happened
@@ -53,7 +55,8 @@ class Finding:
         "y", "dx", "dw" or "db".
     verdict : str
         "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an
-        FFT), "undecided", "refused" (raised on what many do not take), "wrong", or what kind of
+        FFT), "undecided", "refused" (raised on what many do not take), "reported"
+        (where nothing is promised), "wrong", or what kind of
         wrong: "not bilinear", "not repeatable", "raised", "wrong shape", "wrong dtype", "changed
         its input".
     at : tuple of int or None
