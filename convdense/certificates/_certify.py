@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack, overload
 from convdense._util.arguments import Seed, choice, complain, drawn, physical_memory, seed_or_none
 from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
 from convdense._util.foreign_names import explained
-from convdense.certificates.behaviour_trials import NOTHING, Extra
-from convdense.certificates.certificate_base import certified_again
+from convdense.certificates.certificate_base import NOTHING, Extra, certified_again
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
@@ -22,6 +21,7 @@ from convdense.certificates.network_certificate import (
     certify_network,
     certify_pool,
 )
+from convdense.certificates.resolution import Excused, basis_resolution, decided
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.geometry.base import flag
@@ -237,6 +237,7 @@ def _certify_layer(
         error=trials.error,
         asked=chosen.error,
         seed=trials.seed,
+        excused=trials.excused,
     )
     if explainer is None:
         return certificate
@@ -270,6 +271,7 @@ class Trials(NamedTuple):
     number: int
     seed: int
     error: float
+    excused: Excused = ()
 
 
 def _run_trials(
@@ -288,19 +290,25 @@ def _run_trials(
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         do = 'use method="random"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
-    if chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS):
-        seed = drawn(chosen.seed)
-        findings = exhaustive(ties, *evaluators, chosen.dtype, seed=seed, **how)
-        return Trials(findings, "exhaustive", calls, seed, error=0.0)
-
     bits = -log2(chosen.error)
     # a seed of as many bits as the error asks for, and 64 more
     seed = drawn(chosen.seed, 64 + ceil(bits))
-    number = ceil(bits / bits_per_trial(min(ranges)))
-    findings = random(ties, *evaluators, chosen.dtype, trials=number, seed=seed, **how)
+    if chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS):
+        method, number = "exhaustive", calls
+        findings = exhaustive(ties, *evaluators, chosen.dtype, seed=seed, **how)
+    else:
+        method, number = "random", ceil(bits / bits_per_trial(min(ranges)))
+        findings = random(ties, *evaluators, chosen.dtype, trials=number, seed=seed, **how)
+
     allowed = {} if explainer is None else explainer.allowed
-    error = max(2 ** (-bits_of_all(ranges, allowed) * number), SMALLEST)
-    return Trials(findings, "random", number, seed, error)
+    excused = tuple(allowed.items())
+    error, of_basis = 0.0, None
+    if method == "random":
+        error = max(2 ** (-bits_of_all(ranges, allowed) * number), SMALLEST)
+    else:
+        of_basis = basis_resolution(ties, chosen.dtype, chosen.batch)
+    judged = (decided(f, ranges, excused, chosen.dtype, of_basis) for f in findings)
+    return Trials(tuple(judged), method, number, seed, error, excused)
 
 
 def _probability(value: Any) -> float:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS, Format
-from convdense.certificates.certificate_base import misbehaves
+from convdense.certificates.certificate_base import Extra, misbehaves
 from convdense.certificates.integer_ranges import (
     Ranges,
     exact_ranges,
@@ -46,22 +46,6 @@ BATCHES = 0, 1, 2, 3, 4, 5, 8, 16, 33
 COMPILED_BATCHES = 1, 2, 3, 4  # of code that compiles anew for every shape
 WORK = 100_000_000  # products in a batch of more than four, at most
 SMALL = 3  # the largest integer beside those that are scaled
-
-
-class Extra(NamedTuple):
-    """What is tried only when an option of `certify` asks for it."""
-
-    shapes: str | None = None
-    nonfinite: bool = False
-    threads: bool = False
-
-
-NOTHING = Extra()
-
-
-def asked_for(extra: Extra) -> dict[str, Any]:
-    """Return as plain data what was asked for, if anything."""
-    return {} if extra == NOTHING else {"extra": extra._asdict()}
 
 
 def try_behaviour(

@@ -8,8 +8,9 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
-from convdense.certificates.behaviour_trials import Extra, try_behaviour
+from convdense.certificates.behaviour_trials import try_behaviour
 from convdense.certificates.bilinearity import bilinear
+from convdense.certificates.certificate_base import Extra
 from convdense.certificates.effective_roundoff import (
     Measured,
     Precision,
@@ -74,9 +75,7 @@ def review_implementation(
     measured = measure_precision(layer, operands, measurable, on_reals, dtype=dtype, seed=seed)
 
     coarse = _coarse(findings, measured)
-    narrow = _judge_narrowly(
-        evaluators, coarse, layer, dtype, batch=batch, error=error, seed=seed
-    )
+    narrow = _judge_narrowly(evaluators, coarse, layer, dtype, batch=batch, error=error, seed=seed)
     ranges = narrow.ranges or ranges
     judged = []
     for finding in findings:

@@ -68,9 +68,7 @@ def exhaustive(
     return _first_differences(mine, by, calls, dtype, explain)
 
 
-def _every_pair(
-    ties: TieMap, dtype: str, batch: int, ranges: Ranges, seed: int
-) -> Iterator[Call]:
+def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges, seed: int) -> Iterator[Call]:
     """Yield the calls that hold every pair of basis vectors, and the draws of both signs.
 
     Those are one a weight for y and dx, one of zeros, one a bias, and one a pair for dw.

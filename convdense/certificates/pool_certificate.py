@@ -9,7 +9,8 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
-from convdense.certificates.behaviour_trials import BATCHES, LARGE, Extra, try_all
+from convdense.certificates.behaviour_trials import BATCHES, LARGE, try_all
+from convdense.certificates.certificate_base import Extra
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.other_shapes import try_shapes
 from convdense.certificates.pool_probes import WindowCoverage, planted
@@ -249,5 +250,5 @@ def _precision(
         verdict = WITHIN if finding.holds else finding.verdict
         if verdict == WRONG and error <= allowed * size:
             verdict = NORMWISE
-        measured.append(Precision(name, verdict, error / size, allowed))
+        measured.append(Precision(name, verdict, error / size, allowed, right.size))
     return tuple(measured)
