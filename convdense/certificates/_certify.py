@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack, overload
 from convdense._util.arguments import Seed, choice, complain, drawn, physical_memory, seed_or_none
 from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
 from convdense._util.foreign_names import explained
-from convdense.certificates.certificate_base import NOTHING, Extra, certified_again
+from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
@@ -60,7 +60,7 @@ class Chosen:
     error: float
     method: str
     seed: Any
-    extra: Extra = NOTHING
+    extra: tuple[str, ...] = ()
 
     def checked(self, formats: tuple[str, ...]) -> "Chosen":
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
@@ -69,10 +69,6 @@ class Chosen:
         error = _probability(self.error)
         batch = limited(self.batch)
         dtype = choice(spelled(self.dtype), "dtype", formats)
-        if self.extra.shapes is not None:
-            choice(self.extra.shapes, "shapes", ("near",))
-        flag(self.extra.nonfinite, "nonfinite")
-        flag(self.extra.threads, "threads")
         return Chosen(dtype, batch, error, self.method, seed, self.extra)
 
 
@@ -162,10 +158,17 @@ def certify(
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
-    extra = Extra(shapes, nonfinite, threads)
-    if implementation is None and extra != NOTHING:
-        name, value = next((n, v) for n, v in extra._asdict().items() if v)
-        raise ValueError(complain(name, repr(value), "an implementation, to try it on"))
+    if shapes is not None:
+        choice(shapes, "shapes", ("near",))
+    asked = {
+        "near": shapes is not None,
+        "nonfinite": flag(nonfinite, "nonfinite"),
+        "threads": flag(threads, "threads"),
+    }
+    extra = tuple(word for word, is_asked in asked.items() if is_asked)
+    if implementation is None and extra:
+        needs = "an implementation, to try it on"
+        raise ValueError(complain("certify", f"{extra[0]!r} without one", needs))
     chosen = Chosen(dtype, batch, error, method, seed, extra)
     if isinstance(layer, (Pool, Network)):
         return _certify_pool_or_network(layer, implementation, chosen)

@@ -2,19 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS, Format
-from convdense.certificates.certificate_base import Extra, misbehaves
-from convdense.certificates.integer_ranges import (
-    Ranges,
-    exact_ranges,
-    longest_sums,
-    narrow_ranges,
-)
+from convdense.certificates.certificate_base import misbehaves
+from convdense.certificates.integer_ranges import Ranges, exact_ranges, longest_sums, narrow_ranges
 from convdense.certificates.integer_trials import draw_operands
 from convdense.certificates.other_shapes import try_shapes
 from convdense.certificates.rounding_explainer import Explainer
@@ -28,15 +23,9 @@ from convdense.implementations.call_contract import (
     in_two_threads,
     samples,
 )
-from convdense.implementations.evaluators import (
-    Evaluator,
-    Operands,
-    direct_evaluator,
-    magnitude_evaluator,
-)
-from convdense.implementations.nonfinite_reach import nonfinite_reach
-from convdense.implementations.scaled_calls import Scaling, magnitudes, powers_of_two
-from convdense.implementations.special_values import special_values
+from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
+from convdense.implementations.scaled_calls import magnitudes, powers_of_two
+from convdense.implementations.special_values import nonfinite_reach, special_values
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import REMARKS, WRONG, Finding
@@ -48,65 +37,46 @@ WORK = 100_000_000  # products in a batch of more than four, at most
 SMALL = 3  # the largest integer beside those that are scaled
 
 
+class Trial(NamedTuple):
+    """What is needed to try a layer: operands of a large batch, and of one sample to be scaled."""
+
+    bench: Bench
+    operands: Operands
+    scaled: dict[str, Operands]  # first letters of those to be scaled -> operands
+    form: Format
+    is_large: bool
+
+
 def try_behaviour(
-    layer: HasShapes,
-    mine: Evaluator,
-    dtype: str,
-    *,
-    batch: int,
-    extra: Extra,
-    few_bits: bool,
-    seed: int,
-) -> tuple[tuple[Finding, ...], HasShapes | None]:
-    """Return how an implementation behaves, and the small copy on which, None if on the layer.
+    layers: tuple[Any, ...], prepare: Callable[[Any], Trial], asked: int, extra: tuple[str, ...]
+) -> tuple[tuple[Finding, ...], Any]:
+    """Return how an implementation behaves, and on which layer: the first where it is right.
 
-    A small copy of the layer is tried first: an implementation that takes it needs no large calls.
+    The first is a small copy: an implementation that takes it needs no large calls. `extra` are the
+    words of `certify`'s options for what else to try: "near", "nonfinite", "threads".
     """
-    copy = small_copy(layer)
-    tried: tuple[Finding, ...] = ()
-    for on in dict.fromkeys((copy, layer)):
-        rng = np.random.default_rng((seed, 3))  # a stream of its own beside the trials'
-        bench = _bench(on, mine, dtype)
-        operands = _draw(on, rng, dtype, batch, few_bits=few_bits)
-        # sums in few bits are those of float32 at most
-        form = FORMATS["float32"] if few_bits else FORMATS[dtype]
-        scalings = _scalings(on, rng, form, dtype)
-        is_large = tie(on).n_entries >= LARGE
-        tried = try_all(
-            bench, operands, scalings, form, asked=batch, extra=extra, is_large=is_large
-        )
-        if tried and not misbehaves(tried):
+    found: tuple[Finding, ...] = ()
+    for layer in layers:
+        found = _try_all(prepare(layer), asked, extra)
+        if found and not misbehaves(found):
             break
+    if "near" in extra and not misbehaves(found):
 
-    if extra.shapes is not None and not misbehaves(tried):
+        def tried(shape: HasShapes) -> Finding:
+            trial = prepare(shape)
+            return trial.bench.tried("", samples(trial.operands, asked))
 
-        def judged(name: str, shape: HasShapes) -> Finding:
-            given = _draw(shape, rng, dtype, batch, few_bits=few_bits)
-            return _bench(shape, mine, dtype).tried(name, samples(given, batch))
-
-        tried += tuple(try_shapes(layer, judged))
-    return tried, None if on == layer else copy
-
-
-def _bench(layer: HasShapes, mine: Evaluator, dtype: str) -> Bench:
-    return Bench(mine, direct_evaluator(layer), dtype, _judge_with(Explainer(layer, dtype)))
+        found += tuple(try_shapes(layers[-1], tried))
+    return found, layer
 
 
-def try_all(
-    bench: Bench,
-    operands: Operands,
-    scalings: list[Scaling],
-    form: Format,
-    *,
-    asked: int,
-    extra: Extra,
-    is_large: bool,
-) -> tuple[Finding, ...]:
-    """Return all that is tried on the samples of one large batch; nothing if each is refused.
+def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Return all that is tried on one layer; nothing if it refuses every batch.
 
     Batches are tried first. The rest is tried on three samples, layouts on one as well, or on the
     batch asked for where those are refused.
     """
+    bench, operands, scaled, form, is_large = trial
     usual = COMPILED_BATCHES if bench.mine.compiles else BATCHES
     sizes = sorted(n for n in {*usual, asked} if n <= len(operands[0]))
     found = batches(bench, operands, sizes)
@@ -115,29 +85,54 @@ def try_all(
     if not taken or misbehaves(tuple(found)):  # the rest would only be wrong again
         return tuple(found) if taken else ()
 
-    several = samples(operands, next(n for n in (3, asked, *taken) if n in taken))
-    one = samples(operands, next(n for n in (1, asked, *taken) if n in taken))
-    other = tuple(-np.roll(operand, 1) for operand in several)
+    several, one = (
+        samples(operands, next(n for n in (most, asked, *taken) if n in taken)) for most in (3, 1)
+    )
+    x, w, b, dy = (-np.roll(operand, 1) for operand in several)
+    other = x, w, b, dy
     found += layouts(bench, (several,) if is_large else (one, several))
     found += special_values(bench, several, few=is_large)
-    scaled = [s.with_batch(len(one[0])) for s in scalings]
-    found += magnitudes(bench, scaled, form, most=2 if is_large else 100)
+    for letters, (x, w, b, dy) in scaled.items():
+        again = x.repeat(len(one[0]), 0), w, b, dy.repeat(len(one[0]), 0)
+        found += magnitudes(bench, letters, again, form, few=is_large)
     found += calls(bench, several, other)
-    if extra.threads:
-        found.append(in_two_threads(bench, several, other))
-    if extra.nonfinite:
-        found += nonfinite_reach(bench, one)
+    found += [in_two_threads(bench, several, other)] if "threads" in extra else []
+    found += nonfinite_reach(bench, one) if "nonfinite" in extra else []
     return tuple(found)
 
 
-def _draw(
-    layer: HasShapes, rng: np.random.Generator, dtype: str, asked: int, *, few_bits: bool
-) -> Operands:
-    """Return a batch of as many samples as are tried, of integers whose sums over it are exact.
+def prepare_layer(
+    layer: HasShapes, mine: Evaluator, dtype: str, asked: int, *, few_bits: bool, seed: int
+) -> Trial:
+    """Return what is needed to try a layer with weights: integers whose sums are exact.
 
     The sums over many samples may be too long where those over few are not. If even those of one
-    are, the integers are -1, 0 and 1.
+    are, the integers are -1, 0 and 1. Sums in few bits are those of float32 at most.
     """
+    ties = tie(layer)
+    rng = np.random.default_rng((seed, 3))  # a stream of its own beside the trials'
+    form = FORMATS["float32"] if few_bits else FORMATS[dtype]
+    batch, ranges = _largest_exact_batch(layer, dtype, asked, few_bits=few_bits)
+    operands = draw_operands(rng, ties, batch, ranges, dtype)
+
+    terms = max(longest_sums(ties, batch=1).values())
+    widest = max(2**form.bits / (SMALL * terms), 2)
+    scaled = {}
+    for letters in ("xb", "wb", "d")[bool(ties.padding) :]:  # padding that is a number stays
+        small = draw_operands(rng, ties, 1, Ranges(SMALL, SMALL, SMALL, SMALL), dtype)
+        x, w, b, dy = (
+            powers_of_two(a, widest, rng) if letter in letters else a
+            for letter, a in zip("xwbd", small, strict=True)
+        )
+        scaled[letters] = x, w, b, dy
+    bench = Bench(mine, direct_evaluator(layer), dtype, _judge_with(Explainer(layer, dtype)))
+    return Trial(bench, operands, scaled, form, ties.n_entries >= LARGE)
+
+
+def _largest_exact_batch(
+    layer: HasShapes, dtype: str, asked: int, *, few_bits: bool
+) -> tuple[int, Ranges]:
+    """Return as many samples as are tried, and integers whose sums over them are exact."""
     entries = tie(layer).n_entries
     sizes = {n for n in BATCHES if 0 < n <= 4 or 0 < n * entries <= WORK} | {asked}
     for batch in sorted(sizes, reverse=True):
@@ -146,31 +141,8 @@ def _draw(
         except ValueError:  # raised by exact_ranges: the sums are too long
             continue
         if ranges is not None:
-            return draw_operands(rng, tie(layer), batch, ranges, dtype)
-    return draw_operands(rng, tie(layer), 1, Ranges(1, 1, 1, 1), dtype)
-
-
-def _scalings(
-    layer: HasShapes, rng: np.random.Generator, form: Format, dtype: str
-) -> list[Scaling]:
-    """Return one sample with wide powers of two in x, in w and in dy, small integers beside them.
-
-    A number in the padding is scaled with no x.
-    """
-    ties = tie(layer)
-    terms = max(longest_sums(ties, batch=1).values())
-    widest = max(2**form.bits // (SMALL * terms), 2)
-    scalings = []
-    for letters in ("wb", "d") if ties.padding else ("xb", "wb", "d"):
-        x, w, b, dy = draw_operands(rng, ties, 1, Ranges(SMALL, SMALL, SMALL, SMALL), dtype)
-        x, w, b, dy = (
-            powers_of_two(a, widest, rng) if letter in letters else a
-            for letter, a in zip("xwbd", (x, w, b, dy), strict=True)
-        )
-        sizes = magnitude_evaluator(layer).run(*map(np.abs, (x, w, b, dy)))
-        largest = max(float(np.abs(a).max(initial=1)) for a in (*sizes, x, w, b, dy))
-        scalings.append(Scaling(letters, (x, w, b, dy), largest))
-    return scalings
+            return batch, ranges
+    return 1, Ranges(1, 1, 1, 1)
 
 
 def _judge_with(explainer: Explainer) -> Callable[[Operands], Judge]:

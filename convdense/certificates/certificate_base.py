@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import singledispatch
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from convdense._util.arguments import complain
 from convdense.certificates.effective_roundoff import Precision
@@ -13,16 +13,8 @@ from convdense.layers.plain_form import layer_to_plain
 from convdense.verdicts.findings import REFUSED, REMARKS, REPORTED, WRONG, Finding, Judgement
 from convdense.verdicts.schema import SCHEMA, changed_rules, with_schema
 
-
-class Extra(NamedTuple):
-    """What is tried only when an option of `certify` asks for it."""
-
-    shapes: str | None = None
-    nonfinite: bool = False
-    threads: bool = False
-
-
-NOTHING = Extra()
+# the words of `certify`'s options for what else to try, and what that is
+EXTRA = {"near": "other shapes", "nonfinite": "NaN and infinity", "threads": "threads"}
 
 
 class ImplementationJudgement(Judgement):
@@ -30,7 +22,7 @@ class ImplementationJudgement(Judgement):
 
     behaviour: tuple[Finding, ...]
     precision: tuple[Precision, ...]
-    extra: Extra
+    extra: tuple[str, ...]
     rules: int
     rerun_of: int | None
     seed: int
@@ -71,7 +63,7 @@ class ImplementationJudgement(Judgement):
         known = [*self._of_reals(), *self._tried()]
         unknown = list(assumed)
         if self._is_implementation:
-            unknown += [self._untried(), say("unseen")]
+            unknown += [*self._untried(), say("unseen")]
         changes = []
         if self.rerun_of is not None and self._is_implementation:
             told = changed_rules(self.rerun_of)
@@ -82,9 +74,9 @@ class ImplementationJudgement(Judgement):
         """Return how many reals were compared, and the unit roundoff measured."""
         if not self.precision:
             return []
-        counted = [f"{p.entries:,} entries of {p.name}" for p in self.precision if p.entries]
-        if counted:
-            lines = [say("reals", counts="all " + ", ".join(counted))]
+        counts = ", ".join(f"{p.entries:,} of {p.name}" for p in self.precision if p.entries)
+        if counts:
+            lines = [say("reals", counts=counts)]
         else:
             lines = [say("few reals", names=", ".join(p.name for p in self.precision))]
         fine = ", ".join(str(p) for p in self.precision if p.verdict != WRONG)
@@ -97,7 +89,7 @@ class ImplementationJudgement(Judgement):
         lines = [say("right", names=", ".join(right))] if right else []
         on_layer = [name for name in right if name == "repeatable"]
         if self.tried_on is not None and on_layer:
-            also = ["other shapes"] if self.extra.shapes else []
+            also = [EXTRA["near"]] if "near" in self.extra else []
             names = " and ".join([*on_layer, *also])
             lines.append(say("copy", copy=repr(self.tried_on), names=names))
         for finding in self.behaviour:
@@ -109,16 +101,12 @@ class ImplementationJudgement(Judgement):
                 lines.append(str(finding))
         return lines
 
-    def _untried(self) -> str:
+    def _untried(self) -> list[str]:
         """Return what no call of the implementation tried."""
         if not self.behaviour:
-            return say("numbers")
-        extra = {
-            "other shapes": self.extra.shapes,
-            "NaN and infinity": self.extra.nonfinite,
-            "threads": self.extra.threads,
-        }
-        return say("untried", names=", ".join(name for name, asked in extra.items() if not asked))
+            return [say("numbers")]
+        left = [names for word, names in EXTRA.items() if word not in self.extra]
+        return [say("untried", names=", ".join(left))] if left else []
 
     def __bool__(self) -> bool:
         """Return whether all quantities hold, as precise as their dtype, and all behaviour."""
@@ -135,19 +123,20 @@ class ImplementationJudgement(Judgement):
             "rules": self.rules,
             "rerun_of": self.rerun_of,
         }
-        asked = {} if self.extra == NOTHING else {"extra": self.extra._asdict()}
-        return with_schema({**head, **fields, **more, **parts, **asked})
+        if self.extra:
+            more["extra"] = list(self.extra)
+        return with_schema({**head, **fields, **more, **parts})
 
 
 def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
-    """Read back the findings, the behaviour and the precision of a certificate."""
+    """Read back findings, behaviour, precision and what else was asked for."""
     return {
         "findings": tuple(Finding.from_dict(plain) for plain in data.get("findings", ())),
         "behaviour": tuple(Finding.from_dict(plain) for plain in data.get("behaviour", ())),
         "precision": tuple(Precision(**plain) for plain in data.get("precision", ())),
         "rules": data["rules"],
         "rerun_of": data.get("rerun_of"),
-        "extra": Extra(**data.get("extra", {})),
+        "extra": tuple(data.get("extra", ())),
     }
 
 

@@ -1,6 +1,7 @@
 """What kind of right or wrong an implementation is: how it rounds, behaves and repeats itself."""
 
 from dataclasses import replace
+from functools import partial
 from math import ceil, log2
 from typing import NamedTuple
 
@@ -8,9 +9,8 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
-from convdense.certificates.behaviour_trials import try_behaviour
+from convdense.certificates.behaviour_trials import prepare_layer, small_copy, try_behaviour
 from convdense.certificates.bilinearity import bilinear
-from convdense.certificates.certificate_base import Extra
 from convdense.certificates.effective_roundoff import (
     Measured,
     Precision,
@@ -57,7 +57,7 @@ def review_implementation(
     batch: int,
     error: float,
     seed: int,
-    extra: Extra,
+    extra: tuple[str, ...],
 ) -> Review:
     """Return what else there is to say about an implementation.
 
@@ -88,10 +88,12 @@ def review_implementation(
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
         return review
 
-    few_bits = bool(narrow.equal)
-    tried, tried_on = try_behaviour(
-        layer, mine, dtype, batch=batch, extra=extra, few_bits=few_bits, seed=seed
+    prepare = partial(
+        prepare_layer, mine=mine, dtype=dtype, asked=batch, few_bits=bool(narrow.equal), seed=seed
     )
+    layers = tuple(dict.fromkeys((small_copy(layer), layer)))
+    tried, on = try_behaviour(layers, prepare, batch, extra)
+    tried_on = None if on == layer else on
     return review._replace(behaviour=(*tried, repeats), tried_on=tried_on)
 
 

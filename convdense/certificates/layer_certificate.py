@@ -6,8 +6,6 @@ from typing import Any
 
 from convdense._util.deprecation import renamed_attribute
 from convdense.certificates.certificate_base import (
-    NOTHING,
-    Extra,
     ImplementationJudgement,
     parts_from_plain,
     rerun,
@@ -54,8 +52,8 @@ class Certificate(ImplementationJudgement):
     tried_on : geometry or None
         The small copy of a large layer on which behaviour was tried, if the implementation takes
         it.
-    extra : Extra
-        What was tried because it was asked for.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
     excused : tuple of (str, float)
         The quantities that differ within rounding on integers, and by how much they may.
     rules, rerun_of : int
@@ -84,7 +82,7 @@ class Certificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
-    extra: Extra = NOTHING
+    extra: tuple[str, ...] = ()
     excused: Excused = ()
     rules: int = SCHEMA
     rerun_of: int | None = None

@@ -13,8 +13,6 @@ from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
 from convdense._util.foreign_objects import said
 from convdense.certificates.certificate_base import (
-    NOTHING,
-    Extra,
     ImplementationJudgement,
     parts_from_plain,
     rerun,
@@ -60,8 +58,8 @@ class NetworkCertificate(ImplementationJudgement):
         pairs that tied.
     behaviour, precision
         Of the user's pool, as for `Certificate`.
-    extra : Extra
-        What was tried because it was asked for.
+    extra : tuple of str
+        What was tried because it was asked for: "near", "nonfinite", "threads".
 
     Examples
     --------
@@ -82,7 +80,7 @@ class NetworkCertificate(ImplementationJudgement):
     met: tuple[float, float] | None = None
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
-    extra: Extra = NOTHING
+    extra: tuple[str, ...] = ()
     rules: int = SCHEMA
     rerun_of: int | None = None
     tried_on = None  # no small copy
@@ -145,7 +143,7 @@ def certify_pool(
     batch: int,
     seed: int,
     *,
-    extra: Extra = NOTHING,
+    extra: tuple[str, ...] = (),
 ) -> NetworkCertificate:
     """Decide on integers whether the user's pool is direct pooling, ties included."""
     review = judge_pool(pool, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)

@@ -1,81 +1,75 @@
-"""Other shapes: what only the operands tell code about, its channels, its pixels and its kernel.
-
-Stride, padding, dilation and groups stay those of the layer.
-"""
+"""Other shapes: what only the operands tell code about, its channels, its pixels and its kernel."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from convdense.geometry import Conv, ConvTranspose, HasShapes, Pool
 from convdense.implementations.call_contract import restriction
-from convdense.verdicts.findings import REFUSED, Finding
+from convdense.verdicts.findings import REFUSED, Finding, worst_of
 
 CHANNELS = 1, 2, 3, 17, 63, 64, 65, 128, 129
-PIXELS = 7, 16, 9, 31, 8, 33, 15, 32, 17  # around powers of two; neighbours make rectangles
-ROOM = 2  # cells more than a window, along axes that are to be short
+# around powers of two, along two axes
+PIXELS = (7, 16), (31, 9), (8, 33), (15, 32), (17, 8), (33, 15), (16, 31), (9, 17), (32, 7)
 
 
-def try_shapes(layer: HasShapes, tried: Callable[[str, Any], Finding]) -> Iterator[Finding]:
+def try_shapes(layer: HasShapes, tried: Callable[[Any], Finding]) -> Iterator[Finding]:
     """Yield a finding for each kind of shapes, which names them, and one for those refused."""
     for kind, shapes in other_shapes(layer).items():
-        each = {name: restriction(tried(f"{kind} {name}", shape)) for name, shape in shapes.items()}
-        refused = [name for name, finding in each.items() if finding.verdict == REFUSED]
-        for names in (refused, [name for name in each if name not in refused]):
+        each = {name: restriction(tried(shape)) for name, shape in shapes.items()}
+        refused = {name for name, finding in each.items() if finding.verdict == REFUSED}
+        for names in (refused, each.keys() - refused):
             if names:
-                worst = max((each[name] for name in names), key=lambda finding: finding.grade)
-                wrong = [worst.name] if worst.refuted else [kind, *names]
-                yield replace(worst, name=" ".join(filter(None, wrong)).strip())
+                found = worst_of(each[name] for name in names)
+                shown = " ".join(name for name in each if name in names)
+                yield replace(found, name=f"{kind} {shown}".strip())
 
 
 def other_shapes(layer: HasShapes) -> dict[str, dict[str, Any]]:
     """Return layers of other shapes by name, under what they have in common.
 
-    Those that cannot be are left out, as a stride above a kernel where the stride is 1.
+    Stride, padding, dilation and groups stay. Shapes that cannot be are left out, as a reflection
+    longer than the input.
 
     Examples
     --------
     >>> shapes = other_shapes(Conv((2, 6), out_channels=3, kernel=3, stride=4))
     >>> list(shapes)[2:]
-    ['kernel 1', 'kernel as large as the input', 'stride above kernel', 'output of 1 cell']
-    >>> shapes["pixels"]["33"].in_shape, shapes["kernel 1"][""].kernel
-    ((2, 33), (1,))
+    ['kernel 1', 'kernel of input size', 'stride above kernel', 'output 1']
+    >>> shapes["pixels"]["16"].in_shape, shapes["kernel 1"][""].kernel
+    ((2, 16), (1,))
     """
     if not isinstance(layer, (Conv, ConvTranspose, Pool)):
         return {}
-    found: dict[str, dict[str, Any]] = {}
-    for kind, name, changes in _changes(layer):
-        with suppress(ValueError):  # a kernel too large, a reflection too long
-            found.setdefault(kind, {})[name] = replace(layer, **changes)
-    return {kind: shapes for kind, shapes in found.items() if shapes}
-
-
-def _changes(layer: Conv | ConvTranspose | Pool) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield what to change: kind, name, and the arguments of the layer."""
-    groups = 1 if isinstance(layer, Pool) else layer.groups
+    groups, has_weights = getattr(layer, "groups", 1), not isinstance(layer, Pool)
     kernel = layer.kernel or layer.out_spatial
-    axes = list(zip(kernel, layer.dilation, layer.padding, layer.stride, strict=True))
-    short = tuple((k - 1) * d + 1 + sum(p) + ROOM for k, d, p, _ in axes)
+    found: dict[str, dict[str, Any]] = {}
 
-    def of(channels: int, cells: tuple[int, ...], out: int = 1, **more: Any) -> dict[str, Any]:
-        outputs = {} if isinstance(layer, Pool) else {"out_channels": groups * out}
-        return {"in_shape": (groups * channels, *cells), **outputs, **more}
+    def add(kind: str, name: str, cells: tuple[int, ...], c: int = 2, out: int = 1, k: Any = None):
+        changes: dict[str, Any] = {"in_shape": (groups * c, *cells)}
+        changes |= {"out_channels": groups * out} if has_weights else {}
+        changes |= {"kernel": k} if k else {}
+        with suppress(ValueError):
+            found.setdefault(kind, {})[name] = replace(layer, **changes)
 
-    for channels, out in zip(CHANNELS, reversed(CHANNELS), strict=True):
-        yield "channels", str(groups * channels), of(channels, short, out)
-    for n in range(len(PIXELS)):
-        cells = (*islice((PIXELS * 2)[n:], min(2, len(short))), *short[2:])
-        yield "pixels", "x".join(map(str, cells)), of(2, cells)
-    if not isinstance(layer, Pool):
-        yield "kernel 1", "", of(2, short, kernel=1)
+    def window(sizes: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple((k - 1) * d + 1 for k, d in zip(sizes, layer.dilation, strict=True))
+
+    padded = tuple(map(sum, layer.padding))
+    short = tuple(n + p + 2 for n, p in zip(window(kernel), padded, strict=True))
+    for c, out in zip(CHANNELS, reversed(CHANNELS), strict=True):
+        add("channels", str(groups * c), short, c, out)
+    for cells in PIXELS:
+        some = (cells + short[2:])[: len(short)]
+        add("pixels", "x".join(map(str, some)), some)
+    if has_weights:
         longer = tuple(k + 1 for k in kernel)
-        sizes = tuple((k - 1) * d + 1 for k, (_, d, _, _) in zip(longer, axes, strict=True))
-        yield "kernel as large as the input", "", of(2, sizes, kernel=longer)
-        below = tuple(max(1, s - 1) for *_, s in axes)
-        if max(layer.stride) > 1:
-            cells = tuple(2 * s + n for n, (*_, s) in zip(short, axes, strict=True))
-            yield "stride above kernel", "", of(2, cells, kernel=below)
-    one = tuple(max(1, (k - 1) * d + 1 - sum(p)) for k, d, p, _ in axes)
-    yield "output of 1 cell", "", of(2, one)
+        add("kernel 1", "", short, k=1)
+        add("kernel of input size", "", window(longer), k=longer)
+    if has_weights and max(layer.stride) > 1:
+        below = tuple(max(1, s - 1) for s in layer.stride)
+        add("stride above kernel", "", tuple(map(sum, zip(short, layer.stride))), k=below)
+    least = zip(window(kernel), padded, strict=True)
+    add("output 1", "", tuple(max(1, n - p) for n, p in least))
+    return {kind: shapes for kind, shapes in found.items() if shapes}

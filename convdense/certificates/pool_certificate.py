@@ -9,16 +9,14 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
-from convdense.certificates.behaviour_trials import BATCHES, LARGE, try_all
-from convdense.certificates.certificate_base import Extra
+from convdense.certificates.behaviour_trials import BATCHES, LARGE, WORK, Trial, try_behaviour
 from convdense.certificates.effective_roundoff import Precision
-from convdense.certificates.other_shapes import try_shapes
 from convdense.certificates.pool_probes import WindowCoverage, planted
 from convdense.geometry import Implementation, Pool
 from convdense.implementations.call_contract import Bench, Judge, repeatable
 from convdense.implementations.evaluators import Evaluator, Operands, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
-from convdense.implementations.scaled_calls import Scaling, powers_of_two
+from convdense.implementations.scaled_calls import powers_of_two
 from convdense.rounding.pool_bounds import pool_bound, window_table
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, keep_worst
@@ -44,7 +42,13 @@ class PoolReview(NamedTuple):
 
 
 def judge_pool(
-    pool: Pool, implementation: Implementation, *, dtype: str, batch: int, seed: int, extra: Extra
+    pool: Pool,
+    implementation: Implementation,
+    *,
+    dtype: str,
+    batch: int,
+    seed: int,
+    extra: tuple[str, ...],
 ) -> PoolReview:
     """Judge y and dx on integers, then behaviour, and precision on random reals."""
     if pool.takes_roots:
@@ -85,59 +89,31 @@ def judge_pool(
 
     reals = _reals(pool, dtype, seed)
     results, repeats = repeatable(mine, reals)
-    tried = _behaviour(pool, implementation, dtype, batch=batch, extra=extra, seed=seed)
+    prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
+    tried, _ = try_behaviour((pool,), prepare, batch, extra)
     measured = _precision(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
 
 
-def _behaviour(
-    pool: Pool, implementation: Implementation, dtype: str, *, batch: int, extra: Extra, seed: int
-) -> tuple[Finding, ...]:
-    """Return what is tried beside the numbers, on the pool itself and on other shapes."""
+def _prepare(
+    pool: Pool, implementation: Implementation, dtype: str, batch: int, seed: int
+) -> Trial:
+    """Return what is needed to try a pool; powers and roots, which round, are not scaled."""
     rng = np.random.default_rng((seed, 3))
-
-    def bench_and_operands(shape: Pool, size: int) -> tuple[Bench, Operands]:
-        mine, by = pool_evaluators(shape, implementation)
-        operands = _drawn(shape, rng, (size, max(_fitting_bits(shape, dtype))), dtype)
-        return Bench(mine, by, dtype, partial(_judge_with, shape, dtype=dtype)), operands
-
-    cells = window_table(pool).cells.size * pool.in_shape[0]
-    size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= LARGE * 10))
-    bench, operands = bench_and_operands(pool, size)
-    scalings = [] if pool.takes_roots else list(_scalings(pool, rng, dtype))
-    tried = try_all(
-        bench,
-        operands,
-        scalings,
-        FORMATS[dtype],
-        asked=batch,
-        extra=extra,
-        is_large=cells >= LARGE,
-    )
-    if extra.shapes is None:
-        return tried
-
-    def judged(name: str, shape: Pool) -> Finding:
-        own_bench, own_operands = bench_and_operands(shape, batch)
-        return own_bench.tried(name, own_operands)
-
-    return (*tried, *try_shapes(pool, judged))
-
-
-def _scalings(pool: Pool, rng: np.random.Generator, dtype: str) -> Iterator[Scaling]:
-    """Yield one sample with wide powers of two in x, and in dy, times what leaves averages whole.
-
-    Powers and roots are exempt: they round, and a power overflows before what it is of.
-    """
+    mine, by = pool_evaluators(pool, implementation)
     windows = window_table(pool)
-    widest = max(2 ** FORMATS[dtype].bits // (windows.longest * windows.unit), 2)
-    for place, letter in ((0, "x"), (3, "d")):
-        operands = list(_drawn(pool, rng, (1, 1), dtype))
-        if operands[place].size:
-            wide = powers_of_two(operands[place], widest, rng)
-            operands[place] = np.asarray(windows.unit * wide, wide.dtype)
-            x, w, b, dy = operands
-            yield Scaling(letter, (x, w, b, dy), float(windows.longest * windows.unit * widest))
+    cells = windows.cells.size * pool.in_shape[0]
+    size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= WORK // 10))
+    operands = _drawn(pool, rng, (size, max(_fitting_bits(pool, dtype))), dtype)
+
+    widest = max(2 ** FORMATS[dtype].bits / (windows.longest * windows.unit), 2)
+    x, w, b, dy = _drawn(pool, rng, (1, 1), dtype)
+    scaled = {}
+    if x.size and dy.size and not pool.takes_roots:
+        scaled["x"] = windows.unit * powers_of_two(x, widest, rng), w, b, dy
+        scaled["d"] = x, w, b, windows.unit * powers_of_two(dy, widest, rng)
+    bench = Bench(mine, by, dtype, partial(_judge_with, pool, dtype=dtype))
+    return Trial(bench, operands, scaled, FORMATS[dtype], cells >= LARGE)
 
 
 def _fitting_bits(pool: Pool, dtype: str) -> dict[int, int]:

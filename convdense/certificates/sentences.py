@@ -3,8 +3,6 @@
 A test forges each: it holds an implementation of which the sentence would be false.
 """
 
-from collections.abc import Iterable
-
 # In the first line: how sure it is. Then what was compared, what was tried, and what is not known.
 SENTENCES = {
     "proof": "every pair of basis vectors tried: a proof if bilinear",
@@ -25,7 +23,7 @@ SENTENCES = {
     "signs": "|x| met {positive:.0%} positive, {zero:.0%} zero and {negative:.0%} negative of its "
     "coordinates",
     "cells": "{won:.0%} of the windows' cells won, {tied:.0%} of their pairs tied",
-    "reals": "compared: random reals, {counts}, each with its own bound",
+    "reals": "compared: random reals, all entries, each with its own bound: {counts}",
     "few reals": "compared: random reals, at most 12 entries each of {names}",
     "unit": "effective unit roundoff: {units}",
     "right": "right as well: {names}",
@@ -53,8 +51,3 @@ def say(key: str, **values: object) -> str:
     'a wrong one passes with probability below 2^-64'
     """
     return SENTENCES[key].format(**values)
-
-
-def listed(words: Iterable[str]) -> str:
-    """Return words in a row."""
-    return ", ".join(words)

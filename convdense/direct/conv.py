@@ -191,7 +191,7 @@ def _kernel(layer: Layer, w: Array, tap: Index) -> Array:
 def _grouped(layer: Layer, cells: Array) -> Array:
     """Return (batch, groups, channels per group, positions) of (batch, channels, *axes)."""
     batch, channels, *axes = cells.shape
-    return cells.reshape(batch, layer.groups, channels // layer.groups, int(np.prod(axes)))
+    return cells.reshape(batch, layer.groups, channels // layer.groups, prod(axes))
 
 
 def _correlate(layer: Layer, padded: Array, w: Array) -> Array:

@@ -5,9 +5,10 @@ integers, where sums are exact, a right implementation gives equal numbers whate
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -24,6 +25,7 @@ from convdense.verdicts.findings import (
     REFUSED,
     REPEATABLE,
     Finding,
+    worst_of,
 )
 
 LETTERS = "x", "w", "b", "dy"
@@ -63,31 +65,29 @@ class Bench:
         """
         before = copied(operands)
         finding = self.judged(name, self.run(operands), before, what)
-        after = on_each(np.asarray, operands)
-        unchanged = all(map(_same, before, after))
-        if not finding.refuted and not unchanged:
+        if not finding.refuted and not all(map(_same, before, operands)):
             return Finding(name, CHANGED, note="an operand was written to in place")
         return finding
 
     def judged(self, name: str, got: Results, operands: Operands, what: str = "") -> Finding:
         """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
         judge = self.judge_for(operands)
-        findings = []
-        for quantity, value, right in zip(QUANTITIES, got, self.right(operands), strict=True):
-            no_such_quantity = right is None  # as dw and db of a pool
-            left_out = quantity == "db" and value is None
-            if not no_such_quantity and not left_out:
-                findings.append(judge(quantity, value, right))
-        return worst(name, findings, what)
+        pairs = there_are(got, self.right(operands))
+        return worst(name, [judge(*pair) for pair in pairs], what)
 
 
-def worst(name: str, findings: Sequence[Finding], what: str = "") -> Finding:
+def there_are(got: Results, right: Results) -> list[tuple[str, Any, Array]]:
+    """Return quantity, what came and what is right, but for a db left out and a pool's dw and db."""
+    each = zip(QUANTITIES, got, right, strict=True)
+    return [(n, a, b) for n, a, b in each if b is not None and not (n == "db" and a is None)]
+
+
+def worst(name: str, findings: Iterable[Finding], what: str = "") -> Finding:
     """Return the worst of several findings, under the name of what was tried."""
-    found = max(findings, key=lambda finding: finding.grade)
+    found = worst_of(findings)
     if not found.refuted:
         return Finding(name, found.verdict)
-    said = (what, found.name if found.name in QUANTITIES else "", found.note)
-    return replace(found, name=name, note=": ".join(filter(None, said)))
+    return replace(found, name=name, note=": ".join(filter(None, (what, found.name, found.note))))
 
 
 def batches(bench: Bench, operands: Operands, sizes: Iterable[int]) -> list[Finding]:
@@ -96,16 +96,19 @@ def batches(bench: Bench, operands: Operands, sizes: Iterable[int]) -> list[Find
     found = [finding for finding in each.values() if finding.verdict != REFUSED]
     refused = [n for n, finding in each.items() if finding.verdict == REFUSED]
     if refused:
-        names = ", ".join(map(str, refused))
-        found.append(replace(each[refused[0]], name=f"batch {names}"))
+        found.append(replace(each[refused[0]], name=f"batch {', '.join(map(str, refused))}"))
     return found
 
 
 def calls(bench: Bench, operands: Operands, other: Operands) -> Iterator[Finding]:
     """Yield what several calls do to each other; `other` has the shapes of `operands`."""
     kept = bench.run(copied(operands))
-    yield bench.tried("another call", copied(other))
-    yield _changed_in_place(bench, operands, other)
+    arrays = copied(operands)
+    found = [bench.tried("operands changed in place", arrays)]
+    for letter, array, values in zip(LETTERS, arrays, other, strict=True):
+        array[...] = values  # as an optimiser does to its weights
+        found.append(bench.tried("operands changed in place", arrays, letter))
+    yield worst_of(found)
     forward, backward = bench.mine.forward, bench.mine.backward
     if forward is not None and backward is not None:
         x, w, b, dy = operands
@@ -115,16 +118,6 @@ def calls(bench: Bench, operands: Operands, other: Operands) -> Iterator[Finding
         yield bench.judged("backward after another forward", got, operands)
     # judged after other calls: do they overwrite it?
     yield bench.judged("results kept", kept, operands)
-
-
-def _changed_in_place(bench: Bench, operands: Operands, other: Operands) -> Finding:
-    """Change one array after the other between calls, as an optimiser does to its weights."""
-    arrays = copied(operands)
-    found = [bench.tried("operands changed in place", arrays)]
-    for letter, array, values in zip(LETTERS, arrays, other, strict=True):
-        array[...] = values
-        found.append(bench.tried("operands changed in place", arrays, f"after {letter}"))
-    return max(found, key=lambda finding: finding.grade)
 
 
 def in_two_threads(bench: Bench, operands: Operands, other: Operands) -> Finding:
@@ -137,9 +130,7 @@ def in_two_threads(bench: Bench, operands: Operands, other: Operands) -> Finding
             results = list(pool.map(bench.run, given))
     finally:
         sys.setswitchinterval(interval)
-    name = "two threads at once"
-    found = [bench.judged(name, got, mine) for got, mine in zip(results, given, strict=True)]
-    return max(found, key=lambda finding: finding.grade)
+    return worst_of(map(partial(bench.judged, "two threads at once"), results, given))
 
 
 def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:

@@ -23,8 +23,8 @@ DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 class Evaluator:
     """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``.
 
-    Of a user's code, forward(x, w, b) and backward(x, w, dy) alone too, and whether it compiles
-    anew for every shape.
+    Of a user's code also forward(x, w, b) and backward(x, w, dy) alone, and whether its attribute
+    `compiles` says that it is compiled anew for every shape.
     """
 
     name: str
@@ -90,22 +90,7 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
         return (y(x, w, b), *gradients(x, w, dy))
 
-    return Evaluator(name, run, y, gradients, compiles(implementation, forward))
-
-
-def compiles(*code: object) -> bool:
-    """Tell whether a user's code says, or shows, that it is compiled anew for every shape.
-
-    It says so by an attribute `compiles`; torch.compile and jax.jit leave theirs.
-    """
-    inner = [getattr(one, "function", None) for one in code]
-    return any(
-        getattr(one, "compiles", False) is True
-        or hasattr(one, "_torchdynamo_orig_callable")
-        or hasattr(one, "_orig_mod")
-        or (callable(one) and hasattr(one, "eval_shape"))
-        for one in (*code, *inner)
-    )
+    return Evaluator(name, run, y, gradients, getattr(implementation, "compiles", False))
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:

@@ -1,7 +1,5 @@
 """The user's pool and the direct one as evaluators, and how they compare."""
 
-from typing import Any
-
 import numpy as np
 
 from convdense._util.arguments import Array
@@ -9,13 +7,7 @@ from convdense._util.float_formats import widened
 from convdense.direct import pool as direct_pool
 from convdense.geometry import Implementation, Pool
 from convdense.implementations.call_contract import Judge
-from convdense.implementations.evaluators import (
-    Evaluator,
-    Results,
-    caught,
-    compiles,
-    pool_functions,
-)
+from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
 from convdense.verdicts.findings import CHANGED, RAISED, Finding
 
 DIRECT_POOL = "direct pooling"
@@ -26,19 +18,17 @@ def pool_evaluators(pool: Pool, implementation: Implementation) -> tuple[Evaluat
     """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
     forward, backward, name = pool_functions(implementation)
 
-    def y(x: Array, *_: Any) -> Any:
-        return caught(forward, x)
-
     def dx(x: Array, _w: Array, dy: Array) -> Results:
         return caught(backward, x, dy), None, None
 
-    def mine(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
-        return (y(x), *dx(x, _w, dy))
+    def mine(x: Array, w: Array, _b: Array | None, dy: Array) -> Results:
+        return (caught(forward, x), *dx(x, w, dy))
 
     def direct(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
         return direct_pool.forward(pool, x), direct_pool.backward(pool, x, dy), None, None
 
-    judged = Evaluator(name, mine, y, dx, compiles(implementation, forward))
+    compiles = getattr(implementation, "compiles", False)
+    judged = Evaluator(name, mine, lambda x, *_: caught(forward, x), dx, compiles)
     return judged, Evaluator(DIRECT_POOL, direct)
 
 

@@ -1,6 +1,6 @@
-"""Special values: zeros, one sign, equal cells and others that code treats as a case of its own.
+"""Special values: what code may treat as a case of its own, and what NaN and infinity reach.
 
-They are integers, or integers over a power of two, with sums as exact as of those they are made of.
+All but those two are integers, or integers over a power of two: their sums are as exact.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,58 +8,70 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.implementations.call_contract import LETTERS, Bench
+from convdense.implementations.call_contract import LETTERS, Bench, copied, on_each
 from convdense.implementations.evaluators import Operands
-from convdense.verdicts.findings import Finding
+from convdense.verdicts.findings import QUANTITIES, REPORTED, Finding, worst_of
 
 
 def special_values(bench: Bench, operands: Operands, *, few: bool) -> Iterator[Finding]:
     """Yield a finding for each kind of values, put into x, w and dy all at once.
 
-    Unless it is to be few calls, into each alone as well.
+    Into each alone as well, unless it is to be few calls.
     """
-    places = tuple(n for n in (0, 1, 3) if operands[n].size)  # a pool has no weights
+    places = [n for n in (0, 1, 3) if operands[n].size]  # a pool has no weights
     for n in places:
-        yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, (n,)))
-    alone = () if few else tuple((n,) for n in places)
+        yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, [n]))
     for name, changes in KINDS.items():
-        found = [
-            bench.tried(name, _changed(operands, change, where), _named(where))
-            for change in changes
-            for where in (*alone, places)
-        ]
-        yield max(found, key=lambda finding: finding.grade)
+        calls = [(change, places) for change in changes]
+        calls += [] if few else [(changes[0], [n]) for n in places]
+        yield worst_of(
+            bench.tried(name, _changed(operands, *call), ", ".join(LETTERS[n] for n in call[1]))
+            for call in calls
+        )
 
 
-def _named(where: tuple[int, ...]) -> str:
-    return ", ".join(LETTERS[n] for n in where)
+def nonfinite_reach(bench: Bench, operands: Operands) -> Iterator[Finding]:
+    """Yield what NaN and infinity in one cell of each operand reach: neither right nor wrong.
+
+    Results that read the cell, those that its value changes, are told apart from those beyond.
+    """
+    for n in (n for n in (0, 1, 3) if operands[n].size):
+        cell = operands[n].size // 2
+        without, *both = (copied(on_each(np.ones_like, operands)) for _ in range(3))
+        for given, value in ((without, 0), (both[0], 2), (both[1], -2)):
+            given[n].flat[cell] = value
+        zero, *changed = (bench.right(given) for given in (without, *both))
+        for value in (np.nan, np.inf):
+            poisoned = copied(operands)
+            poisoned[n].flat[cell] = value
+            with np.errstate(all="ignore"):
+                got = bench.run(poisoned)
+            parts = []
+            for name, result, a, *others in zip(QUANTITIES, got, zero, *changed, strict=True):
+                lost = ~np.isfinite(result) if isinstance(result, np.ndarray) else np.True_
+                if a is not None and lost.any() and lost.shape == a.shape:
+                    beyond = lost & np.all([a == other for other in others], axis=0)
+                    parts.append(f"{name} in {lost.sum()} entries, {beyond.sum()} do not read it")
+            note = "not finite: " + "; ".join(parts) if parts else "all is finite"
+            yield Finding(f"{value} in {LETTERS[n]}", REPORTED, note=note)
 
 
-def _changed(
-    operands: Operands, change: Callable[[Array], Array], where: tuple[int, ...]
-) -> Operands:
+def _changed(operands: Operands, change: Callable[[Array], Array], where: list[int]) -> Operands:
     """Return copies, those at these places changed; beside fractions no bias, for exact sums."""
     x, w, b, dy = (change(a) if n in where else a.copy() for n, a in enumerate(operands))
     return x, w, 0 * b if change is _fractions else b, dy
 
 
-def _largest(a: Array) -> float:
-    return float(np.abs(a).max(initial=1))
+def _largest(a: Array) -> Array:
+    return np.full_like(a, np.abs(a).max(initial=1))
 
 
 def _fractions(a: Array) -> Array:
-    return np.abs(a) / 2 ** np.ceil(np.log2(_largest(a))).astype(a.dtype)
-
-
-def _powers(a: Array) -> Array:
-    """Return the largest powers of two of at most this size, and 1 for 0."""
-    return np.copysign(np.exp2(np.floor(np.log2(np.maximum(np.abs(a), 1)))), a)
+    return np.abs(a) / np.exp2(np.ceil(np.log2(_largest(a))))
 
 
 def _one_hot(a: Array) -> Array:
-    unit = np.zeros_like(a)
-    unit.flat[a.size // 2] = _largest(a)
-    return unit
+    return np.where(np.arange(a.size).reshape(a.shape) == a.size // 2, _largest(a), 0 * a)
 
 
 def _sorted(a: Array) -> Array:
@@ -68,14 +80,14 @@ def _sorted(a: Array) -> Array:
 
 KINDS: dict[str, tuple[Callable[[Array], Array], ...]] = {
     "values of one sign": (np.abs, lambda a: -np.abs(a)),
-    "values all equal": (
-        lambda a: np.full_like(a, _largest(a)),
-        lambda a: np.full_like(a, -_largest(a)),
-    ),
+    "values all equal": (_largest, lambda a: -_largest(a)),
     "values all 1": (np.ones_like,),
     "values in [0, 1]": (_fractions,),
-    "powers of two": (_powers,),
-    "two values": (lambda a: np.where(a > 0, _largest(a), -_largest(a)).astype(a.dtype),),
+    # the largest below, and 1 for 0
+    "powers of two": (
+        lambda a: np.copysign(np.exp2(np.floor(np.log2(np.maximum(np.abs(a), 1)))), a),
+    ),
+    "two values": (lambda a: np.copysign(_largest(a), a),),
     "one-hot values": (_one_hot,),
     "sorted values": (_sorted, lambda a: -_sorted(a)),
     "values after a ReLU": (lambda a: np.maximum(a, 0),),

@@ -140,6 +140,11 @@ class Finding:
         return cls(**values)
 
 
+def worst_of(findings: Iterable[Finding]) -> Finding:
+    """Return the first finding of the worst grade."""
+    return max(findings, key=lambda finding: finding.grade)
+
+
 def keep_worst(found: dict[str, Finding], finding: Finding) -> None:
     """Keep a finding under its name, unless one as bad or worse stands there already."""
     name = finding.name
