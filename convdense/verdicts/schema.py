@@ -43,7 +43,7 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     Examples
     --------
     >>> upgraded({"kind": "report", "road": "Mine", "by": "direct twin"})
-    {'kind': 'report', 'evaluator': 'Mine', 'reference': 'direct counterpart', 'rules': 1}
+    {'kind': 'report', 'evaluator': 'Mine', 'reference': 'direct counterpart'}
     >>> upgraded({"schema": 2, "kind": "certificate", "method": "exhaustive", "seed": None})
     {'kind': 'certificate', 'method': 'exhaustive', 'seed': 0, 'rules': 2}
     """
@@ -56,7 +56,9 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
         values = {_KEYS.get(name, name): _from_schema_1(value) for name, value in values.items()}
     if schema < SCHEMA and values.get("method") == "exhaustive" and values.get("seed") is None:
         values["seed"] = 0
-    return values | {"rules": values.get("rules", schema)}
+    if "certificate" in values.get("kind", ""):
+        values.setdefault("rules", schema)
+    return values
 
 
 def changed_rules(since: int) -> list[str]:
