@@ -427,7 +427,7 @@ def test_one_line_says_what_a_verdict_is():
     assert repr(difference_found) == "Difference(0 missing, 0 extra, 12 with another weight)"
     assert "\n" not in repr(recovered)
     chain = convdense.network(*[convdense.Linear(2, 2)] * 4, seed=0)
-    said = "y, dx, 0.w, 0.b, 1.w, 5 more equal"
+    said = "y, dx, 0.w, 0.b, 1.w, 5 more equal; 12 trials on integers, no probability is known"
     assert repr(convdense.certify(chain, seed=0)) == f"NetworkCertificate({chain!r}, holds: {said})"
 
 
@@ -489,11 +489,11 @@ class InFloat32(Direct):
 @pytest.mark.parametrize(
     ("implementation", "said"),
     [
-        (Direct, "holds: y, dx, dw, db equal; a wrong one passes with probability below 2^-72"),
+        (Direct, "holds: y, dx, dw, db equal; a wrong one passes with probability below 2^-73"),
         (
             NoBatchOfThree,
             "holds, with restrictions: y, dx, dw, db equal; "
-            "a wrong one passes with probability below 2^-72",
+            "a wrong one passes with probability below 2^-73",
         ),
         (InFloat32, "does not hold: precision of y wrong"),
     ],

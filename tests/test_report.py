@@ -225,6 +225,7 @@ def test_a_report_says():
     layer = Conv((1, 3), 1, kernel=2)
     report = check(layer, x, w, None, dy, implementation=mine(layer, dw=-1))
     assert str(report).splitlines() == [
+        "does not hold: dw wrong at (0, 0, 0)",
         "Conv((1, 3), out_channels=1, kernel=2): implementation against direct convolution",
         "  y   equal",
         "  dx  equal",

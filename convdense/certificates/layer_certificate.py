@@ -168,7 +168,14 @@ class Certificate(ImplementationJudgement):
 
     def rerun(self, implementation: Implementation | None = None) -> "Certificate":
         """Repeat the very same trials, by today's rules; the implementation must be given again."""
-        return rerun(self, implementation, ("trials", "ranges", "error"))
+
+        def told(certificate: Certificate) -> str:
+            text = f"{certificate.trials} trials, {certificate.ranges}"
+            # one that rounds otherwise by now leaves another probability of error
+            same = certificate.exact == self.exact
+            return f"{text}, error {certificate.error if same else self.error}"
+
+        return rerun(self, implementation, told)
 
 
 def _above(error: float) -> int:

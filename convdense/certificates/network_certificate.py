@@ -110,7 +110,7 @@ class NetworkCertificate(ImplementationJudgement):
 
     def rerun(self, implementation: Implementation | None = None) -> "NetworkCertificate":
         """Repeat the very same trials, by today's rules; the implementation must be given again."""
-        return rerun(self, implementation, ("trials", "bits"))
+        return rerun(self, implementation, lambda c: f"{c.trials} trials, {c.bits} bits")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
