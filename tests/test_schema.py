@@ -50,10 +50,13 @@ class Mine:
         return cd.convolve_backward(self.layer, x, w, dy)
 
 
+MINE = Mine()
+
+
 def test_an_old_file_is_judged_by_the_rules_of_today_and_says_which_changed(tmp_path, capsys):
     recorded = Certificate.from_dict(written(2, "implementation"))
     assert (recorded.seed, recorded.rules, recorded.rerun_of) == (0, 2, None)
-    assert "compared: random reals, at most 12 entries each of y, dx, dw, db" in str(recorded)
+    assert "compared: random reals" not in str(recorded)  # not all of them were
     again = recorded.rerun(Mine())
     assert (bool(again), again.rules, again.rerun_of) == (True, SCHEMA, 2)
     lines = str(again).splitlines()
@@ -62,7 +65,7 @@ def test_an_old_file_is_judged_by_the_rules_of_today_and_says_which_changed(tmp_
     assert Certificate.from_dict(json.loads(json.dumps(again.to_dict()))) == again
 
     path = Path(__file__).parent / "schema_2/implementation.json"
-    mine = ["--implementation", "tests.test_schema:Mine"]
+    mine = ["--implementation", "tests.test_schema:MINE"]
     assert main(["certify", "--rerun", str(path), *mine]) == 0
     out, err = capsys.readouterr()
     assert "recorded under schema 2: " in out

@@ -11,7 +11,7 @@ from convdense.certificates.sentences import say
 from convdense.geometry import HasShapes, Implementation
 from convdense.implementations.evaluators import DENSE, DENSE_NETWORK, needs_implementation
 from convdense.layers.plain_form import layer_to_plain
-from convdense.verdicts.findings import REFUSED, REMARKS, REPORTED, WRONG, Finding, Judgement
+from convdense.verdicts.findings import REFUSED, REMARKS, WRONG, Finding, Judgement
 from convdense.verdicts.schema import SCHEMA, changed_rules, with_schema
 
 # the words of `certify`'s options for what else to try, and what that is
@@ -73,13 +73,8 @@ class ImplementationJudgement(Judgement):
 
     def _of_reals(self) -> list[str]:
         """Return how many reals were compared, and the unit roundoff measured."""
-        if not self.precision:
-            return []
         counts = ", ".join(f"{p.entries:,} of {p.name}" for p in self.precision if p.entries)
-        if counts:
-            lines = [say("reals", counts=counts)]
-        else:
-            lines = [say("few reals", names=", ".join(p.name for p in self.precision))]
+        lines = [say("reals", counts=counts)] if counts else []
         fine = ", ".join(str(p) for p in self.precision if p.verdict != WRONG)
         coarse = [str(p) for p in self.precision if p.verdict == WRONG]
         return lines + [say("unit", units=units) for units in (fine, *coarse) if units]
@@ -88,16 +83,12 @@ class ImplementationJudgement(Judgement):
         """Return what was tried beside the numbers: all that is right in a line, else one each."""
         right = [finding.name for finding in self.behaviour if finding.holds]
         lines = [say("right", names=", ".join(right))] if right else []
-        on_layer = [name for name in right if name == "repeatable"]
-        if self.tried_on is not None and on_layer:
-            also = [EXTRA["near"]] if "near" in self.extra else []
-            names = " and ".join([*on_layer, *also])
+        if self.tried_on is not None:
+            names = "repeatable and other shapes" if "near" in self.extra else "repeatable"
             lines.append(say("copy", copy=repr(self.tried_on), names=names))
         for finding in self.behaviour:
-            if finding.verdict == REFUSED:
-                lines.append(say("refused", name=finding.name, why=finding.note))
-            elif finding.verdict == REPORTED:
-                lines.append(say("reported", name=finding.name, why=finding.note))
+            if finding.verdict in REMARKS:  # "refused", "reported": the keys of their sentences
+                lines.append(say(finding.verdict, name=finding.name, why=finding.note))
             elif not finding.holds:
                 lines.append(str(finding))
         return lines

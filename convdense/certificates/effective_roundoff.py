@@ -23,14 +23,7 @@ from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import (
-    NORMWISE,
-    QUANTITIES,
-    UNDECIDED,
-    WITHIN,
-    WRONG,
-    Finding,
-)
+from convdense.verdicts.findings import NORMWISE, QUANTITIES, UNDECIDED, WITHIN, WRONG, Finding
 
 # positions looked at in each quantity; after the least, no more once so many terms were added up
 POSITIONS = 12
@@ -131,14 +124,9 @@ def compare_reals(
     return found
 
 
-class Measured(NamedTuple):
-    """The precision of one quantity, and whether few entries alone spoil it.
-
-    They do if most of the sampled errors are no larger than roundings of the dtype come to.
-    """
-
-    precision: Precision
-    few_alone: bool
+# The precision of one quantity, and whether few entries alone spoil it: most of the sampled errors
+# are no larger than roundings of the dtype come to.
+Measured = tuple[Precision, bool]
 
 
 def measure_precision(
@@ -179,7 +167,7 @@ def measure_precision(
         allowed = DEVIATIONS * expected
         verdict = _verdict(layer, found[name], unit, allowed, dtype)
         few_alone = not units.size or float(np.median(units)) <= expected
-        measured[name] = Measured(Precision(name, verdict, unit, allowed, result.size), few_alone)
+        measured[name] = Precision(name, verdict, unit, allowed, result.size), few_alone
     return measured
 
 

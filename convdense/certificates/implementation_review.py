@@ -83,7 +83,7 @@ def review_implementation(
         named = _kind_of_wrong(named, ties, mine, repeats, dtype=dtype, ranges=ranges, seed=seed)
         judged.append(named)
     right = [finding.name for finding in judged if not finding.refuted]
-    precise = tuple(measured[name].precision for name in right if name in measured)
+    precise = tuple(measured[name][0] for name in right if name in measured)
     review = Review(tuple(judged), (), precise, narrow.error)
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
         return review
@@ -125,7 +125,8 @@ def _with_reals(
     other = on_reals.get(finding.name)
     if finding.refuted or other is None or not other.refuted:
         return finding
-    if finding.name in measured and not measured[finding.name].few_alone:
+    _, few_alone = measured.get(finding.name, (None, True))
+    if not few_alone:
         return finding
     return replace(other, note="; ".join(filter(None, (ON_REALS, other.note))))
 
@@ -133,7 +134,7 @@ def _with_reals(
 def _coarse(findings: tuple[Finding, ...], measured: dict[str, Measured]) -> set[str]:
     """Return the quantities that are wrong on wide integers and too coarsely rounded on reals."""
     wrong = {finding.name for finding in findings if finding.verdict == WRONG}
-    return {name for name in wrong & set(measured) if measured[name].precision.verdict == WRONG}
+    return {name for name in wrong & set(measured) if measured[name][0].verdict == WRONG}
 
 
 class Narrow(NamedTuple):

@@ -24,7 +24,6 @@ SENTENCES = {
     "coordinates",
     "cells": "{won:.0%} of the windows' cells won, {tied:.0%} of their pairs tied",
     "reals": "compared: random reals, all entries, each with its own bound: {counts}",
-    "few reals": "compared: random reals, at most 12 entries each of {names}",
     "unit": "effective unit roundoff: {units}",
     "right": "right as well: {names}",
     "copy": "tried on a small copy, {copy}; on the layer itself: {names}",
@@ -43,11 +42,5 @@ SENTENCES = {
 
 
 def say(key: str, **values: object) -> str:
-    """Return one sentence of a certificate.
-
-    Examples
-    --------
-    >>> say("any", power=-64)
-    'a wrong one passes with probability below 2^-64'
-    """
+    """Return one sentence of a certificate."""
     return SENTENCES[key].format(**values)
