@@ -149,12 +149,13 @@ def certify(
     --------
     >>> from convdense import Conv
     >>> print(certify(Conv((1, 3, 3), out_channels=1, kernel=2)))  # doctest: +ELLIPSIS
+    holds: y, dx, dw, db equal; every pair of basis vectors tried: a proof if bilinear
     Conv((1, 3, 3), out_channels=1, kernel=2): tied dense layer against direct convolution
       y   equal
       dx  equal
       dw  equal
       db  equal
-    every pair of basis vectors, and random integers of both signs, 170 calls in float64, ...
+    compared: every pair of basis vectors, and random integers of both signs, 170 calls in ...
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
