@@ -502,6 +502,7 @@ def test_nan_on_reals_is_wrong_and_what_raises_there_raised():
 
     certificate = cd.certify(TINY, Mine(TINY, before=whole_only), seed=0)
     assert str(certificate["y"]) == "y   raised; on random reals; TypeError: whole numbers alone"
+    assert "compared: every pair of basis vectors" in str(certificate)  # before it raised
 
 
 def test_reals_are_compared_in_the_batch_that_was_asked_for():

@@ -21,6 +21,7 @@ from convdense.certificates.effective_roundoff import (
 from convdense.certificates.integer_ranges import Ranges, narrow_ranges
 from convdense.certificates.integer_trials import random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
+from convdense.certificates.sentences import ON_REALS
 from convdense.geometry import HasShapes
 from convdense.implementations.call_contract import repeatable
 from convdense.implementations.evaluators import Evaluator, Results
@@ -30,7 +31,6 @@ from convdense.verdicts.findings import EQUAL, GRADES, QUANTITIES, REPEATABLE, W
 
 # At most so many: on integers of few bits a trial tells little, and more are not worth their time.
 NARROW_TRIALS = 32
-ON_REALS = "on random reals"  # the note of what only they show
 
 
 class Review(NamedTuple):

@@ -18,7 +18,7 @@ from convdense.certificates.resolution import (
     largest_products,
     random_resolution,
 )
-from convdense.certificates.sentences import say
+from convdense.certificates.sentences import ON_REALS, say
 from convdense.geometry import HasShapes, Implementation
 from convdense.layers.plain_form import layer_to_plain, plain_to_layer
 from convdense.structure._tie import tie
@@ -127,9 +127,9 @@ class Certificate(ImplementationJudgement):
     def _compared(self) -> list[str]:
         """Return on what it was compared, and how small an error can pass."""
         key = "pairs" if self.method == "exhaustive" else "trials"
-        # as soon as something raises, or all is wrong, the trials end
-        raised = any(finding.verdict == RAISED for finding in self.findings)
-        if raised or all(finding.refuted for finding in self.findings):
+        # as soon as something raises, or all is wrong, the trials end; reals come after them
+        wrong = [f for f in self.findings if f.refuted and not f.note.startswith(ON_REALS)]
+        if len(wrong) == len(self.findings) or any(f.verdict == RAISED for f in wrong):
             key = "stopped"
         fields = ("trials", "dtype", "batch", "seed")
         lines = [say(key, **{name: getattr(self, name) for name in fields})]

@@ -39,6 +39,7 @@ SENTENCES = {
     "thousand, one exact magic value, a threshold relative to the data",
     "rules": "recorded under schema {schema}: {change}",
 }
+ON_REALS = "on random reals"  # begins the note of a finding that only they show
 
 
 def say(key: str, **values: object) -> str:
