@@ -317,7 +317,8 @@ def test_a_verdict_says_in_words_all_that_print_says(name):
     ]
     assert lines == [str(finding) for finding in verdict.findings]
     cells = "".join("".join(row) for row in page.rows)
-    assert page.text == f"{verdict.layer!r}: {verdict.compared}{cells}{verdict.how}"
+    head = f"{verdict.sentence}{verdict.layer!r}: {verdict.compared}"
+    assert page.text == f"{head}{cells}{verdict.how}"
 
 
 @pytest.mark.parametrize(

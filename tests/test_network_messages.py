@@ -1324,7 +1324,8 @@ CERTIFIED = [
         drawn_again,
         {"trials": 99},
         ValueError,
-        "certificate: got 99 trials, {0}, error {1}; needs {2}, {0}, {1}; was it edited?".format(
+        "certificate: got 99 trials, {0}, error {1}; "
+        "needs {2} trials, {0}, error {1}; was it edited?".format(
             (random := proven(method="random")).ranges, random.error, random.trials
         ),
         {},

@@ -401,7 +401,9 @@ def test_no_module_is_called_like_its_function_or_like_one_of_python():
 
 def test_one_line_says_what_a_verdict_is():
     conv = convdense.Conv((1, 3, 3), out_channels=1, kernel=2)
-    assert repr(convdense.certify(conv)) == f"Certificate({conv!r}, holds: y, dx, dw, db equal)"
+    proof = convdense.certify(conv)
+    assert repr(proof) == f"Certificate({conv!r}, {proof.sentence})"
+    assert proof.sentence.startswith("holds: y, dx, dw, db equal; every pair of basis vectors")
 
     def negative(x, w, dy):
         dx, dw, db = convdense.convolve_backward(conv, x, w, dy)
@@ -409,7 +411,7 @@ def test_one_line_says_what_a_verdict_is():
 
     mine = (lambda x, w, b: convdense.convolve(conv, x, w, b)), negative
     wrong = convdense.certify(conv, mine, seed=0)
-    assert repr(wrong) == f"Certificate({conv!r}, does not hold: y equal, dx wrong, dw, db equal)"
+    assert repr(wrong) == f"Certificate({conv!r}, does not hold: dx wrong at {wrong['dx'].at})"
     assert (
         repr(convdense.diagnose(conv, mine, seed=0))
         == f"Diagnosis({conv!r}, dx: the sign is turned)"
@@ -425,7 +427,7 @@ def test_one_line_says_what_a_verdict_is():
     assert repr(difference_found) == "Difference(0 missing, 0 extra, 12 with another weight)"
     assert "\n" not in repr(recovered)
     chain = convdense.network(*[convdense.Linear(2, 2)] * 4, seed=0)
-    said = "y, dx, 0.w, 0.b, 1.w, 5 more equal"
+    said = "y, dx, 0.w, 0.b, 1.w, 5 more equal; 12 trials on integers, no probability is known"
     assert repr(convdense.certify(chain, seed=0)) == f"NetworkCertificate({chain!r}, holds: {said})"
 
 
@@ -487,9 +489,13 @@ class InFloat32(Direct):
 @pytest.mark.parametrize(
     ("implementation", "said"),
     [
-        (Direct, "holds: y, dx, dw, db equal"),
-        (NoBatchOfThree, "does not hold: y, dx, dw, db equal, batch 3 raised"),
-        (InFloat32, "does not hold: y, dx, dw, db equal, precision of y wrong"),
+        (Direct, "holds: y, dx, dw, db equal; a wrong one passes with probability below 2^-73"),
+        (
+            NoBatchOfThree,
+            "holds, with restrictions: y, dx, dw, db equal; "
+            "a wrong one passes with probability below 2^-73",
+        ),
+        (InFloat32, "does not hold: precision of y wrong"),
     ],
 )
 def test_one_line_says_why_what_is_equal_does_not_hold(implementation, said):

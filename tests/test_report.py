@@ -225,6 +225,7 @@ def test_a_report_says():
     layer = Conv((1, 3), 1, kernel=2)
     report = check(layer, x, w, None, dy, implementation=mine(layer, dw=-1))
     assert str(report).splitlines() == [
+        "does not hold: dw wrong at (0, 0, 0)",
         "Conv((1, 3), out_channels=1, kernel=2): implementation against direct convolution",
         "  y   equal",
         "  dx  equal",
@@ -247,20 +248,26 @@ def test_a_report_names_its_dtype_and_rule(dtype, rule):
 def test_a_certificate_says_how_sure_it_is():
     proof = certify(Conv((1, 3), 1, kernel=2), dtype="float32")
     assert str(proof).splitlines() == [
+        "holds: y, dx, dw, db equal; every pair of basis vectors tried: a proof if bilinear",
         "Conv((1, 3), out_channels=1, kernel=2): tied dense layer against direct convolution",
         *("  y   equal", "  dx  equal", "  dw  equal", "  db  equal"),
-        "every pair of basis vectors, and random integers of both signs, 48 calls in float32, "
-        "batch 2: a proof for all real inputs of this shape, if y is bilinear in x and w plus "
-        "linear in b, dx bilinear in w and dy, dw in x and dy, db linear in dy, "
-        "all evaluated exactly",
+        "compared: every pair of basis vectors, and random integers of both signs, 48 calls in "
+        f"float32, batch 2; seed {proof.seed}",
+        f"a relative error below 2^{int(np.ceil(np.log2(proof.resolution)))} in one product can "
+        "pass",
+        "assumed: up to rounding y is bilinear in x and w plus linear in b, dx bilinear in w and "
+        "dy, dw in x and dy, db linear in dy; then it is a proof for all real inputs of this shape",
     ]
     drawn = certify(LAYERS[1], method="random", seed=7, batch=3)
+    assert drawn.sentence == (
+        "holds: y, dx, dw, db equal; a wrong one passes with probability below "
+        f"2^{int(np.floor(np.log2(drawn.error))) + 1}"
+    )
     assert drawn.how == (
-        f"{drawn.trials} random trials on integers in float64, batch 3: error probability at most "
-        f"2^{int(np.ceil(np.log2(drawn.error)))}, if the outputs are polynomials of degree at most "
-        "2 in the drawn integers, evaluated exactly; a relative error below "
-        f"2^{int(np.ceil(np.log2(drawn.resolution)))} in one product can pass; "
-        "over seeds drawn at random, here 7"
+        f"compared: {drawn.trials} random trials on integers in float64, batch 3; seed 7\n"
+        f"a relative error below 2^{int(np.ceil(np.log2(drawn.resolution)))} in one product can "
+        "pass\nassumed: up to rounding the outputs are polynomials of degree at most 2 in the "
+        "operands, and the seed is random"
     )
 
 

@@ -60,13 +60,13 @@ def certify_module(
     Examples
     --------
     >>> print(certify_module(torch.nn.Conv1d(1, 2, 2, dilation=2), (1, 5)))  # doctest: +ELLIPSIS
+    holds...: y, dx, dw, db equal; every pair of basis vectors tried: a proof if bilinear
     Conv((1, 5), out_channels=2, kernel=2, dilation=2): Conv1d against direct convolution
       y   equal
       dx  equal
       dw  equal
       db  equal
-      right as well: batch 1, read-only, ...
-    ...
+    compared: every pair of basis vectors, ...
     """
     mine = implementation(module, device=device, dtype=_half_precision(options))
     layer = layer_of(module, in_shape)

@@ -3,6 +3,8 @@
 * `_certify`: certify, its options, and what it does for one layer with weights
 * `certificate_base`: what every certificate shares: what a user's code is held to, its lines, its
   JSON
+* `sentences`: every sentence that a certificate prints about what was run, each in one place
+* `resolution`: what rounding can hide: how small an error passes, and what is not decided
 * `layer_certificate`: Certificate: of one layer, its text, how sure it is
 * `network_certificate`: NetworkCertificate: of pools and networks, and how they are judged
 * `pool_certificate`: a user's pool

@@ -26,6 +26,7 @@ from convdense.certificates.network_certificate import (
     certify_network,
     certify_pool,
 )
+from convdense.certificates.resolution import Excused, basis_resolution, decided
 from convdense.certificates.ring_trials import (
     accumulator_of,
     modular_evaluator,
@@ -177,12 +178,13 @@ def certify(
     --------
     >>> from convdense import Conv
     >>> print(certify(Conv((1, 3, 3), out_channels=1, kernel=2)))  # doctest: +ELLIPSIS
+    holds: y, dx, dw, db equal; every pair of basis vectors tried: a proof if bilinear
     Conv((1, 3, 3), out_channels=1, kernel=2): tied dense layer against direct convolution
       y   equal
       dx  equal
       dw  equal
       db  equal
-    every pair of basis vectors, and random integers of both signs, 170 calls in float64, ...
+    compared: every pair of basis vectors, and random integers of both signs, 170 calls in ...
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
@@ -287,6 +289,7 @@ def _certify_layer(
         error=trials.error,
         asked=chosen.error,
         seed=trials.seed,
+        excused=trials.excused,
         accumulator=sums,
     )
     if sums:
@@ -295,7 +298,7 @@ def _certify_layer(
         return certificate
     else:
         how: dict[str, Any] = {"batch": chosen.batch, "error": chosen.error, "extra": chosen.extra}
-        how |= {"ranges": ranges, "seed": trials.seed or 0}
+        how |= {"ranges": ranges, "seed": trials.seed}
         review = review_implementation(evaluators, explainer, trials.findings, **how)
     return replace(
         certificate,
@@ -309,13 +312,14 @@ def _certify_layer(
 
 
 class Trials(NamedTuple):
-    """What trials found, and what repeats them: "exhaustive" has no seed and leaves no error."""
+    """What trials found, and what repeats them; "exhaustive" leaves no error."""
 
     findings: tuple[Finding, ...]
     method: str
     number: int
-    seed: int | None
+    seed: int
     error: float
+    excused: Excused = ()
 
 
 def _run_trials(
@@ -334,28 +338,64 @@ def _run_trials(
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         do = 'use method="random"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
-    every_pair = chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS)
-    if every_pair and chosen.dtype in (*EXACT, *HALF):
-        findings = exhaustive(ties, *evaluators, chosen.dtype, **how)
-        return Trials(findings, "exhaustive", calls, seed=None, error=0.0)
-
     bits = -log2(chosen.error)
     # a seed of as many bits as the error asks for, and 64 more
-    seed = drawn(chosen.seed, 64 + ceil(bits))
-    sums = chosen.accumulator
+    how["seed"] = drawn(chosen.seed, 64 + ceil(bits))
+    every_pair = chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS)
+    if not every_pair or chosen.dtype not in (*EXACT, *HALF):
+        return _run_random_trials(ties, evaluators, chosen, **how)
+
+    findings = exhaustive(ties, *evaluators, chosen.dtype, **how)
+    excused = _excused(explainer)
+    resolution = basis_resolution(ties, chosen.dtype, chosen.batch)
+    judged = (decided(f, excused, chosen.dtype, is_bounded=resolution < 1) for f in findings)
+    return Trials(tuple(judged), "exhaustive", calls, how["seed"], 0.0, excused)
+
+
+def _run_random_trials(
+    ties: TieMap,
+    evaluators: tuple[Evaluator, Evaluator],
+    chosen: Chosen,
+    *,
+    ranges: Ranges,
+    explain: Explainer | None,
+    seed: int,
+    batch: int,
+) -> Trials:
+    """Judge on as many random integers as the error asks for, and say what that error is."""
+    bits, sums = -log2(chosen.error), chosen.accumulator
     rounded = 0.0 if sums else rounded_away(ties, chosen.batch, chosen.dtype, ranges)
-    each = (
-        worth(chosen.dtype, sums, ranges) if sums else bits_per_trial(min(ranges), rounded=rounded)
-    )
+    each = bits_per_trial(min(ranges), rounded=rounded)
+    if sums:
+        each = worth(chosen.dtype, sums, ranges)
     number = max(HALF_TRIALS, HALF_PRODUCTS // max(1, ties.n_entries))
     if chosen.dtype not in HALF or each * number > bits:
         number = ceil(bits / each)
-    how |= {"trials": number, "seed": seed, "needed": sums or None}
-    findings = random(ties, *evaluators, chosen.dtype, **how)
-    allowed = {} if explainer is None else explainer.allowed
-    left = each if sums else bits_of_all(ranges, allowed, rounded)
+    found = random(
+        ties,
+        *evaluators,
+        chosen.dtype,
+        batch=batch,
+        trials=number,
+        ranges=ranges,
+        seed=seed,
+        explain=explain,
+        needed=sums or None,
+    )
+
+    excused = _excused(explain)
+    left = each if sums else bits_of_all(ranges, dict(excused), rounded)
+    findings = []
+    for finding in found:
+        allowed = {name: bound for name, bound in excused if name == finding.name}
+        is_bounded = bits_of_all(ranges, allowed, rounded) > 0
+        findings.append(decided(finding, excused, chosen.dtype, is_bounded=is_bounded))
     error = max(2 ** (-left * number), SMALLEST)
-    return Trials(findings, "random", number, seed, error)
+    return Trials(tuple(findings), "random", number, seed, error, excused)
+
+
+def _excused(explainer: Explainer | None) -> Excused:
+    return () if explainer is None else tuple(explainer.allowed.items())
 
 
 def _probability(value: Any) -> float:

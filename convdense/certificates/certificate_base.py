@@ -1,13 +1,21 @@
 """What every certificate shares: what it holds a user's code to, how it says so, and its JSON."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeVar
 
+from convdense._util.arguments import complain
 from convdense.certificates.effective_roundoff import Precision
+from convdense.certificates.sentences import say
 from convdense.geometry import HasShapes, Implementation
+from convdense.implementations.evaluators import DENSE, DENSE_NETWORK, needs_implementation
 from convdense.layers.plain_form import layer_to_plain
-from convdense.verdicts.findings import REMARKS, WRONG, Finding, Judgement
-from convdense.verdicts.schema import with_schema
+from convdense.verdicts.findings import REFUSED, REMARKS, WRONG, Finding, Judgement
+from convdense.verdicts.schema import SCHEMA, changed_rules, with_schema
+
+# the words of `certify`'s options for what else to try, and what that is
+EXTRA = {"near": "other shapes", "nonfinite": "NaN and infinity", "threads": "threads"}
 
 
 class ImplementationJudgement(Judgement):
@@ -16,25 +24,83 @@ class ImplementationJudgement(Judgement):
     behaviour: tuple[Finding, ...]
     precision: tuple[Precision, ...]
     extra: tuple[str, ...]
+    rules: int
+    rerun_of: int | None
+    seed: int
+    tried_on: HasShapes | None
 
     @property
     def refuted(self) -> bool:
         """Whether some quantity, or behaviour that is required, is wrong; precision apart."""
         return super().refuted or misbehaves(self.behaviour)
 
-    def _verdicts(self) -> list[str]:
-        """Return the verdicts on the quantities, and what else is wrong."""
-        wrong = [
-            f"{finding.name} {finding.verdict}"
-            for finding in self.behaviour
-            if not finding.holds and finding.verdict not in REMARKS
+    def _wrong(self) -> list[str]:
+        """Return all that is wrong: quantities, behaviour, and precision."""
+        behaviour = [f"{f.name} {f.verdict}" for f in self.behaviour if f.refuted]
+        coarse = [p.name for p in self.precision if p.verdict == WRONG]
+        precision = [f"precision of {', '.join(coarse)} wrong"] if coarse else []
+        return [*super()._wrong(), *behaviour, *precision]
+
+    def _open(self) -> list[str]:
+        """Return all that neither holds nor is wrong, and is no remark."""
+        undecided = [
+            f"{f.name} {f.verdict}"
+            for f in self.behaviour
+            if not f.holds and not f.refuted and f.verdict not in REMARKS
         ]
-        coarse = [
-            f"precision of {precision.name} {precision.verdict}"
-            for precision in self.precision
-            if precision.verdict == WRONG
-        ]
-        return [*super()._verdicts(), *wrong, *coarse]
+        return [*super()._open(), *undecided]
+
+    @property
+    def _restricted(self) -> str:
+        refuses = any(finding.verdict == REFUSED for finding in self.behaviour)
+        return ", with restrictions" if refuses else ""
+
+    @property
+    def _is_implementation(self) -> bool:
+        return self.evaluator not in (DENSE, DENSE_NETWORK)
+
+    def _lines(self, compared: list[str], assumed: list[str]) -> str:
+        """Return what was compared, what was tried, and what is assumed and not known."""
+        known = [*self._of_reals(), *self._tried()]
+        if self.forward_alone:
+            known.insert(0, say("alone"))
+        unknown = list(assumed)
+        if self._is_implementation:
+            unknown += [*self._untried(), say("unseen")]
+        changes = []
+        if self.rerun_of is not None and self._is_implementation:
+            told = changed_rules(self.rerun_of)
+            changes = [say("rules", schema=self.rerun_of, change=change) for change in told]
+        return "\n".join([*compared, *known, *unknown, *changes])
+
+    def _of_reals(self) -> list[str]:
+        """Return how many reals were compared, and the unit roundoff measured."""
+        counts = ", ".join(f"{p.entries:,} of {p.name}" for p in self.precision if p.entries)
+        lines = [say("reals", counts=counts)] if counts else []
+        fine = ", ".join(str(p) for p in self.precision if p.verdict != WRONG)
+        coarse = [str(p) for p in self.precision if p.verdict == WRONG]
+        return lines + [say("unit", units=units) for units in (fine, *coarse) if units]
+
+    def _tried(self) -> list[str]:
+        """Return what was tried beside the numbers: all that is right in a line, else one each."""
+        right = [finding.name for finding in self.behaviour if finding.holds]
+        lines = [say("right", names=", ".join(right))] if right else []
+        if self.tried_on is not None:
+            names = "repeatable and other shapes" if "near" in self.extra else "repeatable"
+            lines.append(say("copy", copy=repr(self.tried_on), names=names))
+        for finding in self.behaviour:
+            if finding.verdict in REMARKS:  # "refused", "reported": the keys of their sentences
+                lines.append(say(finding.verdict, name=finding.name, why=finding.note))
+            elif not finding.holds:
+                lines.append(str(finding))
+        return lines
+
+    def _untried(self) -> list[str]:
+        """Return what no call of the implementation tried."""
+        if not self.behaviour:
+            return [say("numbers")]
+        left = [names for word, names in EXTRA.items() if word not in self.extra]
+        return [say("untried", names=", ".join(left))] if left else []
 
     def __bool__(self) -> bool:
         """Return whether all quantities hold, as precise as their dtype, and all behaviour."""
@@ -48,6 +114,8 @@ class ImplementationJudgement(Judgement):
             "findings": [finding.to_dict() for finding in self.findings],
             "behaviour": [finding.to_dict() for finding in self.behaviour],
             "precision": [precision.to_dict() for precision in self.precision],
+            "rules": self.rules,
+            "rerun_of": self.rerun_of,
         }
         if self.extra:
             more["extra"] = list(self.extra)
@@ -60,8 +128,31 @@ def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
         "findings": tuple(Finding.from_dict(plain) for plain in data.get("findings", ())),
         "behaviour": tuple(Finding.from_dict(plain) for plain in data.get("behaviour", ())),
         "precision": tuple(Precision(**plain) for plain in data.get("precision", ())),
+        "rules": data["rules"],
+        "rerun_of": data.get("rerun_of"),
         "extra": tuple(data.get("extra", ())),
     }
+
+
+AnyCertificate = TypeVar("AnyCertificate", bound=ImplementationJudgement)
+
+
+def rerun(
+    recorded: AnyCertificate,
+    implementation: Implementation | None,
+    told: Callable[[AnyCertificate], str],
+) -> AnyCertificate:
+    """Repeat a certificate by today's rules; under the same rules what is told must repeat."""
+    needs_implementation(recorded.evaluator, implementation)
+    if recorded.seed is None:  # edited JSON may say null
+        raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
+    again: AnyCertificate = certified_again(recorded, implementation)
+    if recorded.rules < SCHEMA:
+        return replace(again, rerun_of=recorded.rules)
+    then, now = told(recorded), told(again)
+    if then != now:
+        raise ValueError(complain("certificate", then, now, "was it edited?"))
+    return again
 
 
 @singledispatch
@@ -84,26 +175,3 @@ def sound(behaviour: tuple[Finding, ...], precision: tuple[Precision, ...]) -> b
 def misbehaves(behaviour: tuple[Finding, ...]) -> bool:
     """Return whether something required was seen to be wrong."""
     return any(finding.refuted for finding in behaviour)
-
-
-def lines(
-    behaviour: tuple[Finding, ...],
-    precision: tuple[Precision, ...],
-    tried_on: HasShapes | None = None,
-) -> list[str]:
-    """Return what a certificate says of both: all that is right in a line, else a line each."""
-    text = []
-    right = ", ".join(finding.name for finding in behaviour if finding.holds)
-    if right:
-        where = "" if tried_on is None else f"; all but the last on a small copy, {tried_on!r}"
-        text.append(f"  right as well: {right}{where}")
-    for finding in behaviour:
-        if not finding.holds:
-            text.append(f"  {finding}" + ("; not required" if finding.verdict in REMARKS else ""))
-    return text + _precision_lines(precision)
-
-
-def _precision_lines(precision: tuple[Precision, ...]) -> list[str]:
-    fine = ", ".join(str(measured) for measured in precision if measured.verdict != WRONG)
-    coarse = [str(measured) for measured in precision if measured.verdict == WRONG]
-    return [f"  effective unit roundoff: {text}" for text in (fine, *coarse) if text]

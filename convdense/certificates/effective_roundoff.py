@@ -12,20 +12,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import COMPLEX, FORMATS, NAMES_BY_BITS, gamma, rounded_to
+from convdense._util.float_formats import COMPLEX, FORMATS, NAMES_BY_BITS, rounded_to
+from convdense.certificates.rounding_explainer import Explainer
 from convdense.geometry import Conv, ConvTranspose, HasShapes
-from convdense.implementations.evaluators import Operands
-from convdense.rounding.normwise_bounds import mean_square_unit, normwise_bound
+from convdense.implementations.call_contract import on_each
+from convdense.implementations.evaluators import Evaluator, Operands, Results
+from convdense.rounding.normwise_bounds import mean_square_unit
+from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG
+from convdense.verdicts.comparison import compare
+from convdense.verdicts.findings import NORMWISE, QUANTITIES, UNDECIDED, WITHIN, WRONG, Finding
 
 # positions looked at in each quantity; after the least, no more once so many terms were added up
 POSITIONS = 12
 LEAST_POSITIONS = 4
 ENOUGH_TERMS = 50_000
-DEVIATIONS = 6  # the allowed unit is so many times what roundings come to: see `precision`
+DEVIATIONS = 6  # the allowed unit is so many times what roundings come to: see `measure_precision`
 NEAR = 1.5  # where the unit is so few bits from that of a format, the format is named
 
 
@@ -47,12 +51,15 @@ class Precision:
     allowed : float
         What the dtype's own unit roundoff u explains in sums of N random products: ``6 u sqrt((N +
         3) / 2)``.
+    entries : int
+        How many entries were compared with their bounds: all; 0 under rules that compared 12.
     """
 
     name: str
     verdict: str
     unit: float
     allowed: float
+    entries: int = 0
 
     @property
     def bits(self) -> float:
@@ -78,8 +85,8 @@ class Precision:
         return asdict(self)
 
 
-def reals(ties: TieMap, dtype: str, seed: int, samples: int = 1) -> Operands:
-    """Return samples of uniform x, w, b and dy in a format: x in [-1, 1), the others small."""
+def reals(ties: TieMap, dtype: str, batch: int, seed: int) -> Operands:
+    """Return uniform x, w, b and dy in a format: x in [-1, 1), the others small."""
     rng = np.random.default_rng((seed, 1))
     # Code that takes small numbers for 0 shows on small operands alone. A power of 2 rounds
     # nothing. float16 ends at 2^-24: there products of small numbers would be subnormal.
@@ -92,17 +99,52 @@ def reals(ties: TieMap, dtype: str, seed: int, samples: int = 1) -> Operands:
             return rounded_to((2 * scale) * both, COMPLEX[dtype]).view(dtype)[..., 0]
         return rounded_to((2 * scale) * (rng.random(shape) - 0.5), dtype)
 
-    x = drawn((samples, *ties.in_shape), 1.0)
+    x = drawn((batch, *ties.in_shape), 1.0)
     w = drawn(ties.weight_shape, small)
     b = drawn(ties.bias_shape, small)
-    dy = drawn((samples, *ties.out_shape), small)
+    dy = drawn((batch, *ties.out_shape), small)
     return x, w, b, dy
 
 
-def precision(
-    layer: HasShapes, operands: Operands, results: dict[str, Array], dtype: str, seed: int
-) -> tuple[Precision, ...]:
-    """Return the precision of an implementation's results, from a few entries of each quantity.
+def compare_reals(
+    layer: HasShapes, by: Evaluator, operands: Operands, results: Results, dtype: str
+) -> dict[str, Finding]:
+    """Return a finding a quantity: all its entries on reals, each within its own bound.
+
+    What is right is computed in float64. A quantity that the implementation leaves out has none.
+    """
+    right = by.run(*on_each(lambda a: a.astype(np.result_type(a, np.float64)), operands))
+    bounds = rounding_bounds(layer, operands, dict.fromkeys(QUANTITIES, dtype))
+    explain = Explainer(layer, dtype)(operands)
+    found = {}
+    for name, got, expected in zip(QUANTITIES, results, right, strict=True):
+        if expected is None or (name == "db" and got is None):
+            continue
+        finding = compare(name, got, expected, bounds[name], dtype=FORMATS[dtype].holder)
+        if finding.verdict == WRONG:  # each entry small beside the whole, as of an FFT?
+            finding = explain(finding, got, expected)
+        found[name] = finding
+    return found
+
+
+# The precision of one quantity, and whether few entries alone spoil it: most of the sampled errors
+# are no larger than roundings of the dtype come to.
+Measured = tuple[Precision, bool]
+
+
+def measure_precision(
+    layer: HasShapes,
+    operands: Operands,
+    results: dict[str, Array],
+    found: dict[str, Finding],
+    *,
+    dtype: str,
+    seed: int,
+) -> dict[str, Measured]:
+    """Return the precision of an implementation's results on reals.
+
+    The unit roundoff is measured at a few entries of each quantity, against exact sums; whether
+    entries are within their bounds was `found` of all.
 
     Notes
     -----
@@ -118,11 +160,22 @@ def precision(
     Approach to Probabilistic Rounding Error Analysis*, 2019).
     """
     ties = tie(layer)
-    measured = []
+    measured = {}
     for name, result in results.items():
         sums = _picked_sums(ties, operands, name, seed)
-        measured.append(_judged(layer, operands, name, result, sums, dtype=dtype))
-    return tuple(measured)
+        units = _units(result, sums)
+        unit = sqrt(float(np.mean(units**2))) if units.size else 0.0
+        longest = max(len(terms.left) for terms in sums)
+        if dtype in COMPLEX:
+            # In three multiplications a part errs by 3 gamma_(N + 4) |products|; 3 sqrt(2) < 5: for
+            # (|a| + |b|) (|c| + |d|) + |a c| + |b d| <= 3 |a + i b| |c + i d|.
+            longest = 5 * (longest + 4)
+        expected = FORMATS[dtype].unit_roundoff * sqrt((longest + 3) / 2)
+        allowed = DEVIATIONS * expected
+        verdict = _verdict(layer, found[name], unit, allowed, dtype)
+        few_alone = not units.size or float(np.median(units)) <= expected
+        measured[name] = Precision(name, verdict, unit, allowed, result.size), few_alone
+    return measured
 
 
 class Sum(NamedTuple):
@@ -133,58 +186,30 @@ class Sum(NamedTuple):
     right: Array  # (terms,)
 
 
-def _judged(
-    layer: HasShapes, operands: Operands, name: str, result: Array, sums: list[Sum], *, dtype: str
-) -> Precision:
-    """Return the precision of one quantity: its errors beside what its dtype explains."""
-    errors, magnitudes, squares = _measured(result, sums)
-    nonzero = squares > 0
-    unit = 0.0
-    if nonzero.any():
-        unit = sqrt(float(np.mean(errors[nonzero] ** 2 / squares[nonzero])))
-
-    longest = max(len(terms.left) for terms in sums)
-    if dtype in COMPLEX:
-        # In three multiplications a part errs by 3 gamma_(N + 4) |products|; 3 sqrt(2) < 5: for
-        # (|a| + |b|) (|c| + |d|) + |a c| + |b d| <= 3 |a + i b| |c + i d|.
-        longest = 5 * (longest + 4)
-    u = FORMATS[dtype].unit_roundoff
-    allowed = DEVIATIONS * u * sqrt((longest + 3) / 2)
-    # What rounding may do to a sum in the worst case, and underflow to each product. Nothing is
-    # known of sums that are too long, but those of zeros are 0.
-    with np.errstate(invalid="ignore"):
-        relative = np.where(magnitudes > 0, gamma(longest, u) * magnitudes, 0.0)
-    bound = relative + longest * FORMATS[dtype].smallest_subnormal
-    if unit <= allowed and (errors <= bound).all():
-        verdict = WITHIN if np.isfinite(bound).all() else UNDECIDED
-        return Precision(name, verdict, unit, allowed)
-
+def _verdict(layer: HasShapes, finding: Finding, unit: float, allowed: float, dtype: str) -> str:
+    """Return what entries and the measured unit say together of one quantity."""
+    if finding.holds and unit <= allowed:
+        return WITHIN
     # A fast transform errs more, in proportion to the norms of the operands. It computes
     # convolutions alone, and no db: of anything else there is no such bound.
-    normwise = normwise_bound(layer, operands, name, dtype)
-    if (
-        normwise is None
-        or not isinstance(layer, (Conv, ConvTranspose))
-        or unit > mean_square_unit(layer, dtype)
-    ):
-        return Precision(name, WRONG, unit, allowed)
-    of_entries = np.broadcast_to(normwise, result.shape)
-    bound = np.array([of_entries[terms.position] for terms in sums])
-    verdict = NORMWISE if (errors <= bound).all() else WRONG
-    return Precision(name, verdict, unit, allowed)
+    is_transform = isinstance(layer, (Conv, ConvTranspose)) and finding.name != "db"
+    if is_transform:
+        allowed = max(allowed, mean_square_unit(layer, dtype))
+    if finding.refuted or unit > allowed:
+        return WRONG
+    return UNDECIDED if finding.verdict == UNDECIDED else NORMWISE
 
 
-def _measured(result: Array, sums: list[Sum]) -> tuple[Array, Array, Array]:
-    """Return errors, sums of magnitudes and sums of squares of the products: (sums,) each."""
-    errors = []
-    magnitudes = []
-    squares = []
+def _units(result: Array, sums: list[Sum]) -> Array:
+    """Return the errors of some entries over the roots of their summed squares: (sums,)."""
+    units = []
     for position, left, right in sums:
+        error = _error(result[position], left, right)
         sizes = np.abs(np.multiply(left, right, dtype=np.result_type(left, right, np.float64)))
-        errors.append(_error(result[position], left, right))
-        magnitudes.append(float(sizes.sum()))
-        squares.append(float((sizes * sizes).sum()))
-    return np.array(errors), np.array(magnitudes), np.array(squares)
+        squares = float((sizes * sizes).sum())
+        if squares > 0:  # a sum of zeros says nothing of roundings
+            units.append(error / sqrt(squares))
+    return np.array(units)
 
 
 def _error(value: Any, left: Array, right: Array) -> float:

@@ -11,17 +11,23 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
 from convdense.certificates.behaviour_trials import prepare_layer, small_copy, try_behaviour
 from convdense.certificates.bilinearity import bilinear
-from convdense.certificates.effective_roundoff import Precision, precision, reals
+from convdense.certificates.effective_roundoff import (
+    Measured,
+    Precision,
+    compare_reals,
+    measure_precision,
+    reals,
+)
 from convdense.certificates.integer_ranges import Ranges, narrow_ranges
 from convdense.certificates.integer_trials import random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
+from convdense.certificates.sentences import ON_REALS
 from convdense.geometry import HasShapes
 from convdense.implementations.call_contract import repeatable
 from convdense.implementations.evaluators import Evaluator, Results
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.comparison import Raised
-from convdense.verdicts.findings import EQUAL, QUANTITIES, REPEATABLE, WRONG, Finding
+from convdense.verdicts.findings import EQUAL, GRADES, QUANTITIES, REPEATABLE, WRONG, Finding
 
 # At most so many: on integers of few bits a trial tells little, and more are not worth their time.
 NARROW_TRIALS = 32
@@ -59,118 +65,113 @@ def review_implementation(
     on wide integers though it does the right sums. On integers of few bits it is then equal, and
     what is wrong with it is its precision.
     """
-    mine, _reference = evaluators
+    mine, by = evaluators
     layer, dtype = explainer.layer, explainer.dtype
     ties = tie(layer)
-    operands = reals(ties, dtype, seed)
+    operands = reals(ties, dtype, batch, seed)
     results, repeats = repeatable(mine, operands)
-    if isinstance(results[0], Raised):  # it may take the batch asked for alone
-        operands = reals(ties, dtype, seed, batch)
-        results, repeats = repeatable(mine, operands)
-    measurable = _measurable(findings, results, ties)
-    measured = precision(layer, operands, measurable, dtype, seed)
+    on_reals = compare_reals(layer, by, operands, results, dtype)
+    measurable = _measurable(findings, results, on_reals)
+    measured = measure_precision(layer, operands, measurable, on_reals, dtype=dtype, seed=seed)
 
-    coarse = _wrong_and_imprecise(findings, measured)
-    narrow = None
-    if coarse and dtype in EXACT:
-        narrow = narrow_ranges(layer, batch)
-    narrow_error = 0.0  # stays 0 unless something is equal on narrow integers
-    if narrow is not None:
-        findings, narrow_error = _judge_narrowly(
-            ties,
-            evaluators,
-            findings,
-            coarse,
-            ranges=narrow,
-            dtype=dtype,
-            batch=batch,
-            error=error,
-            seed=seed,
-        )
-    few_bits = narrow_error > 0
-    if narrow is not None and few_bits:
-        ranges = narrow
-
-    findings = tuple(
-        _kind_of_wrong(finding, ties, mine, repeats, dtype=dtype, ranges=ranges, seed=seed)
-        for finding in findings
-    )
-    right = {finding.name for finding in findings if not finding.refuted}
-    measured = tuple(p for p in measured if p.name in right)
+    coarse = _coarse(findings, measured)
+    narrow = _judge_narrowly(evaluators, coarse, layer, dtype, batch=batch, error=error, seed=seed)
+    ranges = narrow.ranges or ranges
+    judged = []
+    for finding in findings:
+        named = narrow.equal.get(finding.name) or _with_reals(finding, on_reals, measured)
+        named = _kind_of_wrong(named, ties, mine, repeats, dtype=dtype, ranges=ranges, seed=seed)
+        judged.append(named)
+    right = [finding.name for finding in judged if not finding.refuted]
+    precise = tuple(measured[name][0] for name in right if name in measured)
+    review = Review(tuple(judged), (), precise, narrow.error)
     if len(right) < len(findings):  # whatever else is tried, it would only be wrong again
-        return Review(findings, (), measured, narrow_error)
+        return review
 
     prepare = partial(
-        prepare_layer, mine=mine, dtype=dtype, asked=batch, few_bits=few_bits, seed=seed
+        prepare_layer, mine=mine, dtype=dtype, asked=batch, few_bits=bool(narrow.equal), seed=seed
     )
     layers = tuple(dict.fromkeys((small_copy(layer), layer)))
     tried, on = try_behaviour(layers, prepare, batch, extra)
     tried_on = None if on == layer else on
-    return Review(findings, (*tried, repeats), measured, narrow_error, tried_on)
+    return review._replace(behaviour=(*tried, repeats), tried_on=tried_on)
 
 
-def _measurable(findings: tuple[Finding, ...], results: Results, ties: TieMap) -> dict[str, Array]:
+def _measurable(
+    findings: tuple[Finding, ...], results: Results, on_reals: dict[str, Finding]
+) -> dict[str, Array]:
     """Return the results on reals whose rounding can be measured: finite floats of the right shape.
 
-    What is wrong on integers is measured too, unless it is wrong in another way than its numbers.
+    What is wrong is measured too, unless it is wrong in another way than its numbers.
     """
     named = dict(zip(QUANTITIES, results, strict=True))
-    samples = getattr(results[0], "shape", (1,))[:1]
-    shapes = {
-        "y": (*samples, *ties.out_shape),
-        "dx": (*samples, *ties.in_shape),
-        "dw": ties.weight_shape,
-        "db": ties.bias_shape,
-    }
+    in_numbers = (*GRADES, WRONG)
     measurable = {}
-    for finding in findings:
-        if finding.refuted and finding.verdict != WRONG:
-            continue
-        array = np.asarray(named[finding.name])
-        fits = array.shape == shapes[finding.name] and array.dtype.kind in "fc"
-        if fits and np.isfinite(array).all():
-            measurable[finding.name] = array
+    for name, verdict in ((finding.name, finding.verdict) for finding in findings):
+        if verdict in in_numbers and name in on_reals and on_reals[name].verdict in in_numbers:
+            array = np.asarray(named[name])
+            if np.isfinite(array).all():
+                measurable[name] = array
     return measurable
 
 
-def _wrong_and_imprecise(
-    findings: tuple[Finding, ...], measured: tuple[Precision, ...]
-) -> set[str]:
+def _with_reals(
+    finding: Finding, on_reals: dict[str, Finding], measured: dict[str, Measured]
+) -> Finding:
+    """Return the finding on integers, or that on reals if it alone is wrong, in few entries.
+
+    If most entries are off there, the sums are taken in too few bits: that is precision.
+    """
+    other = on_reals.get(finding.name)
+    if finding.refuted or other is None or not other.refuted:
+        return finding
+    _, few_alone = measured.get(finding.name, (None, True))
+    if not few_alone:
+        return finding
+    return replace(other, note="; ".join(filter(None, (ON_REALS, other.note))))
+
+
+def _coarse(findings: tuple[Finding, ...], measured: dict[str, Measured]) -> set[str]:
     """Return the quantities that are wrong on wide integers and too coarsely rounded on reals."""
     wrong = {finding.name for finding in findings if finding.verdict == WRONG}
-    return wrong & {precise.name for precise in measured if precise.verdict == WRONG}
+    return {name for name in wrong & set(measured) if measured[name][0].verdict == WRONG}
+
+
+class Narrow(NamedTuple):
+    """What is equal on narrow integers, which those were, and the error probability of that."""
+
+    equal: dict[str, Finding]
+    ranges: Ranges | None = None
+    error: float = 0.0
 
 
 def _judge_narrowly(
-    ties: TieMap,
     evaluators: tuple[Evaluator, Evaluator],
-    findings: tuple[Finding, ...],
     coarse: set[str],
-    *,
-    ranges: Ranges,
+    layer: HasShapes,
     dtype: str,
+    *,
     batch: int,
     error: float,
     seed: int,
-) -> tuple[tuple[Finding, ...], float]:
-    """Judge coarse quantities on integers so narrow that sums in fewer bits are exact as well.
-
-    Returns the findings, those that are equal there replaced, and the error probability of that; 0
-    where nothing is.
-    """
-    bits = bits_per_trial(min(ranges))  # the smallest of the four ranges tells least
-    if bits == 0:  # trials tell nothing
-        return findings, 0.0
+) -> Narrow:
+    """Judge coarse quantities on integers so narrow that sums in fewer bits are exact as well."""
+    nothing = Narrow({})
+    ranges = narrow_ranges(layer, batch) if coarse and dtype in EXACT else None
+    # the smallest of the four ranges tells least
+    bits = 0.0 if ranges is None else bits_per_trial(min(ranges))
+    if ranges is None or bits == 0:  # trials tell nothing
+        return nothing
     # n trials miss a difference with a probability of 2^(-n bits), which is to be at most `error`
     trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
-    found = random(ties, *evaluators, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed)
+    found = random(
+        tie(layer), *evaluators, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed
+    )
     note = f"on integers up to {max(ranges.x, ranges.w)}, sums up to 2^24; larger ones are rounded"
     equal = {
         f.name: replace(f, note=note) for f in found if f.verdict == EQUAL and f.name in coarse
     }
-    if not equal:
-        return findings, 0.0
-    return tuple(equal.get(f.name, f) for f in findings), 2 ** (-bits * trials)
+    return Narrow(equal, ranges, 2 ** (-bits * trials)) if equal else nothing
 
 
 def _kind_of_wrong(

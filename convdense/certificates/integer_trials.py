@@ -51,6 +51,7 @@ def exhaustive(
     *,
     batch: int,
     ranges: Ranges,
+    seed: int,
     explain: ExplainFor | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on every pair of basis vectors that a quantity is bilinear in.
@@ -63,15 +64,16 @@ def exhaustive(
 
     Where padded cells hold a number, y and dw are affine in x: x = 0 is one more basis vector.
     """
-    return _first_differences(mine, by, _every_pair(ties, dtype, batch, ranges), dtype, explain)
+    calls = _every_pair(ties, dtype, batch, ranges, seed)
+    return _first_differences(mine, by, calls, dtype, explain)
 
 
-def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges) -> Iterator[Call]:
+def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges, seed: int) -> Iterator[Call]:
     """Yield the calls that hold every pair of basis vectors, and the draws of both signs.
 
     Those are one a weight for y and dx, one of zeros, one a bias, and one a pair for dw.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     # For y and dx: every basis vector is one sample of a batch, (samples, *shape). x and dy need
     # equally many samples: the fewer are filled up with zeros.
     outputs, cells = ties.shape

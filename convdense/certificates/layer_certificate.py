@@ -1,26 +1,30 @@
 """Certificate: what `certify` found on one layer with weights, how sure it is, and its JSON."""
 
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, floor, log2
 from typing import Any
 
-from convdense._util.arguments import complain
 from convdense._util.deprecation import renamed_attribute
 from convdense._util.float_formats import FORMATS
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
-    certified_again,
-    lines,
     parts_from_plain,
+    rerun,
 )
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.integer_ranges import Ranges
+from convdense.certificates.resolution import (
+    Excused,
+    basis_resolution,
+    largest_products,
+    random_resolution,
+)
+from convdense.certificates.sentences import ON_REALS, say
 from convdense.geometry import HasShapes, Implementation
-from convdense.implementations.evaluators import needs_implementation
 from convdense.layers.plain_form import layer_to_plain, plain_to_layer
 from convdense.structure._tie import tie
-from convdense.verdicts.findings import Finding
-from convdense.verdicts.schema import upgraded
+from convdense.verdicts.findings import RAISED, Finding
+from convdense.verdicts.schema import SCHEMA, upgraded
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,7 +40,7 @@ class Certificate(ImplementationJudgement):
     method : str
         "random" or "exhaustive" (every pair of basis vectors).
     dtype, batch, trials, seed
-        What to repeat; seed is None for "exhaustive".
+        What to repeat.
     ranges : Ranges
         The largest integers drawn.
     error : float
@@ -52,6 +56,10 @@ class Certificate(ImplementationJudgement):
     extra : tuple of str
         What was tried because it was asked for: "near", "nonfinite", "threads".
     accumulator : dtype of sums of integers, or ""
+    excused : tuple of (str, float)
+        The quantities that differ within rounding on integers, and by how much they may.
+    rules, rerun_of : int
+        The schema under whose rules it was judged; and, of a rerun, that of what it repeats.
     precision : tuple of Precision
         Of an implementation: the effective unit roundoff of each quantity that is right.
 
@@ -72,91 +80,111 @@ class Certificate(ImplementationJudgement):
     ranges: Ranges
     error: float
     asked: float
-    seed: int | None
+    seed: int
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     tried_on: HasShapes | None = None
     extra: tuple[str, ...] = ()
     accumulator: str = ""
+    excused: Excused = ()
+    rules: int = SCHEMA
+    rerun_of: int | None = None
 
     @property
     def by(self) -> str:
         """The old name of `reference`; it warns."""
         return renamed_attribute(self.reference, "by", "reference")
 
+    def __bool__(self) -> bool:
+        """Return whether all holds, and something is bounded."""
+        return super().__bool__() and self.error < 1
+
+    def _open(self) -> list[str]:
+        return super()._open() or ["no probability is below 1"]
+
     @property
     def resolution(self) -> float:
-        """Relative size below which an error in one product can hide in a rounding.
+        """Relative size below which an error in one product can pass.
 
-        The product is that of the largest integers drawn.
+        The product is that of the largest integers drawn. Where differences up to B were excused,
+        an error above it still passes random trials with a probability of at most 2^-10.
         """
-        x, w, _, dy = self.ranges
-        number = abs(tie(self.layer).padding_value)  # it takes the place of an x
-        least = min(x, number) if number else x
-        if self.forward_alone:
-            return 1 / (2 * least * w)
-        return 1 / (2 * min(least * w, w * dy, least * dy))
+        if self.excused and self.method == "random":
+            return random_resolution(self.layer, self.ranges, self.trials, self.excused)
+        if self.excused:
+            return basis_resolution(tie(self.layer), self.dtype, self.batch)
+        products = largest_products(self.layer, self.ranges)
+        judged = [products[name] for name in ("y", "dx", "dw") if name in self._names]
+        return 1 / (2 * min(judged))
+
+    @property
+    def _names(self) -> list[str]:
+        return [finding.name for finding in self.findings]
+
+    @property
+    def _wraps(self) -> bool:
+        """Whether sums are taken modulo a power of two."""
+        return bool(self.accumulator) and self.accumulator == self.dtype
+
+    @property
+    def _sure(self) -> str:
+        if self.error == 0:
+            return say("proof")
+        power = _above(self.error)
+        if self._wraps:
+            return say("odd", power=power)
+        return say("edge" if self.excused else "any", power=power)
 
     @property
     def how(self) -> str:
-        """How sure it is, with the assumption it rests on."""
-        text = self._proof() if self.method == "exhaustive" else self._odds()
-        if self.accumulator:
-            text = self._odds_of_integers()
-        return "\n".join((*lines(self.behaviour, self.precision, self.tried_on), text))
+        """What was compared and tried, on what; what is assumed, and what no test sees."""
+        return self._lines(self._compared(), self._assumed() if self else [])
 
-    def _proof(self) -> str:
-        exactly = "evaluated exactly" if self.exact else "up to rounding"
+    def _compared(self) -> list[str]:
+        """Return on what it was compared, and how small an error can pass."""
+        key = "pairs" if self.method == "exhaustive" else "trials"
+        # as soon as something raises, or all is wrong, the trials end; reals come after them
+        wrong = [f for f in self.findings if f.refuted and not f.note.startswith(ON_REALS)]
+        if len(wrong) == len(self.findings) or any(f.verdict == RAISED for f in wrong):
+            key = "stopped"
+        fields = ("trials", "dtype", "batch", "seed")
+        lines = [say(key, **{name: getattr(self, name) for name in fields})]
+        if self.accumulator:
+            return [*lines, *self._of_integers()]
+        if not self or not (self.exact or self.excused):
+            return lines
+        power = ceil(log2(self.resolution))
+        if not self.excused:
+            return [*lines, say("equal", power=power)]
+        bound = ", ".join(f"{allowed:.2g} in {name}" for name, allowed in self.excused)
+        key = "excused" if self.method == "random" else "excused pairs"
+        return [*lines, say(key, bound=bound, power=power)]
+
+    def _of_integers(self) -> list[str]:
+        """Return where the sums of integers are taken, and what passes there."""
+        m = FORMATS[self.dtype].bits
+        if self._wraps:
+            return [say("ring", dtype=self.dtype, m=m), say("even", m=m, above=m + 2, one=m + 1)]
+        largest = min(self.ranges)
+        return [say("integers", dtype=self.dtype, largest=largest, accumulator=self.accumulator)]
+
+    def _assumed(self) -> list[str]:
+        of_integers = [say("integer code", dtype=self.dtype)] if self.accumulator else []
+        if self._wraps:
+            return [say("affine"), *of_integers]
+        if self.method == "random":
+            return [say("degree"), *of_integers]
         of_y, of_dw = "bilinear in x and w", "dw in x and dy"
         if tie(self.layer).padding:  # then x = 0 is among the basis vectors
             of_y, of_dw = "affine in x and linear in w", "dw affine in x and linear in dy"
-        of_gradients = f", dx bilinear in w and dy, {of_dw}, db linear in dy, all"
         if self.forward_alone:
-            of_gradients = ","
-        text = (
-            f"every pair of basis vectors, and random integers of both signs, {self.trials} calls "
-            f"in {self.dtype}, batch {self.batch}: a proof for all real inputs of this shape, "
-            f"if y is {of_y} plus linear in b{of_gradients} {exactly}"
-        )
-        if self.error:
-            text += f"; where larger integers are rounded, error {_at_most(self.error)}"
-        return text
-
-    def _odds(self) -> str:
-        odds = "not bounded, so much can hide in rounding"
-        if self.error < 1:
-            odds = _at_most(self.error)
-        exactly = "up to rounding, an edge lost or added"
-        if self.exact or not self:
-            exactly = "evaluated exactly"
-        text = (
-            f"{self.trials} random trials on integers in {self.dtype}, batch {self.batch}: "
-            f"error probability {odds}, if the outputs are polynomials of degree at most 2 "
-            f"in the drawn integers, {exactly}; "
-            f"a relative error below 2^{ceil(log2(self.resolution))} in one product can pass; "
-            f"over seeds drawn at random, here {self.seed}"
-        )
-        if any("larger ones are rounded" in finding.note for finding in self.findings):
-            text += "; what rounds was judged on integers of 8 bits"
-        return text
-
-    def _odds_of_integers(self) -> str:
-        m = FORMATS[self.dtype].bits
-        drawn, degree = f"all of {self.dtype}, sums modulo 2^{m}", "affine in each of x, w and dy"
-        of_even = f"where all are by multiples of 2^v, ({m + 2} - v) / 2^({m + 1} - v) a trial"
-        wrong = f"where a coefficient is wrong by an odd number ({of_even}, from v = {m} on 1), "
-        if self.dtype != self.accumulator:
-            drawn = f"{self.dtype} up to {min(self.ranges)}, sums within {self.accumulator}"
-            wrong, degree = "", "polynomials of degree at most 2 in the drawn integers"
-        return (
-            f"{self.trials} random trials, batch {self.batch}, on {drawn}: error probability "
-            f"{_at_most(self.error)} {wrong}if the outputs are {degree}; it is about the code for "
-            f"{self.dtype}, not that for floats; over seeds drawn at random, here {self.seed}"
-        )
+            return [say("bilinear y", of_y=of_y)]
+        return [say("bilinear", of_y=of_y, of_dw=of_dw)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""
-        data = self._to_plain("certificate", _PLAIN, ranges=self.ranges._asdict())
+        more = {"ranges": self.ranges._asdict(), "excused": [list(pair) for pair in self.excused]}
+        data = self._to_plain("certificate", _PLAIN, **more)
         data["tried_on"] = None if self.tried_on is None else layer_to_plain(self.tried_on)
         data |= {"accumulator": self.accumulator} if self.accumulator else {}
         return data
@@ -168,25 +196,24 @@ class Certificate(ImplementationJudgement):
         plain = parts_from_plain(data) | {name: data[name] for name in _PLAIN}
         plain["accumulator"] = data.get("accumulator", "")
         plain["tried_on"] = plain_to_layer(data["tried_on"]) if data.get("tried_on") else None
+        plain["excused"] = tuple((name, bound) for name, bound in data.get("excused", ()))
         return cls(plain_to_layer(data["layer"]), ranges=Ranges(**data["ranges"]), **plain)
 
     def rerun(self, implementation: Implementation | None = None) -> "Certificate":
-        """Repeat the very same trials; a verdict on an implementation needs the implementation."""
-        needs_implementation(self.evaluator, implementation)
-        if self.method == "random" and self.seed is None:
-            raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
-        again: Certificate = certified_again(self, implementation)
-        # an implementation that rounds otherwise by now leaves another probability of error
-        odds = again.error if again.exact == self.exact else self.error
-        if (again.trials, again.ranges, odds) != (self.trials, self.ranges, self.error):
-            got = f"{self.trials} trials, {self.ranges}, error {self.error}"
-            needs = f"{again.trials}, {again.ranges}, {odds}"
-            raise ValueError(complain("certificate", got, needs, "was it edited?"))
-        return again
+        """Repeat the very same trials, by today's rules; the implementation must be given again."""
+
+        def told(certificate: Certificate) -> str:
+            text = f"{certificate.trials} trials, {certificate.ranges}"
+            # one that rounds otherwise by now leaves another probability of error
+            same = certificate.exact == self.exact
+            return f"{text}, error {certificate.error if same else self.error}"
+
+        return rerun(self, implementation, told)
 
 
-def _at_most(error: float) -> str:
-    return f"at most 2^{ceil(log2(error))}"
+def _above(error: float) -> int:
+    """Return the exponent of the least power of two above a probability."""
+    return floor(log2(error)) + 1
 
 
 # the fields that are in the JSON as they are

@@ -13,17 +13,16 @@ from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
-    certified_again,
-    lines,
     parts_from_plain,
+    rerun,
 )
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
+from convdense.certificates.sentences import say
 from convdense.geometry import HasShapes, Implementation, Pool
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
     DIRECT_COUNTERPART,
-    needs_implementation,
     pool_functions,
 )
 from convdense.implementations.pool_calls import DIRECT_POOL
@@ -36,7 +35,7 @@ from convdense.rounding.fixed_network import FixedNetwork
 from convdense.rounding.magnitude_sums import bit_budget
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, Finding, keep_worst
-from convdense.verdicts.schema import upgraded
+from convdense.verdicts.schema import SCHEMA, upgraded
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,44 +82,40 @@ class NetworkCertificate(ImplementationJudgement):
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
     extra: tuple[str, ...] = ()
+    rules: int = SCHEMA
+    rerun_of: int | None = None
+    tried_on = None  # no small copy
 
     @property
     def how(self) -> str:
-        """How sure it is: what was met, for a piecewise polynomial allows no probability."""
-        exactly = f", {self.bits} bits of {FORMATS[self.dtype].bits}: every sum exact in any order"
-        if not self.bits:
-            exactly = ": sums round, so within bounds carried through the layers"
-        of_function = self.reference == DIRECT_COUNTERPART and self.evaluator != DENSE_NETWORK
-        numbers = "integers, then reals," if of_function else "integers"
-        text = (
-            f"{self.trials} random trials on {numbers} in {self.dtype}, batch {self.batch}"
-            f"{exactly}; {self._shares_met()}; seed {self.seed}"
-        )
-        return "\n".join((*lines(self.behaviour, self.precision), text))
-
-    def _shares_met(self) -> str:
+        """What was compared and tried, on what; a piecewise polynomial allows no probability."""
+        fields = ("trials", "dtype", "batch", "seed")
+        key = "trials"
+        if self._is_implementation and self.reference == DIRECT_COUNTERPART:
+            key = "functions"
+        # as soon as all is wrong, the trials of a user's code end
+        if self._is_implementation and all(f.refuted for f in self.findings):
+            key = "stopped"
+        sums = say("exact sums", bits=self.bits, most=FORMATS[self.dtype].bits)
+        compared = [
+            say(key, **{name: getattr(self, name) for name in fields}),
+            sums if self.bits else say("rounded sums"),
+        ]
         if self.coverage is not None:
             positive, zero, negative = self.coverage
-            return (
-                f"|x| met {positive:.0%} positive, {zero:.0%} zero "
-                f"and {negative:.0%} negative of its coordinates"
-            )
+            compared.append(say("signs", positive=positive, zero=zero, negative=negative))
         if self.met is not None:
             won, tied = self.met
-            return f"{won:.0%} of the windows' cells won, {tied:.0%} of their pairs tied"
-        return "no |x|" if self.evaluator == DENSE_NETWORK else "no share of |x| is known"
+            compared.append(say("cells", won=won, tied=tied))
+        return self._lines(compared, [])
+
+    @property
+    def _sure(self) -> str:
+        return say("pieces", trials=self.trials)
 
     def rerun(self, implementation: Implementation | None = None) -> "NetworkCertificate":
-        """Repeat the very same trials; a verdict on an implementation needs the implementation."""
-        needs_implementation(self.evaluator, implementation)
-        if self.seed is None:  # edited JSON may say null
-            raise ValueError(complain("seed", None, "the seed the trials were drawn with"))
-        again: NetworkCertificate = certified_again(self, implementation)
-        if (again.trials, again.bits) != (self.trials, self.bits):
-            got = f"{self.trials} trials, {self.bits} bits"
-            needs = f"{again.trials} trials, {again.bits} bits"
-            raise ValueError(complain("certificate", got, needs, "was it edited?"))
-        return again
+        """Repeat the very same trials, by today's rules; the implementation must be given again."""
+        return rerun(self, implementation, lambda c: f"{c.trials} trials, {c.bits} bits")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""

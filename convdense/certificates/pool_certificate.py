@@ -235,5 +235,5 @@ def _precision(
         verdict = WITHIN if finding.holds else finding.verdict
         if verdict == WRONG and error <= allowed * size:
             verdict = NORMWISE
-        measured.append(Precision(name, verdict, error / size, allowed))
+        measured.append(Precision(name, verdict, error / size, allowed, right.size))
     return tuple(measured)

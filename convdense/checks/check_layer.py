@@ -71,6 +71,7 @@ class Report(Judgement):
     >>> from convdense import Conv, check
     >>> x, w = np.arange(9.0).reshape(1, 3, 3), np.array([[[[1.0, 2], [3, 4]]]])
     >>> print(check(Conv((1, 3, 3), out_channels=1, kernel=2), x, w, None, np.ones((1, 2, 2))))
+    holds: y, dx, dw equal; on this data
     Conv((1, 3, 3), out_channels=1, kernel=2): tied dense layer against direct convolution
       y   equal
       dx  equal
@@ -84,6 +85,10 @@ class Report(Judgement):
     def by(self) -> str:
         """The old name of `reference`; it warns."""
         return renamed_attribute(self.reference, "by", "reference")
+
+    @property
+    def _sure(self) -> str:
+        return "on this data"
 
     @property
     def how(self) -> str:

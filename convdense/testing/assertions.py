@@ -69,7 +69,8 @@ def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole l
     >>> assert_backward_matches_dense(conv, (forward, reversed_dw))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    AssertionError: Conv((2, 5, 6), ...): forward against direct convolution
+    AssertionError: does not hold: dw wrong at ...
+    Conv((2, 5, 6), ...): forward against direct convolution
       y   equal
       dx  equal
       dw  wrong, worst at ...

@@ -8,7 +8,6 @@ import base64
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from math import inf
 from typing import Any, Self
 
@@ -40,6 +39,7 @@ CHANGED = "changed its input"
 
 QUANTITIES = ("y", "dx", "dw", "db")
 FORWARD_ALONE = "forward alone"  # said of an evaluator that gives y and no gradient
+LONGEST_SENTENCE = 100
 LONGEST_ROW = 6  # names of quantities that a repr writes out
 # of the words of a verdict
 HOLDS_COLOUR = COLOURS[3]  # green
@@ -220,31 +220,79 @@ class Judgement(Requirable, ABC):
         """What was compared with what."""
         return f"{self.evaluator} against {self.reference}"
 
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence of at most 100 characters."""
+        if self:
+            held = ", ".join(_grouped(self.findings))
+            heads = (held, f"all {len(self.findings)} quantities")
+            texts = [f"holds{self._restricted}: {head}; {self._sure}" for head in heads]
+            return texts[0] if held and len(texts[0]) <= LONGEST_SENTENCE else texts[1]
+        wrong = self._wrong()
+        return (
+            _shortened("does not hold", wrong) if wrong else _shortened("undecided", self._open())
+        )
+
+    @property
+    @abstractmethod
+    def _sure(self) -> str:
+        """How sure it is where it holds, in at most 54 characters."""
+
+    @property
+    def _restricted(self) -> str:
+        """What follows on "holds"."""
+        return ""
+
+    def _wrong(self) -> list[str]:
+        """Return all that is wrong."""
+        return _grouped([finding for finding in self.findings if finding.refuted])
+
+    def _open(self) -> list[str]:
+        """Return all that neither holds nor is wrong."""
+        left = [f for f in self.findings if not f.holds and not f.refuted]
+        return _grouped(left)
+
     def __str__(self) -> str:
-        """Return layer, comparison, one line per quantity, and how it was judged."""
+        """Return the verdict, layer and comparison, a line per quantity, and how it was judged."""
         lines = (f"  {finding}" for finding in self.findings)
-        return "\n".join((f"{self.layer!r}: {self.compared}", *lines, self.how))
+        head = f"{self.layer!r}: {self.compared}"
+        return "\n".join((self.sentence, head, *lines, self.how))
 
     def __repr__(self) -> str:
-        """Return one line: what was judged, whether it holds, and the verdict on each quantity."""
-        result = "holds" if self else "does not hold"
-        verdicts = ", ".join(self._verdicts())
-        return f"{type(self).__name__}({self.layer!r}, {result}: {verdicts})"
-
-    def _verdicts(self) -> list[str]:
-        """Return each run of quantities with the same verdict, as "y, dx, dw equal"."""
-        verdicts = []
-        for verdict, run in groupby(self.findings, lambda finding: finding.verdict):
-            names = [finding.name for finding in run]
-            verdicts.append(f"{_in_a_row(names)} {verdict}")
-        return [*verdicts, *[f"{FORWARD_ALONE} was given"] * self.forward_alone]
+        """Return one line: what was judged, and the verdict."""
+        return f"{type(self).__name__}({self.layer!r}, {self.sentence})"
 
     def _repr_html_(self) -> str:
         """Return the same as `str` for a notebook, the verdicts in colour too."""
         rows = [
             (f.name, Cell(f.verdict, _verdict_colour(f)), f.worst, f.note) for f in self.findings
         ]
-        return table(rows, caption=f"{self.layer!r}: {self.compared}") + preformatted(self.how)
+        findings = table(rows, caption=f"{self.layer!r}: {self.compared}")
+        return preformatted(self.sentence) + findings + preformatted(self.how)
+
+
+def _grouped(findings: Iterable[Finding]) -> list[str]:
+    """Return the names of each verdict, as "y, dx wrong", one alone with its position."""
+    by_verdict: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_verdict.setdefault(finding.verdict, []).append(finding)
+    texts = []
+    for verdict, alike in by_verdict.items():
+        text = f"{_in_a_row([finding.name for finding in alike])} {verdict}"
+        first = alike[0]
+        where = len(alike) == 1 and first.at is not None and first.refuted
+        texts.append(f"{text} at {first.at}" if where else text)
+    return texts
+
+
+def _shortened(head: str, items: list[str]) -> str:
+    """Return a sentence with as many items as it has room for, and how many are left."""
+    for kept in range(len(items), 0, -1):
+        left = [f"{len(items) - kept} more"] if kept < len(items) else []
+        text = f"{head}: {', '.join(items[:kept] + left)}"
+        if len(text) <= LONGEST_SENTENCE:
+            return text
+    return f"{head}: see below"
 
 
 def _verdict_colour(finding: Finding) -> str:

@@ -1,14 +1,23 @@
 """The JSON of verdicts: its schema number, and what older schemas called things.
 
 Schema 1 had no number. Schema 2 (version 0.1) says `evaluator` for `road`, `reference` for `by`,
-`tie_break` for a pool's `ties`, and *direct counterpart* for *direct twin*.
+`tie_break` for a pool's `ties`, and *direct counterpart* for *direct twin*. Schema 3 records the
+seed of exhaustive runs, which was 0, what rounding excused, and how many reals were compared.
 """
 
 from typing import Any
 
 from convdense._util.arguments import complain, is_integer
 
-SCHEMA = 2
+SCHEMA = 3
+# What verdicts on an implementation are judged by since a schema, and were not before.
+RULES = {
+    3: (
+        "reals were compared in 12 entries, now all",
+        "an error probability of 1 could hold, now it is undecided",
+        "less was tried beside the numbers",
+    ),
+}
 _KEYS = {"road": "evaluator", "by": "reference"}  # of a certificate or a report
 _POOL_KEYS = {"ties": "tie_break"}  # of a layer of type "dense_pool", however deep in a network
 _NAMES = {"direct twin": "direct counterpart"}  # of what is judged by
@@ -24,7 +33,7 @@ def with_schema(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgraded(data: dict[str, Any]) -> dict[str, Any]:
-    """Return what any schema wrote in the words of this one.
+    """Return what any schema wrote in the words of this one, and under which rules.
 
     Raises
     ------
@@ -35,8 +44,8 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     --------
     >>> upgraded({"kind": "report", "road": "Mine", "by": "direct twin"})
     {'kind': 'report', 'evaluator': 'Mine', 'reference': 'direct counterpart'}
-    >>> upgraded({"schema": 2, "kind": "report", "evaluator": "Mine"})
-    {'kind': 'report', 'evaluator': 'Mine'}
+    >>> upgraded({"schema": 2, "kind": "certificate", "method": "exhaustive", "seed": None})
+    {'kind': 'certificate', 'method': 'exhaustive', 'seed': 0, 'rules': 2}
     """
     schema = data.get("schema", 1)
     if not is_integer(schema) or not 1 <= schema <= SCHEMA:
@@ -44,8 +53,17 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(complain("schema", repr(schema), f"1 to {SCHEMA}", do))
     values = {name: value for name, value in data.items() if name != "schema"}
     if schema == 1:
-        return {_KEYS.get(name, name): _from_schema_1(value) for name, value in values.items()}
+        values = {_KEYS.get(name, name): _from_schema_1(value) for name, value in values.items()}
+    if schema < SCHEMA and values.get("method") == "exhaustive" and values.get("seed") is None:
+        values["seed"] = 0
+    if "certificate" in values.get("kind", ""):
+        values.setdefault("rules", schema)
     return values
+
+
+def changed_rules(since: int) -> list[str]:
+    """Return what changed in how verdicts on an implementation are come by, after a schema."""
+    return [change for schema, changes in RULES.items() if schema > since for change in changes]
 
 
 def _from_schema_1(value: Any) -> Any:
