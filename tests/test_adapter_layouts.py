@@ -47,7 +47,9 @@ def seen(arrays, dtype=None, **options):
     met = []
 
     def conv(x, w, b):
-        met.extend((tuple(t.stride()), t.storage_offset(), t.double().numpy().copy()) for t in (x, w))
+        met.extend(
+            (tuple(t.stride()), t.storage_offset(), t.double().numpy().copy()) for t in (x, w)
+        )
         return F.conv2d(x, w, b)
 
     implementation(conv, dtype=dtype, **options).forward(*arrays, None)
@@ -105,7 +107,9 @@ def test_what_is_written_to_is_seen_and_what_is_read_only_is_not_written_to():
 
     x, frozen = X.copy(), X.copy()
     frozen.setflags(write=False)
-    assert np.array_equal(implementation(writes).forward(x, W, B), F.conv2d(*map(torch.tensor, (X, W, B))))
+    assert np.array_equal(
+        implementation(writes).forward(x, W, B), F.conv2d(*map(torch.tensor, (X, W, B)))
+    )
     assert not x.any()
     implementation(writes).forward(frozen, W, B)
     assert np.array_equal(frozen, X)
@@ -210,7 +214,9 @@ def convs():
 
 
 @pytest.mark.parametrize("name", convs())
-@pytest.mark.parametrize("layout", ["every other", "transposed", "expanded", "channels last", "offset"])
+@pytest.mark.parametrize(
+    "layout", ["every other", "transposed", "expanded", "channels last", "offset"]
+)
 def test_code_that_takes_memory_for_what_it_is_not_is_wrong(name, layout):
     """Only there: of contiguous arrays its numbers are right."""
     mine = implementation(convs()[name])
@@ -234,7 +240,9 @@ def test_the_right_neighbour_takes_every_layout():
     for change in LAYOUTS.values():
         x, dy = change(X), change(DY)
         assert np.array_equal(mine.forward(x, W, B), cd.convolve(LAYER, x, W, B))
-        assert all(map(np.array_equal, mine.backward(x, W, dy), cd.convolve_backward(LAYER, x, W, dy)))
+        assert all(
+            map(np.array_equal, mine.backward(x, W, dy), cd.convolve_backward(LAYER, x, W, dy))
+        )
 
 
 @pytest.mark.parametrize("operand", ["x", "dy"])

@@ -6,13 +6,16 @@ One certificate per layer, and for each layer without one the reason.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import Any
+from typing import Any, TypeVar
 
 from convdense.certificates import READERS, Certificate, NetworkCertificate
+from convdense.certificates.certificate_base import sound
 from convdense.display.tables import InParts, Rows
 from convdense.verdicts.findings import QUANTITIES, Requirable
 from convdense.verdicts.schema import upgraded, with_schema
 
+T = TypeVar("T")
+LONGEST_ROW = 3  # names that a table writes out
 _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 
@@ -25,7 +28,8 @@ class ModelReport(Requirable, InParts):
     Attributes
     ----------
     certificates : dict of str to Certificate or NetworkCertificate
-        By the name of the layer in the model, and its shapes where it was called at several.
+        By the name of the layer in the model, and its shapes where it was called at several; of a
+        function "name: function", the name of the layer that calls it. Equal calls share one.
     failed : dict of str to str
         Layers that raise when they are judged, or whose outputs have another size than their own
         numbers say.
@@ -63,22 +67,25 @@ class ModelReport(Requirable, InParts):
     def _parts(self) -> list[str | Rows]:
         """Return a table of the certificates, what is wrong in them, and what was not judged."""
         parts: list[str | Rows] = []
-        if self.certificates:
-            rows = [_row(name, c) for name, c in self.certificates.items()]
+        rows = [
+            _row(_in_a_row(names), certificate)
+            for certificate, names in _by_value(self.certificates)
+        ]
+        if rows:
             parts.append(Rows(rows, _HEADER))
         parts.append(self._count())
 
         wrong = [
-            f"{name}: {finding}"
-            for name, certificate in self.certificates.items()
-            for finding in certificate.findings
-            if not finding.holds
+            f"{_in_a_row(names)}: {finding}"
+            for certificate, names in _by_value(self.certificates)
+            for finding in _not_right(certificate)
         ]
         if wrong:
             parts.append("\n".join(wrong))
         for title, reasons in (("failed", self.failed), ("not judged", self.skipped)):
-            if reasons:
-                parts.append(Rows(list(reasons.items()), (title, "why")))
+            groups = [(_in_a_row(names), _times(why, names)) for why, names in _by_value(reasons)]
+            if groups:
+                parts.append(Rows(groups, (title, "why")))
         if self.not_called:
             parts.append("never called: " + ", ".join(self.not_called))
         return parts
@@ -119,6 +126,43 @@ class ModelReport(Requirable, InParts):
         return cls(
             certificates, dict(data["failed"]), dict(data["skipped"]), tuple(data["not_called"])
         )
+
+
+def _by_value(named: Mapping[str, T]) -> list[tuple[T, list[str]]]:
+    """Return each different value, and the names that have it."""
+    groups: list[tuple[T, list[str]]] = []
+    for name, value in named.items():
+        equal = next((names for other, names in groups if other == value), None)
+        if equal is None:
+            groups.append((value, [name]))
+        else:
+            equal.append(name)
+    return groups
+
+
+def _in_a_row(names: list[str]) -> str:
+    """Return names in a row; of many the first, and how many there are."""
+    if len(names) <= LONGEST_ROW:
+        return ", ".join(names)
+    return f"{', '.join(names[: LONGEST_ROW - 1])}, ...: {len(names)} calls"
+
+
+def _times(why: str, names: list[str]) -> str:
+    """Return a reason, how often its class has it: "ReLU x 16: neither ..."."""
+    kind, colon, text = why.partition(":")
+    return f"{kind} x {len(names)}{colon}{text}" if len(names) > 1 else why
+
+
+def _not_right(certificate: Certificate | NetworkCertificate) -> list[object]:
+    """Return what of a certificate does not hold: quantities, behaviour, precision."""
+    quantities = [finding for finding in certificate.findings if not finding.holds]
+    behaviour = [finding for finding in certificate.behaviour if not sound((finding,), ())]
+    precision = [
+        f"precision of {measured}"
+        for measured in certificate.precision
+        if not sound((), (measured,))
+    ]
+    return [*quantities, *behaviour, *precision]
 
 
 def _row(name: str, certificate: Certificate | NetworkCertificate) -> tuple[str, ...]:

@@ -8,24 +8,36 @@ rounds the float32 operands of a convolution to 11 bits, and a certificate in fl
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from inspect import BoundArguments, signature
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import complain, is_integer
 from convdense._util.float_formats import HALF, spelled
 from convdense._util.foreign_names import explained
+from convdense.adapters.compiled_models import compared, eager, is_compiled
 from convdense.adapters.import_torch import torch
+from convdense.adapters.model_calls import (
+    Call,
+    ModuleCall,
+    ReadCall,
+    Recorder,
+    UnreadCall,
+    named_modules,
+    with_shapes,
+)
 from convdense.adapters.model_report import ModelReport
 from convdense.adapters.torch_geometry import (
-    SIGNED_POWERS,
     TorchLayer,
     check_out_shape,
     kind_of,
     layer_of,
+    not_eager,
     read,
+    said,
 )
 from convdense.adapters.torch_implementation import Implementation, implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
@@ -35,11 +47,18 @@ from convdense.verdicts.findings import RAISED
 
 __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "layer_of"]
 
-# Of one sample, input and output; None for what is no tensor, or for a layer that cannot be read.
-Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
-Calls = dict[str, dict[Shapes, bool]]  # layer's name -> shapes -> whether it got one argument only
-# A field of the report ("certificates", "failed" or "skipped"), and the layer's entry in it.
-Outcome = tuple[str, Certificate | NetworkCertificate | str]
+
+class Outcome(NamedTuple):
+    """What became of a call: a field of the report, and the entry in it.
+
+    `follow` says that the calls inside a module are judged in its place, `listed` that the module
+    has an entry all the same.
+    """
+
+    field: str  # "certificates", "failed" or "skipped"
+    entry: Certificate | NetworkCertificate | str
+    follow: bool = False
+    listed: bool = True
 
 
 @explained
@@ -68,6 +87,8 @@ def certify_module(
       right as well: batch 1, read-only, ...
     ...
     """
+    if not_eager(module):
+        kind_of(module)  # it raises, and says what to do
     mine = implementation(module, device=device, dtype=_half_precision(options))
     layer = layer_of(module, in_shape)
     return certify(layer, mine, **options)
@@ -81,18 +102,25 @@ def certify_model(
     device: str = "cpu",
     **options: Any,
 ) -> ModelReport:
-    """Certify every convolution and pool of a model, at the shapes at which the model calls them.
+    """Certify every convolution and pool that a model runs, as it runs it.
+
+    Calls of modules and of functions (`torch.nn.functional`) are seen, each with its shapes,
+    options, dtype and memory format. Equal ones are judged once. Where the numbers of a module do
+    not say what it computes, because its weights are made of others or its class has a forward of
+    its own, the calls inside it are judged.
 
     Parameters
     ----------
     model : torch.nn.Module
-        It is run once, in eval mode and without gradients, and left as it was.
-    example_input : tensor, or tuple of arguments
+        It is run once, in eval mode and without gradients, and left as it was. Of a compiled one
+        the eager layers are judged, and both outputs are compared: it is run twice.
+    example_input : tensor, tuple of arguments, or dict of arguments by name
         What the model is called with.
     device : str
         Where the layers are judged; the model itself stays where it is.
     **options
-        As for `certify`; error and method are for convolutions, pools have neither.
+        As for `certify`; dtype is by default that in which the model runs a layer. error, method
+        and gradgrad are for convolutions, pools have none of them.
 
     Returns
     -------
@@ -108,56 +136,91 @@ def certify_model(
     """
     from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
 
-    _check_called(model, example_input)
+    arguments = _arguments(model, example_input)
     # wrong options are refused here, on a layer of one weight, not once per layer of the model
     smallest = implementation(
         torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half_precision(options)
     )
     certify(Conv((1, 1), 1, kernel=1), smallest, **options)
 
-    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
-    # every part that can be judged, and every leaf, so that the report says why it was skipped
-    layers = {
-        name or "model": part
-        for name, part in model.named_modules()
-        if _can_be_read(part) or not list(part.children())
-    }
+    names = named_modules(model)
+    compiled = [type(part).__name__ for part in model.modules() if is_compiled(part)]
+    recorder = Recorder(names)
     fields: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
     with _in_eval_mode(model):
-        calls = _recorded_calls(model, layers, arguments)
-        to_judge = [(name, shapes) for name in layers for shapes in calls[name]]
-        for name, shapes in tqdm(
-            to_judge, desc="layers", file=sys.stderr, disable=None, leave=False
-        ):
-            # one that is called at several shapes has an entry for each
-            suffix = f" {shapes[0]} -> {shapes[1]}" if len(calls[name]) > 1 else ""
-            one_argument = calls[name][shapes]
-            field, entry = _judged(
-                layers[name], shapes, one_argument=one_argument, device=device, options=options
-            )
-            fields[field][name + suffix] = entry
-    return ModelReport(**fields, not_called=tuple(name for name in layers if not calls[name]))
+        as_it_runs = _run(model, arguments) if compiled else None
+        with eager(), recorder.watching():
+            output = _run(model, arguments)
+        if compiled:
+            field, text = compared(as_it_runs, output)
+            fields[field][f"compiled: {compiled[0]}"] = text
+
+        outcomes: dict[object, Outcome] = {}
+
+        def judge(call: ReadCall) -> Outcome:
+            if call.key not in outcomes:
+                outcomes[call.key] = _judged(call, device, options)
+            return outcomes[call.key]
+
+        unique = {call.key: call for call in recorder.calls if not isinstance(call, UnreadCall)}
+        bar = {"desc": "layers", "file": sys.stderr, "disable": None, "leave": False}
+        with eager():
+            for call in tqdm(list(unique.values()), **bar):
+                judge(call)
+            calls = list(_all_calls(recorder.calls, judge))
+    read_calls = [call for call in calls if not isinstance(call, UnreadCall)]
+    entries = [(call, judge(call)) for call in read_calls if judge(call).listed or not call.inside]
+    for name, outcome in with_shapes(entries):
+        fields[outcome.field][name] = outcome.entry
+    fields["skipped"] |= recorder.unread(calls)
+    return ModelReport(**fields, not_called=recorder.not_called)
 
 
-def _check_called(model: object, example_input: object) -> None:
-    """Refuse what is no model, and an array in place of a tensor."""
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(complain("model", repr(model), "a torch.nn.Module"))
+def _run(model: torch.nn.Module, arguments: BoundArguments) -> object:
+    """Run a model without gradients; random numbers are the same each time."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return model(*arguments.args, **arguments.kwargs)
+
+
+def _all_calls(calls: Iterable[Call], judge: Callable[[ReadCall], Outcome]) -> Iterator[Call]:
+    """Yield all calls, and those inside a module that are judged in its place."""
+    for call in calls:
+        yield call
+        if isinstance(call, ModuleCall) and judge(call).follow:
+            yield from _all_calls(call.inside, judge)
+
+
+def _arguments(model: object, example_input: object) -> BoundArguments:
+    """Return what to call a model with; refuse what is no model, and what it does not take."""
+    do = not_eager(model)
+    if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(complain("model", said(model), "an eager torch.nn.Module", do))
+    _check_example(model, example_input)
+    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    takes = signature(model.forward)
+    try:
+        return takes.bind(*arguments)
+    except TypeError:
+        if isinstance(example_input, dict):
+            with suppress(TypeError):
+                return takes.bind(**example_input)
+        got, needs = type(example_input).__name__, f"what forward takes: {takes}"
+        do = "write a tuple of arguments, or a dict of arguments by name"
+        raise TypeError(complain("example_input", got, needs, do)) from None
+
+
+def _check_example(model: torch.nn.Module, example_input: object) -> None:
+    """Refuse an array or a shape in place of a tensor, and one that is not where a model is."""
     needs = "a tensor, or a tuple of what the model takes"
     if isinstance(example_input, np.ndarray):
         raise TypeError(complain("example_input", "a NumPy array", needs, "use torch.from_numpy"))
     if isinstance(example_input, (tuple, list)) and all(map(is_integer, example_input)):
         got, do = f"the shape {tuple(example_input)}", "write torch.zeros(batch, channels, *sizes)"
         raise TypeError(complain("example_input", got, needs, do))
-
-
-def _can_be_read(module: torch.nn.Module) -> bool:
-    """Tell whether a module is of a kind that can be read."""
-    try:
-        kind_of(module)
-    except TypeError:
-        return False
-    return True
+    on_meta = any(parameter.is_meta for parameter in model.parameters())
+    if on_meta and isinstance(example_input, torch.Tensor) and not example_input.is_meta:
+        got, needs = f"a tensor on {example_input.device}", "one on meta, as the model is"
+        raise ValueError(complain("example_input", got, needs, 'write example_input.to("meta")'))
 
 
 @contextmanager
@@ -171,50 +234,6 @@ def _in_eval_mode(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _recorded_calls(
-    model: torch.nn.Module, layers: Mapping[str, torch.nn.Module], arguments: tuple[Any, ...]
-) -> Calls:
-    """Run a model and return the shapes at which its layers were called.
-
-    A layer that cannot be read is called at (None, None), whatever its shapes are.
-    """
-    calls: Calls = {name: {} for name in layers}
-
-    def recorder(name: str, layer: torch.nn.Module) -> Callable[..., None]:
-        n_axes = None
-        if _can_be_read(layer):
-            _, n_axes = kind_of(layer)
-
-        def record(
-            _layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
-        ) -> None:
-            given = (*args, *kwargs.values())
-            shapes: Shapes = (None, None)
-            if n_axes is not None:
-                tensors = [value for value in given if isinstance(value, torch.Tensor)]
-                first = tensors[0] if tensors else None
-                shapes = (_shape_of_sample(first, n_axes), _shape_of_sample(output, n_axes))
-            calls[name].setdefault(shapes, len(given) == 1)  # the first call at these shapes counts
-
-        return record
-
-    handles = []
-    try:
-        for name, layer in layers.items():
-            handles.append(layer.register_forward_hook(recorder(name, layer), with_kwargs=True))
-        with torch.no_grad():
-            model(*arguments)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
-
-
-def _shape_of_sample(tensor: object, n_axes: int) -> tuple[int, ...] | None:
-    """Return a tensor's shape without the batch axis, if it has one; None of what is no tensor."""
-    return tuple(tensor.shape[-n_axes - 1 :]) if isinstance(tensor, torch.Tensor) else None
 
 
 def _half_precision(options: dict[str, Any]) -> str | None:
@@ -245,47 +264,71 @@ class _Counted:
     def backward(self, *operands: Any) -> Any:
         return self.mine.backward(*operands)
 
+    def double_backward(self, *operands: Any) -> Any:
+        return self.mine.double_backward(*operands)
 
-def _judged(
-    module: torch.nn.Module,
-    shapes: Shapes,
-    *,
-    one_argument: bool,
-    device: str,
-    options: dict[str, Any],
-) -> Outcome:
-    """Return what became of a layer, and its certificate or the reason why there is none."""
-    kind = type(module).__name__
-    in_shape, out_shape = shapes
-    if not _can_be_read(module):
-        unknown = "neither a convolution nor a pool of torch.nn"
-        return "skipped", f"{kind}: {SIGNED_POWERS if kind.startswith('LPPool') else unknown}"
+
+def _judged(call: ReadCall, device: str, options: dict[str, Any]) -> Outcome:
+    """Return what became of a call: its certificate, or the reason why there is none."""
+    options = {"dtype": call.seen.dtype} | options
+    how = {"device": device, "layout": call.seen.layout, "dtype": _half_precision(options)}
+    if isinstance(call, ModuleCall):
+        return _judged_module(call, how, options)
     try:
-        layer = read(module, in_shape)
-        mine = _Counted(implementation(module, device=device, dtype=_half_precision(options)))
+        layer = call.layer
+        mine = _Counted(implementation(call, bias=call.bias, **how))
     except (TypeError, ValueError) as error:
-        return "skipped", f"{kind}: {error}"
+        return Outcome("skipped", f"{call.name}: {error}")
+    return _certified(call, layer, mine, options)
+
+
+def _judged_module(call: ModuleCall, how: dict[str, Any], options: dict[str, Any]) -> Outcome:
+    """Return what became of a module; if it is not what its numbers say, its calls are judged."""
+    kind = type(call.module).__name__
+    if not call.one_argument:
+        text = f"{kind}: called with several arguments"
+        return Outcome("skipped", text, follow=True, listed=False)
     try:
-        if out_shape is not None:  # of a layer that gives no tensor, `certify` says so
-            check_out_shape(module, layer, out_shape)
-    except ValueError as error:
-        # a second argument, such as output_size, may rightly have led to another shape
-        return "failed" if one_argument else "skipped", f"{kind}: {error}"
-    return _certified(kind, layer, mine, options)
+        layer = read(call.module, call.seen.in_shape)
+        mine = _Counted(implementation(call.module, **how))
+    except (TypeError, ValueError) as error:
+        return Outcome("skipped", f"{kind}: {error}", follow=True, listed=False)
+
+    outcome = _certified(call, layer, mine, options)
+    if call.is_stock or not call.inside:
+        return outcome
+    if outcome.field == "certificates" and not isinstance(outcome.entry, str):
+        y = outcome.entry["y"]
+        if not y.refuted:
+            return outcome
+        why = f"its own forward, hooks or weights make it no {layer!r}: y {y.verdict}, {y.worst or y.note}"
+        return Outcome("skipped", f"{kind}: {why}; the calls inside are judged", follow=True)
+    return outcome
 
 
-def _certified(kind: str, layer: TorchLayer, mine: _Counted, options: dict[str, Any]) -> Outcome:
+def _certified(
+    call: ReadCall, layer: TorchLayer, mine: _Counted, options: dict[str, Any]
+) -> Outcome:
     """Certify a layer; it fails if it raises, and is skipped if it is refused before it is run."""
-    if isinstance(layer, Pool):  # `certify` refuses these two for a pool
-        options = {k: v for k, v in options.items() if k not in ("error", "method")}
+    is_module = isinstance(call, ModuleCall)
+    source, kind = (call.module, type(call.module).__name__) if is_module else (call, call.name)
+    if isinstance(layer, Pool):  # `certify` refuses these for a pool
+        options = {k: v for k, v in options.items() if k not in ("error", "method", "gradgrad")}
+    try:
+        if call.seen.out_shape is not None:  # of a layer that gives no tensor, `certify` says so
+            check_out_shape(source, layer, call.seen.out_shape)
+    except ValueError as error:
+        # code of its own, such as a hook, may rightly have led to another shape
+        own = is_module and not call.is_stock
+        return Outcome("skipped" if own else "failed", f"{kind}: {error}", follow=own)
     try:
         certificate = certify(layer, mine, **options)
     except Exception as error:
         if mine.calls:
-            return "failed", f"{kind}: raises {Raised(error)}"
-        return "skipped", f"{kind}: {error}"
+            return Outcome("failed", f"{kind}: raises {Raised(error)}")
+        return Outcome("skipped", f"{kind}: {error}")
 
     raised = [finding.note for finding in certificate.findings if finding.verdict == RAISED]
     if raised:
-        return "failed", f"{kind}: raises {raised[0]}"
-    return "certificates", certificate
+        return Outcome("failed", f"{kind}: raises {raised[0]}")
+    return Outcome("certificates", certificate)

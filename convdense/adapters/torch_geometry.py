@@ -3,6 +3,7 @@
 `KINDS` says how each kind is read: a new kind is a new entry.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,21 +17,34 @@ TorchLayer = Conv | ConvTranspose | AvgPool | MaxPool
 
 
 class Kind(NamedTuple):
-    """How modules of one kind are read: what they become here, and the attributes that say it."""
+    """How modules of one kind are read, and the functions that compute the same.
+
+    What they become here, the attributes that say it, and the arguments of the functions in order.
+    """
 
     layer: Callable[..., TorchLayer]
     attributes: tuple[str, ...]  # a module without one, such as AvgPool1d, has its default
+    arguments: tuple[str, ...]
 
 
 _WINDOW = ("kernel_size", "stride", "padding")
 _CONV = ("out_channels", *_WINDOW, "dilation", "groups")
+_OPERANDS = ("input", "weight", "bias", "stride", "padding")  # of a function
+_AVERAGE = (*_WINDOW, "ceil_mode", "count_include_pad", "divisor_override")
+_MAX = (*_WINDOW, "dilation", "ceil_mode")
+_OUTPUT = ("output_size",)
+_INDICES = "return_indices"
 KINDS = {
-    "Conv": Kind(Conv, (*_CONV, "padding_mode")),
-    "ConvTranspose": Kind(ConvTranspose, (*_CONV, "output_padding")),
-    "AvgPool": Kind(AvgPool, (*_WINDOW, "ceil_mode", "count_include_pad", "divisor_override")),
-    "MaxPool": Kind(MaxPool, (*_WINDOW, "dilation", "ceil_mode")),
-    "AdaptiveAvgPool": Kind(AvgPool, ("output_size",)),
-    "AdaptiveMaxPool": Kind(MaxPool, ("output_size",)),
+    "Conv": Kind(Conv, (*_CONV, "padding_mode"), (*_OPERANDS, "dilation", "groups")),
+    "ConvTranspose": Kind(
+        ConvTranspose,
+        (*_CONV, "output_padding"),
+        (*_OPERANDS, "output_padding", "groups", "dilation"),
+    ),
+    "AvgPool": Kind(AvgPool, _AVERAGE, ("input", *_AVERAGE)),
+    "MaxPool": Kind(MaxPool, _MAX, ("input", *_MAX, _INDICES)),
+    "AdaptiveAvgPool": Kind(AvgPool, _OUTPUT, ("input", *_OUTPUT)),
+    "AdaptiveMaxPool": Kind(MaxPool, _OUTPUT, ("input", *_OUTPUT, _INDICES)),
 }
 _RENAMED = {"kernel_size": "kernel", "output_size": "output"}  # attributes with another name here
 SIGNED_POWERS = (
@@ -39,6 +53,19 @@ SIGNED_POWERS = (
 )
 _CLASSES = {  # of torch.nn, such as Conv2d: ("Conv", 2)
     getattr(torch.nn, f"{name}{axes}d"): (name, axes) for name in KINDS for axes in (1, 2, 3)
+}
+FUNCTIONS = {  # such as conv_transpose2d: ("ConvTranspose", 2)
+    re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): found for kind, found in _CLASSES.items()
+}
+# a class of torch, by the module that it is from -> what to hand in instead
+_NOT_EAGER = {
+    "torch._dynamo": "write module._orig_mod, or judge compiled code as a function of tensors: "
+    "implementation(torch.compile(f))",
+    "torch.jit": "hand in the module that was scripted or traced, or judge what was made of it as "
+    "a function of tensors: implementation(f)",
+    "torch.export": "write certify_model(program.module(), x), which judges the calls inside",
+    "torch.ao.nn": "it quantises its weights: write certify_model(model, x), which judges the "
+    "calls inside",
 }
 
 
@@ -90,27 +117,44 @@ def read(module: torch.nn.Module, in_shape: Sequence[int] | None) -> TorchLayer:
     shape = sample_shape(in_shape)
     _check_readable(module, shape, axes)
 
-    kind = KINDS[name]
-    options = {
-        _RENAMED.get(attribute, attribute): _option(module, attribute, shape[1:])
-        for attribute in kind.attributes
-        if hasattr(module, attribute)
-    }
-    layer = kind.layer(shape, **options)
-    if "kernel_size" in kind.attributes:  # what an adaptive pool computes says enough
+    layer = layer_of_kind(KINDS[name], module, shape)
+    if "kernel_size" in KINDS[name].attributes:  # what an adaptive pool computes says enough
         _check_weights(module, layer)
     return layer
 
 
+def layer_of_kind(kind: Kind, source: object, shape: tuple[int, ...]) -> TorchLayer:
+    """Return the layer that the attributes of a module say, or those of anything that has them."""
+    options = {
+        _RENAMED.get(attribute, attribute): _option(source, attribute, shape[1:])
+        for attribute in kind.attributes
+        if hasattr(source, attribute)
+    }
+    return kind.layer(shape, **options)
+
+
 def kind_of(module: torch.nn.Module) -> tuple[str, int]:
     """Return the kind and the number of axes of a module of `torch.nn`, or of a subclass."""
+    do = not_eager(module)
     for torch_class, found in _CLASSES.items():
-        if isinstance(module, torch_class):
+        if isinstance(module, torch_class) and not do:
             return found
     *names, last = KINDS
     needs = f"a {', '.join(names)} or {last} of 1, 2 or 3 axes, from torch.nn"
-    do = SIGNED_POWERS if type(module).__name__.startswith("LPPool") else ""
+    if type(module).__name__.startswith("LPPool"):
+        do = SIGNED_POWERS
     raise TypeError(complain("module", said(module), needs, do))
+
+
+def not_eager(module: object) -> str:
+    """Return what to hand in instead of what was compiled, exported or quantised; or ""."""
+    modules = [f"{kind.__module__}." for kind in type(module).__mro__]
+    found = (
+        text
+        for package, text in _NOT_EAGER.items()
+        if any(module.startswith(f"{package}.") for module in modules)
+    )
+    return next(found, "")
 
 
 def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) -> None:
@@ -125,9 +169,9 @@ def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) 
         raise ValueError(complain("in_shape", shape, f"{channels} channels, for {said(module)}"))
 
 
-def _option(module: torch.nn.Module, attribute: str, in_spatial: tuple[int, ...]) -> Any:
+def _option(source: object, attribute: str, in_spatial: tuple[int, ...]) -> Any:
     """Return an attribute as the option that it is here."""
-    value = getattr(module, attribute)
+    value = getattr(source, attribute)
     listed = isinstance(value, (tuple, list))
     if attribute == "output_size":  # None along an axis: as many positions as the input has
         sizes = value if listed else [value] * len(in_spatial)
@@ -135,7 +179,7 @@ def _option(module: torch.nn.Module, attribute: str, in_spatial: tuple[int, ...]
         return tuple(n if size is None else size for n, size in pairs)
     if listed and len(value) == 1:  # torch takes a tuple of one for every axis
         return value[0]
-    return value
+    return None if listed and not value else value  # and an empty stride for that of the kernel
 
 
 def _check_weights(module: torch.nn.Module, layer: TorchLayer) -> None:
@@ -164,11 +208,14 @@ def not_lazy(module: torch.nn.Module) -> None:
         raise ValueError(complain("module", said(module), needs, "run it once"))
 
 
-def check_out_shape(module: torch.nn.Module, layer: TorchLayer, got: Sequence[int]) -> None:
+def check_out_shape(module: object, layer: TorchLayer, got: Sequence[int]) -> None:
     """Refuse a module whose outputs have another size than its numbers say."""
     if tuple(got) != layer.out_shape:
         outputs = f"outputs {tuple(got)} of {said(module)}"
-        raise ValueError(complain("module", outputs, f"{layer.out_shape}, for {layer!r}"))
+        hooks = [*getattr(module, "_forward_pre_hooks", ()), *getattr(module, "_forward_hooks", ())]
+        do = "its hooks run as well: take them off, or write certify_model(model, x)"
+        needs = f"{layer.out_shape}, for {layer!r}"
+        raise ValueError(complain("module", outputs, needs, do if hooks else ""))
 
 
 def one_tensor(value: object, source: object) -> torch.Tensor:
