@@ -8,9 +8,11 @@ rounds the float32 operands of a convolution to 11 bits, and a certificate in fl
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from inspect import BoundArguments, signature
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,31 +20,18 @@ import numpy as np
 from convdense._util.arguments import complain, is_integer
 from convdense._util.float_formats import HALF, spelled
 from convdense._util.foreign_names import explained
-from convdense.adapters.compiled_models import compared, eager, is_compiled
 from convdense.adapters.import_torch import torch
-from convdense.adapters.model_calls import (
-    Call,
-    ModuleCall,
-    ReadCall,
-    Recorder,
-    UnreadCall,
-    named_modules,
-    with_shapes,
-)
+from convdense.adapters.model_calls import Call, Recorder, can_be_read
 from convdense.adapters.model_report import ModelReport
 from convdense.adapters.torch_geometry import (
-    TorchLayer,
     check_out_shape,
     kind_of,
     layer_of,
     not_eager,
-    read,
-    said,
 )
-from convdense.adapters.torch_implementation import Implementation, implementation
+from convdense.adapters.torch_implementation import implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.geometry import Conv, Pool
-from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import RAISED
 
 __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "layer_of"]
@@ -143,74 +132,106 @@ def certify_model(
     )
     certify(Conv((1, 1), 1, kernel=1), smallest, **options)
 
-    names = named_modules(model)
-    compiled = [type(part).__name__ for part in model.modules() if is_compiled(part)]
-    recorder = Recorder(names)
-    fields: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
+    recorder = Recorder(model)
+    outcomes: dict[str, Outcome] = {}
+
+    def judge(call: Call) -> Outcome:
+        if call.key not in outcomes:
+            outcomes[call.key] = _judged(call, device, options)
+        return outcomes[call.key]
+
+    def run() -> object:  # the random numbers are the same each time
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            return model(*arguments.args, **arguments.kwargs)
+
     with _in_eval_mode(model):
-        as_it_runs = _run(model, arguments) if compiled else None
-        with eager(), recorder.watching():
-            output = _run(model, arguments)
-        if compiled:
-            field, text = compared(as_it_runs, output)
-            fields[field][f"compiled: {compiled[0]}"] = text
-
-        outcomes: dict[object, Outcome] = {}
-
-        def judge(call: ReadCall) -> Outcome:
-            if call.key not in outcomes:
-                outcomes[call.key] = _judged(call, device, options)
-            return outcomes[call.key]
-
-        unique = {call.key: call for call in recorder.calls if not isinstance(call, UnreadCall)}
-        bar = {"desc": "layers", "file": sys.stderr, "disable": None, "leave": False}
-        with eager():
-            for call in tqdm(list(unique.values()), **bar):
+        compiled = [part for part in model.modules() if _is_compiled(part)]
+        as_it_runs = run() if compiled else None
+        with _eager(compiled):
+            with recorder.watching():
+                output = run()
+            first = {call.key: call for call in recorder.calls if not call.unread}
+            progress = {"desc": "layers", "file": sys.stderr, "disable": None, "leave": False}
+            for call in tqdm(list(first.values()), **progress):
                 judge(call)
-            calls = list(_all_calls(recorder.calls, judge))
-    read_calls = [call for call in calls if not isinstance(call, UnreadCall)]
-    entries = [(call, judge(call)) for call in read_calls if judge(call).listed or not call.inside]
-    for name, outcome in with_shapes(entries):
+            entries = _entries(recorder, judge)
+    if compiled:
+        entries.append((f"compiled: {type(compiled[0]).__name__}", _compared(as_it_runs, output)))
+    fields: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
+    for name, outcome in entries:
         fields[outcome.field][name] = outcome.entry
-    fields["skipped"] |= recorder.unread(calls)
-    return ModelReport(**fields, not_called=recorder.not_called)
+    not_called = (n for n, p in recorder.parts.items() if n not in recorder.called and _is_layer(p))
+    return ModelReport(**fields, not_called=tuple(not_called))
 
 
-def _run(model: torch.nn.Module, arguments: BoundArguments) -> object:
-    """Run a model without gradients; random numbers are the same each time."""
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        return model(*arguments.args, **arguments.kwargs)
-
-
-def _all_calls(calls: Iterable[Call], judge: Callable[[ReadCall], Outcome]) -> Iterator[Call]:
-    """Yield all calls, and those inside a module that are judged in its place."""
+def _entries(recorder: Recorder, judge: Callable[[Call], Outcome]) -> list[tuple[str, Outcome]]:
+    """Return what became of every call, and of what neither convolves nor pools, by its name."""
+    calls = list(recorder.calls)
+    for call in calls:  # which grows
+        if not call.unread and judge(call).follow:
+            calls.extend(call.inside)
+    labelled: dict[str, dict[str, Call]] = {}
+    unread: dict[str, dict[str, None]] = {}
     for call in calls:
-        yield call
-        if isinstance(call, ModuleCall) and judge(call).follow:
-            yield from _all_calls(call.inside, judge)
+        if call.unread:
+            unread.setdefault(call.owner, {})[call.unread] = None
+        elif judge(call).listed or not call.inside:
+            labelled.setdefault(call.label, {}).setdefault(call.key, call)
+
+    entries, names = [], Counter[str]()
+    for label, different in labelled.items():
+        for call in different.values():
+            name = label + (f" {call.in_shape} -> {call.out_shape}" if len(different) > 1 else "")
+            names[name] += 1  # more than one: of the same shapes, with other options
+            number = f" ({names[name]})" if names[name] > 1 else ""
+            entries.append((name + number, judge(call)))
+    owners = {call.owner for call in calls}
+    for name, part in recorder.parts.items():
+        reasons = [*unread.get(name, {})]
+        if name in recorder.called - owners and _is_layer(part):
+            reasons = ["neither a convolution nor a pool of torch.nn"]
+        if reasons:
+            text = f"{type(part).__name__}: {'; '.join(reasons)}"
+            entries.append((name, Outcome("skipped", text)))
+    return entries
+
+
+def _is_layer(part: torch.nn.Module) -> bool:
+    """Tell whether a part of a model is to be in the report."""
+    return can_be_read(part) or not list(part.children())
+
+
+def _is_compiled(module: torch.nn.Module) -> bool:
+    """Tell whether a module runs what torch.compile(module) or module.compile() compiled."""
+    in_place = getattr(module, "_compiled_call_impl", None) is not None
+    return in_place or type(module).__module__.startswith("torch._dynamo.")
+
+
+def _eager(compiled: Sequence[object]) -> AbstractContextManager[Any]:
+    """Return a context in which compiled code runs as the Python that it was compiled from."""
+    set_stance = getattr(torch.compiler, "set_stance", None)  # of PyTorch 2.6
+    return set_stance("force_eager") if compiled and set_stance else nullcontext()
+
+
+def _compared(compiled: object, eager: object) -> Outcome:
+    """Return whether two outputs agree in half of the digits of their largest number."""
+    leaves = (torch.utils._pytree.tree_flatten(output)[0] for output in (compiled, eager))
+    for got, due in zip_longest(*leaves):
+        if not isinstance(due, torch.Tensor) or not due.is_floating_point():
+            continue
+        allowed = torch.finfo(due.dtype).eps ** 0.5 * float(due.nan_to_num(0, 0, 0).abs().max())
+        if got.shape != due.shape or not torch.allclose(got, due, 0, allowed, equal_nan=True):
+            return Outcome("failed", "its output on the example is not that of its eager layers")
+    text = (
+        "its eager layers were judged; its output on the example is theirs, in half of the digits"
+    )
+    return Outcome("skipped", text)
 
 
 def _arguments(model: object, example_input: object) -> BoundArguments:
     """Return what to call a model with; refuse what is no model, and what it does not take."""
-    do = not_eager(model)
     if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
-        raise TypeError(complain("model", said(model), "an eager torch.nn.Module", do))
-    _check_example(model, example_input)
-    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
-    takes = signature(model.forward)
-    try:
-        return takes.bind(*arguments)
-    except TypeError:
-        if isinstance(example_input, dict):
-            with suppress(TypeError):
-                return takes.bind(**example_input)
-        got, needs = type(example_input).__name__, f"what forward takes: {takes}"
-        do = "write a tuple of arguments, or a dict of arguments by name"
-        raise TypeError(complain("example_input", got, needs, do)) from None
-
-
-def _check_example(model: torch.nn.Module, example_input: object) -> None:
-    """Refuse an array or a shape in place of a tensor, and one that is not where a model is."""
+        raise TypeError(complain("model", repr(model), "a torch.nn.Module", not_eager(model)))
     needs = "a tensor, or a tuple of what the model takes"
     if isinstance(example_input, np.ndarray):
         raise TypeError(complain("example_input", "a NumPy array", needs, "use torch.from_numpy"))
@@ -221,6 +242,17 @@ def _check_example(model: torch.nn.Module, example_input: object) -> None:
     if on_meta and isinstance(example_input, torch.Tensor) and not example_input.is_meta:
         got, needs = f"a tensor on {example_input.device}", "one on meta, as the model is"
         raise ValueError(complain("example_input", got, needs, 'write example_input.to("meta")'))
+
+    takes = signature(model.forward)
+    positional = example_input if isinstance(example_input, tuple) else (example_input,)
+    with suppress(TypeError):
+        return takes.bind(*positional)
+    if isinstance(example_input, dict):
+        with suppress(TypeError):
+            return takes.bind(**example_input)
+    got, needs = type(example_input).__name__, f"what forward takes: {takes}"
+    do = "write a tuple of its arguments, or a dict of arguments by name"
+    raise TypeError(complain("example_input", got, needs, do))
 
 
 @contextmanager
@@ -245,90 +277,41 @@ def _half_precision(options: dict[str, Any]) -> str | None:
     return str(word) if word in HALF else None
 
 
-class _Counted:
-    """An implementation that counts its calls.
+def _judged(call: Call, device: str, options: dict[str, Any]) -> Outcome:
+    """Return what became of a call: its certificate, or the reason why there is none.
 
-    `certify` also raises where it refuses a layer; before the first call, that is no fault of the
-    implementation.
+    Of a module that is not what its numbers say, the calls inside are judged.
     """
-
-    def __init__(self, mine: Implementation) -> None:
-        self.mine = mine
-        self.calls = 0
-        self.__name__ = mine.__name__
-
-    def forward(self, *operands: Any) -> Any:
-        self.calls += 1
-        return self.mine.forward(*operands)
-
-    def backward(self, *operands: Any) -> Any:
-        return self.mine.backward(*operands)
-
-    def double_backward(self, *operands: Any) -> Any:
-        return self.mine.double_backward(*operands)
-
-
-def _judged(call: ReadCall, device: str, options: dict[str, Any]) -> Outcome:
-    """Return what became of a call: its certificate, or the reason why there is none."""
-    options = {"dtype": call.seen.dtype} | options
-    how = {"device": device, "layout": call.seen.layout, "dtype": _half_precision(options)}
-    if isinstance(call, ModuleCall):
-        return _judged_module(call, how, options)
+    options = {"dtype": call.dtype} | options
+    is_module = isinstance(call.source, torch.nn.Module)
+    bias, name = is_module or call.bias, call.__name__
+    how = {"device": device, "layout": call.layout, "dtype": _half_precision(options)}
     try:
+        if not call.one_argument:
+            raise ValueError(complain("module", "several arguments", "one"))
         layer = call.layer
-        mine = _Counted(implementation(call, bias=call.bias, **how))
+        mine = implementation(call.source if is_module else call, bias=bias, **how)
     except (TypeError, ValueError) as error:
-        return Outcome("skipped", f"{call.name}: {error}")
-    return _certified(call, layer, mine, options)
-
-
-def _judged_module(call: ModuleCall, how: dict[str, Any], options: dict[str, Any]) -> Outcome:
-    """Return what became of a module; if it is not what its numbers say, its calls are judged."""
-    kind = type(call.module).__name__
-    if not call.one_argument:
-        text = f"{kind}: called with several arguments"
-        return Outcome("skipped", text, follow=True, listed=False)
+        return Outcome("skipped", f"{name}: {error}", follow=True, listed=False)
+    own = is_module and not call.is_stock
     try:
-        layer = read(call.module, call.seen.in_shape)
-        mine = _Counted(implementation(call.module, **how))
-    except (TypeError, ValueError) as error:
-        return Outcome("skipped", f"{kind}: {error}", follow=True, listed=False)
+        if call.out_shape is not None:  # of a layer that gives no tensor, `certify` says so
+            check_out_shape(call.source, layer, call.out_shape)
+    except ValueError as error:  # hooks or a forward of its own may rightly have led to it
+        return Outcome("skipped" if own else "failed", f"{name}: {error}", follow=own)
 
-    outcome = _certified(call, layer, mine, options)
-    if call.is_stock or not call.inside:
-        return outcome
-    if outcome.field == "certificates" and not isinstance(outcome.entry, str):
-        y = outcome.entry["y"]
-        if not y.refuted:
-            return outcome
-        why = f"its own forward, hooks or weights make it no {layer!r}: y {y.verdict}, {y.worst or y.note}"
-        return Outcome("skipped", f"{kind}: {why}; the calls inside are judged", follow=True)
-    return outcome
-
-
-def _certified(
-    call: ReadCall, layer: TorchLayer, mine: _Counted, options: dict[str, Any]
-) -> Outcome:
-    """Certify a layer; it fails if it raises, and is skipped if it is refused before it is run."""
-    is_module = isinstance(call, ModuleCall)
-    source, kind = (call.module, type(call.module).__name__) if is_module else (call, call.name)
     if isinstance(layer, Pool):  # `certify` refuses these for a pool
         options = {k: v for k, v in options.items() if k not in ("error", "method", "gradgrad")}
     try:
-        if call.seen.out_shape is not None:  # of a layer that gives no tensor, `certify` says so
-            check_out_shape(source, layer, call.seen.out_shape)
-    except ValueError as error:
-        # code of its own, such as a hook, may rightly have led to another shape
-        own = is_module and not call.is_stock
-        return Outcome("skipped" if own else "failed", f"{kind}: {error}", follow=own)
-    try:
         certificate = certify(layer, mine, **options)
-    except Exception as error:
-        if mine.calls:
-            return Outcome("failed", f"{kind}: raises {Raised(error)}")
-        return Outcome("skipped", f"{kind}: {error}")
-
+    except Exception as error:  # refused before it is run: what it raises itself is a finding
+        return Outcome("skipped", f"{name}: {error}")
     raised = [finding.note for finding in certificate.findings if finding.verdict == RAISED]
     if raised:
-        return Outcome("failed", f"{kind}: raises {raised[0]}")
+        return Outcome("failed", f"{name}: raises {raised[0]}")
+    y = certificate["y"]
+    if own and y.refuted and call.inside:
+        why = f"y {y.verdict}, {y.worst or y.note}; the calls inside it are judged"
+        text = f"{name}: by a forward or hooks of its own no {layer!r}: {why}"
+        return Outcome("skipped", text, follow=True)
     return Outcome("certificates", certificate)
