@@ -5,9 +5,10 @@ neither sees, such as TorchScript.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,11 @@ from convdense.adapters.torch_geometry import (
     read,
 )
 
+_OPERANDS = ("input", "weight", "bias", "stride", "padding")
+_ARGUMENTS = {  # of functions, in order; those of pools are a module's
+    "Conv": (*_OPERANDS, "dilation", "groups"),
+    "ConvTranspose": (*_OPERANDS, "output_padding", "groups", "dilation"),
+}
 _CONV_OR_POOL = re.compile("conv(?!ert)|pool")  # in the name of a function
 
 
@@ -31,6 +37,7 @@ class Call:
 
     owner: str  # the name of the module, or of the one that calls the function
     source: Any  # the module or the function
+    name: str  # of its class, or its own
     unread: str = ""
     options: dict[str, Any] = field(default_factory=dict)  # of a function, operands apart
     weight_shape: tuple[int, ...] | None = None
@@ -43,17 +50,14 @@ class Call:
     inside: tuple["Call", ...] = ()
 
     @property
-    def __name__(self) -> str:
-        """What a certificate calls it: a function's name, without the rest of an operator's."""
-        if isinstance(self.source, torch.nn.Module):
-            return type(self.source).__name__
-        return name_of(self.source).removesuffix("_with_indices")
-
-    @property
     def label(self) -> str:
         """What a report calls it."""
-        is_module = isinstance(self.source, torch.nn.Module)
-        return self.owner if is_module else f"{self.owner}: {self.__name__}"
+        return self.owner if self.is_module else f"{self.owner}: {self.name}"
+
+    @property
+    def is_module(self) -> bool:
+        """Whether a module is called."""
+        return isinstance(self.source, torch.nn.Module)
 
     @property
     def is_stock(self) -> bool:
@@ -67,8 +71,8 @@ class Call:
     def key(self) -> str:
         """What equal calls have in common."""
         form = self.in_shape, self.out_shape, self.dtype, self.layout, self.one_argument
-        if not isinstance(self.source, torch.nn.Module):
-            return str((self.__name__, self.options, self.weight_shape, self.bias, form))
+        if not self.is_module:
+            return str((self.name, self.options, self.weight_shape, self.bias, form))
         alike = str(id(self.source))
         if self.is_stock:
             given = {k: v for k, v in vars(self.source).items() if not k.startswith("_")}
@@ -78,9 +82,9 @@ class Call:
     @property
     def layer(self) -> TorchLayer:
         """The layer that its numbers say."""
-        if isinstance(self.source, torch.nn.Module):
+        if self.is_module:
             return read(self.source, self.in_shape)
-        kind, _ = FUNCTIONS[self.__name__]
+        kind, _ = FUNCTIONS[self.name]
         said = dict(self.options)
         if self.weight_shape is not None:  # (out, in, *kernel), transposed (in, out, *kernel)
             transposed = kind == "ConvTranspose"
@@ -89,10 +93,14 @@ class Call:
             said |= {"out_channels": out_channels, "kernel_size": self.weight_shape[2:]}
         return layer_of_kind(KINDS[kind], SimpleNamespace(**said), self.in_shape or ())
 
-    def __call__(self, x: torch.Tensor, *w_and_b: torch.Tensor | None) -> Any:
-        """Call the same function with the same options."""
-        returned = self.source(x, *w_and_b, **self.options)
-        return returned[0] if isinstance(returned, tuple) else returned  # a pool and its indices
+    @property
+    def code(self) -> Any:
+        """The module, or the function with its options."""
+        if self.is_module:
+            return self.source
+        code: Any = partial(self.source, **self.options)
+        code.__name__, code.return_indices = self.name, True
+        return code
 
 
 class Recorder(torch.overrides.TorchFunctionMode):
@@ -105,7 +113,7 @@ class Recorder(torch.overrides.TorchFunctionMode):
         self.parts: dict[str, torch.nn.Module] = {}
         for name, part in model.named_modules():
             # what scripts are made of takes no hooks, and what is compiled runs what it wraps
-            if not type(part).__module__.startswith(("torch._dynamo.", "torch.jit.")):
+            if not isinstance(part, torch.jit.ScriptModule) and not is_wrapper(part):
                 plain = [word for word in name.split(".") if word != "_orig_mod"]
                 self.parts[".".join(plain) or "model"] = part
         self._frames = [("model", self.calls)]  # of the modules that run: name, and calls
@@ -116,26 +124,21 @@ class Recorder(torch.overrides.TorchFunctionMode):
         kwargs = kwargs or {}
         if self._within or not _CONV_OR_POOL.search(name_of(function)):
             return function(*args, **kwargs)
-        returned = self._run(function, args, kwargs)
+        self._within = True
+        try:
+            returned = function(*args, **kwargs)
+        finally:
+            self._within = False
         owner, calls = self._frames[-1]
         calls.append(_function_call(owner, function, args, kwargs, returned))
         return returned
 
-    def operation(self, operation: Any, args: Any, kwargs: Any) -> Any:
-        """Run an operation of PyTorch's core; keep one that no function was seen to call."""
-        if self._within or not _CONV_OR_POOL.search(name_of(operation)):
-            return operation(*args, **kwargs)
-        owner, calls = self._frames[-1]
-        why = "in TorchScript or other code that is not Python; hand in what it was made from"
-        calls.append(Call(owner, operation, unread=f"{name_of(operation)} {why}"))
-        return self._run(operation, args, kwargs)
-
-    def _run(self, function: Any, args: Any, kwargs: Any) -> Any:
-        self._within = True
-        try:
-            return function(*args, **kwargs)
-        finally:
-            self._within = False
+    def operation(self, name: str) -> None:
+        """Keep an operation of PyTorch's core that no function was seen to call."""
+        if not self._within and _CONV_OR_POOL.search(name):
+            owner, calls = self._frames[-1]
+            why = "in TorchScript or other code that is not Python; hand in what it was made from"
+            calls.append(Call(owner, None, name, unread=f"{name} {why}"))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -146,7 +149,9 @@ class Recorder(torch.overrides.TorchFunctionMode):
                 enter, leave = self._hooks(name)
                 handles.append(part.register_forward_pre_hook(enter, prepend=True))
                 handles.append(part.register_forward_hook(leave, with_kwargs=True))
-            with self, _Operations(self):
+            operations = _Operations()
+            operations.tell = self.operation
+            with self, operations:
                 yield
         finally:
             for handle in handles:
@@ -165,23 +170,29 @@ class Recorder(torch.overrides.TorchFunctionMode):
                 given = (*args, *kwargs.values())
                 seen = _seen(next(iter(given), None), output, kind_of(part)[1])
                 alone = len(given) == 1
-                call = Call(name, part, one_argument=alone, inside=tuple(inside), **seen)
+                call = Call(
+                    name,
+                    part,
+                    type(part).__name__,
+                    one_argument=alone,
+                    inside=tuple(inside),
+                    **seen,
+                )
                 self._frames[-1][1].append(call)
 
         return enter, leave
 
 
 class _Operations(torch.utils._python_dispatch.TorchDispatchMode):
-    """Hands every operation of PyTorch's core over to a recorder."""
+    """Tells a recorder the operations of PyTorch's core."""
 
     supports_higher_order_operators = True
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
+    tell: Callable[[str], None]
 
     def __torch_dispatch__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.recorder.operation(function, args, kwargs or {})
+        self.tell(name_of(function))
+        with torch._C.DisableTorchFunction():  # an operation is called like a function
+            return function(*args, **(kwargs or {}))
 
 
 def name_of(function: Any) -> str:
@@ -194,13 +205,14 @@ def _function_call(owner: str, function: Any, args: Any, kwargs: Any, returned: 
     name = name_of(function).removesuffix("_with_indices")
     if name not in FUNCTIONS:
         why = SIGNED_POWERS if "lp_pool" in name else f"{name} is a function that is not read here"
-        return Call(owner, function, unread=why)
+        return Call(owner, function, name, unread=why)
     kind, axes = FUNCTIONS[name]
-    options = dict(zip(KINDS[kind].arguments, args, strict=False)) | kwargs
+    arguments = _ARGUMENTS.get(kind, ("input", *KINDS[kind].attributes, "return_indices"))
+    options = dict(zip(arguments, args, strict=False)) | kwargs
     x, w, b = (options.pop(operand, None) for operand in ("input", "weight", "bias"))
     weight_shape = None if w is None else tuple(w.shape)
     seen = _seen(x, returned, axes)
-    return Call(owner, function, "", options, weight_shape, b is not None, **seen)
+    return Call(owner, function, name, "", options, weight_shape, b is not None, **seen)
 
 
 def _seen(x: Any, y: Any, axes: int) -> dict[str, Any]:
@@ -215,6 +227,11 @@ def _seen(x: Any, y: Any, axes: int) -> dict[str, Any]:
     if "in_shape" in seen and x.ndim == axes + 2 and not x.is_contiguous():
         seen["layout"] = "channels_last" if x.movedim(1, -1).is_contiguous() else "NCHW"
     return seen
+
+
+def is_wrapper(module: torch.nn.Module) -> bool:
+    """Tell whether a module is what torch.compile wraps around another."""
+    return type(module).__module__.startswith("torch._dynamo.")
 
 
 def can_be_read(module: torch.nn.Module) -> bool:

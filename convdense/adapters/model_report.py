@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 from convdense.certificates import READERS, Certificate, NetworkCertificate
 from convdense.certificates.certificate_base import sound
 from convdense.display.tables import InParts, Rows
-from convdense.verdicts.findings import QUANTITIES, Requirable
+from convdense.verdicts.findings import QUANTITIES, Requirable, in_a_row
 from convdense.verdicts.schema import upgraded, with_schema
 
 T = TypeVar("T")
-LONGEST_ROW = 3  # names that a table writes out
 _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 
@@ -67,25 +66,22 @@ class ModelReport(Requirable, InParts):
     def _parts(self) -> list[str | Rows]:
         """Return a table of the certificates, what is wrong in them, and what was not judged."""
         parts: list[str | Rows] = []
-        rows = [
-            _row(_in_a_row(names), certificate)
-            for certificate, names in _by_value(self.certificates)
-        ]
-        if rows:
-            parts.append(Rows(rows, _HEADER))
+        judged = [(in_a_row(names), c) for names, c in _grouped(self.certificates)]
+        if judged:
+            parts.append(Rows([_row(names, certificate) for names, certificate in judged], _HEADER))
         parts.append(self._count())
 
-        wrong = [
-            f"{_in_a_row(names)}: {finding}"
-            for certificate, names in _by_value(self.certificates)
-            for finding in _not_right(certificate)
-        ]
+        wrong = [f"{names}: {text}" for names, c in judged for text in _not_right(c)]
         if wrong:
             parts.append("\n".join(wrong))
         for title, reasons in (("failed", self.failed), ("not judged", self.skipped)):
-            groups = [(_in_a_row(names), _times(why, names)) for why, names in _by_value(reasons)]
-            if groups:
-                parts.append(Rows(groups, (title, "why")))
+            rows = []
+            for names, why in _grouped(reasons):  # "ReLU x 16: ..." where several have it
+                kind, colon, text = why.partition(":")
+                several = f"{kind} x {len(names)}{colon}{text}"
+                rows.append((in_a_row(names), several if len(names) > 1 else why))
+            if rows:
+                parts.append(Rows(rows, (title, "why")))
         if self.not_called:
             parts.append("never called: " + ", ".join(self.not_called))
         return parts
@@ -128,41 +124,22 @@ class ModelReport(Requirable, InParts):
         )
 
 
-def _by_value(named: Mapping[str, T]) -> list[tuple[T, list[str]]]:
-    """Return each different value, and the names that have it."""
-    groups: list[tuple[T, list[str]]] = []
+def _grouped(named: Mapping[str, T]) -> list[tuple[list[str], T]]:
+    """Return the names that share a value, and the value."""
+    names: dict[T, list[str]] = {}
     for name, value in named.items():
-        equal = next((names for other, names in groups if other == value), None)
-        if equal is None:
-            groups.append((value, [name]))
-        else:
-            equal.append(name)
-    return groups
-
-
-def _in_a_row(names: list[str]) -> str:
-    """Return names in a row; of many the first, and how many there are."""
-    if len(names) <= LONGEST_ROW:
-        return ", ".join(names)
-    return f"{', '.join(names[: LONGEST_ROW - 1])}, ...: {len(names)} calls"
-
-
-def _times(why: str, names: list[str]) -> str:
-    """Return a reason, how often its class has it: "ReLU x 16: neither ..."."""
-    kind, colon, text = why.partition(":")
-    return f"{kind} x {len(names)}{colon}{text}" if len(names) > 1 else why
+        names.setdefault(value, []).append(name)
+    return [(group, value) for value, group in names.items()]
 
 
 def _not_right(certificate: Certificate | NetworkCertificate) -> list[object]:
     """Return what of a certificate does not hold: quantities, behaviour, precision."""
-    quantities = [finding for finding in certificate.findings if not finding.holds]
-    behaviour = [finding for finding in certificate.behaviour if not sound((finding,), ())]
-    precision = [
-        f"precision of {measured}"
-        for measured in certificate.precision
-        if not sound((), (measured,))
+    precise = [p for p in certificate.precision if not sound((), (p,))]
+    return [
+        *(finding for finding in certificate.findings if not finding.holds),
+        *(finding for finding in certificate.behaviour if not sound((finding,), ())),
+        *(f"precision of {p}" for p in precise),
     ]
-    return [*quantities, *behaviour, *precision]
 
 
 def _row(name: str, certificate: Certificate | NetworkCertificate) -> tuple[str, ...]:

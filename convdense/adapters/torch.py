@@ -8,9 +8,8 @@ rounds the float32 operands of a convolution to 11 bits, and a certificate in fl
 """
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from inspect import BoundArguments, signature
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -21,14 +20,9 @@ from convdense._util.arguments import complain, is_integer
 from convdense._util.float_formats import HALF, spelled
 from convdense._util.foreign_names import explained
 from convdense.adapters.import_torch import torch
-from convdense.adapters.model_calls import Call, Recorder, can_be_read
+from convdense.adapters.model_calls import Call, Recorder, can_be_read, is_wrapper
 from convdense.adapters.model_report import ModelReport
-from convdense.adapters.torch_geometry import (
-    check_out_shape,
-    kind_of,
-    layer_of,
-    not_eager,
-)
+from convdense.adapters.torch_geometry import check_out_shape, kind_of, layer_of, not_eager
 from convdense.adapters.torch_implementation import implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.geometry import Conv, Pool
@@ -38,16 +32,12 @@ __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "
 
 
 class Outcome(NamedTuple):
-    """What became of a call: a field of the report, and the entry in it.
-
-    `follow` says that the calls inside a module are judged in its place, `listed` that the module
-    has an entry all the same.
-    """
+    """What became of a call: a field of the report, and the entry in it."""
 
     field: str  # "certificates", "failed" or "skipped"
     entry: Certificate | NetworkCertificate | str
-    follow: bool = False
-    listed: bool = True
+    follow: bool = False  # whether the calls inside the module are judged in its place
+    listed: bool = True  # whether it has an entry even then
 
 
 @explained
@@ -93,16 +83,15 @@ def certify_model(
 ) -> ModelReport:
     """Certify every convolution and pool that a model runs, as it runs it.
 
-    Calls of modules and of functions (`torch.nn.functional`) are seen, each with its shapes,
-    options, dtype and memory format. Equal ones are judged once. Where the numbers of a module do
-    not say what it computes, because its weights are made of others or its class has a forward of
-    its own, the calls inside it are judged.
+    Modules and functions (`torch.nn.functional`) are judged at the shapes, options, dtype and
+    memory format of their calls, equal ones once. Where the numbers of a module do not say what it
+    computes, for its weights are made of others or its forward is its own, the calls inside are.
 
     Parameters
     ----------
     model : torch.nn.Module
-        It is run once, in eval mode and without gradients, and left as it was. Of a compiled one
-        the eager layers are judged, and both outputs are compared: it is run twice.
+        It is run once, in eval mode and without gradients, and left as it was. A compiled one is
+        run once more: its eager layers are judged, and the outputs compared.
     example_input : tensor, tuple of arguments, or dict of arguments by name
         What the model is called with.
     device : str
@@ -145,9 +134,12 @@ def certify_model(
             return model(*arguments.args, **arguments.kwargs)
 
     with _in_eval_mode(model):
-        compiled = [part for part in model.modules() if _is_compiled(part)]
+        in_place = "_compiled_call_impl"  # by module.compile()
+        compiled = [m for m in model.modules() if is_wrapper(m) or getattr(m, in_place, None)]
         as_it_runs = run() if compiled else None
-        with _eager(compiled):
+        # as the Python that it was compiled from; the function is of PyTorch 2.6
+        eager = getattr(torch.compiler, "set_stance", nullcontext)
+        with eager("force_eager") if compiled else nullcontext():
             with recorder.watching():
                 output = run()
             first = {call.key: call for call in recorder.calls if not call.unread}
@@ -156,15 +148,15 @@ def certify_model(
                 judge(call)
             entries = _entries(recorder, judge)
     if compiled:
-        entries.append((f"compiled: {type(compiled[0]).__name__}", _compared(as_it_runs, output)))
+        entries[f"compiled: {type(compiled[0]).__name__}"] = _compared(as_it_runs, output)
     fields: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
-    for name, outcome in entries:
+    for name, outcome in entries.items():
         fields[outcome.field][name] = outcome.entry
     not_called = (n for n, p in recorder.parts.items() if n not in recorder.called and _is_layer(p))
     return ModelReport(**fields, not_called=tuple(not_called))
 
 
-def _entries(recorder: Recorder, judge: Callable[[Call], Outcome]) -> list[tuple[str, Outcome]]:
+def _entries(recorder: Recorder, judge: Callable[[Call], Outcome]) -> dict[str, Outcome]:
     """Return what became of every call, and of what neither convolves nor pools, by its name."""
     calls = list(recorder.calls)
     for call in calls:  # which grows
@@ -178,21 +170,20 @@ def _entries(recorder: Recorder, judge: Callable[[Call], Outcome]) -> list[tuple
         elif judge(call).listed or not call.inside:
             labelled.setdefault(call.label, {}).setdefault(call.key, call)
 
-    entries, names = [], Counter[str]()
+    entries: dict[str, Outcome] = {}
     for label, different in labelled.items():
         for call in different.values():
             name = label + (f" {call.in_shape} -> {call.out_shape}" if len(different) > 1 else "")
-            names[name] += 1  # more than one: of the same shapes, with other options
-            number = f" ({names[name]})" if names[name] > 1 else ""
-            entries.append((name + number, judge(call)))
+            while name in entries:  # of the same shapes, with other options
+                name += "'"
+            entries[name] = judge(call)
     owners = {call.owner for call in calls}
     for name, part in recorder.parts.items():
         reasons = [*unread.get(name, {})]
         if name in recorder.called - owners and _is_layer(part):
             reasons = ["neither a convolution nor a pool of torch.nn"]
         if reasons:
-            text = f"{type(part).__name__}: {'; '.join(reasons)}"
-            entries.append((name, Outcome("skipped", text)))
+            entries[name] = Outcome("skipped", f"{type(part).__name__}: {'; '.join(reasons)}")
     return entries
 
 
@@ -201,29 +192,16 @@ def _is_layer(part: torch.nn.Module) -> bool:
     return can_be_read(part) or not list(part.children())
 
 
-def _is_compiled(module: torch.nn.Module) -> bool:
-    """Tell whether a module runs what torch.compile(module) or module.compile() compiled."""
-    in_place = getattr(module, "_compiled_call_impl", None) is not None
-    return in_place or type(module).__module__.startswith("torch._dynamo.")
-
-
-def _eager(compiled: Sequence[object]) -> AbstractContextManager[Any]:
-    """Return a context in which compiled code runs as the Python that it was compiled from."""
-    set_stance = getattr(torch.compiler, "set_stance", None)  # of PyTorch 2.6
-    return set_stance("force_eager") if compiled and set_stance else nullcontext()
-
-
 def _compared(compiled: object, eager: object) -> Outcome:
     """Return whether two outputs agree in half of the digits of their largest number."""
     leaves = (torch.utils._pytree.tree_flatten(output)[0] for output in (compiled, eager))
     for got, due in zip_longest(*leaves):
-        if not isinstance(due, torch.Tensor) or not due.is_floating_point():
-            continue
-        allowed = torch.finfo(due.dtype).eps ** 0.5 * float(due.nan_to_num(0, 0, 0).abs().max())
-        if got.shape != due.shape or not torch.allclose(got, due, 0, allowed, equal_nan=True):
-            return Outcome("failed", "its output on the example is not that of its eager layers")
+        if isinstance(due, torch.Tensor) and due.is_floating_point():
+            allowed = torch.finfo(due.dtype).eps ** 0.5 * float(due.nan_to_num(0, 0, 0).abs().max())
+            if got.shape != due.shape or not torch.allclose(got, due, 0, allowed, equal_nan=True):
+                return Outcome("failed", "on the example its output is not its eager layers'")
     text = (
-        "its eager layers were judged; its output on the example is theirs, in half of the digits"
+        "its eager layers were judged; on the example its output is theirs, in half of the digits"
     )
     return Outcome("skipped", text)
 
@@ -240,8 +218,8 @@ def _arguments(model: object, example_input: object) -> BoundArguments:
         raise TypeError(complain("example_input", got, needs, do))
     on_meta = any(parameter.is_meta for parameter in model.parameters())
     if on_meta and isinstance(example_input, torch.Tensor) and not example_input.is_meta:
-        got, needs = f"a tensor on {example_input.device}", "one on meta, as the model is"
-        raise ValueError(complain("example_input", got, needs, 'write example_input.to("meta")'))
+        do = 'write example_input.to("meta")'
+        raise ValueError(complain("example_input", "a tensor", "one on meta, as the model", do))
 
     takes = signature(model.forward)
     positional = example_input if isinstance(example_input, tuple) else (example_input,)
@@ -250,9 +228,8 @@ def _arguments(model: object, example_input: object) -> BoundArguments:
     if isinstance(example_input, dict):
         with suppress(TypeError):
             return takes.bind(**example_input)
-    got, needs = type(example_input).__name__, f"what forward takes: {takes}"
-    do = "write a tuple of its arguments, or a dict of arguments by name"
-    raise TypeError(complain("example_input", got, needs, do))
+    needs = f"what forward takes, {takes}, as a tuple, or a dict of arguments by name"
+    raise TypeError(complain("example_input", type(example_input).__name__, needs))
 
 
 @contextmanager
@@ -283,20 +260,19 @@ def _judged(call: Call, device: str, options: dict[str, Any]) -> Outcome:
     Of a module that is not what its numbers say, the calls inside are judged.
     """
     options = {"dtype": call.dtype} | options
-    is_module = isinstance(call.source, torch.nn.Module)
-    bias, name = is_module or call.bias, call.__name__
+    bias, name = call.is_module or call.bias, call.name
     how = {"device": device, "layout": call.layout, "dtype": _half_precision(options)}
     try:
         if not call.one_argument:
             raise ValueError(complain("module", "several arguments", "one"))
         layer = call.layer
-        mine = implementation(call.source if is_module else call, bias=bias, **how)
+        mine = implementation(call.code, bias=bias, **how)
     except (TypeError, ValueError) as error:
         return Outcome("skipped", f"{name}: {error}", follow=True, listed=False)
-    own = is_module and not call.is_stock
+    own = call.is_module and not call.is_stock
     try:
         if call.out_shape is not None:  # of a layer that gives no tensor, `certify` says so
-            check_out_shape(call.source, layer, call.out_shape)
+            check_out_shape(call.code, layer, call.out_shape)
     except ValueError as error:  # hooks or a forward of its own may rightly have led to it
         return Outcome("skipped" if own else "failed", f"{name}: {error}", follow=own)
 

@@ -17,34 +17,21 @@ TorchLayer = Conv | ConvTranspose | AvgPool | MaxPool
 
 
 class Kind(NamedTuple):
-    """How modules of one kind are read, and the functions that compute the same.
-
-    What they become here, the attributes that say it, and the arguments of the functions in order.
-    """
+    """How modules of one kind are read: what they become here, and the attributes that say it."""
 
     layer: Callable[..., TorchLayer]
     attributes: tuple[str, ...]  # a module without one, such as AvgPool1d, has its default
-    arguments: tuple[str, ...]
 
 
 _WINDOW = ("kernel_size", "stride", "padding")
 _CONV = ("out_channels", *_WINDOW, "dilation", "groups")
-_OPERANDS = ("input", "weight", "bias", "stride", "padding")  # of a function
-_AVERAGE = (*_WINDOW, "ceil_mode", "count_include_pad", "divisor_override")
-_MAX = (*_WINDOW, "dilation", "ceil_mode")
-_OUTPUT = ("output_size",)
-_INDICES = "return_indices"
 KINDS = {
-    "Conv": Kind(Conv, (*_CONV, "padding_mode"), (*_OPERANDS, "dilation", "groups")),
-    "ConvTranspose": Kind(
-        ConvTranspose,
-        (*_CONV, "output_padding"),
-        (*_OPERANDS, "output_padding", "groups", "dilation"),
-    ),
-    "AvgPool": Kind(AvgPool, _AVERAGE, ("input", *_AVERAGE)),
-    "MaxPool": Kind(MaxPool, _MAX, ("input", *_MAX, _INDICES)),
-    "AdaptiveAvgPool": Kind(AvgPool, _OUTPUT, ("input", *_OUTPUT)),
-    "AdaptiveMaxPool": Kind(MaxPool, _OUTPUT, ("input", *_OUTPUT, _INDICES)),
+    "Conv": Kind(Conv, (*_CONV, "padding_mode")),
+    "ConvTranspose": Kind(ConvTranspose, (*_CONV, "output_padding")),
+    "AvgPool": Kind(AvgPool, (*_WINDOW, "ceil_mode", "count_include_pad", "divisor_override")),
+    "MaxPool": Kind(MaxPool, (*_WINDOW, "dilation", "ceil_mode")),
+    "AdaptiveAvgPool": Kind(AvgPool, ("output_size",)),
+    "AdaptiveMaxPool": Kind(MaxPool, ("output_size",)),
 }
 _RENAMED = {"kernel_size": "kernel", "output_size": "output"}  # attributes with another name here
 SIGNED_POWERS = (
@@ -57,15 +44,12 @@ _CLASSES = {  # of torch.nn, such as Conv2d: ("Conv", 2)
 FUNCTIONS = {  # such as conv_transpose2d: ("ConvTranspose", 2)
     re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): found for kind, found in _CLASSES.items()
 }
-# a class of torch, by the module that it is from -> what to hand in instead
+# a class of torch, by the module that it is from -> what to do with it
 _NOT_EAGER = {
-    "torch._dynamo": "write module._orig_mod, or judge compiled code as a function of tensors: "
-    "implementation(torch.compile(f))",
-    "torch.jit": "hand in the module that was scripted or traced, or judge what was made of it as "
-    "a function of tensors: implementation(f)",
-    "torch.export": "write certify_model(program.module(), x), which judges the calls inside",
-    "torch.ao.nn": "it quantises its weights: write certify_model(model, x), which judges the "
-    "calls inside",
+    "torch._dynamo.": "write module._orig_mod, or implementation(f) of a compiled f(x, w, b)",
+    "torch.jit.": "hand in what was scripted or traced, or write implementation(f) of f(x, w, b)",
+    "torch.export.": "write certify_model(program.module(), x)",
+    "torch.ao.nn.": "write certify_model(model, x): it quantises, and the calls inside are judged",
 }
 
 
@@ -147,14 +131,9 @@ def kind_of(module: torch.nn.Module) -> tuple[str, int]:
 
 
 def not_eager(module: object) -> str:
-    """Return what to hand in instead of what was compiled, exported or quantised; or ""."""
-    modules = [f"{kind.__module__}." for kind in type(module).__mro__]
-    found = (
-        text
-        for package, text in _NOT_EAGER.items()
-        if any(module.startswith(f"{package}.") for module in modules)
-    )
-    return next(found, "")
+    """Return what to do with what was compiled, exported or quantised; "" for anything else."""
+    modules = " ".join(f" {kind.__module__}." for kind in type(module).__mro__)
+    return next((do for package, do in _NOT_EAGER.items() if f" {package}" in modules), "")
 
 
 def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) -> None:

@@ -1,6 +1,6 @@
 """PyTorch's modules and functions as implementations on NumPy arrays; autograd is the backward."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,19 +60,12 @@ class Implementation:
                 operands["b"] = zeros.to(upstream)
             y = self._differentiable(operands, upstream)
             gradients = _gradients(y, operands.values(), self._laid_out(upstream))
-            results = [_array(gradient) for gradient in gradients]
+            results = [*map(_array, gradients)]
         if not weights:
             return results[0]
         return (*results, *[None] * (3 - len(results)))
 
-    def double_backward(
-        self,
-        x: npt.ArrayLike,
-        w: npt.ArrayLike,
-        dy: npt.ArrayLike,
-        v: npt.ArrayLike,
-        u: npt.ArrayLike,
-    ) -> tuple[Array, Array, Array, Array]:
+    def double_backward(self, x: Any, w: Any, dy: Any, v: Any, u: Any) -> list[Array]:
         """Return the gradients of <dx, v> by w and by dy, and those of <dw, u> by x and by dy."""
         with torch.inference_mode(False), torch.enable_grad():
             operands = self._operands(x=x, w=w, dy=dy, v=v, u=u)
@@ -80,22 +73,19 @@ class Implementation:
             upstream = operands.pop("dy").requires_grad_()
             y = self._differentiable(operands, upstream)
             x_leaf, w_leaf = operands.values()
-            dx, dw = torch.autograd.grad(
-                y, (x_leaf, w_leaf), self._laid_out(upstream), create_graph=True
-            )
-            by_w_and_dy = _gradients(dx, (w_leaf, upstream), of_dx)
-            by_x_and_dy = _gradients(dw, (x_leaf, upstream), of_dw)
-            first, second, third, fourth = map(_array, (*by_w_and_dy, *by_x_and_dy))
-        return first, second, third, fourth
+            dx, dw = _gradients(y, (x_leaf, w_leaf), self._laid_out(upstream), create_graph=True)
+            by_w_and_dy = _gradients(dx, (w_leaf, upstream), of_dx, retain_graph=True)
+            return [
+                *map(_array, by_w_and_dy),
+                *map(_array, _gradients(dw, (x_leaf, upstream), of_dw)),
+            ]
 
-    def _differentiable(
-        self, operands: dict[str, torch.Tensor], upstream: torch.Tensor
-    ) -> torch.Tensor:
+    def _differentiable(self, operands: dict[str, Any], upstream: torch.Tensor) -> torch.Tensor:
         """Return y with its graph; the operands become leaves."""
         for operand in operands.values():
             operand.requires_grad_()
         # copies, because autograd refuses to let a leaf be written to in place
-        y = self._call(**{name: _copy(leaf) for name, leaf in operands.items()})
+        y = self._call(**{name: _Copy.apply(leaf) for name, leaf in operands.items()})
         if y.shape != upstream.shape:
             got = f"shape {tuple(upstream.shape)}"
             raise ValueError(complain("dy", got, f"{tuple(y.shape)}, that of y"))
@@ -105,10 +95,7 @@ class Implementation:
         return y
 
     def _laid_out(self, picture: torch.Tensor) -> torch.Tensor:
-        """Return x or dy with the channels last in memory, if that is the layout.
-
-        What is not contiguous keeps its own strides in every layout.
-        """
+        """Return a contiguous x or dy with the channels last in memory, if that is the layout."""
         if self.layout == "NCHW" or not picture.is_contiguous():
             return picture
         return picture.movedim(1, -1).contiguous().movedim(-1, 1)
@@ -122,7 +109,7 @@ class Implementation:
         x = self._laid_out(x)
         if self.layout == "NHWC":
             x = x.movedim(1, -1)
-        if self.layout == "channels_last" and w is not None:
+        elif w is not None:
             w = self._laid_out(w)
 
         if isinstance(self.function, torch.nn.Module):
@@ -215,34 +202,24 @@ def _tensor(array: Array, name: str, dtype: np.dtype[Any], to: dict[str, Any]) -
     if any(stride % array.itemsize for stride in array.strides):  # a field of a record
         array = np.array(array)
     # along an axis of one cell no stride is ever used: NumPy may have any there
-    sizes = zip(array.shape, array.strides, strict=True)
-    strides = [(stride if n > 1 else abs(stride)) // array.itemsize for n, stride in sizes]
-    if any(stride < 0 for stride in strides):
+    steps = [s if n > 1 else abs(s) for n, s in zip(array.shape, array.strides, strict=True)]
+    if min(steps, default=0) < 0:
         got, needs = f"strides {array.strides}", "none below 0, which torch does not have"
         raise ValueError(complain(name, got, needs, f"copy it: np.ascontiguousarray({name})"))
-
+    strides = [step // array.itemsize for step in steps]
     span = sum((n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)) + 1
-    memory, offset = _memory(array, span)
+    memory, offset = np.lib.stride_tricks.as_strided(array, (span,), (array.itemsize,)), 0
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if owner.flags.forc and owner.dtype == array.dtype:  # as in torch, a view may have an offset
+        start = (array.ctypes.data - owner.ctypes.data) // array.itemsize
+        offset = min(start, span)  # of no more than must be copied anyway
+        memory = owner.ravel("K")[start - offset : start + span]
     if not memory.flags.writeable:
         memory = memory.copy()
     tensor = torch.from_numpy(memory.astype(dtype, copy=False)).to(**to)
     return tensor.as_strided(array.shape, strides, offset)
-
-
-def _memory(array: Array, span: int) -> tuple[Array, int]:
-    """Return the numbers in memory that an array spans, and how many of its owner come before.
-
-    As many as the array spans, at most: they give the tensor of a view an offset, as torch has it.
-    """
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    if not owner.flags.forc or owner.dtype != array.dtype:
-        return np.lib.stride_tricks.as_strided(array, (span,), (array.itemsize,)), 0
-    numbers = owner.ravel("K")  # a view
-    start = (array.ctypes.data - owner.ctypes.data) // array.itemsize
-    offset = min(start, span)
-    return numbers[start - offset : start + span], offset
 
 
 class _Copy(torch.autograd.Function):
@@ -251,31 +228,20 @@ class _Copy(torch.autograd.Function):
     @staticmethod
     def forward(_context: Any, leaf: torch.Tensor) -> torch.Tensor:
         memory = leaf.untyped_storage().clone()
-        empty = torch.empty(0, dtype=leaf.dtype, device=leaf.device)
-        return empty.set_(memory, leaf.storage_offset(), leaf.shape, leaf.stride())
+        copied = torch.empty(0, dtype=leaf.dtype, device=leaf.device)
+        return copied.set_(memory, leaf.storage_offset(), leaf.shape, leaf.stride())
 
     @staticmethod
     def backward(_context: Any, gradient: torch.Tensor) -> torch.Tensor:
         return gradient
 
 
-def _copy(leaf: torch.Tensor) -> torch.Tensor:
-    copied: torch.Tensor = _Copy.apply(leaf)
-    return copied
-
-
-def _gradients(
-    output: torch.Tensor, leaves: Iterable[torch.Tensor], upstream: torch.Tensor
-) -> list[torch.Tensor]:
-    """Return the gradient by each leaf, of zeros where the output does not depend on it."""
+def _gradients(y: torch.Tensor, leaves: Any, dy: torch.Tensor, **options: bool) -> Any:
+    """Return the gradient by each leaf, of zeros where y does not depend on it."""
     leaves = list(leaves)
-    found: Sequence[torch.Tensor | None] = torch.autograd.grad(
-        output, leaves, upstream, allow_unused=True, retain_graph=True
-    )
-    return [
-        torch.zeros_like(leaf) if gradient is None else gradient
-        for leaf, gradient in zip(leaves, found, strict=True)
-    ]
+    found = torch.autograd.grad(y, leaves, dy, allow_unused=True, **options)
+    pairs = zip(leaves, found, strict=True)
+    return [torch.zeros_like(leaf) if got is None else got for leaf, got in pairs]
 
 
 def _array(tensor: torch.Tensor) -> Array:
@@ -337,9 +303,7 @@ def implementation(
     layout : {"NCHW", "NHWC", "channels_last"}
         "NHWC" for what takes and returns channels last, on any number of axes, always with a batch
         axis. Weights, and the arrays that come and go here, stay in this library's order.
-        "channels_last" for torch's memory format of this name: the shapes are those of "NCHW", and
-        x, w and dy have the channels last in memory. Arrays that are not contiguous come as tensors
-        with their own strides.
+        "channels_last" is torch's memory format. Arrays that are not contiguous keep their strides.
     device : str
         Where to run it, such as "cuda".
     dtype : {"bfloat16", "float16", "float32", "float64"}, or None for that of the arrays

@@ -12,6 +12,7 @@ from convdense._util.arguments import Seed, choice, complain, drawn, physical_me
 from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
+from convdense.certificates.double_backward import NAME, double_backward, needs_double_backward
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
@@ -23,6 +24,7 @@ from convdense.certificates.network_certificate import (
 )
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
+from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
 from convdense.networks.network import Network
 from convdense.structure._tie import tie
@@ -44,6 +46,7 @@ class Options(TypedDict, total=False):
     error: float
     method: str
     seed: Seed
+    gradgrad: bool
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Chosen:
     error: float
     method: str
     seed: Any
+    gradgrad: bool = False
 
     def checked(self, formats: tuple[str, ...]) -> "Chosen":
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
@@ -63,7 +67,10 @@ class Chosen:
         error = _probability(self.error)
         batch = limited(self.batch)
         dtype = choice(spelled(self.dtype), "dtype", formats)
-        return Chosen(dtype, batch, error, self.method, seed)
+        twice = flag(self.gradgrad, "gradgrad")
+        if twice and dtype in HALF:
+            raise ValueError(complain("gradgrad", f"True in {dtype}", "float32 or float64"))
+        return Chosen(dtype, batch, error, self.method, seed, twice)
 
 
 @overload
@@ -88,6 +95,7 @@ def certify(
     error: float = ERROR,
     method: str = "auto",
     seed: Seed = None,
+    gradgrad: bool = False,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
@@ -112,6 +120,9 @@ def certify(
         "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
     seed : int, numpy.random.SeedSequence or None
         None draws fresh entropy; it is recorded, as an int.
+    gradgrad : bool
+        Judge the derivatives of dx and dw as well, which `implementation.double_backward(x, w, dy,
+        v, u)` returns: the gradients of <dx, v> by w and dy, and those of <dw, u> by x and dy.
 
     Returns
     -------
@@ -142,7 +153,7 @@ def certify(
     >>> bool(certify(Conv((3, 9, 8), out_channels=4, kernel=3, stride=2), dtype="float32"))
     True
     """
-    chosen = Chosen(dtype, batch, error, method, seed)
+    chosen = Chosen(dtype, batch, error, method, seed, gradgrad)
     if isinstance(layer, (Pool, Network)):
         return _certify_pool_or_network(layer, implementation, chosen)
     return _certify_layer(layer, implementation, chosen)
@@ -151,7 +162,8 @@ def certify(
 @certified_again.register
 def _(certificate: Certificate, implementation: Implementation | None) -> Certificate:
     c = certificate
-    chosen = Chosen(c.dtype, c.batch, error=c.asked, method=c.method, seed=c.seed)
+    twice = any(finding.name == NAME for finding in c.behaviour)
+    chosen = Chosen(c.dtype, c.batch, c.asked, c.method, c.seed, twice)
     return _certify_layer(c.layer, implementation, chosen)
 
 
@@ -166,7 +178,7 @@ def _certify_pool_or_network(
     layer: Pool | Network, implementation: Implementation | None, chosen: Chosen
 ) -> NetworkCertificate:
     """Refuse the options that pools and networks have no answer to, and decide with the others."""
-    defaults = {"error": ERROR, "method": "auto"}
+    defaults = {"error": ERROR, "method": "auto", "gradgrad": False}
     for name, default in defaults.items():  # they are only piecewise polynomial
         value = getattr(chosen, name)
         if value != default:
@@ -190,6 +202,8 @@ def _certify_layer(
     """Decide for one layer with weights, whose outputs are bilinear."""
     evaluators = two_evaluators(layer, implementation)
     chosen = chosen.checked(EXACT if implementation is None else (*EXACT, *HALF))
+    if chosen.gradgrad:
+        needs_double_backward(implementation)
     ties = tie(layer)
     require_cells(layer)
     ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
@@ -224,11 +238,16 @@ def _certify_layer(
         error=chosen.error,
         seed=trials.seed or 0,
     )
+    behaviour = review.behaviour
+    if chosen.gradgrad and not any(finding.refuted for finding in review.findings):
+        how: dict[str, Any] = {"dtype": chosen.dtype, "batch": chosen.batch}
+        twice = double_backward(layer, implementation, ranges, seed=trials.seed or 0, **how)
+        behaviour = (twice, *behaviour)
     return replace(
         certificate,
         findings=review.findings,
         error=max(trials.error, review.error),
-        behaviour=review.behaviour,
+        behaviour=behaviour,
         precision=review.precision,
         tried_on=review.tried_on,
     )

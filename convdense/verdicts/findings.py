@@ -219,7 +219,7 @@ class Judgement(Requirable, ABC):
         verdicts = []
         for verdict, run in groupby(self.findings, lambda finding: finding.verdict):
             names = [finding.name for finding in run]
-            verdicts.append(f"{_in_a_row(names)} {verdict}")
+            verdicts.append(f"{in_a_row(names)} {verdict}")
         return verdicts
 
     def _repr_html_(self) -> str:
@@ -237,7 +237,7 @@ def _verdict_colour(finding: Finding) -> str:
     return REFUTED_COLOUR if finding.refuted else OPEN_COLOUR
 
 
-def _in_a_row(names: list[str]) -> str:
+def in_a_row(names: list[str]) -> str:
     """Return names in a row; if there are too many, the first few and how many are left."""
     if len(names) <= LONGEST_ROW:
         return ", ".join(names)
