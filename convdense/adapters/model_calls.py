@@ -116,7 +116,8 @@ class Recorder(torch.overrides.TorchFunctionMode):
             if not isinstance(part, torch.jit.ScriptModule) and not is_wrapper(part):
                 plain = [word for word in name.split(".") if word != "_orig_mod"]
                 self.parts[".".join(plain) or "model"] = part
-        self._frames = [("model", self.calls)]  # of the modules that run: name, and calls
+        # of the modules that run: name, calls inside, and what it was called with
+        self._frames: list[tuple[str, list[Call], tuple[Any, ...]]] = [("model", self.calls, ())]
         self._within = False  # a function that is kept
 
     def __torch_function__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -129,14 +130,14 @@ class Recorder(torch.overrides.TorchFunctionMode):
             returned = function(*args, **kwargs)
         finally:
             self._within = False
-        owner, calls = self._frames[-1]
+        owner, calls, _ = self._frames[-1]
         calls.append(_function_call(owner, function, args, kwargs, returned))
         return returned
 
     def operation(self, name: str) -> None:
         """Keep an operation of PyTorch's core that no function was seen to call."""
-        if not self._within and _CONV_OR_POOL.search(name):
-            owner, calls = self._frames[-1]
+        if not self._within:
+            owner, calls, _ = self._frames[-1]
             why = "in TorchScript or other code that is not Python; hand in what it was made from"
             calls.append(Call(owner, None, name, unread=f"{name} {why}"))
 
@@ -147,8 +148,9 @@ class Recorder(torch.overrides.TorchFunctionMode):
         try:
             for name, part in self.parts.items():
                 enter, leave = self._hooks(name)
-                handles.append(part.register_forward_pre_hook(enter, prepend=True))
-                handles.append(part.register_forward_hook(leave, with_kwargs=True))
+                first = {"prepend": True, "with_kwargs": True}  # before a hook that pads
+                handles.append(part.register_forward_pre_hook(enter, **first))
+                handles.append(part.register_forward_hook(leave))
             operations = _Operations()
             operations.tell = self.operation
             with self, operations:
@@ -158,16 +160,16 @@ class Recorder(torch.overrides.TorchFunctionMode):
                 handle.remove()
 
     def _hooks(self, name: str) -> Any:
-        def enter(part: torch.nn.Module, _: Any) -> None:
+        def enter(part: torch.nn.Module, args: Any, kwargs: Any) -> None:
             self.called.add(name)
-            self._frames.append((name, [] if can_be_read(part) else self._frames[-1][1]))
+            calls = [] if can_be_read(part) else self._frames[-1][1]
+            self._frames.append((name, calls, (*args, *kwargs.values())))
 
-        def leave(part: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            found, inside = self._frames.pop()
+        def leave(part: torch.nn.Module, _: Any, output: Any) -> None:
+            found, inside, given = self._frames.pop()
             while found != name:  # a call that raised has left its own frame behind
-                found, inside = self._frames.pop()
+                found, inside, given = self._frames.pop()
             if can_be_read(part):
-                given = (*args, *kwargs.values())
                 seen = _seen(next(iter(given), None), output, kind_of(part)[1])
                 alone = len(given) == 1
                 call = Call(
@@ -190,6 +192,8 @@ class _Operations(torch.utils._python_dispatch.TorchDispatchMode):
     tell: Callable[[str], None]
 
     def __torch_dispatch__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not _CONV_OR_POOL.search(name_of(function)):
+            return function(*args, **(kwargs or {}))
         self.tell(name_of(function))
         with torch._C.DisableTorchFunction():  # an operation is called like a function
             return function(*args, **(kwargs or {}))
