@@ -28,6 +28,7 @@ _ARGUMENTS = {  # of functions, in order; those of pools are a module's
     "Conv": (*_OPERANDS, "dilation", "groups"),
     "ConvTranspose": (*_OPERANDS, "output_padding", "groups", "dilation"),
 }
+_KNOWN = "aten", "prim", "prims", "profiler"  # operators of PyTorch itself
 _CONV_OR_POOL = re.compile("conv(?!ert)|pool")  # in the name of a function
 
 
@@ -138,7 +139,7 @@ class Recorder(torch.overrides.TorchFunctionMode):
         """Keep an operation of PyTorch's core that no function was seen to call."""
         if not self._within:
             owner, calls, _ = self._frames[-1]
-            why = "in TorchScript or other code that is not Python; hand in what it was made from"
+            why = "in TorchScript or a custom operator, where no function is seen"
             calls.append(Call(owner, None, name, unread=f"{name} {why}"))
 
     @contextmanager
@@ -192,7 +193,8 @@ class _Operations(torch.utils._python_dispatch.TorchDispatchMode):
     tell: Callable[[str], None]
 
     def __torch_dispatch__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not _CONV_OR_POOL.search(name_of(function)):
+        is_known = getattr(function, "namespace", "aten") in _KNOWN
+        if is_known and not _CONV_OR_POOL.search(name_of(function)):
             return function(*args, **(kwargs or {}))
         self.tell(name_of(function))
         with torch._C.DisableTorchFunction():  # an operation is called like a function

@@ -262,9 +262,10 @@ def _judged(call: Call, device: str, options: dict[str, Any]) -> Outcome:
     options = {"dtype": call.dtype} | options
     bias, name = call.is_module or call.bias, call.name
     how = {"device": device, "layout": call.layout, "dtype": _half_precision(options)}
+    if not call.one_argument:
+        text = f"{name}: called with several arguments"
+        return Outcome("skipped", text, follow=True, listed=False)
     try:
-        if not call.one_argument:
-            raise ValueError(complain("module", "several arguments", "one"))
         layer = call.layer
         mine = implementation(call.code, bias=bias, **how)
     except (TypeError, ValueError) as error:
