@@ -118,7 +118,7 @@ def test_what_is_written_to_is_seen_and_what_is_read_only_is_not_written_to():
 def test_nhwc_code_gets_contiguous_arrays_for_contiguous_ones_and_views_for_views():
     met = []
 
-    class Seen(torch.autograd.Function):
+    class Watched(torch.autograd.Function):
         @staticmethod
         def forward(ctx, y):
             return y.clone()
@@ -130,7 +130,7 @@ def test_nhwc_code_gets_contiguous_arrays_for_contiguous_ones_and_views_for_view
 
     def conv(x, w, b):
         met.append(x.stride())
-        return Seen.apply(F.conv2d(x.movedim(-1, 1), w, b).movedim(1, -1))
+        return Watched.apply(F.conv2d(x.movedim(-1, 1), w, b).movedim(1, -1))
 
     mine = implementation(conv, layout="NHWC")
     mine.backward(X, W, DY)

@@ -152,7 +152,8 @@ class Recorder(torch.overrides.TorchFunctionMode):
                 first = {"prepend": True, "with_kwargs": True}  # before a hook that pads
                 handles.append(part.register_forward_pre_hook(enter, **first))
                 handles.append(part.register_forward_hook(leave))
-            operations = _Operations()
+            make: Any = _Operations
+            operations = make()
             operations.tell = self.operation
             with self, operations:
                 yield
@@ -186,7 +187,8 @@ class Recorder(torch.overrides.TorchFunctionMode):
         return enter, leave
 
 
-class _Operations(torch.utils._python_dispatch.TorchDispatchMode):
+# its metaclass hook has no types
+class _Operations(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Tells a recorder the operations of PyTorch's core."""
 
     supports_higher_order_operators = True

@@ -283,12 +283,17 @@ def _judged(call: Call, device: str, options: dict[str, Any]) -> Outcome:
         certificate = certify(layer, mine, **options)
     except Exception as error:  # refused before it is run: what it raises itself is a finding
         return Outcome("skipped", f"{name}: {error}")
+    return _weighed(call, certificate)
+
+
+def _weighed(call: Call, certificate: Certificate | NetworkCertificate) -> Outcome:
+    """Return the certificate, unless a module raised, or is not what its numbers say."""
     raised = [finding.note for finding in certificate.findings if finding.verdict == RAISED]
     if raised:
-        return Outcome("failed", f"{name}: raises {raised[0]}")
+        return Outcome("failed", f"{call.name}: raises {raised[0]}")
     y = certificate["y"]
-    if own and y.refuted and call.inside:
+    if call.is_module and not call.is_stock and y.refuted and call.inside:
         why = f"y {y.verdict}, {y.worst or y.note}; the calls inside it are judged"
-        text = f"{name}: by a forward or hooks of its own no {layer!r}: {why}"
+        text = f"{call.name}: by a forward or hooks of its own no {certificate.layer!r}: {why}"
         return Outcome("skipped", text, follow=True)
     return Outcome("certificates", certificate)

@@ -85,7 +85,8 @@ class Implementation:
         for operand in operands.values():
             operand.requires_grad_()
         # copies, because autograd refuses to let a leaf be written to in place
-        y = self._call(**{name: _Copy.apply(leaf) for name, leaf in operands.items()})
+        copy: Any = _Copy.apply
+        y = self._call(**{name: copy(leaf) for name, leaf in operands.items()})
         if y.shape != upstream.shape:
             got = f"shape {tuple(upstream.shape)}"
             raise ValueError(complain("dy", got, f"{tuple(y.shape)}, that of y"))
@@ -227,9 +228,9 @@ class _Copy(torch.autograd.Function):
 
     @staticmethod
     def forward(_context: Any, leaf: torch.Tensor) -> torch.Tensor:
-        memory = leaf.untyped_storage().clone()
+        storage: Any = leaf.untyped_storage()
         copied = torch.empty(0, dtype=leaf.dtype, device=leaf.device)
-        return copied.set_(memory, leaf.storage_offset(), leaf.shape, leaf.stride())
+        return copied.set_(storage.clone(), leaf.storage_offset(), leaf.shape, leaf.stride())
 
     @staticmethod
     def backward(_context: Any, gradient: torch.Tensor) -> torch.Tensor:

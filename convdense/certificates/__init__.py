@@ -13,7 +13,7 @@
 * `implementation_review`: what kind of right or wrong a user's code is; a small copy of a large
   layer
 * `bilinearity`: whether what is wrong is linear in each operand
-* `double_backward`: the derivatives of dx and dw
+* `second_derivatives`: the derivatives of dx and dw
 * `effective_roundoff`: how precise a user's code is
 """
 

@@ -12,7 +12,6 @@ from convdense._util.arguments import Seed, choice, complain, drawn, physical_me
 from convdense._util.float_formats import EXACT, FORMATS, HALF, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
-from convdense.certificates.double_backward import NAME, double_backward, needs_double_backward
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited
 from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
@@ -23,6 +22,7 @@ from convdense.certificates.network_certificate import (
     certify_pool,
 )
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
+from convdense.certificates.second_derivatives import NAME, double_backward, needs_double_backward
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
