@@ -981,7 +981,8 @@ REFUSED = [
      "Conv2d(3, 2, kernel_size=(3, 3), stride=(1, 1)); needs a torch.nn.Parameter"),
     (make, {"bias": 3}, TypeError, "bias: got 3; needs True, False, or the shape of b"),
     (make, {"bias": (0,)}, ValueError, "bias: got 0; needs an integer of at least 1"),
-    (make, {"layout": "NWHC"}, ValueError, "layout: got 'NWHC'; needs one of 'NCHW', 'NHWC', 'channels_last'"),
+    (make, {"layout": "NWHC"}, ValueError,
+     "layout: got 'NWHC'; needs one of 'NCHW', 'NHWC', 'channels_last'"),
     (make, {"device": "meta"}, ValueError,
      "device: got 'meta' (Cannot copy out of meta tensor; no data!); "
      "needs a device that torch finds here; "

@@ -61,12 +61,14 @@ FUNCTIONS = [
      cd.Conv((2, 8, 7), 4, (3, 2), stride=2, padding=1, groups=2)),
     ("conv2d", lambda x: torch.ops.aten.conv2d.default(x, W2, None, [2, 1]),
      cd.Conv((2, 8, 7), 4, (3, 2), stride=(2, 1))),
-    ("conv3d", lambda x: F.conv3d(x.reshape(1, 2, 4, 2, 7), W3), cd.Conv((2, 4, 2, 7), 4, (2, 1, 2))),
+    ("conv3d", lambda x: F.conv3d(x.reshape(1, 2, 4, 2, 7), W3),
+     cd.Conv((2, 4, 2, 7), 4, (2, 1, 2))),
     ("conv_transpose2d", lambda x: F.conv_transpose2d(x, UP, None, 2, 1, 1),
      cd.ConvTranspose((2, 8, 7), 3, (2, 3), stride=2, padding=1, output_padding=1)),
     ("conv_transpose2d", lambda x: F.conv_transpose2d(x, UP[:, :2], groups=2, dilation=2),
      cd.ConvTranspose((2, 8, 7), 4, (2, 3), groups=2, dilation=2)),
-    ("max_pool2d", lambda x: F.max_pool2d(x, 3, 2, 1), cd.MaxPool((2, 8, 7), 3, stride=2, padding=1)),
+    ("max_pool2d", lambda x: F.max_pool2d(x, 3, 2, 1),
+     cd.MaxPool((2, 8, 7), 3, stride=2, padding=1)),
     ("max_pool2d", lambda x: F.max_pool2d(x, 2, return_indices=True)[0], cd.MaxPool((2, 8, 7), 2)),
     ("max_pool2d", lambda x: torch.max_pool2d(x, (2, 3), [], 0, 1, True),
      cd.MaxPool((2, 8, 7), (2, 3), ceil_mode=True)),
@@ -509,7 +511,8 @@ def test_models_without_numbers():
 # Double backward
 
 LAYERS = [
-    (cd.Conv((2, 6, 5), 4, (3, 2), stride=2, padding=1, groups=2), nn.Conv2d(2, 4, (3, 2), 2, 1, groups=2)),
+    (cd.Conv((2, 6, 5), 4, (3, 2), stride=2, padding=1, groups=2),
+     nn.Conv2d(2, 4, (3, 2), 2, 1, groups=2)),
     (cd.Conv((2, 6, 5), 3, 2, padding=1, padding_mode="circular"),
      nn.Conv2d(2, 3, 2, padding=1, padding_mode="circular", bias=False)),
     (cd.ConvTranspose((2, 6), 3, 3, stride=2), nn.ConvTranspose1d(2, 3, 3, stride=2)),
