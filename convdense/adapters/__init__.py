@@ -3,6 +3,7 @@
 * `torch`: certify_module, certify_model
 * `torch_geometry`: module -> geometry
 * `torch_implementation`: module or function -> implementation
+* `model_calls`: what convolves or pools in a model that runs
 * `import_torch`: PyTorch, or how to get it
 * `model_report`: ModelReport: one certificate a layer
 """

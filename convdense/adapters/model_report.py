@@ -6,13 +6,15 @@ One certificate per layer, and for each layer without one the reason.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import Any
+from typing import Any, TypeVar
 
 from convdense.certificates import READERS, Certificate, NetworkCertificate
+from convdense.certificates.certificate_base import sound
 from convdense.display.tables import InParts, Rows
-from convdense.verdicts.findings import QUANTITIES, Requirable
+from convdense.verdicts.findings import QUANTITIES, Requirable, in_a_row
 from convdense.verdicts.schema import upgraded, with_schema
 
+T = TypeVar("T")
 _HEADER = ("name", "layer", "dtype", *QUANTITIES, "error probability")
 
 
@@ -25,7 +27,8 @@ class ModelReport(Requirable, InParts):
     Attributes
     ----------
     certificates : dict of str to Certificate or NetworkCertificate
-        By the name of the layer in the model, and its shapes where it was called at several.
+        By the name of the layer in the model, and its shapes where it was called at several; of a
+        function "name: function", the name of the layer that calls it. Equal calls share one.
     failed : dict of str to str
         Layers that raise when they are judged, or whose outputs have another size than their own
         numbers say.
@@ -63,22 +66,22 @@ class ModelReport(Requirable, InParts):
     def _parts(self) -> list[str | Rows]:
         """Return a table of the certificates, what is wrong in them, and what was not judged."""
         parts: list[str | Rows] = []
-        if self.certificates:
-            rows = [_row(name, c) for name, c in self.certificates.items()]
-            parts.append(Rows(rows, _HEADER))
+        judged = [(in_a_row(names), c) for names, c in _grouped(self.certificates)]
+        if judged:
+            parts.append(Rows([_row(names, certificate) for names, certificate in judged], _HEADER))
         parts.append(self._count())
 
-        wrong = [
-            f"{name}: {finding}"
-            for name, certificate in self.certificates.items()
-            for finding in certificate.findings
-            if not finding.holds
-        ]
+        wrong = [f"{names}: {text}" for names, c in judged for text in _not_right(c)]
         if wrong:
             parts.append("\n".join(wrong))
         for title, reasons in (("failed", self.failed), ("not judged", self.skipped)):
-            if reasons:
-                parts.append(Rows(list(reasons.items()), (title, "why")))
+            rows = []
+            for names, why in _grouped(reasons):  # "ReLU x 16: ..." where several have it
+                kind, colon, text = why.partition(":")
+                several = f"{kind} x {len(names)}{colon}{text}"
+                rows.append((in_a_row(names), several if len(names) > 1 else why))
+            if rows:
+                parts.append(Rows(rows, (title, "why")))
         if self.not_called:
             parts.append("never called: " + ", ".join(self.not_called))
         return parts
@@ -119,6 +122,24 @@ class ModelReport(Requirable, InParts):
         return cls(
             certificates, dict(data["failed"]), dict(data["skipped"]), tuple(data["not_called"])
         )
+
+
+def _grouped(named: Mapping[str, T]) -> list[tuple[list[str], T]]:
+    """Return the names that share a value, and the value."""
+    names: dict[T, list[str]] = {}
+    for name, value in named.items():
+        names.setdefault(value, []).append(name)
+    return [(group, value) for value, group in names.items()]
+
+
+def _not_right(certificate: Certificate | NetworkCertificate) -> list[object]:
+    """Return what of a certificate does not hold: quantities, behaviour, precision."""
+    precise = [p for p in certificate.precision if not sound((), (p,))]
+    return [
+        *(finding for finding in certificate.findings if not finding.holds),
+        *(finding for finding in certificate.behaviour if not sound((finding,), ())),
+        *(f"precision of {p}" for p in precise),
+    ]
 
 
 def _row(name: str, certificate: Certificate | NetworkCertificate) -> tuple[str, ...]:

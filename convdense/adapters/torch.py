@@ -8,9 +8,11 @@ rounds the float32 operands of a convolution to 11 bits, and a certificate in fl
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from inspect import BoundArguments, signature
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,28 +20,24 @@ from convdense._util.arguments import complain, is_integer
 from convdense._util.float_formats import HALF, INTEGERS, spelled
 from convdense._util.foreign_names import explained
 from convdense.adapters.import_torch import torch
+from convdense.adapters.model_calls import Call, Recorder, can_be_read, is_wrapper
 from convdense.adapters.model_report import ModelReport
-from convdense.adapters.torch_geometry import (
-    SIGNED_POWERS,
-    TorchLayer,
-    check_out_shape,
-    kind_of,
-    layer_of,
-    read,
-)
-from convdense.adapters.torch_implementation import Implementation, implementation
+from convdense.adapters.torch_geometry import check_out_shape, kind_of, layer_of, not_eager
+from convdense.adapters.torch_implementation import implementation
 from convdense.certificates import Certificate, NetworkCertificate, certify
 from convdense.geometry import Conv, Pool
-from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import RAISED
 
 __all__ = ["ModelReport", "certify_model", "certify_module", "implementation", "layer_of"]
 
-# Of one sample, input and output; None for what is no tensor, or for a layer that cannot be read.
-Shapes = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
-Calls = dict[str, dict[Shapes, bool]]  # layer's name -> shapes -> whether it got one argument only
-# A field of the report ("certificates", "failed" or "skipped"), and the layer's entry in it.
-Outcome = tuple[str, Certificate | NetworkCertificate | str]
+
+class Outcome(NamedTuple):
+    """What became of a call: a field of the report, and the entry in it."""
+
+    field: str  # "certificates", "failed" or "skipped"
+    entry: Certificate | NetworkCertificate | str
+    follow: bool = False  # whether the calls inside the module are judged in its place
+    listed: bool = True  # whether it has an entry even then
 
 
 @explained
@@ -68,6 +66,8 @@ def certify_module(
       db  equal
     compared: every pair of basis vectors, ...
     """
+    if not_eager(module):
+        kind_of(module)  # it raises, and says what to do
     mine = implementation(module, device=device, dtype=_half_precision(options))
     layer = layer_of(module, in_shape)
     return certify(layer, mine, **options)
@@ -81,18 +81,24 @@ def certify_model(
     device: str = "cpu",
     **options: Any,
 ) -> ModelReport:
-    """Certify every convolution and pool of a model, at the shapes at which the model calls them.
+    """Certify every convolution and pool that a model runs, as it runs it.
+
+    Modules and functions (`torch.nn.functional`) are judged at the shapes, options, dtype and
+    memory format of their calls, equal ones once. Where the numbers of a module do not say what it
+    computes, for its weights are made of others or its forward is its own, the calls inside are.
 
     Parameters
     ----------
     model : torch.nn.Module
-        It is run once, in eval mode and without gradients, and left as it was.
-    example_input : tensor, or tuple of arguments
+        It is run once, in eval mode and without gradients, and left as it was. A compiled one is
+        run once more: its eager layers are judged, and the outputs compared.
+    example_input : tensor, tuple of arguments, or dict of arguments by name
         What the model is called with.
     device : str
         Where the layers are judged; the model itself stays where it is.
     **options
-        As for `certify`; error and method are for convolutions, pools have neither.
+        As for `certify`; dtype is by default that in which the model runs a layer. error, method
+        and gradgrad are for convolutions, pools have none of them.
 
     Returns
     -------
@@ -108,56 +114,122 @@ def certify_model(
     """
     from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
 
-    _check_called(model, example_input)
+    arguments = _arguments(model, example_input)
     # wrong options are refused here, on a layer of one weight, not once per layer of the model
     smallest = implementation(
         torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half_precision(options)
     )
     certify(Conv((1, 1), 1, kernel=1), smallest, **options)
 
-    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
-    # every part that can be judged, and every leaf, so that the report says why it was skipped
-    layers = {
-        name or "model": part
-        for name, part in model.named_modules()
-        if _can_be_read(part) or not list(part.children())
-    }
-    fields: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
+    recorder = Recorder(model)
+    outcomes: dict[str, Outcome] = {}
+
+    def judge(call: Call) -> Outcome:
+        if call.key not in outcomes:
+            outcomes[call.key] = _judged(call, device, options)
+        return outcomes[call.key]
+
+    def run() -> object:  # the random numbers are the same each time
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            return model(*arguments.args, **arguments.kwargs)
+
     with _in_eval_mode(model):
-        calls = _recorded_calls(model, layers, arguments)
-        to_judge = [(name, shapes) for name in layers for shapes in calls[name]]
-        for name, shapes in tqdm(
-            to_judge, desc="layers", file=sys.stderr, disable=None, leave=False
-        ):
-            # one that is called at several shapes has an entry for each
-            suffix = f" {shapes[0]} -> {shapes[1]}" if len(calls[name]) > 1 else ""
-            one_argument = calls[name][shapes]
-            field, entry = _judged(
-                layers[name], shapes, one_argument=one_argument, device=device, options=options
-            )
-            fields[field][name + suffix] = entry
-    return ModelReport(**fields, not_called=tuple(name for name in layers if not calls[name]))
+        in_place = "_compiled_call_impl"  # by module.compile()
+        compiled = [m for m in model.modules() if is_wrapper(m) or getattr(m, in_place, None)]
+        as_it_runs = run() if compiled else None
+        # as the Python that it was compiled from; the function is of PyTorch 2.6
+        eager = getattr(torch.compiler, "set_stance", nullcontext)
+        with eager("force_eager") if compiled else nullcontext():
+            with recorder.watching():
+                output = run()
+            first = {call.key: call for call in recorder.calls if not call.unread}
+            progress = {"desc": "layers", "file": sys.stderr, "disable": None, "leave": False}
+            for call in tqdm(list(first.values()), **progress):
+                judge(call)
+            entries = _entries(recorder, judge)
+    if compiled:
+        entries[f"compiled: {type(compiled[0]).__name__}"] = _compared(as_it_runs, output)
+    fields: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
+    for name, outcome in entries.items():
+        fields[outcome.field][name] = outcome.entry
+    not_called = (n for n, p in recorder.parts.items() if n not in recorder.called and _is_layer(p))
+    return ModelReport(**fields, not_called=tuple(not_called))
 
 
-def _check_called(model: object, example_input: object) -> None:
-    """Refuse what is no model, and an array in place of a tensor."""
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(complain("model", repr(model), "a torch.nn.Module"))
+def _entries(recorder: Recorder, judge: Callable[[Call], Outcome]) -> dict[str, Outcome]:
+    """Return what became of every call, and of what neither convolves nor pools, by its name."""
+    calls = list(recorder.calls)
+    for call in calls:  # which grows
+        if not call.unread and judge(call).follow:
+            calls.extend(call.inside)
+    labelled: dict[str, dict[str, Call]] = {}
+    unread: dict[str, dict[str, None]] = {}
+    for call in calls:
+        if call.unread:
+            unread.setdefault(call.owner, {})[call.unread] = None
+        elif judge(call).listed or not call.inside:
+            labelled.setdefault(call.label, {}).setdefault(call.key, call)
+
+    entries: dict[str, Outcome] = {}
+    for label, different in labelled.items():
+        for call in different.values():
+            name = label + (f" {call.in_shape} -> {call.out_shape}" if len(different) > 1 else "")
+            while name in entries:  # of the same shapes, with other options
+                name += "'"
+            entries[name] = judge(call)
+    owners = {call.owner for call in calls}
+    for name, part in recorder.parts.items():
+        reasons = [*unread.get(name, {})]
+        if name in recorder.called - owners and _is_layer(part):
+            reasons = ["neither a convolution nor a pool of torch.nn"]
+        if reasons:
+            entries[name] = Outcome("skipped", f"{type(part).__name__}: {'; '.join(reasons)}")
+    return entries
+
+
+def _is_layer(part: torch.nn.Module) -> bool:
+    """Tell whether a part of a model is to be in the report."""
+    return can_be_read(part) or not list(part.children())
+
+
+def _compared(compiled: object, eager: object) -> Outcome:
+    """Return whether two outputs agree in half of the digits of their largest number."""
+    leaves = (torch.utils._pytree.tree_flatten(output)[0] for output in (compiled, eager))
+    for got, due in zip_longest(*leaves):
+        if isinstance(due, torch.Tensor) and due.is_floating_point():
+            allowed = torch.finfo(due.dtype).eps ** 0.5 * float(due.nan_to_num(0, 0, 0).abs().max())
+            if got.shape != due.shape or not torch.allclose(got, due, 0, allowed, equal_nan=True):
+                return Outcome("failed", "on the example its output is not its eager layers'")
+    text = (
+        "its eager layers were judged; on the example its output is theirs, in half of the digits"
+    )
+    return Outcome("skipped", text)
+
+
+def _arguments(model: object, example_input: object) -> BoundArguments:
+    """Return what to call a model with; refuse what is no model, and what it does not take."""
+    if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(complain("model", repr(model), "a torch.nn.Module", not_eager(model)))
     needs = "a tensor, or a tuple of what the model takes"
     if isinstance(example_input, np.ndarray):
         raise TypeError(complain("example_input", "a NumPy array", needs, "use torch.from_numpy"))
     if isinstance(example_input, (tuple, list)) and all(map(is_integer, example_input)):
         got, do = f"the shape {tuple(example_input)}", "write torch.zeros(batch, channels, *sizes)"
         raise TypeError(complain("example_input", got, needs, do))
+    on_meta = any(parameter.is_meta for parameter in model.parameters())
+    if on_meta and isinstance(example_input, torch.Tensor) and not example_input.is_meta:
+        do = 'write example_input.to("meta")'
+        raise ValueError(complain("example_input", "a tensor", "one on meta, as the model", do))
 
-
-def _can_be_read(module: torch.nn.Module) -> bool:
-    """Tell whether a module is of a kind that can be read."""
-    try:
-        kind_of(module)
-    except TypeError:
-        return False
-    return True
+    takes = signature(model.forward)
+    positional = example_input if isinstance(example_input, tuple) else (example_input,)
+    with suppress(TypeError):
+        return takes.bind(*positional)
+    if isinstance(example_input, dict):
+        with suppress(TypeError):
+            return takes.bind(**example_input)
+    needs = f"what forward takes, {takes}, as a tuple, or a dict of arguments by name"
+    raise TypeError(complain("example_input", type(example_input).__name__, needs))
 
 
 @contextmanager
@@ -173,50 +245,6 @@ def _in_eval_mode(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _recorded_calls(
-    model: torch.nn.Module, layers: Mapping[str, torch.nn.Module], arguments: tuple[Any, ...]
-) -> Calls:
-    """Run a model and return the shapes at which its layers were called.
-
-    A layer that cannot be read is called at (None, None), whatever its shapes are.
-    """
-    calls: Calls = {name: {} for name in layers}
-
-    def recorder(name: str, layer: torch.nn.Module) -> Callable[..., None]:
-        n_axes = None
-        if _can_be_read(layer):
-            _, n_axes = kind_of(layer)
-
-        def record(
-            _layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
-        ) -> None:
-            given = (*args, *kwargs.values())
-            shapes: Shapes = (None, None)
-            if n_axes is not None:
-                tensors = [value for value in given if isinstance(value, torch.Tensor)]
-                first = tensors[0] if tensors else None
-                shapes = (_shape_of_sample(first, n_axes), _shape_of_sample(output, n_axes))
-            calls[name].setdefault(shapes, len(given) == 1)  # the first call at these shapes counts
-
-        return record
-
-    handles = []
-    try:
-        for name, layer in layers.items():
-            handles.append(layer.register_forward_hook(recorder(name, layer), with_kwargs=True))
-        with torch.no_grad():
-            model(*arguments)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
-
-
-def _shape_of_sample(tensor: object, n_axes: int) -> tuple[int, ...] | None:
-    """Return a tensor's shape without the batch axis, if it has one; None of what is no tensor."""
-    return tuple(tensor.shape[-n_axes - 1 :]) if isinstance(tensor, torch.Tensor) else None
-
-
 def _half_precision(options: dict[str, Any]) -> str | None:
     """Return the dtype option if it is bfloat16 or float16: what tensors are turned into.
 
@@ -226,66 +254,46 @@ def _half_precision(options: dict[str, Any]) -> str | None:
     return str(word) if word in (*HALF, *INTEGERS) else None
 
 
-class _Counted:
-    """An implementation that counts its calls.
+def _judged(call: Call, device: str, options: dict[str, Any]) -> Outcome:
+    """Return what became of a call: its certificate, or the reason why there is none.
 
-    `certify` also raises where it refuses a layer; before the first call, that is no fault of the
-    implementation.
+    Of a module that is not what its numbers say, the calls inside are judged.
     """
-
-    def __init__(self, mine: Implementation) -> None:
-        self.mine = mine
-        self.calls = 0
-        self.__name__ = mine.__name__
-
-    def forward(self, *operands: Any) -> Any:
-        self.calls += 1
-        return self.mine.forward(*operands)
-
-    def backward(self, *operands: Any) -> Any:
-        return self.mine.backward(*operands)
-
-
-def _judged(
-    module: torch.nn.Module,
-    shapes: Shapes,
-    *,
-    one_argument: bool,
-    device: str,
-    options: dict[str, Any],
-) -> Outcome:
-    """Return what became of a layer, and its certificate or the reason why there is none."""
-    kind = type(module).__name__
-    in_shape, out_shape = shapes
-    if not _can_be_read(module):
-        unknown = "neither a convolution nor a pool of torch.nn"
-        return "skipped", f"{kind}: {SIGNED_POWERS if kind.startswith('LPPool') else unknown}"
+    options = {"dtype": call.dtype} | options
+    bias, name = call.is_module or call.bias, call.name
+    how = {"device": device, "layout": call.layout, "dtype": _half_precision(options)}
+    if not call.one_argument:
+        text = f"{name}: called with several arguments"
+        return Outcome("skipped", text, follow=True, listed=False)
     try:
-        layer = read(module, in_shape)
-        mine = _Counted(implementation(module, device=device, dtype=_half_precision(options)))
+        layer = call.layer
+        mine = implementation(call.code, bias=bias, **how)
     except (TypeError, ValueError) as error:
-        return "skipped", f"{kind}: {error}"
+        return Outcome("skipped", f"{name}: {error}", follow=True, listed=False)
+    own = call.is_module and not call.is_stock
     try:
-        if out_shape is not None:  # of a layer that gives no tensor, `certify` says so
-            check_out_shape(module, layer, out_shape)
-    except ValueError as error:
-        # a second argument, such as output_size, may rightly have led to another shape
-        return "failed" if one_argument else "skipped", f"{kind}: {error}"
-    return _certified(kind, layer, mine, options)
+        if call.out_shape is not None:  # of a layer that gives no tensor, `certify` says so
+            check_out_shape(call.code, layer, call.out_shape)
+    except ValueError as error:  # hooks or a forward of its own may rightly have led to it
+        return Outcome("skipped" if own else "failed", f"{name}: {error}", follow=own)
 
-
-def _certified(kind: str, layer: TorchLayer, mine: _Counted, options: dict[str, Any]) -> Outcome:
-    """Certify a layer; it fails if it raises, and is skipped if it is refused before it is run."""
-    if isinstance(layer, Pool):  # `certify` refuses these two for a pool
-        options = {k: v for k, v in options.items() if k not in ("error", "method")}
+    if isinstance(layer, Pool):  # `certify` refuses these for a pool
+        options = {k: v for k, v in options.items() if k not in ("error", "method", "gradgrad")}
     try:
         certificate = certify(layer, mine, **options)
-    except Exception as error:
-        if mine.calls:
-            return "failed", f"{kind}: raises {Raised(error)}"
-        return "skipped", f"{kind}: {error}"
+    except Exception as error:  # refused before it is run: what it raises itself is a finding
+        return Outcome("skipped", f"{name}: {error}")
+    return _weighed(call, certificate)
 
+
+def _weighed(call: Call, certificate: Certificate | NetworkCertificate) -> Outcome:
+    """Return the certificate, unless a module raised, or is not what its numbers say."""
     raised = [finding.note for finding in certificate.findings if finding.verdict == RAISED]
     if raised:
-        return "failed", f"{kind}: raises {raised[0]}"
-    return "certificates", certificate
+        return Outcome("failed", f"{call.name}: raises {raised[0]}")
+    y = certificate["y"]
+    if call.is_module and not call.is_stock and y.refuted and call.inside:
+        why = f"y {y.verdict}, {y.worst or y.note}; the calls inside it are judged"
+        text = f"{call.name}: by a forward or hooks of its own no {certificate.layer!r}: {why}"
+        return Outcome("skipped", text, follow=True)
+    return Outcome("certificates", certificate)

@@ -3,6 +3,7 @@
 `KINDS` says how each kind is read: a new kind is a new entry.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,16 @@ SIGNED_POWERS = (
 )
 _CLASSES = {  # of torch.nn, such as Conv2d: ("Conv", 2)
     getattr(torch.nn, f"{name}{axes}d"): (name, axes) for name in KINDS for axes in (1, 2, 3)
+}
+FUNCTIONS = {  # such as conv_transpose2d: ("ConvTranspose", 2)
+    re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): found for kind, found in _CLASSES.items()
+}
+# a class of torch, by the module that it is from -> what to do with it
+_NOT_EAGER = {
+    "torch._dynamo.": "write module._orig_mod, or implementation(f) of a compiled f(x, w, b)",
+    "torch.jit.": "hand in what was scripted or traced, or write implementation(f) of f(x, w, b)",
+    "torch.export.": "write certify_model(program.module(), x)",
+    "torch.ao.nn.": "write certify_model(model, x): it quantises, and the calls inside are judged",
 }
 
 
@@ -90,27 +101,39 @@ def read(module: torch.nn.Module, in_shape: Sequence[int] | None) -> TorchLayer:
     shape = sample_shape(in_shape)
     _check_readable(module, shape, axes)
 
-    kind = KINDS[name]
-    options = {
-        _RENAMED.get(attribute, attribute): _option(module, attribute, shape[1:])
-        for attribute in kind.attributes
-        if hasattr(module, attribute)
-    }
-    layer = kind.layer(shape, **options)
-    if "kernel_size" in kind.attributes:  # what an adaptive pool computes says enough
+    layer = layer_of_kind(KINDS[name], module, shape)
+    if "kernel_size" in KINDS[name].attributes:  # what an adaptive pool computes says enough
         _check_weights(module, layer)
     return layer
 
 
+def layer_of_kind(kind: Kind, source: object, shape: tuple[int, ...]) -> TorchLayer:
+    """Return the layer that the attributes of a module say, or those of anything that has them."""
+    options = {
+        _RENAMED.get(attribute, attribute): _option(source, attribute, shape[1:])
+        for attribute in kind.attributes
+        if hasattr(source, attribute)
+    }
+    return kind.layer(shape, **options)
+
+
 def kind_of(module: torch.nn.Module) -> tuple[str, int]:
     """Return the kind and the number of axes of a module of `torch.nn`, or of a subclass."""
+    do = not_eager(module)
     for torch_class, found in _CLASSES.items():
-        if isinstance(module, torch_class):
+        if isinstance(module, torch_class) and not do:
             return found
     *names, last = KINDS
     needs = f"a {', '.join(names)} or {last} of 1, 2 or 3 axes, from torch.nn"
-    do = SIGNED_POWERS if type(module).__name__.startswith("LPPool") else ""
+    if type(module).__name__.startswith("LPPool"):
+        do = SIGNED_POWERS
     raise TypeError(complain("module", said(module), needs, do))
+
+
+def not_eager(module: object) -> str:
+    """Return what to do with what was compiled, exported or quantised; "" for anything else."""
+    modules = " ".join(f" {kind.__module__}." for kind in type(module).__mro__)
+    return next((do for package, do in _NOT_EAGER.items() if f" {package}" in modules), "")
 
 
 def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) -> None:
@@ -125,9 +148,9 @@ def _check_readable(module: torch.nn.Module, shape: tuple[int, ...], axes: int) 
         raise ValueError(complain("in_shape", shape, f"{channels} channels, for {said(module)}"))
 
 
-def _option(module: torch.nn.Module, attribute: str, in_spatial: tuple[int, ...]) -> Any:
+def _option(source: object, attribute: str, in_spatial: tuple[int, ...]) -> Any:
     """Return an attribute as the option that it is here."""
-    value = getattr(module, attribute)
+    value = getattr(source, attribute)
     listed = isinstance(value, (tuple, list))
     if attribute == "output_size":  # None along an axis: as many positions as the input has
         sizes = value if listed else [value] * len(in_spatial)
@@ -135,7 +158,7 @@ def _option(module: torch.nn.Module, attribute: str, in_spatial: tuple[int, ...]
         return tuple(n if size is None else size for n, size in pairs)
     if listed and len(value) == 1:  # torch takes a tuple of one for every axis
         return value[0]
-    return value
+    return None if listed and not value else value  # and an empty stride for that of the kernel
 
 
 def _check_weights(module: torch.nn.Module, layer: TorchLayer) -> None:
@@ -164,11 +187,14 @@ def not_lazy(module: torch.nn.Module) -> None:
         raise ValueError(complain("module", said(module), needs, "run it once"))
 
 
-def check_out_shape(module: torch.nn.Module, layer: TorchLayer, got: Sequence[int]) -> None:
+def check_out_shape(module: object, layer: TorchLayer, got: Sequence[int]) -> None:
     """Refuse a module whose outputs have another size than its numbers say."""
     if tuple(got) != layer.out_shape:
         outputs = f"outputs {tuple(got)} of {said(module)}"
-        raise ValueError(complain("module", outputs, f"{layer.out_shape}, for {layer!r}"))
+        hooks = [*getattr(module, "_forward_pre_hooks", ()), *getattr(module, "_forward_hooks", ())]
+        do = "its hooks run as well: take them off, or write certify_model(model, x)"
+        needs = f"{layer.out_shape}, for {layer!r}"
+        raise ValueError(complain("module", outputs, needs, do if hooks else ""))
 
 
 def one_tensor(value: object, source: object) -> torch.Tensor:

@@ -60,28 +60,48 @@ class Implementation:
             if weights and self._takes_bias:  # no gradient depends on its values
                 zeros = torch.zeros(self._bias_shape(operands["w"], upstream))
                 operands["b"] = zeros.to(upstream)
-            leaves = [operand.requires_grad_() for operand in operands.values()]
-
-            # clones, because autograd refuses to let a leaf be written to in place
-            y = self._call(**{name: leaf.clone() for name, leaf in operands.items()})
-            if y.shape != upstream.shape:
-                got = f"shape {tuple(upstream.shape)}"
-                raise ValueError(complain("dy", got, f"{tuple(y.shape)}, that of y"))
-            if not y.requires_grad:
-                got = f"a tensor without a gradient from {self.__name__}"
-                raise ValueError(complain("output", got, "operations that autograd can follow"))
-
-            found: Sequence[torch.Tensor | None] = torch.autograd.grad(
-                y, leaves, upstream, allow_unused=True
-            )
-            gradients = [
-                torch.zeros_like(leaf) if gradient is None else gradient  # y does not depend on it
-                for leaf, gradient in zip(leaves, found, strict=True)
-            ]
-            results = [_array(gradient) for gradient in gradients]
+            y = self._differentiable(operands, upstream)
+            gradients = _gradients(y, operands.values(), self._laid_out(upstream))
+            results = [*map(_array, gradients)]
         if not weights:
             return results[0]
         return (*results, *[None] * (3 - len(results)))
+
+    def double_backward(self, x: Any, w: Any, dy: Any, v: Any, u: Any) -> list[Array]:
+        """Return the gradients of <dx, v> by w and by dy, and those of <dw, u> by x and by dy."""
+        with torch.inference_mode(False), torch.enable_grad():
+            operands = self._operands(x=x, w=w, dy=dy, v=v, u=u)
+            of_dx, of_dw = operands.pop("v"), operands.pop("u")
+            upstream = operands.pop("dy").requires_grad_()
+            y = self._differentiable(operands, upstream)
+            x_leaf, w_leaf = operands.values()
+            dx, dw = _gradients(y, (x_leaf, w_leaf), self._laid_out(upstream), create_graph=True)
+            by_w_and_dy = _gradients(dx, (w_leaf, upstream), of_dx, retain_graph=True)
+            return [
+                *map(_array, by_w_and_dy),
+                *map(_array, _gradients(dw, (x_leaf, upstream), of_dw)),
+            ]
+
+    def _differentiable(self, operands: dict[str, Any], upstream: torch.Tensor) -> torch.Tensor:
+        """Return y with its graph; the operands become leaves."""
+        for operand in operands.values():
+            operand.requires_grad_()
+        # copies, because autograd refuses to let a leaf be written to in place
+        copy: Any = _Copy.apply
+        y = self._call(**{name: copy(leaf) for name, leaf in operands.items()})
+        if y.shape != upstream.shape:
+            got = f"shape {tuple(upstream.shape)}"
+            raise ValueError(complain("dy", got, f"{tuple(y.shape)}, that of y"))
+        if not y.requires_grad:
+            got = f"a tensor without a gradient from {self.__name__}"
+            raise ValueError(complain("output", got, "operations that autograd can follow"))
+        return y
+
+    def _laid_out(self, picture: torch.Tensor) -> torch.Tensor:
+        """Return a contiguous x or dy with the channels last in memory, if that is the layout."""
+        if self.layout == "NCHW" or not picture.is_contiguous():
+            return picture
+        return picture.movedim(1, -1).contiguous().movedim(-1, 1)
 
     def _call(
         self, x: torch.Tensor, w: torch.Tensor | None = None, b: torch.Tensor | None = None
@@ -89,8 +109,11 @@ class Implementation:
         """Call it; a bias it does not take is added to what it returns."""
         takes_bias = self._takes_bias
         own_bias = b if takes_bias else None
+        x = self._laid_out(x)
         if self.layout == "NHWC":
-            x = x.movedim(1, -1).contiguous()
+            x = x.movedim(1, -1)
+        elif w is not None:
+            w = self._laid_out(w)
 
         if isinstance(self.function, torch.nn.Module):
             returned = self._call_module(self.function, x, w, own_bias)
@@ -161,11 +184,8 @@ class Implementation:
         dtype = common if kept else np.dtype(np.float64)
         torch_dtype = None if self.dtype is None else getattr(torch, self.dtype)
 
-        tensors = {}
-        for name, array in arrays.items():
-            tensor = torch.from_numpy(_as_torch_takes_it(array.astype(dtype, copy=False)))
-            tensors[name] = tensor.to(device=self.device, dtype=torch_dtype)
-        return tensors
+        to = {"device": self.device, "dtype": torch_dtype}
+        return {name: _tensor(array, name, dtype, to) for name, array in arrays.items()}
 
 
 def _numbers(value: npt.ArrayLike, name: str) -> Array:
@@ -179,12 +199,53 @@ def _numbers(value: npt.ArrayLike, name: str) -> Array:
     return array
 
 
-def _as_torch_takes_it(array: Array) -> Array:
-    """Return an array that is writable and in C order, with no stride of 0 or below."""
-    if all(stride > 0 for stride in array.strides):
-        return np.require(array, None, ["C", "W"])
-    # np.require may keep a negative stride along an axis of one cell: it is C order all the same
-    return np.array(array, order="C").reshape(array.shape)
+def _tensor(array: Array, name: str, dtype: np.dtype[Any], to: dict[str, Any]) -> torch.Tensor:
+    """Return a tensor with the strides of an array, on its memory where nothing is converted."""
+    if not array.size:
+        return torch.from_numpy(np.zeros(array.shape, dtype)).to(**to)
+    if any(stride % array.itemsize for stride in array.strides):  # a field of a record
+        array = np.array(array)
+    # along an axis of one cell no stride is ever used: NumPy may have any there
+    steps = [s if n > 1 else abs(s) for n, s in zip(array.shape, array.strides, strict=True)]
+    if min(steps, default=0) < 0:
+        got, needs = f"strides {array.strides}", "none below 0, which torch does not have"
+        raise ValueError(complain(name, got, needs, f"copy it: np.ascontiguousarray({name})"))
+    strides = [step // array.itemsize for step in steps]
+    span = sum((n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)) + 1
+    memory, offset = np.lib.stride_tricks.as_strided(array, (span,), (array.itemsize,)), 0
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if owner.flags.forc and owner.dtype == array.dtype:  # as in torch, a view may have an offset
+        start = (array.ctypes.data - owner.ctypes.data) // array.itemsize
+        offset = min(start, span)  # of no more than must be copied anyway
+        memory = owner.ravel("K")[start - offset : start + span]
+    if not memory.flags.writeable:
+        memory = memory.copy()
+    tensor = torch.from_numpy(memory.astype(dtype, copy=False)).to(**to)
+    return tensor.as_strided(array.shape, strides, offset)
+
+
+class _Copy(torch.autograd.Function):
+    """A copy with the very strides and offset of a tensor, which a clone need not have."""
+
+    @staticmethod
+    def forward(_context: Any, leaf: torch.Tensor) -> torch.Tensor:
+        storage: Any = leaf.untyped_storage()
+        copied = torch.empty(0, dtype=leaf.dtype, device=leaf.device)
+        return copied.set_(storage.clone(), leaf.storage_offset(), leaf.shape, leaf.stride())
+
+    @staticmethod
+    def backward(_context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+def _gradients(y: torch.Tensor, leaves: Any, dy: torch.Tensor, **options: bool) -> Any:
+    """Return the gradient by each leaf, of zeros where y does not depend on it."""
+    leaves = list(leaves)
+    found = torch.autograd.grad(y, leaves, dy, allow_unused=True, **options)
+    pairs = zip(leaves, found, strict=True)
+    return [torch.zeros_like(leaf) if got is None else got for leaf, got in pairs]
 
 
 def _array(tensor: torch.Tensor) -> Array:
@@ -243,9 +304,10 @@ def implementation(
     bias : bool or tuple of int
         False: b is never handed in but added to the output, and db is None, as for a module that
         has no bias. A function whose b is not one number per channel needs the shape of b.
-    layout : {"NCHW", "NHWC"}
+    layout : {"NCHW", "NHWC", "channels_last"}
         "NHWC" for what takes and returns channels last, on any number of axes, always with a batch
         axis. Weights, and the arrays that come and go here, stay in this library's order.
+        "channels_last" is torch's memory format. Arrays that are not contiguous keep their strides.
     device : str
         Where to run it, such as "cuda".
     dtype : str, or None for that of the arrays
@@ -276,7 +338,7 @@ def implementation(
         if not is_sequence(bias):
             raise TypeError(complain("bias", repr(bias), "True, False, or the shape of b"))
         bias = tuple(integer(size, "bias", 1) for size in bias)
-    choice(layout, "layout", ("NCHW", "NHWC"))
+    choice(layout, "layout", ("NCHW", "NHWC", "channels_last"))
     if dtype is not None:
         dtype = choice(
             spelled(dtype), "dtype", tuple(name for name in FORMATS if hasattr(torch, name))

@@ -18,6 +18,7 @@
 * `memory_need`: what it would hold in memory, counted beforehand
 * `other_shapes`: other channels, pixels and kernels
 * `bilinearity`: whether what is wrong is linear in each operand
+* `second_derivatives`: the derivatives of dx and dw
 * `effective_roundoff`: how precise a user's code is
 """
 

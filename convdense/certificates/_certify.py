@@ -35,6 +35,7 @@ from convdense.certificates.ring_trials import (
     worth,
 )
 from convdense.certificates.rounding_explainer import Explainer, bits_of_all, bits_per_trial
+from convdense.certificates.second_derivatives import double_backward, needs_double_backward
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool, require_cells
 from convdense.geometry.base import flag
 from convdense.implementations.evaluators import Evaluator, two_evaluators
@@ -67,6 +68,7 @@ class Options(TypedDict, total=False):
     nonfinite: bool
     threads: bool
     accumulator: object
+    gradgrad: bool
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Chosen:
     extra: tuple[str, ...] = ()
     accumulator: Any = None
 
+    @property
+    def gradgrad(self) -> bool:
+        """Whether the double backward is judged as well."""
+        return "gradgrad" in self.extra
+
     def checked(self, formats: tuple[str, ...], refused: str = "") -> "Chosen":
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
         seed = seed_or_none(self.seed)
@@ -91,6 +98,8 @@ class Chosen:
         if self.method == "exhaustive" and dtype not in (*EXACT, *HALF):
             needs = f"random for {dtype}: basis vectors tell of real numbers alone"
             raise ValueError(complain("method", repr(self.method), needs))
+        if self.gradgrad and dtype not in EXACT:
+            raise ValueError(complain("gradgrad", f"True in {dtype}", "float32 or float64"))
         accumulator = accumulator_of(self.accumulator, dtype)
         return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator)
 
@@ -121,6 +130,7 @@ def certify(
     nonfinite: bool = False,
     threads: bool = False,
     accumulator: object = None,
+    gradgrad: bool = False,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
@@ -157,6 +167,9 @@ def certify(
     accumulator : dtype of integers, or None
         What sums of integers are in: if wider than dtype, none wraps around; if dtype itself, all
         integers are drawn, and judged modulo 2^m. Gradients of None are not judged.
+    gradgrad : bool
+        Judge the derivatives of dx and dw as well, which `implementation.double_backward(x, w, dy,
+        v, u)` returns: the gradients of <dx, v> by w and dy, and those of <dw, u> by x and dy.
 
     Returns
     -------
@@ -194,6 +207,7 @@ def certify(
         "near": shapes is not None,
         "nonfinite": flag(nonfinite, "nonfinite"),
         "threads": flag(threads, "threads"),
+        "gradgrad": flag(gradgrad, "gradgrad"),
     }
     extra = tuple(word for word, is_asked in asked.items() if is_asked)
     if implementation is None and extra:
@@ -237,7 +251,7 @@ def _certify_pool_or_network(
     layer: HasShapes, implementation: Implementation | None, chosen: Chosen
 ) -> NetworkCertificate:
     """Refuse the options that pools and networks have no answer to, and decide with the others."""
-    defaults = {"error": ERROR, "method": "auto"}
+    defaults = {"error": ERROR, "method": "auto", "gradgrad": False}
     for name, default in defaults.items():  # they are only piecewise polynomial
         value = getattr(chosen, name)
         if value != default:
@@ -264,6 +278,8 @@ def _certify_layer(
     evaluators = two_evaluators(layer, implementation)
     of_users = () if implementation is None else (*HALF, *INTEGERS)
     chosen = chosen.checked((*EXACT, *COMPLEX, *of_users), "give an implementation as well")
+    if chosen.gradgrad:
+        needs_double_backward(implementation)
     ties, sums = tie(layer), chosen.accumulator
     require_cells(layer)
     if sums:
@@ -300,11 +316,16 @@ def _certify_layer(
         how: dict[str, Any] = {"batch": chosen.batch, "error": chosen.error, "extra": chosen.extra}
         how |= {"ranges": ranges, "seed": trials.seed}
         review = review_implementation(evaluators, explainer, trials.findings, **how)
+    behaviour = review.behaviour
+    if chosen.gradgrad and not any(finding.refuted for finding in review.findings):
+        options: dict[str, Any] = {"dtype": chosen.dtype, "batch": chosen.batch}
+        twice = double_backward(layer, implementation, ranges, seed=trials.seed, **options)
+        behaviour = (twice, *behaviour)
     return replace(
         certificate,
         findings=review.findings,
         error=max(trials.error, review.error),
-        behaviour=review.behaviour,
+        behaviour=behaviour,
         precision=review.precision,
         tried_on=review.tried_on,
         extra=chosen.extra,

@@ -15,7 +15,12 @@ from convdense.verdicts.findings import REFUSED, REMARKS, WRONG, Finding, Judgem
 from convdense.verdicts.schema import SCHEMA, changed_rules, with_schema
 
 # the words of `certify`'s options for what else to try, and what that is
-EXTRA = {"near": "other shapes", "nonfinite": "NaN and infinity", "threads": "threads"}
+EXTRA = {
+    "near": "other shapes",
+    "nonfinite": "NaN and infinity",
+    "threads": "threads",
+    "gradgrad": "double backward",
+}
 
 
 class ImplementationJudgement(Judgement):

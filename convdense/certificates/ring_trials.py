@@ -1,6 +1,5 @@
 """Sums of integers in integer dtypes: exact where they fit, else in the ring modulo 2^m."""
 
-from functools import partial
 from math import log2
 from typing import Any
 
@@ -102,8 +101,8 @@ def review_integers(
     def prepare(of: HasShapes) -> Trial:
         ranges = ring_ranges(tie(of), dtype, accumulator, batch)
         operands = draw_operands(rng, tie(of), batch, ranges, dtype)
-        judge = partial(compare, dtype=accumulator)
-        bench = Bench(mine, modular_evaluator(of, accumulator), dtype, lambda _: judge)
+        right = modular_evaluator(of, accumulator)
+        bench = Bench(mine, right, dtype, lambda _, *what: compare(*what, dtype=accumulator))
         return Trial(bench, operands, {}, FORMATS[dtype], is_large=False)  # {}: none is scaled
 
     _, repeats = repeatable(mine, prepare(layer).operands)

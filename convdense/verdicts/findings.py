@@ -278,7 +278,7 @@ def _grouped(findings: Iterable[Finding]) -> list[str]:
         by_verdict.setdefault(finding.verdict, []).append(finding)
     texts = []
     for verdict, alike in by_verdict.items():
-        text = f"{_in_a_row([finding.name for finding in alike])} {verdict}"
+        text = f"{in_a_row([finding.name for finding in alike])} {verdict}"
         first = alike[0]
         where = len(alike) == 1 and first.at is not None and first.refuted
         texts.append(f"{text} at {first.at}" if where else text)
@@ -302,7 +302,7 @@ def _verdict_colour(finding: Finding) -> str:
     return REFUTED_COLOUR if finding.refuted else OPEN_COLOUR
 
 
-def _in_a_row(names: list[str]) -> str:
+def in_a_row(names: list[str]) -> str:
     """Return names in a row; if there are too many, the first few and how many are left."""
     if len(names) <= LONGEST_ROW:
         return ", ".join(names)
