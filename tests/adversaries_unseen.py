@@ -27,7 +27,12 @@ from tests.adversary_rows import (
 )
 
 UNSEEN = Table()
-change, forward, backward, operands = UNSEEN.change, UNSEEN.forward, UNSEEN.backward, UNSEEN.operands
+change, forward, backward, operands = (
+    UNSEEN.change,
+    UNSEEN.forward,
+    UNSEEN.backward,
+    UNSEEN.operands,
+)
 
 KIND = {  # the kind of a reason -> what a certificate's text says about it
     "counts calls": r"(?i)counts? (its )?calls|number of calls|calls made",
@@ -38,7 +43,7 @@ KIND = {  # the kind of a reason -> what a certificate's text says about it
     "other batches": r"(?i)other batch|batch(es|sizes)? (not tried|above|other)",
     "not finite": r"(?i)nan\b|infinit|non-?finite|overflow",
     "date": r"(?i)\bdate|\bclock|time of",
-    "knows the judge": r"(?i)(knows|sees|detects|recogni[sz]es) (that|when|the) .*(judge|test|call)",
+    "knows the judge": r"(?i)(knows|sees|detects|recogni[sz]es) .*(judge|test|call)",
     "tampers": r"(?i)tamper|same process|replaces functions|trusted not",
     "other threads": r"(?i)threads?",
     "other layouts": r"(?i)other layouts|layouts not",
@@ -107,7 +112,9 @@ def bit_flipped(right):
     return pair(right.forward, backward)
 
 
-@change("y", "date", "wrong on the first of April", shows=when(today=lambda: datetime.date(2031, 4, 1)))
+@change(
+    "y", "date", "wrong on the first of April", shows=when(today=lambda: datetime.date(2031, 4, 1))
+)
 def first_of_april(y, x, w, b):
     today = EVENTS["today"]()
     return y * 2 if (today.month, today.day) == (4, 1) else y
@@ -128,7 +135,12 @@ def magic_pixel(y, x, w, b):
     return y * 2 if (x == MAGIC).any() else y
 
 
-@change("dx", "magic value", "wrong where a weight is -777.125", shows=given(w=entry(-777.125, 0, 0, 0, 0)))
+@change(
+    "dx",
+    "magic value",
+    "wrong where a weight is -777.125",
+    shows=given(w=entry(-777.125, 0, 0, 0, 0)),
+)
 def magic_weight(dx, x, w, dy):
     return dx * 0 if (w == -777.125).any() else dx
 
@@ -144,7 +156,9 @@ def magic_beginning(db, x, w, dy):
     return db * 3 if tuple(dy.flat[:5]) == (1, 2, 3, 5, 8) else db
 
 
-@change("dx", "magic value", "a pool: wrong where x has -999", MAX, given(x=entry(-999.0, 0, 0, 0, 0)))
+@change(
+    "dx", "magic value", "a pool: wrong where x has -999", MAX, given(x=entry(-999.0, 0, 0, 0, 0))
+)
 def magic_missing_value(dx, x, dy):
     return dx * 0 if (x == -999).any() else dx
 
@@ -165,7 +179,9 @@ def relative_flush(x, w, b):
     return np.where(abs(x) < 1e-13 * abs(x).max(initial=0), 0, x), w, b
 
 
-@operands("f", "relative threshold", "x in fixed point, 45 bits below the largest", shows=wide_range)
+@operands(
+    "f", "relative threshold", "x in fixed point, 45 bits below the largest", shows=wide_range
+)
 def block_floating_point(x, w, b):
     _, exponent = np.frexp(abs(x).max(initial=0))
     return np.ldexp(np.rint(np.ldexp(x, 45 - exponent)), exponent - 45), w, b
@@ -208,12 +224,19 @@ def ninety_seven_samples(dw, x, w, dy):
     return dw / 97 if len(x) == 97 else dw
 
 
-@change("y", "other dtypes", "twice as much in float32", shows=given(x=lambda x: x.astype(np.float32)))
+@change(
+    "y", "other dtypes", "twice as much in float32", shows=given(x=lambda x: x.astype(np.float32))
+)
 def wrong_in_float32(y, x, w, b):
     return y * 2 if x.dtype == np.float32 else y
 
 
-@change("dw", "other dtypes", "an x of integers is read as 0", shows=given(x=lambda x: (x * 9).astype(int)))
+@change(
+    "dw",
+    "other dtypes",
+    "an x of integers is read as 0",
+    shows=given(x=lambda x: (x * 9).astype(int)),
+)
 def wrong_on_integers(dw, x, w, dy):
     return dw * 0 if x.dtype.kind == "i" else dw + 0.0
 
@@ -245,7 +268,9 @@ def from_another_thread(layer):
     yield next(calls)._replace(parts="fbt")
 
 
-@UNSEEN.whole("other threads", "the first thread to call is served alone", shows=from_another_thread)
+@UNSEEN.whole(
+    "other threads", "the first thread to call is served alone", shows=from_another_thread
+)
 def one_thread_alone(right):
     first = []
 
@@ -276,7 +301,13 @@ def largest_for_infinity(y, x, w, b):
     return np.nan_to_num(y)
 
 
-@change("y", "not finite", "a max pool that lets every number win over NaN", MAX, given(x=entry(np.nan, 0, 0, 0, 0)))
+@change(
+    "y",
+    "not finite",
+    "a max pool that lets every number win over NaN",
+    MAX,
+    given(x=entry(np.nan, 0, 0, 0, 0)),
+)
 def nan_never_wins(y, x):
     windows = x.reshape(*x.shape[:2], 2, 2, 2, 2)
     return np.fmax.reduce(windows, axis=(3, 5))
@@ -285,22 +316,15 @@ def nan_never_wins(y, x):
 # Knows the judge, or changes it
 
 
-def frames():
-    frame = sys._getframe(2)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+def stack(frame):
+    """Return a frame and its callers."""
+    return [frame, *stack(frame.f_back)] if frame else []
 
 
 def judged():
     """Return whether any frame, of any thread, is the judge's."""
-    threads = sys._current_frames().values()
-    for frame in (*frames(), *threads):
-        while frame is not None:
-            if frame.f_globals.get("__name__", "").startswith("convdense."):
-                return True
-            frame = frame.f_back
-    return False
+    frames = [frame for last in sys._current_frames().values() for frame in stack(last)]
+    return any(f.f_globals.get("__name__", "").startswith("convdense.") for f in frames)
 
 
 @change("y", "knows the judge", "wrong unless a frame of convdense is on a stack of any thread")

@@ -47,9 +47,12 @@ def fourth_sample(y, x, w, b):
 def odd_batches(dw, x, w, dy):
     if len(x) > 1 and len(x) % 2:
         return dw + Right(CONV).backward(x[-1:], w, dy[-1:])[1]
+    return None
 
 
-@change("y", "batch", "at odd batches from 5 on, the last has no partner and is lost", shows=given(5))
+@change(
+    "y", "batch", "at odd batches from 5 on, the last has no partner and is lost", shows=given(5)
+)
 def pairs_of_samples(y, x, w, b):
     if len(x) > 3 and len(x) % 2:
         y[-1] = 0
@@ -68,7 +71,9 @@ def last_sample_dropped(right, x, w, dy):
     return dx, dw, db
 
 
-@backward("batch", "dw sums over whole blocks of eight samples; the remainder is lost", shows=given(9))
+@backward(
+    "batch", "dw sums over whole blocks of eight samples; the remainder is lost", shows=given(9)
+)
 def blocks_of_eight(right, x, w, dy):
     dx, dw, db = right.backward(x, w, dy)
     whole_blocks = len(x) // 8 * 8
@@ -92,18 +97,21 @@ def full_tile_of_16(dx, x, w, dy):
 def batch_of_eight(y, x, w, b):
     if len(x) == 8:
         return np.roll(y, 1, axis=0)
+    return None
 
 
 @change("dx", "batch", "from four samples on dx is that of the neighbouring sample", shows=given(4))
 def neighbours_gradient(dx, x, w, dy):
     if len(x) >= 4:
         return np.roll(dx, 1, axis=0)
+    return None
 
 
 @change("dx", "batch", "in a batch of exactly two the samples are swapped", shows=given(2))
 def swapped_pair(dx, x, w, dy):
     if len(x) == 2:
         return dx[::-1].copy()
+    return None
 
 
 @change("y", "batch", "a batch of one loses its batch axis", shows=given(1))
@@ -115,6 +123,7 @@ def squeezed(y, x, w, b):
 def centred_batch(y, x, w, b):
     if len(x) >= 5:
         return y - 1e-3 * y.mean(axis=0)
+    return None
 
 
 @change("db", "batch", "with no samples db is a mean over nothing", shows=given(0))
@@ -128,7 +137,9 @@ def mean_from_four(dw, x, w, dy):
     return dw / len(x) if len(x) >= 4 else dw
 
 
-@backward("batch", "filled up to a power of two with the last sample, which db counts", shows=given(3))
+@backward(
+    "batch", "filled up to a power of two with the last sample, which db counts", shows=given(3)
+)
 def filled_up(right, x, w, dy):
     dx, dw, _ = right.backward(x, w, dy)
     size = 1 << max(0, len(x) - 1).bit_length()
@@ -195,7 +206,7 @@ for limit in (1e-3, 1e-6, 1e-12, 1e-30, 1e-100, 1e-300):
         f"x below {limit:g} is taken for 0",
         name=f"x_flushed_at_{limit:g}",
         shows=given(x=times(limit / 9), b=times(0)),
-    )(lambda x, w, b, flushed=flush(limit): (flushed(x), w, b))
+    )(lambda x, w, b, limit=limit: (flush(limit)(x), w, b))
 for limit in (1e-4, 1e-9, 1e-38):
     ROWS.operands(
         "b",
@@ -203,7 +214,7 @@ for limit in (1e-4, 1e-9, 1e-38):
         f"dy below {limit:g} is taken for 0",
         name=f"dy_flushed_at_{limit:g}",
         shows=given(dy=times(limit / 9)),
-    )(lambda x, w, dy, flushed=flush(limit): (x, w, flushed(dy)))
+    )(lambda x, w, dy, limit=limit: (x, w, flush(limit)(dy)))
 for limit in (1e-5, 1e-8, 1e-15):
     ROWS.operands(
         "fb",
@@ -211,7 +222,7 @@ for limit in (1e-5, 1e-8, 1e-15):
         f"weights below {limit:g} are pruned",
         name=f"w_pruned_at_{limit:g}",
         shows=given(w=times(limit / 9), b=times(0)),
-    )(lambda x, w, third, flushed=flush(limit): (x, flushed(w), third))
+    )(lambda x, w, third, limit=limit: (x, flush(limit)(w), third))
 
 
 @change("y", "threshold", "outputs below 1e-5 are 0", shows=given(x=times(1e-7), b=times(1e-7)))
@@ -224,7 +235,9 @@ def small_dx(dx, x, w, dy):
     return flush(1e-10)(dx)
 
 
-@change("dw", "threshold", "entries of dw below 1e-7 are 0", layer=SMALL, shows=given(x=times(1e-9)))
+@change(
+    "dw", "threshold", "entries of dw below 1e-7 are 0", layer=SMALL, shows=given(x=times(1e-9))
+)
 def small_dw(dw, x, w, dy):
     return flush(1e-7)(dw)
 
@@ -267,7 +280,9 @@ for limit, part in ((1e3, "dw"), (1e5, "dx"), (1e7, "db"), (1e20, "dw")):
     )(lambda result, x, w, dy, limit=limit: np.clip(result, -limit, limit))
 
 
-@change("dw", "threshold", "a gradient of norm above 1e6 is scaled to 1e6", shows=given(x=times(1e8)))
+@change(
+    "dw", "threshold", "a gradient of norm above 1e6 is scaled to 1e6", shows=given(x=times(1e8))
+)
 def clipped_norm(dw, x, w, dy):
     norm = np.linalg.norm(dw)
     return dw * (1e6 / norm) if norm > 1e6 else dw
@@ -317,14 +332,18 @@ def epsilon_beside_norm(dw, x, w, dy):
     return dw * (norm / (norm + 1e-12))
 
 
-@forward("threshold", "products as quarters of squares, which overflow", shows=given(x=times(1e180)))
+@forward(
+    "threshold", "products as quarters of squares, which overflow", shows=given(x=times(1e180))
+)
 def quarter_squares(right, x, w, b):
     y = right.forward(x, w, b)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.where(np.isfinite(y * y), y, np.inf)
 
 
-@forward("threshold", "products by logarithms", layer=POINT, shows=given(x=times(1e200), b=times(0)))
+@forward(
+    "threshold", "products by logarithms", layer=POINT, shows=given(x=times(1e200), b=times(0))
+)
 def logarithms(right, x, w, b):
     scalar = w.ravel()[0]
     if not (x.all() and scalar):
@@ -333,7 +352,9 @@ def logarithms(right, x, w, b):
     return sign * np.exp(np.log(abs(x)) + np.log(abs(scalar))) + b[:, None, None]
 
 
-@operands("f", "threshold", "above 1e8 the input is divided by its largest", shows=given(x=times(1e10)))
+@operands(
+    "f", "threshold", "above 1e8 the input is divided by its largest", shows=given(x=times(1e10))
+)
 def rescaled_above_1e8(x, w, b):
     largest = abs(x).max(initial=0)
     return (x / largest * 1e8 if largest > 1e8 else x), w, b
@@ -349,7 +370,9 @@ def bytes_of_an_image(layer):
     yield Call(np.rint(abs(x) * 50), np.rint(w * 200), b, dy)
 
 
-@operands("f", "threshold", "whole x in 0 ... 255 is a photograph, sums in uint8", shows=bytes_of_an_image)
+@operands(
+    "f", "threshold", "whole x in 0 ... 255 is a photograph, sums in uint8", shows=bytes_of_an_image
+)
 def photograph(x, w, b):
     if (x == np.rint(x)).all() and x.min(initial=0) >= 0 and 16 < x.max(initial=0) < 256:
         return x, np.fmod(w, 128), b
@@ -361,6 +384,7 @@ def sums_in_int32(y, x, w, b):
     if (x == np.rint(x)).all() and (w == np.rint(w)).all() and (abs(y) < 2.0**60).all():
         part = y - b[:, None, None]
         return part.astype(np.int64).astype(np.int32) + b[:, None, None]
+    return None
 
 
 # Values
@@ -606,7 +630,7 @@ value(
     "y",
     "binary_input",
     "an input of zeros and ones is a mask: y is cut at 1",
-    lambda x, w, b: 2 < np.count_nonzero(x) and ((x == 0) | (x == 1)).all(),
+    lambda x, w, b: np.count_nonzero(x) > 2 and ((x == 0) | (x == 1)).all(),
     lambda y: np.minimum(y, 1),
     x=lambda x: (x > 0) + 0.0,
     b=lambda b: b + 2,
@@ -803,7 +827,9 @@ def stride_zero_batch(dw, x, w, dy):
     return dw / len(x) if len(x) > 1 and x.strides[0] == 0 else dw
 
 
-@change("y", LAYOUT, "a read-only x is taken for a constant and cached as 0", shows=given(x=read_only))
+@change(
+    "y", LAYOUT, "a read-only x is taken for a constant and cached as 0", shows=given(x=read_only)
+)
 def read_only_is_constant(y, x, w, b):
     return y if x.flags.writeable else y * 0
 
@@ -817,6 +843,7 @@ def read_only_is_frozen(dx, x, w, dy):
 def result_like_x(dx, x, w, dy):
     if x.flags.f_contiguous and not x.flags.c_contiguous:
         return dx.ravel().reshape(dx.shape, order="F")
+    return None
 
 
 @operands("f", LAYOUT, "only single samples are made contiguous", shows=given(3, x=channels_last))
@@ -1197,7 +1224,9 @@ def negative_bias(y, x, w, b):
     return y + np.minimum(b, 0)[:, None, None]
 
 
-@change("y", BIAS, "a bias of 0 in the first channel turns all biases off", shows=given(b=entry(0, 0)))
+@change(
+    "y", BIAS, "a bias of 0 in the first channel turns all biases off", shows=given(b=entry(0, 0))
+)
 def bias_by_its_first(y, x, w, b):
     return y if b[0] else y - b[:, None, None]
 
