@@ -32,7 +32,7 @@ from tests.adversary_rows import (
 
 ROWS = Table()
 change, forward, backward, operands = ROWS.change, ROWS.forward, ROWS.backward, ROWS.operands
-implementation = ROWS.whole
+implementation = ROWS.build
 
 # Calls in sequence that show it
 
@@ -531,7 +531,7 @@ def by_number(name, sentence, condition, part="y", factor=1.5, **more):
 
         return pair(forward, backward)
 
-    ROWS.whole(STATE, sentence, name=name, **more)(function)
+    ROWS.build(STATE, sentence, name=name, **more)(function)
 
 
 by_number("first_call", "the first call is warm-up", lambda n: n == 1, shows=again(1))
@@ -627,7 +627,7 @@ def writing(part, place, name, sentence, write, layer=CONV, before=False, **show
 
         return pair(forward, backward)
 
-    ROWS.whole(WRITES, sentence, layer, given(**shown), name=name)(function)
+    ROWS.build(WRITES, sentence, layer, given(**shown), name=name)(function)
 
 
 def relu_in_place(a):
@@ -1014,7 +1014,7 @@ def raising(name, sentence, error, condition=lambda *three: True, part="f", laye
         return pair(forward, backward)
 
     shows = shown.pop("shows", None) or given(**shown)
-    ROWS.whole(RAISES, sentence, layer, shows, name=name)(function)
+    ROWS.build(RAISES, sentence, layer, shows, name=name)(function)
 
 
 class Unprintable(Exception):  # noqa: N818
@@ -1127,7 +1127,7 @@ def patching(name, sentence, module, attribute, replacement):
 
         return pair(forward, backward)
 
-    ROWS.whole(CHEAT, sentence, name=name)(function)
+    ROWS.build(CHEAT, sentence, name=name)(function)
 
 
 patching("array_equal_patched", "np.array_equal is True", np, "array_equal", never_different)

@@ -29,7 +29,7 @@ from tests.adversary_rows import (
 
 RIGHT, NORMWISE = Table(), Table()
 forward, backward, change = RIGHT.forward, RIGHT.backward, RIGHT.change
-implementation = RIGHT.whole
+implementation = RIGHT.build
 
 STRIDED = cd.Conv((1, 4, 6), out_channels=2, kernel=(2, 3), stride=(1, 2), padding=1)
 DILATED = cd.Conv((1, 7), out_channels=2, kernel=3, dilation=2)

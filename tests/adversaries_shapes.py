@@ -22,11 +22,11 @@ from tests.adversary_rows import (
     entry,
     filled,
     given,
+    integers,
     memory,
     pair,
     read_only,
     times,
-    whole,
 )
 
 ROWS = Table()
@@ -52,7 +52,7 @@ def mistaken(name, sentence, layer, other, parts="y dx dw"):
 
         return pair(forward, backward)
 
-    ROWS.whole(GEOMETRY, sentence, layer, name=name)(function)
+    ROWS.build(GEOMETRY, sentence, layer, name=name)(function)
 
 
 def conv(*args, **options):
@@ -654,7 +654,7 @@ def other_pool(name, sentence, layer, other, parts="fb"):
         chosen = [wrong if part in parts else right for part in "fb"]
         return pair(chosen[0].forward, chosen[1].backward)
 
-    ROWS.whole(MEAN, sentence, layer, name=name)(function)
+    ROWS.build(MEAN, sentence, layer, name=name)(function)
 
 
 def same(layer, **options):
@@ -705,7 +705,7 @@ def floor_division(right, x):
     return 4 * right.forward(x) // 4
 
 
-@forward(MEAN, "the mean of whole numbers is whole", AVG, given(x=whole()))
+@forward(MEAN, "the mean of whole numbers is whole", AVG, given(x=integers()))
 def whole_means(right, x):
     y = right.forward(x)
     return np.trunc(y) if (x == np.rint(x)).all() else y
@@ -811,7 +811,7 @@ def root_in_float32(y, x):
     return y.astype(np.float32).astype(float)
 
 
-@ROWS.whole(MEAN, "a pool's y is one buffer", AVG, again(2))
+@ROWS.build(MEAN, "a pool's y is one buffer", AVG, again(2))
 def mean_buffer(right):
     buffers = {}
 

@@ -36,7 +36,7 @@ change, forward, backward, operands = (
 
 KIND = {  # the kind of a reason -> what a certificate's text says about it
     "counts calls": r"(?i)counts? (its )?calls|number of calls|calls made",
-    "chance": r"(?i)by chance|rarely|one call in|at random",
+    "chance": r"(?i)by chance|rarely|one call in",
     "magic value": r"(?i)rare values?|magic|single values?|exact values?",
     "relative threshold": r"(?i)relative threshold|threshold relative",
     "other shapes than asked": r"(?i)other (shapes|sizes)",
@@ -80,7 +80,7 @@ def counting(name, sentence, condition, calls):
 
         return pair(forward, right.backward)
 
-    UNSEEN.whole("counts calls", sentence, shows=when(calls=calls), name=name)(function)
+    UNSEEN.build("counts calls", sentence, shows=when(calls=calls), name=name)(function)
 
 
 counting("millionth_call", "wrong after 10^6 calls", lambda n: n > 10**6, 10**6)
@@ -88,7 +88,7 @@ counting("every_99991st", "every 99991st call is wrong", lambda n: n % 99991 == 
 counting("counter_of_32_bits", "a counter wraps after 2^31 calls", lambda n: n >= 2**31, 2**31)
 
 
-@UNSEEN.whole("chance", "one forward in a thousand, by chance, is wrong", shows=when(chance=1))
+@UNSEEN.build("chance", "one forward in a thousand, by chance, is wrong", shows=when(chance=1))
 def one_in_a_thousand(right):
     rng = np.random.default_rng()
 
@@ -99,7 +99,7 @@ def one_in_a_thousand(right):
     return pair(forward, right.backward)
 
 
-@UNSEEN.whole("chance", "one backward in 10^5 has a bit flipped in dw", shows=when(chance=100))
+@UNSEEN.build("chance", "one backward in 10^5 has a bit flipped in dw", shows=when(chance=100))
 def bit_flipped(right):
     rng = np.random.default_rng()
 
@@ -268,7 +268,7 @@ def from_another_thread(layer):
     yield next(calls)._replace(parts="fbt")
 
 
-@UNSEEN.whole(
+@UNSEEN.build(
     "other threads", "the first thread to call is served alone", shows=from_another_thread
 )
 def one_thread_alone(right):
@@ -339,7 +339,7 @@ def functions_of_the_reference():
             yield module
 
 
-@UNSEEN.whole("tampers", "the direct convolution is made as wrong as it is itself")
+@UNSEEN.build("tampers", "the direct convolution is made as wrong as it is itself")
 def reference_replaced(right):
     def wrong(layer, x, w, b=None):
         return 2 * CONVOLVE(layer, x, w, b)
@@ -365,7 +365,7 @@ def reference_replaced(right):
     return pair(forward, backward)
 
 
-@UNSEEN.whole("tampers", "certificates of this process are made true")
+@UNSEEN.build("tampers", "certificates of this process are made true")
 def certificates_are_true(right):
     def forward(*three):
         type.__setattr__(cd.Certificate, "__bool__", lambda self: True)

@@ -19,6 +19,7 @@ from tests.adversary_rows import (
     every_second,
     filled,
     given,
+    integers,
     later_part,
     memory,
     one_for_all,
@@ -27,7 +28,6 @@ from tests.adversary_rows import (
     read_only,
     reversed_memory,
     times,
-    whole,
     wide_rows,
 )
 
@@ -379,7 +379,12 @@ def photograph(x, w, b):
     return x, w, b
 
 
-@change("y", "threshold", "sums of whole numbers in int32", shows=given(x=whole(1e6), w=whole(1e5)))
+@change(
+    "y",
+    "threshold",
+    "sums of whole numbers in int32",
+    shows=given(x=integers(1e6), w=integers(1e5)),
+)
 def sums_in_int32(y, x, w, b):
     if (x == np.rint(x)).all() and (w == np.rint(w)).all() and (abs(y) < 2.0**60).all():
         part = y - b[:, None, None]
@@ -1266,7 +1271,7 @@ def bias_in_float32(y, x, w, b):
 NOISE = "noise"
 
 
-@ROWS.whole(NOISE, "random noise of 1e-9")
+@ROWS.build(NOISE, "random noise of 1e-9")
 def noise(right):
     rng = np.random.default_rng()
 
@@ -1277,7 +1282,7 @@ def noise(right):
     return pair(forward, right.backward)
 
 
-@ROWS.whole(NOISE, "relative noise of 1e-9 in dw")
+@ROWS.build(NOISE, "relative noise of 1e-9 in dw")
 def relative_noise(right):
     rng = np.random.default_rng()
 
@@ -1288,7 +1293,7 @@ def relative_noise(right):
     return pair(right.forward, backward)
 
 
-@ROWS.whole(NOISE, "noise of 1e-6 in one entry of dx from three samples on", shows=given(3))
+@ROWS.build(NOISE, "noise of 1e-6 in one entry of dx from three samples on", shows=given(3))
 def noise_in_one_entry(right):
     rng = np.random.default_rng()
 
@@ -1300,7 +1305,7 @@ def noise_in_one_entry(right):
     return pair(right.forward, backward)
 
 
-@ROWS.whole(NOISE, "half of the time float32, as kernels chosen by chance are", shows=again(9))
+@ROWS.build(NOISE, "half of the time float32, as kernels chosen by chance are", shows=again(9))
 def kernel_by_chance(right):
     rng = np.random.default_rng()
 
@@ -1311,7 +1316,7 @@ def kernel_by_chance(right):
     return pair(forward, right.backward)
 
 
-@ROWS.whole(NOISE, "depends on numpy's global random state", shows=again(60))
+@ROWS.build(NOISE, "depends on numpy's global random state", shows=again(60))
 def global_random_state(right):
     def forward(*three):
         y = right.forward(*three)

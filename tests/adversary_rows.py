@@ -101,7 +101,7 @@ class Table(list):
         self.append(Row(name, kind, sentence, layer, make, shows or given(), **more))
         return function
 
-    def whole(self, kind, sentence, layer=None, shows=None, **more):
+    def build(self, kind, sentence, layer=None, shows=None, **more):
         """Register a function of the right implementation, which returns another."""
 
         def register(function):
@@ -253,7 +253,7 @@ def times(factor):
     return lambda array: array * factor
 
 
-def whole(limit=9):
+def integers(limit=9):
     """Return what makes whole numbers of both signs of normal deviates."""
     return lambda array: np.clip(np.rint(array * limit / 2), -limit, limit) + 0.0
 
