@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, finite, numeric
-from convdense._util.deprecation import renamed_attribute
 from convdense._util.foreign_names import explained
 from convdense._util.foreign_objects import said
 from convdense.checks.check_network import judge_network
@@ -79,11 +78,6 @@ class Report(Judgement):
     """
 
     operands: dict[str, Array | None] = field(compare=False, repr=False)
-
-    @property
-    def by(self) -> str:
-        """The old name of `reference`; it warns."""
-        return renamed_attribute(self.reference, "by", "reference")
 
     @property
     def how(self) -> str:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain, complain_of
-from convdense._util.deprecation import UNSET, renamed_argument
 from convdense.geometry import (
     AvgPool,
     LpPool,
@@ -185,7 +184,7 @@ class PowerAverage(NoMatrix, OfPool):
 DensePool = SumDivide | Tournament | PowerAverage
 
 
-def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> DensePool:
+def dense_pool(pool: Pool, tie_break: str = "first") -> DensePool:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
 
     Its ``layers`` are what it is made of, in order. ``matrix(dtype)`` returns the one matrix that a
@@ -197,8 +196,6 @@ def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> De
     tie_break : {"first", "split"}
         Who gets the gradient where several cells are largest, for MaxPool and MinPool; see
         `Tournament`.
-    ties
-        The old name of `tie_break`; it warns.
 
     Raises
     ------
@@ -218,7 +215,6 @@ def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> De
     array([[0.5, 0.5, 0. ],
            [0. , 0.5, 0.5]])
     """
-    tie_break = renamed_argument("ties", "tie_break", ties, tie_break, "first")
     choice(tie_break, "tie_break", ("first", "split"))
     return _dense_form(pool, tie_break)
 
