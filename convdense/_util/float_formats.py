@@ -105,13 +105,7 @@ def widened(*arrays: Array | None) -> tuple[Any, ...]:
 
     So do numbers of bfloat16, which come in float32 arrays.
     """
-    wide: list[Array | None] = []
-    for array in arrays:
-        if array is None or array.dtype.name in EXACT:
-            wide.append(array)
-        else:
-            wide.append(array.astype(np.float64))
-    return tuple(wide)
+    return tuple(a if a is None or a.dtype.name in EXACT else a.astype(np.float64) for a in arrays)
 
 
 def unit_roundoff(dtype: npt.DTypeLike) -> float:

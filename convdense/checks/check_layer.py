@@ -297,12 +297,10 @@ def _rounded_in(operands: Operands) -> dict[str, tuple[np.dtype[Any], ...]]:
         "dw": (np.result_type(x, dy),),
         "db": (dy.dtype,),
     }
-    rounded_in = {}
-    for name, dtypes in summed_in.items():
-        floats = tuple(dtype for dtype in dtypes if dtype.kind in "fc")
-        if floats:
-            rounded_in[name] = floats
-    return rounded_in
+    floats = {
+        name: tuple(d for d in dtypes if d.kind in "fc") for name, dtypes in summed_in.items()
+    }
+    return {name: dtypes for name, dtypes in floats.items() if dtypes}
 
 
 def _in_float64(operands: Operands) -> Operands:

@@ -36,11 +36,7 @@ from convdense.layers.error_bounds import (
     magnitudes,
     rounded,
 )
-from convdense.layers.max_pool_tournament import (
-    Tournament,
-    tournament,
-    windows_that_share_a_cell,
-)
+from convdense.layers.max_pool_tournament import Tournament, tournament, windows_that_share_a_cell
 from convdense.layers.plain_form import Plain, layer_to_plain, reads
 from convdense.structure._tie import divisors, pool_matrix, sums
 
@@ -226,19 +222,13 @@ def _dense_form(pool: Pool, tie_break: str) -> DensePool:  # noqa: ARG001  (the 
     raise TypeError(complain_of("pool", pool, needs, "tie(layer) is for convolutions"))
 
 
-@_dense_form.register
-def _(pool: MaxPool | MinPool, tie_break: str) -> Tournament:
-    return tournament(pool, tie_break)
+_dense_form.register(MaxPool | MinPool, tournament)
 
 
 @_dense_form.register
-def _(pool: SumPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (a sum has no ties to break)
-    return SumDivide(pool, Fixed(sums(pool)), None)
-
-
-@_dense_form.register
-def _(pool: AvgPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (as above)
-    return SumDivide(pool, Fixed(sums(pool)), frozen(divisors(pool)))
+def _(pool: SumPool | AvgPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (no ties to break)
+    each = frozen(divisors(pool)) if isinstance(pool, AvgPool) else None
+    return SumDivide(pool, Fixed(sums(pool)), each)
 
 
 @_dense_form.register
@@ -268,49 +258,35 @@ def _(layer: SumDivide, leaving: int = 1) -> int:
     return leaving * lcm(*map(int, np.unique(layer.divisors)))
 
 
-def _sum_forward_error(layer: SumDivide | PowerAverage, x: Value) -> Value:
-    """Return y of a sum and a division, with its error."""
+def _is_unbounded(layer: SumDivide | PowerAverage) -> bool:
+    """Tell whether nothing is promised of a layer: of a power."""
+    return isinstance(layer, PowerAverage) and layer.pool.p != 1
+
+
+@forward_error.register
+def _(layer: SumDivide | PowerAverage, x: Value) -> Value:
+    y = direct_counterpart(layer).forward(x.value)
+    if _is_unbounded(layer):
+        return Value(y, np.full(y.shape, np.inf))
     adding = magnitudes(layer)
     roundings = sums(layer.pool).counts().outputs + 1  # its terms, and the division
     own = rounded(roundings, adding.forward(x.magnitude), x.value.dtype)
-    return Value(direct_counterpart(layer).forward(x.value), SLACK * adding.forward(x.error) + own)
+    return Value(y, SLACK * adding.forward(x.error) + own)
 
 
-def _sum_backward_error(layer: SumDivide | PowerAverage, x: Value, dy: Slope) -> Slope:
-    """Return dx of a sum and a division, with its error."""
+@backward_error.register
+def _(layer: SumDivide | PowerAverage, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    dx = direct_counterpart(layer).backward(x.value, dy.value)
+    if _is_unbounded(layer):
+        return Slope(dx, np.zeros(dx.shape), np.ones(dx.shape, bool)), {}
     adding = magnitudes(layer)
     shared = windows_that_share_a_cell(layer.pool)
     own = rounded(shared + 1, adding.backward(x.magnitude, dy.magnitude), dy.value.dtype)
     error = SLACK * adding.backward(x.magnitude, dy.error) + own
-    reached = window_sums(layer.pool).backward(x.magnitude, dy.undecided.astype(float))
-    return Slope(direct_counterpart(layer).backward(x.value, dy.value), error, reached > 0)
-
-
-@forward_error.register
-def _(layer: SumDivide, x: Value) -> Value:
-    return _sum_forward_error(layer, x)
-
-
-@backward_error.register
-def _(layer: SumDivide, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
-    return _sum_backward_error(layer, x, dy), {}
-
-
-@forward_error.register
-def _(layer: PowerAverage, x: Value) -> Value:
-    if layer.pool.p != 1:  # nothing is promised of a power
-        y = direct_counterpart(layer).forward(x.value)
-        return Value(y, np.full(y.shape, np.inf))
-    return _sum_forward_error(layer, x)
-
-
-@backward_error.register
-def _(layer: PowerAverage, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
-    if layer.pool.p != 1:
-        dx = direct_counterpart(layer).backward(x.value, dy.value)
-        return Slope(dx, np.zeros(dx.shape), np.ones(dx.shape, bool)), {}
-    slope = _sum_backward_error(layer, x, dy)
-    return slope._replace(undecided=slope.undecided | x.may_change_sign), {}
+    undecided = window_sums(layer.pool).backward(x.magnitude, dy.undecided.astype(float)) > 0
+    if isinstance(layer, PowerAverage):  # of |x|
+        undecided = undecided | x.may_change_sign
+    return Slope(dx, error, undecided), {}
 
 
 @layer_to_plain.register
