@@ -3,7 +3,6 @@
 import typing as _typing
 from importlib import import_module as _import_module
 
-from convdense._util.deprecation import find_moved_modules as _find_moved_modules
 from convdense._util.version import __version__ as __version__
 from convdense.certificates import Certificate, certify
 from convdense.checks import Report, check
@@ -98,5 +97,3 @@ __all__ = [
     "recover",
     "tie",
 ]
-
-_find_moved_modules()

@@ -37,7 +37,7 @@ def certified(layer) -> bool:
 
 def edge_by_edge(layer):
     """Whether it is certified when every edge's gradient is computed by itself."""
-    with mock.patch.object(tie_map, "few_edges", return_value=False):
+    with mock.patch.object(kronecker, "few_edges", return_value=False):
         return certified(layer)
 
 
@@ -117,8 +117,8 @@ DEFECTS = [
     Defect("columns in the wrong order", kronecker.expand, "kron([a.cols for", "kron([a.cols[::-1] for", "kron([a.cols[:] for", SKEW, certified),
     Defect("a slab lost", kronecker.slabs, "range(0, sizes[cut], step)", "range(step, sizes[cut], step)", "range(0, sizes[cut] + 0, step)", cd.Conv((3, 32, 32), 40, 5), certified),
     Defect("weights at the wrong entries", csr_assembly.assemble_by_entries, "weights[entries.index]", "weights[entries.index[::-1]]", "weights.take(entries.index)", SKEW, certified),
-    Defect("begin and end crop swapped", cd.structure._tie._windows, "(begin, end), input_dilation, mode in sizes", "(end, begin), input_dilation, mode in sizes", "[begin, end], input_dilation, mode in sizes", UP, certified),
-    Defect("begin and end padding swapped", cd.structure._tie._windows, "(begin, end), input_dilation, mode in sizes", "(end, begin), input_dilation, mode in sizes", "[begin, end], input_dilation, mode in sizes", SKEW, certified),
+    Defect("begin and end crop swapped", cd.structure._tie.window_parameters, "begin, end = zip", "end, begin = zip", "[begin, end] = zip", UP, certified),
+    Defect("begin and end padding swapped", cd.structure._tie.window_parameters, "begin, end = zip", "end, begin = zip", "[begin, end] = zip", SKEW, certified),
     Defect("copies of another weight", weight_order.WeightOrder.tap_of, "== k)[0]", "!= k)[0]", "== k)[-1]", LOCAL, edges_agree),
     Defect("rows for columns", tie_map.TieMap.column, "axis.cols == at[i]", "axis.rows == at[i]", "at[i] == axis.cols", SQUARE, edges_agree),
     # Layers

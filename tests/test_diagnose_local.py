@@ -12,13 +12,13 @@ from convdense.diagnosis import _diagnose as module
 from convdense.diagnosis.localise import cells_in_words
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
-from convdense.diagnosis.mistakes.geometry import window_parameters
 from convdense.diagnosis.mistakes.layout import layouts, moved
 from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import Observations, multiple
 from convdense.diagnosis.mistakes.windows import TRANSFORMS, window_mistakes, winograd_mistakes
 from convdense.diagnosis.search import explain
 from convdense.direct import pool_loops
+from convdense.structure._tie import window_parameters
 from tests import zoo_members as zoo
 from tests.strategies import layers
 

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 import convdense
-from convdense._util.deprecation import MOVED
 from convdense.adapters.model_report import ModelReport
 from convdense.sweeps import sweep
 
@@ -139,16 +138,6 @@ PATHS = {
     ),
     "convdense.training": "losses sgd train",
 }
-OLD_PATHS = {
-    "convdense.checks.claims": "CLAIMS judge_claims",
-    "convdense.checks.question": "FIRST",
-    "convdense.checks.sweep": "Failure Sweep Swept sweep",
-    "convdense.rounding.network_bounds": "Slope Value backward_error forward_error",
-    "convdense.checks.toeplitz": "block_circulant block_toeplitz",
-    "convdense.dense_steps": "Absolute Affine dense_steps",
-    "convdense.losses": "half_squared_error softmax_cross_entropy squared_error",
-    "convdense.optimize": "sgd",
-}
 SHOWN = "\n".join(
     (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/guide.md")
 )
@@ -260,96 +249,9 @@ def test_a_path_imports_without_a_warning(module, recwarn):
     assert [str(w.message) for w in recwarn if w.category is DeprecationWarning] == []
 
 
-@pytest.mark.parametrize("module", OLD_PATHS)
-def test_an_old_path_imports_the_same_and_warns_where_it_is_imported(module):
-    names = OLD_PATHS[module].split()
-    code = (
-        "import warnings\nwarnings.simplefilter('always')\n"
-        f"from {module} import {', '.join(names)}\n"
-    )
-    code += f"import {MOVED[module]} as now\nprint([x is getattr(now, n) for n, x in ("
-    code += ", ".join(f"({n!r}, {n})" for n in names) + ",)])"
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert ran.stdout == f"{[True] * len(names)}\n"
-    told = (
-        f"<string>:3: DeprecationWarning: {module} is {MOVED[module]} now; "
-        "the old name goes with the next release"
-    )
-    assert ran.stderr.splitlines()[0] == told
-
-
-def test_an_old_path_hands_on_everything():
-    code = (
-        "import warnings; warnings.simplefilter('ignore'); from convdense.losses import *; "
-        "import convdense.losses as l; print(squared_error is l.squared_error, "
-        "'sgd' in dir(l), 'squared_error' in dir(l), 'np' in dir(l))"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (ran.stdout, ran.stderr) == ("True False True True\n", "")
-
-
-@pytest.mark.parametrize("name", ["Certificate", "Finding", "NetworkCertificate", "certify"])
-def test_what_checks_exported_before_it_was_split_warns(name):
-    with pytest.warns(
-        DeprecationWarning, match=rf"^convdense\.checks\.{name} is convdense\.\w+\.{name} now"
-    ) as told:
-        found = getattr(convdense.checks, name)
-    assert found.__name__ == name
-    assert told[0].filename == __file__
-    with pytest.raises(
-        AttributeError, match=r"^module 'convdense.checks' has no attribute 'certified'$"
-    ):
-        convdense.checks.certified  # noqa: B018  (the attribute is what is asked for)
-
-
-def test_old_names_of_attributes_warn():
-    conv = convdense.Conv((1, 3), 1, kernel=2)
-    certificate, tournament = (
-        convdense.certify(conv),
-        convdense.dense_pool(convdense.MaxPool((1, 2), kernel=2)),
-    )
-    report = convdense.check(conv, np.ones((1, 3)), np.ones((1, 1, 2)))
-    for thing, old, new in (
-        (certificate, "road", "evaluator"),
-        (certificate, "by", "reference"),
-        (report, "road", "evaluator"),
-        (report, "by", "reference"),
-        (convdense.certify(tournament.pool), "road", "evaluator"),
-        (tournament, "ties", "tie_break"),
-    ):
-        with pytest.warns(DeprecationWarning, match=rf"^\.{old} is called \.{new} now") as told:
-            assert getattr(thing, old) == getattr(thing, new)
-        assert told[0].filename == __file__
-
-
-def test_every_moved_module_is_listed():
-    assert difference(MOVED, OLD_PATHS) == {"missing": [], "extra": []}
-
-
 def test_a_module_that_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError, match=r"convdense\.never_was"):
         importlib.import_module("convdense.never_was")
-
-
-def test_the_old_name_of_an_argument_works_and_warns():
-    pool = convdense.MaxPool((1, 2), kernel=2)
-    with pytest.warns(DeprecationWarning, match=r"^ties= is called tie_break= now") as told:
-        split = convdense.dense_pool(pool, ties="split")
-    assert split.tie_break == convdense.dense_pool(pool, "split").tie_break == "split"
-    assert told[0].filename == __file__
-    needs = r"^ties: got 'first' beside tie_break='split'; needs one of them; leave ties= out$"
-    with pytest.raises(TypeError, match=needs):
-        convdense.dense_pool(pool, "split", ties="first")
-    for bad in (None, "last"):
-        with (
-            pytest.warns(DeprecationWarning, match="^ties= is called"),
-            pytest.raises(ValueError, match=rf"^tie_break: got {bad!r}"),
-        ):
-            convdense.dense_pool(pool, ties=bad)
 
 
 # Modules and their names

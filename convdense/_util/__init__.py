@@ -1,7 +1,6 @@
 """What every folder uses and that knows nothing of convolutions.
 
 * `arguments`: validate an argument, or say what came, what is needed and what to do
-* `deprecation`: old names and places, which work for one release and warn
 * `files`: atomic writes; .npy, .npz and .mtx
 * `float_formats`: every dtype of floats: bits, unit roundoff, the dtype that holds them
 * `foreign_names`: what other libraries call arguments and layers, and what to write here

@@ -111,13 +111,8 @@ def widened(*arrays: Array | None) -> tuple[Any, ...]:
 
     So do numbers of bfloat16, which come in float32 arrays.
     """
-    wide: list[Array | None] = []
-    for array in arrays:
-        if array is None or array.dtype.name in (*EXACT, *COMPLEX):
-            wide.append(array)
-        else:
-            wide.append(array.astype(np.float64))
-    return tuple(wide)
+    kept = (*EXACT, *COMPLEX)
+    return tuple(a if a is None or a.dtype.name in kept else a.astype(np.float64) for a in arrays)
 
 
 def by_parts(change: Callable[[Array], Array], a: Array) -> Array:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from math import ceil, floor, log2
 from typing import Any
 
-from convdense._util.deprecation import renamed_attribute
 from convdense._util.float_formats import FORMATS
 from convdense.certificates.certificate_base import (
     ImplementationJudgement,
@@ -89,11 +88,6 @@ class Certificate(ImplementationJudgement):
     excused: Excused = ()
     rules: int = SCHEMA
     rerun_of: int | None = None
-
-    @property
-    def by(self) -> str:
-        """The old name of `reference`; it warns."""
-        return renamed_attribute(self.reference, "by", "reference")
 
     def __bool__(self) -> bool:
         """Return whether all holds, and something is bounded."""

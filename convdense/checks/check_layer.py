@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, finite, numeric
-from convdense._util.deprecation import renamed_attribute
 from convdense._util.foreign_names import explained
 from convdense._util.foreign_objects import said
 from convdense.checks.check_network import judge_network
@@ -80,11 +79,6 @@ class Report(Judgement):
     """
 
     operands: dict[str, Array | None] = field(compare=False, repr=False)
-
-    @property
-    def by(self) -> str:
-        """The old name of `reference`; it warns."""
-        return renamed_attribute(self.reference, "by", "reference")
 
     @property
     def _sure(self) -> str:
@@ -308,12 +302,10 @@ def _rounded_in(operands: Operands) -> dict[str, tuple[np.dtype[Any], ...]]:
         "dw": (np.result_type(x, dy),),
         "db": (dy.dtype,),
     }
-    rounded_in = {}
-    for name, dtypes in summed_in.items():
-        floats = tuple(dtype for dtype in dtypes if dtype.kind in "fc")
-        if floats:
-            rounded_in[name] = floats
-    return rounded_in
+    floats = {
+        name: tuple(d for d in dtypes if d.kind in "fc") for name, dtypes in summed_in.items()
+    }
+    return {name: dtypes for name, dtypes in floats.items() if dtypes}
 
 
 def _in_float64(operands: Operands) -> Operands:

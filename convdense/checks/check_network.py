@@ -14,9 +14,7 @@ from convdense.layers.error_bounds import (
     Slope,
     Value,
     backward_error,
-    backward_errors,
     forward_error,
-    forward_errors,
 )
 from convdense.networks.builder import network
 from convdense.networks.network import Network
@@ -47,38 +45,39 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
     # NumPy need not warn: overflow of the direct form is refused, any other is seen in comparing.
     with np.errstate(over="ignore", invalid="ignore"):
         _refuse_overflow(net.direct(), x)
-        findings = _judge_whole(net, x, dy, backward=backward)
+        findings = [
+            _compare_whole(name, *result, LOOSE if name == "y" else FLIPPABLE)
+            for name, result in _results(net, x, dy, backward=backward).items()
+        ]
         parts = _parts(net, x, dy, "")
         each = [found for part in parts for found in _judge_part(part, backward=backward)]
     return [*findings, max(each, key=_badness)]
 
 
-def _judge_whole(net: Network, x: Array, dy: Array, *, backward: bool) -> list[Finding]:
-    """Compare the outputs and, if asked, every gradient of the whole network."""
-    direct = net.direct()
-    # What enters each layer, and what leaves the last, each with its error; x itself has none.
-    values = forward_errors(net.layers, Value(x, np.zeros(x.shape)))
+def _results(
+    layer: Layer, x: Array, dy: Array, *, backward: bool
+) -> dict[str, tuple[Array, Array, Array]]:
+    """Return, by name, what a layer gives, what its counterpart gives, what they may differ by.
+
+    The names are those of the output and, if asked, of every gradient.
+    """
+    counterpart = direct_counterpart(layer)
+    entering = Value(x, np.zeros(x.shape))  # it has no error
     # Both forms round, each by this error at most: they may differ by twice that.
-    allowed = 2 * values[-1].error
-    findings = [_compare_whole("y", net.forward(x), direct.forward(x), allowed, LOOSE)]
+    allowed = 2 * forward_error(layer, entering).error
+    results = {"y": (layer.forward(x), counterpart.forward(x), allowed)}
     if not backward:
-        return findings
+        return results
 
-    slope, bounds = backward_errors(net.layers, values, _exact(dy))
-    dx, gradients = net.backward(x, dy)
-    expected_dx, expected = direct.backward(x, dy)
-    findings.append(_compare_whole("dx", dx, expected_dx, _allowed_dx(slope), FLIPPABLE))
     # Unlike the error of dx, the bounds on the parameters' gradients are doubled already.
-    findings += [
-        _compare_whole(name, gradients[name], expected[name], bounds[name], FLIPPABLE)
-        for name in expected
-    ]
-    return findings
-
-
-def _allowed_dx(slope: Slope) -> Array:
-    """Return what dx of both forms may differ by; infinite where rounding may choose the branch."""
-    return np.where(slope.undecided, np.inf, 2 * slope.error)
+    exact = Slope(dy, np.zeros(dy.shape), np.zeros(dy.shape, bool))
+    slope, bounds = backward_error(layer, entering, exact)
+    # infinite where rounding may choose the branch
+    allowed_dx = np.where(slope.undecided, np.inf, 2 * slope.error)
+    dx, gradients = pulled(layer, x, dy)
+    expected_dx, expected = pulled(counterpart, x, dy)
+    results["dx"] = (dx, expected_dx, allowed_dx)
+    return results | {name: (gradients[name], expected[name], bounds[name]) for name in expected}
 
 
 def _badness(finding: Finding) -> tuple[bool, bool, float]:
@@ -136,29 +135,12 @@ def _parts(net: Network, x: Array, dy: Array, prefix: str) -> Iterator[Part]:
 def _judge_part(part: Part, *, backward: bool) -> Iterator[Finding]:
     """Yield how a layer and its direct counterpart compare on the same input, within its bound."""
     place, layer, x, dy = part
-    counterpart = direct_counterpart(layer)
-    entering = Value(x, np.zeros(x.shape))
-    allowed = 2 * forward_error(layer, entering).error
-    # name -> by the layer, by its counterpart, what they may differ by
-    results = {"y": (layer.forward(x), counterpart.forward(x), allowed)}
-    if backward:
-        slope, bounds = backward_error(layer, entering, _exact(dy))
-        dx, gradients = pulled(layer, x, dy)
-        expected_dx, expected = pulled(counterpart, x, dy)
-        results["dx"] = (dx, expected_dx, _allowed_dx(slope))
-        results |= {name: (gradients[name], expected[name], bounds[name]) for name in expected}
-
-    for name, (got, right, bound) in results.items():
+    for name, (got, right, bound) in _results(layer, x, dy, backward=backward).items():
         finding = compare(LAYERS, got, right, _unbounded_where_nan(bound), why=FLIPPABLE)
         if finding.verdict != EQUAL:
             note = f"{name} of layer {place}" + (f"; {finding.note}" if finding.note else "")
             finding = replace(finding, note=note)
         yield finding
-
-
-def _exact(dy: Array) -> Slope:
-    """Return the upstream gradient as one that carries no error yet."""
-    return Slope(dy, np.zeros(dy.shape), np.zeros(dy.shape, bool))
 
 
 def _refuse_complex(arrays: dict[str, Array]) -> None:

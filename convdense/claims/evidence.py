@@ -26,27 +26,14 @@ AnyLayer = HasShapes | LeakyReLU  # an activation may have no shape yet
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one layer has to say about one claim.
-
-    Parameters
-    ----------
-    layer : geometry, pool or Network
-    exact : bool
-        Equal on integers, bit for bit.
-    error : float
-        Probability that the exact check was fooled; 0 where every case was evaluated.
-    difference, bound : float
-        On floats: the worst difference, and the rounding bound that applies to it.
-    trials : int
-        Where there is no such probability: how many exact trials there were.
-    """
+    """What one layer has to say about one claim."""
 
     layer: AnyLayer
-    exact: bool
-    error: float = 0.0
-    difference: float = 0.0
-    bound: float = 0.0
-    trials: int = 0
+    exact: bool  # equal on integers, bit for bit
+    error: float = 0.0  # probability that this was fooled; 0 where every case was evaluated
+    difference: float = 0.0  # on floats, the worst
+    bound: float = 0.0  # the rounding bound that applies to it
+    trials: int = 0  # where there is no such probability: how many exact trials there were
 
     @property
     def held(self) -> bool:

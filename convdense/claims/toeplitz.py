@@ -1,6 +1,7 @@
 """The matrix a second way: block Toeplitz and block circulant matrices by scipy.linalg."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -30,11 +31,8 @@ def block_toeplitz(conv: Conv, w: Array) -> Array:
         needs = "stride 1 and zero padding for a block Toeplitz matrix"
         raise ValueError(complain("conv", repr(conv), needs))
     begins = [begin for begin, _ in conv.padding]
-
-    def block(kernel: Array) -> Array:
-        return _toeplitz(kernel, conv.in_spatial, conv.out_spatial, begins)
-
-    return _from_channel_pairs(conv, w, block)
+    ins, outs = conv.in_spatial, conv.out_spatial
+    return _from_channel_pairs(conv, w, partial(_toeplitz, ins=ins, outs=outs, begins=begins))
 
 
 def block_circulant(conv: Conv, w: Array) -> Array:
@@ -58,11 +56,7 @@ def block_circulant(conv: Conv, w: Array) -> Array:
         needs = "stride 1 and circular padding to the same size for a block circulant matrix"
         raise ValueError(complain("conv", repr(conv), needs))
     begins = [begin for begin, _ in conv.padding]
-
-    def block(kernel: Array) -> Array:
-        return _circulant(kernel, conv.in_spatial, begins)
-
-    return _from_channel_pairs(conv, w, block)
+    return _from_channel_pairs(conv, w, partial(_circulant, sizes=conv.in_spatial, begins=begins))
 
 
 def _from_channel_pairs(conv: Conv, w: Array, block: Callable[[Array], Array]) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array, unravelled
-from convdense.diagnosis.mistakes.mistake import Call, Mistake
+from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations
 from convdense.geometry import Geometry
 from convdense.geometry.protocols import Implementation
@@ -86,12 +86,10 @@ def recovered_difference(
     layer: Geometry, implementation: Implementation, observed: Observations
 ) -> str:
     """Return how the matrix of y, dx or dw differs from the layer's, where it can be recovered."""
-    mine, call = implementation_evaluator(implementation), observed.calls[0]
+    mine = implementation_evaluator(implementation)
     try:
-        if observed.name == "y":
-            return _difference_of_y(layer, mine, call)
-        if observed.name == "dx":
-            return _difference_of_dx(layer, mine, call)
+        if observed.name in ("y", "dx"):
+            return _difference_of_matrix(layer, mine, observed)
         if observed.name == "dw" and observed.comparable:
             return _differing_pairs(layer, mine, observed)
     except (TypeError, ValueError) as error:  # no array, or another shape each time
@@ -99,30 +97,19 @@ def recovered_difference(
     return ""
 
 
-def _difference_of_y(layer: Geometry, mine: Evaluator, call: Call) -> str:
-    """Return how the matrix by which y is computed differs from the layer's."""
+def _difference_of_matrix(layer: Geometry, mine: Evaluator, observed: Observations) -> str:
+    """Return how the matrix of y, or that of dx, differs from the layer's, or its transpose."""
+    call, of_y = observed.calls[0], observed.name == "y"
+    right = TiedDense(layer if of_y else tie(layer).T, call.w)
 
-    def y_without_bias(x: Array) -> Any:  # a user's code may return anything
-        dy = np.zeros((len(x), *layer.out_shape))
-        y, _, _, _ = mine.run(x, call.w, np.zeros_like(call.b), dy)
-        return y
+    def without_bias(operand: Array) -> Any:  # a user's code may return anything
+        other = np.zeros((len(operand), *right.out_shape))
+        x, dy = (operand, other) if of_y else (other, operand)
+        y, dx, _, _ = mine.run(x, call.w, np.zeros_like(call.b), dy)
+        return y if of_y else dx
 
-    tied = TiedDense(layer, call.w)
-    found = recover(y_without_bias, layer.in_shape, tied)
-    return f"its matrix: {found.compare(tied)}" if found else str(found)
-
-
-def _difference_of_dx(layer: Geometry, mine: Evaluator, call: Call) -> str:
-    """Return how the matrix by which dx is computed differs from the layer's transpose."""
-
-    def dx(dy: Array) -> Any:  # as above
-        x = np.zeros((len(dy), *layer.in_shape))
-        _, dx, _, _ = mine.run(x, call.w, np.zeros_like(call.b), dy)
-        return dx
-
-    transposed = TiedDense(tie(layer).T, call.w)
-    found = recover(dx, layer.out_shape)
-    return f"its matrix: {found.compare(transposed)}" if found else str(found)
+    found = recover(without_bias, right.in_shape, right if of_y else None)
+    return f"its matrix: {found.compare(right)}" if found else str(found)
 
 
 def _differing_pairs(layer: Geometry, mine: Evaluator, observed: Observations) -> str:

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array, unravelled
-from convdense.diagnosis.mistakes.mistake import Call, Mistake
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, cells_of, products
 from convdense.diagnosis.mistakes.observations import RIGHT, Observations, multiple
 from convdense.geometry import Geometry, Pool
 from convdense.structure._tie import tie
@@ -149,11 +149,10 @@ def _product(layer: Geometry, observed: Observations, cell: int, more: Array) ->
     """Return which product is missing, or counted twice, at one cell that has this too much."""
     ties = tie(layer)
     entries = ties.entries()
-    place = {"y": entries.row, "dx": entries.col, "dw": entries.index}[observed.name]
-    own = entries.take(np.flatnonzero(place == cell))
-    for words, products in _products(observed, own):
+    own = entries.take(np.flatnonzero(cells_of(observed.name, entries) == cell))
+    for words, summed in _products(observed, own):
         for sign, verb in ((-1, "misses"), (1, "counts twice")):
-            found = np.flatnonzero((sign * products == more[:, None]).all(axis=0))
+            found = np.flatnonzero((sign * summed == more[:, None]).all(axis=0))
             if len(found):
                 where, factors = _cell_and_factors(observed.name, ties, own, int(found[0]))
                 return f"at {where} it {verb} the product of {factors}{words}"
@@ -178,22 +177,15 @@ def _products(observed: Observations, own: Entries) -> Iterator[tuple[str, Array
     or taken of one sample alone.
     """
     if observed.name == "dw":
-        each = [_flat(call.x)[:, own.col] * _flat(call.dy)[:, own.row] for call in observed.calls]
-        of_samples = np.stack(each)  # (draws, batch, products)
+        # (draws, batch, products)
+        of_samples = np.stack([products("dw", own, call) for call in observed.calls])
         yield "", of_samples.sum(axis=1)
         for sample in range(of_samples.shape[1]):
             yield f" of sample {sample}", of_samples[:, sample]
         return
 
-    products = []
-    for call in observed.calls:
-        met = _flat(call.x)[:, own.col] if observed.name == "y" else _flat(call.dy)[:, own.row]
-        products.append(call.w.ravel()[own.index] * met[observed.samples])
-    yield "", np.concatenate(products)
-
-
-def _flat(samples: Array) -> Array:
-    return samples.reshape(len(samples), -1)  # (batch, cells)
+    each = [products(observed.name, own, call)[observed.samples] for call in observed.calls]
+    yield "", np.concatenate(each)
 
 
 def views(observed: Observations) -> Iterator[tuple[str, Observations]]:

@@ -11,18 +11,13 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.catalogue import possible_changes, wrong_groups, wrong_tie_maps
-from convdense.diagnosis.mistakes.geometry import (
-    exists,
-    tie_map,
-    window_parameters,
-    windows,
-)
+from convdense.diagnosis.mistakes.geometry import exists
 from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.weights import Weights, swaps, weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
-from convdense.structure._tie import tie
+from convdense.structure._tie import tie, tie_map, window_parameters, windows
 from convdense.structure.tie_map import TieMap
 
 PROBES = 2  # cells of the first sample on which a pair is tried first
@@ -66,13 +61,8 @@ def _pairs_that_may_fit(layer: Conv | ConvTranspose, observed: Observations) -> 
         orders_that_fit = _filter_of_orders(observed, orders)
         for sentence, ties in tie_maps:
             for order in orders_that_fit(ties):
-                yield _joined(sentence, ties, order)
-
-
-def _joined(sentence: str, ties: TieMap, order: Weights) -> Mistake:
-    """Return the mistake of a wrong tie map and a wrong order; a right one's sentence is empty."""
-    sentences = filter(None, (sentence, order.sentence))
-    return Mistake(", and ".join(sentences), ties, order.read, order.write)
+                wrong = filter(None, (sentence, order.sentence))  # what is right has none
+                yield Mistake(", and ".join(wrong), ties, order.read, order.write)
 
 
 def _one_after_the_other(a: Weights, b: Weights) -> Weights:

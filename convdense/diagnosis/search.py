@@ -31,7 +31,7 @@ def explain(layer: Geometry, observed: Observations) -> NamedMistake:
         if sentence:
             return prefixed(words, sentence), place
 
-    in_the_sums = _result_mistakes(layer, observed)
+    in_the_sums = list(result_mistakes(layer, observed.name))
     for mistake in wrong_layers:
         for sentence, _ in _fitting(layer, observed, mistake, in_the_sums):
             return f"{mistake.sentence}, and {sentence}", first_moved(layer, mistake, observed)
@@ -68,7 +68,7 @@ def _single(
 
     Of the sums, of the structure, of the layout, one with a constant, or in a few cells.
     """
-    for sentence, _ in _fitting(layer, observed, right, _result_mistakes(layer, observed)):
+    for sentence, _ in _fitting(layer, observed, right, result_mistakes(layer, observed.name)):
         return sentence, ""
     for mistake in wrong_layers:
         if observed.fits(partial(_value, layer, mistake, observed.name)):
@@ -76,11 +76,6 @@ def _single(
     for sentence, _ in _fitting(layer, observed, right, lone_result_mistakes(layer, observed.name)):
         return sentence, ""
     return fitted(layer, observed) or local_error(layer, observed), ""
-
-
-def _result_mistakes(layer: Geometry, observed: Observations) -> list[ResultMistake]:
-    _, *wrong = result_mistakes(layer, observed.name)  # the first of them is none
-    return wrong
 
 
 def _fitting(

@@ -147,7 +147,6 @@ def backward(
 
 
 def _in_batch(position: Position) -> Position:
-    """Return the index of this position in every sample of the batch."""
     return (slice(None), *position)
 
 

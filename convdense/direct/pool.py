@@ -64,11 +64,8 @@ def _sliding_axes(pool: Pool) -> list[Sliding] | None:
         if any(n % m for n, m in sizes):
             return None
         return [Sliding(n, m, kernel=n // m, stride=n // m, dilation=1, begin=0) for n, m in sizes]
-    numbers = zip(sizes, pool.kernel, pool.stride, pool.dilation, pool.padding, strict=True)
-    return [
-        Sliding(n, m, kernel, stride, dilation, begin)
-        for (n, m), kernel, stride, dilation, (begin, _) in numbers
-    ]
+    numbers = zip(pool.out_spatial, pool.numbers(), strict=True)
+    return [Sliding(n, m, k, s, d, begin) for m, (n, (begin, _), k, s, d) in numbers]
 
 
 def _taps(axes: list[Sliding]) -> Iterator[tuple[Index, Index]]:

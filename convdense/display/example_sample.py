@@ -25,9 +25,7 @@ def sample_of(
     (array([2, 1, 0]), array([5, 7]))
     """
     rng = np.random.default_rng(0)
-    own_x = rng.integers(
-        -3, 4, in_shape
-    )  # both are drawn always, so that dy is the same with any x
+    own_x = rng.integers(-3, 4, in_shape)  # both are drawn: so dy is the same with any x
     own_dy = rng.integers(-3, 4, out_shape)
     x = one_sample(own_x if x is None else x, "x", in_shape, verb)
     dy = one_sample(own_dy if dy is None else dy, "dy", out_shape, verb)

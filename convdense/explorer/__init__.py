@@ -9,8 +9,4 @@
 from convdense.explorer.page import ENTRIES_LIMIT, Page, explore
 
 __all__ = ["ENTRIES_LIMIT", "Page", "explore"]
-
-
-def __dir__() -> list[str]:
-    """Return what is public: the files of the folder are not."""
-    return list(__all__)
+__dir__ = __all__.copy  # what is public: the files of the folder are not

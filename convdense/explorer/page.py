@@ -74,7 +74,6 @@ class Page:
         return f'<iframe sandbox="allow-scripts" title="{title}" {size} srcdoc="{inside}"></iframe>'
 
     def __repr__(self) -> str:
-        """Return title and size."""
         return f"Page({self.title!r}, {len(self.html.encode()):,} bytes)"
 
 

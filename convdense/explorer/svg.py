@@ -1,6 +1,6 @@
 """The drawings of the page, as SVG: the matrix, and sheets of input, weights and output."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import prod
 
 from convdense.display.labels import blocks, letter, numbered
@@ -104,14 +104,12 @@ def _names(ties: TieMap) -> str:
     rows, cols = ties.shape
     outputs = [_text(-UNIT, UNIT * k + 10, name) for k, name in enumerate(numbered("o", rows))]
     inputs = [_text(UNIT * k + 10, -10, name) for k, name in enumerate(numbered("i", cols))]
-    return f'<g class="names">{"".join((*outputs, *inputs, *_groups(ties.in_shape)))}</g>'
-
-
-def _groups(shape: tuple[int, ...]) -> Iterable[str]:
-    """Name rows, slices and channels of the input over their columns, the outer ones higher."""
-    for level, (kind, width, n) in enumerate(blocks(shape)):
-        for k in range(prod(shape) // width):
-            yield _text(UNIT * (k + 0.5) * width, -30 - UNIT * level, f"{kind} {k % n + 1}")
+    groups = [  # over their columns, the outer ones higher
+        _text(UNIT * (k + 0.5) * width, -30 - UNIT * level, f"{kind} {k % n + 1}")
+        for level, (kind, width, n) in enumerate(blocks(ties.in_shape))
+        for k in range(cols // width)
+    ]
+    return f'<g class="names">{"".join((*outputs, *inputs, *groups))}</g>'
 
 
 def _svg(name: str, box: tuple[float, ...], size: float, inside: str, kind: str = "sheet") -> str:

@@ -18,53 +18,29 @@ beginning.
 * `from_dict`: class name -> class, for reading back from plain data
 """
 
-from convdense.geometry.base import Geometry
-from convdense.geometry.conv import Conv, LocallyConnected, Windowed
-from convdense.geometry.conv_transpose import ConvTranspose
-from convdense.geometry.from_dict import known, layer_from_dict
-from convdense.geometry.linear import ChannelScale, Linear
-from convdense.geometry.operands import (
-    backward_operands,
-    forward_operands,
-    paired_operands,
-    paired_samples,
-    require_cells,
-    samples,
-)
-from convdense.geometry.pool import AvgPool, LpPool, MaxPool, MinPool, Pool, SumPool
-from convdense.geometry.protocols import (
-    HasForward,
-    HasShapes,
-    HasWeightShapes,
-    Implementation,
-    Layer,
-)
-
-__all__ = [
-    "AvgPool",
-    "ChannelScale",
-    "Conv",
-    "ConvTranspose",
-    "Geometry",
-    "HasForward",
-    "HasShapes",
-    "HasWeightShapes",
-    "Implementation",
-    "Layer",
-    "Linear",
-    "LocallyConnected",
-    "LpPool",
-    "MaxPool",
-    "MinPool",
-    "Pool",
-    "SumPool",
-    "Windowed",
-    "backward_operands",
-    "forward_operands",
-    "known",
-    "layer_from_dict",
-    "paired_operands",
-    "paired_samples",
-    "require_cells",
-    "samples",
-]
+from convdense.geometry.base import Geometry as Geometry
+from convdense.geometry.conv import Conv as Conv
+from convdense.geometry.conv import LocallyConnected as LocallyConnected
+from convdense.geometry.conv import Windowed as Windowed
+from convdense.geometry.conv_transpose import ConvTranspose as ConvTranspose
+from convdense.geometry.from_dict import known as known
+from convdense.geometry.from_dict import layer_from_dict as layer_from_dict
+from convdense.geometry.linear import ChannelScale as ChannelScale
+from convdense.geometry.linear import Linear as Linear
+from convdense.geometry.operands import backward_operands as backward_operands
+from convdense.geometry.operands import forward_operands as forward_operands
+from convdense.geometry.operands import paired_operands as paired_operands
+from convdense.geometry.operands import paired_samples as paired_samples
+from convdense.geometry.operands import require_cells as require_cells
+from convdense.geometry.operands import samples as samples
+from convdense.geometry.pool import AvgPool as AvgPool
+from convdense.geometry.pool import LpPool as LpPool
+from convdense.geometry.pool import MaxPool as MaxPool
+from convdense.geometry.pool import MinPool as MinPool
+from convdense.geometry.pool import Pool as Pool
+from convdense.geometry.pool import SumPool as SumPool
+from convdense.geometry.protocols import HasForward as HasForward
+from convdense.geometry.protocols import HasShapes as HasShapes
+from convdense.geometry.protocols import HasWeightShapes as HasWeightShapes
+from convdense.geometry.protocols import Implementation as Implementation
+from convdense.geometry.protocols import Layer as Layer

@@ -7,14 +7,7 @@ from functools import cache, cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from convdense._util.arguments import (
-    Sizes,
-    complain,
-    integer,
-    is_integer,
-    is_sequence,
-    per_axis,
-)
+from convdense._util.arguments import Sizes, complain, integer, is_integer, is_sequence, per_axis
 from convdense._util.foreign_objects import said
 from convdense._util.frozen import Frozen
 from convdense.display.tables import facts

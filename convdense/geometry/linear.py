@@ -51,7 +51,6 @@ class Linear(Hyperparameters):
         return (self.out_features,)
 
     def __repr__(self) -> str:
-        """Return the call that makes this layer."""
         return f"Linear({self.in_features}, out_features={self.out_features})"
 
 

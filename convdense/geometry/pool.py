@@ -11,16 +11,10 @@ import numpy as np
 
 from convdense._util.arguments import Array, Sizes, complain, is_integer, per_axis
 from convdense.geometry import padding as pad
-from convdense.geometry.base import Hyperparameters, flag, sample_shape
+from convdense.geometry.base import Hyperparameters, flag, option_defaults, sample_shape
 from convdense.geometry.padding import Padding, Pairs
 
-SLIDING = (
-    "kernel",
-    "stride",
-    "padding",
-    "dilation",
-    "ceil_mode",
-)  # the options of a sliding window
+SLIDING = ("kernel", "stride", "padding", "dilation", "ceil_mode")  # options of a sliding window
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -102,14 +96,9 @@ class Pool(Hyperparameters, ABC):
 
     def _set_parts(self, output: Sizes, axes: int, **options: object) -> None:
         """Set adaptive windows, which leave nothing else to choose."""
-        defaults: dict[str, tuple[object, ...]] = {
-            "stride": (None,),
-            "padding": (0, "valid"),
-            "dilation": (1,),
-            "ceil_mode": (False,),
-        }
         for name, value in options.items():
-            if value not in defaults[name]:
+            default = option_defaults(Pool)[name]
+            if value not in (default, "valid" if name == "padding" else default):
                 needs = "to be left out with output=, where the windows follow from the sizes"
                 raise ValueError(complain(name, repr(value), needs))
         self._set(output=per_axis(output, "output", axes, 1))
@@ -128,7 +117,7 @@ class Pool(Hyperparameters, ABC):
     def _check_windows(self) -> None:
         """Refuse a kernel that fits nowhere, and windows without a cell where these give no 0."""
         nothing = self._of_no_cells(padded=1)  # a window has a cell of the input or its padding
-        for axis, (n, pair, k, s, d) in enumerate(self._numbers()):
+        for axis, (n, pair, k, s, d) in enumerate(self.numbers()):
             window, size = pad.effective(k, d), n + sum(pair)
             if nothing and max(pair) >= window:
                 needs = f"less than the window's {window} cells on axis {axis}"
@@ -155,8 +144,8 @@ class Pool(Hyperparameters, ABC):
                     do = f"pad or dilate less: one without a cell gives {nothing}"
                     raise ValueError(complain("kernel", got, needs, do))
 
-    def _numbers(self) -> Iterator[tuple[int, tuple[int, int], int, int, int]]:
-        """Yield size, padding, kernel, stride and dilation of every axis."""
+    def numbers(self) -> Iterator[tuple[int, tuple[int, int], int, int, int]]:
+        """Yield size, padding, kernel, stride and dilation of every axis of a sliding window."""
         kernel = self.kernel or ()
         return zip(self.in_spatial, self.padding, kernel, self.stride, self.dilation, strict=True)
 
@@ -182,11 +171,10 @@ class Pool(Hyperparameters, ABC):
         if self.output is not None:
             return self.output
         return tuple(
-            self._outputs(n, pair, pad.effective(k, d), s) for n, pair, k, s, d in self._numbers()
+            self._outputs(n, pair, pad.effective(k, d), s) for n, pair, k, s, d in self.numbers()
         )
 
     def _outputs(self, n: int, pair: tuple[int, int], window: int, stride: int) -> int:
-        """Return the number of windows along one axis."""
         room = n + sum(pair) - window  # how far the first window can move
         if not self.ceil_mode:
             return max(0, room // stride + 1)

@@ -36,9 +36,10 @@ from convdense.layers.error_bounds import (
     magnitudes,
     rounded,
 )
-from convdense.layers.plain_form import Plain, fields_from_plain, layer_to_plain, reads
+from convdense.layers.plain_form import layer_to_plain, reads_fields
 
 
+@reads_fields
 @dataclass(frozen=True)
 class Abs(SameShape, ShapesTable):
     """The absolute value of some coordinates; the others pass.
@@ -142,6 +143,7 @@ class Activation(AnyShape):
         return values, upstream
 
 
+@reads_fields
 @explain
 @dataclass(frozen=True, repr=False)
 class LeakyReLU(Activation):
@@ -201,11 +203,11 @@ class LeakyReLU(Activation):
         return np.asarray(straight * upstream + sign * (bent * upstream))
 
     def __repr__(self) -> str:
-        """Return the call that makes this layer."""
         known = () if self.in_shape is None else (f"in_shape={self.in_shape}",)
         return f"LeakyReLU({', '.join((f'{self.slope:g}', *known))})"
 
 
+@reads_fields
 @explain
 class ReLU(LeakyReLU):
     """The larger of x and 0, as ``(x + |x|) / 2``: exact in floats.
@@ -232,7 +234,6 @@ class ReLU(LeakyReLU):
         return type(self)(in_shape)
 
     def __repr__(self) -> str:
-        """Return the call that makes this layer."""
         return f"ReLU({'' if self.in_shape is None else self.in_shape})"
 
 
@@ -260,7 +261,6 @@ class DirectReLU(SameShape):
         return np.asarray(self.slope * values) if self.slope else np.zeros((), values.dtype)
 
     def __repr__(self) -> str:
-        """Return the slope and the shape."""
         return f"DirectReLU({self.slope:g}, {self.in_shape})"
 
 
@@ -279,24 +279,14 @@ def _(layer: LeakyReLU, dtype: npt.DTypeLike = "float64") -> list[Step]:
     return [Affine(both), Absolute(second_half, slope_at_zero=-1), Affine(sums(n, dtype))]
 
 
-@direct_counterpart.register
-def _(layer: Abs) -> Abs:
-    return layer  # its own definition
-
-
-@direct_counterpart.register
-def _(layer: LeakyReLU) -> DirectReLU:
-    return DirectReLU(layer.slope, layer.known_shape())
-
-
-@magnitudes.register
-def _(layer: Abs) -> Passes:
-    return Passes(layer.in_shape)
-
-
-@magnitudes.register
-def _(layer: LeakyReLU) -> Passes:
-    return Passes(layer.known_shape())
+direct_counterpart.register(Abs, lambda layer: layer)  # its own definition
+direct_counterpart.register(LeakyReLU, lambda layer: DirectReLU(layer.slope, layer.known_shape()))
+magnitudes.register(Abs, lambda layer: Passes(layer.in_shape))
+magnitudes.register(LeakyReLU, lambda layer: Passes(layer.known_shape()))
+forward_error.register(Abs, lambda layer, x: Value(layer.forward(x.value), x.error))
+layer_to_plain.register(Abs, lambda layer: {"type": "Abs", **vars(layer)})
+layer_to_plain.register(LeakyReLU, lambda layer: {"type": "LeakyReLU", **vars(layer)})
+layer_to_plain.register(ReLU, lambda layer: {"type": "ReLU", "in_shape": layer.in_shape})
 
 
 @integer_unit.register
@@ -304,11 +294,6 @@ def _(layer: LeakyReLU, leaving: int = 1) -> int:
     if not layer.slope:
         return leaving  # (x + |x|) / 2 is whole for whole x
     return leaving * max(Fraction(share).denominator for share in layer.shares)
-
-
-@forward_error.register
-def _(layer: Abs, x: Value) -> Value:
-    return Value(layer.forward(x.value), x.error)
 
 
 @backward_error.register
@@ -337,33 +322,3 @@ def _own_error(layer: LeakyReLU, numbers: Value | Slope) -> Array:
     roundings = 4 if layer.slope else 0
     dtype = numbers.value.dtype
     return rounded(roundings, numbers.magnitude, dtype) + halved(numbers.magnitude, dtype)
-
-
-@layer_to_plain.register
-def _(layer: Abs) -> Plain:
-    return {"type": "Abs", **vars(layer)}
-
-
-@layer_to_plain.register
-def _(layer: LeakyReLU) -> Plain:
-    return {"type": "LeakyReLU", "slope": layer.slope, "in_shape": layer.in_shape}
-
-
-@layer_to_plain.register
-def _(layer: ReLU) -> Plain:
-    return {"type": "ReLU", "in_shape": layer.in_shape}
-
-
-@reads("Abs")
-def _(values: Plain) -> Abs:
-    return Abs(**fields_from_plain(values))
-
-
-@reads("LeakyReLU")
-def _(values: Plain) -> LeakyReLU:
-    return LeakyReLU(**fields_from_plain(values))
-
-
-@reads("ReLU")
-def _(values: Plain) -> ReLU:
-    return ReLU(**fields_from_plain(values))

@@ -104,7 +104,6 @@ class ShapesTable(Runs):
     """A layer that a notebook shows by its shapes."""
 
     def _repr_html_(self) -> str:
-        """Return its shapes for a notebook."""
         return facts(repr(self), {name: getattr(self, name) for name in ("in_shape", "out_shape")})
 
 
@@ -145,7 +144,6 @@ class OfPool(ShapesOf, ShapesTable):
             """The pool it is."""
 
     def __repr__(self) -> str:
-        """Return the pool it is."""
         return f"{type(self).__name__}({self.pool!r})"
 
 

@@ -9,18 +9,13 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array
 from convdense._util.frozen import Frozen, freeze
-from convdense.layers.dense_form import Affine, Step, dense_steps
+from convdense.layers.dense_form import Affine, dense_steps
 from convdense.structure.tie_map import TieMap
 
 
 @dataclass(frozen=True, eq=False)
 class Fixed(Frozen):
     """The dense layer of a tie map whose one weight is 1; its matrix is stored once per dtype.
-
-    Parameters
-    ----------
-    ties : TieMap
-        With one weight, of shape ().
 
     Examples
     --------
@@ -30,7 +25,7 @@ class Fixed(Frozen):
     (array([[3, 7]]), array([[10, 10, 20, 20]]))
     """
 
-    ties: TieMap
+    ties: TieMap  # with one weight, of shape ()
 
     @cached_property
     def _matrices(self) -> dict[np.dtype, sp.csr_array]:
@@ -61,6 +56,4 @@ def _times(matrix: sp.csr_array | sp.csc_array, rows: Array) -> Array:
     return np.ascontiguousarray((matrix @ columns).T)
 
 
-@dense_steps.register
-def _(layer: Fixed, dtype: npt.DTypeLike = "float64") -> list[Step]:
-    return [Affine(layer.matrix(dtype))]
+dense_steps.register(Fixed, lambda layer, dtype="float64": [Affine(layer.matrix(dtype))])

@@ -115,11 +115,9 @@ class Dense(Runs, MatrixProducts):
         return new
 
     def __repr__(self) -> str:
-        """Return sizes."""
         return f"Dense({self.w.shape[0]} outputs, {self.w.shape[1]} inputs)"
 
     def _repr_html_(self) -> str:
-        """Return the shapes of weights and bias for a notebook."""
         return facts(repr(self), {"w": shape_and_dtype(self.w), "b": shape_and_dtype(self.b)})
 
 
@@ -134,14 +132,8 @@ def _(layer: Dense, dtype: npt.DTypeLike = "float64") -> list[Step]:  # noqa: AR
     return [Affine(ties.matrix(layer.w), layer.b, ties=ties)]
 
 
-@direct_counterpart.register
-def _(layer: Dense) -> DirectDense:
-    return DirectDense(layer, layer.w, layer.b)
-
-
-@magnitudes.register
-def _(layer: Dense) -> DirectDense:
-    return absolute_weights(DirectDense(layer, layer.w, layer.b))
+direct_counterpart.register(Dense, lambda layer: DirectDense(layer, layer.w, layer.b))
+magnitudes.register(Dense, lambda layer: absolute_weights(direct_counterpart(layer)))
 
 
 def _counts(layer: Dense) -> Counts:

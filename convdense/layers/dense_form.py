@@ -139,13 +139,10 @@ def dense_steps(layer: object, dtype: npt.DTypeLike = "float64") -> list[Step]: 
 
 def named(steps: list[Step], place: str) -> list[Step]:
     """Return the steps with a place before the names of their parameters."""
-    result: list[Step] = []
-    for step in steps:
-        if isinstance(step, Affine):
-            result.append(step._replace(name=_joined(place, step.name)))
-        else:
-            result.append(step)
-    return result
+    return [
+        step._replace(name=_joined(place, step.name)) if isinstance(step, Affine) else step
+        for step in steps
+    ]
 
 
 def back_through(steps: list[Step], x: Array, dy: Array) -> tuple[Array, Array, dict[str, Array]]:

@@ -84,7 +84,6 @@ class DirectWeighted(ShapesOf, Runs):
         return type(self)(self.layer, w, b)
 
     def __repr__(self) -> str:
-        """Return the layer it is."""
         return f"{type(self).__name__}({self.layer!r})"
 
 
@@ -119,11 +118,6 @@ class DirectConv(DirectWeighted):
         return Gradients(dx, dw, None if self.b is None else db)
 
 
-@with_direct_weights.register
-def _(layer: Windowed | ConvTranspose, w: Array, b: Array | None) -> DirectConv:
-    return DirectConv(layer, w, b)
-
-
 class DirectScale(DirectWeighted):
     """A scale and a shift per channel, by broadcasting."""
 
@@ -151,11 +145,6 @@ class DirectScale(DirectWeighted):
         return values.reshape(-1, *[1] * (len(self.in_shape) - 1))
 
 
-@with_direct_weights.register
-def _(layer: ChannelScale, w: Array, b: Array | None) -> DirectScale:
-    return DirectScale(layer, w, b)
-
-
 class DirectDense(DirectWeighted):
     """A fully connected layer, written out as the sum it is."""
 
@@ -176,9 +165,9 @@ class DirectDense(DirectWeighted):
         return Gradients(dx if had_batch else dx[0], dw, db)
 
 
-@with_direct_weights.register
-def _(layer: Linear, w: Array, b: Array | None) -> DirectDense:
-    return DirectDense(layer, w, b)
+with_direct_weights.register(Windowed | ConvTranspose, DirectConv)
+with_direct_weights.register(ChannelScale, DirectScale)
+with_direct_weights.register(Linear, DirectDense)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -227,9 +216,7 @@ class LargestMagnitude(OfPool):
         return window_sums(self.pool).backward(x, dy)
 
 
-@direct_counterpart.register
-def _(layer: OfPool) -> DirectPool:
-    return DirectPool(layer.pool)
+direct_counterpart.register(OfPool, lambda layer: DirectPool(layer.pool))
 
 
 # A DirectPool is an OfPool as well, but no pool as dense layers.

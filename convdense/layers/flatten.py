@@ -22,9 +22,10 @@ from convdense.layers.error_bounds import (
     forward_error,
     magnitudes,
 )
-from convdense.layers.plain_form import Plain, fields_from_plain, layer_to_plain, reads
+from convdense.layers.plain_form import Plain, layer_to_plain, reads_fields
 
 
+@reads_fields
 @explain
 @dataclass(frozen=True, repr=False)
 class Flatten(AnyShape):
@@ -87,7 +88,6 @@ class Flatten(AnyShape):
         return np.moveaxis(dy.reshape(len(dy), *axes, channels), -1, 1)
 
     def __repr__(self) -> str:
-        """Return the call that makes this layer."""
         shape = [] if self.in_shape is None else [repr(self.in_shape)]
         layout = [] if self.layout == "NCHW" else [f"layout={self.layout!r}"]
         return f"Flatten({', '.join(shape + layout)})"
@@ -104,19 +104,9 @@ def _(layer: Flatten, dtype: npt.DTypeLike = "float64") -> list[Step]:
     return [Affine(sp.csr_array((np.ones(len(rows), dtype), (rows, cols))))]
 
 
-@direct_counterpart.register
-def _(layer: Flatten) -> Flatten:
-    return layer  # its own definition
-
-
-@magnitudes.register
-def _(layer: Flatten) -> Flatten:
-    return layer
-
-
-@forward_error.register
-def _(layer: Flatten, x: Value) -> Value:
-    return Value(layer.forward(x.value), layer.forward(x.error))
+direct_counterpart.register(Flatten, lambda layer: layer)  # its own definition
+magnitudes.register(Flatten, lambda layer: layer)
+forward_error.register(Flatten, lambda layer, x: Value(*map(layer.forward, x)))
 
 
 # The values of x are not asked for: a flattened gradient goes back as it came.
@@ -129,8 +119,3 @@ def _(layer: Flatten, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:  # 
 def _(layer: Flatten) -> Plain:
     layout = {} if layer.layout == "NCHW" else {"layout": layer.layout}  # as it was before layouts
     return {"type": "Flatten", "in_shape": layer.in_shape, **layout}
-
-
-@reads("Flatten")
-def _(values: Plain) -> Flatten:
-    return Flatten(**fields_from_plain(values))

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, finite
-from convdense._util.deprecation import renamed_attribute
 from convdense.geometry import MaxPool, MinPool, Pool, paired_samples, samples
 from convdense.layers.activations import Abs
 from convdense.layers.base import NoMatrix, OfPool, as_samples, floating
@@ -60,11 +59,6 @@ class Tournament(NoMatrix, OfPool):
     pool: Pool
     tie_break: str
     layers: tuple[Fixed | Abs, ...]
-
-    @property
-    def ties(self) -> str:
-        """The old name of `tie_break`; it warns."""
-        return renamed_attribute(self.tie_break, "ties", "tie_break")
 
     @property
     def depth(self) -> int:

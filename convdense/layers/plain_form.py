@@ -16,6 +16,7 @@ from convdense.structure.axis import Axis
 from convdense.structure.tie_map import TieMap
 
 Plain = dict[str, Any]
+T = TypeVar("T")
 Reader = TypeVar("Reader", bound=Callable[[Plain], Any])
 _READERS: dict[str, Callable[[Plain], Any]] = {}
 
@@ -65,6 +66,16 @@ def reads(name: str) -> Callable[[Reader], Reader]:
     return register
 
 
+def reads_fields(kind: type[T]) -> type[T]:
+    """Register a layer that is made again of what is written under the names of its fields."""
+
+    def reader(values: Plain) -> T:
+        return kind(**fields_from_plain(values))
+
+    _READERS[kind.__name__] = reader
+    return kind
+
+
 def to_plain(value: Any) -> Any:
     """Return an array as plain data, anything else as it is."""
     if isinstance(value, np.ndarray):
@@ -86,9 +97,7 @@ def fields_from_plain(values: Plain) -> dict[str, Any]:
 
 @layer_to_plain.register
 def _(layer: TieMap) -> Plain:
-    axes = []
-    for axis in layer.axes:
-        axes.append({name: to_plain(value) for name, value in vars(axis).items()})
+    axes = [{name: to_plain(value) for name, value in vars(axis).items()} for axis in layer.axes]
     return {
         "type": "TieMap",
         "axes": axes,
@@ -99,7 +108,5 @@ def _(layer: TieMap) -> Plain:
 
 @reads("TieMap")
 def _(values: Plain) -> TieMap:
-    axes = []
-    for axis in values["axes"]:
-        axes.append(Axis(**fields_from_plain(axis)))
-    return TieMap(tuple(axes), from_plain(values["weight_order"]), values["bias_axes"])
+    axes = tuple(Axis(**fields_from_plain(axis)) for axis in values["axes"])
+    return TieMap(axes, from_plain(values["weight_order"]), values["bias_axes"])

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from functools import singledispatch
 from math import lcm, prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, choice, complain, complain_of
-from convdense._util.deprecation import UNSET, renamed_argument
 from convdense._util.float_formats import magnitude
 from convdense.geometry import (
     AvgPool,
@@ -38,11 +37,7 @@ from convdense.layers.error_bounds import (
     magnitudes,
     rounded,
 )
-from convdense.layers.max_pool_tournament import (
-    Tournament,
-    tournament,
-    windows_that_share_a_cell,
-)
+from convdense.layers.max_pool_tournament import Tournament, tournament, windows_that_share_a_cell
 from convdense.layers.plain_form import Plain, layer_to_plain, reads
 from convdense.layers.power_errors import root_error, slope_error
 from convdense.structure._tie import divisors, pool_matrix, sums
@@ -187,7 +182,7 @@ class PowerAverage(NoMatrix, OfPool):
 DensePool = SumDivide | Tournament | PowerAverage
 
 
-def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> DensePool:
+def dense_pool(pool: Pool, tie_break: str = "first") -> DensePool:
     """Return a pool as dense layers, with ``forward(x)`` and ``backward(x, dy) -> dx``.
 
     Its ``layers`` are what it is made of, in order. ``matrix(dtype)`` returns the one matrix that a
@@ -199,8 +194,6 @@ def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> De
     tie_break : {"first", "split"}
         Who gets the gradient where several cells are largest, for MaxPool and MinPool; see
         `Tournament`.
-    ties
-        The old name of `tie_break`; it warns.
 
     Raises
     ------
@@ -220,7 +213,6 @@ def dense_pool(pool: Pool, tie_break: str = "first", *, ties: Any = UNSET) -> De
     array([[0.5, 0.5, 0. ],
            [0. , 0.5, 0.5]])
     """
-    tie_break = renamed_argument("ties", "tie_break", ties, tie_break, "first")
     choice(tie_break, "tie_break", ("first", "split"))
     return _dense_form(pool, tie_break)
 
@@ -232,19 +224,13 @@ def _dense_form(pool: Pool, tie_break: str) -> DensePool:  # noqa: ARG001  (the 
     raise TypeError(complain_of("pool", pool, needs, "tie(layer) is for convolutions"))
 
 
-@_dense_form.register
-def _(pool: MaxPool | MinPool, tie_break: str) -> Tournament:
-    return tournament(pool, tie_break)
+_dense_form.register(MaxPool | MinPool, tournament)
 
 
 @_dense_form.register
-def _(pool: SumPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (a sum has no ties to break)
-    return SumDivide(pool, Fixed(sums(pool)), None)
-
-
-@_dense_form.register
-def _(pool: AvgPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (as above)
-    return SumDivide(pool, Fixed(sums(pool)), frozen(divisors(pool)))
+def _(pool: SumPool | AvgPool, tie_break: str) -> SumDivide:  # noqa: ARG001  (no ties to break)
+    each = frozen(divisors(pool)) if isinstance(pool, AvgPool) else None
+    return SumDivide(pool, Fixed(sums(pool)), each)
 
 
 @_dense_form.register
@@ -274,54 +260,47 @@ def _(layer: SumDivide, leaving: int = 1) -> int:
     return leaving * lcm(*map(int, np.unique(layer.divisors)))
 
 
-def _sum_forward_error(layer: SumDivide | PowerAverage, x: Value) -> Value:
-    """Return y of a sum and a division, with its error."""
+def _takes_roots(layer: SumDivide | PowerAverage) -> TypeGuard[PowerAverage]:
+    """Tell whether y is a root of a sum of powers: of p = 1 it is a sum."""
+    return isinstance(layer, PowerAverage) and layer.pool.p != 1
+
+
+@forward_error.register
+def _(layer: SumDivide | PowerAverage, x: Value) -> Value:
+    direct = direct_counterpart(layer)
+    y = direct.forward(x.value)
+    if _takes_roots(layer):  # a norm of its window: off by the norm of the errors at most
+        own = root_error(layer.pool, x.magnitude, x.value.dtype)
+        return Value(y, SLACK * direct.forward(x.error) + own)
     adding = magnitudes(layer)
     roundings = sums(layer.pool).counts().outputs + 1  # its terms, and the division
     own = rounded(roundings, adding.forward(x.magnitude), x.value.dtype)
-    return Value(direct_counterpart(layer).forward(x.value), SLACK * adding.forward(x.error) + own)
+    return Value(y, SLACK * adding.forward(x.error) + own)
 
 
-def _sum_backward_error(layer: SumDivide | PowerAverage, x: Value, dy: Slope) -> Slope:
-    """Return dx of a sum and a division, with its error."""
+@backward_error.register
+def _(layer: SumDivide | PowerAverage, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
+    if _takes_roots(layer):
+        return _slope_of_root(layer, x, dy), {}
+    dx = direct_counterpart(layer).backward(x.value, dy.value)
     adding = magnitudes(layer)
     shared = windows_that_share_a_cell(layer.pool)
     own = rounded(shared + 1, adding.backward(x.magnitude, dy.magnitude), dy.value.dtype)
     error = SLACK * adding.backward(x.magnitude, dy.error) + own
-    reached = window_sums(layer.pool).backward(x.magnitude, dy.undecided.astype(float))
-    return Slope(direct_counterpart(layer).backward(x.value, dy.value), error, reached > 0)
+    undecided = window_sums(layer.pool).backward(x.magnitude, dy.undecided.astype(float)) > 0
+    if isinstance(layer, PowerAverage):  # of |x|
+        undecided = undecided | x.may_change_sign
+    return Slope(dx, error, undecided), {}
 
 
-@forward_error.register
-def _(layer: SumDivide, x: Value) -> Value:
-    return _sum_forward_error(layer, x)
-
-
-@backward_error.register
-def _(layer: SumDivide, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
-    return _sum_backward_error(layer, x, dy), {}
-
-
-@forward_error.register
-def _(layer: PowerAverage, x: Value) -> Value:
-    if layer.pool.p != 1:  # y is a norm of its window: off by the norm of the errors at most
-        direct = direct_counterpart(layer)
-        own = root_error(layer.pool, x.magnitude, x.value.dtype)
-        return Value(direct.forward(x.value), SLACK * direct.forward(x.error) + own)
-    return _sum_forward_error(layer, x)
-
-
-@backward_error.register
-def _(layer: PowerAverage, x: Value, dy: Slope) -> tuple[Slope, ParameterBounds]:
-    if layer.pool.p != 1:  # no slope is above 1; of an x that is off, none is known
-        direct, everywhere = direct_counterpart(layer), window_sums(layer.pool)
-        own = slope_error(layer.pool, x.value, dy.magnitude, dy.value.dtype)
-        error = SLACK * direct.backward(magnitude(x.value), dy.error) + own
-        open_windows = dy.undecided | (everywhere.forward(x.error) > 0)
-        reached = everywhere.backward(x.magnitude, open_windows.astype(float)) > 0
-        return Slope(direct.backward(x.value, dy.value), error, reached), {}
-    slope = _sum_backward_error(layer, x, dy)
-    return slope._replace(undecided=slope.undecided | x.may_change_sign), {}
+def _slope_of_root(layer: PowerAverage, x: Value, dy: Slope) -> Slope:
+    """Return the gradient of a root: no slope is above 1; of an x that is off, none is known."""
+    direct, everywhere = direct_counterpart(layer), window_sums(layer.pool)
+    own = slope_error(layer.pool, x.value, dy.magnitude, dy.value.dtype)
+    error = SLACK * direct.backward(magnitude(x.value), dy.error) + own
+    open_windows = dy.undecided | (everywhere.forward(x.error) > 0)
+    reached = everywhere.backward(x.magnitude, open_windows.astype(float)) > 0
+    return Slope(direct.backward(x.value, dy.value), error, reached)
 
 
 @layer_to_plain.register

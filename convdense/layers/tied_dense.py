@@ -213,11 +213,9 @@ class TiedDense(ShapesOf, Runs, MatrixProducts):
         return GradientSteps(dense, masked, tied)
 
     def __repr__(self) -> str:
-        """Return the layer it is."""
         return f"TiedDense({self.layer!r})"
 
     def _repr_html_(self) -> str:
-        """Return the shapes of weights and bias, and the tie map, for a notebook."""
         arrays = {"w": shape_and_dtype(self.w), "b": shape_and_dtype(self.b)}
         return facts(repr(self), arrays) + self.ties._repr_html_()
 
@@ -225,11 +223,6 @@ class TiedDense(ShapesOf, Runs, MatrixProducts):
 def _columns(samples: Array) -> Array:
     """Flatten (batch, *shape) to (features, batch), as a matrix wants to be multiplied."""
     return samples.reshape(len(samples), prod(samples.shape[1:])).T
-
-
-@tie.register
-def _(layer: TiedDense) -> TieMap:
-    return layer.ties
 
 
 @dense_steps.register
@@ -243,9 +236,8 @@ def _(layer: TiedDense) -> DirectWeighted:
     return with_direct_weights(layer.layer, layer.w, layer.b)
 
 
-@magnitudes.register
-def _(layer: TiedDense) -> DirectWeighted:
-    return absolute_weights(with_direct_weights(layer.layer, layer.w, layer.b))
+tie.register(TiedDense, lambda layer: layer.ties)
+magnitudes.register(TiedDense, lambda layer: absolute_weights(direct_counterpart(layer)))
 
 
 @forward_error.register

@@ -69,7 +69,6 @@ class Residual:
         object.__setattr__(self, "layers", layers)
 
     def __repr__(self) -> str:
-        """Return the call that makes this layer."""
         return f"Residual({', '.join(map(repr, self.layers))})"
 
 

@@ -100,11 +100,9 @@ class Network(Runs):
             _check_fit(i, before, layer)
 
     def __len__(self) -> int:
-        """Return the number of layers."""
         return len(self.layers)
 
     def __iter__(self) -> Iterator[Layer]:
-        """Return the layers, one by one."""
         return iter(self.layers)
 
     @overload
@@ -267,11 +265,9 @@ class Network(Runs):
         return aligned(HEADER, self._rows())
 
     def _repr_html_(self) -> str:
-        """Return the same table for a notebook."""
         return table(self._rows(), HEADER, repr(self))
 
     def __repr__(self) -> str:
-        """Return the number of layers and the shapes."""
         return f"Network({len(self.layers)} layers, {self.in_shape} -> {self.out_shape})"
 
 
@@ -364,15 +360,9 @@ def _(layer: Network, dtype: npt.DTypeLike = "float64") -> list[Step]:
     return steps
 
 
-@direct_counterpart.register
-def _(layer: Network) -> Network:
-    return layer.direct()
-
-
-@magnitudes.register
-def _(layer: Network) -> Network:
-    """Return the network whose layers add up absolute values: all |w|, to be run on |x|."""
-    return Network(tuple(map(magnitudes, layer.layers)))
+direct_counterpart.register(Network, lambda layer: layer.direct())
+# all |w|, to be run on |x|
+magnitudes.register(Network, lambda layer: Network(tuple(map(magnitudes, layer.layers))))
 
 
 @integer_unit.register

@@ -33,15 +33,10 @@ class ResidualSum(ShapesOf, ShapesTable):
 
     As dense layers: ``[I; I]`` copies x, the network runs on one copy beside the identity on the
     other, and ``[I I]`` adds both. It is made by `network` from a `Residual`.
-
-    Parameters
-    ----------
-    inner : Network
-        Of equal input and output shape.
     """
 
     _part = "inner"  # whose in_shape and out_shape `ShapesOf` returns
-    inner: Network
+    inner: Network  # of equal input and output shape
 
     def __post_init__(self) -> None:
         if self.inner.in_shape != self.inner.out_shape:
@@ -72,11 +67,9 @@ class ResidualSum(ShapesOf, ShapesTable):
         return np.asarray(dx if had_batch else dx[0]), gradients
 
     def __repr__(self) -> str:
-        """Return the layers inside."""
         return f"ResidualSum({', '.join(map(repr, self.inner.layers))})"
 
     def _repr_html_(self) -> str:
-        """Return the table of the inner network for a notebook."""
         return super()._repr_html_() + self.inner._repr_html_()
 
 
@@ -92,19 +85,10 @@ def _(layer: ResidualSum, dtype: npt.DTypeLike = "float64") -> list[Step]:
     return [copy_x, *inner, add]
 
 
-@direct_counterpart.register
-def _(layer: ResidualSum) -> ResidualSum:
-    return ResidualSum(layer.inner.direct())
-
-
-@magnitudes.register
-def _(layer: ResidualSum) -> ResidualSum:
-    return ResidualSum(magnitudes(layer.inner))  # a layer that adds up absolute values
-
-
-@integer_unit.register
-def _(layer: ResidualSum, leaving: int = 1) -> int:
-    return integer_unit(layer.inner, leaving)  # a multiple of `leaving`, as x itself must be
+direct_counterpart.register(ResidualSum, lambda layer: ResidualSum(layer.inner.direct()))
+magnitudes.register(ResidualSum, lambda layer: ResidualSum(magnitudes(layer.inner)))
+# a multiple of `leaving`, as x itself must be
+integer_unit.register(ResidualSum, lambda layer, leaving=1: integer_unit(layer.inner, leaving))
 
 
 @forward_error.register

@@ -40,8 +40,4 @@ __all__ = [
     "pooling",
     "tied",
 ]
-
-
-def __dir__() -> list[str]:
-    """Return what is public: the files of the folder are not."""
-    return list(__all__)
+__dir__ = __all__.copy  # what is public: the files of the folder are not

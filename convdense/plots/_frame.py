@@ -216,7 +216,6 @@ def _draw_sheet(
 
 
 def _frame_squares(ax: Axes, shape: tuple[int, ...], inside: Sequence[int]) -> None:
-    """Frame some squares of a sheet."""
     laid = sheet(shape)
     surround(ax, [(int(laid.y[k]), int(laid.x[k])) for k in inside])
 

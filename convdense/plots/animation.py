@@ -55,7 +55,6 @@ class Animation:
         return f'<img alt="{escape(self.title)}" src="data:image/gif;base64,{data}">'
 
     def __repr__(self) -> str:
-        """Return title and size."""
         return f"Animation({self.title!r}, {len(self.gif):,} bytes)"
 
 

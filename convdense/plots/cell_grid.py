@@ -282,8 +282,9 @@ def hatch(ax: Axes, row: int, cols: int) -> None:
     ax.add_patch(Rectangle(corner, cols, 1, fill=False, hatch="//", ec="#888888", lw=0, zorder=1.5))
 
 
-def draw_thin_lines(ax: Axes, rows: int, cols: int, points: float) -> None:
-    """Draw thin lines between all cells, of so many points, unless they are too small."""
+def draw_thin_lines(ax: Axes, rows: int, cols: int) -> None:
+    """Draw thin lines between all cells, unless these are too small."""
+    _, points = cell_size(ax, rows, cols)
     if points < FINE:
         return
     across, along = np.arange(1, rows) - 0.5, np.arange(1, cols) - 0.5

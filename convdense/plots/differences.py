@@ -17,7 +17,6 @@ from convdense.plots.cell_grid import (
     Cell,
     bare,
     blank,
-    cell_size,
     diverging,
     draw_thin_lines,
     grid,
@@ -100,7 +99,11 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
     refusal = complain("found", type(found).__name__, "a Recovered", do)
     require(isinstance(found, Recovered), refusal)
     differences = found.compare(layer)
-    ties = layer.ties if isinstance(layer, TiedDense) else _all_edges(layer)
+    if isinstance(layer, TiedDense):
+        ties = layer.ties
+    else:  # of a Dense none are tied
+        outputs, inputs = layer.w.shape
+        ties = tie(Linear(inputs, outputs))
     require_few(ties)
     expected = _expected(layer, ties)
     got = _found(found)
@@ -136,12 +139,6 @@ def difference(layer: TiedDense | Dense, found: Recovered) -> Figure:
         cols = len(legend)
         figure.legend(handles=legend, loc="lower center", ncols=cols, fontsize=9, frameon=False)
     return figure
-
-
-def _all_edges(layer: Dense) -> TieMap:
-    """Return the tie map of a dense layer, whose weight is (outputs, inputs): none are tied."""
-    outputs, inputs = layer.w.shape
-    return tie(Linear(inputs, outputs))
 
 
 def _expected(layer: TiedDense | Dense, ties: TieMap) -> Labelled:
@@ -248,8 +245,7 @@ def _draw(axes: Sequence[Axes], ties: TieMap, colours: Array, texts: Mapping[Cel
     for ax in bias_axes:  # one, or none
         bare(ax, "", rows, 1, WIDE)
         paint(ax, colours[:, last:], of_biases)
-        _, height = cell_size(ax, rows, 1)
-        draw_thin_lines(ax, rows, 1, height)
+        draw_thin_lines(ax, rows, 1)
 
 
 def _title(differences: Difference, found: Recovered) -> str:

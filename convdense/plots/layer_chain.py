@@ -137,15 +137,11 @@ def _picture(
         return panel, partial(_draw_matrix, step=step, entering=entering)
 
     sign = "" if first or entering is None else "="
-    title = title or _single_form(step.forms)
+    done = {form for form in step.forms if form != "x"}
+    if not title and len(done) == 1:  # one thing is said above: cells may be too small for it
+        (title,) = done
     panel = Panel(len(step.forms), cols=1, title=title, sign=sign, cell=cell, wide=COLUMN)
     return panel, partial(_draw_numbers, forms=step.forms, values=entering)
-
-
-def _single_form(forms: list[str]) -> str:
-    """Return what is done, if it is one thing, for a title: cells may be too small for it."""
-    done = sorted({form for form in forms if form != "x"})
-    return done[0] if len(done) == 1 else ""
 
 
 def _draw_matrix(ax: Axes, step: Affine, entering: list[str] | None) -> None:
@@ -165,7 +161,7 @@ def _draw_matrix(ax: Axes, step: Affine, entering: list[str] | None) -> None:
 
     rows, cols = values.shape
     width, _ = cell_size(ax, rows, cols)  # points
-    draw_thin_lines(ax, rows, cols, width)
+    draw_thin_lines(ax, rows, cols)
     size = min(8.0, 0.55 * width)  # points: two letters fit below a cell
     if entering is not None and size >= SMALLEST_TEXT:
         too_long = 0.62 * size * max(map(len, entering)) > width  # a letter is 0.62 as wide as high
@@ -209,5 +205,4 @@ def _draw_numbers(ax: Axes, forms: list[str], values: list[str] | None) -> None:
     # Without its number, an x that nothing is done to is left blank.
     texts = {(k, 0): [text] for k, text in enumerate(shown) if text != "x"}
     paint(ax, colours[:, None], _legible(ax, (n, 1), texts))  # (n, 1, 3): one column
-    _, height = cell_size(ax, n, 1)
-    draw_thin_lines(ax, n, 1, height)
+    draw_thin_lines(ax, n, 1)

@@ -27,7 +27,6 @@ from convdense.plots.cell_grid import (
 from convdense.plots.shown import Axes as OwnAxes
 from convdense.structure._tie import tie
 from convdense.structure.letter_grid import cells, cells_of, mark
-from convdense.structure.tie_map import TieMap
 
 WIDE = 2.6  # times its height: of the cell of a weight, for its sum, where its size is not given
 
@@ -72,13 +71,9 @@ def matrix(layer: HasShapes, ax: Axes | None = None) -> Axes:
         numbers = _with_number(layer)
         values = real_numbers(numbers, "values", numbers.shape, layer)
         texts = {cell: f"{text}\n{number(values[cell])}" for cell, text in texts.items()}
-    return paint(ax, by_weight(_drawn_shape(ties), held), texts)
-
-
-def _drawn_shape(ties: TieMap) -> tuple[int, int]:
-    """Return rows and columns of the matrix and, where padding holds a number, its column."""
     rows, cols = ties.shape
-    return rows, cols + bool(ties.padding)
+    drawn = rows, cols + bool(ties.padding)  # where padding holds a number, it has a column
+    return paint(ax, by_weight(drawn, held), texts)
 
 
 def _with_number(layer: TiedDense) -> Array:

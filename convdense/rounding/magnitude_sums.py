@@ -1,12 +1,10 @@
 """How large the sums in a network may grow: the bits that integers need to stay exact in it."""
 
 from math import ceil, isfinite, log2
-from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.deprecation import moved_name
 from convdense._util.float_formats import magnitude
 from convdense.geometry import Layer
 from convdense.layers.base import OfPool, pulled
@@ -14,16 +12,6 @@ from convdense.layers.direct_form import window_sums
 from convdense.layers.error_bounds import magnitudes
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
-
-_MOVED = {
-    "integer_unit": "convdense.layers.error_bounds",
-    "magnitudes": "convdense.layers.error_bounds",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Return what layers register for themselves now."""
-    return moved_name(__name__, name, _MOVED)
 
 
 def bit_budget(net: Network, x: Array, dy: Array) -> int:

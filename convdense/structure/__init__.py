@@ -8,7 +8,6 @@
 * `csr_assembly`: tie map -> CSR matrix, at the speed of memory
 * `_data_matrix`: the matrix of the inputs, which the weights are multiplied with; another order
 * `linear_operator`: products and gradient without a stored matrix
-* `padding_number`: what padding adds whose cells hold a number
 * `tie_map`: TieMap
 * `_tie`: tie: geometry -> TieMap
 * `_conv_matrix`: conv_matrix, the matrix in one call

@@ -125,7 +125,10 @@ def conv_matrix(
     if isinstance(w, Pool):
         options |= {"in_shape": in_shape, "bias": bias, "weights": weights}
         _refuse(options, "to be left out: the pool says it all")
-        return _in_order(_pool_matrix(w, max_bytes), w, layout, order)
+        if not isinstance(w, (SumPool, AvgPool)):
+            do = "use cd.dense_pool(pool), which is several layers"
+            raise TypeError(complain("w", repr(w), "an array, a SumPool or an AvgPool", do))
+        return _in_order(pool_matrix(w, max_bytes=max_bytes), w, layout, order)
 
     layer, values = _layer(w, in_shape, layout, weights, options)
     matrix = tie(layer).matrix(values, max_bytes=max_bytes)
@@ -194,14 +197,6 @@ def _refuse(options: dict[str, Any], needs: str) -> None:
         default = signature(conv_matrix).parameters[name].default
         if value is not default and not np.array_equal(value, default):
             raise ValueError(complain(name, repr(value), needs))
-
-
-def _pool_matrix(pool: Pool, max_bytes: int | None) -> sp.csr_array:
-    """Return the matrix of a pool that sums or averages, its 1/k in it."""
-    if not isinstance(pool, (SumPool, AvgPool)):
-        do = "use cd.dense_pool(pool), which is several layers"
-        raise TypeError(complain("w", repr(pool), "an array, a SumPool or an AvgPool", do))
-    return pool_matrix(pool, max_bytes=max_bytes)
 
 
 def _in_order(matrix: sp.csr_array, layer: HasShapes, layout: str, order: str) -> sp.csr_array:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatch
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from convdense.geometry import (
     ChannelScale,
     Conv,
     ConvTranspose,
+    Geometry,
     Linear,
     LocallyConnected,
     Pool,
@@ -66,22 +68,17 @@ def tie(layer: object) -> TieMap:
     raise TypeError(complain_of("layer", layer, needs, do))
 
 
-@tie.register
-def _(layer: TieMap) -> TieMap:
-    return layer
+tie.register(TieMap, lambda layer: layer)
 
 
 @tie.register
-def _(layer: Conv) -> TieMap:
-    axes = (channels(layer.out_channels, layer.in_channels, layer.groups), *_windows(layer))
-    return with_padding(axes, layer.padding_modes, layer.padding_value)
+def _(layer: Conv | ConvTranspose) -> TieMap:
+    return tie_map(layer, windows(window_parameters(layer)))
 
 
 @tie.register
 def _(layer: LocallyConnected) -> TieMap:
-    axes = (channels(layer.out_channels, layer.in_channels, layer.groups), *_windows(layer))
-    tied = with_padding(axes, layer.padding_modes, layer.padding_value)
-    return _untied(tied, n=len(layer.kernel))
+    return _untied(tie_map(layer, windows(window_parameters(layer))), n=len(layer.kernel))
 
 
 def _untied(ties: TieMap, n: int) -> TieMap:
@@ -100,6 +97,94 @@ def _untied(ties: TieMap, n: int) -> TieMap:
         bias_axes=1 + n,
         padding=tuple(_untied(part, n) for part in ties.padding),
     )
+
+
+class WindowParameters(NamedTuple):
+    """The hyper-parameters of a convolution, axis by axis.
+
+    A transposed convolution's window slides over its outputs, which here are `ins`.
+    """
+
+    ins: tuple[int, ...]
+    outs: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+    modes: tuple[str, ...]
+    flip: tuple[bool, ...]
+    input_dilation: tuple[int, ...]
+
+    @property
+    def mode(self) -> str:
+        """The padding mode of all axes, or the modes of all where they differ, in words."""
+        return " and ".join(dict.fromkeys(self.modes))
+
+    @property
+    def crops(self) -> bool:
+        """Whether padding below 0 takes cells away."""
+        return min(*self.begin, *self.end) < 0
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """How many cells each axis has with its padding."""
+        sizes = zip(self.ins, self.begin, self.end, strict=True)
+        return tuple(n + begin + end for n, begin, end in sizes)
+
+    @property
+    def left_over(self) -> tuple[int, ...]:
+        """How many cells at the end no window reaches; where transposed, the output padding."""
+        sizes = zip(self.padded, self.outs, self.stride, self.kernel, self.dilation, strict=True)
+        # the last window starts at (outs - 1) stride and is (kernel - 1) dilation + 1 cells long
+        return tuple(n - (o - 1) * s - (k - 1) * d - 1 for n, o, s, k, d in sizes)
+
+
+def window_parameters(layer: Windowed | ConvTranspose) -> WindowParameters:
+    """Return the hyper-parameters of a layer."""
+    ins, outs = layer.in_spatial, layer.out_spatial
+    if isinstance(layer, ConvTranspose):
+        ins, outs = outs, ins  # the window slides over the outputs
+    begin, end = zip(*layer.padding, strict=True)
+    return WindowParameters(
+        ins,
+        outs,
+        layer.kernel,
+        layer.stride,
+        layer.dilation,
+        begin,
+        end,
+        modes=layer.padding_modes,
+        flip=(layer.flip,) * len(ins),
+        input_dilation=layer.input_dilation,
+    )
+
+
+def windows(n: WindowParameters) -> list[Axis]:
+    """Return the axes that these numbers give."""
+    options = ("stride", "dilation", "begin", "end", "mode", "flip", "input_dilation")
+    return [
+        window(n_in, n_out, kernel, **dict(zip(options, others, strict=True)))
+        for n_in, n_out, kernel, *others in zip(*n, strict=True)
+    ]
+
+
+def window_channels(layer: Geometry) -> tuple[int, int]:
+    """Return the output and input channels of the window; where transposed, exchanged."""
+    if isinstance(layer, ConvTranspose):
+        return layer.in_channels, layer.out_channels
+    return layer.out_channels, layer.in_channels
+
+
+def tie_map(
+    layer: Windowed | ConvTranspose, axes: Sequence[Axis], channel_axis: Axis | None = None
+) -> TieMap:
+    """Return the tie map of these windows; without a channel axis, with the right one."""
+    channel_axis = channel_axis or channels(*window_channels(layer), layer.groups)
+    # where a mistake has joined the axes into one, no padding is left
+    number = layer.padding_value if len(axes) == len(layer.kernel) else 0
+    whole = with_padding((channel_axis, *axes), layer.padding_modes, number)
+    return whole.T if isinstance(layer, ConvTranspose) else whole
 
 
 def with_padding(axes: Sequence[Axis], modes: Sequence[str], number: float) -> TieMap:
@@ -121,14 +206,6 @@ def with_padding(axes: Sequence[Axis], modes: Sequence[str], number: float) -> T
 
 
 @tie.register
-def _(layer: ConvTranspose) -> TieMap:
-    # The transposed map of the convolution with these parameters, whose inputs are the layer's
-    # outputs: its channels and sizes stand the other way round.
-    channel_axis = channels(layer.in_channels, layer.out_channels, layer.groups)
-    return TieMap((channel_axis, *_windows(layer))).T
-
-
-@tie.register
 def _(layer: Linear) -> TieMap:
     return TieMap((channels(layer.out_features, layer.in_features, groups=1),))
 
@@ -140,16 +217,14 @@ def _(layer: ChannelScale) -> TieMap:
     return TieMap((diagonal(n_channels, shared=False), *map(diagonal, spatial)))
 
 
-@tie.register
-def _(layer: SumPool) -> TieMap:
-    return sums(layer)
-
-
 def sums(pool: Pool) -> TieMap:
     """Return the tie map of the sums over a pool's windows: one weight, each channel by itself."""
     n_channels = pool.in_shape[0]
     # No axis has a weight of its own, so the product of all has one.
     return TieMap((diagonal(n_channels), *pool_axes(pool)))
+
+
+tie.register(SumPool, sums)
 
 
 def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
@@ -160,22 +235,11 @@ def pool_axes(pool: Pool, *, padded: bool = False) -> list[Axis]:
     """
     if pool.kernel is None:  # adaptive: the sizes alone say which cells belong to an output
         return [parts(*sizes) for sizes in zip(pool.in_spatial, pool.out_spatial, strict=True)]
-    options = zip(
-        pool.in_spatial,
-        pool.out_spatial,
-        pool.kernel,
-        pool.stride,
-        pool.dilation,
-        pool.padding,
-        strict=True,
-    )
     axes = []
-    for n, n_out, k, s, d, (before, after) in options:
-        if padded:  # the first window starts at cell 0
-            n_in, begin = before + n + after, 0
-        else:  # the first window starts `before` cells outside
-            n_in, begin = n, before
-        sliding = window(n_in, n_out, k, stride=s, dilation=d, begin=begin, flip=False)
+    for n_out, (n, (begin, end), k, s, d) in zip(pool.out_spatial, pool.numbers(), strict=True):
+        # the first window starts `begin` cells outside, or at the first cell of the padding
+        n_in, first = (begin + n + end, 0) if padded else (n, begin)
+        sliding = window(n_in, n_out, k, stride=s, dilation=d, begin=first, flip=False)
         axes.append(all_tied(sliding))
     return axes
 
@@ -194,50 +258,8 @@ def divisors(pool: AvgPool) -> Array:
     """Return what each flattened output is divided by: a product of the axes' own counts."""
     if pool.divisor_override is not None:
         return np.full(prod(pool.out_shape), pool.divisor_override)
-    if pool.count_include_pad:
-        counts = padded_counts(pool)
-    else:
-        counts = [np.bincount(axis.rows) for axis in pool_axes(pool)]
+    # How many cells each window has along each axis, (outputs of the axis,): at least one.
+    axes = pool_axes(pool, padded=pool.count_include_pad)
+    counts = [np.bincount(axis.rows) for axis in axes]
     channels = np.ones(pool.in_shape[0], np.intp)
     return outer([channels, *counts])
-
-
-def padded_counts(pool: Pool) -> list[Array]:
-    """Return how many cells each window has along each axis, (outputs of the axis,).
-
-    Those of the padding count, those beyond it do not. Every window has at least one.
-    """
-    return [np.bincount(axis.rows) for axis in pool_axes(pool, padded=True)]
-
-
-def _windows(layer: Windowed | ConvTranspose) -> list[Axis]:
-    """Return the windows along each axis; those of a transposed layer slide over its outputs."""
-    ins, outs = layer.in_spatial, layer.out_spatial
-    if isinstance(layer, ConvTranspose):
-        ins, outs = outs, ins
-    sizes = zip(
-        ins,
-        outs,
-        layer.kernel,
-        layer.stride,
-        layer.dilation,
-        layer.padding,
-        layer.input_dilation,
-        layer.padding_modes,
-        strict=True,
-    )
-    return [
-        window(
-            n_in,
-            n_out,
-            k,
-            stride=s,
-            dilation=d,
-            begin=begin,
-            end=end,
-            input_dilation=input_dilation,
-            mode=mode,
-            flip=layer.flip,
-        )
-        for n_in, n_out, k, s, d, (begin, end), input_dilation, mode in sizes
-    ]

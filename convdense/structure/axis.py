@@ -23,25 +23,16 @@ WEIGHTS_LIMIT = 2**31  # of `listed`: one weight number too large would ask for 
 class Axis(Frozen):
     """The entries of one axis: which output position meets which input position through which tap.
 
-    Parameters
-    ----------
-    rows, cols, taps : (entries,) integer arrays
-        Output position, input position and flattened tap of every entry.
-    n_rows, n_cols : int
-        Number of output and input positions.
-    tap_shape : tuple of int
-        Shape of this axis' part of the weight array.
-    coefficients : (entries,) array or None
-        Small exact numbers the weight is multiplied with; None stands for 1 everywhere.
+    A weight is multiplied with its entry's coefficient, a small exact number.
     """
 
-    rows: Array
-    cols: Array
-    taps: Array
-    n_rows: int
-    n_cols: int
-    tap_shape: tuple[int, ...]
-    coefficients: Array | None = None
+    rows: Array  # (entries,) int: output position of every entry
+    cols: Array  # (entries,) int: input position
+    taps: Array  # (entries,) int: flattened tap
+    n_rows: int  # output positions
+    n_cols: int  # input positions
+    tap_shape: tuple[int, ...]  # of this axis' part of the weight array
+    coefficients: Array | None = None  # (entries,); None stands for 1 everywhere
 
     def __post_init__(self) -> None:
         for array in (self.rows, self.cols, self.taps, self.coefficients):

@@ -54,20 +54,9 @@ def index_dtype(n_entries: int, n_cols: int) -> type[np.int32] | type[np.int64]:
 def assemble_by_entries(axes: Sequence[Axis], weights: Array) -> sp.csr_array:
     """Return the matrix by listing every entry and letting SciPy sort and sum them.
 
-    Slow, and what `assemble_by_runs` is held against in the tests.
-
-    Parameters
-    ----------
-    axes : sequence of Axis
-        The tie map.
-    weights : array of prod(taps) values
-        The weights in the order of the product of taps.
-
-    Returns
-    -------
-    scipy.sparse.csr_array
-        Canonical: sorted, no duplicates; zeros are stored, so the pattern never depends on the
-        values.
+    Slow, and what `assemble_by_runs` is held against in the tests. The weights, (taps,), come in
+    the order of the product of taps. The matrix is canonical: sorted, no duplicates; zeros are
+    stored, so the pattern never depends on the values.
     """
     shape = matrix_shape(axes)
     entries = expand(axes)
@@ -90,22 +79,14 @@ def assemble(axes: Sequence[Axis], plan: "Plan | None", weights: Array) -> sp.cs
 class Plan:
     """Everything about a matrix but its weights.
 
-    Parameters
-    ----------
-    axes : tuple of Axis
-        The tie map as it was given.
-    merged : tuple of Axis
-        The same with one entry to a cell: taps that meet in a cell are one merged tap.
-    mixing : tuple of (merged taps, taps) matrices
-        Which taps each merged tap of an axis adds up (see `merge`); None where they are the same.
-    runs : tuple of list of Run
-        The runs of each merged axis.
+    Taps that meet in a cell are one merged tap; see `merge`.
     """
 
-    axes: tuple[Axis, ...]
-    merged: tuple[Axis, ...]
+    axes: tuple[Axis, ...]  # the tie map as it was given
+    merged: tuple[Axis, ...]  # the same with one entry to a cell
+    # which taps each merged tap of an axis adds up, (merged taps, taps); None: they are the same
     mixing: tuple[sp.csr_array | None, ...]
-    runs: tuple[list[Run], ...]
+    runs: tuple[list[Run], ...]  # of each merged axis
 
     @property
     def n_entries(self) -> int:

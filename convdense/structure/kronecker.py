@@ -177,12 +177,7 @@ def add_all_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -
 def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:
     """Add to `total` the gradient of every weight the long way: one per edge, summed over the ties.
 
-    Parameters
-    ----------
-    edges : slabs of entries
-    x : (batch, inputs) array, conjugated
-    dy : (batch, outputs) array
-    total : (weights,) array, written to
+    x, conjugated, is (batch, inputs), dy (batch, outputs), and `total` (weights,).
     """
     for slab in edges:
         inputs = np.take(x, slab.col, axis=1)  # (batch, edges)

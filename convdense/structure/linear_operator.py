@@ -131,12 +131,7 @@ def gradient(plan: Plan, x: Array, dy: Array) -> Array:
 
     Every output o that reads input i through tap t adds ``dy[o] x[i]`` to the gradient of t. Over a
     product of runs that is one matrix product of upstream gradients and gathered inputs, summed
-    over positions and batch.
-
-    Parameters
-    ----------
-    plan : Plan
-    x, dy : (batch, *axes) arrays, x conjugated
+    over positions and batch. x, conjugated, and dy are (batch, *axes).
     """
     x = x.swapaxes(0, 1)  # (axis 0, batch, *other axes)
     dy = dy.swapaxes(0, 1)
@@ -194,7 +189,8 @@ def _gather(piece: Piece, x: Array, batch_at: int) -> Array:
     own = head.col_step != 0  # whether every output of axis 0 reads inputs of its own
     starts = np.arange(head.count if own else 1) * head.col_step
     channels = (starts[:, None] + head.cols).ravel()
-    x = x[_contiguous(channels)]
+    adjacent = (np.diff(channels) == 1).all()  # then a slice makes a view
+    x = x[channels[0] : channels[-1] + 1] if adjacent else x[channels]
 
     entries = [len(run.cols) for run in rest]
     positions = [run.count for run in rest]
@@ -211,13 +207,6 @@ def _gather(piece: Piece, x: Array, batch_at: int) -> Array:
     if own:
         return buffer.reshape(head.count, n_entries, -1)
     return buffer.reshape(n_entries, -1)
-
-
-def _contiguous(places: Array) -> slice | Array:
-    """Return a slice, which makes a view, if the places follow each other."""
-    if (np.diff(places) == 1).all():
-        return slice(int(places[0]), int(places[-1]) + 1)
-    return places
 
 
 def _along(run: Run, first: int) -> slice:

@@ -20,28 +20,17 @@ RUNS_LIMIT = 4_096  # an axis with more runs than this is irregular: entry by en
 
 @dataclass(frozen=True, eq=False)
 class Run(Frozen):
-    """Rows ``start, start + step, ...`` whose entries differ by constant steps only.
-
-    Parameters
-    ----------
-    start, step, count : int
-        The rows.
-    cols, taps : (entries,) arrays
-        Sorted columns, and taps, of the first row; each further row adds `col_step` and `tap_step`
-        to all of them.
-    offset, offset_step : int
-        Entries of the axis stored before the first row, and how many more before each further row.
-    """
+    """`count` rows ``start, start + step, ...`` whose entries differ by constant steps only."""
 
     start: int
     step: int
     count: int
-    cols: Array
-    col_step: int
-    taps: Array
-    tap_step: int
-    offset: int
-    offset_step: int
+    cols: Array  # (entries,) sorted columns of the first row
+    col_step: int  # what each further row adds to all of them
+    taps: Array  # (entries,) taps of the first row
+    tap_step: int  # as `col_step`
+    offset: int  # entries of the axis stored before the first row
+    offset_step: int  # how many more before each further row
 
     def part(self, first: int, stop: int) -> "Run":
         """Return the rows from number `first` up to `stop` of this run."""

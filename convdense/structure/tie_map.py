@@ -14,27 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, batched, complain, is_sequence, position, shaped
+from convdense._util.arguments import Array, Sizes, batched, complain, is_sequence, position, shaped
 from convdense._util.frozen import Frozen
 from convdense.geometry import paired_operands
-from convdense.structure import csr_assembly, kronecker, linear_operator, padding_number
+from convdense.geometry.padding import padded_dtype
+from convdense.structure import csr_assembly, kronecker, linear_operator
 from convdense.structure._data_matrix import data_matrix
 from convdense.structure.axis import Axis, listed, spread
-from convdense.structure.kronecker import (
-    Counts,
-    Entries,
-    add_all_edges,
-    add_edges,
-    expand,
-    few_edges,
-)
+from convdense.structure.kronecker import Counts, Entries, expand
 from convdense.structure.weight_order import WeightOrder
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 EDGE_PRODUCTS = 1 << 20  # of an edge and a sample: what `add_edges` holds at a time
-Position = int | Sequence[int]  # as a user gives it: flattened, or one integer per axis
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -170,31 +163,31 @@ class TieMap(Frozen):
         """Yield all entries in slabs of about `limit`, unsorted: for maps larger than memory."""
         return kronecker.slabs(self.axes, self._weights.table(), limit)
 
-    def row(self, r: Position) -> Entries:
+    def row(self, r: Sizes) -> Entries:
         """Return the entries of one output, given flattened or as (channel, *position)."""
         at = position(r, "r", self.out_shape)
         return self._where(lambda axis, i: axis.rows == at[i])
 
-    def column(self, c: Position) -> Entries:
+    def column(self, c: Sizes) -> Entries:
         """Return the entries of one input, given flattened or as (channel, *position)."""
         at = position(c, "c", self.in_shape)
         return self._where(lambda axis, i: axis.cols == at[i])
 
-    def copies(self, k: Position) -> Entries:
+    def copies(self, k: Sizes) -> Entries:
         """Return the entries that share one weight, given flattened or by its position."""
         at = position(k, "k", self.weight_shape)
         tap = self._weights.tap_of(int(np.ravel_multi_index(at, self.weight_shape)))
         taps = np.unravel_index(tap, [a.n_taps for a in self.axes])
         return self._where(lambda axis, i: axis.taps == taps[i])
 
-    def block(self, i: Position, j: Position) -> "TieMap":
+    def block(self, i: Sizes, j: Sizes) -> "TieMap":
         """Return one block of the matrix: output channel i, input channel j, or more leading axes.
 
         ``block((0, 2), (1, 3))`` is the block of output row 2 of channel 0 and input row 3 of
         channel 1. The block takes the same weight array as the whole.
         """
-        depth = _depth(i)
-        if not 1 <= depth == _depth(j) <= len(self.axes):
+        depth, of_j = (len(at) if is_sequence(at) else 1 for at in (i, j))  # type: ignore[arg-type]  # a sequence has a length
+        if not 1 <= depth == of_j <= len(self.axes):
             needs = f"two positions of equal length, at most {len(self.axes)}"
             raise ValueError(complain("i, j", f"{i!r}, {j!r}", needs))
         rows = position(i, "i", self.out_shape[:depth])
@@ -270,8 +263,8 @@ class TieMap(Frozen):
         """
         batch, _ = batched(x, "x", self.in_shape, self)
         found = data_matrix(self.axes, self._weights.table(), batch, max_bytes)
-        for part, inputs in padding_number.inputs_of(self.padding, self.padding_value, batch):
-            found = found + part.data_matrix(inputs, max_bytes=max_bytes)
+        for part in self.padding:
+            found = found + part.data_matrix(self._in_padding(batch), max_bytes=max_bytes)
         return found
 
     def from_padding(self, w: npt.ArrayLike) -> Array | None:
@@ -284,8 +277,16 @@ class TieMap(Frozen):
         >>> tie(conv).from_padding([[[1, 2]]])
         array([[10,  0,  0, 20]])
         """
-        added = padding_number.added_to_outputs(self.padding, self.padding_value, w)
-        return None if added is None else added.reshape(self.out_shape)
+        if not self.padding:
+            return None
+        weights = np.asarray(w)
+        if weights.dtype.kind in "iu":  # what they are added to may be wider
+            weights = weights.astype(np.int64)
+        sums = [part.matrix(weights).toarray()[:, 0] for part in self.padding]  # (outputs,) each
+        total: Array = np.sum(sums, axis=0, dtype=sums[0].dtype)
+        number = self.padding_value
+        added = np.multiply(total, number, dtype=padded_dtype(total.dtype, number))
+        return np.asarray(added.reshape(self.out_shape))
 
     def gradient(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return the tied gradient, of `weight_shape` and summed over the batch.
@@ -303,8 +304,7 @@ class TieMap(Frozen):
         batch, upstream, _ = paired_operands(self, x, dy)
         if self._plan is not None and linear_operator.is_regular(self._plan):
             by_tap = linear_operator.gradient(self._plan, batch.conj(), upstream)
-            dw = self._weights.by_weight(by_tap)
-            return self.with_padding(dw, batch, upstream)
+            return self.with_padding(self._weights.by_weight(by_tap), batch, upstream)
         return self.add_edges(batch, upstream)
 
     def add_edges(self, x: Array, dy: Array) -> Array:
@@ -322,17 +322,24 @@ class TieMap(Frozen):
         inputs = x.reshape(len(x), prod(self.in_shape)).conj()  # (batch, inputs)
         upstream = dy.reshape(len(dy), prod(self.out_shape))  # (batch, outputs)
         # A product of floats is a fast matrix product, of integers it is not.
-        if dtype.kind in "fc" and few_edges(self.shape, self.n_entries):
-            add_all_edges([self._all_entries], inputs, upstream, total)
+        if dtype.kind in "fc" and kronecker.few_edges(self.shape, self.n_entries):
+            kronecker.add_all_edges([self._all_entries], inputs, upstream, total)
         else:
             slabs = self.slabs(limit=max(1, EDGE_PRODUCTS // max(1, len(x))))
-            add_edges(slabs, inputs, upstream, total)
+            kronecker.add_edges(slabs, inputs, upstream, total)
         return self.with_padding(total.reshape(self.weight_shape), x, dy)
 
     def with_padding(self, dw: Array, x: Array, dy: Array) -> Array:
         """Return dw with what padding of a number adds to it; x and dy have a batch axis."""
-        added = padding_number.gradient(self.padding, self.padding_value, x, dy)
-        return dw if added is None else dw + added
+        if not self.padding:
+            return dw
+        gradients = [part.add_edges(self._in_padding(x), dy) for part in self.padding]
+        return np.asarray(dw + np.sum(gradients, axis=0, dtype=gradients[0].dtype))
+
+    def _in_padding(self, x: Array) -> Array:
+        """Return the inputs of the layers in `padding`: its number, (batch, 1, ..., 1)."""
+        shape = (len(x), *[1] * len(self.axes))
+        return np.full(shape, self.padding_value, padded_dtype(x.dtype, self.padding_value))
 
     def mask(self) -> sp.csr_array:
         """Return the pattern: True where the matrix may be non-zero."""
@@ -342,18 +349,17 @@ class TieMap(Frozen):
     def counts(self) -> Counts:
         """Return how many entries each output, input and weight takes part in; padding counts."""
         # A product of axes has as many entries in a row as its parts have together, multiplied.
-        outputs = kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes])
-        inputs = kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes])
+        rows = kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes])
+        cols = kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes])
         taps = kronecker.outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
-        counts = Counts(
-            outputs.reshape(self.out_shape),
-            inputs.reshape(self.in_shape),
-            self._weights.by_weight(taps),
-        )
-        return padding_number.counted(self.padding, counts)
+        weights = self._weights.by_weight(taps)
+        counts = Counts(rows.reshape(self.out_shape), cols.reshape(self.in_shape), weights)
+        for part in self.padding:  # its entries meet no input of this layer
+            outputs, _, more = part.counts()
+            counts = Counts(counts.outputs + outputs, counts.inputs, counts.weights + more)
+        return counts
 
     def __repr__(self) -> str:
-        """Return shapes and number of entries."""
         shapes = f"in={self.in_shape}, out={self.out_shape}, weights={self.weight_shape}"
         value = f", padding_value={self.padding_value}" if self.padding else ""
         return f"TieMap({shapes}, entries={self.n_entries:,}{value})"
@@ -392,8 +398,3 @@ class TieMap(Frozen):
         """Return the entries whose part along every axis is kept: a mask (entries of the axis,)."""
         axes = [a.take(keep(a, i)) for i, a in enumerate(self.axes)]
         return kronecker.ordered(expand(axes, self._weights.table()))
-
-
-def _depth(at: Position) -> int:
-    """Return how many axes a position fixes."""
-    return len(at) if is_sequence(at) else 1  # type: ignore[arg-type]  # a sequence has a length

@@ -18,13 +18,6 @@ class WeightOrder(NamedTuple):
 
     A *tap* is the number of a combination of taps; a *weight* is a flat index of the weight array.
 
-    Parameters
-    ----------
-    tap_sizes : tuple of int
-        How many taps each tap axis has.
-    order : tuple of int or None
-        Axis i of the weight array is tap axis ``order[i]``. None: they have the same order.
-
     Examples
     --------
     >>> order = WeightOrder((2, 3), order=(1, 0))
@@ -34,8 +27,8 @@ class WeightOrder(NamedTuple):
     (3, array([1]))
     """
 
-    tap_sizes: tuple[int, ...]
-    order: tuple[int, ...] | None
+    tap_sizes: tuple[int, ...]  # how many taps each tap axis has
+    order: tuple[int, ...] | None  # axis i of the weight array is tap axis order[i]; None: the same
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -47,7 +47,6 @@ class Failure:
     finding: Finding
 
     def __str__(self) -> str:
-        """Return both in one line."""
         return f"{self.layer}: {self.finding}"
 
 

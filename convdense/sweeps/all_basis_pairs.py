@@ -7,7 +7,6 @@ the weight gradient, which sums over the batch, one pair at a time by the functi
 alone. Both share their operands, which neither can write to, and nothing else.
 """
 
-from collections.abc import Iterator
 from math import prod
 from typing import Any, NamedTuple
 
@@ -85,13 +84,9 @@ def judge_pairs(layer: Windowed | ConvTranspose) -> Finding | None:
     except Exception as error:
         # Whatever is raised is a verdict on this layer, and no end of the sweep.
         return Finding("y", RAISED, note=f"{type(error).__name__}: {error}")
-    return next((finding for finding in _compared(got, expected) if finding.verdict != EQUAL), None)
-
-
-def _compared(got: PairResults, expected: PairResults) -> Iterator[Finding]:
-    names = PairResults._fields[:4]
-    yield from map(compare, names, got[:4], expected[:4])
-    yield from map(compare, names, got.drawn, expected.drawn)
+    names = 2 * PairResults._fields[:4]
+    compared = map(compare, names, (*got[:4], *got.drawn), (*expected[:4], *expected.drawn))
+    return next((finding for finding in compared if finding.verdict != EQUAL), None)
 
 
 def _units(layer: HasWeightShapes) -> Units:
@@ -142,7 +137,6 @@ def _dense(layer: Windowed | ConvTranspose, units: Units) -> PairResults:
 
 
 def _direct(layer: Windowed | ConvTranspose, units: Units) -> PairResults:
-    """Run direct convolution."""
     first = units.w[0]
     plain = [convolve(layer, units.x, w) for w in units.w]
     biased = [convolve(layer, units.x, first, b) for b in units.b]

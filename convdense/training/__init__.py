@@ -10,8 +10,4 @@ from convdense.training.loop import Epoch, train
 from convdense.training.optimizers import sgd
 
 __all__ = ["Epoch", "losses", "sgd", "train"]
-
-
-def __dir__() -> list[str]:
-    """Return what is public: the files of the folder are not."""
-    return list(__all__)
+__dir__ = __all__.copy  # what is public: the files of the folder are not

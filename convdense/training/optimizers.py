@@ -46,7 +46,10 @@ def sgd(
     >>> sgd(p, {"w": np.array([2.0])}, v, rate=0.25, momentum=0.5)
     ({'w': array([-0.25])}, {'w': array([3.])})
     """
-    _check_rate_and_momentum(rate, momentum)
+    if not (isfinite(number(rate, "rate", _RATE)) and rate >= 0):
+        raise ValueError(complain("rate", rate, _RATE))
+    if not 0 <= number(momentum, "momentum", _MOMENTUM) < 1:
+        raise ValueError(complain("momentum", momentum, _MOMENTUM))
     _check_agreement("gradients", gradients, parameters)
     if velocity is not None:
         _check_agreement("velocity", velocity, parameters)
@@ -60,13 +63,6 @@ def sgd(
         }
     stepped = {name: _in_dtype_of(p, p - rate * moved[name]) for name, p in parameters.items()}
     return stepped, moved
-
-
-def _check_rate_and_momentum(rate: float, momentum: float) -> None:
-    if not (isfinite(number(rate, "rate", _RATE)) and rate >= 0):
-        raise ValueError(complain("rate", rate, _RATE))
-    if not 0 <= number(momentum, "momentum", _MOMENTUM) < 1:
-        raise ValueError(complain("momentum", momentum, _MOMENTUM))
 
 
 def _check_agreement(what: str, arrays: Arrays, parameters: Arrays) -> None:

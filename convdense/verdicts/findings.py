@@ -14,7 +14,6 @@ from typing import Any, Self
 import numpy as np
 
 from convdense._util.arguments import Array, complain
-from convdense._util.deprecation import renamed_attribute
 from convdense.display.palette import COLOURS
 from convdense.display.tables import Cell, preformatted, table
 
@@ -174,11 +173,6 @@ class Judgement(Requirable, ABC):
     findings: tuple[Finding, ...]
     evaluator: str
     reference: str
-
-    @property
-    def road(self) -> str:
-        """The old name of `evaluator`; it warns."""
-        return renamed_attribute(self.evaluator, "road", "evaluator")
 
     @property
     def forward_alone(self) -> bool:

@@ -6,21 +6,19 @@ from dataclasses import replace
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.geometry import (
-    Change,
+from convdense.diagnosis.mistakes.geometry import Change, changes, exists
+from convdense.diagnosis.mistakes.mistake import Mistake
+from convdense.diagnosis.mistakes.weights import weight_mistakes
+from convdense.diagnosis.mistakes.windows import window_mistakes, winograd_mistakes
+from convdense.geometry import Conv, ConvTranspose, Geometry
+from convdense.structure._tie import (
     WindowParameters,
-    changes,
-    exists,
+    tie,
     tie_map,
     window_channels,
     window_parameters,
     windows,
 )
-from convdense.diagnosis.mistakes.mistake import Mistake
-from convdense.diagnosis.mistakes.weights import weight_mistakes
-from convdense.diagnosis.mistakes.windows import window_mistakes, winograd_mistakes
-from convdense.geometry import Conv, ConvTranspose, Geometry
-from convdense.structure._tie import tie
 from convdense.structure.axis import Axis, channels
 from convdense.structure.tie_map import TieMap
 
@@ -47,10 +45,8 @@ def wrong_tie_maps(layer: Conv | ConvTranspose) -> Iterator[tuple[str, TieMap]]:
         yield f"the padding holds 0, not {number}", right.linear
         for other in (-number, number - 1, number + 1, 1, -1, 2 * number):
             if other not in (0, number):
-                yield (
-                    f"the padding holds {other}, not {number}",
-                    replace(right, padding_value=other),
-                )
+                sentence = f"the padding holds {other}, not {number}"
+                yield sentence, replace(right, padding_value=other)
     for sentence, changed in possible_changes(n, transposed):
         yield sentence, tie_map(layer, windows(n._replace(**changed)))
     for sentence, axis in wrong_groups(layer):
@@ -79,15 +75,11 @@ def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
         last_of_group = right.rows % outs_of_group == outs_of_group - 1
         yield "within a group only the last output channel counts", right.take(last_of_group)
     if ins_of_group < ins:
-        yield (
-            "the groups' offset is ignored: all groups meet the first one's channels",
-            replace(right, cols=right.cols % ins_of_group),
-        )
+        sentence = "the groups' offset is ignored: all groups meet the first one's channels"
+        yield sentence, replace(right, cols=right.cols % ins_of_group)
     if ins_of_group > 1:
-        yield (
-            "the input channels of the groups are interleaved",
-            replace(right, cols=_interleaved(ins, groups)[right.cols]),
-        )
+        sentence = "the input channels of the groups are interleaved"
+        yield sentence, replace(right, cols=_interleaved(ins, groups)[right.cols])
     if outs_of_group > 1:
         rows = _interleaved(outs, groups)[right.rows]
         yield "the output channels of the groups are interleaved", replace(right, rows=rows)

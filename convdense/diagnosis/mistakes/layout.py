@@ -8,7 +8,6 @@ from itertools import combinations
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.geometry import window_parameters
 from convdense.diagnosis.mistakes.mistake import (
     Call,
     Index,
@@ -19,77 +18,47 @@ from convdense.diagnosis.mistakes.mistake import (
 )
 from convdense.geometry import Conv
 from convdense.geometry.padding import Pairs
-from convdense.structure._tie import tie
+from convdense.structure._tie import tie, window_parameters
 
 # A sentence, and where it puts the values of (batch, channels, *pixels).
 Layout = tuple[str, Callable[[Array], Array]]
 
 
+# Batch, channels and pixels, by their first letters, as they lie in memory and as they are read.
+_MIXED = "samples and pixels are mixed up: all pixels are cut up"
+_RESHAPED = "by reshape, where they need transposing"
+_ORDERS = {
+    f"{_MIXED} in another order": ("cpb", "cbp"),
+    f"{_MIXED} sample by sample": ("cbp", "cpb"),
+    f"batch and channels are exchanged {_RESHAPED}": ("cbp", "bcp"),
+    f"channels and batch are exchanged {_RESHAPED}": ("bcp", "cbp"),
+    f"channels are moved to their place {_RESHAPED}": ("bpc", "bcp"),
+    f"channels are moved to the end {_RESHAPED}": ("bcp", "bpc"),
+}
+
+
 def layouts() -> Iterator[Layout]:
     """Yield batch, channels and pixels read in another order than they were written in."""
-    yield "samples and pixels are mixed up: all pixels are cut up in another order", _pixels_first
-    yield "samples and pixels are mixed up: all pixels are cut up sample by sample", _samples_first
-    yield (
-        "batch and channels are exchanged by reshape, where they need transposing",
-        _channels_first,
-    )
-    yield "channels and batch are exchanged by reshape, where they need transposing", _batch_first
-    yield (
-        "channels are moved to their place by reshape, where they need transposing",
-        _channels_last,
-    )
-    yield (
-        "channels are moved to the end by reshape, where they need transposing",
-        _from_channels_last,
-    )
+    for sentence, (written, read) in _ORDERS.items():
+        yield sentence, partial(_reread, written, read)
 
 
-def _pixels_first(value: Array) -> Array:
-    """Read an im2col product (channels, pixels, batch) as if it were (channels, batch, pixels)."""
+def _reread(written: str, read: str, value: Array) -> Array:
+    """Return (batch, channels, *pixels) written in one order of these axes and read in another."""
     batch, channels = value.shape[:2]
-    written = value.reshape(batch, channels, -1).transpose(1, 2, 0)  # (channels, pixels, batch)
-    read = written.reshape(channels, batch, -1)
-    return read.swapaxes(0, 1).reshape(value.shape)
-
-
-def _samples_first(value: Array) -> Array:
-    """Read an im2col product (channels, batch, pixels) as if it were (channels, pixels, batch)."""
-    batch, channels = value.shape[:2]
-    written = value.reshape(batch, channels, -1).swapaxes(0, 1)  # (channels, batch, pixels)
-    read = written.reshape(channels, -1, batch)
-    return read.transpose(2, 0, 1).reshape(value.shape)
-
-
-def _channels_first(value: Array) -> Array:
-    """Read (channels, batch, *pixels) as if it were (batch, channels, *pixels)."""
-    return value.swapaxes(0, 1).reshape(value.shape)
-
-
-def _batch_first(value: Array) -> Array:
-    """Read (batch, channels, *pixels) as if it were (channels, batch, *pixels)."""
-    batch, channels, *pixels = value.shape
-    return value.reshape(channels, batch, *pixels).swapaxes(0, 1)
-
-
-def _channels_last(value: Array) -> Array:
-    """Read (batch, *pixels, channels) as if it were (batch, channels, *pixels)."""
-    return np.moveaxis(value, 1, -1).reshape(value.shape)
-
-
-def _from_channels_last(value: Array) -> Array:
-    """Read (batch, channels, *pixels) as if it were (batch, *pixels, channels)."""
-    batch, channels, *pixels = value.shape
-    return np.moveaxis(value.reshape(batch, *pixels, channels), -1, 1)
+    as_three_axes = value.reshape(batch, channels, -1)
+    sizes = dict(zip("bcp", as_three_axes.shape, strict=True))
+    memory = as_three_axes.transpose(["bcp".index(axis) for axis in written])
+    misread = memory.reshape([sizes[axis] for axis in read])
+    return misread.transpose([read.index(axis) for axis in "bcp"]).reshape(value.shape)
 
 
 def moved(n: int, begin: tuple[int, ...]) -> Iterator[Layout]:
     """Yield two of n axes exchanged in memory, and all cells moved, by one or by the padding."""
     for i, j in combinations(range(n), 2):
         yield f"axes {i} and {j} are exchanged in memory", partial(_exchanged, 2 + i, 2 + j)
-        yield (
-            f"axes {i} and {j} are read as if exchanged in memory",
-            partial(_exchanged_back, 2 + i, 2 + j),
-        )
+        sentence = f"axes {i} and {j} are read as if exchanged in memory"
+        yield sentence, partial(_exchanged_back, 2 + i, 2 + j)
     for axis in range(n):
         for step, word in ((1, "forward"), (-1, "backward")):
             sentence = f"it is moved {word} by a cell along axis {axis}"
@@ -97,10 +66,8 @@ def moved(n: int, begin: tuple[int, ...]) -> Iterator[Layout]:
             yield f"{sentence}, and zeros come in", partial(_shifted, 2 + axis, step)
         if begin and begin[axis] > 1:
             cells = f"{begin[axis]} cells of padding"
-            yield (
-                f"it is moved forward by {cells} along axis {axis}, and zeros come in",
-                partial(_shifted, 2 + axis, begin[axis]),
-            )
+            sentence = f"it is moved forward by {cells} along axis {axis}, and zeros come in"
+            yield sentence, partial(_shifted, 2 + axis, begin[axis])
 
 
 def _exchanged(i: int, j: int, value: Array) -> Array:

@@ -7,7 +7,14 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array, unravelled
-from convdense.diagnosis.mistakes.mistake import Call, Mistake, bias_gradient, flat_samples
+from convdense.diagnosis.mistakes.mistake import (
+    Call,
+    Mistake,
+    bias_gradient,
+    cells_of,
+    flat_samples,
+    products,
+)
 from convdense.diagnosis.mistakes.observations import Observations
 from convdense.geometry import Geometry
 from convdense.structure._tie import tie
@@ -68,23 +75,18 @@ def _terms(layer: Geometry, observed: Observations, at: int) -> Array:
     """Return what each output pixel adds to a cell in the first draw, (batch, pixels)."""
     call, ties = observed.calls[0], tie(layer)
     pixels = prod(layer.out_spatial)
-    dy = flat_samples(call.dy)  # (batch, outputs)
-    terms = np.zeros((len(dy), pixels))
+    terms = np.zeros((len(call.dy), pixels))
+    sample: int | slice = slice(None)  # dw and db are sums over all
     if observed.name == "db":
         own = ties.bias.entries()
         rows = own.row[own.index == at]
-        np.add.at(terms.T, rows % pixels, dy[:, rows].T)
-        return terms
-
-    entries = ties.entries()
-    if observed.name == "dw":
-        of_weight = entries.take(np.flatnonzero(entries.index == at))
-        products = flat_samples(call.x)[:, of_weight.col] * dy[:, of_weight.row]
-        np.add.at(terms.T, of_weight.row % pixels, products.T)
-        return terms
-
-    sample, cell = divmod(at, prod(layer.in_shape))
-    of_input = entries.take(np.flatnonzero(entries.col == cell))
-    products = call.w.ravel()[of_input.index] * dy[sample, of_input.row]
-    np.add.at(terms[sample], of_input.row % pixels, products)
+        each = flat_samples(call.dy)[:, rows]  # (batch, entries)
+    else:
+        cell = at
+        if observed.name == "dx":
+            sample, cell = divmod(at, prod(layer.in_shape))
+        entries = ties.entries()
+        own = entries.take(np.flatnonzero(cells_of(observed.name, entries) == cell))
+        rows, each = own.row, products(observed.name, own, call)
+    np.add.at(terms[sample].T, rows % pixels, each[sample].T)
     return terms

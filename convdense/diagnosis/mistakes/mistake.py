@@ -36,36 +36,25 @@ class Call(NamedTuple):
 class Mistake:
     """A layer got wrong: its sentence, its tie map, and what it does to the weights.
 
-    Parameters
-    ----------
-    sentence : str
-    ties : TieMap
-        Which weight sits where, wrongly or rightly. Its axes may be merged: their sizes count, not
-        their number.
-    weights : function of a weight array
-        Linear.
-    weights_adjoint : function of a weight gradient
-        The adjoint of `weights`.
+    The axes of the tie map may be merged: their sizes count, not their number.
     """
 
     sentence: str
-    ties: TieMap
-    weights: Reordering = np.asarray
-    weights_adjoint: Reordering = np.asarray
+    ties: TieMap  # which weight sits where, wrongly or rightly
+    weights: Reordering = np.asarray  # linear, of a weight array
+    weights_adjoint: Reordering = np.asarray  # of a weight gradient
 
     def run(self, call: Call, name: str) -> Array:
         """Return the quantity y, dx or dw that this mistake gives."""
         if name == "dw":
             return self._dw(call)
         weights = np.ascontiguousarray(self.weights(call.w)).reshape(self.ties.weight_shape)
-
+        sums = _summed(name, self.ties, call._replace(w=weights))
         if name == "dx":
-            dx = _products(self.ties, weights, flat_samples(call.dy), transposed=True)
-            return _shaped(dx, call.x.shape[1:], self.ties.in_shape)
+            return _shaped(sums, call.x.shape[1:], self.ties.in_shape)
 
-        y = _products(self.ties, weights, flat_samples(call.x), transposed=False)
         # The first axes of an output tell its bias: consecutive outputs share one.
-        y = y + np.repeat(call.b.ravel(), y.shape[1] // call.b.size)
+        y = sums + np.repeat(call.b.ravel(), sums.shape[1] // call.b.size)
         from_padding = self.ties.from_padding(weights)
         if from_padding is not None:
             y = y + from_padding.ravel()
@@ -86,26 +75,38 @@ def flat_samples(batch: Array) -> Array:
     return batch.reshape(len(batch), -1)
 
 
+def cells_of(name: str, entries: Entries) -> Array:
+    """Return to which cell of y, dx or dw each entry adds."""
+    return {"y": entries.row, "dx": entries.col, "dw": entries.index}[name]
+
+
+def products(name: str, entries: Entries, call: Call) -> Array:
+    """Return what each entry adds to its cell of y, dx or dw in each sample, (batch, entries)."""
+    if name == "dw":
+        pairs = flat_samples(call.x)[:, entries.col] * flat_samples(call.dy)[:, entries.row]
+        return scaled(pairs, entries.coefficient)
+    weights = scaled(np.ravel(call.w)[entries.index], entries.coefficient)
+    if name == "dx":
+        return np.asarray(weights * flat_samples(call.dy)[:, entries.row])
+    return np.asarray(weights * flat_samples(call.x)[:, entries.col])
+
+
 def first_cells(sizes: Iterable[int]) -> Index:
     """Return the index of the first cells along the last axes, so many along each."""
     return (..., *(slice(0, n) for n in sizes))
 
 
-def _products(ties: TieMap, weights: Array, operand: Array, *, transposed: bool) -> Array:
-    """Return the matrix W times each sample, or its transpose, as (batch, outputs or inputs)."""
+def _summed(name: str, ties: TieMap, call: Call) -> Array:
+    """Return the matrix W times each sample, or for dx its transpose, as (batch, cells)."""
     if ties.n_entries > FEW:
-        matrix = ties.matrix(weights)
-        products = matrix.T @ operand.T if transposed else matrix @ operand.T
-        return np.asarray(products.T)
+        matrix, samples = ties.matrix(call.w), flat_samples(call.dy if name == "dx" else call.x)
+        return np.asarray(((matrix.T if name == "dx" else matrix) @ samples.T).T)
 
     entries = all_entries(ties)
     n_outputs, n_inputs = ties.shape
-    if transposed:
-        target, source, size = entries.col, entries.row, n_inputs
-    else:
-        target, source, size = entries.row, entries.col, n_outputs
-    each = scaled(weights.ravel()[entries.index], entries.coefficient)  # (entries,)
-    sums = [np.bincount(target, each * sample[source], size) for sample in operand]
+    size = n_inputs if name == "dx" else n_outputs
+    cells = cells_of(name, entries)
+    sums = [np.bincount(cells, each, size) for each in products(name, entries, call)]
     return np.stack(sums).astype(float)  # without entries, bincount counts in integers
 
 

@@ -36,10 +36,8 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
     if pool.extremum:
         others = _not_the_largest(pool) if name == "y" else _other_winners(pool)
         yield from others
-        yield (
-            "the largest in size is taken, whatever its sign",
-            lambda x, dy: _of_pool(pool, name)(np.abs(x), dy),
-        )
+        sentence = "the largest in size is taken, whatever its sign"
+        yield sentence, lambda x, dy: _of_pool(pool, name)(np.abs(x), dy)
     yield from padded_mistakes(pool, name)
     if name == "dx":
         sentence = "= where += is needed: cells in several windows keep the last one's share"
@@ -88,8 +86,12 @@ def _not_the_largest(pool: Pool) -> Iterator[PoolMistake]:
 
 def _other_winners(pool: Pool) -> Iterator[PoolMistake]:
     """Yield dx if other cells get a window's gradient."""
-    by_columns = _by_windows(pool, "dx", partial(_sharing, pool, _first_tie), _sorted_by_columns)
-    yield "where several are largest, the first by columns gets the gradient", by_columns
+
+    def by_columns(_: Cell, cells: list[Cell]) -> list[Cell]:
+        return sorted(cells, key=lambda cell: cell[::-1])
+
+    sentence = "where several are largest, the first by columns gets the gradient"
+    yield sentence, _by_windows(pool, "dx", partial(_sharing, pool, _first_tie), by_columns)
     for sentence, share in _SHARES.items():
         yield sentence, _by_windows(pool, "dx", partial(_sharing, pool, share))
 
@@ -117,7 +119,6 @@ _SHARES: dict[str, Callable[[Array], Array]] = {
 
 
 def _of_pool(pool: Pool, name: str) -> PoolChange:
-    """Return y or dx of a pool."""
     if name == "y":
         return lambda x, _: pool_loops.forward(pool, x)
     return lambda x, dy: pool_loops.backward(pool, x, dy)
@@ -131,15 +132,9 @@ def _not_numbers(pool: Pool, x: Array, _: Array) -> Array:
     return y
 
 
-def _own_cells(_: Cell, cells: list[Cell]) -> list[Cell]:
-    return cells
-
-
-def _sorted_by_columns(_: Cell, cells: list[Cell]) -> list[Cell]:
-    return sorted(cells, key=lambda cell: cell[::-1])
-
-
-def _by_windows(pool: Pool, name: str, rule: WindowRule, choose: Choose = _own_cells) -> PoolChange:
+def _by_windows(
+    pool: Pool, name: str, rule: WindowRule, choose: Choose = lambda _, cells: cells
+) -> PoolChange:
     """Return y or dx, window by window: what a rule makes of the cells that are chosen."""
 
     def value(x: Array, dy: Array) -> Array:
@@ -203,7 +198,6 @@ def _overwritten(pool: Pool, x: Array, dy: Array) -> Array:
 
 
 def _without_last(pool: Pool, name: str, axis: int) -> PoolChange:
-    """Return y or dx without the last windows along an axis."""
     later_axes = len(pool.in_spatial) - 1 - axis
     last: Index = (..., -1, *[slice(None)] * later_axes)
 

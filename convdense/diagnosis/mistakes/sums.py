@@ -21,12 +21,14 @@ from convdense.diagnosis.mistakes.mistake import (
     ResultMistake,
     all_entries,
     bias_gradient,
+    cells_of,
     flat_samples,
     of_the_call,
     of_the_value,
+    products,
 )
 from convdense.geometry import Conv, Geometry
-from convdense.structure.kronecker import Entries, scaled
+from convdense.structure.kronecker import Entries
 from convdense.structure.tie_map import TieMap
 
 PROBED = 16  # cells of a quantity that are computed first: all of them take far longer
@@ -36,8 +38,7 @@ _READS = {"y": ("x",), "dx": ("dy",), "dw": ("x", "dy"), "db": ()}
 
 
 def result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
-    """Yield "no mistake" first, then each in the sums that may stand beside one in the layer."""
-    yield "", lambda value, *_: value
+    """Yield each mistake in the sums that may stand beside one in the layer."""
     if name in ("dw", "db"):
         # Before the plain factors: a mean over a batch of 3 is also a division by 3.
         yield from _means(layer)
@@ -47,11 +48,13 @@ def result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
     if name == "y":
         yield from _mistakes_of_y(layer)
     elif name == "dx":
-        yield from _mistakes_of_dx()
+        yield from _overwritten("dx")
+        yield "dy is taken for ones", of_the_call("dx", _with_ones)
     elif name == "dw":
         yield from _mistakes_of_dw()
     else:
-        yield from _mistakes_of_db(layer)
+        yield "dy is taken for ones", lambda _, __, call: bias_gradient(layer, _with_ones(call).dy)
+        yield from bias_gradient_mistakes(layer)
 
 
 def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
@@ -60,14 +63,10 @@ def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Ar
     yield "the sign is turned", np.negative
     if name in ("y", "dx"):
         yield "it is divided by the batch size", lambda value: value / len(value)
-        yield (
-            "every sample is given the first one's result",
-            lambda value: np.repeat(value[:1], len(value), axis=0),
-        )
-        yield (
-            "only the first sample of the batch is computed",
-            lambda value: np.concatenate([value[:1], 0 * value[1:]]),
-        )
+        sentence = "every sample is given the first one's result"
+        yield sentence, lambda value: np.repeat(value[:1], len(value), axis=0)
+        sentence = "only the first sample of the batch is computed"
+        yield sentence, lambda value: np.concatenate([value[:1], 0 * value[1:]])
         yield "the samples of the batch are in reverse order", lambda value: value[::-1]
     for n in (2.0, 3.0, 4.0):
         yield f"it is multiplied by {n:g}", partial(np.multiply, n)
@@ -79,34 +78,21 @@ def _divided(n: float, value: Array) -> Array:
 
 
 def _means(layer: Geometry) -> Iterator[ResultMistake]:
-    """Yield means for sums."""
     pixels = prod(layer.out_spatial)
-    yield (
-        "the mean over the batch is taken for the sum",
-        lambda value, _, call: value / len(call.x),
-    )
+    sentence = "the mean over the batch is taken for the sum"
+    yield sentence, lambda value, _, call: value / len(call.x)
     yield "the mean over the positions is taken for the sum", lambda value, *_: value / pixels
-    yield (
-        "the mean over batch and positions is taken for the sum",
-        lambda value, _, call: value / (len(call.x) * pixels),
-    )
+    sentence = "the mean over batch and positions is taken for the sum"
+    yield sentence, lambda value, _, call: value / (len(call.x) * pixels)
 
 
 def _mistakes_of_y(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield the bias got wrong, a ReLU that does not belong there, and sums written over."""
     yield from bias_mistakes(layer)
     yield "negative outputs are set to 0", lambda value, *_: np.maximum(value, 0)
-    yield (
-        "negative inputs are set to 0",
-        of_the_call("y", lambda call: call._replace(x=np.maximum(call.x, 0))),
-    )
+    sentence = "negative inputs are set to 0"
+    yield sentence, of_the_call("y", lambda call: call._replace(x=np.maximum(call.x, 0)))
     yield from _overwritten("y")
-
-
-def _mistakes_of_dx() -> Iterator[ResultMistake]:
-    """Yield sums written over, and dy not read."""
-    yield from _overwritten("dx")
-    yield "dy is taken for ones", of_the_call("dx", _with_ones)
 
 
 def _mistakes_of_dw() -> Iterator[ResultMistake]:
@@ -117,16 +103,8 @@ def _mistakes_of_dw() -> Iterator[ResultMistake]:
     yield from _overwritten("dw")
     yield "dy is taken for ones", of_the_call("dw", _with_ones)
     yield "a product of sums is taken for the sum of products", _product_of_sums
-    yield (
-        "a product of sums, over all of dy, is taken for the sum of products",
-        _product_with_all_of_dy,
-    )
-
-
-def _mistakes_of_db(layer: Geometry) -> Iterator[ResultMistake]:
-    """Yield dy not read, and dy summed over too little or too much."""
-    yield "dy is taken for ones", lambda _, __, call: bias_gradient(layer, np.ones_like(call.dy))
-    yield from bias_gradient_mistakes(layer)
+    sentence = "a product of sums, over all of dy, is taken for the sum of products"
+    yield sentence, _product_with_all_of_dy
 
 
 def _samples(which: slice, call: Call) -> Call:
@@ -203,13 +181,15 @@ class Overwritten:
             return np.full((1, len(asked)), np.nan)
         entries = all_entries(mistake.ties)
         if not asked.all():
-            is_asked = asked[self._cells(entries)]  # (entries,)
+            is_asked = asked[cells_of(self.name, entries)]  # (entries,)
             entries = entries.take(np.flatnonzero(is_asked))
         surviving = self._not_overwritten(entries, mistake.ties, len(asked))
 
-        cells = self._cells(surviving)
-        products = self._products(surviving, mistake, call)
-        sums = [np.bincount(cells, each, len(asked)) for each in products]
+        cells = cells_of(self.name, surviving)
+        each = products(self.name, surviving, call._replace(w=mistake.weights(call.w)))
+        if self.name == "dw":
+            each = each.sum(axis=0, keepdims=True)  # over the batch
+        sums = [np.bincount(cells, of_sample, len(asked)) for of_sample in each]
         result = np.stack(sums).astype(float)  # without entries, bincount counts in integers
         result[:, ~asked] = np.nan  # (batch, cells), of dw (1, cells)
 
@@ -222,15 +202,11 @@ class Overwritten:
 
     def _not_overwritten(self, entries: Entries, ties: TieMap, n_cells: int) -> Entries:
         """Return, of the entries that add to one cell, those of its last step of the outer loop."""
-        cells = self._cells(entries)
+        cells = cells_of(self.name, entries)
         steps = self._steps(entries, ties)
         last_step = np.full(n_cells, -1)  # of each cell
         np.maximum.at(last_step, cells, steps)
         return entries.take(np.flatnonzero(steps == last_step[cells]))
-
-    def _cells(self, entries: Entries) -> Array:
-        """Return to which cell of the quantity each entry adds."""
-        return {"y": entries.row, "dx": entries.col, "dw": entries.index}[self.name]
 
     def _steps(self, entries: Entries, ties: TieMap) -> Array:
         """Return at which step of the outer loop each entry adds: the position in its channel.
@@ -242,17 +218,6 @@ class Overwritten:
         if self.by == "input":
             return entries.col % prod(ties.in_shape[1:])
         return entries.index % prod(ties.weight_shape[2:])
-
-    def _products(self, entries: Entries, mistake: Mistake, call: Call) -> Array:
-        """Return what each entry adds, (batch, entries), or to dw, over the batch, (1, entries)."""
-        x = flat_samples(call.x)  # (batch, inputs)
-        dy = flat_samples(call.dy)  # (batch, outputs)
-        if self.name == "dw":
-            over_batch = (x[:, entries.col] * dy[:, entries.row]).sum(axis=0)
-            return scaled(over_batch, entries.coefficient)[None]
-        operand = dy[:, entries.row] if self.name == "dx" else x[:, entries.col]
-        weights = np.ascontiguousarray(mistake.weights(call.w)).ravel()[entries.index]
-        return scaled(weights, entries.coefficient) * operand
 
 
 def _product_of_sums(_: Array, mistake: Mistake, call: Call) -> Array:

@@ -7,13 +7,8 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.geometry import (
-    WindowParameters,
-    exists,
-    replaced,
-    subsets,
-    windows,
-)
+from convdense.diagnosis.mistakes.geometry import exists, replaced, subsets
+from convdense.structure._tie import WindowParameters, windows
 from convdense.structure.axis import Axis, window
 
 # F(2, 3), two outputs of a kernel of three: output @ ((kernel @ w) * (input @ x)).
@@ -135,10 +130,18 @@ def _places(n: WindowParameters, i: int) -> tuple[Array, Array, Array]:
     return rows, steps, rows * n.stride[i] + steps * n.dilation[i] - n.begin[i]
 
 
-def _axis(n: WindowParameters, i: int, rows: Array, cells: Array, steps: Array) -> Axis:
+def _axis(
+    n: WindowParameters,
+    i: int,
+    rows: Array,
+    cells: Array,
+    steps: Array,
+    *,
+    coefficients: Array | None = None,
+) -> Axis:
     """Return one axis with these entries, those outside left out."""
     taps = n.kernel[i] - 1 - steps if n.flip[i] else steps
-    whole = Axis(rows, cells, taps, n.outs[i], n.ins[i], (n.kernel[i],))
+    whole = Axis(rows, cells, taps, n.outs[i], n.ins[i], (n.kernel[i],), coefficients)
     return whole.take((cells >= 0) & (cells < n.ins[i]) & (rows >= 0) & (rows < n.outs[i]))
 
 
@@ -286,14 +289,11 @@ def winograd_mistakes(n: WindowParameters) -> Iterator[Windows]:
         for i, j in np.argwhere(matrix != 0):
             wrong = matrix.copy()
             wrong[i, j] *= -1
-            tile = _tile(**{**TRANSFORMS, name: wrong})
+            kernel, cells, outputs = (TRANSFORMS | {name: wrong}).values()
+            # the coefficient of weight t and cell j of a tile in its output i, (2, 3, 4)
+            tile = np.einsum("ik,kt,kj->itj", outputs, kernel, cells)
             axes = [_tiled(n, axis, tile) for axis in range(len(ones))]
             yield f"the sign at ({i}, {j}) of Winograd's {name} transform is wrong", axes
-
-
-def _tile(kernel: Array, input: Array, output: Array) -> Array:
-    """Return the coefficient of weight t and cell j of a tile in its output i, (2, 3, 4)."""
-    return np.asarray(np.einsum("ik,kt,kj->itj", output, kernel, input))
 
 
 def _tiled(n: WindowParameters, axis: int, tile: Array) -> Axis:
@@ -305,7 +305,4 @@ def _tiled(n: WindowParameters, axis: int, tile: Array) -> Axis:
     cols = (first + cells - n.begin[axis]).ravel()
     steps = np.tile(weights, n_tiles)
     coefficients = np.tile(tile[outputs, weights, cells], n_tiles)
-
-    taps = 2 - steps if n.flip[axis] else steps
-    whole = Axis(rows, cols, taps, n.outs[axis], n.ins[axis], (3,), coefficients)
-    return whole.take((rows < n.outs[axis]) & (cols >= 0) & (cols < n.ins[axis]))
+    return _axis(n, axis, rows, cols, steps, coefficients=coefficients)
