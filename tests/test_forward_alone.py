@@ -202,7 +202,7 @@ def test_a_backward_that_raises_is_a_backward():
 REFUSED = [Object, (right, None), [right], (right,), 3, "right", {"forward": right}]
 
 
-@pytest.mark.parametrize("given", REFUSED, ids=repr)
+@pytest.mark.parametrize("given", REFUSED, ids=lambda given: type(given).__name__)
 def test_what_is_no_forward_is_refused_as_before(given):
     with pytest.raises(TypeError, match=r"^implementation: got .*; needs an object with forward"):
         cd.certify(CONV, given)
