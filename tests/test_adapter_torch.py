@@ -709,13 +709,27 @@ class Picky(nn.Conv2d):
         return super().forward(x)
 
 
+class Never(nn.Conv2d):
+    def forward(self, x):
+        if x.any():
+            raise RuntimeError("no numbers\nat all")
+        return super().forward(x)
+
+
+def test_a_layer_for_one_sample_is_judged_there():
+    report = certify_model(nn.Sequential(Picky(3, 2, 3)), torch.zeros(1, 3, 6, 6), seed=0)
+    certificate = report.certificates["0"].require()
+    assert certificate.batch == 1
+    assert "refused: batch 2, 3" in str(certificate)
+
+
 class NoGradient(nn.MaxPool2d):
     def forward(self, x):
         return super().forward(x.detach())
 
 
 FAILED = [
-    (Picky(3, 2, 3), "Picky: raises RuntimeError: no batches"),
+    (Never(3, 2, 3), "Never: raises RuntimeError: no numbers"),
     (NoGradient(2),
      "NoGradient: raises ValueError: output: got a tensor without a gradient from NoGradient; "
      "needs operations that autograd can follow"),

@@ -27,6 +27,7 @@ TINY = cd.Conv((1, 3, 3), 1, kernel=2)
 LARGE = cd.Conv((8, 40, 40), 9, kernel=3, padding=1)
 POOL = cd.MaxPool((2, 5, 6), kernel=2)
 SUMS = cd.SumPool((1, 4, 4), kernel=2)
+THIRDS = cd.TiedDense(cd.ChannelScale((1, 3)), np.array([1 / 3]), np.zeros(1))
 
 
 def same(*arrays):
@@ -117,6 +118,19 @@ def pool_functions(pool, y=lambda y: y):
 
 def in_float32(*arrays):
     return tuple(a.astype(np.float32).astype(np.float64) for a in arrays)
+
+
+def whole(dtype):
+    """Return forward alone, on integers, with sums in this dtype."""
+    return lambda x, w, b: cd.convolve(CONV, *(a.astype(dtype) for a in (x, w, b)))
+
+
+def in_ring():
+    return certified(CONV, whole("int64"), dtype="int64")
+
+
+def in_int32():
+    return certified(CONV, whole("int32"), dtype="int8")
 
 
 def certified(layer, implementation=None, **options):
@@ -276,6 +290,28 @@ FORGED = {
         lambda: certified(CONV),
         "tied dense layer against direct convolution",
     ),
+    "odd": (in_ring, lambda: right(CONV), "a wrong one passes"),
+    "ring": (in_ring, in_int32, r"\non int8 up to 127, sums within int32\n"),
+    "even": (in_ring, in_int32, r"\non int8 up to 127, sums within int32\n"),
+    "integers": (in_int32, in_ring, r"\non all of int64, sums modulo 2\^64\n"),
+    "affine": (in_ring, in_int32, "polynomials of degree at most 2"),
+    "integer code": (in_int32, lambda: right(CONV), "in float64"),
+    "alone": (in_ring, lambda: right(CONV), "  dx  equal"),
+    "bilinear y": (
+        lambda: certified(TINY, Mine(TINY).forward),
+        lambda: certified(TINY, Mine(TINY, y=np.abs).forward),
+        "y   not bilinear",
+    ),
+    "functions": (
+        lambda: certified(cd.ReLU((3,)), lambda x: np.maximum(x, 0)),
+        lambda: certified(cd.ReLU((3,)), lambda x: -x),
+        "until it raised or all was wrong",
+    ),
+    "rounded sums": (
+        lambda: certified(THIRDS, lambda x: x / 3),
+        lambda: certified(cd.ReLU((3,)), lambda x: np.maximum(x, 0)),
+        "every sum exact in any order",
+    ),
     "rules": (
         lambda: str(OLD.rerun(Mine(TINY))),
         lambda: right(TINY),
@@ -324,7 +360,7 @@ def test_nothing_is_printed_that_is_no_sentence_of_the_table(key):
 
 VERDICTS = sorted(
     {value for name, value in vars(words).items() if name.isupper() and isinstance(value, str)}
-    - {words.HOLDS_COLOUR, words.REFUTED_COLOUR, words.OPEN_COLOUR}
+    - {words.HOLDS_COLOUR, words.REFUTED_COLOUR, words.OPEN_COLOUR, words.FORWARD_ALONE}
 )
 MEASURED = (words.WITHIN, words.NORMWISE, words.UNDECIDED, words.WRONG)
 
@@ -389,7 +425,7 @@ def test_many_names_and_long_ones_still_fit_the_first_line():
     assert isinstance(net, NetworkCertificate)
     many = tuple(Finding(f"layer{i}.with.a.long.name.w", words.EQUAL) for i in range(40))
     assert replace(net, findings=many).sentence == (
-        "holds: all 40 quantities; 12 trials on integers, no probability is known"
+        "holds: all 40 quantities; 12 trials, no probability is known"
     )
     wrong = tuple(replace(f, verdict=words.WRONG) for f in many)
     assert len(replace(net, findings=wrong).sentence) <= LONGEST_SENTENCE

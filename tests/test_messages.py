@@ -816,7 +816,8 @@ TESTING = [
     ),
     (
         checked, {"dtype": "float16"}, ValueError,
-        "dtype: got 'float16'; needs one of 'float64', 'float32'", {"dtype": "float32"},
+        "dtype: got 'float16'; needs one of 'float64', 'float32', 'complex64', 'complex128'",
+        {"dtype": "float32"},
     ),
     (
         parametrized, {"expected_failed_checks": {"conv-stride-dx": "r"}}, ValueError,

@@ -181,7 +181,8 @@ def test_a_kernel_that_only_the_model_runs_is_judged(defect):
         report = certify_model(nn.AvgPool2d(2), given)
     finally:
         library._destroy()
-    assert plain
+    # what is not channels last is tried on such arrays as well
+    assert bool(plain) == (defect == "float32")
     assert report.certificates["model"]["y"].refuted
     assert certify_model(nn.AvgPool2d(2), given)
 
@@ -593,7 +594,7 @@ def test_double_backward_is_refused_where_there_is_none():
     assert "needs an object with double_backward(x, w, dy, v, u), for gradgrad=True" in str(
         found.value
     )
-    with pytest.raises(TypeError, match="double_backward"):
+    with pytest.raises(ValueError, match="got 'gradgrad' without one; needs an implementation"):
         cd.certify(layer, gradgrad=True)
     with pytest.raises(
         ValueError, match="gradgrad: got True in bfloat16; needs float32 or float64"

@@ -33,6 +33,7 @@ from convdense import (
     network,
 )
 from convdense._util.files import read_arrays
+from convdense._util.float_formats import INTEGERS, spelled
 from convdense.geometry import AvgPool, ChannelScale, Linear
 from convdense.layers.activations import Abs
 from convdense.layers.dense_form import dense_steps
@@ -217,7 +218,6 @@ def scale(**changed):
     return ChannelScale(**{"in_shape": (3, 4), **changed})
 
 
-POWERS = LpPool((1, 4), kernel=2, p=2)
 MANY = AvgPool((1, 23), kernel=23)
 
 
@@ -288,6 +288,9 @@ FLOATS = np.ones(2, np.float32)
 FRACTION = "needs a number from 0 to 1"
 DTYPES = "needs one of 'float64', 'float32'"
 PRECISIONS = "needs one of 'float32', 'float64'"
+NO_RING = "averages, halves and maxima are none of a ring's: use float64"
+COMPLEX = f"{PRECISIONS}, 'complex64', 'complex128'"
+OF_CODE = "give an implementation as well"
 
 LOSSES = (
     [
@@ -728,7 +731,13 @@ BUILT = [
         {"layers": (Residual(Conv((1, 4), 1, kernel=3, padding="same")),)},
     ),
     *(
-        (built, {"dtype": bad}, ValueError, f"dtype: got {bad!r}; {DTYPES}", {"dtype": good})
+        (
+            built,
+            {"dtype": bad},
+            ValueError,
+            f"dtype: got {spelled(bad)!r}; {DTYPES}",
+            {"dtype": good},
+        )
         for bad, good in (
             ("float16", "float32"),
             ("int64", "float64"),
@@ -1201,8 +1210,14 @@ BY_A_HUGE_NUMBER = AvgPool(
     (1, 2), kernel=2, divisor_override=2**25
 )  # what enters is a multiple of it, and one bit is for halves
 CERTIFIED = [
-    (call, {"dtype": bad}, ValueError, f"dtype: got {bad!r}; {PRECISIONS}", {"dtype": good})
-    for call in (certified, proven)
+    (
+        call,
+        {"dtype": bad},
+        ValueError,
+        f"dtype: got {spelled(bad)!r}; {needs}" + f"; {do}" * (spelled(bad) in INTEGERS),
+        {"dtype": good},
+    )
+    for call, needs, do in ((certified, PRECISIONS, NO_RING), (proven, COMPLEX, OF_CODE))
     for bad, good in (
         ("float16", "float32"),
         ("int64", "float64"),
@@ -1239,14 +1254,6 @@ CERTIFIED = [
         "implementation: got 3; needs an object with forward(x) -> y and "
         "backward(x, dy) -> dx, or a pair of such functions, for a pool or another function of x",
         {"layer": NET},
-    ),
-    (
-        certified,
-        {"layer": POWERS, "implementation": dense_pool(POWERS)},
-        TypeError,
-        f"layer: got {POWERS!r}; needs a pool without powers and roots; "
-        "use check, which decides what is equal",
-        {"layer": POOL, "implementation": dense_pool(POOL)},
     ),
     (
         certified,

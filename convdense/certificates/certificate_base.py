@@ -15,12 +15,7 @@ from convdense.verdicts.findings import REFUSED, REMARKS, WRONG, Finding, Judgem
 from convdense.verdicts.schema import SCHEMA, changed_rules, with_schema
 
 # the words of `certify`'s options for what else to try, and what that is
-EXTRA = {
-    "near": "other shapes",
-    "nonfinite": "NaN and infinity",
-    "threads": "threads",
-    "gradgrad": "double backward",
-}
+EXTRA = {"near": "other shapes", "nonfinite": "NaN and infinity", "threads": "threads"}
 
 
 class ImplementationJudgement(Judgement):
@@ -91,8 +86,9 @@ class ImplementationJudgement(Judgement):
         right = [finding.name for finding in self.behaviour if finding.holds]
         lines = [say("right", names=", ".join(right))] if right else []
         if self.tried_on is not None:
-            names = "repeatable and other shapes" if "near" in self.extra else "repeatable"
-            lines.append(say("copy", copy=repr(self.tried_on), names=names))
+            asked = {"near": "other shapes", "gradgrad": "double backward"}
+            names = ["repeatable", *(name for word, name in asked.items() if word in self.extra)]
+            lines.append(say("copy", copy=repr(self.tried_on), names=", ".join(names)))
         for finding in self.behaviour:
             if finding.verdict in REMARKS:  # "refused", "reported": the keys of their sentences
                 lines.append(say(finding.verdict, name=finding.name, why=finding.note))

@@ -17,8 +17,9 @@ import numpy as np
 
 from convdense._util.arguments import complain, first_line
 from convdense.geometry.protocols import HasShapes, Implementation
-from convdense.implementations.evaluators import is_forward_alone
+from convdense.implementations.evaluators import caught, is_forward_alone
 from convdense.implementations.layouts import channels_last
+from convdense.verdicts.comparison import Raised
 
 STDOUT, STDERR = 1, 2  # file descriptors
 OPTION = "--implementation"
@@ -166,14 +167,14 @@ def _is_implementation(value: Any) -> TypeGuard[Implementation]:
 
 def _takes_arrays(found: Any, layer: HasShapes) -> bool:
     """Whether a function that did not take the layer needs more arguments, or runs on an x."""
+    if not is_forward_alone(found):
+        return False
     try:
         signature(found).bind(layer)
     except (TypeError, ValueError) as error:  # it needs more; or it is not written in Python
-        return is_forward_alone(found) and isinstance(error, TypeError)
-    try:
-        return is_forward_alone(found) and np.ndim(found(np.zeros((1, *layer.in_shape)))) > 1
-    except Exception:
-        return False
+        return isinstance(error, TypeError)
+    y = caught(found, np.zeros((1, *layer.in_shape)))
+    return not isinstance(y, Raised) and np.ndim(y) > 1
 
 
 def _in_words(error: BaseException) -> str:
