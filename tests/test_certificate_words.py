@@ -27,7 +27,7 @@ TINY = cd.Conv((1, 3, 3), 1, kernel=2)
 LARGE = cd.Conv((8, 40, 40), 9, kernel=3, padding=1)
 POOL = cd.MaxPool((2, 5, 6), kernel=2)
 SUMS = cd.SumPool((1, 4, 4), kernel=2)
-THIRDS = cd.TiedDense(cd.ChannelScale((1, 3)), np.array([1 / 3]), np.zeros(1))
+THIRDS = cd.TiedDense(cd.Linear(1, 1), np.array([[1 / 3]]), np.zeros(1))
 
 
 def same(*arrays):
@@ -291,8 +291,8 @@ FORGED = {
         "tied dense layer against direct convolution",
     ),
     "odd": (in_ring, lambda: right(CONV), "a wrong one passes"),
-    "ring": (in_ring, in_int32, r"\non int8 up to 127, sums within int32\n"),
-    "even": (in_ring, in_int32, r"\non int8 up to 127, sums within int32\n"),
+    "ring": (in_ring, in_int32, r"\non int8 up to 128, sums within int32\n"),
+    "even": (in_ring, in_int32, r"\non int8 up to 128, sums within int32\n"),
     "integers": (in_int32, in_ring, r"\non all of int64, sums modulo 2\^64\n"),
     "affine": (in_ring, in_int32, "polynomials of degree at most 2"),
     "integer code": (in_int32, lambda: right(CONV), "in float64"),
