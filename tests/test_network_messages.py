@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from math import nan
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from convdense import (
     batch_norm,
     certify,
     check,
+    convolve,
     dense_pool,
     network,
 )
@@ -219,6 +221,9 @@ def scale(**changed):
 
 
 MANY = AvgPool((1, 23), kernel=23)
+
+
+RIGHT = partial(convolve, Conv((1, 3), 1, kernel=2))
 
 
 def certified(**changed):
@@ -1237,6 +1242,29 @@ CERTIFIED = [
         ("seed", ZERO_UP, 1.0, TypeError, 1),
         ("seed", ZERO_UP, "1", TypeError, None),
     ]
+] + [
+    (
+        proven,
+        {"threads": True},
+        ValueError,
+        "certify: got 'threads' without one; needs an implementation, to try it on",
+        {"threads": False},
+    ),
+    (
+        proven,
+        {"dtype": "complex128", "method": "exhaustive"},
+        ValueError,
+        "method: got 'exhaustive'; needs random for complex128: basis vectors tell of real "
+        "numbers alone",
+        {"dtype": "complex128", "method": "random"},
+    ),
+    (
+        proven,
+        {"dtype": "bfloat16", "gradgrad": True, "implementation": RIGHT},
+        ValueError,
+        "gradgrad: got True in bfloat16; needs float32 or float64",
+        {"dtype": "bfloat16", "gradgrad": False, "implementation": RIGHT},
+    ),
 ] + [
     (certified, {"layer": layer, "error": 0.5}, ValueError,
      f"error: got 0.5; needs {2**-64!r} {NO_PROBABILITY}", {})

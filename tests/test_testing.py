@@ -552,7 +552,7 @@ def test_a_batch_of_one_that_raises_is_a_restriction():
     failed = [check_.name for check_ in list(conv_checks(Deviation))[:5] if _fails(check_)]
     assert failed == []  # a restriction, which the certificate names
     certificate = certify(CONV, Deviation(CONV), method="random")
-    assert "refused: batch 1 (ZeroDivisionError: one sample)" in str(certificate.require())
+    assert "refused: batch 1 (y: ZeroDivisionError: one sample)" in str(certificate.require())
 
 
 def _fails(check_):

@@ -95,7 +95,8 @@ def rounded_to(values: Array, format_name: str) -> Array:
     [1.0, 1.0, 1.015625, -1.0078125]
     """
     form = FORMATS[format_name]
-    held = values.astype(form.holder)
+    with np.errstate(over="ignore"):  # what is beyond the format is infinite in it
+        held = values.astype(form.holder)
     if form.holder.name == format_name:
         return held
     _, exponent = np.frexp(held)  # |held| < 2**exponent, and half of that at least

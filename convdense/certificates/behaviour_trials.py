@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import isqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import FORMATS, Format
+from convdense._util.float_formats import FORMATS, HALF, Format
 from convdense.certificates.certificate_base import misbehaves
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, longest_sums, narrow_ranges
 from convdense.certificates.integer_trials import draw_operands
@@ -138,8 +139,13 @@ def _largest_exact_batch(
             ranges = narrow_ranges(layer, batch) if few_bits else exact_ranges(layer, dtype, batch)
         except ValueError:  # raised by exact_ranges: the sums are too long
             continue
-        if ranges is not None:
-            return batch, ranges
+        if ranges is None:
+            continue
+        if dtype in HALF:  # values all alike make the longest sums: these do not overflow either
+            longest = max(longest_sums(tie(layer), batch).values())
+            most = max(1, isqrt(FORMATS[dtype].far_from_overflow // longest))
+            ranges = Ranges(*(min(largest, most) for largest in ranges))
+        return batch, ranges
     return 1, Ranges(1, 1, 1, 1)
 
 

@@ -124,9 +124,9 @@ def calls(bench: Bench, operands: Operands, other: Operands) -> Iterator[Finding
     forward, backward = bench.mine.forward, bench.mine.backward
     if forward is not None and backward is not None:
         x, w, b, dy = operands
-        y = forward(x, w, b)
+        y = saved((forward(x, w, b),))
         forward(*other[:3])
-        got = (y, *backward(x, w, dy))
+        got = (*y, *backward(x, w, dy))
         yield bench.judged("backward after another forward", got, operands)
     # judged after other calls: do they overwrite it?
     yield bench.judged("results kept", kept, operands)
@@ -147,9 +147,7 @@ def in_two_threads(bench: Bench, operands: Operands, other: Operands) -> Finding
 
 def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    returned = mine.run(*copied(operands))
-    # copies, because the second call may write to the arrays that the first returned
-    first = tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in returned)
+    first = saved(mine.run(*copied(operands)))
     second = mine.run(*copied(operands))
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
@@ -172,6 +170,11 @@ def samples(operands: Operands, size: int) -> Operands:
 def on_each(change: Callable[[Array], Array], operands: Iterable[Any]) -> Any:
     """Return what a change makes of every operand."""
     return tuple(change(operand) for operand in operands)
+
+
+def saved(results: Results) -> Results:
+    """Return copies of the arrays among results: a later call may write to what one returned."""
+    return tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in results)
 
 
 def copied(operands: Iterable[Any]) -> Any:

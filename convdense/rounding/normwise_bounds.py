@@ -47,7 +47,7 @@ def normwise_bound(
     _, _, b, _ = operands
     if name != "y" or b is None:
         return bound
-    return np.asarray(bound + u * (size + np.abs(b).reshape(1, -1, *[1] * (bound.ndim - 2))))
+    return np.asarray(bound + u * (size + magnitude(b).reshape(1, -1, *[1] * (bound.ndim - 2))))
 
 
 def spread_evenly(
