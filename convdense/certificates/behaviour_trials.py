@@ -24,7 +24,7 @@ from convdense.implementations.call_contract import (
     on_each,
     samples,
 )
-from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
+from convdense.implementations.evaluators import Drawn, Evaluator, direct_evaluator
 from convdense.implementations.scaled_calls import magnitudes, powers_of_two
 from convdense.implementations.special_values import nonfinite_reach, special_values
 from convdense.structure._tie import tie
@@ -42,8 +42,8 @@ class Trial(NamedTuple):
     """What is needed to try a layer: operands of a large batch, and of one sample to be scaled."""
 
     bench: Bench
-    operands: Operands
-    scaled: dict[str, Operands]  # first letters of those to be scaled -> operands
+    operands: Drawn
+    scaled: dict[str, Drawn]  # first letters of those to be scaled -> operands
     form: Format
     is_large: bool
 
@@ -89,7 +89,7 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     several, one = (
         samples(operands, next(n for n in (most, asked, *taken) if n in taken)) for most in (3, 1)
     )
-    other: Operands = on_each(lambda a: -np.roll(a, 1), several)
+    other = on_each(lambda a: -np.roll(a, 1), several)
     found += layouts(bench, (several,) if is_large else (one, several))
     found += special_values(bench, several, few=is_large)
     for letters, (x, w, b, dy) in scaled.items():
@@ -143,9 +143,7 @@ def _largest_exact_batch(
     return 1, Ranges(1, 1, 1, 1)
 
 
-def _judge(
-    explainer: Explainer, operands: Operands, name: str, got: Any, expected: Array
-) -> Finding:
+def _judge(explainer: Explainer, operands: Drawn, name: str, got: Any, expected: Array) -> Finding:
     """Compare bit for bit, and where that fails ask whether rounding explains it."""
     finding = compare(name, got, expected, dtype=FORMATS[explainer.dtype].holder)
     if finding.verdict != WRONG or not len(operands[0]):  # no rounding in an empty batch

@@ -42,8 +42,8 @@ def bilinear(
 
         def result(operand: Array, i: int = i) -> Array:
             """Return the quantity for this operand, the others as they were drawn."""
-            operands = (*base[:i], operand, *base[i + 1 :])
-            value = np.asarray(mine.run(*copied(operands))[which])
+            x, w, b, dy = (operand if n == i else drawn for n, drawn in enumerate(base))
+            value = np.asarray(mine.run(*copied((x, w, b, dy)))[which])
             return value.astype(np.result_type(value, np.float64))
 
         differs = _not_linear(result, base[i], other[i], slack)

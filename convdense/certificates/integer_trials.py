@@ -13,20 +13,21 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import COMPLEX, FORMATS, HALF, INTEGERS
 from convdense.certificates.integer_ranges import Ranges, ends
+from convdense.implementations.call_contract import in_float64
 from convdense.implementations.compare_calls import Explain, compare_evaluators
-from convdense.implementations.evaluators import Evaluator, Operands
+from convdense.implementations.evaluators import Drawn, Evaluator
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import QUANTITIES, RAISED, Finding, keep_worst
 
 # operands -> a function that says whether a difference in their results is only rounding
-ExplainFor = Callable[[Operands], Explain]
+ExplainFor = Callable[[Drawn], Explain]
 DRAWS = 4  # of random integers beside the basis vectors; each again with every sign turned
 
 
 class Call(NamedTuple):
     """The operands of one call, and the quantities that it judges."""
 
-    operands: Operands
+    operands: Drawn
     judged: tuple[str, ...]
 
 
@@ -157,7 +158,7 @@ def _first_differences(
             continue
         still_open = [name for name in given if name not in found or not found[name].refuted]
         # In half precision what is right is computed in float64, where no sum is rounded.
-        right_operands = _in_float64(operands) if dtype in HALF else operands
+        right_operands = in_float64(operands) if dtype in HALF else operands
         results = compare_evaluators(
             (mine, operands),
             (by, right_operands),
@@ -180,15 +181,9 @@ def _is_settled(found: dict[str, Finding], quantities: tuple[str, ...]) -> bool:
     return len(found) == len(quantities) and all(finding.refuted for finding in found.values())
 
 
-def _in_float64(operands: Operands) -> Operands:
-    x, w, b, dy = operands
-    wide_b = None if b is None else b.astype(np.float64)
-    return x.astype(np.float64), w.astype(np.float64), wide_b, dy.astype(np.float64)
-
-
 def draw_operands(
     rng: np.random.Generator, ties: TieMap, batch: int, ranges: Ranges, dtype: str
-) -> tuple[Array, Array, Array, Array]:
+) -> Drawn:
     """Return x, w, b and dy of integers within the ranges."""
     x = _draw(rng, ranges.x, (batch, *ties.in_shape), dtype)
     w = _draw(rng, ranges.w, ties.weight_shape, dtype)

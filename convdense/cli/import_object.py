@@ -132,7 +132,7 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
     return found
 
 
-def _implementation_from(found: Any, layer: HasShapes, reference: str) -> Implementation:
+def _implementation_from(found: object, layer: HasShapes, reference: str) -> Implementation:
     """Return what was found, if it is an implementation, or what it returns for the layer."""
     if _is_implementation(found):
         return found
@@ -148,10 +148,10 @@ def _implementation_from(found: Any, layer: HasShapes, reference: str) -> Implem
         got = f"{reference!r}, which raised {_in_words(error)} when called with {layer!r}"
         needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
         raise ValueError(complain(OPTION, got, needs)) from None
-    if not _is_implementation(made) and not is_forward_alone(made):
-        got = f"{reference!r}, which returned one of type {type(made).__name__}"
-        raise ValueError(complain(OPTION, got, NEEDS))
-    return made
+    if _is_implementation(made) or is_forward_alone(made):
+        return made
+    got = f"{reference!r}, which returned one of type {type(made).__name__}"
+    raise ValueError(complain(OPTION, got, NEEDS))
 
 
 def _is_implementation(value: Any) -> TypeGuard[Implementation]:
@@ -166,12 +166,13 @@ def _is_implementation(value: Any) -> TypeGuard[Implementation]:
 
 def _takes_arrays(found: Any, layer: HasShapes) -> bool:
     """Whether a function that did not take the layer needs more arguments, or runs on an x."""
+    alone = is_forward_alone(found)
     try:
         signature(found).bind(layer)
     except (TypeError, ValueError) as error:  # it needs more; or it is not written in Python
-        return is_forward_alone(found) and isinstance(error, TypeError)
+        return alone and isinstance(error, TypeError)
     try:
-        return is_forward_alone(found) and np.ndim(found(np.zeros((1, *layer.in_shape)))) > 1
+        return alone and np.ndim(found(np.zeros((1, *layer.in_shape)))) > 1
     except Exception:
         return False
 
