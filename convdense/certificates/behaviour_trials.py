@@ -49,16 +49,18 @@ class Trial(NamedTuple):
 
 
 def try_behaviour(
-    layers: tuple[Any, ...], prepare: Callable[[Any], Trial], asked: int, extra: tuple[str, ...]
-) -> tuple[tuple[Finding, ...], Any]:
-    """Return how an implementation behaves, and on which layer: the first where it is right.
+    layer: Any, prepare: Callable[[Any], Trial], asked: int, extra: tuple[str, ...]
+) -> tuple[tuple[Finding, ...], HasShapes | None]:
+    """Return how an implementation behaves, and the small copy on which it was tried, if any.
 
-    The first is a small copy: an implementation that takes it needs no large calls. `extra` are the
+    An implementation that takes the copy and is right there needs no large calls. `extra` are the
     words of `certify`'s options for what else to try: "near", "nonfinite", "threads".
     """
     found: tuple[Finding, ...] = ()
-    for layer in layers:
-        found = _try_all(prepare(layer), asked, extra)
+    copy = None
+    for tried_on in dict.fromkeys((small_copy(layer), layer)):
+        found = _try_all(prepare(tried_on), asked, extra)
+        copy = tried_on if tried_on != layer else None
         if found and not misbehaves(found):
             break
     if "near" in extra and not misbehaves(found):
@@ -67,8 +69,8 @@ def try_behaviour(
             trial = prepare(shape)
             return trial.bench.tried("", samples(trial.operands, asked))
 
-        found += tuple(try_shapes(layers[-1], tried))
-    return found, layer
+        found += tuple(try_shapes(layer, tried))
+    return found, copy
 
 
 def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding, ...]:

@@ -24,6 +24,15 @@ ExplainFor = Callable[[Drawn], Explain]
 DRAWS = 4  # of random integers beside the basis vectors; each again with every sign turned
 
 
+class Setup(NamedTuple):
+    """What random integers are drawn from: the same seed, the same integers."""
+
+    dtype: str
+    batch: int
+    ranges: Ranges
+    seed: int
+
+
 class Call(NamedTuple):
     """The operands of one call, and the quantities that it judges."""
 
@@ -48,11 +57,7 @@ def exhaustive(
     ties: TieMap,
     mine: Evaluator,
     by: Evaluator,
-    dtype: str,
-    *,
-    batch: int,
-    ranges: Ranges,
-    seed: int,
+    setup: Setup,
     explain: ExplainFor | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on every pair of basis vectors that a quantity is bilinear in.
@@ -65,15 +70,15 @@ def exhaustive(
 
     Where padded cells hold a number, y and dw are affine in x: x = 0 is one more basis vector.
     """
-    calls = _every_pair(ties, dtype, batch, ranges, seed)
-    return _first_differences(mine, by, calls, dtype, explain)
+    return _first_differences(mine, by, _every_pair(ties, setup), setup.dtype, explain)
 
 
-def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges, seed: int) -> Iterator[Call]:
+def _every_pair(ties: TieMap, setup: Setup) -> Iterator[Call]:
     """Yield the calls that hold every pair of basis vectors, and the draws of both signs.
 
     Those are one a weight for y and dx, one of zeros, one a bias, and one a pair for dw.
     """
+    dtype, batch, ranges, seed = setup
     rng = np.random.default_rng(seed)
     # For y and dx: every basis vector is one sample of a batch, (samples, *shape). x and dy need
     # equally many samples: the fewer are filled up with zeros.
@@ -119,16 +124,14 @@ def random(
     ties: TieMap,
     mine: Evaluator,
     by: Evaluator,
-    dtype: str,
-    *,
-    batch: int,
+    setup: Setup,
     trials: int,
-    ranges: Ranges,
-    seed: int,
+    *,
     explain: ExplainFor | None = None,
     needed: str | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on integers from the ranges, all quantities in every trial; `needed` is their dtype."""
+    dtype, batch, ranges, seed = setup
     rng = np.random.default_rng(seed)
     calls = (
         Call(draw_operands(rng, ties, batch, ranges, dtype), QUANTITIES) for _ in range(trials)

@@ -89,7 +89,7 @@ def judge_pool(
     reals = _reals(pool, dtype, (seed, 1), batch)
     results, repeats = repeatable(mine, reals)
     prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
-    tried, _ = try_behaviour((pool,), prepare, batch, extra)
+    tried, _ = try_behaviour(pool, prepare, batch, extra)
     measured = _precision(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
 
