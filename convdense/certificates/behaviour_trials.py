@@ -26,7 +26,7 @@ from convdense.implementations.call_contract import (
 )
 from convdense.implementations.evaluators import Drawn, Evaluator, direct_evaluator
 from convdense.implementations.scaled_calls import magnitudes, powers_of_two
-from convdense.implementations.special_values import nonfinite_reach, special_values
+from convdense.implementations.special_values import nonfinite_reach, on_special_values
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import REMARKS, UNDECIDED, WRONG, Finding
@@ -93,7 +93,7 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     )
     other = on_each(lambda a: -np.roll(a, 1), several)
     found += layouts(bench, (several,) if is_large else (one, several))
-    found += special_values(bench, several, few=is_large)
+    found += on_special_values(bench, several, few=is_large)
     for letters, (x, w, b, dy) in scaled.items():
         if letters == "d" and bench.mine.backward is None:
             continue

@@ -14,7 +14,7 @@ from convdense.implementations.evaluators import Drawn
 from convdense.verdicts.findings import QUANTITIES, REPORTED, Finding, worst_of
 
 
-def special_values(bench: Bench, operands: Drawn, *, few: bool) -> Iterator[Finding]:
+def on_special_values(bench: Bench, operands: Drawn, *, few: bool) -> Iterator[Finding]:
     """Yield a finding for each kind of values, put into x, w and dy all at once.
 
     Into each alone as well, unless it is to be few calls.
