@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import convdense as cd
-from convdense.certificates.other_shapes import CHANNELS, other_shapes
+from convdense.certificates.other_shapes import CHANNELS, layers_of_other_shapes
 from convdense.direct import pool as direct_pool
 from convdense.implementations.array_views import VIEWS
 from convdense.verdicts.findings import EQUAL, RAISED, REFUSED, REPORTED
@@ -483,7 +483,7 @@ def test_other_shapes_that_are_refused_are_no_fault():
     "layer", [MAX, cd.AvgPool((2, 6), 3), cd.ConvTranspose((4, 3), 2, 3, groups=2)]
 )
 def test_other_shapes_keep_the_layers_own_numbers(layer):
-    for shapes in other_shapes(layer).values():
+    for shapes in layers_of_other_shapes(layer).values():
         for shape in shapes.values():
             assert (shape.stride, shape.padding) == (layer.stride, layer.padding)
     assert cd.certify(MAX, pool_any(MAX), seed=0, shapes="near").require()

@@ -26,12 +26,6 @@ class Format(NamedTuple):
         """u, half the distance from 1 to the next number."""
         return float(2.0**-self.bits)
 
-    @property
-    def far_from_overflow(self) -> int:
-        """How large sums may become: a power of two up to `largest` / 2, exact in float64."""
-        _, exponent = np.frexp(self.largest)  # 2**(exponent - 1) <= largest < 2**exponent
-        return int(2 ** min(53, int(exponent) - 2))
-
 
 def _numpy_format(dtype: npt.DTypeLike) -> Format:
     info = np.finfo(dtype)

@@ -261,7 +261,8 @@ def _judged(call: Call, device: str, options: dict[str, Any]) -> Outcome:
     """
     options = {"dtype": call.dtype} | options
     bias, name = call.is_module or call.bias, call.name
-    how = {"device": device, "layout": call.layout, "dtype": _half_precision(options)}
+    dtype = _half_precision(options)
+    how: dict[str, Any] = {"device": device, "layout": call.layout, "dtype": dtype}
     if not call.one_argument:
         text = f"{name}: called with several arguments"
         return Outcome("skipped", text, follow=True, listed=False)

@@ -13,8 +13,8 @@ from convdense._util.float_formats import COMPLEX, EXACT, HALF, INTEGERS, spelle
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
-from convdense.certificates.integer_ranges import Ranges, exact_ranges, limited, rounded_away
-from convdense.certificates.integer_trials import exhaustive, exhaustive_calls, random
+from convdense.certificates.integer_ranges import exact_ranges, limited, rounded_away
+from convdense.certificates.integer_trials import Setup, exhaustive, exhaustive_calls, random
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.memory_need import (
     numbers_of_layer,
@@ -50,6 +50,7 @@ ERROR = 2**-64  # the probability of error that is asked for by default
 AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
 NO_INTEGERS = "averages, halves and maxima are none of a ring's: use float64"
+NO_PROBABILITY = "whose certificate reports what was met and no probability"
 BATCH, ONE_BATCH = 2, (1, 4, 8, 16, 32)  # by default, and what code may be written for instead
 # of few bits: so many trials, or products in all, are worth their time; the error is recorded
 HALF_TRIALS, HALF_PRODUCTS = 16, 2**26
@@ -255,10 +256,7 @@ def _certify_pool_or_network(
     for name, default in defaults.items():  # they are only piecewise polynomial
         value = getattr(chosen, name)
         if value != default:
-            needs = (
-                f"{default!r} for a pool or a network, "
-                "whose certificate reports what was met and no probability"
-            )
+            needs = f"{default!r} for a pool or a network, {NO_PROBABILITY}"
             raise ValueError(complain(name, repr(value), needs))
 
     users_pool = isinstance(layer, Pool) and implementation is not None
@@ -290,37 +288,34 @@ def _certify_layer(
     refuse_too_large(numbers_of_layer(ties, chosen.batch, stored=implementation is None))
 
     explainer = None if implementation is None or sums else Explainer(layer, chosen.dtype)
-    trials = _run_trials(ties, evaluators, ranges, explainer, chosen)
+    # a seed of as many bits as the error asks for, and 64 more
+    seed = drawn(chosen.seed, 64 + ceil(-log2(chosen.error)))
+    setup = Setup(chosen.dtype, chosen.batch, ranges, seed)
+    trials = _run_trials(ties, evaluators, setup, explainer, chosen)
     evaluator, reference = evaluators
     certificate = Certificate(
         layer,
-        trials.findings,
-        evaluator.name,
-        reference.name,
-        method=trials.method,
+        evaluator=evaluator.name,
+        reference=reference.name,
         dtype=chosen.dtype,
         batch=chosen.batch,
-        trials=trials.number,
         ranges=ranges,
-        error=trials.error,
         asked=chosen.error,
-        seed=trials.seed,
-        excused=trials.excused,
+        seed=seed,
         accumulator=sums,
+        **trials._asdict(),
     )
     if sums:
-        review = review_integers(layer, evaluator, trials.findings, chosen, trials.seed or 0)
+        of_integers = layer, evaluator, trials.findings, setup
+        review = review_integers(*of_integers, accumulator=sums, extra=chosen.extra)
     elif explainer is None:
         return certificate
     else:
-        how: dict[str, Any] = {"batch": chosen.batch, "error": chosen.error, "extra": chosen.extra}
-        how |= {"ranges": ranges, "seed": trials.seed}
-        review = review_implementation(evaluators, explainer, trials.findings, **how)
+        how = evaluators, explainer, trials.findings, setup
+        review = review_implementation(*how, error=chosen.error, extra=chosen.extra)
     behaviour = review.behaviour
     if chosen.gradgrad and not any(finding.refuted for finding in review.findings):
-        options: dict[str, Any] = {"dtype": chosen.dtype, "batch": chosen.batch}
-        twice = double_backward(layer, implementation, ranges, seed=trials.seed, **options)
-        behaviour = (twice, *behaviour)
+        behaviour = (double_backward(layer, implementation, setup), *behaviour)
     return replace(
         certificate,
         findings=review.findings,
@@ -337,74 +332,55 @@ class Trials(NamedTuple):
 
     findings: tuple[Finding, ...]
     method: str
-    number: int
-    seed: int
+    trials: int
     error: float
-    excused: Excused = ()
+    excused: Excused
 
 
 def _run_trials(
     ties: TieMap,
     evaluators: tuple[Evaluator, Evaluator],
-    ranges: Ranges,
+    setup: Setup,
     explainer: Explainer | None,
     chosen: Chosen,
 ) -> Trials:
     """Judge on every pair of basis vectors, or on as many random integers as the error asks for."""
     calls = exhaustive_calls(ties, chosen.batch, evaluators[0].quantities)
-    how: dict[str, Any] = {"batch": chosen.batch, "ranges": ranges, "explain": explainer}
     # the basis vectors are held all at once, however few the calls
     size = max(calls, 20 * chosen.batch * max(ties.shape))
     if chosen.method == "exhaustive" and size > EXHAUSTIVE_CALLS:
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         do = 'use method="random"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
-    bits = -log2(chosen.error)
-    # a seed of as many bits as the error asks for, and 64 more
-    how["seed"] = drawn(chosen.seed, 64 + ceil(bits))
     every_pair = chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS)
     if not every_pair or chosen.dtype not in (*EXACT, *HALF):
-        return _run_random_trials(ties, evaluators, chosen, **how)
+        return _run_random_trials(ties, evaluators, setup, explainer, chosen)
 
-    findings = exhaustive(ties, *evaluators, chosen.dtype, **how)
-    excused = _excused(explainer)
+    findings = exhaustive(ties, *evaluators, setup, explainer)
+    excused = () if explainer is None else tuple(explainer.allowed.items())
     resolution = basis_resolution(ties, chosen.dtype, chosen.batch)
     judged = (decided(f, excused, chosen.dtype, is_bounded=resolution < 1) for f in findings)
-    return Trials(tuple(judged), "exhaustive", calls, how["seed"], 0.0, excused)
+    return Trials(tuple(judged), "exhaustive", calls, 0.0, excused)
 
 
 def _run_random_trials(
     ties: TieMap,
     evaluators: tuple[Evaluator, Evaluator],
+    setup: Setup,
+    explainer: Explainer | None,
     chosen: Chosen,
-    *,
-    ranges: Ranges,
-    explain: Explainer | None,
-    seed: int,
-    batch: int,
 ) -> Trials:
     """Judge on as many random integers as the error asks for, and say what that error is."""
-    bits, sums = -log2(chosen.error), chosen.accumulator
+    bits, sums, ranges = -log2(chosen.error), chosen.accumulator, setup.ranges
     rounded = 0.0 if sums else rounded_away(ties, chosen.batch, chosen.dtype, ranges)
-    each = bits_per_trial(min(ranges), rounded=rounded)
-    if sums:
-        each = worth(chosen.dtype, sums, ranges)
+    of_floats = bits_per_trial(min(ranges), rounded=rounded)
+    each = worth(chosen.dtype, sums, ranges) if sums else of_floats
     number = max(HALF_TRIALS, HALF_PRODUCTS // max(1, ties.n_entries))
     if chosen.dtype not in HALF or each * number > bits:
         number = ceil(bits / each)
-    found = random(
-        ties,
-        *evaluators,
-        chosen.dtype,
-        batch=batch,
-        trials=number,
-        ranges=ranges,
-        seed=seed,
-        explain=explain,
-        needed=sums or None,
-    )
+    found = random(ties, *evaluators, setup, number, explain=explainer, needed=sums or None)
 
-    excused = _excused(explain)
+    excused = () if explainer is None else tuple(explainer.allowed.items())
     left = each if sums else bits_of_all(ranges, dict(excused), rounded)
     findings = []
     for finding in found:
@@ -412,11 +388,7 @@ def _run_random_trials(
         is_bounded = bits_of_all(ranges, allowed, rounded) > 0
         findings.append(decided(finding, excused, chosen.dtype, is_bounded=is_bounded))
     error = max(2 ** (-left * number), SMALLEST)
-    return Trials(tuple(findings), "random", number, seed, error, excused)
-
-
-def _excused(explainer: Explainer | None) -> Excused:
-    return () if explainer is None else tuple(explainer.allowed.items())
+    return Trials(tuple(findings), "random", number, error, excused)
 
 
 def _probability(value: Any) -> float:

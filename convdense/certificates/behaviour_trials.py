@@ -25,9 +25,9 @@ from convdense.implementations.call_contract import (
     on_each,
     samples,
 )
-from convdense.implementations.evaluators import Evaluator, Operands, direct_evaluator
+from convdense.implementations.evaluators import Drawn, Evaluator, direct_evaluator
 from convdense.implementations.scaled_calls import magnitudes, powers_of_two
-from convdense.implementations.special_values import nonfinite_reach, special_values
+from convdense.implementations.special_values import nonfinite_reach, on_special_values
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import REMARKS, UNDECIDED, WRONG, Finding
@@ -43,23 +43,25 @@ class Trial(NamedTuple):
     """What is needed to try a layer: operands of a large batch, and of one sample to be scaled."""
 
     bench: Bench
-    operands: Operands
-    scaled: dict[str, Operands]  # first letters of those to be scaled -> operands
+    operands: Drawn
+    scaled: dict[str, Drawn]  # first letters of those to be scaled -> operands
     form: Format
     is_large: bool
 
 
 def try_behaviour(
-    layers: tuple[Any, ...], prepare: Callable[[Any], Trial], asked: int, extra: tuple[str, ...]
-) -> tuple[tuple[Finding, ...], Any]:
-    """Return how an implementation behaves, and on which layer: the first where it is right.
+    layer: Any, prepare: Callable[[Any], Trial], asked: int, extra: tuple[str, ...]
+) -> tuple[tuple[Finding, ...], HasShapes | None]:
+    """Return how an implementation behaves, and the small copy on which it was tried, if any.
 
-    The first is a small copy: an implementation that takes it needs no large calls. `extra` are the
+    An implementation that takes the copy and is right there needs no large calls. `extra` are the
     words of `certify`'s options for what else to try: "near", "nonfinite", "threads".
     """
     found: tuple[Finding, ...] = ()
-    for layer in layers:
-        found = _try_all(prepare(layer), asked, extra)
+    copy = None
+    for tried_on in dict.fromkeys((small_copy(layer), layer)):
+        found = _try_all(prepare(tried_on), asked, extra)
+        copy = tried_on if tried_on != layer else None
         if found and not misbehaves(found):
             break
     if "near" in extra and not misbehaves(found):
@@ -68,8 +70,8 @@ def try_behaviour(
             trial = prepare(shape)
             return trial.bench.tried("", samples(trial.operands, asked))
 
-        found += tuple(try_shapes(layers[-1], tried))
-    return found, layer
+        found += tuple(try_shapes(layer, tried))
+    return found, copy
 
 
 def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding, ...]:
@@ -90,9 +92,9 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     several, one = (
         samples(operands, next(n for n in (most, asked, *taken) if n in taken)) for most in (3, 1)
     )
-    other: Operands = on_each(lambda a: -np.roll(a, 1), several)
+    other = on_each(lambda a: -np.roll(a, 1), several)
     found += layouts(bench, (several,) if is_large else (one, several))
-    found += special_values(bench, several, few=is_large)
+    found += on_special_values(bench, several, few=is_large)
     for letters, (x, w, b, dy) in scaled.items():
         if letters == "d" and bench.mine.backward is None:
             continue
@@ -149,9 +151,7 @@ def _largest_exact_batch(
     return 1, Ranges(1, 1, 1, 1)
 
 
-def _judge(
-    explainer: Explainer, operands: Operands, name: str, got: Any, expected: Array
-) -> Finding:
+def _judge(explainer: Explainer, operands: Drawn, name: str, got: Any, expected: Array) -> Finding:
     """Compare bit for bit, and where that fails ask whether rounding explains it."""
     finding = compare(name, got, expected, dtype=FORMATS[explainer.dtype].holder)
     if finding.verdict != WRONG or not len(operands[0]):  # no rounding in an empty batch

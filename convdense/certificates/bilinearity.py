@@ -8,7 +8,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS
 from convdense.certificates.integer_ranges import Ranges
-from convdense.certificates.integer_trials import draw_operands
+from convdense.certificates.integer_trials import Setup, draw_operands
 from convdense.implementations.call_contract import copied
 from convdense.implementations.compare_calls import READS
 from convdense.implementations.evaluators import Evaluator
@@ -18,9 +18,7 @@ from convdense.verdicts.findings import BILINEAR, QUANTITIES, WRONG, Finding
 OPERANDS = ("x", "w", "b", "dy")
 
 
-def bilinear(
-    ties: TieMap, mine: Evaluator, finding: Finding, dtype: str, *, ranges: Ranges, seed: int
-) -> Finding:
+def bilinear(ties: TieMap, mine: Evaluator, finding: Finding, setup: Setup) -> Finding:
     """Return the finding on a wrong quantity, or that it is not even linear in one of its operands.
 
     f(p) + f(q) - f(0) is held against f(p + q), and f(-p) + f(p) against 2 f(0), for integers p and
@@ -28,6 +26,7 @@ def bilinear(
     """
     if finding.verdict != WRONG or finding.at is None:
         return finding
+    dtype, _, ranges, seed = setup
     rng = np.random.default_rng((seed, 4))
     half = Ranges(*(max(1, m // 2) for m in ranges))  # p + q stays within the ranges
     base = draw_operands(rng, ties, 1, half, dtype)
@@ -42,8 +41,8 @@ def bilinear(
 
         def result(operand: Array, i: int = i) -> Array:
             """Return the quantity for this operand, the others as they were drawn."""
-            operands = (*base[:i], operand, *base[i + 1 :])
-            value = np.asarray(mine.run(*copied(operands))[which])
+            x, w, b, dy = (operand if n == i else drawn for n, drawn in enumerate(base))
+            value = np.asarray(mine.run(*copied((x, w, b, dy)))[which])
             return value.astype(np.result_type(value, np.float64))
 
         differs = _not_linear(result, base[i], other[i], slack)

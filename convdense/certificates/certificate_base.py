@@ -1,7 +1,7 @@
 """What every certificate shares: what it holds a user's code to, how it says so, and its JSON."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, TypeVar
 
@@ -18,16 +18,17 @@ from convdense.verdicts.schema import SCHEMA, changed_rules, with_schema
 EXTRA = {"near": "other shapes", "nonfinite": "NaN and infinity", "threads": "threads"}
 
 
+@dataclass(frozen=True, repr=False, kw_only=True)
 class ImplementationJudgement(Judgement):
     """A judgement that also holds the user's code to its behaviour and its precision."""
 
-    behaviour: tuple[Finding, ...]
-    precision: tuple[Precision, ...]
-    extra: tuple[str, ...]
-    rules: int
-    rerun_of: int | None
     seed: int
-    tried_on: HasShapes | None
+    behaviour: tuple[Finding, ...] = ()
+    precision: tuple[Precision, ...] = ()
+    tried_on: HasShapes | None = None
+    extra: tuple[str, ...] = ()
+    rules: int = SCHEMA
+    rerun_of: int | None = None
 
     @property
     def refuted(self) -> bool:

@@ -16,7 +16,7 @@ from convdense._util.float_formats import COMPLEX, FORMATS, NAMES_BY_BITS, round
 from convdense.certificates.rounding_explainer import Explainer
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.call_contract import on_each
-from convdense.implementations.evaluators import Evaluator, Operands, Results
+from convdense.implementations.evaluators import Drawn, Evaluator, Operands, Results
 from convdense.rounding.normwise_bounds import mean_square_unit
 from convdense.rounding.sum_bounds import rounding_bounds
 from convdense.structure._tie import tie
@@ -85,7 +85,7 @@ class Precision:
         return asdict(self)
 
 
-def reals(ties: TieMap, dtype: str, batch: int, seed: int) -> Operands:
+def reals(ties: TieMap, dtype: str, batch: int, seed: int) -> Drawn:
     """Return uniform x, w, b and dy in a format: x in [-1, 1), the others small."""
     rng = np.random.default_rng((seed, 1))
     # Code that takes small numbers for 0 shows on small operands alone. A power of 2 rounds
@@ -107,7 +107,7 @@ def reals(ties: TieMap, dtype: str, batch: int, seed: int) -> Operands:
 
 
 def compare_reals(
-    layer: HasShapes, by: Evaluator, operands: Operands, results: Results, dtype: str
+    layer: HasShapes, by: Evaluator, operands: Drawn, results: Results, dtype: str
 ) -> dict[str, Finding]:
     """Return a finding a quantity: all its entries on reals, each within its own bound.
 
@@ -192,8 +192,7 @@ def _verdict(layer: HasShapes, finding: Finding, unit: float, allowed: float, dt
         return WITHIN
     # A fast transform errs more, in proportion to the norms of the operands. It computes
     # convolutions alone, and no db: of anything else there is no such bound.
-    is_transform = isinstance(layer, (Conv, ConvTranspose)) and finding.name != "db"
-    if is_transform:
+    if isinstance(layer, (Conv, ConvTranspose)) and finding.name != "db":
         allowed = max(allowed, mean_square_unit(layer, dtype))
     if finding.refuted or unit > allowed:
         return WRONG

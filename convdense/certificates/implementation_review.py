@@ -9,7 +9,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
-from convdense.certificates.behaviour_trials import prepare_layer, small_copy, try_behaviour
+from convdense.certificates.behaviour_trials import prepare_layer, try_behaviour
 from convdense.certificates.bilinearity import bilinear
 from convdense.certificates.effective_roundoff import (
     Measured,
@@ -18,8 +18,8 @@ from convdense.certificates.effective_roundoff import (
     measure_precision,
     reals,
 )
-from convdense.certificates.integer_ranges import Ranges, narrow_ranges
-from convdense.certificates.integer_trials import random
+from convdense.certificates.integer_ranges import narrow_ranges
+from convdense.certificates.integer_trials import Setup, random
 from convdense.certificates.rounding_explainer import Explainer, bits_per_trial
 from convdense.certificates.sentences import ON_REALS
 from convdense.geometry import HasShapes
@@ -52,11 +52,9 @@ def review_implementation(
     evaluators: tuple[Evaluator, Evaluator],
     explainer: Explainer,
     findings: tuple[Finding, ...],
+    setup: Setup,
     *,
-    ranges: Ranges,
-    batch: int,
     error: float,
-    seed: int,
     extra: tuple[str, ...],
 ) -> Review:
     """Return what else there is to say about an implementation.
@@ -66,7 +64,8 @@ def review_implementation(
     what is wrong with it is its precision.
     """
     mine, by = evaluators
-    layer, dtype = explainer.layer, explainer.dtype
+    layer = explainer.layer
+    dtype, batch, _, seed = setup
     ties = tie(layer)
     operands = reals(ties, dtype, batch, seed)
     results, repeats = repeatable(mine, operands)
@@ -75,13 +74,11 @@ def review_implementation(
     measured = measure_precision(layer, operands, measurable, on_reals, dtype=dtype, seed=seed)
 
     coarse = _coarse(findings, measured)
-    narrow = _judge_narrowly(evaluators, coarse, layer, dtype, batch=batch, error=error, seed=seed)
-    ranges = narrow.ranges or ranges
+    narrow = _judge_narrowly(evaluators, coarse, layer, setup, error)
     judged = []
     for finding in findings:
         named = narrow.equal.get(finding.name) or _with_reals(finding, on_reals, measured)
-        named = _kind_of_wrong(named, ties, mine, repeats, dtype=dtype, ranges=ranges, seed=seed)
-        judged.append(named)
+        judged.append(_kind_of_wrong(named, ties, mine, repeats, narrow.setup))
     right = [finding.name for finding in judged if not finding.refuted]
     precise = tuple(measured[name][0] for name in right if name in measured)
     review = Review(tuple(judged), (), precise, narrow.error)
@@ -91,9 +88,7 @@ def review_implementation(
     prepare = partial(
         prepare_layer, mine=mine, dtype=dtype, asked=batch, few_bits=bool(narrow.equal), seed=seed
     )
-    layers = tuple(dict.fromkeys((small_copy(layer), layer)))
-    tried, on = try_behaviour(layers, prepare, batch, extra)
-    tried_on = None if on == layer else on
+    tried, tried_on = try_behaviour(layer, prepare, batch, extra)
     return review._replace(behaviour=(*tried, repeats), tried_on=tried_on)
 
 
@@ -138,10 +133,13 @@ def _coarse(findings: tuple[Finding, ...], measured: dict[str, Measured]) -> set
 
 
 class Narrow(NamedTuple):
-    """What is equal on narrow integers, which those were, and the error probability of that."""
+    """What is equal on narrow integers, how those were drawn, and the error probability of that.
+
+    Where nothing is, how the wide ones were drawn.
+    """
 
     equal: dict[str, Finding]
-    ranges: Ranges | None = None
+    setup: Setup
     error: float = 0.0
 
 
@@ -149,40 +147,29 @@ def _judge_narrowly(
     evaluators: tuple[Evaluator, Evaluator],
     coarse: set[str],
     layer: HasShapes,
-    dtype: str,
-    *,
-    batch: int,
+    setup: Setup,
     error: float,
-    seed: int,
 ) -> Narrow:
     """Judge coarse quantities on integers so narrow that sums in fewer bits are exact as well."""
-    nothing = Narrow({})
-    ranges = narrow_ranges(layer, batch) if coarse and dtype in EXACT else None
+    nothing = Narrow({}, setup)
+    ranges = narrow_ranges(layer, setup.batch) if coarse and setup.dtype in EXACT else None
     # the smallest of the four ranges tells least
     bits = 0.0 if ranges is None else bits_per_trial(min(ranges))
     if ranges is None or bits == 0:  # trials tell nothing
         return nothing
     # n trials miss a difference with a probability of 2^(-n bits), which is to be at most `error`
     trials = min(NARROW_TRIALS, ceil(-log2(error) / bits))
-    found = random(
-        tie(layer), *evaluators, dtype, batch=batch, trials=trials, ranges=ranges, seed=seed
-    )
+    setup = setup._replace(ranges=ranges)
+    found = random(tie(layer), *evaluators, setup, trials)
     note = f"on integers up to {max(ranges.x, ranges.w)}, sums up to 2^24; larger ones are rounded"
     equal = {
         f.name: replace(f, note=note) for f in found if f.verdict == EQUAL and f.name in coarse
     }
-    return Narrow(equal, ranges, 2 ** (-bits * trials)) if equal else nothing
+    return Narrow(equal, setup, 2 ** (-bits * trials)) if equal else nothing
 
 
 def _kind_of_wrong(
-    finding: Finding,
-    ties: TieMap,
-    mine: Evaluator,
-    repeats: Finding,
-    *,
-    dtype: str,
-    ranges: Ranges,
-    seed: int,
+    finding: Finding, ties: TieMap, mine: Evaluator, repeats: Finding, setup: Setup
 ) -> Finding:
     """Return the finding, with "wrong" made precise: not repeatable, or not bilinear."""
     if finding.verdict != WRONG:
@@ -192,6 +179,6 @@ def _kind_of_wrong(
         return replace(finding, verdict=REPEATABLE, note=repeats.note)
     try:
         with np.errstate(all="ignore"):  # what is not finite is no evidence
-            return bilinear(ties, mine, finding, dtype, ranges=ranges, seed=seed)
+            return bilinear(ties, mine, finding, setup)
     except Exception:  # it takes no zeros, or no batch of one: then it stays wrong
         return finding

@@ -13,20 +13,30 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import COMPLEX, FORMATS, HALF, INTEGERS
 from convdense.certificates.integer_ranges import Ranges, ends
+from convdense.implementations.call_contract import in_float64
 from convdense.implementations.compare_calls import Explain, compare_evaluators
-from convdense.implementations.evaluators import Evaluator, Operands
+from convdense.implementations.evaluators import Drawn, Evaluator
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import QUANTITIES, RAISED, Finding, keep_worst
 
 # operands -> a function that says whether a difference in their results is only rounding
-ExplainFor = Callable[[Operands], Explain]
+ExplainFor = Callable[[Drawn], Explain]
 DRAWS = 4  # of random integers beside the basis vectors; each again with every sign turned
+
+
+class Setup(NamedTuple):
+    """What random integers are drawn from: the same seed, the same integers."""
+
+    dtype: str
+    batch: int
+    ranges: Ranges
+    seed: int
 
 
 class Call(NamedTuple):
     """The operands of one call, and the quantities that it judges."""
 
-    operands: Operands
+    operands: Drawn
     judged: tuple[str, ...]
 
 
@@ -47,11 +57,7 @@ def exhaustive(
     ties: TieMap,
     mine: Evaluator,
     by: Evaluator,
-    dtype: str,
-    *,
-    batch: int,
-    ranges: Ranges,
-    seed: int,
+    setup: Setup,
     explain: ExplainFor | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on every pair of basis vectors that a quantity is bilinear in.
@@ -64,15 +70,15 @@ def exhaustive(
 
     Where padded cells hold a number, y and dw are affine in x: x = 0 is one more basis vector.
     """
-    calls = _every_pair(ties, dtype, batch, ranges, seed)
-    return _first_differences(mine, by, calls, dtype, explain)
+    return _first_differences(mine, by, _every_pair(ties, setup), setup.dtype, explain)
 
 
-def _every_pair(ties: TieMap, dtype: str, batch: int, ranges: Ranges, seed: int) -> Iterator[Call]:
+def _every_pair(ties: TieMap, setup: Setup) -> Iterator[Call]:
     """Yield the calls that hold every pair of basis vectors, and the draws of both signs.
 
     Those are one a weight for y and dx, one of zeros, one a bias, and one a pair for dw.
     """
+    dtype, batch, ranges, seed = setup
     rng = np.random.default_rng(seed)
     # For y and dx: every basis vector is one sample of a batch, (samples, *shape). x and dy need
     # equally many samples: the fewer are filled up with zeros.
@@ -118,16 +124,14 @@ def random(
     ties: TieMap,
     mine: Evaluator,
     by: Evaluator,
-    dtype: str,
-    *,
-    batch: int,
+    setup: Setup,
     trials: int,
-    ranges: Ranges,
-    seed: int,
+    *,
     explain: ExplainFor | None = None,
     needed: str | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on integers from the ranges, all quantities in every trial; `needed` is their dtype."""
+    dtype, batch, ranges, seed = setup
     rng = np.random.default_rng(seed)
     calls = (
         Call(draw_operands(rng, ties, batch, ranges, dtype), QUANTITIES) for _ in range(trials)
@@ -157,7 +161,7 @@ def _first_differences(
             continue
         still_open = [name for name in given if name not in found or not found[name].refuted]
         # In half precision what is right is computed in float64, where no sum is rounded.
-        right_operands = _in_float64(operands) if dtype in HALF else operands
+        right_operands = in_float64(operands) if dtype in HALF else operands
         results = compare_evaluators(
             (mine, operands),
             (by, right_operands),
@@ -180,15 +184,9 @@ def _is_settled(found: dict[str, Finding], quantities: tuple[str, ...]) -> bool:
     return len(found) == len(quantities) and all(finding.refuted for finding in found.values())
 
 
-def _in_float64(operands: Operands) -> Operands:
-    x, w, b, dy = operands
-    wide_b = None if b is None else b.astype(np.float64)
-    return x.astype(np.float64), w.astype(np.float64), wide_b, dy.astype(np.float64)
-
-
 def draw_operands(
     rng: np.random.Generator, ties: TieMap, batch: int, ranges: Ranges, dtype: str
-) -> tuple[Array, Array, Array, Array]:
+) -> Drawn:
     """Return x, w, b and dy of integers within the ranges."""
     x = _draw(rng, ranges.x, (batch, *ties.in_shape), dtype)
     w = _draw(rng, ranges.w, ties.weight_shape, dtype)

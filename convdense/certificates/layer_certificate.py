@@ -10,7 +10,6 @@ from convdense.certificates.certificate_base import (
     parts_from_plain,
     rerun,
 )
-from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.integer_ranges import Ranges
 from convdense.certificates.resolution import (
     Excused,
@@ -19,11 +18,11 @@ from convdense.certificates.resolution import (
     random_resolution,
 )
 from convdense.certificates.sentences import ON_REALS, say
-from convdense.geometry import HasShapes, Implementation
+from convdense.geometry import Implementation
 from convdense.layers.plain_form import layer_to_plain, plain_to_layer
 from convdense.structure._tie import tie
-from convdense.verdicts.findings import RAISED, Finding
-from convdense.verdicts.schema import SCHEMA, upgraded
+from convdense.verdicts.findings import RAISED
+from convdense.verdicts.schema import upgraded
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,15 +78,8 @@ class Certificate(ImplementationJudgement):
     ranges: Ranges
     error: float
     asked: float
-    seed: int
-    behaviour: tuple[Finding, ...] = ()
-    precision: tuple[Precision, ...] = ()
-    tried_on: HasShapes | None = None
-    extra: tuple[str, ...] = ()
     accumulator: str = ""
     excused: Excused = ()
-    rules: int = SCHEMA
-    rerun_of: int | None = None
 
     def __bool__(self) -> bool:
         """Return whether all holds, and something is bounded."""

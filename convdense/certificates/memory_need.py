@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from math import ceil, prod
 
 from convdense._util.arguments import complain, physical_memory
-from convdense.geometry import Layer, Pool
-from convdense.layers.base import OfPool
+from convdense.geometry import HasShapes, Pool
+from convdense.layers.base import AnyShape, OfPool
 from convdense.layers.dense import Dense
 from convdense.layers.tied_dense import TiedDense
 from convdense.networks.network import Network
@@ -33,12 +33,12 @@ def numbers_of_layer(ties: TieMap, batch: int, *, stored: bool) -> int:
     return 4 * operands + stored * PER_ENTRY * ties.n_entries
 
 
-def numbers_of_network(layer: Layer | Pool, batch: int) -> int:
+def numbers_of_network(layer: HasShapes, batch: int) -> int:
     """Return the same for a pool or a whole network, all of whose layers are held at once."""
     return sum(_numbers_of_part(part, batch) for part in _parts(layer))
 
 
-def _parts(layer: Layer | Pool) -> Iterator[Layer | Pool]:
+def _parts(layer: HasShapes) -> Iterator[HasShapes]:
     """Yield the layers that a network consists of, those of its residual branches among them."""
     if isinstance(layer, (Network, ResidualSum)):
         inner = layer.layers if isinstance(layer, Network) else (layer.inner,)
@@ -48,9 +48,9 @@ def _parts(layer: Layer | Pool) -> Iterator[Layer | Pool]:
         yield layer.pool if isinstance(layer, OfPool) else layer
 
 
-def _numbers_of_part(part: Layer | Pool, batch: int) -> int:
-    if part.in_shape is None or part.out_shape is None:  # an activation, of any shape
-        return 0
+def _numbers_of_part(part: HasShapes | AnyShape, batch: int) -> int:
+    if isinstance(part, AnyShape):  # as many come out as go in
+        return 8 * batch * prod(part.in_shape) if part.in_shape is not None else 0
     samples = 4 * batch * (prod(part.in_shape) + prod(part.out_shape))
     if isinstance(part, TiedDense):
         return samples + PER_ENTRY * part.ties.n_entries

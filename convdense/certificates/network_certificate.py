@@ -16,7 +16,6 @@ from convdense.certificates.certificate_base import (
     parts_from_plain,
     rerun,
 )
-from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
 from convdense.certificates.sentences import say
 from convdense.geometry import HasShapes, Implementation, Pool
@@ -31,11 +30,11 @@ from convdense.layers.error_bounds import integer_unit
 from convdense.layers.plain_form import plain_to_layer
 from convdense.networks.builder import network
 from convdense.networks.network import Network
-from convdense.rounding.fixed_network import FixedNetwork
+from convdense.rounding.fixed_network import FixedNetwork, Judged
 from convdense.rounding.magnitude_sums import bit_budget
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, Finding, keep_worst
-from convdense.verdicts.schema import SCHEMA, upgraded
+from convdense.verdicts.schema import upgraded
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,16 +74,9 @@ class NetworkCertificate(ImplementationJudgement):
     dtype: str
     batch: int
     trials: int
-    seed: int
     bits: int
     coverage: tuple[float, float, float] | None
     met: tuple[float, float] | None = None
-    behaviour: tuple[Finding, ...] = ()
-    precision: tuple[Precision, ...] = ()
-    extra: tuple[str, ...] = ()
-    rules: int = SCHEMA
-    rerun_of: int | None = None
-    tried_on = None  # no small copy
 
     @property
     def how(self) -> str:
@@ -153,11 +145,7 @@ def certify_pool(
 ) -> NetworkCertificate:
     """Decide on integers whether the user's pool, or other code of x, is right, ties included."""
     reference = DIRECT_POOL if isinstance(pool, Pool) else DIRECT_COUNTERPART
-    held: Any = pool
-    if not isinstance(pool, Pool):
-        net = pool if isinstance(pool, Network) else network(pool)
-        _refuse_unjudgeable(net)
-        held = FixedNetwork(net)
+    held: Judged = pool if isinstance(pool, Pool) else FixedNetwork(_judgeable(pool))
     review = judge_pool(held, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)
     _, _, evaluator = pool_functions(implementation)
     return NetworkCertificate(
@@ -173,10 +161,9 @@ def certify_pool(
     )
 
 
-def certify_network(layer: Pool | Network, dtype: str, batch: int, seed: int) -> NetworkCertificate:
+def certify_network(layer: HasShapes, dtype: str, batch: int, seed: int) -> NetworkCertificate:
     """Decide on integers whether dense layers and |x| are the direct network, ties included."""
-    net = network(layer) if isinstance(layer, Pool) else layer
-    _refuse_unjudgeable(net)
+    net = _judgeable(layer)
     unit = integer_unit(net)
     budgets = _fitting_budgets(net, unit, dtype, batch)
     trials = [
@@ -213,13 +200,15 @@ def certify_network(layer: Pool | Network, dtype: str, batch: int, seed: int) ->
     )
 
 
-def _refuse_unjudgeable(net: Network) -> None:
-    """Refuse what has no exact answer."""
+def _judgeable(layer: HasShapes) -> Network:
+    """Return a layer as a network, or refuse what has no exact answer."""
+    net = layer if isinstance(layer, Network) else network(layer)
     net.direct()  # a layer without a direct form is refused here
     for name, array in net.parameters.items():
         if array.dtype.kind == "c":
             do = "certify complex layers one by one"
             raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", do))
+    return net
 
 
 def _fitting_budgets(net: Network, unit: int, dtype: str, batch: int) -> dict[int, int]:

@@ -16,7 +16,7 @@ PIXELS = (7, 16), (31, 9), (8, 33), (15, 32), (17, 8), (33, 15), (16, 31), (9, 1
 
 def try_shapes(layer: HasShapes, tried: Callable[[Any], Finding]) -> Iterator[Finding]:
     """Yield a finding for each kind of shapes, which names them, and one for those refused."""
-    for kind, shapes in other_shapes(layer).items():
+    for kind, shapes in layers_of_other_shapes(layer).items():
         each = {name: restriction(tried(shape)) for name, shape in shapes.items()}
         refused = {name for name, finding in each.items() if finding.verdict == REFUSED}
         for names in filter(None, (refused, each.keys() - refused)):
@@ -24,14 +24,14 @@ def try_shapes(layer: HasShapes, tried: Callable[[Any], Finding]) -> Iterator[Fi
             yield replace(worst_of(each[name] for name in names), name=f"{kind} {shown}".strip())
 
 
-def other_shapes(layer: HasShapes) -> dict[str, dict[str, Any]]:
+def layers_of_other_shapes(layer: HasShapes) -> dict[str, dict[str, Any]]:
     """Return layers of other shapes by name, under what they have in common.
 
     Stride, padding, dilation and groups stay. Shapes that cannot be are left out.
 
     Examples
     --------
-    >>> shapes = other_shapes(Conv((2, 6), out_channels=3, kernel=3, stride=4))
+    >>> shapes = layers_of_other_shapes(Conv((2, 6), out_channels=3, kernel=3, stride=4))
     >>> list(shapes)[2:]
     ['kernel 1', 'kernel of input size', 'stride above kernel', 'output 1']
     >>> shapes["pixels"]["16"].in_shape, shapes["kernel 1"][""].kernel

@@ -14,11 +14,11 @@ from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import WindowCoverage, planted
 from convdense.geometry import Implementation, LpPool, Pool
 from convdense.implementations.call_contract import Bench, Judge, repeatable
-from convdense.implementations.evaluators import Evaluator, Operands, Results
+from convdense.implementations.evaluators import Drawn, Evaluator, Results
 from convdense.implementations.pool_calls import compare_pools, pool_evaluators
 from convdense.implementations.scaled_calls import powers_of_two
 from convdense.rounding.fixed_network import Judged
-from convdense.rounding.pool_bounds import pool_bound, window_table
+from convdense.rounding.pool_bounds import pool_bound, sums_of, window_table
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Finding, keep_worst
 
@@ -58,8 +58,10 @@ def judge_pool(
 
     found: dict[str, Finding] = {}
     trials = 0
-    has_winners = pool.extremum and prod(pool.out_shape)  # an empty axis may leave no window
-    coverage = WindowCoverage(pool) if has_winners else None
+    coverage = None
+    # an empty axis may leave no window
+    if isinstance(pool, Pool) and pool.extremum and prod(pool.out_shape):
+        coverage = WindowCoverage(pool)
     for operands in _trials(pool, list(bits), dtype=dtype, batch=batch, seed=seed):
         trials += 1
         x, _, _, dy = operands
@@ -87,7 +89,7 @@ def judge_pool(
     reals = _reals(pool, dtype, (seed, 1), batch)
     results, repeats = repeatable(mine, reals)
     prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
-    tried, _ = try_behaviour((pool,), prepare, batch, extra)
+    tried, _ = try_behaviour(pool, prepare, batch, extra)
     measured = _precision(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
 
@@ -98,16 +100,16 @@ def _prepare(
     """Return what is needed to try a pool; powers and roots, which round, are not scaled."""
     rng = np.random.default_rng((seed, 3))
     mine, by = pool_evaluators(pool, implementation)
-    windows = window_table(pool)
+    sums = sums_of(pool)
     cells = prod(pool.in_shape)
     size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= WORK // 10))
     operands = _drawn(pool, rng, (size, max(_fitting_bits(pool, dtype))), dtype)
 
-    widest = max(2 ** FORMATS[dtype].bits / (windows.longest * windows.unit), 2)
+    widest = max(2 ** FORMATS[dtype].bits / (sums.longest * sums.unit), 2)
     small = _drawn(pool, rng, (1, 1), dtype)
     is_scaled = small[0].size and small[3].size and isinstance(pool, Pool) and not pool.takes_roots
     scaled = {
-        letter: powers_of_two(small, letter, widest, rng, windows.unit)
+        letter: powers_of_two(small, letter, widest, rng, sums.unit)
         for letter in ("xd" if is_scaled else "")
     }
     bench = Bench(mine, by, dtype, lambda given, *what: _judge_with(pool, given, dtype)(*what))
@@ -118,8 +120,8 @@ def _fitting_bits(pool: Judged, dtype: str) -> dict[int, int]:
     """Return the largest integers whose sums are exact, each with the bits that its sums need."""
     exact = FORMATS[dtype].bits
     power = pool.p if isinstance(pool, LpPool) else 1
-    table = window_table(pool)
-    bits = {m: table.bits(m) + ceil((power - 1) * log2(m)) for m in LARGEST}
+    sums = sums_of(pool)
+    bits = {m: sums.bits(m) + ceil((power - 1) * log2(m)) for m in LARGEST}
     fitting = {m: needed for m, needed in bits.items() if 0 < needed <= exact}
     if 0 in bits.values():  # sums round: then small numbers would only tie
         fitting = {max(LARGEST): 0}
@@ -132,7 +134,7 @@ def _fitting_bits(pool: Judged, dtype: str) -> dict[int, int]:
 
 def _trials(
     pool: Judged, fitting: list[int], *, dtype: str, batch: int, seed: int
-) -> Iterator[Operands]:
+) -> Iterator[Drawn]:
     """Yield operands of random integers, then those in which chosen cells win or tie."""
     for m in fitting:
         for draw in range(DRAWS):
@@ -143,6 +145,7 @@ def _trials(
     if not isinstance(pool, Pool):
         for draw in range(DRAWS):
             yield _reals(pool, dtype, (seed, draw), batch)
+        return
     rng = np.random.default_rng((seed, 5))
     largest = max(fitting)
 
@@ -173,10 +176,10 @@ def _beyond_zero(pool: Judged, x: Array, turn: int, dtype: str) -> Array:
     return np.asarray(x - pool.extremum * np.where(is_shifted, shift, 0.0)).astype(x.dtype)
 
 
-def _drawn(pool: Judged, rng: np.random.Generator, size: tuple[int, int], dtype: str) -> Operands:
+def _drawn(pool: Judged, rng: np.random.Generator, size: tuple[int, int], dtype: str) -> Drawn:
     """Return x and dy of a batch of integers up to m, times what makes averages whole."""
     batch, m = size
-    unit = window_table(pool).unit
+    unit = sums_of(pool).unit
 
     def whole_numbers(shape: tuple[int, ...]) -> Array:
         drawn = unit * rng.integers(-m, m, (batch, *shape), endpoint=True)
@@ -187,14 +190,14 @@ def _drawn(pool: Judged, rng: np.random.Generator, size: tuple[int, int], dtype:
     return x, NONE, NONE, dy
 
 
-def _reals(pool: Judged, dtype: str, seed: tuple[int, int], batch: int) -> Operands:
+def _reals(pool: Judged, dtype: str, seed: tuple[int, int], batch: int) -> Drawn:
     rng = np.random.default_rng(seed)
     x = rounded_to(rng.standard_normal((batch, *pool.in_shape)), dtype)
     dy = rounded_to(rng.standard_normal((batch, *pool.out_shape)), dtype)
     return x, NONE, NONE, dy
 
 
-def _judge_with(pool: Judged, operands: Operands, dtype: str) -> Judge:
+def _judge_with(pool: Judged, operands: Drawn, dtype: str) -> Judge:
     """Return what judges y or dx on these operands: equal, or within the rounding of a pool."""
 
     def judge(name: str, got: Any, expected: Array) -> Finding:
@@ -208,7 +211,7 @@ def _judge_with(pool: Judged, operands: Operands, dtype: str) -> Judge:
 
 
 def _precision(
-    pool: Judged, by: Evaluator, reals: Operands, results: Results, dtype: str
+    pool: Judged, by: Evaluator, reals: Drawn, results: Results, dtype: str
 ) -> tuple[Precision, ...]:
     """Return how far y and dx of random reals are from float64's, in units of their magnitudes."""
     if not isinstance(pool, Pool):

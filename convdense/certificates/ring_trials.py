@@ -7,10 +7,10 @@ import numpy as np
 
 from convdense._util.arguments import choice, complain
 from convdense._util.float_formats import FORMATS, INTEGERS, spelled
-from convdense.certificates.behaviour_trials import Trial, small_copy, try_behaviour
+from convdense.certificates.behaviour_trials import Trial, try_behaviour
 from convdense.certificates.implementation_review import Review
 from convdense.certificates.integer_ranges import Ranges, ends, ranges_within
-from convdense.certificates.integer_trials import draw_operands
+from convdense.certificates.integer_trials import Setup, draw_operands
 from convdense.geometry import HasShapes
 from convdense.implementations.call_contract import Bench, repeatable
 from convdense.implementations.evaluators import Evaluator, Results, direct_evaluator
@@ -92,11 +92,17 @@ def modular_evaluator(layer: HasShapes, accumulator: str) -> Evaluator:
 
 
 def review_integers(
-    layer: HasShapes, mine: Evaluator, findings: tuple[Finding, ...], chosen: Any, seed: int
+    layer: HasShapes,
+    mine: Evaluator,
+    findings: tuple[Finding, ...],
+    setup: Setup,
+    *,
+    accumulator: str,
+    extra: tuple[str, ...],
 ) -> Review:
-    """Return the findings, and how an implementation behaves; `chosen` are certify's options."""
-    dtype, accumulator, batch = chosen.dtype, chosen.accumulator, max(SAMPLES, chosen.batch)
-    rng = np.random.default_rng((seed, 3))  # a stream of its own beside the trials'
+    """Return the findings, and how an implementation behaves."""
+    dtype, batch = setup.dtype, max(SAMPLES, setup.batch)
+    rng = np.random.default_rng((setup.seed, 3))  # a stream of its own beside the trials'
 
     def prepare(of: HasShapes) -> Trial:
         ranges = ring_ranges(tie(of), dtype, accumulator, batch)
@@ -108,6 +114,5 @@ def review_integers(
     _, repeats = repeatable(mine, prepare(layer).operands)
     if any(finding.refuted for finding in findings):
         return Review(findings, (repeats,) if repeats.refuted else (), (), 0.0)
-    layers = tuple(dict.fromkeys((small_copy(layer), layer)))
-    tried, on = try_behaviour(layers, prepare, chosen.batch, chosen.extra)
-    return Review(findings, (*tried, repeats), (), 0.0, None if on == layer else on)
+    tried, on = try_behaviour(layer, prepare, setup.batch, extra)
+    return Review(findings, (*tried, repeats), (), 0.0, on)

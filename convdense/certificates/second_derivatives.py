@@ -6,8 +6,7 @@ import numpy as np
 
 from convdense._util.arguments import complain_of
 from convdense._util.float_formats import FORMATS
-from convdense.certificates.integer_ranges import Ranges
-from convdense.certificates.integer_trials import draw_operands
+from convdense.certificates.integer_trials import Setup, draw_operands
 from convdense.geometry import HasShapes
 from convdense.implementations.evaluators import caught, direct_evaluator
 from convdense.structure._tie import tie
@@ -25,13 +24,12 @@ def needs_double_backward(implementation: object) -> None:
         raise TypeError(complain_of("implementation", implementation, needs, do))
 
 
-def double_backward(
-    layer: HasShapes, implementation: Any, ranges: Ranges, *, dtype: str, batch: int, seed: int
-) -> Finding:
+def double_backward(layer: HasShapes, implementation: Any, setup: Setup) -> Finding:
     """Judge the gradients of <dx, v> = <dy, y(v, w)> and of <dw, u> = <dy, y(x, u)>, on integers.
 
     They are dw of v and y of v, without bias and what the padding holds; dx of u, and y of u.
     """
+    dtype, batch, ranges, seed = setup
     by = direct_evaluator(layer).run
     rng = np.random.default_rng((seed, 7))  # a stream of its own
     x, w, b, dy = draw_operands(rng, tie(layer), batch, ranges, dtype)

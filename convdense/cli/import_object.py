@@ -133,7 +133,7 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
     return found
 
 
-def _implementation_from(found: Any, layer: HasShapes, reference: str) -> Implementation:
+def _implementation_from(found: object, layer: HasShapes, reference: str) -> Implementation:
     """Return what was found, if it is an implementation, or what it returns for the layer."""
     if _is_implementation(found):
         return found
@@ -149,10 +149,10 @@ def _implementation_from(found: Any, layer: HasShapes, reference: str) -> Implem
         got = f"{reference!r}, which raised {_in_words(error)} when called with {layer!r}"
         needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
         raise ValueError(complain(OPTION, got, needs)) from None
-    if not _is_implementation(made) and not is_forward_alone(made):
-        got = f"{reference!r}, which returned one of type {type(made).__name__}"
-        raise ValueError(complain(OPTION, got, NEEDS))
-    return made
+    if _is_implementation(made) or is_forward_alone(made):
+        return made
+    got = f"{reference!r}, which returned one of type {type(made).__name__}"
+    raise ValueError(complain(OPTION, got, NEEDS))
 
 
 def _is_implementation(value: Any) -> TypeGuard[Implementation]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from convdense._util.arguments import Array
 from convdense.implementations.call_contract import LETTERS, Bench, on_each, restriction
-from convdense.implementations.evaluators import Operands
+from convdense.implementations.evaluators import Drawn
 from convdense.verdicts.findings import RAISED, Finding, worst_of
 
 
-def layouts(bench: Bench, samples: Sequence[Operands]) -> Iterator[Finding]:
+def layouts(bench: Bench, samples: Sequence[Drawn]) -> Iterator[Finding]:
     """Yield a finding for each layout of which an array could be made, on any of these operands.
 
     Where an exception refuses it, each operand is laid out alone.
@@ -21,9 +22,9 @@ def layouts(bench: Bench, samples: Sequence[Operands]) -> Iterator[Finding]:
     needed = {n for n, a in zip(LETTERS, samples[-1], strict=True) if a.size and n != "b"}
     for name, change in VIEWS.items():
         found: list[Finding] = []
-        made = set()
+        made: set[str] = set()
         for operands in samples:
-            views: Operands = on_each(lambda a, to=change: to(a) if a.size else a, operands)
+            views = on_each(partial(_changed, change), operands)
             laid_out = [n for n, view in enumerate(views) if _is_laid_out(view)]
             made.update(LETTERS[n] for n in laid_out)
             found += [bench.tried(name, views)] if laid_out else []
@@ -34,7 +35,11 @@ def layouts(bench: Bench, samples: Sequence[Operands]) -> Iterator[Finding]:
             yield replace(worst_of(map(restriction, found)), name=name + of)
 
 
-def _alone(views: Operands, n: int) -> Operands:
+def _changed(change: Callable[[Array], Array], a: Array) -> Array:
+    return change(a) if a.size else a  # of no cell there is but one layout
+
+
+def _alone(views: Drawn, n: int) -> Drawn:
     """Return the same numbers, all but one operand in C order."""
     x, w, b, dy = (view if i == n else view.copy("C") for i, view in enumerate(views))
     return x, w, b, dy

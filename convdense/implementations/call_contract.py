@@ -16,7 +16,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import HALF
 from convdense.implementations.compare_calls import may_be_none
-from convdense.implementations.evaluators import Evaluator, Operands, Results
+from convdense.implementations.evaluators import Drawn, Evaluator, Results
 from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import (
     CHANGED,
@@ -41,21 +41,19 @@ class Bench:
     mine: Evaluator
     by: Evaluator
     dtype: str
-    judge: Callable[[Operands, str, Any, Array], Finding]
+    judge: Callable[[Drawn, str, Any, Array], Finding]
 
-    def places(self, operands: Operands) -> list[int]:
+    def places(self, operands: Drawn) -> list[int]:
         """Return which of x, w and dy hold numbers: a pool has no w, forward alone reads no dy."""
         return [n for n in (0, 1, 3)[: 3 if self.mine.backward else 2] if operands[n].size]
 
-    def right(self, operands: Operands) -> Results:
+    def right(self, operands: Drawn) -> Results:
         """Return what is right, computed where sums are exact."""
-        wide = operands
-        if self.dtype in HALF:
-            wide = on_each(lambda operand: operand.astype(np.float64), operands)
+        wide = in_float64(operands) if self.dtype in HALF else operands
         right = zip(QUANTITIES, self.by.run(*wide), strict=True)
         return tuple(value if name in self.mine.quantities else None for name, value in right)
 
-    def run(self, operands: Operands) -> Results:
+    def run(self, operands: Drawn) -> Results:
         """Return what the implementation gives."""
         try:
             return self.mine.run(*operands)
@@ -64,7 +62,7 @@ class Bench:
             # backward did not give three results.
             return (Raised(error),) * 4
 
-    def tried(self, name: str, operands: Operands, what: str = "") -> Finding:
+    def tried(self, name: str, operands: Drawn, what: str = "") -> Finding:
         """Return the worst finding on what a call gives; one that writes to its operands is wrong.
 
         `what` says in the note which of several calls it was.
@@ -75,7 +73,7 @@ class Bench:
             return Finding(name, CHANGED, note="an operand was written to in place")
         return finding
 
-    def judged(self, name: str, got: Results, operands: Operands, what: str = "") -> Finding:
+    def judged(self, name: str, got: Results, operands: Drawn, what: str = "") -> Finding:
         """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
         pairs = there_are(got, self.right(operands))
         return worst(name, [self.judge(operands, *pair) for pair in pairs], what)
@@ -102,7 +100,7 @@ def worst(name: str, findings: Iterable[Finding], what: str = "") -> Finding:
     return replace(found, name=name, note=": ".join(filter(None, (what, found.name, found.note))))
 
 
-def batches(bench: Bench, operands: Operands, sizes: Iterable[int]) -> list[Finding]:
+def batches(bench: Bench, operands: Drawn, sizes: Iterable[int]) -> list[Finding]:
     """Return a finding for each size of batch; those that exceptions refuse share one."""
     each = {n: restriction(bench.tried(f"batch {n}", samples(operands, n))) for n in sizes}
     found = [finding for finding in each.values() if finding.verdict != REFUSED]
@@ -112,7 +110,7 @@ def batches(bench: Bench, operands: Operands, sizes: Iterable[int]) -> list[Find
     return found
 
 
-def calls(bench: Bench, operands: Operands, other: Operands) -> Iterator[Finding]:
+def calls(bench: Bench, operands: Drawn, other: Drawn) -> Iterator[Finding]:
     """Yield what several calls do to each other; `other` has the shapes of `operands`."""
     kept = bench.run(copied(operands))
     arrays = copied(operands)
@@ -132,7 +130,7 @@ def calls(bench: Bench, operands: Operands, other: Operands) -> Iterator[Finding
     yield bench.judged("results kept", kept, operands)
 
 
-def in_two_threads(bench: Bench, operands: Operands, other: Operands) -> Finding:
+def in_two_threads(bench: Bench, operands: Drawn, other: Drawn) -> Finding:
     """Return what many calls give of which two run at once, each on operands of its own."""
     given = [copied(operands if turn % 2 else other) for turn in range(ROUNDS)]
     interval = sys.getswitchinterval()
@@ -145,7 +143,7 @@ def in_two_threads(bench: Bench, operands: Operands, other: Operands) -> Finding
     return worst_of(map(partial(bench.judged, "two threads at once"), results, given))
 
 
-def repeatable(mine: Evaluator, operands: Operands) -> tuple[Results, Finding]:
+def repeatable(mine: Evaluator, operands: Drawn) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
     first = saved(mine.run(*copied(operands)))
     second = mine.run(*copied(operands))
@@ -161,15 +159,16 @@ def restriction(finding: Finding) -> Finding:
     return replace(finding, verdict=REFUSED) if finding.verdict == RAISED else finding
 
 
-def samples(operands: Operands, size: int) -> Operands:
+def samples(operands: Drawn, size: int) -> Drawn:
     """Return the first samples of a batch."""
     x, w, b, dy = operands
     return x[:size], w, b, dy[:size]
 
 
-def on_each(change: Callable[[Array], Array], operands: Iterable[Any]) -> Any:
+def on_each(change: Callable[[Array], Array], operands: Drawn) -> Drawn:
     """Return what a change makes of every operand."""
-    return tuple(change(operand) for operand in operands)
+    x, w, b, dy = map(change, operands)
+    return x, w, b, dy
 
 
 def saved(results: Results) -> Results:
@@ -177,7 +176,12 @@ def saved(results: Results) -> Results:
     return tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in results)
 
 
-def copied(operands: Iterable[Any]) -> Any:
+def in_float64(operands: Drawn) -> Drawn:
+    """Return all operands in float64."""
+    return on_each(lambda operand: operand.astype(np.float64), operands)
+
+
+def copied(operands: Drawn) -> Drawn:
     """Return copies of all operands, which may be written to."""
     return on_each(np.array, operands)
 

@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from dis import opname
-from typing import Any
+from typing import Any, TypeGuard
 
 from convdense._util.arguments import Array, complain, complain_of
 from convdense._util.foreign_objects import detached, what_to_write
 from convdense.direct.conv import convolve, convolve_backward
-from convdense.geometry import ConvTranspose, HasShapes, Implementation, Windowed
+from convdense.geometry import ConvTranspose, HasForward, HasShapes, Implementation, Windowed
 from convdense.layers.tied_dense import TiedDense
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import FORWARD_ALONE, QUANTITIES
 
 Operands = tuple[Array, Array, Array | None, Array]
+Drawn = tuple[Array, Array, Array, Array]  # with a bias; of a pool w and b are empty
 Results = tuple[Any, ...]
 Functions = tuple[Callable[..., Any], Callable[..., Any] | None, str]  # and their name
 DENSE, DIRECT = "tied dense layer", "direct convolution"
@@ -135,7 +136,7 @@ def pool_functions(implementation: Implementation) -> Functions:
     return functions(implementation, f"{needs}, for a pool or another function of x")
 
 
-def is_forward_alone(given: object) -> bool:
+def is_forward_alone(given: object) -> TypeGuard[HasForward | Callable[..., Any]]:
     """Tell whether this is a function, not PyTorch's own, or an object without a backward."""
     if isinstance(given, type) or what_to_write(given, "implementation"):
         return False

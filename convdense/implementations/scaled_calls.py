@@ -15,18 +15,16 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import Format, by_parts
 from convdense.implementations.call_contract import LETTERS, Bench, saved, there_are, worst
-from convdense.implementations.evaluators import Operands
+from convdense.implementations.evaluators import Drawn
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPORTED, Finding, worst_of
 
-# What no scaling shows, in the words of a certificate.
-INVISIBLE = "thresholds relative to the largest entry move with it: scaling does not show them"
 MARGIN = 8  # bits left free at both ends: a fast algorithm adds and halves before it multiplies
 LINEAR_IN = {"y": "xw", "dx": "wd", "dw": "xd", "db": "d"}  # first letters of the operands
 
 
 def magnitudes(
-    bench: Bench, letters: str, operands: Operands, form: Format, *, few: bool
+    bench: Bench, letters: str, operands: Drawn, form: Format, *, few: bool
 ) -> Iterator[Finding]:
     """Yield whether results scale with the operands of these first letters, and below the normal.
 
@@ -73,14 +71,15 @@ def magnitudes(
 
 
 def powers_of_two(
-    operands: Operands, letters: str, widest: float, rng: np.random.Generator, unit: int = 1
-) -> Operands:
+    operands: Drawn, letters: str, widest: float, rng: np.random.Generator, unit: int = 1
+) -> Drawn:
     """Return operands with powers of two, from 1 to at most `widest` units, at these letters."""
 
     def powers(like: Array) -> Array:
         drawn = rng.integers(0, int(log2(widest)), like.shape, endpoint=True)
         drawn.flat[:1], drawn.flat[-1:] = 0, int(log2(widest))
-        return (np.ldexp(rng.choice([-1.0, 1.0], like.shape), drawn) * unit).astype(like.dtype)
+        values: Array = unit * np.ldexp(rng.choice([-1.0, 1.0], like.shape), drawn)
+        return values.astype(like.dtype)
 
     x, w, b, dy = (powers(a) if n in letters else a for n, a in zip("xwbd", operands, strict=True))
     return x, w, b, dy

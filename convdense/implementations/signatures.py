@@ -124,7 +124,8 @@ def from_cache(
     >>> bool(certify(conv, from_cache(conv, forward, backward)))
     True
     """
-    for name, function in (("forward", forward), ("backward", backward)):
+    given: dict[str, object] = {"forward": forward, "backward": backward}
+    for name, function in given.items():
         if not callable(function) and (function is not None or name == "forward"):
             raise TypeError(complain(name, repr(function), "a function"))
     cached = FromCache(layer, (forward, backward), bias)

@@ -10,11 +10,11 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import by_parts
 from convdense.implementations.call_contract import LETTERS, Bench, copied, on_each
-from convdense.implementations.evaluators import Operands
+from convdense.implementations.evaluators import Drawn
 from convdense.verdicts.findings import QUANTITIES, REPORTED, Finding, worst_of
 
 
-def special_values(bench: Bench, operands: Operands, *, few: bool) -> Iterator[Finding]:
+def on_special_values(bench: Bench, operands: Drawn, *, few: bool) -> Iterator[Finding]:
     """Yield a finding for each kind of values, put into x, w and dy all at once.
 
     Into each alone as well, unless it is to be few calls.
@@ -35,7 +35,7 @@ def special_values(bench: Bench, operands: Operands, *, few: bool) -> Iterator[F
         )
 
 
-def nonfinite_reach(bench: Bench, operands: Operands) -> Iterator[Finding]:
+def nonfinite_reach(bench: Bench, operands: Drawn) -> Iterator[Finding]:
     """Yield what NaN and infinity in one cell of each operand reach: neither right nor wrong.
 
     Results that read the cell, those that its value changes, are told apart from those beyond.
@@ -43,8 +43,8 @@ def nonfinite_reach(bench: Bench, operands: Operands) -> Iterator[Finding]:
     for n in bench.places(operands):
         cell = operands[n].size // 2
         without, *both = (copied(on_each(np.ones_like, operands)) for _ in range(3))
-        for given, value in ((without, 0), (both[0], 2), (both[1], -2)):
-            given[n].flat[cell] = value
+        for given, number in ((without, 0), (both[0], 2), (both[1], -2)):
+            given[n].flat[cell] = number
         zero, *changed = (bench.right(given) for given in (without, *both))
         for value in (np.nan, np.inf):
             poisoned = copied(operands)
@@ -61,7 +61,7 @@ def nonfinite_reach(bench: Bench, operands: Operands) -> Iterator[Finding]:
             yield Finding(f"{value} in {LETTERS[n]}", REPORTED, note=note)
 
 
-def _changed(operands: Operands, change: Callable[[Array], Array], where: list[int]) -> Operands:
+def _changed(operands: Drawn, change: Callable[[Array], Array], where: list[int]) -> Drawn:
     """Return copies, those at these places changed; beside fractions no bias, for exact sums."""
     x, w, b, dy = (by_parts(change, a) if n in where else a.copy() for n, a in enumerate(operands))
     return x, w, 0 * b if change is _fractions else b, dy

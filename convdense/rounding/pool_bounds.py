@@ -11,7 +11,7 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import gamma, unit_roundoff, widened
 from convdense.direct import pool as direct_pool
 from convdense.direct.pool_loops import windows
-from convdense.geometry import LpPool
+from convdense.geometry import LpPool, Pool
 from convdense.implementations.evaluators import Operands
 from convdense.layers.direct_form import window_sums
 from convdense.layers.max_pool_tournament import windows_that_share_a_cell
@@ -36,8 +36,8 @@ class WindowTable(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def window_table(pool: Judged) -> WindowTable | FixedNetwork:
-    """Return the windows of a pool; a network tells itself what is asked of them.
+def window_table(pool: Pool) -> WindowTable:
+    """Return the windows of a pool.
 
     Examples
     --------
@@ -47,8 +47,6 @@ def window_table(pool: Judged) -> WindowTable | FixedNetwork:
            [ 1,  2,  3],
            [ 3,  4, -1]]), unit=1, longest=3)
     """
-    if isinstance(pool, FixedNetwork):
-        return pool
     found = list(windows(pool))
     width = max((len(cells) for _, cells, _ in found), default=0)
     flat = np.full((len(found), width), -1)  # (windows, cells)
@@ -58,6 +56,11 @@ def window_table(pool: Judged) -> WindowTable | FixedNetwork:
     divisors = {pool.divisor(len(cells), padded) for _, cells, padded in found}
     meeting = np.bincount(flat[flat >= 0])  # how many windows each cell is in
     return WindowTable(flat, lcm(*divisors), max(width, int(meeting.max(initial=0))))
+
+
+def sums_of(pool: Judged) -> WindowTable | FixedNetwork:
+    """Return what knows `unit`, `longest` and `bits` of the sums: a network does itself."""
+    return pool if isinstance(pool, FixedNetwork) else window_table(pool)
 
 
 def pool_bound(pool: Judged, operands: Operands, name: str, dtype: npt.DTypeLike) -> Array:
