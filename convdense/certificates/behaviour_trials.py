@@ -145,7 +145,7 @@ def _largest_exact_batch(
             continue
         if dtype in HALF:  # values all alike make the longest sums: these do not overflow either
             longest = max(longest_sums(tie(layer), batch).values())
-            most = max(1, isqrt(FORMATS[dtype].far_from_overflow // longest))
+            most = max(1, isqrt(int(FORMATS[dtype].largest / 4) // longest))
             ranges = Ranges(*(min(largest, most) for largest in ranges))
         return batch, ranges
     return 1, Ranges(1, 1, 1, 1)

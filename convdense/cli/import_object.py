@@ -167,7 +167,8 @@ def _is_implementation(value: Any) -> TypeGuard[Implementation]:
 
 def _takes_arrays(found: Any, layer: HasShapes) -> bool:
     """Whether a function that did not take the layer needs more arguments, or runs on an x."""
-    if not is_forward_alone(found):
+    alone: bool = is_forward_alone(found)
+    if not alone:
         return False
     try:
         signature(found).bind(layer)
