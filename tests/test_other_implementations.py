@@ -129,7 +129,9 @@ def test_batch_norm_with_fixed_statistics():
     assert certificate
     assert certificate.forward_alone
     assert certificate["y"].verdict == "within rounding"
-    assert "sums round, so within bounds carried through the layers" in str(certificate)
+    assert "sums round: each entry within a bound that is carried through the layers" in str(
+        certificate
+    )
     assert certificate.bits == 0
     for n in (10, 10**9):  # the variance of n numbers divided by n - 1
         assert cd.certify(layer, lambda x, n=n: normalised(x, VAR, n), seed=0).refuted

@@ -15,7 +15,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import HALF
-from convdense.implementations.compare_calls import may_be_none
+from convdense.implementations.compare_calls import in_double, may_be_none
 from convdense.implementations.evaluators import Drawn, Evaluator, Results
 from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import (
@@ -49,7 +49,7 @@ class Bench:
 
     def right(self, operands: Drawn) -> Results:
         """Return what is right, computed where sums are exact."""
-        wide = in_float64(operands) if self.dtype in HALF else operands
+        wide = in_double(operands) if self.dtype in HALF else operands
         right = zip(QUANTITIES, self.by.run(*wide), strict=True)
         return tuple(value if name in self.mine.quantities else None for name, value in right)
 
@@ -171,11 +171,6 @@ def on_each(change: Callable[[Array], Array], operands: Drawn) -> Drawn:
     """Return what a change makes of every operand."""
     x, w, b, dy = map(change, operands)
     return x, w, b, dy
-
-
-def in_float64(operands: Drawn) -> Drawn:
-    """Return all operands in float64."""
-    return on_each(lambda operand: operand.astype(np.float64), operands)
 
 
 def copied(operands: Drawn) -> Drawn:
