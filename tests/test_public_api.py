@@ -329,7 +329,7 @@ def test_one_line_says_what_a_verdict_is():
     assert repr(difference_found) == "Difference(0 missing, 0 extra, 12 with another weight)"
     assert "\n" not in repr(recovered)
     chain = convdense.network(*[convdense.Linear(2, 2)] * 4, seed=0)
-    said = "y, dx, 0.w, 0.b, 1.w, 5 more equal; 12 trials on integers, no probability is known"
+    said = "y, dx, 0.w, 0.b, 1.w, 5 more equal; 12 trials, no probability is known"
     assert repr(convdense.certify(chain, seed=0)) == f"NetworkCertificate({chain!r}, holds: {said})"
 
 

@@ -122,9 +122,9 @@ def calls(bench: Bench, operands: Drawn, other: Drawn) -> Iterator[Finding]:
     forward, backward = bench.mine.forward, bench.mine.backward
     if forward is not None and backward is not None:
         x, w, b, dy = operands
-        y = forward(x, w, b)
+        y = held((forward(x, w, b),))
         forward(*other[:3])
-        got = (y, *backward(x, w, dy))
+        got = (*y, *backward(x, w, dy))
         yield bench.judged("backward after another forward", got, operands)
     # judged after other calls: do they overwrite it?
     yield bench.judged("results kept", kept, operands)
@@ -145,15 +145,18 @@ def in_two_threads(bench: Bench, operands: Drawn, other: Drawn) -> Finding:
 
 def repeatable(mine: Evaluator, operands: Drawn) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    returned = mine.run(*copied(operands))
-    # copies, because the second call may write to the arrays that the first returned
-    first = tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in returned)
+    first = held(mine.run(*copied(operands)))
     second = mine.run(*copied(operands))
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
             note = f"{name} is another when the call is repeated"
             return first, Finding("repeatable", REPEATABLE, note=note)
     return first, Finding("repeatable", EQUAL)
+
+
+def held(results: Results) -> Results:
+    """Return copies of results, because a later call may write to the arrays that it returned."""
+    return tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in results)
 
 
 def restriction(finding: Finding) -> Finding:
