@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import convdense as cd
-from convdense._util.float_formats import FORMATS, format_of, rounded_to
+from convdense._util.float_formats import FORMATS, INTEGERS, format_of, rounded_to
 from convdense.certificates import (
     Certificate,
     NetworkCertificate,
@@ -330,7 +330,7 @@ def test_exact_products_are_exact():
         assert Fraction(x) * Fraction(y) == sum(map(Fraction, parts))
 
 
-@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("dtype", [name for name in FORMATS if name not in INTEGERS])
 def test_rounding_to_a_format_is_to_nearest_even(dtype):
     form = FORMATS[dtype]
     step = 2.0 ** (1 - form.bits)
@@ -493,7 +493,7 @@ def no_empty(*arrays):
     [
         (one_sample, "batch 1", REFUSED, True),
         (even, "batch 3", WRONG, False),
-        (contiguous, "strided views", WRONG, False),
+        (contiguous, "transposed views", WRONG, False),
         (from_the_start, "negative strides", WRONG, False),
         (refuse_locked, "read-only", REFUSED, True),
         (no_empty, "batch 0", REFUSED, True),
@@ -504,7 +504,7 @@ def test_each_thing_tried_is_seen_to_fail(before, name, verdict, holds):
     certificate = cd.certify(CONV, mine, batch=2, method="random", seed=0)
     assert said(certificate, name).verdict == verdict
     assert (bool(certificate), certificate.refuted) == (holds, not holds)
-    assert ("not required" in str(certificate)) == holds
+    assert (", with restrictions" in certificate.sentence) == holds
 
 
 def test_zeros_give_the_bias_and_nothing():
