@@ -73,6 +73,7 @@ def test_every_form_is_certified_and_y_alone_is_spoken_of(form):
     text = str(certificate).replace("zero strides along the first axis of x, dy", "")
     assert says_y_alone(text)
     assert "forward alone was given: no gradient was judged" in str(certificate)
+    assert "holds: y equal; " in repr(certificate)
 
 
 def test_a_wrong_forward_is_refused_and_named():
@@ -81,7 +82,7 @@ def test_a_wrong_forward_is_refused_and_named():
         assert not certificate
         assert certificate.refuted
         assert certificate["y"].verdict == "wrong"
-        assert "does not hold: y wrong" in repr(certificate)
+        assert "does not hold: y wrong at " in repr(certificate)
         assert "forward alone was given: no gradient was judged" in str(certificate)
     found = cd.diagnose(CONV, wrong, seed=0)
     assert not found

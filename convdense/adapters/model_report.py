@@ -134,12 +134,8 @@ def _grouped(named: Mapping[str, T]) -> list[tuple[list[str], T]]:
 
 def _not_right(certificate: Certificate | NetworkCertificate) -> list[object]:
     """Return what of a certificate does not hold: quantities, behaviour, precision."""
-    precise = [p for p in certificate.precision if not sound((), (p,))]
-    return [
-        *(finding for finding in certificate.findings if not finding.holds),
-        *(finding for finding in certificate.behaviour if not sound((finding,), ())),
-        *(f"precision of {p}" for p in precise),
-    ]
+    found = [f for f in (*certificate.findings, *certificate.behaviour) if not sound((f,), ())]
+    return found + [f"precision of {p}" for p in certificate.precision if not sound((), (p,))]
 
 
 def _row(name: str, certificate: Certificate | NetworkCertificate) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import COMPLEX, FORMATS, NAMES_BY_BITS, rounded_to
 from convdense.certificates.rounding_explainer import Explainer
 from convdense.geometry import Conv, ConvTranspose, HasShapes
-from convdense.implementations.call_contract import on_each
+from convdense.implementations.compare_calls import in_double
 from convdense.implementations.evaluators import Drawn, Evaluator, Operands, Results
 from convdense.rounding.normwise_bounds import mean_square_unit
 from convdense.rounding.sum_bounds import rounding_bounds
@@ -107,13 +107,13 @@ def reals(ties: TieMap, dtype: str, batch: int, seed: int) -> Drawn:
 
 
 def compare_reals(
-    layer: HasShapes, by: Evaluator, operands: Drawn, results: Results, dtype: str
+    layer: HasShapes, by: Evaluator, operands: Operands, results: Results, dtype: str
 ) -> dict[str, Finding]:
     """Return a finding a quantity: all its entries on reals, each within its own bound.
 
     What is right is computed in float64. A quantity that the implementation leaves out has none.
     """
-    right = by.run(*on_each(lambda a: a.astype(np.result_type(a, np.float64)), operands))
+    right = by.run(*in_double(operands))
     bounds = rounding_bounds(layer, operands, dict.fromkeys(QUANTITIES, dtype))
     explain = Explainer(layer, dtype)(operands)
     found = {}

@@ -13,8 +13,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import COMPLEX, FORMATS, HALF, INTEGERS
 from convdense.certificates.integer_ranges import Ranges, ends
-from convdense.implementations.call_contract import in_float64
-from convdense.implementations.compare_calls import Explain, compare_evaluators
+from convdense.implementations.compare_calls import Explain, compare_evaluators, in_double
 from convdense.implementations.evaluators import Drawn, Evaluator
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import QUANTITIES, RAISED, Finding, keep_worst
@@ -161,7 +160,7 @@ def _first_differences(
             continue
         still_open = [name for name in given if name not in found or not found[name].refuted]
         # In half precision what is right is computed in float64, where no sum is rounded.
-        right_operands = in_float64(operands) if dtype in HALF else operands
+        right_operands = in_double(operands) if dtype in HALF else operands
         results = compare_evaluators(
             (mine, operands),
             (by, right_operands),

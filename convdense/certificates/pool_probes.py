@@ -63,7 +63,7 @@ class WindowCoverage:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.windows = window_table(pool)
+        self.windows: WindowTable = window_table(pool)
         n = self.windows.cells.shape[1]
         self.alone: Array = np.zeros(n, bool)
         self.pairs: Array = np.zeros((n, n), bool)

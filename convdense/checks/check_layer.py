@@ -25,7 +25,7 @@ from convdense.geometry import (
     paired_samples,
     samples,
 )
-from convdense.implementations.compare_calls import compare_evaluators
+from convdense.implementations.compare_calls import compare_evaluators, in_double
 from convdense.implementations.evaluators import (
     DENSE_NETWORK,
     DIRECT_COUNTERPART,
@@ -283,7 +283,7 @@ def _judge(
     judged = [name for name in QUANTITIES if name != "db" or b is not None]
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is a verdict, not a warning
         found = compare_evaluators(
-            (evaluator, operands), (reference, _in_float64(operands)), judged, bounds
+            (evaluator, operands), (reference, in_double(operands)), judged, bounds
         )
     return list(found.values())
 
@@ -306,16 +306,3 @@ def _rounded_in(operands: Operands) -> dict[str, tuple[np.dtype[Any], ...]]:
         name: tuple(d for d in dtypes if d.kind in "fc") for name, dtypes in summed_in.items()
     }
     return {name: dtypes for name, dtypes in floats.items() if dtypes}
-
-
-def _in_float64(operands: Operands) -> Operands:
-    """Return floats in float64 or wider; integers as they are, of which equality is asked."""
-    x, w, b, dy = operands
-    return _widened(x), _widened(w), None if b is None else _widened(b), _widened(dy)
-
-
-def _widened(array: Array) -> Array:
-    """Return integers as they are, and real or complex numbers in double precision or more."""
-    if array.dtype.kind in "iu":
-        return array
-    return array.astype(np.result_type(array, np.float64))

@@ -9,4 +9,7 @@
 from convdense.explorer.page import ENTRIES_LIMIT, Page, explore
 
 __all__ = ["ENTRIES_LIMIT", "Page", "explore"]
-__dir__ = __all__.copy  # what is public: the files of the folder are not
+
+
+def __dir__() -> list[str]:  # what is public: the files of the folder are not
+    return __all__

@@ -15,7 +15,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import HALF
-from convdense.implementations.compare_calls import may_be_none
+from convdense.implementations.compare_calls import in_double, may_be_none
 from convdense.implementations.evaluators import Drawn, Evaluator, Results
 from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import (
@@ -49,7 +49,7 @@ class Bench:
 
     def right(self, operands: Drawn) -> Results:
         """Return what is right, computed where sums are exact."""
-        wide = in_float64(operands) if self.dtype in HALF else operands
+        wide = in_double(operands) if self.dtype in HALF else operands
         right = zip(QUANTITIES, self.by.run(*wide), strict=True)
         return tuple(value if name in self.mine.quantities else None for name, value in right)
 
@@ -122,7 +122,7 @@ def calls(bench: Bench, operands: Drawn, other: Drawn) -> Iterator[Finding]:
     forward, backward = bench.mine.forward, bench.mine.backward
     if forward is not None and backward is not None:
         x, w, b, dy = operands
-        y = saved((forward(x, w, b),))
+        y = held((forward(x, w, b),))
         forward(*other[:3])
         got = (*y, *backward(x, w, dy))
         yield bench.judged("backward after another forward", got, operands)
@@ -145,13 +145,18 @@ def in_two_threads(bench: Bench, operands: Drawn, other: Drawn) -> Finding:
 
 def repeatable(mine: Evaluator, operands: Drawn) -> tuple[Results, Finding]:
     """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    first = saved(mine.run(*copied(operands)))
+    first = held(mine.run(*copied(operands)))
     second = mine.run(*copied(operands))
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
             note = f"{name} is another when the call is repeated"
             return first, Finding("repeatable", REPEATABLE, note=note)
     return first, Finding("repeatable", EQUAL)
+
+
+def held(results: Results) -> Results:
+    """Return copies of results, because a later call may write to the arrays that it returned."""
+    return tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in results)
 
 
 def restriction(finding: Finding) -> Finding:
@@ -169,16 +174,6 @@ def on_each(change: Callable[[Array], Array], operands: Drawn) -> Drawn:
     """Return what a change makes of every operand."""
     x, w, b, dy = map(change, operands)
     return x, w, b, dy
-
-
-def saved(results: Results) -> Results:
-    """Return copies of the arrays among results: a later call may write to what one returned."""
-    return tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in results)
-
-
-def in_float64(operands: Drawn) -> Drawn:
-    """Return all operands in float64."""
-    return on_each(lambda operand: operand.astype(np.float64), operands)
 
 
 def copied(operands: Drawn) -> Drawn:

@@ -22,6 +22,16 @@ def may_be_none(name: str, got: Any, right: Array) -> bool:
     return got is None and (name == "db" or (name != "y" and right.dtype.kind in "iu"))
 
 
+def in_double(operands: Operands) -> Operands:
+    """Return floats in double precision or wider, to judge by, and integers as they are."""
+
+    def wide(a: Array) -> Array:
+        return a if a.dtype.kind in "iu" else a.astype(np.result_type(a, np.float64))
+
+    x, w, b, dy = operands
+    return wide(x), wide(w), None if b is None else wide(b), wide(dy)
+
+
 def compare_evaluators(
     mine: tuple[Evaluator, Operands],
     by: tuple[Evaluator, Operands],

@@ -5,7 +5,6 @@ Those are (batch, channels, *axes).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from convdense._util.arguments import Array, choice
 from convdense.geometry import Implementation
 from convdense.implementations.evaluators import functions
+from convdense.implementations.signatures import Wrapper
 
 PICTURE, KERNEL, AS_IT_IS = "picture", "kernel", "as it is"  # what an array is
 NEEDS = (
@@ -23,29 +23,15 @@ NEEDS = (
 
 
 @dataclass(frozen=True)
-class ChannelsLast:
+class ChannelsLast(Wrapper):
     """An implementation on arrays with the channels last; `channels_last` makes one."""
 
-    implementation: Implementation
     weights: str
-
-    @property
-    def __name__(self) -> str:
-        """What a certificate calls it."""
-        return functions(self.implementation, NEEDS)[2]
 
     def forward(self, x: Array, *weights: Any) -> Any:
         """Return y of x, w and b, for a pool of x."""
-        y = self._call(
-            functions(self.implementation, NEEDS)[0], (x, *weights), (PICTURE, KERNEL, AS_IT_IS)
-        )
+        y = self._call(self.inner[0], (x, *weights), (PICTURE, KERNEL, AS_IT_IS))
         return self._channels_first(y, PICTURE)
-
-    @property
-    def backward(self) -> Any:
-        """Backward of x, w and dy, for a pool of x and dy; None where forward alone is wrapped."""
-        _, backward, _ = functions(self.implementation, NEEDS)
-        return None if backward is None else partial(self._backward, backward)
 
     def _backward(self, backward: Callable[..., Any], x: Array, *rest: Any) -> Any:
         is_pool = len(rest) == 1
@@ -124,5 +110,4 @@ def channels_last(implementation: Implementation, *, weights: str = "OIHW") -> C
     True
     """
     choice(weights, "weights", ("OIHW", "HWIO"))
-    functions(implementation, NEEDS)
-    return ChannelsLast(implementation, weights)
+    return ChannelsLast(functions(implementation, NEEDS), weights)

@@ -1,5 +1,6 @@
 """Wrappers: code with other signatures as forward(x, w, b) and backward(x, w, dy)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense.geometry import HasWeightShapes, Implementation, Pool
-from convdense.implementations.evaluators import functions
+from convdense.implementations.evaluators import Functions, functions
 
 NO_BIAS = (
     "an object with forward(x, w) and backward(x, w, dy) -> (dx, dw), or a pair of such functions"
@@ -17,66 +18,61 @@ NO_BIAS = (
 
 
 @dataclass(frozen=True)
-class FromCache:
-    """Two functions, the first of which keeps a cache for the second; `from_cache` makes one."""
+class Wrapper(ABC):
+    """Two functions with other signatures, and their name; None for a backward of forward alone."""
 
-    layer: HasWeightShapes | Pool
-    functions: tuple[Callable[..., Any], Callable[..., Any] | None]
-    bias: bool
+    inner: Functions
 
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        forward = self.functions[0]
-        named = getattr(forward, "func", forward)  # of a functools.partial its function
-        return str(getattr(named, "__name__", type(named).__name__))
-
-    def forward(self, x: Array, *weights: Any) -> Any:
-        """Return y of x, w and b; for a pool of x."""
-        y, _ = _check_two(self.functions[0](x, *weights), "forward", "y and the cache")
-        return y
+        return self.inner[2]
 
     @property
     def backward(self) -> Any:
         """Backward of x, w and dy, for a pool of x and dy; None where forward alone is wrapped."""
-        backward = self.functions[1]
+        backward = self.inner[1]
         return None if backward is None else partial(self._backward, backward)
+
+    @abstractmethod
+    def _backward(self, backward: Callable[..., Any], x: Array, *rest: Any) -> Any:
+        """Return the gradients, which `backward` gives in another way."""
+
+
+@dataclass(frozen=True)
+class FromCache(Wrapper):
+    """Two functions, the first of which keeps a cache for the second; `from_cache` makes one."""
+
+    layer: HasWeightShapes | Pool
+    bias: bool
+
+    def forward(self, x: Array, *weights: Any) -> Any:
+        """Return y of x, w and b; for a pool of x."""
+        y, _ = _check_two(self.inner[0](x, *weights), "forward", "y and the cache")
+        return y
 
     def _backward(self, backward: Callable[..., Any], x: Array, *rest: Any) -> Any:
         *weights, dy = rest
         if weights and self.bias and not isinstance(self.layer, Pool):
             # of zeros: no gradient depends on its values
             weights.append(np.zeros(self.layer.bias_shape, weights[0].dtype))
-        _, cache = _check_two(self.functions[0](x, *weights), "forward", "y and the cache")
+        _, cache = _check_two(self.inner[0](x, *weights), "forward", "y and the cache")
         return backward(dy, cache)
 
 
 @dataclass(frozen=True)
-class WithoutBias:
-    """An implementation that knows no bias; `without_bias` makes one."""
-
-    implementation: Implementation
-
-    @property
-    def __name__(self) -> str:
-        """What a certificate calls it."""
-        return functions(self.implementation, NO_BIAS)[2]
+class WithoutBias(Wrapper):
+    """An implementation that knows no bias, None for db; `without_bias` makes one."""
 
     def forward(self, x: Array, w: Array, b: Array | None = None) -> Any:
         """Return y, with the bias added."""
-        y = np.asarray(functions(self.implementation, NO_BIAS)[0](x, w))
+        y = np.asarray(self.inner[0](x, w))
         if b is None:
             return y
         return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
 
-    @property
-    def backward(self) -> Any:
-        """Backward with None for db, which is not judged; None where forward alone is wrapped."""
-        _, backward, _ = functions(self.implementation, NO_BIAS)
-        return None if backward is None else partial(self._backward, backward)
-
-    def _backward(self, backward: Callable[..., Any], x: Array, w: Array, dy: Array) -> Any:
-        dx, dw = _check_two(backward(x, w, dy), "backward", "dx and dw")
+    def _backward(self, backward: Callable[..., Any], x: Array, *w_and_dy: Any) -> Any:
+        dx, dw = _check_two(backward(x, *w_and_dy), "backward", "dx and dw")
         return dx, dw, None
 
 
@@ -128,8 +124,10 @@ def from_cache(
     for name, function in given.items():
         if not callable(function) and (function is not None or name == "forward"):
             raise TypeError(complain(name, repr(function), "a function"))
-    cached = FromCache(layer, (forward, backward), bias)
-    return cached if bias else WithoutBias(cached)
+    named = getattr(forward, "func", forward)  # of a functools.partial its function
+    name = str(getattr(named, "__name__", type(named).__name__))
+    cached = FromCache((forward, backward, name), layer, bias)
+    return cached if bias else without_bias(cached)
 
 
 def without_bias(implementation: Implementation) -> WithoutBias:
@@ -156,5 +154,4 @@ def without_bias(implementation: Implementation) -> WithoutBias:
     >>> [finding.name for finding in certificate.findings], bool(certificate)
     (['y', 'dx', 'dw'], True)
     """
-    functions(implementation, NO_BIAS)
-    return WithoutBias(implementation)
+    return WithoutBias(functions(implementation, NO_BIAS))

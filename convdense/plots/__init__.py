@@ -40,4 +40,7 @@ __all__ = [
     "pooling",
     "tied",
 ]
-__dir__ = __all__.copy  # what is public: the files of the folder are not
+
+
+def __dir__() -> list[str]:  # what is public: the files of the folder are not
+    return __all__

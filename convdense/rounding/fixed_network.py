@@ -20,12 +20,14 @@ class FixedNetwork(ShapesOf):
     """A network and its direct form; no cell of it wins a window."""
 
     _part = "net"
-    extremum, takes_roots, longest = 0, False, 1
+    extremum: int = 0
+    takes_roots: bool = False
+    longest: int = 1
 
     def __init__(self, net: Network) -> None:
         self.net = net
-        self.direct = net.direct()
-        self.unit = error_bounds.integer_unit(net)
+        self.direct: Network = net.direct()
+        self.unit: int = error_bounds.integer_unit(net)
 
     def bits(self, m: int) -> int:
         """Return the bits of the longest sum of integers up to m units; 0 if sums round."""

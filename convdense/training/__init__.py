@@ -10,4 +10,7 @@ from convdense.training.loop import Epoch, train
 from convdense.training.optimizers import sgd
 
 __all__ = ["Epoch", "losses", "sgd", "train"]
-__dir__ = __all__.copy  # what is public: the files of the folder are not
+
+
+def __dir__() -> list[str]:  # what is public: the files of the folder are not
+    return __all__
