@@ -14,7 +14,15 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import Format, by_parts
-from convdense.implementations.call_contract import LETTERS, Bench, copied, there_are, worst
+from convdense.implementations.call_contract import (
+    LETTERS,
+    Bench,
+    aliased,
+    copied,
+    kept,
+    there_are,
+    worst,
+)
 from convdense.implementations.evaluators import Operands
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPORTED, Finding, worst_of
@@ -37,7 +45,7 @@ def magnitudes(
     Sums of sizes stay within `form.bits`. What rounds on integers already is held to be as right as
     unscaled, and farther from both ends. To flush subnormal numbers is common, so it is reported.
     """
-    results = bench.run(copied(operands))
+    results = kept(bench.run(copied(operands)))
     pairs = there_are(results, bench.right(operands))
     exact = all(compare(*pair).verdict == EQUAL for pair in pairs)
     sizes = np.abs(operands["xwbd".index(letters[0])])
@@ -51,11 +59,14 @@ def magnitudes(
     ks = {first, last, *(k for n in away for k in (n, -n) if first < k < last)}
 
     def scaled(name: str, k: int) -> Finding:
-        x, w, b, dy = (
+        given = tuple(
             _times(a, k) if letter[0] in letters else a.copy()
             for letter, a in zip(LETTERS, operands, strict=True)
         )
-        got = bench.run((x, w, b, dy))
+        before = copied(given)
+        got = bench.run(given)
+        if wrong := aliased(name, before, given, got):
+            return wrong
         powers = [k * any(n in letters for n in LINEAR_IN[name]) for name in QUANTITIES]
         if exact:
             expected = tuple(map(_times, results, powers))
@@ -89,5 +100,6 @@ def powers_of_two(
 def _times(result: Any, power: int) -> Any:
     """Return a result times 2^power; what is no array of numbers stays."""
     with suppress(TypeError, ValueError):
-        return by_parts(lambda a: np.ldexp(a, power), np.asarray(result))
+        with np.errstate(all="ignore"):  # of wrong results
+            return by_parts(lambda a: np.ldexp(a, power), np.asarray(result))
     return result
