@@ -38,6 +38,11 @@ def certified(row):
         except (SystemExit, GeneratorExit, KeyboardInterrupt) as raised:
             certificate = None
             said = f"{type(raised).__name__} came out of certify"
+        except Exception as raised:
+            if row.kind != "cheat":
+                raise
+            # it broke Python itself: then certify may end, but not in a certificate
+            return False, True, repr(raised)
     if certificate is None:
         pytest.fail(said)
     return bool(certificate), certificate.refuted, str(certificate)
@@ -51,8 +56,7 @@ def test_the_table():
     assert {row.kind for row in UNSEEN} == set(KIND)
 
 
-@rows([*ADVERSARIES, *UNSEEN])
-def test_it_is_wrong(row):
+def assert_it_is_wrong(row):
     with restored():
         found = faults(row)
     assert found
@@ -61,13 +65,15 @@ def test_it_is_wrong(row):
 
 
 @rows(ADVERSARIES)
-def test_it_is_refused(row):
+def test_it_is_wrong_and_refused(row):
+    assert_it_is_wrong(row)
     accepted, _, text = certified(row)
     assert not accepted, f"{row.sentence}, on {row.layer}, is certified:\n{text}"
 
 
 @rows(UNSEEN)
-def test_a_certificate_names_what_cannot_be_seen(row):
+def test_it_is_wrong_and_a_certificate_names_what_cannot_be_seen(row):
+    assert_it_is_wrong(row)
     _, _, text = certified(row)
     assert re.search(KIND[row.kind], text), f"no sentence about {row.kind}:\n{text}"
 

@@ -27,6 +27,7 @@ from convdense.verdicts.findings import (
     REFUSED,
     REPEATABLE,
     REPORTED,
+    SHAPE,
     WRONG,
     Finding,
     worst_of,
@@ -120,7 +121,7 @@ def worst(name: str, findings: Iterable[Finding], what: str = "") -> Finding:
 
 def batches(bench: Bench, operands: Operands, sizes: Iterable[int]) -> list[Finding]:
     """Return a finding for each size of batch; those that exceptions refuse share one."""
-    each = {n: restriction(bench.tried(f"batch {n}", samples(operands, n))) for n in sizes}
+    each = {n: restriction(bench.tried(f"batch {n}", samples(operands, n)), n) for n in sizes}
     found = [finding for finding in each.values() if finding.verdict != REFUSED]
     refused = [n for n, finding in each.items() if finding.verdict == REFUSED]
     if refused:
@@ -190,9 +191,10 @@ def kept(results: Results) -> Results:
     return tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in results)
 
 
-def restriction(finding: Finding) -> Finding:
-    """Return a finding on what many do not take: to raise there is no fault."""
-    return replace(finding, verdict=REFUSED) if finding.verdict == RAISED else finding
+def restriction(finding: Finding, batch: int = 1) -> Finding:
+    """Return a finding on what many do not take: to raise there, or to lose an empty shape."""
+    taken_ill = (RAISED,) if batch else (RAISED, SHAPE)
+    return replace(finding, verdict=REFUSED) if finding.verdict in taken_ill else finding
 
 
 def samples(operands: Operands, size: int) -> Operands:

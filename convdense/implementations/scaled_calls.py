@@ -99,7 +99,6 @@ def powers_of_two(
 
 def _times(result: Any, power: int) -> Any:
     """Return a result times 2^power; what is no array of numbers stays."""
-    with suppress(TypeError, ValueError):
-        with np.errstate(all="ignore"):  # of wrong results
-            return by_parts(lambda a: np.ldexp(a, power), np.asarray(result))
+    with suppress(TypeError, ValueError), np.errstate(all="ignore"):  # of wrong results
+        return by_parts(lambda a: np.ldexp(a, power), np.asarray(result))
     return result
