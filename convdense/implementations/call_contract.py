@@ -89,11 +89,9 @@ def aliased(name: str, before: Operands, after: Operands, got: Results) -> Findi
     """Return what is wrong if a call wrote to an operand, or a result changes when one does."""
     if not all(map(_same, before, after)):
         return Finding(name, CHANGED, note=WRITTEN)
-    for (quantity, result), (letter, operand) in product(
-        zip(QUANTITIES, got, strict=True), zip(LETTERS, after, strict=True)
-    ):
-        if isinstance(result, np.ndarray) and np.may_share_memory(result, operand):
-            note = f"{quantity} lies in the memory of {letter}: it changes when that does"
+    for i, n in product(range(4), range(4)):
+        if isinstance(got[i], np.ndarray) and np.may_share_memory(got[i], after[n]):
+            note = f"{QUANTITIES[i]} lies in the memory of {LETTERS[n]}: it changes when that does"
             return Finding(name, WRONG, note=note)
     return None
 
@@ -180,8 +178,8 @@ def repeatable(mine: Evaluator, operands: Operands, judge: Judge) -> tuple[Resul
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
             is_rounding = _is_numbers(a) and not judge(name, b, a).refuted
-            note = f"{name} is another when the call is repeated" + " by rounding" * is_rounding
-            verdict = REPORTED if is_rounding else REPEATABLE
+            verdict, how = (REPORTED, ", by rounding,") if is_rounding else (REPEATABLE, "")
+            note = f"{name} is another{how} when the call is repeated"
             found.append(Finding("repeatable", verdict, note=note))
     return first, worst_of(found)
 

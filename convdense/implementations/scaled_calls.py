@@ -59,11 +59,11 @@ def magnitudes(
     ks = {first, last, *(k for n in away for k in (n, -n) if first < k < last)}
 
     def scaled(name: str, k: int) -> Finding:
-        given = tuple(
+        x, w, b, dy = (
             _times(a, k) if letter[0] in letters else a.copy()
             for letter, a in zip(LETTERS, operands, strict=True)
         )
-        before = copied(given)
+        given, before = (x, w, b, dy), copied((x, w, b, dy))
         got = bench.run(given)
         if wrong := aliased(name, before, given, got):
             return wrong
