@@ -22,7 +22,8 @@ def special_values(
     Into each alone as well, unless it is to be few calls; ones into `one` sample, too.
     """
     places = bench.places(operands)
-    everywhere = sorted({*places, *([2] if operands[2].size else [])})
+    has_bias = operands[2] is not None and operands[2].size > 0
+    everywhere = sorted([*places, *[2] * has_bias])
     for n in places:
         yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, [n]))
     for name, changes in KINDS.items():
@@ -97,44 +98,35 @@ def _without(a: Array, axis: int, at: int) -> Array:
     return rest
 
 
-def _balanced(a: Array) -> Array:
-    """Return what adds up to 0 in every sample, and in the weights of every output."""
-    return a // 2 - np.flip(a // 2, axis=tuple(range(1, a.ndim)))
-
-
 def _normalised(a: Array) -> Array:
-    """Return powers of two that add up to 1 there."""
+    """Return powers of two that add up to 1 in every sample, or the weights of an output."""
     rows = np.ones_like(a).reshape(len(a), -1)
     total = 2 ** (rows.shape[1] - 1).bit_length()
     rows[:, : total - rows.shape[1]] = 2
-    return rows.reshape(a.shape) / total
+    return np.asarray(rows.reshape(a.shape) / total)
 
 
 def _halves(a: Array) -> Array:
-    return np.trunc(a / 2) + 0.5
-
-
-def _strictly_positive(a: Array) -> Array:
-    return np.maximum(np.abs(a), 1)
+    return np.asarray(np.trunc(a / 2) + 0.5)
 
 
 def _sorted(a: Array) -> Array:
     return np.sort(a, axis=None).reshape(a.shape)
 
 
-def _rising(a: Array) -> Array:
-    return 0 * a + np.arange(a.shape[-1]).astype(a.dtype)
-
-
 FRACTIONS = _fractions, _halves, _normalised
 SPARSE = _one_hot, _one_value
 KINDS: dict[str, tuple[Callable[[Array], Array], ...]] = {
-    "values of one sign": (_strictly_positive, lambda a: -_strictly_positive(a)),
+    "values of one sign": (
+        lambda a: np.maximum(np.abs(a), 1),
+        lambda a: -np.maximum(np.abs(a), 1),
+    ),
     "values all equal": (_largest, lambda a: -_largest(a)),
     "values all 1": (np.ones_like,),
     "values in [0, 1]": (_fractions,),
     "halves": (_halves,),
-    "values that add up to 0": (_balanced,),
+    # in every sample, and in the weights of every output
+    "values that add up to 0": (lambda a: a // 2 - np.flip(a // 2, axis=tuple(range(1, a.ndim))),),
     "values that add up to 1": (_normalised,),
     "integers from 0 to 255": (lambda a: (np.abs(a) % np.float64(256)).astype(a.dtype),),
     # the largest below, and 1 for 0
@@ -145,7 +137,11 @@ KINDS: dict[str, tuple[Callable[[Array], Array], ...]] = {
     "one-hot values": (_one_hot,),
     "one value": (_one_value,),
     "channels of zeros": (lambda a: _without(a, 1, 0), lambda a: _without(a, 0, -1)),
-    "sorted values": (_sorted, lambda a: -_sorted(a), _rising),
+    "sorted values": (
+        _sorted,
+        lambda a: -_sorted(a),
+        lambda a: 0 * a + np.arange(a.shape[-1], dtype=a.dtype),
+    ),
     "values after a ReLU": (lambda a: np.maximum(a, 0),),
     "0.0 beside -0.0": (lambda a: np.copysign(np.zeros_like(a), a),),
 }
