@@ -35,10 +35,10 @@ def judged(layer, row):
 @contextmanager
 def few_calls():
     """Try all that is tried on a large layer, which saves half of the time."""
-    whole = behaviour_trials._try_all
+    on_all = behaviour_trials._try_all
 
     def few(trial, *more):
-        return whole(trial._replace(is_large=True), *more)
+        return on_all(trial._replace(is_large=True), *more)
 
     with mock.patch.object(behaviour_trials, "_try_all", few):
         yield
