@@ -1155,10 +1155,6 @@ def subtract_patched(right):
     return pair(forward, right.backward)
 
 
-def caller():
-    return sys._getframe(2).f_globals.get("__name__", "")
-
-
 def frames():
     frame = sys._getframe(2)
     while frame is not None:
@@ -1176,15 +1172,6 @@ def copies_the_answer(right):
                     if isinstance(value, np.ndarray) and value.shape == shape:
                         return value.copy()
         return np.zeros(shape)
-
-    return pair(forward, right.backward)
-
-
-@implementation(CHEAT, "right only when called from convdense itself", shows=given())
-def knows_its_caller(right):
-    def forward(*three):
-        judged = caller().startswith("convdense")
-        return right.forward(*three) * (1 if judged else 2)
 
     return pair(forward, right.backward)
 

@@ -1045,9 +1045,3 @@ def tournament(right, x):
         a, b = cells[..., ::2], cells[..., 1::2]
         cells = (a + b + abs(a - b)) / 2
     return cells[..., 0]
-
-
-@NORMWISE.forward(TRANSFORM, "three products for four, of pairs of channels", cd.Conv((2, 2), 1, 1))
-def fast_inner_product(right, x, w, b):
-    x1, x2, w1, w2 = x[:, 0], x[:, 1], w[0, 0, 0], w[0, 1, 0]
-    return ((x1 + w2) * (x2 + w1) - x1 * x2 - w1 * w2)[:, None] + b[0]

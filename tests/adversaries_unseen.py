@@ -35,19 +35,20 @@ change, forward, backward, operands = (
 )
 
 KIND = {  # the kind of a reason -> what a certificate's text says about it
-    "counts calls": r"(?i)counts? (its )?calls|number of calls|calls made",
-    "chance": r"(?i)by chance|rarely|one call in",
-    "magic value": r"(?i)rare values?|magic|single values?|exact values?",
-    "relative threshold": r"(?i)relative threshold|threshold relative",
-    "other shapes than asked": r"(?i)other (shapes|sizes)",
-    "other batches": r"(?i)other batch|batch(es|sizes)? (not tried|above|other)",
-    "not finite": r"(?i)nan\b|infinit|non-?finite|overflow",
-    "date": r"(?i)\bdate|\bclock|time of",
-    "knows the judge": r"(?i)(knows|sees|detects|recogni[sz]es) .*(judge|test|call)",
-    "tampers": r"(?i)tamper|same process|replaces functions|trusted not",
-    "other threads": r"(?i)threads?",
-    "other layouts": r"(?i)other layouts|layouts not",
-    "other dtypes": r"(?i)other dtypes|in float64 alone|only in float64",
+    "counts calls": r"no finite test sees: .*after 10\^6 calls",
+    "chance": r"no finite test sees: .*one random call in a thousand",
+    "magic value": r"no finite test sees: .*magic value",
+    "relative threshold": r"no finite test sees: .*threshold relative to the data",
+    "other shapes than asked": r"not tried: .*other shapes",
+    "other batches": r"no finite test sees: .*another batch, layout or dtype than tried",
+    "other layouts": r"no finite test sees: .*another batch, layout or dtype than tried",
+    "other dtypes": r"no finite test sees: .*another batch, layout or dtype than tried",
+    "not finite": r"not tried: .*NaN and infinity",
+    "subnormal": r"reported: subnormal x and b: .*times 2\^",  # common, and so no fault
+    "date": r"no finite test sees: .*a date",
+    "knows the judge": r"no finite test sees: .*recognises its judge",
+    "tampers": r"no finite test sees: .*tampers with Python",
+    "other threads": r"not tried: .*threads",
 }
 
 # Counts calls, chance, dates: rare events, which their own calls make certain
@@ -313,6 +314,26 @@ def nan_never_wins(y, x):
     return np.fmax.reduce(windows, axis=(3, 5))
 
 
+# Flushed to zero, as many processors do: reported
+
+
+SUBNORMAL = given(x=lambda x: x * 2.0**-1040, b=lambda b: 0 * b)
+
+
+def flush(array):
+    return np.where(abs(array) < 2.0**-1022, 0, array)
+
+
+@operands("f", "subnormal", "subnormal inputs are 0", shows=SUBNORMAL)
+def subnormal_inputs(x, w, b):
+    return flush(x), w, b
+
+
+@change("y", "subnormal", "subnormal outputs are 0", shows=SUBNORMAL)
+def subnormal_outputs(y, x, w, b):
+    return flush(y)
+
+
 # Knows the judge, or changes it
 
 
@@ -330,6 +351,15 @@ def judged():
 @change("y", "knows the judge", "wrong unless a frame of convdense is on a stack of any thread")
 def looks_at_all_stacks(y, x, w, b):
     return y if judged() else y * 2
+
+
+@UNSEEN.build("knows the judge", "right only when called from convdense itself")
+def knows_its_caller(right):
+    def forward(*three):
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        return right.forward(*three) * (1 if caller.startswith("convdense") else 2)
+
+    return pair(forward, right.backward)
 
 
 def functions_of_the_reference():

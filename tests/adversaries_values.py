@@ -247,14 +247,15 @@ def small_db(db, x, w, dy):
     return flush(1e-4)(db)
 
 
-@operands("f", "threshold", "subnormal inputs are 0", shows=given(x=times(2.0**-1040), b=times(0)))
-def subnormal_inputs(x, w, b):
-    return flush(2.0**-1022)(x), w, b
-
-
-@change("y", "threshold", "subnormal outputs are 0", shows=given(x=times(2.0**-1040), b=times(0)))
-def subnormal_outputs(y, x, w, b):
-    return flush(2.0**-1022)(y)
+@forward(
+    "threshold",
+    "three products for four: right only where x and w are of one size",
+    cd.Conv((2, 2), 1, 1),
+    given(x=times(1e10)),
+)
+def fast_inner_product(right, x, w, b):
+    x1, x2, w1, w2 = x[:, 0], x[:, 1], w[0, 0, 0], w[0, 1, 0]
+    return ((x1 + w2) * (x2 + w1) - x1 * x2 - w1 * w2)[:, None] + b[0]
 
 
 @operands("f", "threshold", "x shrinks towards 0 by 1e-9", shows=given(x=times(1e-3)))

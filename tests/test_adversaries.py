@@ -5,11 +5,14 @@ What no finite test can see is named in the certificate.
 
 import copy
 import re
+from contextlib import contextmanager, nullcontext
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import convdense as cd
+from convdense.certificates import behaviour_trials
 from tests.adversaries import ADVERSARIES, KIND, NORMWISE, RIGHT, UNSEEN
 from tests.adversary_rows import Call, called, drawn, expected, fault, faults, restored
 
@@ -29,15 +32,32 @@ def judged(layer, row):
     return cd.certify(layer, implementation, dtype=row.dtype, seed=SEED)
 
 
-def certified(row):
+@contextmanager
+def few_calls():
+    """Try all that is tried on a large layer, which saves half of the time."""
+    on_all = behaviour_trials._try_all
+
+    def few(trial, *more):
+        return on_all(trial._replace(is_large=True), *more)
+
+    with mock.patch.object(behaviour_trials, "_try_all", few):
+        yield
+
+
+def certified(row, few=False):
     """Return whether an implementation is accepted, whether it is refuted, and the text."""
     layer = copy.deepcopy(row.layer)
-    with restored():
+    with restored(), few_calls() if few else nullcontext():
         try:
             certificate = judged(layer, row)
         except (SystemExit, GeneratorExit, KeyboardInterrupt) as raised:
             certificate = None
             said = f"{type(raised).__name__} came out of certify"
+        except Exception as raised:
+            if row.kind != "cheat":
+                raise
+            # it broke Python itself: then certify may end, but not in a certificate
+            return False, True, repr(raised)
     if certificate is None:
         pytest.fail(said)
     return bool(certificate), certificate.refuted, str(certificate)
@@ -51,8 +71,7 @@ def test_the_table():
     assert {row.kind for row in UNSEEN} == set(KIND)
 
 
-@rows([*ADVERSARIES, *UNSEEN])
-def test_it_is_wrong(row):
+def assert_it_is_wrong(row):
     with restored():
         found = faults(row)
     assert found
@@ -61,14 +80,18 @@ def test_it_is_wrong(row):
 
 
 @rows(ADVERSARIES)
-def test_it_is_refused(row):
-    accepted, _, text = certified(row)
+def test_it_is_wrong_and_refused(row):
+    assert_it_is_wrong(row)
+    accepted, _, text = certified(row, few=True)
+    if accepted:  # what few calls refute, all do
+        accepted, _, text = certified(row)
     assert not accepted, f"{row.sentence}, on {row.layer}, is certified:\n{text}"
 
 
 @rows(UNSEEN)
-def test_a_certificate_names_what_cannot_be_seen(row):
-    _, _, text = certified(row)
+def test_it_is_wrong_and_a_certificate_names_what_cannot_be_seen(row):
+    assert_it_is_wrong(row)
+    _, _, text = certified(row, few=True)
     assert re.search(KIND[row.kind], text), f"no sentence about {row.kind}:\n{text}"
 
 
@@ -93,7 +116,7 @@ def test_it_is_right(row):
 
 @rows(RIGHT)
 def test_it_is_accepted(row):
-    accepted, _, text = certified(row)
+    accepted, _, text = certified(row, few=row.kind in ("matrix", "geometry", "gradients"))
     assert accepted, f"{row.sentence}, on {row.layer}, is blamed:\n{text}"
 
 

@@ -347,7 +347,7 @@ def test_code_for_some_batches_is_judged_on_those(sizes, names):
     told = verdicts(certificate)
     assert {n for n in told if n.startswith("batch") and told[n] == EQUAL} == names
     (refused,) = (f for f in certificate.behaviour if f.verdict == REFUSED)
-    tried = [n for n in (0, 1, 2, 3, 4, 5, 8, 16, 33) if n not in sizes]
+    tried = [n for n in (*range(10), 16, 33, 65) if n not in sizes]
     assert refused.name == f"batch {', '.join(map(str, tried))}"
     assert refused.note.endswith("ValueError: a batch of 0")
     assert told["strided views"] == told["results kept"] == EQUAL

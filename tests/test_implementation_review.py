@@ -102,7 +102,7 @@ def test_a_right_implementation_has_nothing_to_explain(layer, method):
     assert [f.verdict for f in certificate.behaviour] == [EQUAL] * len(certificate.behaviour)
     names = {f.name for f in certificate.behaviour}
     assert names >= {
-        *(f"batch {n}" for n in (0, 1, 2, 3, 4, 5, 8, 16, 33)),
+        *(f"batch {n}" for n in (*range(10), 16, 33, 65)),
         *("read-only", "strided views", "negative strides", "zero strides"),
         *("zero x", "zero w", "zero dy", "values of one sign", "values all equal"),
         *("operands changed in place", "results kept", "repeatable"),

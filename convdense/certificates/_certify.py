@@ -4,6 +4,7 @@ An option of `certify` is defined here and nowhere else: its default, its check,
 with weights makes of it.
 """
 
+from copy import copy
 from dataclasses import dataclass, replace
 from math import ceil, log2
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
@@ -43,7 +44,7 @@ from convdense.layers.base import AnyShape, is_ready
 from convdense.networks.network import Network
 from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import RAISED, Finding
+from convdense.verdicts.findings import RAISED, REFUSED, Finding
 
 ERROR = 2**-64  # the probability of error that is asked for by default
 # up to here every basis pair costs less than a second, and leaves nothing to chance
@@ -217,6 +218,7 @@ def certify(
     chosen = Chosen(dtype, batch, error, method, seed, extra, accumulator)
     is_code_of_x = implementation is not None and (is_ready(layer) or isinstance(layer, AnyShape))
     of_x = is_code_of_x or isinstance(layer, (Pool, Network))
+    layer = copy(layer)  # code that has the layer may change it
     decide = _certify_pool_or_network if of_x else _certify_layer
     certificate = decide(layer, implementation, chosen)
     if implementation is None or not _raised(certificate) or method == "exhaustive":
@@ -225,7 +227,9 @@ def certify(
     random = chosen if of_x else replace(chosen, method="random")
     for one in (batch, *(ONE_BATCH if batch == BATCH else ())):
         again = decide(layer, implementation, replace(random, batch=one))
-        if not _raised(again):
+        # and not one that raises now and then, and refuses no batch
+        refuses = again.refuted or any(finding.verdict == REFUSED for finding in again.behaviour)
+        if not _raised(again) and refuses:
             return again
     return certificate
 

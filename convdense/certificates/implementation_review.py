@@ -9,7 +9,7 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import EXACT
-from convdense.certificates.behaviour_trials import prepare_layer, try_behaviour
+from convdense.certificates.behaviour_trials import judge_with, prepare_layer, try_behaviour
 from convdense.certificates.bilinearity import bilinear
 from convdense.certificates.effective_roundoff import (
     Measured,
@@ -68,7 +68,8 @@ def review_implementation(
     dtype, batch, _, seed = setup
     ties = tie(layer)
     operands = reals(ties, dtype, batch, seed)
-    results, repeats = repeatable(mine, operands)
+    fresh = Explainer(layer, dtype)
+    results, repeats = repeatable(mine, operands, partial(judge_with, fresh, operands))
     on_reals = compare_reals(layer, by, operands, results, dtype)
     measurable = _measurable(findings, results, on_reals)
     measured = measure_precision(layer, operands, measurable, on_reals, dtype=dtype, seed=seed)

@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from math import prod
 from typing import NamedTuple
@@ -14,8 +16,9 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import COMPLEX, FORMATS, HALF, INTEGERS
 from convdense.certificates.integer_ranges import Ranges, ends
 from convdense.implementations.compare_calls import Explain, compare_evaluators, in_double
-from convdense.implementations.evaluators import Drawn, Evaluator
+from convdense.implementations.evaluators import Drawn, Evaluator, Results
 from convdense.structure.tie_map import TieMap
+from convdense.verdicts.comparison import Raised
 from convdense.verdicts.findings import QUANTITIES, RAISED, Finding, keep_worst
 
 # operands -> a function that says whether a difference in their results is only rounding
@@ -154,6 +157,7 @@ def _first_differences(
     found: dict[str, Finding] = {}
     # An implementation, for which there is something to explain, may not return a narrower dtype.
     narrowest = needed if explain is None else FORMATS[dtype].holder
+    evaluator = replace(mine, run=partial(_backward_first, mine))
     for operands, judged in calls:
         given = [name for name in judged if name in mine.quantities]
         if not given:  # a call for dw, and forward alone
@@ -162,18 +166,27 @@ def _first_differences(
         # In half precision what is right is computed in float64, where no sum is rounded.
         right_operands = in_double(operands) if dtype in HALF else operands
         results = compare_evaluators(
-            (mine, operands),
+            (evaluator, operands),
             (by, right_operands),
             still_open,
             bounds={},  # on integers nothing may differ
             explain=None if explain is None else explain(operands),
             dtype=narrowest,
         )
+        evaluator = mine
         for finding in results.values():
             keep_worst(found, finding)
         if _is_settled(found, mine.quantities):
             break
     return tuple(found[name] for name in QUANTITIES if name in found)
+
+
+def _backward_first(mine: Evaluator, x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+    """Run backward before any forward, unless that raises."""
+    gradients = mine.backward(x, w, dy) if mine.backward else ()
+    if mine.forward is None or not gradients or any(isinstance(g, Raised) for g in gradients):
+        return mine.run(x, w, b, dy)
+    return mine.forward(x, w, b), *gradients
 
 
 def _is_settled(found: dict[str, Finding], quantities: tuple[str, ...]) -> bool:

@@ -87,7 +87,7 @@ def judge_pool(
         return review
 
     reals = _reals(pool, dtype, (seed, 1), batch)
-    results, repeats = repeatable(mine, reals)
+    results, repeats = repeatable(mine, reals, _judge_with(pool, reals, dtype))
     prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
     tried, _ = try_behaviour(pool, prepare, batch, extra)
     measured = _precision(pool, by, reals, results, dtype)
@@ -168,12 +168,16 @@ def _beyond_zero(pool: Judged, x: Array, turn: int, dtype: str) -> Array:
         return x
     bits = FORMATS[dtype].bits
     near = float(np.abs(x).max()) + 1
-    # just below zero, half way down, and as far as x + y + |x - y| and halves of it stay exact
+    # just below zero, half way down, and as far as x + y + |x - y| and halves of it stay exact,
+    # and that times a power of two
     shifts = (near, max(near, 2.0 ** (bits // 2)), 2.0 ** (bits - 2))
     shift = shifts[turn % 3]
+    _, exponent = np.frexp(FORMATS[dtype].largest)
+    scale = 2.0 ** (exponent - bits - 2) if turn % 3 == 2 else 1.0
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
     is_shifted = (planes + turn // 3) % 2 == 0  # (batch, channels, 1, ..., 1)
-    return np.asarray(x - pool.extremum * np.where(is_shifted, shift, 0.0)).astype(x.dtype)
+    shifted = x - pool.extremum * np.where(is_shifted, shift, 0.0)
+    return np.asarray(shifted * scale).astype(x.dtype)
 
 
 def _drawn(pool: Judged, rng: np.random.Generator, size: tuple[int, int], dtype: str) -> Drawn:

@@ -1,5 +1,6 @@
 """Sums of integers in integer dtypes: exact where they fit, else in the ring modulo 2^m."""
 
+from functools import partial
 from math import log2
 from typing import Any
 
@@ -111,7 +112,8 @@ def review_integers(
         bench = Bench(mine, right, dtype, lambda _, *what: compare(*what, dtype=accumulator))
         return Trial(bench, operands, {}, FORMATS[dtype], is_large=False)  # {}: none is scaled
 
-    _, repeats = repeatable(mine, prepare(layer).operands)
+    operands = prepare(layer).operands
+    _, repeats = repeatable(mine, operands, partial(compare, dtype=accumulator))
     if any(finding.refuted for finding in findings):
         return Review(findings, (repeats,) if repeats.refuted else (), (), 0.0)
     tried, on = try_behaviour(layer, prepare, setup.batch, extra)

@@ -49,7 +49,8 @@ SENTENCES = {
     "degree": "assumed: up to rounding the outputs are polynomials of degree at most 2 in the "
     "operands, and the seed is random",
     "unseen": "no finite test sees: another result after 10^6 calls, one random call in a "
-    "thousand, one exact magic value, a threshold relative to the data",
+    "thousand, one exact magic value, a threshold relative to the data, another batch, layout or "
+    "dtype than tried, a date, code that recognises its judge or tampers with Python",
     "rules": "recorded under schema {schema}: {change}",
 }
 ON_REALS = "on random reals"  # begins the note of a finding that only they show

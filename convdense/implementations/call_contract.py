@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -25,11 +26,15 @@ from convdense.verdicts.findings import (
     RAISED,
     REFUSED,
     REPEATABLE,
+    REPORTED,
+    SHAPE,
+    WRONG,
     Finding,
     worst_of,
 )
 
 LETTERS = "x", "w", "b", "dy"
+WRITTEN = "an operand was written to in place"
 ROUNDS = 16  # calls in two threads
 Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is right
 
@@ -68,15 +73,25 @@ class Bench:
         `what` says in the note which of several calls it was.
         """
         before = copied(operands)
-        finding = self.judged(name, self.run(operands), before, what)
-        if not finding.refuted and not all(map(_same, before, operands)):
-            return Finding(name, CHANGED, note="an operand was written to in place")
-        return finding
+        got = self.run(operands)
+        finding = self.judged(name, got, before, what)
+        return finding if finding.refuted else aliased(name, before, operands, got) or finding
 
     def judged(self, name: str, got: Results, operands: Drawn, what: str = "") -> Finding:
         """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
         pairs = there_are(got, self.right(operands))
         return worst(name, [self.judge(operands, *pair) for pair in pairs], what)
+
+
+def aliased(name: str, before: Drawn, after: Drawn, got: Results) -> Finding | None:
+    """Return what is wrong if a call wrote to an operand, or a result changes when one does."""
+    if not all(map(_same, before, after)):
+        return Finding(name, CHANGED, note=WRITTEN)
+    for i, n in product(range(4), range(4)):
+        if isinstance(got[i], np.ndarray) and np.may_share_memory(got[i], after[n]):
+            note = f"{QUANTITIES[i]} lies in the memory of {LETTERS[n]}: it changes when that does"
+            return Finding(name, WRONG, note=note)
+    return None
 
 
 def there_are(got: Results, right: Results) -> list[tuple[str, Any, Array]]:
@@ -102,7 +117,7 @@ def worst(name: str, findings: Iterable[Finding], what: str = "") -> Finding:
 
 def batches(bench: Bench, operands: Drawn, sizes: Iterable[int]) -> list[Finding]:
     """Return a finding for each size of batch; those that exceptions refuse share one."""
-    each = {n: restriction(bench.tried(f"batch {n}", samples(operands, n))) for n in sizes}
+    each = {n: restriction(bench.tried(f"batch {n}", samples(operands, n)), n) for n in sizes}
     found = [finding for finding in each.values() if finding.verdict != REFUSED]
     refused = [n for n, finding in each.items() if finding.verdict == REFUSED]
     if refused:
@@ -121,12 +136,15 @@ def calls(bench: Bench, operands: Drawn, other: Drawn) -> Iterator[Finding]:
     yield worst_of(found)
     forward, backward = bench.mine.forward, bench.mine.backward
     if forward is not None and backward is not None:
-        x, w, b, dy = operands
-        y = held((forward(x, w, b),))
-        forward(*other[:3])
-        got = (*y, *backward(x, w, dy))
-        yield bench.judged("backward after another forward", got, operands)
-    # judged after other calls: do they overwrite it?
+        x, w, b, dy = arrays = copied(other)
+        forward(x, w, b)
+        for array, values in zip(arrays, operands, strict=True):
+            array[...] = values  # where the other forward has read
+        y = bench.right(operands)[0]
+        got = [(y, *backward(x, w, dy)) for _ in range(2)]
+        name = "backward after another forward"
+        yield worst_of(bench.judged(name, results, operands) for results in got)
+    bench.run(copied(other))  # does it overwrite them?
     yield bench.judged("results kept", kept, operands)
 
 
@@ -143,25 +161,36 @@ def in_two_threads(bench: Bench, operands: Drawn, other: Drawn) -> Finding:
     return worst_of(map(partial(bench.judged, "two threads at once"), results, given))
 
 
-def repeatable(mine: Evaluator, operands: Drawn) -> tuple[Results, Finding]:
-    """Return what an implementation gives, and whether it gives the same again, to the last bit."""
-    first = held(mine.run(*copied(operands)))
+def repeatable(mine: Evaluator, operands: Drawn, judge: Judge) -> tuple[Results, Finding]:
+    """Return what an implementation gives, and whether it gives the same again, to the last bit.
+
+    Sums in another order each time are right: what the judge, given what came first, takes for
+    rounding is reported.
+    """
+    given = copied(operands)
+    first = kept(mine.run(*given))
+    if not all(map(_same, given, operands)):
+        return first, Finding("repeatable", CHANGED, note=WRITTEN)
     second = mine.run(*copied(operands))
+    found = [Finding("repeatable", EQUAL)]
     for name, a, b in zip(QUANTITIES, first, second, strict=True):
         if not _same(a, b):
-            note = f"{name} is another when the call is repeated"
-            return first, Finding("repeatable", REPEATABLE, note=note)
-    return first, Finding("repeatable", EQUAL)
+            is_rounding = _is_numbers(a) and not judge(name, b, a).refuted
+            verdict, how = (REPORTED, ", by rounding,") if is_rounding else (REPEATABLE, "")
+            note = f"{name} is another{how} when the call is repeated"
+            found.append(Finding("repeatable", verdict, note=note))
+    return first, worst_of(found)
 
 
-def held(results: Results) -> Results:
-    """Return copies of results, because a later call may write to the arrays that it returned."""
+def kept(results: Results) -> Results:
+    """Return copies, for a later call may write to the arrays that an earlier returned."""
     return tuple(np.array(r) if isinstance(r, np.ndarray) else r for r in results)
 
 
-def restriction(finding: Finding) -> Finding:
-    """Return a finding on what many do not take: to raise there is no fault."""
-    return replace(finding, verdict=REFUSED) if finding.verdict == RAISED else finding
+def restriction(finding: Finding, batch: int = 1) -> Finding:
+    """Return a finding on what many do not take: to raise there, or to lose an empty shape."""
+    taken_ill = (RAISED,) if batch else (RAISED, SHAPE)
+    return replace(finding, verdict=REFUSED) if finding.verdict in taken_ill else finding
 
 
 def samples(operands: Drawn, size: int) -> Drawn:

@@ -14,7 +14,15 @@ import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import Format, by_parts
-from convdense.implementations.call_contract import LETTERS, Bench, copied, held, there_are, worst
+from convdense.implementations.call_contract import (
+    LETTERS,
+    Bench,
+    aliased,
+    copied,
+    kept,
+    there_are,
+    worst,
+)
 from convdense.implementations.evaluators import Drawn
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, QUANTITIES, REPORTED, Finding, worst_of
@@ -35,7 +43,7 @@ def magnitudes(
     Sums of sizes stay within `form.bits`. What rounds on integers already is held to be as right as
     unscaled, and farther from both ends. To flush subnormal numbers is common, so it is reported.
     """
-    results = held(bench.run(copied(operands)))
+    results = kept(bench.run(copied(operands)))
     pairs = there_are(results, bench.right(operands))
     exact = all(compare(*pair).verdict == EQUAL for pair in pairs)
     sizes = np.abs(operands["xwbd".index(letters[0])])
@@ -53,7 +61,10 @@ def magnitudes(
             _times(a, k) if letter[0] in letters else a.copy()
             for letter, a in zip(LETTERS, operands, strict=True)
         )
-        got = bench.run((x, w, b, dy))
+        given, before = (x, w, b, dy), copied((x, w, b, dy))
+        got = bench.run(given)
+        if wrong := aliased(name, before, given, got):
+            return wrong
         powers = [k * any(n in letters for n in LINEAR_IN[name]) for name in QUANTITIES]
         if exact:
             expected = tuple(map(_times, results, powers))
@@ -87,6 +98,6 @@ def powers_of_two(
 
 def _times(result: Any, power: int) -> Any:
     """Return a result times 2^power; what is no array of numbers stays."""
-    with suppress(TypeError, ValueError), np.errstate(all="ignore"):
+    with suppress(TypeError, ValueError), np.errstate(all="ignore"):  # of wrong results
         return by_parts(lambda a: np.ldexp(a, power), np.asarray(result))
     return result

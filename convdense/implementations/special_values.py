@@ -14,23 +14,26 @@ from convdense.implementations.evaluators import Drawn
 from convdense.verdicts.findings import QUANTITIES, REPORTED, Finding, worst_of
 
 
-def on_special_values(bench: Bench, operands: Drawn, *, few: bool) -> Iterator[Finding]:
-    """Yield a finding for each kind of values, put into x, w and dy all at once.
+def on_special_values(bench: Bench, operands: Drawn, one: Drawn, *, few: bool) -> Iterator[Finding]:
+    """Yield a finding for each kind of values, put into x, w, b and dy all at once.
 
-    Into each alone as well, unless it is to be few calls.
+    Into each alone as well, unless it is to be few calls; ones into `one` sample, too.
     """
     places = bench.places(operands)
+    has_bias = operands[2] is not None and operands[2].size > 0
+    everywhere = sorted([*places, *[2] * has_bias])
     for n in places:
         yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, [n]))
     for name, changes in KINDS.items():
-        if places and by_parts(changes[0], operands[0]).dtype != operands[0].dtype:
+        if places and by_parts(changes[0], operands[places[0]]).dtype != operands[0].dtype:
             continue  # fractions, of which integers have none
         # products of two one-hot arrays may all be 0, where a transform has no bound
-        together = places if changes[0] is not _one_hot else places[:1]
+        together = everywhere if changes[0] not in SPARSE else places[:1]
         calls = [(change, together) for change in changes]
         calls += [] if few else [(changes[0], [n]) for n in places]
         yield worst_of(
-            bench.tried(name, _changed(operands, *call), ", ".join(LETTERS[n] for n in call[1]))
+            bench.tried(name, _changed(given, *call), ", ".join(LETTERS[n] for n in call[1]))
+            for given in ((operands, one) if changes[0] is np.ones_like else (operands,))
             for call in calls
         )
 
@@ -64,7 +67,7 @@ def nonfinite_reach(bench: Bench, operands: Drawn) -> Iterator[Finding]:
 def _changed(operands: Drawn, change: Callable[[Array], Array], where: list[int]) -> Drawn:
     """Return copies, those at these places changed; beside fractions no bias, for exact sums."""
     x, w, b, dy = (by_parts(change, a) if n in where else a.copy() for n, a in enumerate(operands))
-    return x, w, 0 * b if change is _fractions else b, dy
+    return x, w, 0 * b if change in FRACTIONS else b, dy
 
 
 def _largest(a: Array) -> Array:
@@ -82,22 +85,61 @@ def _one_hot(a: Array) -> Array:
     return planes.reshape(a.shape)
 
 
+def _one_value(a: Array) -> Array:
+    return np.where(np.arange(a.size).reshape(a.shape) == a.size // 2, _largest(a), 0 * a)
+
+
+def _without(a: Array, axis: int, at: int) -> Array:
+    """Return zeros at one place along an axis, or along the only one."""
+    rest = a.copy()
+    np.moveaxis(rest, min(axis, a.ndim - 1), 0)[at] = 0
+    return rest
+
+
+def _normalised(a: Array) -> Array:
+    """Return powers of two that add up to 1 in every sample, or the weights of an output."""
+    rows = np.ones_like(a).reshape(len(a), -1)
+    total = 2 ** (rows.shape[1] - 1).bit_length()
+    rows[:, : total - rows.shape[1]] = 2
+    return np.asarray(rows.reshape(a.shape) / total)
+
+
+def _halves(a: Array) -> Array:
+    return np.asarray(np.trunc(a / 2) + 0.5)
+
+
 def _sorted(a: Array) -> Array:
     return np.sort(a, axis=None).reshape(a.shape)
 
 
+FRACTIONS = _fractions, _halves, _normalised
+SPARSE = _one_hot, _one_value
 KINDS: dict[str, tuple[Callable[[Array], Array], ...]] = {
-    "values of one sign": (np.abs, lambda a: -np.abs(a)),
+    "values of one sign": (
+        lambda a: np.maximum(np.abs(a), 1),
+        lambda a: -np.maximum(np.abs(a), 1),
+    ),
     "values all equal": (_largest, lambda a: -_largest(a)),
     "values all 1": (np.ones_like,),
     "values in [0, 1]": (_fractions,),
+    "halves": (_halves,),
+    # in every sample, and in the weights of every output
+    "values that add up to 0": (lambda a: a // 2 - np.flip(a // 2, axis=tuple(range(1, a.ndim))),),
+    "values that add up to 1": (_normalised,),
+    "integers from 0 to 255": (lambda a: (np.abs(a) % np.float64(256)).astype(a.dtype),),
     # the largest below, and 1 for 0
     "powers of two": (
         lambda a: np.copysign(np.exp2(np.floor(np.log2(np.maximum(np.abs(a), 1)))), a),
     ),
     "two values": (lambda a: np.copysign(_largest(a), a),),
     "one-hot values": (_one_hot,),
-    "sorted values": (_sorted, lambda a: -_sorted(a)),
+    "one value": (_one_value,),
+    "channels of zeros": (lambda a: _without(a, 1, 0), lambda a: _without(a, 0, -1)),
+    "sorted values": (
+        _sorted,
+        lambda a: -_sorted(a),
+        lambda a: 0 * a + np.arange(a.shape[-1], dtype=a.dtype),
+    ),
     "values after a ReLU": (lambda a: np.maximum(a, 0),),
     "0.0 beside -0.0": (lambda a: np.copysign(np.zeros_like(a), a),),
 }

@@ -50,6 +50,7 @@ def normwise_bound(
     return np.asarray(bound + u * (size + magnitude(b).reshape(1, -1, *[1] * (bound.ndim - 2))))
 
 
+@np.errstate(over="ignore")  # of wrong results
 def spread_evenly(
     layer: Conv | ConvTranspose, operands: Operands, name: str, dtype: npt.DTypeLike, error: Array
 ) -> bool:
