@@ -324,7 +324,7 @@ def test_one_kernel_got_wrong_is_named(name):
 
 def run_of(layer, mistake, name):
     """What `explain` says of one quantity that a mistake gives."""
-    calls = [module._draw(layer, (5, k)) for k in range(3)]
+    calls = [module._draw(layer, (5, k), "float64") for k in range(3)]
     values = [mistake.run(call, name) for call in calls]
     right = [Mistake("", cd.tie(layer)).run(call, name) for call in calls]
     if all(map(np.array_equal, values, right)):

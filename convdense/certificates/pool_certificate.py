@@ -105,7 +105,8 @@ def _prepare(
     size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= WORK // 10))
     operands = _drawn(pool, rng, (size, max(_fitting_bits(pool, dtype))), dtype)
 
-    widest = max(2 ** FORMATS[dtype].bits / (sums.longest * sums.unit), 2)
+    longest = max(1, sums.longest)  # no window of an empty axis has a cell
+    widest = max(2 ** FORMATS[dtype].bits / (longest * sums.unit), 2)
     small = _drawn(pool, rng, (1, 1), dtype)
     is_scaled = small[0].size and small[3].size and isinstance(pool, Pool) and not pool.takes_roots
     scaled = {
