@@ -241,8 +241,8 @@ def product_of_sums(case, _right=student_question.backpropagated):
     return student_question.as_written(case), _right(case)[1]
 
 
-def rows_rolled(*arguments, _whole):
-    return np.roll(_whole(*arguments), 1, axis=0)
+def rows_rolled(*arguments, _whole, **named):
+    return np.roll(_whole(*arguments, **named), 1, axis=0)
 
 
 def divisors_doubled(pool, _right=pooling.divisors):

@@ -225,7 +225,7 @@ def test_channels_last_are_hinted_at_and_the_result_stays(run, sample, note):
     status, out, err = run(f"certify --input {sample} --kernel 1 --method random --error 0.5")
     assert status == 0
     layer = Conv(tuple(map(int, sample.split("x"))), 1, 1)
-    assert out.splitlines()[0].startswith(f"{layer!r}: tied dense layer")
+    assert out.splitlines()[1].startswith(f"{layer!r}: tied dense layer")
     assert err == (f"convdense: note: --input is {note}\n" if note else "")
 
 
