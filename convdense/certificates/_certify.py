@@ -184,7 +184,8 @@ def _certify_pool_or_network(
     users_pool = isinstance(layer, Pool) and implementation is not None
     chosen = chosen.checked(tuple(FORMATS) if users_pool else EXACT)
     seed = drawn(chosen.seed)
-    refuse_too_large(numbers_of_network(layer, chosen.batch))
+    stored = implementation is None  # a user's pool is judged by direct pooling
+    refuse_too_large(numbers_of_network(layer, chosen.batch, stored=stored), stored=stored)
     if isinstance(layer, Pool) and implementation is not None:
         return certify_pool(layer, implementation, chosen.dtype, chosen.batch, seed)
     return certify_network(layer, implementation, chosen.dtype, chosen.batch, seed)
@@ -199,7 +200,8 @@ def _certify_layer(
     ties = tie(layer)
     require_cells(layer)
     ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
-    refuse_too_large(numbers_of_layer(ties, chosen.batch, stored=implementation is None))
+    stored = implementation is None
+    refuse_too_large(numbers_of_layer(ties, chosen.batch, stored=stored), stored=stored)
 
     explainer = None if implementation is None else Explainer(layer, chosen.dtype)
     trials = _run_trials(ties, evaluators, ranges, explainer, chosen)

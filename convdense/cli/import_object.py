@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 from convdense._util.arguments import complain, first_line
 from convdense.geometry.protocols import HasShapes, Implementation
+from convdense.implementations.evaluators import is_ctrl_c
 from convdense.implementations.layouts import channels_last
 
 STDOUT, STDERR = 1, 2  # file descriptors
@@ -95,7 +96,7 @@ def _imported(reference: str, module: str) -> ModuleType:
     try:
         return import_module(module)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        if is_ctrl_c(error):
             raise
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         # the module itself or a package that it is in; anything else is missing inside the module
@@ -121,7 +122,9 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
             needs = f"a name in {where}, which has no {part!r}"
             do = f"did you mean {close}" if close else ""
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
-        except Exception as error:  # a property of theirs, or a module's __getattr__
+        except BaseException as error:  # a property of theirs, or a module's __getattr__
+            if is_ctrl_c(error):
+                raise
             got = f"{reference!r}, whose {part!r} raised {_in_words(error)}"
             raise ValueError(complain(OPTION, got, f"a name in {where} that can be read")) from None
         where = part
@@ -137,7 +140,7 @@ def _implementation_from(found: Any, layer: HasShapes, reference: str) -> Implem
     try:
         made = found(layer)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        if is_ctrl_c(error):
             raise
         got = f"{reference!r}, which raised {_in_words(error)} when called with {layer!r}"
         needs = "a layer that it implements" if isinstance(error, NotImplementedError) else NEEDS
