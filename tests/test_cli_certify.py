@@ -495,6 +495,20 @@ def test_whatever_the_code_raises_itself_is_a_verdict(run, tmp_path, kind, said)
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("kind", ["SystemExit(0)", "GeneratorExit", "KeyboardInterrupt"])
+@pytest.mark.parametrize("place", ["import", "attribute", "call"])
+def test_code_that_ends_the_program_before_it_is_judged_is_refused(run, tmp_path, place, kind):
+    module = {
+        "import": f"raise {kind}",
+        "attribute": f"def __getattr__(name):\n    raise {kind}",
+        "call": f"def made(layer):\n    raise {kind}",
+    }[place]
+    (tmp_path / "mylayers.py").write_text(module, encoding="utf-8")
+    status, out, err = run(mine("made"))
+    assert (status, out) == (2, "")
+    assert f"raised {kind.partition('(')[0]}: " in err
+
+
 def test_ctrl_c_in_the_middle_of_the_code_is_no_verdict():
     def interrupted(*_):
         signal.raise_signal(signal.SIGINT)

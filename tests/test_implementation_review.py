@@ -865,29 +865,33 @@ def test_what_cannot_become_an_array_is_a_verdict():
 def test_a_layer_whose_operands_do_not_fit_is_refused_before_they_are_drawn(monkeypatch):
     huge = cd.Conv((3, 20_000, 20_000), 3, kernel=3)
     monkeypatch.setattr(memory_need, "physical_memory", lambda: 10**10)
-    said = (
-        r"^layer: got operands and results of {}\.\d GB; needs at most the physical memory, 10.0 GB"
-    )
-    with pytest.raises(MemoryError, match=said.format(153)):
+    said = r"^layer: got {} of {}\.\d GB; needs at most the physical memory, 10\.0 GB"
+    operands, all_of_it = "operands and results", "matrices, operands and results"
+    with pytest.raises(MemoryError, match=said.format(operands, 153)):
         cd.certify(huge, Mine(huge))
-    with pytest.raises(MemoryError, match=said.format(931)):  # and the matrix
+    with pytest.raises(MemoryError, match=said.format(all_of_it, 931)):  # and the matrix
         cd.certify(huge)
     pool = cd.MaxPool((3, 20_000, 20_000), 3, stride=1)
-    with pytest.raises(MemoryError, match=said.format("1,362")):
+    with pytest.raises(MemoryError, match=said.format(all_of_it, "1,362")):
         cd.certify(pool)
-    with pytest.raises(MemoryError, match=said.format("1,362")):
+    with pytest.raises(MemoryError, match=said.format(operands, 153)):
         cd.certify(pool, Mine(pool))
 
 
 def test_a_network_that_does_not_fit_is_refused_before_it_is_judged(monkeypatch):
     conv = cd.Conv((2, 6, 6), 2, kernel=3, padding=1)
     inner = cd.network(conv, cd.ReLU(), cd.MaxPool((2, 6, 6), 2))
-    net = cd.network(cd.Residual(cd.network(conv)), inner, cd.Flatten(), cd.Linear(18, 3))
-    needed = 8 * memory_need.numbers_of_network(net, 2)
+    last = cd.AvgPool((2, 3, 3), output=2), cd.Flatten(), cd.Dense(np.ones((3, 8)))
+    net = cd.network(cd.Residual(cd.network(conv)), inner, *last)
+    # 4 numbers a cell and sample, in and out of each layer; 3 an entry; of pools 14 a cell of a
+    # window (windows of an adaptive one: ceil(3 / 2) + 1 cells at most)
+    cells = 2 * (72 + 72) + (72 + 72) + (72 + 18) + (18 + 8) + (8 + 8) + (8 + 3)
+    entries = 2 * 3 * cd.tie(conv).n_entries + 14 * 4 * 18 + 14 * 9 * 8 + 3 * 24
+    needed = 8 * (4 * 2 * cells + entries)
     monkeypatch.setattr(memory_need, "physical_memory", lambda: needed)
     assert cd.certify(net, seed=0)
     monkeypatch.setattr(memory_need, "physical_memory", lambda: needed - 1)
-    with pytest.raises(MemoryError, match=r"operands and results of 0\.0 GB"):
+    with pytest.raises(MemoryError, match=r"got matrices, operands and results of 0\.0 GB"):
         cd.certify(net, seed=0)
 
 

@@ -256,8 +256,6 @@ def first_line(error: object) -> str:
     """
     try:
         return str(error).partition("\n")[0]
-    except (
-        Exception,
-        SystemExit,
-    ):  # a user's own class of errors: what happened must not be lost for want of it
+    except (Exception, SystemExit):
+        # a user's own class of errors: what happened must not be lost for want of its text
         return f"(its text raises too: {type(error).__name__})"

@@ -1,6 +1,7 @@
 """certify: equality decided exactly, on integers whose sums round nowhere.
 
-* `_certify`: certify, its options, and what it does for one layer with weights
+* `_certify`: certify, and what it does for one layer with weights
+* `options`: its options, their defaults and their checks
 * `certificate_base`: what every certificate shares: what a user's code is held to, its lines, its
   JSON
 * `sentences`: every sentence that a certificate prints about what was run, each in one place

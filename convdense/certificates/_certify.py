@@ -1,20 +1,19 @@
 """certify: equality without a tolerance, on integers whose sums are exact in every order.
 
-An option of `certify` is defined here and nowhere else: its default, its check, and what a layer
-with weights makes of it.
+Which trials a layer with weights is judged by, and when its code is judged for another batch size.
 """
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, log2
-from typing import Any, NamedTuple, TypedDict, Unpack, overload
+from typing import NamedTuple, Unpack, overload
 
-from convdense._util.arguments import Seed, choice, complain, drawn, seed_or_none
-from convdense._util.float_formats import COMPLEX, EXACT, HALF, INTEGERS, spelled
+from convdense._util.arguments import Seed, choice, complain, drawn
+from convdense._util.float_formats import COMPLEX, EXACT, HALF, INTEGERS
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
 from convdense.certificates.implementation_review import review_implementation
-from convdense.certificates.integer_ranges import exact_ranges, limited, rounded_away
+from convdense.certificates.integer_ranges import exact_ranges, rounded_away
 from convdense.certificates.integer_trials import Setup, exhaustive, exhaustive_calls, random
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.memory_need import (
@@ -27,9 +26,9 @@ from convdense.certificates.network_certificate import (
     certify_network,
     certify_pool,
 )
+from convdense.certificates.options import BATCH, ERROR, Chosen, Options
 from convdense.certificates.resolution import Excused, basis_resolution, decided
 from convdense.certificates.ring_trials import (
-    accumulator_of,
     modular_evaluator,
     review_integers,
     ring_ranges,
@@ -46,64 +45,15 @@ from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import RAISED, REFUSED, Finding
 
-ERROR = 2**-64  # the probability of error that is asked for by default
 # up to here every basis pair costs less than a second, and leaves nothing to chance
 AUTO_CALLS = 1_000
 EXHAUSTIVE_CALLS = 100_000
 NO_INTEGERS = "averages, halves and maxima are none of a ring's: use float64"
 NO_PROBABILITY = "whose certificate reports what was met and no probability"
-BATCH, ONE_BATCH = 2, (1, 4, 8, 16, 32)  # by default, and what code may be written for instead
+ONE_BATCH = 1, 4, 8, 16, 32  # that code may be written for, instead of the default
 # of few bits: so many trials, or products in all, are worth their time; the error is recorded
 HALF_TRIALS, HALF_PRODUCTS = 16, 2**26
 SMALLEST = 5e-324  # a probability that is not 0, however many the trials
-
-
-class Options(TypedDict, total=False):
-    """The options of `certify`, as both of its signatures have them."""
-
-    dtype: object
-    batch: int
-    error: float
-    method: str
-    seed: Seed
-    shapes: str | None
-    nonfinite: bool
-    threads: bool
-    accumulator: object
-    gradgrad: bool
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The options of one call; `checked` returns them as plain data."""
-
-    dtype: Any  # a str once it is checked, as seed is an int then
-    batch: int
-    error: float
-    method: str
-    seed: Any
-    extra: tuple[str, ...] = ()
-    accumulator: Any = None
-
-    @property
-    def gradgrad(self) -> bool:
-        """Whether the double backward is judged as well."""
-        return "gradgrad" in self.extra
-
-    def checked(self, formats: tuple[str, ...], refused: str = "") -> "Chosen":
-        """Return the options as plain Python numbers and words, or refuse what they cannot be."""
-        seed = seed_or_none(self.seed)
-        choice(self.method, "method", ("auto", "random", "exhaustive"))
-        error = _probability(self.error)
-        batch = limited(self.batch)
-        dtype = choice(spelled(self.dtype), "dtype", formats, dict.fromkeys(INTEGERS, refused))
-        if self.method == "exhaustive" and dtype not in (*EXACT, *HALF):
-            needs = f"random for {dtype}: basis vectors tell of real numbers alone"
-            raise ValueError(complain("method", repr(self.method), needs))
-        if self.gradgrad and dtype not in EXACT:
-            raise ValueError(complain("gradgrad", f"True in {dtype}", "float32 or float64"))
-        accumulator = accumulator_of(self.accumulator, dtype)
-        return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator)
 
 
 @overload
@@ -266,7 +216,8 @@ def _certify_pool_or_network(
     users_pool = isinstance(layer, Pool) and implementation is not None
     chosen = chosen.checked((*EXACT, *HALF) if users_pool else EXACT, NO_INTEGERS)
     seed = drawn(chosen.seed)
-    refuse_too_large(numbers_of_network(layer, chosen.batch))
+    stored = implementation is None  # a user's pool is judged by direct pooling
+    refuse_too_large(numbers_of_network(layer, chosen.batch, stored=stored), stored=stored)
     how = chosen.dtype, chosen.batch, seed
     if implementation is None:
         return certify_network(layer, *how)
@@ -289,7 +240,8 @@ def _certify_layer(
         evaluators = evaluators[0], modular_evaluator(layer, sums)
     else:
         ranges = exact_ranges(layer, chosen.dtype, chosen.batch)
-    refuse_too_large(numbers_of_layer(ties, chosen.batch, stored=implementation is None))
+    stored = implementation is None
+    refuse_too_large(numbers_of_layer(ties, chosen.batch, stored=stored), stored=stored)
 
     explainer = None if implementation is None or sums else Explainer(layer, chosen.dtype)
     # a seed of as many bits as the error asks for, and 64 more
@@ -393,12 +345,3 @@ def _run_random_trials(
         findings.append(decided(finding, excused, chosen.dtype, is_bounded=is_bounded))
     error = max(2 ** (-left * number), SMALLEST)
     return Trials(tuple(findings), "random", number, error, excused)
-
-
-def _probability(value: Any) -> float:
-    needs = "a probability between 0 and 1, such as 2**-64"
-    if not isinstance(value, (int, float)):
-        raise TypeError(complain("error", repr(value), needs))
-    if not 0 < value < 1:
-        raise ValueError(complain("error", value, needs))
-    return float(value)

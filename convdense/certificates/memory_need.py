@@ -16,12 +16,13 @@ BYTES = 8  # of a number in float64
 PER_ENTRY = 3  # numbers that a stored entry of a matrix comes to: itself and its indices, twice
 
 
-def refuse_too_large(numbers: int) -> None:
-    """Refuse as many numbers as do not fit into memory."""
+def refuse_too_large(numbers: int, *, stored: bool) -> None:
+    """Refuse as many numbers as do not fit into memory, those of stored matrices among them."""
     size = BYTES * numbers
     memory = physical_memory()
     if memory is not None and size > memory:
-        got = f"operands and results of {size / 1e9:,.1f} GB"
+        what = "matrices, operands and results" if stored else "operands and results"
+        got = f"{what} of {size / 1e9:,.1f} GB"
         needs = f"at most the physical memory, {memory / 1e9:,.1f} GB"
         do = "certify a smaller copy: fewer cells, the same numbers"
         raise MemoryError(complain("layer", got, needs, do))
@@ -33,9 +34,12 @@ def numbers_of_layer(ties: TieMap, batch: int, *, stored: bool) -> int:
     return 4 * operands + stored * PER_ENTRY * ties.n_entries
 
 
-def numbers_of_network(layer: HasShapes, batch: int) -> int:
+def numbers_of_network(layer: HasShapes, batch: int, *, stored: bool) -> int:
     """Return the same for a pool or a whole network, all of whose layers are held at once."""
-    return sum(_numbers_of_part(part, batch) for part in _parts(layer))
+    return sum(
+        _samples_of_part(part, batch) + stored * _entries_of_part(part, batch)
+        for part in _parts(layer)
+    )
 
 
 def _parts(layer: HasShapes) -> Iterator[HasShapes]:
@@ -48,16 +52,19 @@ def _parts(layer: HasShapes) -> Iterator[HasShapes]:
         yield layer.pool if isinstance(layer, OfPool) else layer
 
 
-def _numbers_of_part(part: HasShapes | AnyShape, batch: int) -> int:
+def _samples_of_part(part: HasShapes | AnyShape, batch: int) -> int:
     if isinstance(part, AnyShape):  # as many come out as go in
         return 8 * batch * prod(part.in_shape) if part.in_shape is not None else 0
-    samples = 4 * batch * (prod(part.in_shape) + prod(part.out_shape))
+    return 4 * batch * (prod(part.in_shape) + prod(part.out_shape))
+
+
+def _entries_of_part(part: HasShapes | AnyShape, batch: int) -> int:
     if isinstance(part, TiedDense):
-        return samples + PER_ENTRY * part.ties.n_entries
+        return PER_ENTRY * part.ties.n_entries
     if isinstance(part, Dense):
-        return samples + PER_ENTRY * prod(part.in_shape) * prod(part.out_shape)
+        return PER_ENTRY * prod(part.in_shape) * prod(part.out_shape)
     if isinstance(part, Pool):  # a tournament: every cell of a window goes through an |x|
         most = (ceil(n / m) + 1 for n, m in zip(part.in_spatial, part.out_spatial, strict=True))
         window = prod(part.kernel or most)
-        return samples + (4 * batch + 2 * PER_ENTRY) * window * prod(part.out_shape)
-    return samples
+        return (4 * batch + 2 * PER_ENTRY) * window * prod(part.out_shape)
+    return 0

@@ -17,7 +17,7 @@ import numpy as np
 
 from convdense._util.arguments import complain, first_line
 from convdense.geometry.protocols import HasShapes, Implementation
-from convdense.implementations.evaluators import caught, is_forward_alone
+from convdense.implementations.evaluators import caught, is_ctrl_c, is_forward_alone
 from convdense.implementations.layouts import channels_last
 from convdense.verdicts.comparison import Raised
 
@@ -100,7 +100,7 @@ def _imported(reference: str, module: str) -> ModuleType:
     try:
         return import_module(module)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        if is_ctrl_c(error):
             raise
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         # the module itself or a package that it is in; anything else is missing inside the module
@@ -126,7 +126,9 @@ def _attribute(reference: str, module: ModuleType, name: str) -> Any:
             needs = f"a name in {where}, which has no {part!r}"
             do = f"did you mean {close}" if close else ""
             raise ValueError(complain(OPTION, repr(reference), needs, do)) from None
-        except Exception as error:  # a property of theirs, or a module's __getattr__
+        except BaseException as error:  # a property of theirs, or a module's __getattr__
+            if is_ctrl_c(error):
+                raise
             got = f"{reference!r}, whose {part!r} raised {_in_words(error)}"
             raise ValueError(complain(OPTION, got, f"a name in {where} that can be read")) from None
         where = part
@@ -142,7 +144,7 @@ def _implementation_from(found: object, layer: HasShapes, reference: str) -> Imp
     try:
         made = found(layer)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        if is_ctrl_c(error):
             raise
         if _takes_arrays(found, layer):
             return found

@@ -114,20 +114,23 @@ def caught(function: Callable[..., Any], *operands: Any) -> Any:
     try:
         return detached(function(*operands))
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and not _by_statement(error):
+        if is_ctrl_c(error):
             raise
         return Raised(error)
 
 
-def _by_statement(error: BaseException) -> bool:
-    """Tell whether a ``raise`` in Python raised it: Ctrl-C comes between any two instructions."""
+def is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether it is a KeyboardInterrupt that no ``raise`` in Python raised.
+
+    Ctrl-C comes between any two instructions.
+    """
     innermost = error.__traceback__
     while innermost is not None and innermost.tb_next is not None:
         innermost = innermost.tb_next
-    if innermost is None:
-        return False
+    if not isinstance(error, KeyboardInterrupt) or innermost is None:
+        return isinstance(error, KeyboardInterrupt)
     instruction = innermost.tb_frame.f_code.co_code[innermost.tb_lasti]
-    return opname[instruction] == "RAISE_VARARGS"
+    return opname[instruction] != "RAISE_VARARGS"
 
 
 def pool_functions(implementation: Implementation) -> Functions:

@@ -20,7 +20,7 @@ def on_special_values(bench: Bench, operands: Drawn, one: Drawn, *, few: bool) -
     Into each alone as well, unless it is to be few calls; ones into `one` sample, too.
     """
     places = bench.places(operands)
-    has_bias = operands[2] is not None and operands[2].size > 0
+    has_bias = operands[2].size > 0
     everywhere = sorted([*places, *[2] * has_bias])
     for n in places:
         yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, [n]))

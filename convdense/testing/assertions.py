@@ -8,7 +8,7 @@ import numpy.typing as npt
 from convdense._util.arguments import complain, first_line
 from convdense._util.float_formats import COMPLEX
 from convdense.certificates import certify
-from convdense.certificates._certify import Options
+from convdense.certificates.options import Options
 from convdense.checks import check
 from convdense.diagnosis._diagnose import diagnose
 from convdense.geometry import HasShapes, HasWeightShapes, Implementation, Pool

@@ -1,0 +1,69 @@
+"""The options of `certify`: what is typed, its defaults, and the check of each."""
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from convdense._util.arguments import Seed, choice, complain, seed_or_none
+from convdense._util.float_formats import EXACT, HALF, INTEGERS, spelled
+from convdense.certificates.integer_ranges import limited
+from convdense.certificates.ring_trials import accumulator_of
+
+ERROR = 2**-64  # the probability of error that is asked for by default
+BATCH = 2  # samples per random trial, by default
+
+
+class Options(TypedDict, total=False):
+    """The options of `certify`, as both of its signatures have them."""
+
+    dtype: object
+    batch: int
+    error: float
+    method: str
+    seed: Seed
+    shapes: str | None
+    nonfinite: bool
+    threads: bool
+    accumulator: object
+    gradgrad: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The options of one call; `checked` returns them as plain data."""
+
+    dtype: Any  # a str once it is checked, as seed is an int then
+    batch: int
+    error: float
+    method: str
+    seed: Any
+    extra: tuple[str, ...] = ()
+    accumulator: Any = None
+
+    @property
+    def gradgrad(self) -> bool:
+        """Whether the double backward is judged as well."""
+        return "gradgrad" in self.extra
+
+    def checked(self, formats: tuple[str, ...], refused: str = "") -> "Chosen":
+        """Return the options as plain Python numbers and words, or refuse what they cannot be."""
+        seed = seed_or_none(self.seed)
+        choice(self.method, "method", ("auto", "random", "exhaustive"))
+        error = _probability(self.error)
+        batch = limited(self.batch)
+        dtype = choice(spelled(self.dtype), "dtype", formats, dict.fromkeys(INTEGERS, refused))
+        if self.method == "exhaustive" and dtype not in (*EXACT, *HALF):
+            needs = f"random for {dtype}: basis vectors tell of real numbers alone"
+            raise ValueError(complain("method", repr(self.method), needs))
+        if self.gradgrad and dtype not in EXACT:
+            raise ValueError(complain("gradgrad", f"True in {dtype}", "float32 or float64"))
+        accumulator = accumulator_of(self.accumulator, dtype)
+        return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator)
+
+
+def _probability(value: Any) -> float:
+    needs = "a probability between 0 and 1, such as 2**-64"
+    if not isinstance(value, (int, float)):
+        raise TypeError(complain("error", repr(value), needs))
+    if not 0 < value < 1:
+        raise ValueError(complain("error", value, needs))
+    return float(value)
