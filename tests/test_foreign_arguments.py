@@ -271,13 +271,19 @@ def test_every_spelling_has_one_name(dtype, name):
     assert name in FORMATS
 
 
+INTEGER = int, "int64", np.int8
+
+
 @pytest.mark.parametrize(
     "dtype", [None, int, "int64", "", "a number", "(2,", 4, np.int8, np.longdouble, "Float32"]
 )
 def test_what_is_no_format_is_refused_with_those_there_are(dtype):
     said = message(cd.certify, CONV, dtype=dtype)
-    do = "; write 'float32'" if dtype == "Float32" else ""
-    assert said == f"dtype: got {dtype!r}; needs one of 'float32', 'float64'{do}"
+    do, got = ("; write 'float32'" if dtype == "Float32" else ""), repr(dtype)
+    if dtype in INTEGER:
+        do, got = "; give an implementation as well", repr(np.dtype(dtype).name)
+    needs = "one of 'float32', 'float64', 'complex64', 'complex128'"
+    assert said == f"dtype: got {got}; needs {needs}{do}"
 
 
 class Mine:
@@ -319,8 +325,8 @@ def test_dtypes_of_torch():
     # a module that ran in float32 would be right as well
     assert _half_precision({"dtype": torch.bfloat16}) == "bfloat16"
     assert _half_precision({"dtype": torch.float32}) is None
-    said = message(implementation, module, dtype=torch.int8)
-    assert said.startswith("dtype: got torch.int8; needs one of ")
+    said = message(implementation, module, dtype=torch.qint8)
+    assert said.startswith("dtype: got torch.qint8; needs one of ")
 
 
 @pytest.mark.parametrize("library", ["jax.numpy", "ml_dtypes"])

@@ -113,7 +113,11 @@ def _prepare(
         letter: powers_of_two(small, letter, widest, rng, sums.unit)
         for letter in ("xd" if is_scaled else "")
     }
-    bench = Bench(mine, by, dtype, lambda given, *what: _judge_with(pool, given, dtype)(*what))
+
+    def judge(given: Drawn, name: str, got: Any, expected: Array) -> Finding:
+        return _judge_with(pool, given, dtype)(name, got, expected)
+
+    bench = Bench(mine, by, dtype, judge, sums.unit)
     return Trial(bench, operands, scaled, FORMATS[dtype], cells >= LARGE)
 
 

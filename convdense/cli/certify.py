@@ -41,6 +41,7 @@ CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
     "shapes": {"choices": ("near",), "help": "try --implementation on other shapes, too"},
     "nonfinite": {"action": "store_true", "help": "report what NaN and infinity reach"},
     "threads": {"action": "store_true", "help": "run it in two threads at once, too"},
+    "gradgrad": {"action": "store_true", "help": "judge its double_backward, too"},
 }
 
 # What reading or repeating a file raises if it was not written by `certify --json`.

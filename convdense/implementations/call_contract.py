@@ -41,12 +41,16 @@ Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is r
 
 @dataclass(frozen=True)
 class Bench:
-    """An implementation under trial, `by` what is right, and the judge of what operands give."""
+    """An implementation under trial, `by` what is right, and the judge of what operands give.
+
+    Every dy is a multiple of `unit`, that of a pool whose averages are to be exact.
+    """
 
     mine: Evaluator
     by: Evaluator
     dtype: str
     judge: Callable[[Drawn, str, Any, Array], Finding]
+    unit: int = 1
 
     def places(self, operands: Drawn) -> list[int]:
         """Return which of x, w and dy hold numbers: a pool has no w, forward alone reads no dy."""

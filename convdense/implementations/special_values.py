@@ -23,7 +23,7 @@ def on_special_values(bench: Bench, operands: Drawn, one: Drawn, *, few: bool) -
     has_bias = operands[2].size > 0
     everywhere = sorted([*places, *[2] * has_bias])
     for n in places:
-        yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, [n]))
+        yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, [n], 1))
     for name, changes in KINDS.items():
         if places and by_parts(changes[0], operands[places[0]]).dtype != operands[0].dtype:
             continue  # fractions, of which integers have none
@@ -32,7 +32,11 @@ def on_special_values(bench: Bench, operands: Drawn, one: Drawn, *, few: bool) -
         calls = [(change, together) for change in changes]
         calls += [] if few else [(changes[0], [n]) for n in places]
         yield worst_of(
-            bench.tried(name, _changed(given, *call), ", ".join(LETTERS[n] for n in call[1]))
+            bench.tried(
+                name,
+                _changed(given, *call, bench.unit),
+                ", ".join(LETTERS[n] for n in call[1]),
+            )
             for given in ((operands, one) if changes[0] is np.ones_like else (operands,))
             for call in calls
         )
@@ -64,9 +68,16 @@ def nonfinite_reach(bench: Bench, operands: Drawn) -> Iterator[Finding]:
             yield Finding(f"{value} in {LETTERS[n]}", REPORTED, note=note)
 
 
-def _changed(operands: Drawn, change: Callable[[Array], Array], where: list[int]) -> Drawn:
-    """Return copies, those at these places changed; beside fractions no bias, for exact sums."""
+def _changed(
+    operands: Drawn, change: Callable[[Array], Array], where: list[int], unit: int
+) -> Drawn:
+    """Return copies, those at these places changed; beside fractions no bias, for exact sums.
+
+    What becomes of dy are multiples of the unit.
+    """
     x, w, b, dy = (by_parts(change, a) if n in where else a.copy() for n, a in enumerate(operands))
+    if 3 in where and unit > 1:
+        dy = unit * change(operands[3] / unit)
     return x, w, 0 * b if change in FRACTIONS else b, dy
 
 
