@@ -302,13 +302,15 @@ def _run_trials(
 ) -> Trials:
     """Judge on every pair of basis vectors, or on as many random integers as the error asks for."""
     calls = exhaustive_calls(ties, chosen.batch, evaluators[0].quantities)
+    # of forward alone it proves no larger layers: its calls are fewer, but of large batches
+    is_small = exhaustive_calls(ties, chosen.batch) <= AUTO_CALLS
     # the basis vectors are held all at once, however few the calls
     size = max(calls, 20 * chosen.batch * max(ties.shape))
     if chosen.method == "exhaustive" and size > EXHAUSTIVE_CALLS:
         needs = f'at most {EXHAUSTIVE_CALLS:,} calls for method="exhaustive"'
         do = 'use method="random"'
         raise ValueError(complain("layer", f"{calls:,} basis pairs", needs, do))
-    every_pair = chosen.method == "exhaustive" or (chosen.method == "auto" and calls <= AUTO_CALLS)
+    every_pair = chosen.method == "exhaustive" or (chosen.method == "auto" and is_small)
     if not every_pair or chosen.dtype not in (*EXACT, *HALF):
         return _run_random_trials(ties, evaluators, setup, explainer, chosen)
 

@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import Any, TypeVar
 
 from convdense._util.arguments import complain
+from convdense._util.float_formats import INTEGERS
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.sentences import say
 from convdense.geometry import HasShapes, Implementation
@@ -22,6 +23,7 @@ EXTRA = {"near": "other shapes", "nonfinite": "NaN and infinity", "threads": "th
 class ImplementationJudgement(Judgement):
     """A judgement that also holds the user's code to its behaviour and its precision."""
 
+    dtype: str
     seed: int
     behaviour: tuple[Finding, ...] = ()
     precision: tuple[Precision, ...] = ()
@@ -84,7 +86,8 @@ class ImplementationJudgement(Judgement):
 
     def _tried(self) -> list[str]:
         """Return what was tried beside the numbers: all that is right in a line, else one each."""
-        right = [finding.name for finding in self.behaviour if finding.holds]
+        held = [finding for finding in self.behaviour if finding.holds]
+        right = [f"{f.name} ({f.note})" if f.note else f.name for f in held]
         lines = [say("right", names=", ".join(right))] if right else []
         if self.tried_on is not None:
             asked = {"near": "other shapes", "gradgrad": "double backward"}
@@ -102,6 +105,8 @@ class ImplementationJudgement(Judgement):
         if not self.behaviour:
             return [say("numbers")]
         left = [names for word, names in EXTRA.items() if word not in self.extra]
+        is_scaled = any(" of 2^" in finding.name for finding in self.behaviour)
+        left += [] if is_scaled or self.dtype in INTEGERS else ["magnitudes"]
         return [say("untried", names=", ".join(left))] if left else []
 
     def __bool__(self) -> bool:

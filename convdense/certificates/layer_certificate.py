@@ -72,7 +72,6 @@ class Certificate(ImplementationJudgement):
     """
 
     method: str
-    dtype: str
     batch: int
     trials: int
     ranges: Ranges

@@ -71,7 +71,6 @@ class NetworkCertificate(ImplementationJudgement):
     True
     """
 
-    dtype: str
     batch: int
     trials: int
     bits: int

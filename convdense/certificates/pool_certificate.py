@@ -24,6 +24,7 @@ from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Find
 
 LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
 DRAWS = 3  # of each
+PIXEL = 255  # the largest integer of an image
 NONE = np.zeros(0)  # the w and b of a pool
 
 
@@ -103,12 +104,14 @@ def _prepare(
     sums = sums_of(pool)
     cells = prod(pool.in_shape)
     size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= WORK // 10))
-    operands = _drawn(pool, rng, (size, max(_fitting_bits(pool, dtype))), dtype)
+    fitting = _fitting_bits(pool, dtype, (*LARGEST, PIXEL))
+    operands = _drawn(pool, rng, (size, max(fitting)), dtype)
 
     longest = max(1, sums.longest)  # no window of an empty axis has a cell
     widest = max(2 ** FORMATS[dtype].bits / (longest * sums.unit), 2)
+    widest = widest if isinstance(pool, Pool) else max(fitting)
     small = _drawn(pool, rng, (1, 1), dtype)
-    is_scaled = small[0].size and small[3].size and isinstance(pool, Pool) and not pool.takes_roots
+    is_scaled = small[0].size and small[3].size and not pool.takes_roots
     scaled = {
         letter: powers_of_two(small, letter, widest, rng, sums.unit)
         for letter in ("xd" if is_scaled else "")
@@ -121,12 +124,12 @@ def _prepare(
     return Trial(bench, operands, scaled, FORMATS[dtype], cells >= LARGE)
 
 
-def _fitting_bits(pool: Judged, dtype: str) -> dict[int, int]:
+def _fitting_bits(pool: Judged, dtype: str, sizes: tuple[int, ...] = LARGEST) -> dict[int, int]:
     """Return the largest integers whose sums are exact, each with the bits that its sums need."""
     exact = FORMATS[dtype].bits
     power = pool.p if isinstance(pool, LpPool) else 1
     sums = sums_of(pool)
-    bits = {m: sums.bits(m) + ceil((power - 1) * log2(m)) for m in LARGEST}
+    bits = {m: sums.bits(m) + ceil((power - 1) * log2(m)) for m in sizes}
     fitting = {m: needed for m, needed in bits.items() if 0 < needed <= exact}
     if 0 in bits.values():  # sums round: then small numbers would only tie
         fitting = {max(LARGEST): 0}

@@ -10,7 +10,7 @@ the side that has one number for each place of the window: input and output of a
 and input of a transposed one.
 """
 
-from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -157,8 +157,10 @@ def _large(layer: Layer) -> tuple[int, ...]:
     return layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
 
 
-def _taps(layer: Layer) -> Iterator[tuple[Index, Index]]:
-    """Yield each tap's index in the weights, and that of the padded cells it meets, *small."""
+@lru_cache(maxsize=4)
+def _taps(layer: Layer) -> tuple[tuple[Index, Index], ...]:
+    """Return each tap's index in the weights, and that of the padded cells it meets, *small."""
+    taps = []
     axes = list(zip(_small(layer), layer.stride, layer.dilation, strict=True))
     for tap in product(*map(range, layer.kernel)):
         view = []
@@ -171,21 +173,20 @@ def _taps(layer: Layer) -> Iterator[tuple[Index, Index]]:
 
         index_in_weights: Index = (..., *stored)
         index_in_padded: Index = (..., *view)
-        yield index_in_weights, index_in_padded
+        taps.append((index_in_weights, index_in_padded))
+    return tuple(taps)
 
 
-def _kernel(layer: Layer, w: Array, tap: Index) -> Array:
-    """Return one tap's weights, (groups, out, in), and a last axis of positions if not shared.
+def _kernels(layer: Layer, w: Array) -> Array:
+    """Return the weights as (groups, out, in, *kernel); before the kernel positions, if not shared.
 
     Weights have shape (out, in, *kernel), those of a locally connected layer, shared by no two
     positions, (out, in, *positions, *kernel). For a transposed layer `out` means its input channels
     here and below, `in` its outputs: so they stand in its weights.
     """
-    part = w[tap]  # (out, in), if locally connected (out, in, *positions)
+    positions = (prod(layer.out_spatial),) if isinstance(layer, LocallyConnected) else ()
     outs = w.shape[0] // layer.groups
-    if isinstance(layer, LocallyConnected):
-        return part.reshape(layer.groups, outs, w.shape[1], prod(layer.out_spatial))
-    return part.reshape(layer.groups, outs, w.shape[1])
+    return w.reshape(layer.groups, outs, w.shape[1], *positions, *layer.kernel)
 
 
 def _grouped(layer: Layer, cells: Array) -> Array:
@@ -197,13 +198,12 @@ def _grouped(layer: Layer, cells: Array) -> Array:
 def _correlate(layer: Layer, padded: Array, w: Array) -> Array:
     """Return (batch, out, *small): every tap multiplies its view of the padded cells."""
     y: Array | None = None  # the first tap's product, to which the others are added
+    kernels, is_local = _kernels(layer, w), isinstance(layer, LocallyConnected)
     for tap, view in _taps(layer):
         cells = _grouped(layer, padded[view])  # (batch, groups, in, positions)
-        kernel = _kernel(layer, w, tap)
-        if isinstance(layer, LocallyConnected):
-            part = np.einsum("goip,ngip->ngop", kernel, cells)
-        else:
-            part = kernel @ cells  # (batch, groups, out, positions)
+        kernel = kernels[tap].copy()  # (groups, out, in), and positions; in one piece for BLAS
+        # (batch, groups, out, positions)
+        part = np.einsum("goip,ngip->ngop", kernel, cells) if is_local else kernel @ cells
         y = part if y is None else np.add(y, part, out=y)
     assert y is not None  # a kernel has a tap
     return np.reshape(y, (len(padded), w.shape[0], *_small(layer)))
@@ -218,9 +218,10 @@ def _stamp(layer: Layer, small: Array, w: Array) -> Array:
     sizes = [max(0, sum(pair) + dilated(n, step)) for pair, n, step in numbers]
     full = np.zeros((len(small), w.shape[1] * layer.groups, *sizes), np.result_type(small, w))
     cells = _grouped(layer, small)  # (batch, groups, out, positions)
+    kernels, is_local = _kernels(layer, w), isinstance(layer, LocallyConnected)
     for tap, view in _taps(layer):
-        kernel = _kernel(layer, w, tap)
-        if isinstance(layer, LocallyConnected):
+        kernel = kernels[tap].copy()  # (groups, out, in), and positions; in one piece for BLAS
+        if is_local:
             part = np.einsum("goip,ngop->ngip", kernel, cells)
         else:
             part = kernel.swapaxes(1, 2) @ cells  # (batch, groups, in, positions)
@@ -236,9 +237,10 @@ def _kernel_gradient(layer: Layer, padded: Array, small: Array) -> Array:
     """
     dw = np.zeros(layer.weight_shape, np.result_type(padded, small))
     small_cells = _grouped(layer, small)  # (batch, groups, out, positions)
+    is_local = isinstance(layer, LocallyConnected)
     for tap, view in _taps(layer):
         cells = _grouped(layer, padded[view])  # (batch, groups, in, positions)
-        if isinstance(layer, LocallyConnected):
+        if is_local:
             total = np.einsum("ngop,ngip->goip", small_cells, cells)
         else:
             products = small_cells @ cells.swapaxes(2, 3)  # (batch, groups, out, in)
@@ -270,9 +272,17 @@ def _pad(layer: Layer, cells: Array) -> Array:
     for mode in sorted(set(layer.padding_modes)):  # axes of one mode are padded at once
         alike = [of_axis == mode for of_axis in layer.padding_modes]
         pairs = [pair if same else (0, 0) for pair, same in zip(added, alike, strict=True)]
-        if any(map(any, pairs)):
-            told: dict[str, Any] = {"constant_values": value} if mode == "zeros" else {}
-            cells = np.pad(cells, [(0, 0), (0, 0), *pairs], mode=NUMPY_MODES[mode], **told)
+        if not any(map(any, pairs)):
+            continue
+        if mode == "zeros":  # np.pad takes several times as long for a small layer
+            axes = cells.shape[2:]
+            sizes = [n + sum(pair) for n, pair in zip(axes, pairs, strict=True)]
+            full = np.full((*cells.shape[:2], *sizes), value, cells.dtype)
+            inner = (slice(begin, begin + n) for n, (begin, _) in zip(axes, pairs, strict=True))
+            full[(..., *inner)] = cells
+            cells = full
+        else:
+            cells = np.pad(cells, [(0, 0), (0, 0), *pairs], mode=NUMPY_MODES[mode])
     return cells
 
 
@@ -289,6 +299,8 @@ def _unpad(layer: Layer, padded: Array, sizes: tuple[int, ...]) -> Array:
     """
     numbers = zip(sizes, layer.padding, layer.input_dilation, layer.padding_modes, strict=True)
     for axis, (n, pair, step, mode) in enumerate(numbers, start=2):
+        if step == 1 and not any(pair):
+            continue
         cells = np.moveaxis(padded, axis, 0)  # the axis in front
         cropped = crops(pair)
         begin, end = max(0, pair[0]), max(0, pair[1])

@@ -79,23 +79,26 @@ class Bench:
         before = copied(operands)
         got = self.run(operands)
         finding = self.judged(name, got, before, what)
-        return finding if finding.refuted else aliased(name, before, operands, got) or finding
+        return finding if finding.refuted else self.aliased(name, before, operands, got) or finding
+
+    def aliased(self, name: str, before: Drawn, after: Drawn, got: Results) -> Finding | None:
+        """Return what is wrong if a call wrote to an operand, or a result changes when one does.
+
+        That of a flattening may, as what is right does.
+        """
+        if not all(map(_same, before, after)):
+            return Finding(name, CHANGED, note=WRITTEN)
+        for i, n in product(range(4), range(4)):
+            shares = isinstance(got[i], np.ndarray) and np.may_share_memory(got[i], after[n])
+            if shares and not np.may_share_memory(self.right(before)[i], before[n]):
+                changes = f"lies in the memory of {LETTERS[n]}: it changes when that does"
+                return Finding(name, WRONG, note=f"{QUANTITIES[i]} {changes}")
+        return None
 
     def judged(self, name: str, got: Results, operands: Drawn, what: str = "") -> Finding:
         """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
         pairs = there_are(got, self.right(operands))
         return worst(name, [self.judge(operands, *pair) for pair in pairs], what)
-
-
-def aliased(name: str, before: Drawn, after: Drawn, got: Results) -> Finding | None:
-    """Return what is wrong if a call wrote to an operand, or a result changes when one does."""
-    if not all(map(_same, before, after)):
-        return Finding(name, CHANGED, note=WRITTEN)
-    for i, n in product(range(4), range(4)):
-        if isinstance(got[i], np.ndarray) and np.may_share_memory(got[i], after[n]):
-            note = f"{QUANTITIES[i]} lies in the memory of {LETTERS[n]}: it changes when that does"
-            return Finding(name, WRONG, note=note)
-    return None
 
 
 def there_are(got: Results, right: Results) -> list[tuple[str, Any, Array]]:
@@ -144,10 +147,13 @@ def calls(bench: Bench, operands: Drawn, other: Drawn) -> Iterator[Finding]:
         forward(x, w, b)
         for array, values in zip(arrays, operands, strict=True):
             array[...] = values  # where the other forward has read
+        got = [backward(x, w, dy), backward(x, w, dy)]
+        forward(*copied(other)[:3])
+        x, w, b, dy = copied(operands)  # other arrays than that forward has read
+        got.append(backward(x, w, dy))
         y = bench.right(operands)[0]
-        got = [(y, *backward(x, w, dy)) for _ in range(2)]
         name = "backward after another forward"
-        yield worst_of(bench.judged(name, results, operands) for results in got)
+        yield worst_of(bench.judged(name, (y, *gradients), operands) for gradients in got)
     bench.run(copied(other))  # does it overwrite them?
     yield bench.judged("results kept", kept, operands)
 

@@ -17,7 +17,6 @@ from convdense._util.float_formats import Format, by_parts
 from convdense.implementations.call_contract import (
     LETTERS,
     Bench,
-    aliased,
     copied,
     kept,
     there_are,
@@ -42,6 +41,7 @@ def magnitudes(
 
     Sums of sizes stay within `form.bits`. What rounds on integers already is held to be as right as
     unscaled, and farther from both ends. To flush subnormal numbers is common, so it is reported.
+    Nothing is yielded where what is right does not scale: of a bias that stays, say.
     """
     results = kept(bench.run(copied(operands)))
     pairs = there_are(results, bench.right(operands))
@@ -53,19 +53,22 @@ def magnitudes(
     last = most - form.bits - (MARGIN if exact else form.bits)
     if first > last:
         return
-    away = [0] if few else [0, *((high - low + 1) * 2**n for n in range(11))]
+    right = bench.right(operands)
+    for k in (first, last):
+        due = map(_times, right, _powers(letters, k))
+        if not all(map(_same, bench.right(_scaled(operands, letters, k)), due)):
+            return
+    step = high - low + 1
+    away = [0] if few else [0, *(step * 2**n for n in range(11))]
     ks = {first, last, *(k for n in away for k in (n, -n) if first < k < last)}
 
     def scaled(name: str, k: int) -> Finding:
-        x, w, b, dy = (
-            _times(a, k) if letter[0] in letters else a.copy()
-            for letter, a in zip(LETTERS, operands, strict=True)
-        )
-        given, before = (x, w, b, dy), copied((x, w, b, dy))
+        given = _scaled(operands, letters, k)
+        before = copied(given)
         got = bench.run(given)
-        if wrong := aliased(name, before, given, got):
+        if wrong := bench.aliased(name, before, given, got):
             return wrong
-        powers = [k * any(n in letters for n in LINEAR_IN[name]) for name in QUANTITIES]
+        powers = _powers(letters, k)
         if exact:
             expected = tuple(map(_times, results, powers))
             return worst(
@@ -75,7 +78,10 @@ def magnitudes(
         return bench.judged(name, unscaled, operands, f"times 2^{k}")
 
     of = " and ".join(letter for letter in LETTERS if letter[0] in letters)
-    yield worst_of(scaled(f"{of} of 2^{first + low} to 2^{last + high}", k) for k in sorted(ks))
+    name = f"{of} of 2^{first + low} to 2^{last + high}"
+    found = worst_of(scaled(name, k) for k in sorted(ks))
+    note = f"{len(ks)} steps" if few else f"steps of 2^{step} near 1, twice as many further out"
+    yield replace(found, note=found.note or note)
     if exact:
         below = scaled(f"subnormal {of}", least - low)
         yield replace(below, verdict=REPORTED) if below.refuted else below
@@ -94,6 +100,24 @@ def powers_of_two(
 
     x, w, b, dy = (powers(a) if n in letters else a for n, a in zip("xwbd", operands, strict=True))
     return x, w, b, dy
+
+
+def _scaled(operands: Drawn, letters: str, k: int) -> Drawn:
+    """Return copies, those of these first letters times 2^k."""
+    x, w, b, dy = (
+        _times(a, k) if letter[0] in letters else a.copy()
+        for letter, a in zip(LETTERS, operands, strict=True)
+    )
+    return x, w, b, dy
+
+
+def _powers(letters: str, k: int) -> list[int]:
+    """Return the powers of two by which y, dx, dw and db change then."""
+    return [k * any(n in letters for n in LINEAR_IN[name]) for name in QUANTITIES]
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is None or np.array_equal(a, b)
 
 
 def _times(result: Any, power: int) -> Any:

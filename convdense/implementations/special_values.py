@@ -27,6 +27,8 @@ def on_special_values(bench: Bench, operands: Drawn, one: Drawn, *, few: bool) -
     for name, changes in KINDS.items():
         if places and by_parts(changes[0], operands[places[0]]).dtype != operands[0].dtype:
             continue  # fractions, of which integers have none
+        if changes[0] is _bytes and np.abs(operands[0]).max(initial=0) < BYTES - 1:
+            continue
         # products of two one-hot arrays may all be 0, where a transform has no bound
         together = everywhere if changes[0] not in SPARSE else places[:1]
         calls = [(change, together) for change in changes]
@@ -115,6 +117,11 @@ def _normalised(a: Array) -> Array:
     return np.asarray(rows.reshape(a.shape) / total)
 
 
+def _bytes(a: Array) -> Array:
+    """Return integers as those of an image."""
+    return (np.abs(a) % np.float64(BYTES)).astype(a.dtype)
+
+
 def _halves(a: Array) -> Array:
     return np.asarray(np.trunc(a / 2) + 0.5)
 
@@ -123,6 +130,7 @@ def _sorted(a: Array) -> Array:
     return np.sort(a, axis=None).reshape(a.shape)
 
 
+BYTES = 256
 FRACTIONS = _fractions, _halves, _normalised
 SPARSE = _one_hot, _one_value
 KINDS: dict[str, tuple[Callable[[Array], Array], ...]] = {
@@ -137,7 +145,7 @@ KINDS: dict[str, tuple[Callable[[Array], Array], ...]] = {
     # in every sample, and in the weights of every output
     "values that add up to 0": (lambda a: a // 2 - np.flip(a // 2, axis=tuple(range(1, a.ndim))),),
     "values that add up to 1": (_normalised,),
-    "integers from 0 to 255": (lambda a: (np.abs(a) % np.float64(256)).astype(a.dtype),),
+    "integers from 0 to 255": (_bytes,),
     # the largest below, and 1 for 0
     "powers of two": (
         lambda a: np.copysign(np.exp2(np.floor(np.log2(np.maximum(np.abs(a), 1)))), a),

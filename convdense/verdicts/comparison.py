@@ -47,8 +47,8 @@ def compare(
     """Return the verdict on one quantity: equal, or each entry within its own bound.
 
     Without bounds, equality is asked. `why` says where an infinite bound comes from, under which
-    nothing is decided; a `dtype` is the narrowest float allowed. What was got may be anything: it
-    is what a user's code returned.
+    nothing is decided; a `dtype` is the narrowest allowed, of integers that modulo which sums are.
+    What was got may be anything: it is what a user's code returned.
     """
     if got is None:
         return Finding(name, SHAPE, note="None where an array is needed")
@@ -56,7 +56,7 @@ def compare(
         return Finding(name, RAISED, note=str(got))
     several = f"; a tuple of {len(got)} came, not {name} alone" if isinstance(got, tuple) else ""
     try:
-        got = _numbers(got, name, dtype)
+        got = _numbers(got, name, dtype, np.asarray(expected))
     except Exception as error:  # objects, text, ragged rows: whatever will not become an array
         return Finding(name, DTYPE, note=f"{error}{several}")
 
@@ -84,13 +84,15 @@ def _differences(got: Array, expected: Array) -> Array:
     return np.where(got == expected, 0.0, difference)
 
 
-def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
+def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None, expected: Array) -> Array:
     """Return an array of numbers, no narrower than the dtype that is needed."""
     array = as_array(value, name)
     if dtype is not None:
         needed, kind = np.dtype(dtype), array.dtype.kind
         fits = np.can_cast(needed, array.dtype) and (kind != "c" or needed.kind == "c")
-        if not fits or (needed.kind in "iu" and array.dtype != needed):
+        if needed.kind in "iu":
+            fits = fits and kind in "iu" and not _is_uncut(array, expected)
+        if not fits:
             of_jax = type(value).__module__[:3] == "jax" or "jax" in sys.modules
             do = JAX * (of_jax and array.dtype == np.float32)
             why = STATED if needed.kind in "iu" else do
@@ -98,6 +100,12 @@ def _numbers(value: Any, name: str, dtype: npt.DTypeLike | None) -> Array:
     if array.dtype == np.float16:  # which `numeric` refuses; exact in float32
         return array.astype(np.float32)
     return numeric(array, name)
+
+
+def _is_uncut(sums: Array, expected: Array) -> bool:
+    """Tell whether sums are right modulo 2^m alone: they are in more bits, and were not cut."""
+    cut = sums.astype(expected.dtype)
+    return np.array_equal(cut, expected) and not np.array_equal(sums, expected)
 
 
 def _worst(
