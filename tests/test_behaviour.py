@@ -3,6 +3,7 @@
 The nearest right neighbour of every defect is accepted.
 """
 
+import re
 import time
 
 import numpy as np
@@ -91,6 +92,17 @@ class StaleX(Keeps):
 
     def backward(self, x, w, dy):
         return right_backward(self.x if len(self.x) == len(x) else x, w, dy)
+
+
+class KeptX:
+    """It keeps the array itself, so that it reads what is written there later."""
+
+    def forward(self, x, w, b):
+        self.x = x
+        return right_forward(x, w, b)
+
+    def backward(self, x, w, dy):
+        return right_backward(self.x, w, dy)
 
 
 class Buffer(Keeps):
@@ -239,6 +251,7 @@ DEFECTS = {
     ),
     "a cache of weights": (StaleWeights(), "operands changed in place"),
     "the x of the last forward": (StaleX(), "backward after another forward"),
+    "the array of the last forward": (KeptX(), "backward after another forward"),
     "one buffer": (Buffer(), "results kept"),
 }
 
@@ -422,6 +435,23 @@ def test_each_defect_of_a_pool_is_refused_by_what_its_finding_names(defect):
     certificate = cd.certify(MAX, mine, seed=0)
     assert certificate.refuted
     assert any(f.startswith(name) for f in refusals(certificate)), str(certificate)
+
+
+def test_integers_of_an_image_are_named_where_they_were_tried():
+    name = "integers from 0 to 255"
+    limited = pool_of(lambda y, x: np.where(y > 200, 200, y) if (x == np.rint(x)).all() else y)
+    for max_pool in (MAX, cd.MaxPool((1, 4, 4), 2)):
+        assert name in verdicts(cd.certify(max_pool, pool_of(of=max_pool), seed=0).require())
+    assert name in refusals(cd.certify(MAX, limited, seed=0))
+    short = cd.Conv((16, 8, 8), 4, 3)  # whose integers are smaller in float16
+    mine = partial(cd.convolve, short)
+    assert name not in verdicts(cd.certify(short, in_half(mine), dtype="float16", seed=0))
+
+
+def test_the_steps_of_magnitudes_are_printed():
+    certificate = cd.certify(CONV, (right_forward, right_backward), method="random", seed=0)
+    assert re.search(r"x and b of 2\^-1014 to 2\^\d+ \(steps of 2\^\d+ near 1, twice", str(certificate))
+    assert "magnitudes" not in str(certificate)
 
 
 # Options

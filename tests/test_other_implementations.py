@@ -56,6 +56,22 @@ def test_channel_scale_and_locally_connected():
 # Functions of x.
 
 
+@pytest.mark.parametrize("limit", [20.0, 1000.0, 1e300])
+def test_an_activation_with_a_limit_is_refused(limit):
+    mine = (lambda x: np.clip(x, 0, limit), lambda x, dy: dy * (x > 0) * (x < limit))
+    certificate = cd.certify(cd.ReLU(SHAPE), mine, seed=0)
+    assert any(f.name.startswith("x of 2^") and f.refuted for f in certificate.behaviour)
+
+
+def test_what_does_not_scale_is_tried_at_no_magnitudes_and_says_so():
+    net = cd.network(CONV, cd.ReLU(CONV.out_shape))
+    dense = (net.forward, net.backward)
+    certificate = cd.certify(net, (net.forward, lambda x, dy: net.backward(x, dy)[0]), seed=0)
+    names = [finding.name for finding in certificate.require().behaviour]
+    has_bias = any(name.startswith("x of 2^") for name in names)
+    assert has_bias is not ("magnitudes" in str(certificate)), dense
+
+
 def relu(x):
     return np.maximum(x, 0)
 
