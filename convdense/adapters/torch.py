@@ -46,6 +46,9 @@ def certify_module(
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether a module computes the layer that its own numbers describe.
 
+    Negative strides, which torch does not have, are refused: a right module holds with that
+    restriction.
+
     Parameters
     ----------
     module, in_shape
@@ -58,7 +61,7 @@ def certify_module(
     Examples
     --------
     >>> print(certify_module(torch.nn.Conv1d(1, 2, 2, dilation=2), (1, 5)))  # doctest: +ELLIPSIS
-    holds...: y, dx, dw, db equal; every pair of basis vectors tried: a proof if bilinear
+    holds, with restrictions: all 4 quantities; every pair of basis vectors tried: a proof ...
     Conv((1, 5), out_channels=2, kernel=2, dilation=2): Conv1d against direct convolution
       y   equal
       dx  equal

@@ -89,24 +89,29 @@ def certify(
     Parameters
     ----------
     layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
+        Of an implementation also a Linear, a TieMap, or any layer that runs (an activation, a batch
+        norm, a flatten). An LpPool without one must have p=1.
     implementation : object with forward(x, w, b) and backward(x, w, dy), or None
         ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not
         judged. A function, or an object without a backward, is forward alone: y is judged. For
-        a pool, a network or an activation ``forward(x) -> y`` and ``backward(x, dy) -> dx``. None
-        judges the tied dense layer.
-    dtype : {"float64", "float32"}, of an implementation also {"float16", "bfloat16"}
+        a pool, a network or another layer that runs ``forward(x) -> y`` and ``backward(x, dy) ->
+        dx``. None judges the tied dense layer.
+    dtype : {"float64", "float32", "complex64", "complex128"}, of an implementation also others
+        Those are "float16", "bfloat16", "int8" to "int64" and "uint8". Pools, networks and other
+        layers that run are of reals: "float64", "float32"; code of a pool also of the two halves.
         Or as NumPy, PyTorch or JAX spell it: np.float32, "f4", torch.float32, jnp.bfloat16.
-        The integers are drawn so small that every sum is exact in it, in any order; in the last
-        two, where that cannot be, sums are within rounding. NumPy has no bfloat16: its numbers are
-        held in float32 arrays. Complex numbers: "complex64", "complex128", with dx = W^H dy and
-        dw = sum of conj(x) dy, as in PyTorch. Of an implementation also "int8" to "int64", "uint8".
+        The integers are drawn so small that every sum is exact in it, in any order; in half
+        precision, where that cannot be, the sums are exact in float32, and the exact sum, rounded
+        once, is right. NumPy has no bfloat16: its numbers are held in float32 arrays. Of complex
+        numbers dx = W^H dy and dw = sum of conj(x) dy, as in PyTorch.
     batch : int
         Samples per random trial. Code that raises on 2 and takes 1, 4, 8, 16 or 32 is judged there.
     error : float
         Probability that two different implementations pass all random trials, at most; between 0
-        and 1.
+        and 1. In half precision it may not be reached: the certificate has the one that was.
     method : {"auto", "random", "exhaustive"}
-        "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers.
+        "exhaustive" evaluates every pair of basis vectors; "auto" does so for small layers, but
+        of complex numbers and of integers, which are always drawn at random.
     seed : int, numpy.random.SeedSequence or None
         None draws fresh entropy; it is recorded, as an int.
     shapes : {"near"} or None
@@ -120,12 +125,13 @@ def certify(
         What sums of integers are in: if wider than dtype, none wraps around; if dtype itself, all
         integers are drawn, and judged modulo 2^m. Gradients of None are not judged.
     gradgrad : bool
-        Judge the derivatives of dx and dw as well, which `implementation.double_backward(x, w, dy,
-        v, u)` returns: the gradients of <dx, v> by w and dy, and those of <dw, u> by x and dy.
+        Judge the derivatives of dx and dw as well, in float64 or float32, which
+        `implementation.double_backward(x, w, dy, v, u)` returns: the gradients of <dx, v> by w and
+        dy, and those of <dw, u> by x and dy.
 
     Returns
     -------
-    Certificate, or NetworkCertificate for a pool or a network
+    Certificate, or NetworkCertificate for a pool, a network or another layer that runs
         The latter with a bit budget and what every |x| met instead of a probability.
 
     Raises

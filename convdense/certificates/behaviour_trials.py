@@ -55,7 +55,7 @@ def try_behaviour(
     """Return how an implementation behaves, and the small copy on which it was tried, if any.
 
     An implementation that takes the copy and is right there needs no large calls. `extra` are the
-    words of `certify`'s options for what else to try: "near", "nonfinite", "threads".
+    words of `certify`'s options for what else to try: "near", "nonfinite", "threads" here.
     """
     found: tuple[Finding, ...] = ()
     copy = None

@@ -44,16 +44,19 @@ class Certificate(ImplementationJudgement):
     error : float
         Upper bound on the probability that a wrong implementation passes, over the seed; 0 for
         "exhaustive", but where larger integers are rounded and equality was seen on random narrow
-        ones.
+        ones. 1 or more decides nothing.
+    asked : float
+        The probability that `certify` was asked for.
     behaviour : tuple of Finding
         Of an implementation: what was tried beside the numbers. To raise on what many do not take
-        (layouts, batches, other shapes) is reported, not held against it.
+        (layouts, batches, other shapes) is "refused", a restriction and not wrong.
     tried_on : geometry or None
         The small copy of a large layer on which behaviour was tried, if the implementation takes
         it.
     extra : tuple of str
-        What was tried because it was asked for: "near", "nonfinite", "threads".
-    accumulator : dtype of sums of integers, or ""
+        What was tried because it was asked for: "near", "nonfinite", "threads", "gradgrad".
+    accumulator : str
+        The dtype of sums of integers; "" for floats.
     excused : tuple of (str, float)
         The quantities that differ within rounding on integers, and by how much they may.
     rules, rerun_of : int

@@ -1,6 +1,6 @@
-"""NetworkCertificate: dense layers and |x| against the direct counterpart, on integers.
+"""NetworkCertificate: dense layers and |x|, or a user's code, against the direct counterpart.
 
-What `certify` does for pools and networks, and what it found.
+What `certify` does for pools, networks and other layers that run, and what it found.
 """
 
 from collections.abc import Iterator
@@ -39,13 +39,14 @@ from convdense.verdicts.schema import upgraded
 
 @dataclass(frozen=True, repr=False)
 class NetworkCertificate(ImplementationJudgement):
-    """What `certify` found on a pool or a network; true if all is equal, bit for bit.
+    """What `certify` found on a pool, a network or another layer that runs; true if all holds.
+
+    Equal is bit for bit, or within rounding where powers and roots, or parameters, let sums round.
 
     Attributes
     ----------
     layer, findings
-        What was judged; one `Finding` for y, dx, and each parameter's gradient, the first
-        difference seen.
+        What was judged; one `Finding` for y, dx, and each parameter's gradient, the worst seen.
     dtype, batch, trials, seed
         What to repeat.
     bits : int
@@ -60,6 +61,8 @@ class NetworkCertificate(ImplementationJudgement):
         Of the user's code, as for `Certificate`.
     extra : tuple of str
         What was tried because it was asked for: "near", "nonfinite", "threads".
+    rules, rerun_of : int
+        As for `Certificate`.
 
     Examples
     --------

@@ -156,6 +156,7 @@ def check(
     Parameters
     ----------
     layer : Conv, ConvTranspose, LocallyConnected, any pool, or a Network
+        Of an implementation also a Linear or a TieMap, but no Network.
     x : (batch, *in_shape) array, or one sample
     w : array of ``layer.weight_shape``; None for a pool, or a network, which has its own
     b : array of ``layer.bias_shape``, or None: then db is not judged
@@ -163,7 +164,8 @@ def check(
         Upstream gradient; None judges y alone.
     implementation : object with forward(x, w, b) and backward(x, w, dy), or None
         None judges the tied dense layer. Of a pool it has forward(x) and backward(x, dy); a network
-        is judged itself.
+        is judged itself. A function, or an object without a backward, is forward alone: y is
+        judged.
 
     Returns
     -------

@@ -51,9 +51,8 @@ def recover(
     Inputs are set together that are so far apart that no output sees two of them: once all to 1 and
     once each to a number of its own. An output answers its weight, and its weight times that
     number: the ratio tells which input it saw. Random integers and reals then confirm what was
-    found. Where
-    they do not, the spacing doubles, in the end to one input at a time; what fails even there is
-    not affine.
+    found. Where they do not, the spacing doubles, in the end to one input at a time; what fails
+    even there is not affine.
 
     Parameters
     ----------
@@ -71,7 +70,7 @@ def recover(
     dtype : {"float64", "float32", "complex64", "complex128"}
         Of what the function is given. A function that conjugates its input is not affine.
     seed : int, numpy.random.SeedSequence or None
-        Of the random integers; None draws fresh entropy.
+        Of the random integers and reals; None draws fresh entropy.
 
     Returns
     -------

@@ -39,13 +39,15 @@ def assert_backward_matches_dense(  # noqa: PLR0917  (the order that the whole l
     layer : Conv, ConvTranspose, LocallyConnected, TieMap, or any pool
     implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
         ``forward -> y`` adds the bias b, ``backward -> (dx, dw, db)``, or db=None: then it is not
-        judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``.
+        judged. For a pool ``forward(x) -> y`` and ``backward(x, dy) -> dx``. A function, or an
+        object without a backward, is forward alone: y is judged.
     x, w, b, dy : arrays, or None
-        None of them: integers are drawn, and the two are equal bit for bit (`certify`). Data: every
+        None of them: integers are drawn, and all of a certificate holds (`certify`). Data: every
         entry is within its own derived rounding bound (`check`). Without b, db is not judged;
         without dy, y alone is. A pool takes no data.
     **options
-        Those of `certify`, without data: dtype, batch, error, method, seed.
+        Those of `certify`, without data: dtype, batch, error, method, seed, shapes, nonfinite,
+        threads, accumulator, gradgrad.
 
     Raises
     ------

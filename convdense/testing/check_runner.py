@@ -71,8 +71,9 @@ class Check:
         The case and the quantity, such as "conv-strided-unevenly-dx".
     case : Case
     quantity : {"forward", "dx", "dw", "db", "behaviour"}
-        The last is all that a certificate tries beside the numbers: zeros, batches of 0, 1 and 3,
-        strided and read-only arrays, the same call twice.
+        The last is all that a certificate tries beside the numbers: batches of 0 to 9, 16, 33 and
+        65, layouts, zeros and other special values, magnitudes, and several calls. What raises on a
+        batch or a layout passes, as a restriction.
 
     Examples
     --------
