@@ -120,17 +120,17 @@ def in_float32(*arrays):
     return tuple(a.astype(np.float32).astype(np.float64) for a in arrays)
 
 
-def whole(dtype):
+def on_integers(dtype):
     """Return forward alone, on integers, with sums in this dtype."""
     return lambda x, w, b: cd.convolve(CONV, *(a.astype(dtype) for a in (x, w, b)))
 
 
 def in_ring():
-    return certified(CONV, whole("int64"), dtype="int64")
+    return certified(CONV, on_integers("int64"), dtype="int64")
 
 
 def in_int32():
-    return certified(CONV, whole("int32"), dtype="int8")
+    return certified(CONV, on_integers("int32"), dtype="int8")
 
 
 def certified(layer, implementation=None, **options):
