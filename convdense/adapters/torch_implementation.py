@@ -312,12 +312,13 @@ def implementation(
         Where to run it, such as "cuda".
     dtype : str, or None for that of the arrays
         What tensors are turned into, "float16", "complex64" ...; NumPy has no bfloat16, whose
-        numbers come and go in float32 arrays. With "int8" to "int64" gradients are None.
+        numbers come and go in float32 arrays. With dtypes of integers gradients are None.
 
     Returns
     -------
     object with forward(x, w, b) and backward(x, w, dy), for a pool forward(x) and backward(x, dy)
-        On NumPy arrays: float32 and complex64 stay, integers become float64 if dtype is None.
+        On NumPy arrays: float32 and complex64 stay, integers become float64 if dtype is None. It
+        has double_backward(x, w, dy, v, u) as well, which ``certify(..., gradgrad=True)`` judges.
 
     Examples
     --------

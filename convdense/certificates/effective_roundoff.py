@@ -43,8 +43,9 @@ class Precision:
         "y", "dx", "dw" or "db".
     verdict : str
         "within rounding" if no entry differs by more than its bound and the unit is at most the one
-        allowed, "right normwise" as of a fast transform, "undecided" where sums are too long for a
-        bound, or "wrong".
+        allowed, "right normwise" as of a fast transform or of a max pool by sums and |x|,
+        "undecided" where sums are too long for a bound, or "wrong". Only the last spoils a
+        certificate.
     unit : float
         The effective unit roundoff: the root mean square of error / sqrt(sum of the squares of the
         products).

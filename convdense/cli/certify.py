@@ -28,7 +28,10 @@ AnyCertificate = Certificate | NetworkCertificate
 # The options of the function `certify`, by name, and what argparse is told of each.
 # What is given is passed on under its name, so an option is added here and nowhere else.
 CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
-    "dtype": {"choices": tuple(FORMATS), "help": "default: float64; others --implementation"},
+    "dtype": {
+        "choices": tuple(FORMATS),
+        "help": "default: float64; halves, integers: --implementation",
+    },
     "accumulator": {"choices": INTEGERS, "help": "of integers: the dtype of their sums"},
     "batch": {"type": int, "metavar": "N", "help": "default: 2"},
     "error": {
@@ -39,7 +42,7 @@ CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
     "method": {"choices": ("auto", "random", "exhaustive"), "help": "default: auto"},
     "seed": {"type": int, "metavar": "N", "help": "default: fresh entropy, recorded"},
     "shapes": {"choices": ("near",), "help": "try --implementation on other shapes, too"},
-    "nonfinite": {"action": "store_true", "help": "report what NaN and infinity reach"},
+    "nonfinite": {"action": "store_true", "help": "report what NaN and infinity reach in it"},
     "threads": {"action": "store_true", "help": "run it in two threads at once, too"},
     "gradgrad": {"action": "store_true", "help": "judge its double_backward, too"},
 }

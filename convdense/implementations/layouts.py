@@ -87,7 +87,7 @@ def channels_last(implementation: Implementation, *, weights: str = "OIHW") -> C
 
     Parameters
     ----------
-    implementation : object with forward and backward, or two such functions
+    implementation : object with forward and backward, two such functions, or forward alone
         x, y, dx and dy are handed over as (batch, *axes, channels), on any number of axes.
     weights : {"OIHW", "HWIO"}
         "HWIO": w and dw as (*kernel, in / groups, out), as Keras has them (transposed: (*kernel,

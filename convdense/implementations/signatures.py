@@ -137,7 +137,7 @@ def without_bias(implementation: Implementation) -> WithoutBias:
 
     Parameters
     ----------
-    implementation : object with forward and backward, or two such functions
+    implementation : object with forward and backward, two such functions, or forward alone
         ``forward(x, w) -> y`` and ``backward(x, w, dy) -> (dx, dw)``. One on arrays with the
         channels last is wrapped in `channels_last` first.
 

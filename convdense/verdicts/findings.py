@@ -48,18 +48,17 @@ OPEN_COLOUR = COLOURS[2]  # sand
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict on one quantity, with the entry that decided it.
+    """The verdict on one quantity, or on what was tried, with the entry that decided it.
 
     Parameters
     ----------
     name : str
-        "y", "dx", "dw" or "db".
+        "y", "dx", "dw" or "db", or what was tried beside them, such as "batch 3".
     verdict : str
-        "equal", "within rounding", "right normwise" (each entry small beside the whole, as of an
-        FFT), "undecided", "refused" (raised on what many do not take), "reported"
-        (where nothing is promised), "wrong", or what kind of
-        wrong: "not bilinear", "not repeatable", "raised", "wrong shape", "wrong dtype", "changed
-        its input".
+        "equal", "within rounding", "right normwise" (each error small beside the whole, as of an
+        FFT), "undecided", "refused" (raised on what many do not take), "reported" (where nothing is
+        promised), "wrong", or what kind of wrong: "not bilinear", "not repeatable", "raised",
+        "wrong shape", "wrong dtype", "changed its input".
     at : tuple of int or None
         Position of the worst entry; None where all are equal.
     got, expected : str
