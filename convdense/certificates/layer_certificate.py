@@ -44,7 +44,7 @@ class Certificate(ImplementationJudgement):
     error : float
         Upper bound on the probability that a wrong implementation passes, over the seed; 0 for
         "exhaustive", but where larger integers are rounded and equality was seen on random narrow
-        ones. 1 or more decides nothing.
+        ones. With 1 nothing is decided.
     asked : float
         The probability that `certify` was asked for.
     behaviour : tuple of Finding
