@@ -95,8 +95,9 @@ def certify_model(
     model : torch.nn.Module
         It is run once, in eval mode and without gradients, and left as it was. A compiled one is
         run once more: its eager layers are judged, and the outputs compared.
-    example_input : tensor, tuple of arguments, or dict of arguments by name
-        What the model is called with.
+    example_input : tensor, tuple of arguments, or dict
+        What the model is called with. A dict holds arguments by name where the model cannot be
+        called with one argument; else it is that argument.
     device : str
         Where the layers are judged; the model itself stays where it is.
     **options
