@@ -59,6 +59,15 @@ class FixedShape(Mine):
         return self.layer
 
 
+class Twice(Mine):
+    """It has derivatives of dx and dw as well."""
+
+    def double_backward(self, x, w, dy, v, u):
+        of_dx = cd.convolve_backward(self.layer, v, w, dy).dw, cd.convolve(self.layer, v, w)
+        of_dw = cd.convolve_backward(self.layer, x, u, dy).dx, cd.convolve(self.layer, x, u)
+        return [*of_dx, *of_dw]
+
+
 def forward_alone_changed(layer, change):
     """Return an implementation whose forward alone sees other operands."""
     return (Mine(layer, before=change).forward, Mine(layer).backward)
@@ -263,11 +272,11 @@ FORGED = {
     "reported": (
         lambda: certified(CONV, Mine(CONV), nonfinite=True),
         lambda: right(CONV),
-        "not tried: other shapes, NaN and infinity, threads",
+        "not tried: other shapes, NaN and infinity, threads, double backward",
     ),
     "untried": (
         lambda: right(CONV),
-        lambda: certified(CONV, Mine(CONV), **EVERYTHING),
+        lambda: certified(CONV, Twice(CONV), gradgrad=True, **EVERYTHING),
         "reported: ",
     ),
     "numbers": (

@@ -96,8 +96,8 @@ def certify_model(
         It is run once, in eval mode and without gradients, and left as it was. A compiled one is
         run once more: its eager layers are judged, and the outputs compared.
     example_input : tensor, tuple of arguments, or dict
-        What the model is called with. A dict holds arguments by name where the model cannot be
-        called with one argument; else it is that argument.
+        What the model is called with. A dict holds arguments by name, if its keys are names of
+        arguments; else it is the one argument.
     device : str
         Where the layers are judged; the model itself stays where it is.
     **options
@@ -226,12 +226,12 @@ def _arguments(model: object, example_input: object) -> BoundArguments:
         raise ValueError(complain("example_input", "a tensor", "one on meta, as the model", do))
 
     takes = signature(model.forward)
-    positional = example_input if isinstance(example_input, tuple) else (example_input,)
-    with suppress(TypeError):
-        return takes.bind(*positional)
     if isinstance(example_input, dict):
         with suppress(TypeError):
             return takes.bind(**example_input)
+    positional = example_input if isinstance(example_input, tuple) else (example_input,)
+    with suppress(TypeError):
+        return takes.bind(*positional)
     needs = f"what forward takes, {takes}, as a tuple, or a dict of arguments by name"
     raise TypeError(complain("example_input", type(example_input).__name__, needs))
 

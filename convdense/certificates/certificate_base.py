@@ -6,17 +6,25 @@ from functools import singledispatch
 from typing import Any, TypeVar
 
 from convdense._util.arguments import complain
-from convdense._util.float_formats import INTEGERS
+from convdense._util.float_formats import COMPLEX
 from convdense.certificates.effective_roundoff import Precision
+from convdense.certificates.other_shapes import OTHER_SHAPES
+from convdense.certificates.second_derivatives import DOUBLE_BACKWARD
 from convdense.certificates.sentences import say
 from convdense.geometry import HasShapes, Implementation
 from convdense.implementations.evaluators import DENSE, DENSE_NETWORK, needs_implementation
 from convdense.layers.plain_form import layer_to_plain
-from convdense.verdicts.findings import REFUSED, REMARKS, WRONG, Finding, Judgement
+from convdense.verdicts.findings import NORMWISE, REFUSED, REMARKS, WRONG, Finding, Judgement
 from convdense.verdicts.schema import SCHEMA, changed_rules, with_schema
 
-# the words of `certify`'s options for what else to try, and what that is
-EXTRA = {"near": "other shapes", "nonfinite": "NaN and infinity", "threads": "threads"}
+# what to try besides, and what the names of its findings hold
+BESIDES = {
+    OTHER_SHAPES: OTHER_SHAPES,
+    "NaN and infinity": "nan in ",
+    "threads": "threads",
+    "double backward": DOUBLE_BACKWARD,
+    "magnitudes": " of 2^",
+}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -78,8 +86,13 @@ class ImplementationJudgement(Judgement):
 
     def _of_reals(self) -> list[str]:
         """Return how many reals were compared, and the unit roundoff measured."""
-        counts = ", ".join(f"{p.entries:,} of {p.name}" for p in self.precision if p.entries)
-        lines = [say("reals", counts=counts)] if counts else []
+        each = [
+            f"{p.entries:,} of {p.name}" + " by its norm alone" * (p.verdict == NORMWISE)
+            for p in self.precision
+            if p.entries
+        ]
+        numbers = "complex numbers" if self.dtype in COMPLEX else "reals"
+        lines = [say("reals", numbers=numbers, counts=", ".join(each))] if each else []
         fine = ", ".join(str(p) for p in self.precision if p.verdict != WRONG)
         coarse = [str(p) for p in self.precision if p.verdict == WRONG]
         return lines + [say("unit", units=units) for units in (fine, *coarse) if units]
@@ -90,8 +103,8 @@ class ImplementationJudgement(Judgement):
         right = [f"{f.name} ({f.note})" if f.note else f.name for f in held]
         lines = [say("right", names=", ".join(right))] if right else []
         if self.tried_on is not None:
-            asked = {"near": "other shapes", "gradgrad": "double backward"}
-            names = ["repeatable", *(name for word, name in asked.items() if word in self.extra)]
+            on_itself = filter(self._has_tried, (OTHER_SHAPES, DOUBLE_BACKWARD))
+            names = ["repeatable", *on_itself]
             lines.append(say("copy", copy=repr(self.tried_on), names=", ".join(names)))
         for finding in self.behaviour:
             if finding.verdict in REMARKS:  # "refused", "reported": the keys of their sentences
@@ -104,10 +117,11 @@ class ImplementationJudgement(Judgement):
         """Return what no call of the implementation tried."""
         if not self.behaviour:
             return [say("numbers")]
-        left = [names for word, names in EXTRA.items() if word not in self.extra]
-        is_scaled = any(" of 2^" in finding.name for finding in self.behaviour)
-        left += [] if is_scaled or self.dtype in INTEGERS else ["magnitudes"]
+        left = [what for what in BESIDES if not self._has_tried(what)]
         return [say("untried", names=", ".join(left))] if left else []
+
+    def _has_tried(self, what: str) -> bool:
+        return any(BESIDES[what] in finding.name for finding in self.behaviour)
 
     def __bool__(self) -> bool:
         """Return whether all quantities hold, as precise as their dtype, and all behaviour."""

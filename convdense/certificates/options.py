@@ -56,6 +56,8 @@ class Chosen:
             raise ValueError(complain("method", repr(self.method), needs))
         if self.gradgrad and dtype not in EXACT:
             raise ValueError(complain("gradgrad", f"True in {dtype}", "float32 or float64"))
+        if "nonfinite" in self.extra and dtype in INTEGERS:
+            raise ValueError(complain("nonfinite", f"True in {dtype}", "a dtype of floats"))
         accumulator = accumulator_of(self.accumulator, dtype)
         return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator)
 

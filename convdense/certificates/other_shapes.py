@@ -9,6 +9,7 @@ from convdense.geometry import Conv, ConvTranspose, HasShapes, Pool
 from convdense.implementations.call_contract import restriction
 from convdense.verdicts.findings import REFUSED, Finding, worst_of
 
+OTHER_SHAPES = "other shapes"
 CHANNELS = 1, 2, 3, 17, 63, 64, 65, 128, 129
 # around powers of two, along two axes
 PIXELS = (7, 16), (31, 9), (8, 33), (15, 32), (17, 8), (33, 15), (16, 31), (9, 17), (32, 7)
@@ -21,7 +22,8 @@ def try_shapes(layer: HasShapes, tried: Callable[[Any], Finding]) -> Iterator[Fi
         refused = {name for name, finding in each.items() if finding.verdict == REFUSED}
         for names in filter(None, (refused, each.keys() - refused)):
             shown = " ".join(name for name in each if name in names)
-            yield replace(worst_of(each[name] for name in names), name=f"{kind} {shown}".strip())
+            name = f"{OTHER_SHAPES}: {kind} {shown}".strip()
+            yield replace(worst_of(each[name] for name in names), name=name)
 
 
 def layers_of_other_shapes(layer: HasShapes) -> dict[str, dict[str, Any]]:

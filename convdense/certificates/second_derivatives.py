@@ -13,7 +13,7 @@ from convdense.structure._tie import tie
 from convdense.verdicts.comparison import Raised, compare
 from convdense.verdicts.findings import EQUAL, RAISED, Finding
 
-NAME = "double backward"
+DOUBLE_BACKWARD = "double backward"
 
 
 def needs_double_backward(implementation: object) -> None:
@@ -36,14 +36,16 @@ def double_backward(layer: HasShapes, implementation: Any, setup: Setup) -> Find
     v, u, _, _ = draw_operands(rng, tie(layer), batch, ranges, dtype)
     got = caught(implementation.double_backward, *(a.copy() for a in (x, w, dy, v, u)))
     if isinstance(got, Raised):
-        return Finding(NAME, RAISED, note=str(got))
+        return Finding(DOUBLE_BACKWARD, RAISED, note=str(got))
     y_of_v, _, dw_of_v, _ = by(v, w, b, dy)
     y_of_0, _, dw_of_0, _ = by(0 * v, w, b, dy)
     y_of_u, dx_of_u, _, _ = by(x, u, 0 * b, dy)
     names = "<dx, v> by w", "<dx, v> by dy", "<dw, u> by x", "<dw, u> by dy"
     due = dw_of_v - dw_of_0, y_of_v - y_of_0, dx_of_u, y_of_u
     for name, result, right in zip(names, got, due, strict=True):
-        finding = compare(NAME, result, right, dtype=FORMATS[dtype].holder)
+        finding = compare(DOUBLE_BACKWARD, result, right, dtype=FORMATS[dtype].holder)
         if not finding.holds:
-            return Finding(NAME, finding.verdict, note=f"{name}: {finding.worst or finding.note}")
-    return Finding(NAME, EQUAL)
+            return Finding(
+                DOUBLE_BACKWARD, finding.verdict, note=f"{name}: {finding.worst or finding.note}"
+            )
+    return Finding(DOUBLE_BACKWARD, EQUAL)

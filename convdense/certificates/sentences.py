@@ -32,7 +32,7 @@ SENTENCES = {
     "coordinates",
     "cells": "{won:.0%} of the windows' cells won, {tied:.0%} of their pairs tied",
     "alone": "forward alone was given: no gradient was judged",
-    "reals": "compared: random reals, all entries, each with its own bound: {counts}",
+    "reals": "compared: random {numbers}, all entries, each with its own bound: {counts}",
     "unit": "effective unit roundoff: {units}",
     "right": "right as well: {names}",
     "copy": "tried on a small copy, {copy}; on the layer itself: {names}",

@@ -17,9 +17,10 @@ from convdense.verdicts.findings import RAISED, Finding, worst_of
 def layouts(bench: Bench, samples: Sequence[Drawn]) -> Iterator[Finding]:
     """Yield a finding for each layout of which an array could be made, on any of these operands.
 
-    Where an exception refuses it, each operand is laid out alone.
+    Of several samples each operand is laid out alone as well, of one where all are refused.
     """
-    needed = {n for n, a in zip(LETTERS, samples[-1], strict=True) if a.size and n != "b"}
+    needed = {LETTERS[n] for n in bench.places(samples[-1])}
+    read = [n for n in LETTERS if n in {*needed, "b"}]
     for name, change in VIEWS.items():
         found: list[Finding] = []
         made: set[str] = set()
@@ -28,10 +29,11 @@ def layouts(bench: Bench, samples: Sequence[Drawn]) -> Iterator[Finding]:
             laid_out = [n for n, view in enumerate(views) if _is_laid_out(view)]
             made.update(LETTERS[n] for n in laid_out)
             found += [bench.tried(name, views)] if laid_out else []
-            if found and found[-1].verdict == RAISED:
+            is_last = operands is samples[-1] and len(samples) > 1
+            if found and (is_last or found[-1].verdict == RAISED):
                 found += [bench.tried(name, _alone(views, n), LETTERS[n]) for n in laid_out]
         if found:
-            of = "" if made >= needed else f" of {', '.join(n for n in LETTERS if n in made)}"
+            of = "" if made >= needed else f" of {', '.join(n for n in read if n in made)}"
             yield replace(worst_of(map(restriction, found)), name=name + of)
 
 

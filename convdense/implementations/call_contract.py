@@ -79,26 +79,31 @@ class Bench:
         before = copied(operands)
         got = self.run(operands)
         finding = self.judged(name, got, before, what)
-        return finding if finding.refuted else self.aliased(name, before, operands, got) or finding
-
-    def aliased(self, name: str, before: Drawn, after: Drawn, got: Results) -> Finding | None:
-        """Return what is wrong if a call wrote to an operand, or a result changes when one does.
-
-        That of a flattening may, as what is right does.
-        """
-        if not all(map(_same, before, after)):
-            return Finding(name, CHANGED, note=WRITTEN)
-        for i, n in product(range(4), range(4)):
-            shares = isinstance(got[i], np.ndarray) and np.may_share_memory(got[i], after[n])
-            if shares and not np.may_share_memory(self.right(before)[i], before[n]):
-                changes = f"lies in the memory of {LETTERS[n]}: it changes when that does"
-                return Finding(name, WRONG, note=f"{QUANTITIES[i]} {changes}")
-        return None
+        return finding if finding.refuted else aliased(name, before, operands, got) or finding
 
     def judged(self, name: str, got: Results, operands: Drawn, what: str = "") -> Finding:
         """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
         pairs = there_are(got, self.right(operands))
         return worst(name, [self.judge(operands, *pair) for pair in pairs], what)
+
+
+def aliased(name: str, before: Drawn, after: Drawn, got: Results) -> Finding | None:
+    """Return what is wrong if a call wrote to an operand, or a result changes when one does.
+
+    Functions of x alone, a flattening say, may return views; sums with weights are new numbers.
+    """
+    if not all(map(_same, before, after)):
+        return Finding(name, CHANGED, note=WRITTEN)
+    shared = _shared(got, after) if after[1].size else ""
+    return Finding(name, WRONG, note=shared) if shared else None
+
+
+def _shared(got: Results, operands: Drawn) -> str:
+    """Return which result lies in the memory of which operand, if any does."""
+    for i, n in product(range(4), range(4)):
+        if isinstance(got[i], np.ndarray) and np.may_share_memory(got[i], operands[n]):
+            return f"{QUANTITIES[i]} lies in the memory of {LETTERS[n]}: it changes when that does"
+    return ""
 
 
 def there_are(got: Results, right: Results) -> list[tuple[str, Any, Array]]:
@@ -134,7 +139,10 @@ def batches(bench: Bench, operands: Drawn, sizes: Iterable[int]) -> list[Finding
 
 def calls(bench: Bench, operands: Drawn, other: Drawn) -> Iterator[Finding]:
     """Yield what several calls do to each other; `other` has the shapes of `operands`."""
-    kept = bench.run(copied(operands))
+    arrays = copied(operands)
+    kept = bench.run(arrays)
+    if shared := _shared(kept, arrays):
+        yield Finding("memory", REPORTED, note=shared)
     arrays = copied(operands)
     found = [bench.tried("operands changed in place", arrays)]
     for letter, array, values in zip(LETTERS, arrays, other, strict=True):

