@@ -156,18 +156,12 @@ def _wrong_pairs(layer: Geometry, row: int, dw: Array, x: Array) -> Iterator[str
     for index in np.flatnonzero(dw.ravel() != right):
         inputs = [unravelled(col, layer.in_shape) for col in own.col[own.index == index]]
         meant = " and ".join(f"input {at}" for at in inputs) or "none"
-        met = _met_in_words(float(dw.ravel()[index]), right[index], meant, x)
+        got = float(dw.ravel()[index])
+        met = _input_in_words(got, x)
+        more = _input_in_words(got - right[index], x)  # one beside what is meant
+        met = met or (f"{meant} and {more}" if more else "a number")
         weight = unravelled(index, ties.weight_shape)
         yield f"output {output}, weight {weight}: meets {met} for {meant}"
-
-
-def _met_in_words(got: float, right: float, meant: str, x: Array) -> str:
-    """Return the input that a weight met, by its value; it may be one beside what is meant."""
-    met = _input_in_words(got, x)
-    if met:
-        return met
-    more = _input_in_words(got - right, x)
-    return f"{meant} and {more}" if more else "a number"
 
 
 def _input_in_words(value: float, x: Array) -> str:

@@ -214,19 +214,15 @@ def _part_in_words(observed: Observations, rows: Array, cols: Array, sizes: tupl
     if some_rows:
         words.append(_samples_in_words(rows, sizes[0]))
     if some_cols:
-        words.append(_channels_in_words(observed.name, cols))
+        which = "output" if observed.name == "y" else "input"
+        words.append(f"in {which} channel{'s' * (len(cols) > 1)} {_listed(cols)} alone")
     return ", ".join(words)
 
 
 def _samples_in_words(rows: Array, n: int) -> str:
     if len(rows) > 1 and len(rows) == n - rows[0]:
         return "from the second sample on" if rows[0] == 1 else f"from sample {rows[0]} on"
-    return f"in sample{'s' if len(rows) > 1 else ''} {_listed(rows)} alone"
-
-
-def _channels_in_words(name: str, cols: Array) -> str:
-    which = "output" if name == "y" else "input"
-    return f"in {which} channel{'s' if len(cols) > 1 else ''} {_listed(cols)} alone"
+    return f"in sample{'s' * (len(rows) > 1)} {_listed(rows)} alone"
 
 
 def _listed(numbers: Array) -> str:

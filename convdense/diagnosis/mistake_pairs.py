@@ -9,10 +9,9 @@ from itertools import combinations, islice
 
 import numpy as np
 
-from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.catalogue import possible_changes, wrong_groups, wrong_tie_maps
 from convdense.diagnosis.mistakes.geometry import exists
-from convdense.diagnosis.mistakes.mistake import Call, Mistake
+from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.weights import Weights, swaps, weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes
@@ -45,7 +44,7 @@ def _pairs_that_may_fit(layer: Conv | ConvTranspose, observed: Observations) -> 
     wrong_orders = list(islice(weight_mistakes(shape, n_axes), most))
     right_order = Weights("", read=np.asarray, write=np.asarray)
     two_wrong_orders = [
-        _one_after_the_other(swap, order)
+        swap.then(order)
         for swap in swaps(shape, n_axes)
         for order in wrong_orders
         if swap.sentence != order.sentence
@@ -63,15 +62,6 @@ def _pairs_that_may_fit(layer: Conv | ConvTranspose, observed: Observations) -> 
             for order in orders_that_fit(ties):
                 wrong = filter(None, (sentence, order.sentence))  # what is right has none
                 yield Mistake(", and ".join(wrong), ties, order.read, order.write)
-
-
-def _one_after_the_other(a: Weights, b: Weights) -> Weights:
-    """Return weights read in order a and then in order b; an adjoint goes the other way round."""
-    return Weights(
-        f"{a.sentence}, and {b.sentence}",
-        read=lambda w: b.read(a.read(w)),
-        write=lambda gradient: a.write(b.write(gradient)),
-    )
 
 
 def _two_wrong_numbers(layer: Conv | ConvTranspose) -> Iterator[NamedTieMap]:
@@ -119,8 +109,10 @@ def _filter_of_orders(
     first_got, first_expected = got[0], observed.expected[0][0]  # first sample of the first draw
     error = np.abs(first_got - first_expected).ravel()
     probes = np.argsort(-error, kind="stable")[:PROBES]
-    sums = first_got - _bias_of_one_sample(call) if of_outputs else first_got
-    wanted = sums.ravel()[probes]
+    sums = first_got.ravel()
+    if of_outputs:  # consecutive outputs share a bias
+        sums = sums - np.repeat(call.b.ravel(), sums.size // call.b.size)
+    wanted = sums[probes]
 
     def orders_that_fit_the_probes(ties: TieMap) -> list[Weights]:
         fits = np.ones(len(orders), bool)
@@ -136,10 +128,3 @@ def _filter_of_orders(
         return [orders[i] for i in np.flatnonzero(fits)]
 
     return orders_that_fit_the_probes
-
-
-def _bias_of_one_sample(call: Call) -> Array:
-    """Return what the bias adds to one sample of y, in its shape."""
-    shape = call.dy.shape[1:]
-    n_positions = len(shape) - call.b.ndim  # axes along which all outputs have the same bias
-    return np.broadcast_to(call.b.reshape(-1, *[1] * n_positions), shape)

@@ -70,11 +70,7 @@ def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Ar
         yield "the samples of the batch are in reverse order", lambda value: value[::-1]
     for n in (2.0, 3.0, 4.0):
         yield f"it is multiplied by {n:g}", partial(np.multiply, n)
-        yield f"it is divided by {n:g}", partial(_divided, n)
-
-
-def _divided(n: float, value: Array) -> Array:
-    return np.asarray(value / n)
+        yield f"it is divided by {n:g}", lambda value, n=n: value / n
 
 
 def _means(layer: Geometry) -> Iterator[ResultMistake]:
@@ -143,9 +139,8 @@ def _read_otherwise(operand: str, layout: Callable[[Array], Array], call: Call) 
 def _overwritten(name: str) -> Iterator[ResultMistake]:
     """Yield = for +=, where the outermost loop is over the outputs, the inputs or the taps."""
     sentence = "= where += is needed: what is added last stays"
-    yield f"{sentence} (output by output)", Overwritten(name, "output")
-    yield f"{sentence} (input by input)", Overwritten(name, "input")
-    yield f"{sentence} (tap by tap)", Overwritten(name, "tap")
+    for by in ("output", "input", "tap"):
+        yield f"{sentence} ({by} by {by})", Overwritten(name, by)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,14 @@ class Weights(NamedTuple):
     read: Reordering
     write: Reordering
 
+    def then(self, other: "Weights") -> "Weights":
+        """Return weights read in this order and then another; adjoints go the other way round."""
+        return Weights(
+            f"{self.sentence}, and {other.sentence}",
+            read=lambda w: other.read(self.read(w)),
+            write=lambda gradient: self.write(other.write(gradient)),
+        )
+
 
 def weight_mistakes(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
     """Yield weights in another order, or some of them lost; the last n axes are the kernel's."""

@@ -63,10 +63,9 @@ def _last_or_first_left_out(n: WindowParameters) -> Iterator[Windows]:
     """Yield all windows but those at one end of an axis."""
     right = windows(n)
     for i, axis in enumerate(right):
-        but_last = axis.take(axis.rows < axis.n_rows - 1)
-        yield f"the last window along axis {i} is left out", list(replaced(right, i, but_last))
-        but_first = axis.take(axis.rows > 0)
-        yield f"the first window along axis {i} is left out", list(replaced(right, i, but_first))
+        for word, kept in (("last", axis.rows < axis.n_rows - 1), ("first", axis.rows > 0)):
+            others = replaced(right, i, axis.take(kept))
+            yield f"the {word} window along axis {i} is left out", list(others)
 
 
 def _windows_over_the_end_left_out(n: WindowParameters) -> Iterator[Windows]:
@@ -201,25 +200,17 @@ def _one_weight(n: WindowParameters, i: int, last: bool) -> Axis:
 def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
     """Yield outputs or inputs in reverse order, and spectra that are not conjugated."""
     right = windows(n)
+    rows_reversed = [replace(axis, rows=axis.n_rows - 1 - axis.rows) for axis in right]
+    cols_reversed = [replace(axis, cols=axis.n_cols - 1 - axis.cols) for axis in right]
     for some, which in subsets(len(right)):
-        axes = [_rows_reversed(axis) if i in some else axis for i, axis in enumerate(right)]
-        yield f"the order of the {outs} is reversed on {which}", axes
-        axes = [_cols_reversed(axis) if i in some else axis for i, axis in enumerate(right)]
-        yield f"the order of the {ins} is reversed on {which}", axes
+        for words, turned in ((outs, rows_reversed), (ins, cols_reversed)):
+            axes = [turned[i] if i in some else axis for i, axis in enumerate(right)]
+            yield f"the order of the {words} is reversed on {which}", axes
     if n.mode == "zeros":
-        turned = "is not conjugated: turned about the first cell, and wrapped around"
-        axes = [_turned_about(n, i, 1) for i in range(len(right))]
-        yield f"the spectrum of the kernel {turned}", axes
-        axes = [_turned_about(n, i, -1) for i in range(len(right))]
-        yield f"the spectrum of the {outs} {turned}", axes
-
-
-def _rows_reversed(axis: Axis) -> Axis:
-    return replace(axis, rows=axis.n_rows - 1 - axis.rows)
-
-
-def _cols_reversed(axis: Axis) -> Axis:
-    return replace(axis, cols=axis.n_cols - 1 - axis.cols)
+        how = "is not conjugated: turned about the first cell, and wrapped around"
+        for words, sign in (("kernel", 1), (outs, -1)):
+            axes = [_turned_about(n, i, sign) for i in range(len(right))]
+            yield f"the spectrum of the {words} {how}", axes
 
 
 def _turned_about(n: WindowParameters, i: int, sign: int) -> Axis:
