@@ -3,28 +3,22 @@
 What `certify` does for pools, networks and other layers that run, and what it found.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
-from convdense.certificates.certificate_base import (
-    ImplementationJudgement,
-    parts_from_plain,
-    rerun,
-)
+from convdense.certificates.certificate_base import ImplementationJudgement, parts_from_plain, rerun
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
 from convdense.certificates.sentences import say
 from convdense.geometry import HasShapes, Implementation, Pool
-from convdense.implementations.evaluators import (
-    DENSE_NETWORK,
-    DIRECT_COUNTERPART,
-    pool_functions,
-)
+from convdense.implementations.evaluators import DENSE_NETWORK, DIRECT_COUNTERPART, pool_functions
 from convdense.implementations.pool_calls import DIRECT_POOL
+from convdense.layers.base import require_real
 from convdense.layers.dense_form import Absolute, Step, back_through
 from convdense.layers.error_bounds import integer_unit
 from convdense.layers.plain_form import plain_to_layer
@@ -182,9 +176,8 @@ def certify_network(layer: HasShapes, dtype: str, batch: int, seed: int) -> Netw
         for finding in _compared(trial, steps, x, dy):
             keep_worst(findings, finding)
 
-    # (positive, zero, negative), each (coordinates of |x|,): seen in any of the trials
-    seen = [np.logical_or.reduce(parts) for parts in zip(*met, strict=True)]
-    positive, zero, negative = seen
+    # each (coordinates of |x|,): seen in any of the trials
+    positive, zero, negative = (np.logical_or.reduce(parts) for parts in zip(*met, strict=True))
     coverage = None
     if positive.size:
         coverage = float(positive.mean()), float(zero.mean()), float(negative.mean())
@@ -206,17 +199,18 @@ def _judgeable(layer: HasShapes) -> Network:
     """Return a layer as a network, or refuse what has no exact answer."""
     net = layer if isinstance(layer, Network) else network(layer)
     net.direct()  # a layer without a direct form is refused here
-    for name, array in net.parameters.items():
-        if array.dtype.kind == "c":
-            do = "certify complex layers one by one"
-            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", do))
+    require_real(net.parameters, "certify")
     return net
 
 
 def _fitting_budgets(net: Network, unit: int, dtype: str, batch: int) -> dict[int, int]:
     """Return the largest integers whose sums are exact, each with the bits that its sums need."""
     exact = FORMATS[dtype].bits
-    budgets = {m: _budget(net, unit, m, batch) for m in LARGEST}
+
+    def needed(m: int) -> int:  # bits of sums of integers up to m, at most: with all of them at m
+        return bit_budget(*_filled(net, unit, batch, lambda n, times: np.full(n, float(m * times))))
+
+    budgets = {m: needed(m) for m in LARGEST}
     fitting = {m: bits for m, bits in budgets.items() if bits <= exact}
     if not fitting:
         needs = f"at most {exact}, up to where {dtype} counts exactly"
@@ -227,17 +221,6 @@ def _fitting_budgets(net: Network, unit: int, dtype: str, batch: int) -> dict[in
         )
         raise ValueError(complain("layer", f"sums of {min(budgets.values())} bits", needs, do))
     return fitting
-
-
-def _budget(net: Network, unit: int, m: int, batch: int) -> int:
-    """Return the bits that sums of integers up to m need at most: with all of them at m."""
-    parameters = {
-        name: np.full(array.shape, float(m * _unit_of(name, unit)))
-        for name, array in net.parameters.items()
-    }
-    x = np.full((batch, *net.in_shape), float(m * unit))
-    dy = np.full((batch, *net.out_shape), float(m * unit))
-    return bit_budget(net.with_parameters(parameters), x, dy)
 
 
 def _drawn(
@@ -251,19 +234,22 @@ def _drawn(
 
     for draw in range(DRAWS):
         rng = np.random.default_rng((seed, m, draw))
-        parameters = {
-            name: whole_numbers(rng, array.shape, _unit_of(name, unit))
-            for name, array in net.parameters.items()
-        }
-        x = whole_numbers(rng, (batch, *net.in_shape), unit)
-        dy = whole_numbers(rng, (batch, *net.out_shape), unit)
-        yield net.with_parameters(parameters), x, dy
+        yield _filled(net, unit, batch, partial(whole_numbers, rng))
 
 
-def _unit_of(name: str, unit: int) -> int:
-    """Return what a parameter is a multiple of: a bias, which is added to x, of what x is."""
-    is_bias = name.rpartition(".")[2] == "b"
-    return unit if is_bias else 1
+def _filled(
+    net: Network, unit: int, batch: int, fill: Callable[[tuple[int, ...], int], Array]
+) -> tuple[Network, Array, Array]:
+    """Return the network with parameters, x and dy that `fill` makes: multiples of a number.
+
+    x and dy are multiples of the unit, and so is a bias, which is added to x.
+    """
+    parameters = {
+        name: fill(array.shape, unit if name.rpartition(".")[2] == "b" else 1)
+        for name, array in net.parameters.items()
+    }
+    x, dy = (fill((batch, *shape), unit) for shape in (net.in_shape, net.out_shape))
+    return net.with_parameters(parameters), x, dy
 
 
 def _signs_met(steps: list[Step], x: Array) -> tuple[Array, Array, Array]:

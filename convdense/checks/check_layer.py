@@ -13,17 +13,15 @@ import numpy.typing as npt
 from convdense._util.arguments import Array, complain, finite, numeric
 from convdense._util.foreign_names import explained
 from convdense._util.foreign_objects import said
-from convdense.checks.check_network import judge_network
+from convdense.checks.check_network import dy_or_zeros, judge_network
 from convdense.geometry import (
     Geometry,
     HasShapes,
-    HasWeightShapes,
     Implementation,
     Pool,
-    backward_operands,
     forward_operands,
+    paired_operands,
     paired_samples,
-    samples,
 )
 from convdense.implementations.compare_calls import compare_evaluators, in_double
 from convdense.implementations.evaluators import (
@@ -187,14 +185,20 @@ def check(
     (True, True)
     """
     if isinstance(layer, (Pool, Network)):
-        _refuse_weights(w, b)
+        for name, value in (("w", w), ("b", b)):
+            if value is not None:
+                needs = "None for a pool, or a network, which has parameters of its own"
+                raise TypeError(complain(name, type(value).__name__, needs))
         return _check_pool_or_network(layer, x, dy, implementation)
 
     evaluator, reference = two_evaluators(layer, implementation)
     # A layer that a user registers need not tell the shape of its weights: its tie map does.
     shapes = layer if isinstance(layer, Geometry) else tie(layer)
     arrays = _given(x=x, w=w, b=b, dy=dy)
-    operands = _operands(shapes, x, w, b, dy)
+    samples_x, weights, bias, had_batch = forward_operands(shapes, x, w, b)
+    given_x = samples_x if had_batch else samples_x[0]
+    _, upstream, _ = paired_operands(shapes, given_x, dy_or_zeros(shapes, given_x, arrays["dy"]))
+    operands = samples_x, weights, bias, upstream
     findings = _judge(layer, evaluator, reference, operands)
     # without a dy, one of zeros stood in for it: what came of that was not asked
     asked = [finding for finding in findings if finding.name == "y" or dy is not None]
@@ -207,31 +211,6 @@ def _given(**operands: npt.ArrayLike | None) -> dict[str, Array | None]:
         name: None if value is None else finite(numeric(value, name).copy(), name)
         for name, value in operands.items()
     }
-
-
-def _operands(
-    shapes: HasWeightShapes,
-    x: npt.ArrayLike,
-    w: npt.ArrayLike | None,
-    b: npt.ArrayLike | None,
-    dy: npt.ArrayLike | None,
-) -> Operands:
-    """Return the operands with a batch axis, checked against the layer; zeros for an absent dy."""
-    samples_x, weights, bias, had_batch = forward_operands(shapes, x, w, b)
-    if dy is None:
-        upstream = np.zeros((len(samples_x), *shapes.out_shape), samples_x.dtype)
-    else:
-        # x as it came: dy must have a batch axis if, and only if, x had one.
-        given_x = samples_x if had_batch else samples_x[0]
-        _, _, upstream, _ = backward_operands(shapes, given_x, weights, dy)
-    return samples_x, weights, bias, upstream
-
-
-def _refuse_weights(w: npt.ArrayLike | None, b: npt.ArrayLike | None) -> None:
-    for name, value in (("w", w), ("b", b)):
-        if value is not None:
-            needs = "None for a pool, or a network, which has parameters of its own"
-            raise TypeError(complain(name, type(value).__name__, needs))
 
 
 def _check_pool_or_network(
@@ -260,11 +239,8 @@ def _judge_pool(
     pool: Pool, implementation: Implementation, given_x: Array, given_dy: Array | None
 ) -> tuple[Finding, ...]:
     """Return the findings on the user's pool: y and dx, or y alone without a dy."""
-    x, had_batch = samples(pool, floating(given_x))
-    dy = np.zeros((len(x), *pool.out_shape), x.dtype)
-    if given_dy is not None:
-        as_given = x if had_batch else x[0]  # dy must have a batch axis if, and only if, x had one
-        x, dy, _ = paired_samples(pool, as_given, floating(given_dy))
+    x, dy, _ = paired_samples(pool, given_x, dy_or_zeros(pool, given_x, given_dy))
+    x, dy = floating(x), floating(dy)
     dtype = np.result_type(x, dy)
 
     def judge(name: str, got: Any, expected: Array) -> Finding:

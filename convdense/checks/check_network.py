@@ -7,15 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array, complain
-from convdense.geometry import Layer, Pool, paired_operands
-from convdense.layers.base import floating, pulled
+from convdense.geometry import HasShapes, Layer, Pool, paired_operands
+from convdense.layers.base import floating, pulled, require_real
 from convdense.layers.direct_form import direct_counterpart
-from convdense.layers.error_bounds import (
-    Slope,
-    Value,
-    backward_error,
-    forward_error,
-)
+from convdense.layers.error_bounds import Slope, Value, backward_error, forward_error
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.networks.residual import ResidualSum
@@ -35,12 +30,9 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
     """
     net = network(layer) if isinstance(layer, Pool) else layer
     backward = dy is not None
-    if dy is None:
-        batch = x.shape[: x.ndim - len(net.in_shape)]  # empty for one sample
-        dy = np.zeros((*batch, *net.out_shape), x.dtype)
-    x, dy, _ = paired_operands(net, x, dy)
+    x, dy, _ = paired_operands(net, x, dy_or_zeros(net, x, dy))
     x, dy = floating(x), floating(dy)
-    _refuse_complex({"x": x, "dy": dy, **net.parameters})
+    require_real({"x": x, "dy": dy, **net.parameters}, "check")
 
     # NumPy need not warn: overflow of the direct form is refused, any other is seen in comparing.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -51,16 +43,23 @@ def judge_network(layer: Pool | Network, x: Array, dy: Array | None) -> list[Fin
         ]
         parts = _parts(net, x, dy, "")
         each = [found for part in parts for found in _judge_part(part, backward=backward)]
-    return [*findings, max(each, key=_badness)]
+    # what is wrong before what is undecided; then the largest share of what is allowed
+    worst = max(each, key=lambda f: (f.refuted, f.verdict == UNDECIDED, f.share))
+    return [*findings, worst]
+
+
+def dy_or_zeros(layer: HasShapes, x: Array, dy: Array | None) -> Array:
+    """Return dy, or where it is absent zeros, with a batch axis if, and only if, x has one."""
+    if dy is not None:
+        return dy
+    batch = x.shape[: x.ndim - len(layer.in_shape)]  # empty for one sample
+    return np.zeros((*batch, *layer.out_shape), x.dtype)
 
 
 def _results(
     layer: Layer, x: Array, dy: Array, *, backward: bool
 ) -> dict[str, tuple[Array, Array, Array]]:
-    """Return, by name, what a layer gives, what its counterpart gives, what they may differ by.
-
-    The names are those of the output and, if asked, of every gradient.
-    """
+    """Return, by name, what a layer gives, what its counterpart gives, what they may differ by."""
     counterpart = direct_counterpart(layer)
     entering = Value(x, np.zeros(x.shape))  # it has no error
     # Both forms round, each by this error at most: they may differ by twice that.
@@ -78,16 +77,6 @@ def _results(
     expected_dx, expected = pulled(counterpart, x, dy)
     results["dx"] = (dx, expected_dx, allowed_dx)
     return results | {name: (gradients[name], expected[name], bounds[name]) for name in expected}
-
-
-def _badness(finding: Finding) -> tuple[bool, bool, float]:
-    """Return what findings are sorted by: those that hold, undecided, wrong; then how far off.
-
-    The share is the difference over what is allowed.
-    """
-    undecided = finding.verdict == UNDECIDED
-    wrong = not (finding.holds or undecided)
-    return wrong, undecided, finding.share
 
 
 def _compare_whole(name: str, got: Array, expected: Array, bound: Array, why: str) -> Finding:
@@ -141,13 +130,6 @@ def _judge_part(part: Part, *, backward: bool) -> Iterator[Finding]:
             note = f"{name} of layer {place}" + (f"; {finding.note}" if finding.note else "")
             finding = replace(finding, note=note)
         yield finding
-
-
-def _refuse_complex(arrays: dict[str, Array]) -> None:
-    do = "check complex layers one by one"
-    for name, array in arrays.items():
-        if array.dtype.kind == "c":
-            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", do))
 
 
 def _refuse_overflow(direct: Network, x: Array) -> None:

@@ -184,6 +184,14 @@ def floating(x: Array) -> Array:
     return x.astype(np.float64) if x.dtype.kind in "iu" else x
 
 
+def require_real(arrays: Mapping[str, Array], verb: str) -> None:
+    """Refuse complex numbers in a network, which is judged as a whole."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "c":
+            do = f"{verb} complex layers one by one"
+            raise TypeError(complain(name, f"dtype {array.dtype}", "real numbers", do))
+
+
 def pulled(layer: Layer, x: Array, dy: Array) -> tuple[Array, Mapping[str, Array]]:
     """Pull dy back through a layer: return dx, and the gradients of its parameters by name.
 
