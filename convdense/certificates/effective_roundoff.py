@@ -225,87 +225,66 @@ def _error(value: Any, left: Array, right: Array) -> float:
 
 def _picked_sums(ties: TieMap, operands: Operands, name: str, seed: int) -> list[Sum]:
     """Return the sums at a few random positions of a quantity; of y and dx, in every sample."""
-    x = operands[0]
     rng = np.random.default_rng((seed, 2))  # other numbers than those of `reals`
-    shapes = {
-        "y": ties.out_shape,
-        "dx": ties.in_shape,
-        "dw": ties.weight_shape,
-        "db": ties.bias_shape,
+    # of each quantity its shape, in one sample, and the entries that one position sums
+    known = {
+        "y": (ties.out_shape, ties.row),
+        "dx": (ties.in_shape, ties.column),
+        "dw": (ties.weight_shape, ties.copies),
+        "db": (ties.bias_shape, ties.bias.copies),
     }
+    shape, entries_at = known[name]
     sums: list[Sum] = []
     terms = 0
     for number in range(POSITIONS):
         if number >= LEAST_POSITIONS and terms > ENOUGH_TERMS:
             break
-        position = tuple(int(rng.integers(n)) for n in shapes[name])  # in one sample
-        if name in ("y", "dx"):
-            entries = ties.row(position) if name == "y" else ties.column(position)
-            sums += _sums_over_weights(ties, operands, name, position, entries)
-        else:
-            entries = ties.copies(position) if name == "dw" else ties.bias.copies(position)
-            terms_of_one = _sum_over_copies(operands, name, position, entries)
-            if name == "dw":
-                terms_of_one = _with_padding(ties, operands, terms_of_one)
-            sums.append(terms_of_one)
-        terms += len(x) * len(entries.col)
+        position = tuple(int(rng.integers(n)) for n in shape)
+        entries = entries_at(position)
+        sums += _sums_at(ties, operands, name, position, entries)
+        terms += len(operands[0]) * len(entries.col)
     return sums
 
 
-def _sums_over_weights(
+def _sums_at(
     ties: TieMap, operands: Operands, name: str, position: tuple[int, ...], entries: Entries
 ) -> Iterator[Sum]:
-    """Yield the sum at one position of y or dx, for every sample: weights times x or dy."""
-    x, w, b, dy = operands
-    of_entries = w.ravel()[entries.index]  # (entries,)
-    of_entries = of_entries.conj() if name == "dx" else of_entries  # W^H dy
-    weights = _times_coefficients(entries.coefficient, of_entries[None])[0]  # or (2 entries,)
-    bias = np.empty(0)
-    if name == "y" and b is not None:
-        bias = b.ravel()[ties.bias.row(position).index]
-    ones = np.ones(len(bias))
-    if name == "y":  # the padding's number is an input that all samples share
-        for part in ties.padding:
-            meeting = w.ravel()[part.row(position).index]
-            bias = np.append(bias, meeting)
-            ones = np.append(ones, np.full(len(meeting), _number(ties, x)))
-    for n in range(len(x)):
-        cells = x[n].ravel()[entries.col] if name == "y" else dy[n].ravel()[entries.row]
-        if len(cells):  # twice where each weight is two numbers
-            cells = np.tile(cells, len(weights) // len(cells))
-        yield Sum((n, *position), np.append(weights, bias), np.append(cells, ones))
-
-
-def _number(ties: TieMap, x: Array) -> float:
-    """Return the number that padded cells hold, as it stands in an array like x."""
-    return float(np.asarray(ties.padding_value, x.real.dtype))
-
-
-def _with_padding(ties: TieMap, operands: Operands, of_weight: Sum) -> Sum:
-    """Return a sum of dw together with the terms of copies that meet the padding's number."""
-    x, _, _, dy = operands
-    position, left, right = of_weight
-    for part in ties.padding:
-        rows = part.copies(position).row
-        upstream = dy.reshape(len(dy), -1)[:, rows].ravel()
-        left = np.append(left, np.full(len(upstream), _number(ties, x)))
-        right = np.append(right, upstream)
-    return Sum(position, left, right)
-
-
-def _sum_over_copies(
-    operands: Operands, name: str, position: tuple[int, ...], entries: Entries
-) -> Sum:
-    """Return the sum at one position of dw or db: over all samples and copies, x or 1 times dy."""
-    x, _, _, dy = operands
-    inputs = np.ones((len(x), len(entries.col)))  # (batch, copies)
-    if name == "dw":
-        inputs = x.reshape(len(x), -1)[:, entries.col].conj()
-    left = _times_coefficients(entries.coefficient, inputs)  # or (batch, 2 copies)
-    right = dy.reshape(len(dy), -1)[:, entries.row]
-    # twice where each input is two numbers
+    """Yield the sum at one position: of y and dx one a sample, of dw and db one over all."""
+    x, w, _, dy = operands
+    cells, upstream = x.reshape(len(x), -1), dy.reshape(len(dy), -1)
+    if name in ("y", "dx"):
+        left = w.ravel()[entries.index][None]  # (1, entries)
+    else:
+        left = cells[:, entries.col] if name == "dw" else np.ones((len(x), len(entries.col)))
+    right = cells[:, entries.col] if name == "y" else upstream[:, entries.row]
+    # W^H dy, and conj(x) dy; twice as many where each factor is two numbers
+    left = _times_coefficients(entries.coefficient, left if name == "y" else left.conj())
     right = np.tile(right, left.shape[1] // max(1, len(entries.col)))
-    return Sum(position, left.ravel(), right.ravel())
+    more = _more(ties, operands, name, position)
+    all_left = np.append(left, more.left)
+    if name in ("y", "dx"):
+        for n, of_sample in enumerate(right):
+            yield Sum((n, *position), all_left, np.append(of_sample, more.right))
+    else:
+        yield Sum(position, all_left, np.append(right, more.right))
+
+
+def _more(ties: TieMap, operands: Operands, name: str, position: tuple[int, ...]) -> Sum:
+    """Return what a sum has beside its entries: the bias, and what meets the padding's number."""
+    x, w, b, dy = operands
+    left, right = np.empty(0), np.empty(0)
+    number = float(np.asarray(ties.padding_value, x.real.dtype))  # as it stands in an array like x
+    if name == "y" and b is not None:
+        left = b.ravel()[ties.bias.row(position).index]
+        right = np.ones(len(left))
+    for part in ties.padding if name in ("y", "dw") else ():
+        if name == "y":
+            meeting = w.ravel()[part.row(position).index]
+        else:
+            meeting = dy.reshape(len(dy), -1)[:, part.copies(position).row].ravel()
+        left = np.append(left, meeting)
+        right = np.append(right, np.full(len(meeting), number))
+    return Sum(position, left, right)
 
 
 def _times_coefficients(coefficients: Array | None, values: Array) -> Array:
