@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from convdense._util.arguments import Seed, choice, complain, seed_or_none
-from convdense._util.float_formats import EXACT, HALF, INTEGERS, spelled
+from convdense._util.float_formats import EXACT, FORMATS, HALF, INTEGERS, spelled
 from convdense.certificates.integer_ranges import limited
-from convdense.certificates.ring_trials import accumulator_of
 
 ERROR = 2**-64  # the probability of error that is asked for by default
 BATCH = 2  # samples per random trial, by default
@@ -33,7 +32,7 @@ class Chosen:
 
     dtype: Any  # a str once it is checked, as seed is an int then
     batch: int
-    error: float
+    error: Any
     method: str
     seed: Any
     extra: tuple[str, ...] = ()
@@ -48,7 +47,11 @@ class Chosen:
         """Return the options as plain Python numbers and words, or refuse what they cannot be."""
         seed = seed_or_none(self.seed)
         choice(self.method, "method", ("auto", "random", "exhaustive"))
-        error = _probability(self.error)
+        needs = "a probability between 0 and 1, such as 2**-64"
+        if not isinstance(self.error, (int, float)):
+            raise TypeError(complain("error", repr(self.error), needs))
+        if not 0 < self.error < 1:
+            raise ValueError(complain("error", self.error, needs))
         batch = limited(self.batch)
         dtype = choice(spelled(self.dtype), "dtype", formats, dict.fromkeys(INTEGERS, refused))
         if self.method == "exhaustive" and dtype not in (*EXACT, *HALF):
@@ -58,14 +61,18 @@ class Chosen:
             raise ValueError(complain("gradgrad", f"True in {dtype}", "float32 or float64"))
         if "nonfinite" in self.extra and dtype in INTEGERS:
             raise ValueError(complain("nonfinite", f"True in {dtype}", "a dtype of floats"))
-        accumulator = accumulator_of(self.accumulator, dtype)
+        accumulator = _accumulator_of(self.accumulator, dtype)
+        error = float(self.error)
         return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator)
 
 
-def _probability(value: Any) -> float:
-    needs = "a probability between 0 and 1, such as 2**-64"
-    if not isinstance(value, (int, float)):
-        raise TypeError(complain("error", repr(value), needs))
-    if not 0 < value < 1:
-        raise ValueError(complain("error", value, needs))
-    return float(value)
+def _accumulator_of(accumulator: object, dtype: str) -> str:
+    """Return the dtype that sums of integers are in, as given or the usual one; "" for floats."""
+    bits = FORMATS[dtype].bits
+    if accumulator is None:
+        return ("int32" if bits < 32 else "int64") if dtype in INTEGERS else ""
+    if dtype not in INTEGERS:
+        needs = f"None for {dtype}: only sums of integers have one"
+        raise ValueError(complain("accumulator", repr(accumulator), needs))
+    wider = [name for name in INTEGERS if FORMATS[name].bits > bits]
+    return choice(spelled(accumulator), "accumulator", (dtype, *wider))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from convdense._util.arguments import choice, complain
-from convdense._util.float_formats import FORMATS, INTEGERS, spelled
+from convdense._util.arguments import complain
+from convdense._util.float_formats import FORMATS
 from convdense.certificates.behaviour_trials import Trial, try_behaviour
 from convdense.certificates.implementation_review import Review
 from convdense.certificates.integer_ranges import Ranges, ends, ranges_within
@@ -21,18 +21,6 @@ from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import Finding
 
 SAMPLES = 5  # of the largest batch tried beside the one asked for
-
-
-def accumulator_of(accumulator: object, dtype: str) -> str:
-    """Return the dtype that sums of integers are in, as given or the usual one; "" for floats."""
-    bits = FORMATS[dtype].bits
-    if accumulator is None:
-        return ("int32" if bits < 32 else "int64") if dtype in INTEGERS else ""
-    if dtype not in INTEGERS:
-        needs = f"None for {dtype}: only sums of integers have one"
-        raise ValueError(complain("accumulator", repr(accumulator), needs))
-    wider = [name for name in INTEGERS if FORMATS[name].bits > bits]
-    return choice(spelled(accumulator), "accumulator", (dtype, *wider))
 
 
 def ring_ranges(ties: TieMap, dtype: str, accumulator: str, batch: int) -> Ranges:
