@@ -273,7 +273,7 @@ def _certify_layer(
     elif explainer is None:
         return certificate
     else:
-        how = evaluators, explainer, trials.findings, setup
+        how = evaluators, layer, trials.findings, setup
         review = review_implementation(*how, error=chosen.error, extra=chosen.extra)
     behaviour = review.behaviour
     if chosen.gradgrad and not any(finding.refuted for finding in review.findings):

@@ -50,7 +50,7 @@ class Review(NamedTuple):
 
 def review_implementation(
     evaluators: tuple[Evaluator, Evaluator],
-    explainer: Explainer,
+    layer: HasShapes,
     findings: tuple[Finding, ...],
     setup: Setup,
     *,
@@ -64,17 +64,18 @@ def review_implementation(
     what is wrong with it is its precision.
     """
     mine, by = evaluators
-    layer = explainer.layer
     dtype, batch, _, seed = setup
     ties = tie(layer)
     operands = reals(ties, dtype, batch, seed)
-    fresh = Explainer(layer, dtype)
-    results, repeats = repeatable(mine, operands, partial(judge_with, fresh, operands))
+    judge = partial(judge_with, Explainer(layer, dtype), operands)
+    results, repeats = repeatable(mine, operands, judge)
     on_reals = compare_reals(layer, by, operands, results, dtype)
     measurable = _measurable(findings, results, on_reals)
     measured = measure_precision(layer, operands, measurable, on_reals, dtype=dtype, seed=seed)
 
-    coarse = _coarse(findings, measured)
+    # wrong on wide integers, and too coarsely rounded on reals
+    wrong = {finding.name for finding in findings if finding.verdict == WRONG}
+    coarse = {name for name in wrong & set(measured) if measured[name][0].verdict == WRONG}
     narrow = _judge_narrowly(evaluators, coarse, layer, setup, error)
     judged = []
     for finding in findings:
@@ -125,12 +126,6 @@ def _with_reals(
     if not few_alone:
         return finding
     return replace(other, note="; ".join(filter(None, (ON_REALS, other.note))))
-
-
-def _coarse(findings: tuple[Finding, ...], measured: dict[str, Measured]) -> set[str]:
-    """Return the quantities that are wrong on wide integers and too coarsely rounded on reals."""
-    wrong = {finding.name for finding in findings if finding.verdict == WRONG}
-    return {name for name in wrong & set(measured) if measured[name][0].verdict == WRONG}
 
 
 class Narrow(NamedTuple):

@@ -56,11 +56,7 @@ def exhaustive_calls(ties: TieMap, batch: int = 1, quantities: tuple[str, ...] =
 
 
 def exhaustive(
-    ties: TieMap,
-    mine: Evaluator,
-    by: Evaluator,
-    setup: Setup,
-    explain: ExplainFor | None = None,
+    ties: TieMap, mine: Evaluator, by: Evaluator, setup: Setup, explain: ExplainFor | None = None
 ) -> tuple[Finding, ...]:
     """Judge on every pair of basis vectors that a quantity is bilinear in.
 
@@ -76,10 +72,7 @@ def exhaustive(
 
 
 def _every_pair(ties: TieMap, setup: Setup) -> Iterator[Call]:
-    """Yield the calls that hold every pair of basis vectors, and the draws of both signs.
-
-    Those are one a weight for y and dx, one of zeros, one a bias, and one a pair for dw.
-    """
+    """Yield the calls that hold every pair of basis vectors, and the draws of both signs."""
     dtype, batch, ranges, seed = setup
     rng = np.random.default_rng(seed)
     # For y and dx: every basis vector is one sample of a batch, (samples, *shape). x and dy need
@@ -114,12 +107,10 @@ def _every_pair(ties: TieMap, setup: Setup) -> Iterator[Call]:
         yield Call((x, w, b, dy), ("dw", "db"))
 
     for _ in range(DRAWS):
-        x, w, bias, dy = draw_operands(rng, ties, batch, ranges, dtype)
-        yield Call((x, w, bias, dy), QUANTITIES)
-        yield Call((-x, w, bias, dy), QUANTITIES)
-        yield Call((x, -w, bias, dy), QUANTITIES)
-        yield Call((x, w, -bias, dy), QUANTITIES)
-        yield Call((x, w, bias, -dy), QUANTITIES)
+        drawn = draw_operands(rng, ties, batch, ranges, dtype)
+        for turned in (None, *range(len(drawn))):  # as drawn, then each with its sign turned
+            x, w, bias, dy = (-a if i == turned else a for i, a in enumerate(drawn))
+            yield Call((x, w, bias, dy), QUANTITIES)
 
 
 def random(
@@ -150,10 +141,7 @@ def _first_differences(
     *,
     needed: str | None = None,
 ) -> tuple[Finding, ...]:
-    """Return a finding a quantity, the first of the worst grade.
-
-    There is none on db if `mine` returns None for it.
-    """
+    """Return a finding a quantity, the first of the worst grade."""
     found: dict[str, Finding] = {}
     # An implementation, for which there is something to explain, may not return a narrower dtype.
     narrowest = needed if explain is None else FORMATS[dtype].holder
@@ -176,7 +164,9 @@ def _first_differences(
         evaluator = mine
         for finding in results.values():
             keep_worst(found, finding)
-        if _is_settled(found, mine.quantities):
+        wrong = [finding for finding in found.values() if finding.refuted]
+        # all of it, or something raised: then the rest stays as judged
+        if len(wrong) == len(mine.quantities) or any(f.verdict == RAISED for f in wrong):
             break
     return tuple(found[name] for name in QUANTITIES if name in found)
 
@@ -187,13 +177,6 @@ def _backward_first(mine: Evaluator, x: Array, w: Array, b: Array | None, dy: Ar
     if mine.forward is None or not gradients or any(isinstance(g, Raised) for g in gradients):
         return mine.run(x, w, b, dy)
     return mine.forward(x, w, b), *gradients
-
-
-def _is_settled(found: dict[str, Finding], quantities: tuple[str, ...]) -> bool:
-    """Tell whether to stop: all is refuted, or something raised (the rest stays as judged)."""
-    if any(finding.verdict == RAISED for finding in found.values()):
-        return True
-    return len(found) == len(quantities) and all(finding.refuted for finding in found.values())
 
 
 def draw_operands(

@@ -5,11 +5,7 @@ from math import ceil, floor, log2
 from typing import Any
 
 from convdense._util.float_formats import FORMATS
-from convdense.certificates.certificate_base import (
-    ImplementationJudgement,
-    parts_from_plain,
-    rerun,
-)
+from convdense.certificates.certificate_base import ImplementationJudgement, parts_from_plain, rerun
 from convdense.certificates.integer_ranges import Ranges
 from convdense.certificates.resolution import (
     Excused,
@@ -102,12 +98,8 @@ class Certificate(ImplementationJudgement):
         if self.excused:
             return basis_resolution(tie(self.layer), self.dtype, self.batch)
         products = largest_products(self.layer, self.ranges)
-        judged = [products[name] for name in ("y", "dx", "dw") if name in self._names]
+        judged = [products[finding.name] for finding in self.findings if finding.name != "db"]
         return 1 / (2 * min(judged))
-
-    @property
-    def _names(self) -> list[str]:
-        return [finding.name for finding in self.findings]
 
     @property
     def _wraps(self) -> bool:
@@ -118,7 +110,7 @@ class Certificate(ImplementationJudgement):
     def _sure(self) -> str:
         if self.error == 0:
             return say("proof")
-        power = _above(self.error)
+        power = floor(log2(self.error)) + 1  # the least power of two above it
         if self._wraps:
             return say("odd", power=power)
         return say("edge" if self.excused else "any", power=power)
@@ -197,11 +189,6 @@ class Certificate(ImplementationJudgement):
             return f"{text}, error {certificate.error if same else self.error}"
 
         return rerun(self, implementation, told)
-
-
-def _above(error: float) -> int:
-    """Return the exponent of the least power of two above a probability."""
-    return floor(log2(error)) + 1
 
 
 # the fields that are in the JSON as they are
