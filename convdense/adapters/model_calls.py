@@ -173,16 +173,8 @@ class Recorder(torch.overrides.TorchFunctionMode):
                 found, inside, given = self._frames.pop()
             if can_be_read(part):
                 seen = _seen(next(iter(given), None), output, kind_of(part)[1])
-                alone = len(given) == 1
-                call = Call(
-                    name,
-                    part,
-                    type(part).__name__,
-                    one_argument=alone,
-                    inside=tuple(inside),
-                    **seen,
-                )
-                self._frames[-1][1].append(call)
+                seen |= {"one_argument": len(given) == 1, "inside": tuple(inside)}
+                self._frames[-1][1].append(Call(name, part, type(part).__name__, **seen))
 
         return enter, leave
 

@@ -141,13 +141,8 @@ def _not_right(certificate: Certificate | NetworkCertificate) -> list[object]:
 def _row(name: str, certificate: Certificate | NetworkCertificate) -> tuple[str, ...]:
     verdicts = {f.name: f.verdict for f in certificate.findings}
     shown = (verdicts.get(quantity, "-") for quantity in QUANTITIES)
-    return (
-        name,
-        repr(certificate.layer),
-        certificate.dtype,
-        *shown,
-        _error_probability(certificate),
-    )
+    probability = _error_probability(certificate)
+    return name, repr(certificate.layer), certificate.dtype, *shown, probability
 
 
 def _error_probability(certificate: Certificate | NetworkCertificate) -> str:

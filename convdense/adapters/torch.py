@@ -120,9 +120,8 @@ def certify_model(
 
     arguments = _arguments(model, example_input)
     # wrong options are refused here, on a layer of one weight, not once per layer of the model
-    smallest = implementation(
-        torch.nn.Conv1d(1, 1, 1), device=device, dtype=_half_precision(options)
-    )
+    module, dtype = torch.nn.Conv1d(1, 1, 1), _half_precision(options)
+    smallest = implementation(module, device=device, dtype=dtype)
     certify(Conv((1, 1), 1, kernel=1), smallest, **options)
 
     recorder = Recorder(model)
@@ -204,10 +203,8 @@ def _compared(compiled: object, eager: object) -> Outcome:
             allowed = torch.finfo(due.dtype).eps ** 0.5 * float(due.nan_to_num(0, 0, 0).abs().max())
             if got.shape != due.shape or not torch.allclose(got, due, 0, allowed, equal_nan=True):
                 return Outcome("failed", "on the example its output is not its eager layers'")
-    text = (
-        "its eager layers were judged; on the example its output is theirs, in half of the digits"
-    )
-    return Outcome("skipped", text)
+    same = "on the example its output is theirs, in half of the digits"
+    return Outcome("skipped", f"its eager layers were judged; {same}")
 
 
 def _arguments(model: object, example_input: object) -> BoundArguments:
@@ -265,14 +262,13 @@ def _judged(call: Call, device: str, options: dict[str, Any]) -> Outcome:
     """
     options = {"dtype": call.dtype} | options
     bias, name = call.is_module or call.bias, call.name
-    dtype = _half_precision(options)
-    how: dict[str, Any] = {"device": device, "layout": call.layout, "dtype": dtype}
+    how: dict[str, Any] = {"device": device, "layout": call.layout}
     if not call.one_argument:
         text = f"{name}: called with several arguments"
         return Outcome("skipped", text, follow=True, listed=False)
     try:
         layer = call.layer
-        mine = implementation(call.code, bias=bias, **how)
+        mine = implementation(call.code, bias=bias, dtype=_half_precision(options), **how)
     except (TypeError, ValueError) as error:
         return Outcome("skipped", f"{name}: {error}", follow=True, listed=False)
     own = call.is_module and not call.is_stock

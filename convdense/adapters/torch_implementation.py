@@ -77,10 +77,8 @@ class Implementation:
             x_leaf, w_leaf = operands.values()
             dx, dw = _gradients(y, (x_leaf, w_leaf), self._laid_out(upstream), create_graph=True)
             by_w_and_dy = _gradients(dx, (w_leaf, upstream), of_dx, retain_graph=True)
-            return [
-                *map(_array, by_w_and_dy),
-                *map(_array, _gradients(dw, (x_leaf, upstream), of_dw)),
-            ]
+            by_x_and_dy = _gradients(dw, (x_leaf, upstream), of_dw)
+            return [*map(_array, (*by_w_and_dy, *by_x_and_dy))]
 
     def _differentiable(self, operands: dict[str, Any], upstream: torch.Tensor) -> torch.Tensor:
         """Return y with its graph; the operands become leaves."""
@@ -129,12 +127,9 @@ class Implementation:
             return y
         return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
 
+    @staticmethod
     def _call_module(
-        self,
-        module: torch.nn.Module,
-        x: torch.Tensor,
-        w: torch.Tensor | None,
-        b: torch.Tensor | None,
+        module: torch.nn.Module, x: torch.Tensor, w: torch.Tensor | None, b: torch.Tensor | None
     ) -> object:
         """Call a module with these weights in place of its own, and its buffers copied."""
         own = dict(module.named_parameters())
@@ -156,10 +151,8 @@ class Implementation:
 
     @property
     def _takes_bias(self) -> bool:
-        if self.bias is False:
-            return False
         is_module = isinstance(self.function, torch.nn.Module)
-        return not is_module or self._own_bias is not None
+        return self.bias is not False and (not is_module or self._own_bias is not None)
 
     @property
     def _own_bias(self) -> torch.nn.Parameter | None:
@@ -272,15 +265,10 @@ def _check_replaceable(module: torch.nn.Module) -> None:
     own = [name for name, _ in module.named_parameters()]
     others = ", ".join(name for name in own if name not in ("weight", "bias"))
     if others:
-        got = f"{others} of {said(module)}"
-        do = (
-            "write certify_model(model, x) for a whole model"
-            if not hasattr(module, "weight")
-            else ""
-        )
-        raise ValueError(
-            complain("parameters", got, "none but weight and bias, which are replaced", do)
-        )
+        got, needs = f"{others} of {said(module)}", "none but weight and bias, which are replaced"
+        is_one = hasattr(module, "weight")
+        do = "" if is_one else "write certify_model(model, x) for a whole model"
+        raise ValueError(complain("parameters", got, needs, do))
     for name in ("weight", "bias"):
         if name not in own and isinstance(getattr(module, name, None), torch.Tensor):
             got = f"a tensor that is no parameter of {said(module)}"
@@ -341,9 +329,8 @@ def implementation(
         bias = tuple(integer(size, "bias", 1) for size in bias)
     choice(layout, "layout", ("NCHW", "NHWC", "channels_last"))
     if dtype is not None:
-        dtype = choice(
-            spelled(dtype), "dtype", tuple(name for name in FORMATS if hasattr(torch, name))
-        )
+        known = tuple(name for name in FORMATS if hasattr(torch, name))
+        dtype = choice(spelled(dtype), "dtype", known)
     try:
         torch.zeros(1, device=device).cpu()
     except Exception as error:
