@@ -26,7 +26,9 @@ def layouts(bench: Bench, samples: Sequence[Drawn]) -> Iterator[Finding]:
         made: set[str] = set()
         for operands in samples:
             views = on_each(partial(_changed, change), operands)
-            laid_out = [n for n, view in enumerate(views) if _is_laid_out(view)]
+            # not plain; C order asks nothing of the strides of axes of one cell
+            plain = [v.flags.c_contiguous and v.flags.writeable for v in views]
+            laid_out = [n for n, view in enumerate(views) if view.size and not plain[n]]
             made.update(LETTERS[n] for n in laid_out)
             found += [bench.tried(name, views)] if laid_out else []
             is_last = operands is samples[-1] and len(samples) > 1
@@ -45,11 +47,6 @@ def _alone(views: Drawn, n: int) -> Drawn:
     """Return the same numbers, all but one operand in C order."""
     x, w, b, dy = (view if i == n else view.copy("C") for i, view in enumerate(views))
     return x, w, b, dy
-
-
-def _is_laid_out(view: Array) -> bool:
-    """Tell whether it is not plain; C order asks nothing of the strides of axes of one cell."""
-    return bool(view.size) and not (view.flags.c_contiguous and view.flags.writeable)
 
 
 def _within(array: Array, shape: Sequence[int], index: Any) -> Array:

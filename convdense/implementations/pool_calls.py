@@ -7,7 +7,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import widened
 from convdense.geometry import Implementation, Pool
-from convdense.implementations.call_contract import Judge
+from convdense.implementations.call_contract import WRITTEN, Judge
 from convdense.implementations.evaluators import Evaluator, Results, caught, pool_functions
 from convdense.layers.base import pulled
 from convdense.layers.direct_form import DirectPool
@@ -42,10 +42,8 @@ def compare_pools(
 ) -> list[Finding]:
     """Return the verdicts on y, and dx if it is given; what writes to its operands is wrong."""
     forward, backward, _ = pool_functions(implementation)
-    wide_x, wide_dy = widened(x, dy)
-    right = DirectPool(pool) if isinstance(pool, Pool) else pool.direct
-    right_y = right.forward(wide_x)
-    right_dx, _ = pulled(right, wide_x, wide_dy)
+    _, by = pool_evaluators(pool, implementation)
+    right_y, right_dx, _, _ = by.run(*widened(x, x, None, dy))  # x stands in for w, not read
     findings = []
     for name, function, given, expected in (
         ("y", forward, (x,), right_y),
@@ -56,6 +54,6 @@ def compare_pools(
         copies = [array.copy() for array in given]
         finding = judge(name, caught(function, *copies), expected)
         if finding.verdict != RAISED and not all(map(np.array_equal, copies, given)):
-            finding = Finding(name, CHANGED, note="an operand was written to in place")
+            finding = Finding(name, CHANGED, note=WRITTEN)
         findings.append(finding)
     return findings

@@ -72,9 +72,8 @@ def magnitudes(
         powers = _powers(letters, k)
         if exact:
             expected = tuple(map(_times, results, powers))
-            return worst(
-                name, [compare(*pair) for pair in there_are(got, expected)], f"times 2^{k}"
-            )
+            found = [compare(*pair) for pair in there_are(got, expected)]
+            return worst(name, found, f"times 2^{k}")
         unscaled = tuple(_times(result, -n) for result, n in zip(got, powers, strict=True))
         return bench.judged(name, unscaled, operands, f"times 2^{k}")
 
