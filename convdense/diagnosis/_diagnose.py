@@ -3,7 +3,8 @@
 A mistake is found by exact equality with what it would give, on integers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -205,12 +206,16 @@ def _pool_sentence(pool: Pool, observed: Observations) -> str:
     """Return the mistake of a pool that gives exactly what came, in the whole or in a part."""
     for words, view in views(observed):
         for sentence, mistake in pool_mistakes(pool, observed.name):
-            if view.fits(lambda call, mistake=mistake: mistake(call.x, call.dy)):
+            if view.fits(partial(_on_call, mistake)):
                 return prefixed(words, sentence)
         sentence = _from_result_alone(view) or local_error(pool, view)
         if sentence:
             return prefixed(words, sentence)
     return ""
+
+
+def _on_call(mistake: Callable[[Array, Array], Array], call: Call) -> Array:
+    return mistake(call.x, call.dy)
 
 
 def _from_result_alone(observed: Observations) -> str:

@@ -64,10 +64,7 @@ def prefixed(words: str, sentence: str) -> str:
 def _single(
     layer: Geometry, observed: Observations, right: Mistake, wrong_layers: Sequence[Mistake]
 ) -> NamedMistake:
-    """Return one mistake that explains what came.
-
-    Of the sums, of the structure, of the layout, one with a constant, or in a few cells.
-    """
+    """Return one mistake that explains what came."""
     for sentence, _ in _fitting(layer, observed, right, result_mistakes(layer, observed.name)):
         return sentence, ""
     for mistake in wrong_layers:

@@ -70,7 +70,11 @@ def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Ar
         yield "the samples of the batch are in reverse order", lambda value: value[::-1]
     for n in (2.0, 3.0, 4.0):
         yield f"it is multiplied by {n:g}", partial(np.multiply, n)
-        yield f"it is divided by {n:g}", lambda value, n=n: value / n
+        yield f"it is divided by {n:g}", partial(_divided, n)
+
+
+def _divided(n: float, value: Array) -> Array:
+    return np.asarray(value / n)
 
 
 def _means(layer: Geometry) -> Iterator[ResultMistake]:
