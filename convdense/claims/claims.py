@@ -182,11 +182,6 @@ def _untied(layer: LocallyConnected) -> Evidence:
     return replace(evidence, exact=evidence.exact and same_mask and no_ties)
 
 
-def _question(layer: Conv) -> Evidence:
-    right, error = student_question.judge()
-    return Evidence(layer, right, error)
-
-
 _COMPARED = "stored matrix with direct convolution"
 CLAIMS = (
     Claim(
@@ -295,6 +290,6 @@ CLAIMS = (
         "In the question's two layers dC/dw1 is a sum of 4 products, not of 16.",
         "backpropagation with central differences",
         (student_question.FIRST,),
-        _question,
+        lambda layer: Evidence(layer, *student_question.judge()),
     ),
 )

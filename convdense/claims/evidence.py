@@ -17,7 +17,7 @@ from convdense.layers.error_bounds import integer_unit
 from convdense.networks.builder import network
 from convdense.networks.network import Network
 from convdense.structure._tie import tie
-from convdense.verdicts.findings import Finding, Judgement
+from convdense.verdicts.findings import Judgement
 
 # inputs of a max pool so small that every order of its cells, ties included, is tried
 ORDERS = 5_000
@@ -43,11 +43,7 @@ class Evidence:
 
 def on_floats(report: Judgement, names: Iterable[str]) -> tuple[float, float]:
     """Return difference and bound of the quantity that takes the largest share of its bound."""
-
-    def badness(finding: Finding) -> tuple[bool, float]:
-        return not finding.holds, finding.share
-
-    worst = max((report[name] for name in names), key=badness)
+    worst = max((report[name] for name in names), key=lambda f: (not f.holds, f.share))
     if not worst.holds:  # a wrong shape, for one, has no difference to speak of
         return inf, 0.0
     return worst.difference, worst.bound

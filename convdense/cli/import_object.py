@@ -190,18 +190,14 @@ def _in_words(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib")
     ]
-    # files below the current directory are most likely the user's
-    theirs = [frame for frame in frames if _is_below_here(frame.filename)]
+    # files below the current directory, and in no installed package, are most likely the user's
+    below = [frame for frame in frames if not os.path.isabs(_short(frame.filename))]
+    theirs = [frame for frame in below if "site-packages" not in frame.filename]
     place = ""
     if frames:
         innermost = (theirs or frames)[-1]
         place = f" ({_short(innermost.filename)}:{innermost.lineno})"
     return f"{type(error).__name__}: {first_line(error)}{place}"
-
-
-def _is_below_here(path: str) -> bool:
-    """Whether a file lies below the current directory and in no installed package."""
-    return not os.path.isabs(_short(path)) and "site-packages" not in path
 
 
 def _short(path: str) -> str:

@@ -152,11 +152,6 @@ def _small(layer: Layer) -> tuple[int, ...]:
     return layer.in_spatial if isinstance(layer, ConvTranspose) else layer.out_spatial
 
 
-def _large(layer: Layer) -> tuple[int, ...]:
-    """Return the side that is padded: inputs of a convolution, outputs of a transposed one."""
-    return layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
-
-
 @lru_cache(maxsize=4)
 def _taps(layer: Layer) -> tuple[tuple[Index, Index], ...]:
     """Return each tap's index in the weights, and that of the padded cells it meets, *small."""
@@ -214,17 +209,19 @@ def _stamp(layer: Layer, small: Array, w: Array) -> Array:
 
     This is the adjoint of `_correlate`, but for the conjugation of w.
     """
-    numbers = zip(layer.padding, _large(layer), layer.input_dilation, strict=True)
+    # of the side that is padded
+    cells = layer.out_spatial if isinstance(layer, ConvTranspose) else layer.in_spatial
+    numbers = zip(layer.padding, cells, layer.input_dilation, strict=True)
     sizes = [max(0, sum(pair) + dilated(n, step)) for pair, n, step in numbers]
     full = np.zeros((len(small), w.shape[1] * layer.groups, *sizes), np.result_type(small, w))
-    cells = _grouped(layer, small)  # (batch, groups, out, positions)
+    grouped = _grouped(layer, small)  # (batch, groups, out, positions)
     kernels, is_local = _kernels(layer, w), isinstance(layer, LocallyConnected)
     for tap, view in _taps(layer):
         kernel = kernels[tap].copy()  # (groups, out, in), and positions; in one piece for BLAS
         if is_local:
-            part = np.einsum("goip,ngop->ngip", kernel, cells)
+            part = np.einsum("goip,ngop->ngip", kernel, grouped)
         else:
-            part = kernel.swapaxes(1, 2) @ cells  # (batch, groups, in, positions)
+            part = kernel.swapaxes(1, 2) @ grouped  # (batch, groups, in, positions)
         target = full[view]  # a view: what is added to it is added to full
         target += part.reshape(target.shape)
     return full

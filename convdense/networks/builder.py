@@ -186,10 +186,7 @@ def _(layer: Residual, context: Context) -> ResidualSum:
 
 
 def _he_weights(layer: HasShapes, context: Context) -> Array:
-    """Return normal weights of standard deviation sqrt(2 / n), n the most edges into one output.
-
-    He et al., *Delving deep into rectifiers*, 2015, eq. 10.
-    """
+    """Return normal weights of standard deviation sqrt(2 / n), n the most edges into one output."""
     edges = max(1, int(tie(layer).counts().outputs.max(initial=0)))
     weights = context.rng.normal(scale=np.sqrt(2 / edges), size=tie(layer).weight_shape)
     return np.asarray(weights.astype(context.dtype))

@@ -323,15 +323,12 @@ def _check_match(new: Mapping[str, npt.ArrayLike], own: Mapping[str, Array]) -> 
 
 
 def _summary(layer: Layer, dtype: np.dtype) -> list[str]:
-    """Return the cells of one line of the table.
-
-    A layer that is not made of matrices and |x| has no matrices to show.
-    """
+    """Return the cells of one line of the table."""
     shape = str(tuple(layer.out_shape))
     free = f"{sum(array.size for array in _own_parameters(layer).values()):,}"
     try:
         steps = dense_steps(layer, dtype)
-    except TypeError:
+    except TypeError:  # it is not made of matrices and |x|
         return [shape, "-", free, "-", "-"]
     matrices = [step.W for step in steps if isinstance(step, Affine)]
     if not matrices:

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
@@ -91,7 +90,12 @@ def density(layer: HasShapes) -> Figure:
         top += high + GAP
 
     scale = at_pixels(figure, LEFT, TOP + height + 60, WHOLE, 12)
-    _name_scale(figure.colorbar(image, scale, orientation="horizontal"), bins)
+    down, right = bins.cells
+    ragged = " (fewer at the end of a block)" if bins.ragged else ""
+    bar = figure.colorbar(image, scale, orientation="horizontal")
+    bar.ax.set_xlabel(f"entries per bin of {down:,} x {right:,} cells{ragged}; grey: none")
+    bar.ax.minorticks_off()
+    bar.ax.xaxis.set_major_formatter("{x:,.0f}")
     return figure
 
 
@@ -177,15 +181,6 @@ def _draw_whole(ax: Axes, ties: TieMap, bins: Bins) -> ScalarMappable:
     ax.set_ylabel(_number_blocks(ax.set_yticks, "output", ties.out_shape))
     ax.set_xlabel(_number_blocks(ax.set_xticks, "input", ties.in_shape))
     return image
-
-
-def _name_scale(bar: Colorbar, bins: Bins) -> None:
-    """Say below the scale of colours what its numbers count."""
-    down, right = bins.cells
-    ragged = " (fewer at the end of a block)" if bins.ragged else ""
-    bar.ax.set_xlabel(f"entries per bin of {down:,} x {right:,} cells{ragged}; grey: none")
-    bar.ax.minorticks_off()
-    bar.ax.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def _number_blocks(

@@ -1,7 +1,6 @@
 """The argument in one figure: a dense gradient, masked and summed, is the convolution's own."""
 
 import numpy.typing as npt
-from matplotlib.axes import Axes
 
 from convdense._util.arguments import Array, complain, require
 from convdense.checks import check
@@ -63,7 +62,10 @@ def gradient_steps(layer: TiedDense, x: npt.ArrayLike, dy: npt.ArrayLike) -> Fig
         expected = convolve_backward(geometry, x, layer.w, dy).dw
         verdict = check(geometry, x, layer.w, None, dy)["dw"].verdict
         weights(layer, expected, axes[3], "the direct convolution's")
-        _draw_difference(axes[4], steps.tied - expected, verdict)
+        table = (steps.tied - expected).reshape(-1, expected.shape[-1])
+        rows, cols = table.shape
+        bare(axes[4], f"difference: {verdict}", rows, cols, wide(axes[4], rows, cols))
+        paint(axes[4], diverging(table), written(table))
 
     if len(matrix_lines) == 2:  # the second matrix stands below the first
         axes[1].set_title("↓ " + axes[1].get_title(), fontsize=10)
@@ -128,11 +130,3 @@ def _written_sum(terms: list[str]) -> str:
         lines = [terms[:half], terms[half:]]
     text = "\n+ ".join(" + ".join(line) for line in lines)
     return text.replace("+ -", "- ") + " = {}"
-
-
-def _draw_difference(ax: Axes, values: Array, verdict: str) -> None:
-    """Draw the difference of the two gradients, and how it is judged."""
-    table = values.reshape(-1, values.shape[-1])  # (all but the last axis, the last)
-    rows, cols = table.shape
-    bare(ax, f"difference: {verdict}", rows, cols, wide(ax, rows, cols))
-    paint(ax, diverging(table), written(table))

@@ -204,9 +204,7 @@ def _colours(shape: tuple[int, ...], spacing: tuple[int, ...]) -> Iterator[Array
 
 def _colour_by_colour(box: _Box, known: _Known, spacing: tuple[int, ...]) -> sp.csr_array | None:
     """Return the matrix, or None if some output saw two inputs of one colour."""
-    rows: list[Array] = []
-    cols: list[Array] = []
-    values: list[Array] = []
+    parts: list[tuple[Array, Array, Array]] = []  # of every colour rows, columns and weights
     n_inputs = prod(box.in_shape)
     colours = list(_colours(box.in_shape, spacing))
     at_once = SAMPLES // 2  # a colour takes two samples
@@ -222,12 +220,9 @@ def _colour_by_colour(box: _Box, known: _Known, spacing: tuple[int, ...]) -> sp.
             found = _decoded(answer, members, known)
             if found is None:
                 return None
-            row, col, value = found
-            rows.append(row)
-            cols.append(col)
-            values.append(value)
-    places = np.concatenate(rows), np.concatenate(cols)
-    return sp.csr_array((np.concatenate(values), places), shape=(len(known.bias), n_inputs))
+            parts.append(found)
+    rows, cols, values = map(np.concatenate, zip(*parts, strict=True))
+    return sp.csr_array((values, (rows, cols)), shape=(len(known.bias), n_inputs))
 
 
 def _one_by_one(box: _Box, known: _Known) -> sp.csr_array:

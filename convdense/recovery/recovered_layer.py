@@ -157,11 +157,9 @@ class Recovered(Frozen, MatrixProducts, Requirable):
 def _expected(layer: HasShapes) -> tuple[sp.csr_array, Array]:
     """Return the matrix and the bias of a layer with weights."""
     if isinstance(layer, TiedDense):
-        matrix = layer.matrix
-        if layer.added is None:
-            return matrix, np.zeros(matrix.shape[0])
-        # One column, (outputs, 1): the bias of a channel stands at each of its outputs.
-        return matrix, layer.added
+        # (outputs,): the bias of a channel stands at each of its outputs
+        added = np.zeros(layer.matrix.shape[0]) if layer.added is None else layer.added
+        return layer.matrix, added
     if isinstance(layer, Dense):
         bias = np.zeros(len(layer.w)) if layer.b is None else layer.b
         return sp.csr_array(layer.w), bias

@@ -133,7 +133,12 @@ def conv_matrix(
     layer, values = _layer(w, in_shape, layout, weights, options)
     matrix = tie(layer).matrix(values, max_bytes=max_bytes)
     if bias is not None and bias is not False:
-        matrix = _with_bias(matrix, layer, bias)
+        ties = tie(layer).bias
+        if bias is True:  # the matrix that the biases are multiplied with
+            columns = ties.data_matrix(np.ones(ties.in_shape, matrix.dtype))
+        else:
+            columns = ties.matrix(shaped(bias, "bias", layer.bias_shape, layer))
+        matrix = sp.csr_array(sp.hstack([matrix, columns], format="csr"))
     return _in_order(matrix, layer, layout, order)
 
 
@@ -177,18 +182,6 @@ def _layer(
         raise ValueError(complain("w", f"shape {values.shape}", f"{needed}, for {layer!r}", do))
     shaped(values, "w", needed, layer)
     return layer, own
-
-
-def _with_bias(
-    matrix: sp.csr_array, layer: Conv | ConvTranspose, bias: npt.ArrayLike | bool
-) -> sp.csr_array:
-    """Return the matrix with the biases as its last column, or for True with a column for each."""
-    ties = tie(layer).bias
-    if isinstance(bias, bool):  # the matrix that the biases are multiplied with
-        columns = ties.data_matrix(np.ones(ties.in_shape, matrix.dtype))
-    else:
-        columns = ties.matrix(shaped(bias, "bias", layer.bias_shape, layer))
-    return sp.csr_array(sp.hstack([matrix, columns], format="csr"))
 
 
 def _refuse(options: dict[str, Any], needs: str) -> None:

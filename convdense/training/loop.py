@@ -110,7 +110,9 @@ def train(
                     parameters, velocity = sgd(
                         now.parameters, gradients, velocity, rate=rate, momentum=momentum
                     )
-                _check_parameters(parameters, step)
+                for name, array in parameters.items():  # such as "0.w"
+                    where = f"in parameter {name!r}, layer {name.split('.')[0]}, after step {step}"
+                    _check_finite(array, where)
                 now = now.with_parameters(parameters)
                 total += value * len(chosen)
                 step += 1
@@ -159,12 +161,6 @@ def _loss_and_gradients(
     _check_finite(np.asarray(gradient), f"as the gradient of the loss {last}")
     _, gradients = net.pull_back(values, gradient)
     return float(value), gradients
-
-
-def _check_parameters(parameters: Arrays, step: int) -> None:
-    for name, array in parameters.items():
-        layer = name.split(".")[0]  # as in "0.w"
-        _check_finite(array, f"in parameter {name!r}, layer {layer}, after step {step}")
 
 
 def _check_finite(array: Array, where: str) -> None:

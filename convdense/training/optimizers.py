@@ -53,7 +53,11 @@ def sgd(
     _check_agreement("gradients", gradients, parameters)
     if velocity is not None:
         _check_agreement("velocity", velocity, parameters)
-    _check_floats(parameters)
+    for name, parameter in parameters.items():
+        dtype = np.asarray(parameter).dtype
+        if dtype.kind not in "fc":
+            got = f"{name!r} of dtype {dtype}"
+            raise TypeError(complain("parameters", got, "floats, which can move a little"))
 
     if velocity is None:
         moved = {name: np.array(g) for name, g in gradients.items()}  # a copy: v starts at g
@@ -77,14 +81,6 @@ def _check_agreement(what: str, arrays: Arrays, parameters: Arrays) -> None:
         if shape != wanted:
             got = f"{name!r} of shape {shape}"
             raise ValueError(complain(what, got, f"{wanted}, the shape of the parameter"))
-
-
-def _check_floats(parameters: Arrays) -> None:
-    for name, parameter in parameters.items():
-        dtype = np.asarray(parameter).dtype
-        if dtype.kind not in "fc":
-            got = f"{name!r} of dtype {dtype}"
-            raise TypeError(complain("parameters", got, "floats, which can move a little"))
 
 
 def _in_dtype_of(replaced: Array, value: npt.ArrayLike) -> Array:
