@@ -9,13 +9,11 @@ from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS
 from convdense.certificates.integer_ranges import Ranges
 from convdense.certificates.integer_trials import Setup, draw_operands
-from convdense.implementations.call_contract import copied
+from convdense.implementations.call_contract import LETTERS, copied
 from convdense.implementations.compare_calls import READS
 from convdense.implementations.evaluators import Evaluator
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.findings import BILINEAR, QUANTITIES, WRONG, Finding
-
-OPERANDS = ("x", "w", "b", "dy")
 
 
 def bilinear(ties: TieMap, mine: Evaluator, finding: Finding, setup: Setup) -> Finding:
@@ -35,7 +33,7 @@ def bilinear(ties: TieMap, mine: Evaluator, finding: Finding, setup: Setup) -> F
     slack = 64 * ties.n_entries * FORMATS[dtype].unit_roundoff
     which = QUANTITIES.index(finding.name)
 
-    for i, (letter, name) in enumerate(zip("xwbd", OPERANDS, strict=True)):
+    for i, (letter, name) in enumerate(zip("xwbd", LETTERS, strict=True)):
         if letter not in READS[finding.name]:
             continue
 
