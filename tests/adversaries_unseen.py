@@ -35,7 +35,7 @@ change, forward, backward, operands = (
 )
 
 KIND = {  # the kind of a reason -> what a certificate's text says about it
-    "counts calls": r"no finite test sees: .*after 10\^6 calls",
+    "counts calls": r"no finite test sees: .*after more calls",
     "chance": r"no finite test sees: .*one random call in a thousand",
     "magic value": r"no finite test sees: .*magic value",
     "relative threshold": r"no finite test sees: .*threshold relative to the data",

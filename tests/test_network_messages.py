@@ -1247,7 +1247,7 @@ CERTIFIED = [
         proven,
         {"threads": True},
         ValueError,
-        "certify: got 'threads' without one; needs an implementation, to try it on",
+        "threads: got True; needs an implementation, to try it on",
         {"threads": False},
     ),
     (

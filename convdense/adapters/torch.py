@@ -282,7 +282,7 @@ def _judged(call: Call, device: str, options: dict[str, Any]) -> Outcome:
         options = {k: v for k, v in options.items() if k not in ("error", "method", "gradgrad")}
     try:
         certificate = certify(layer, mine, **options)
-    except Exception as error:  # refused before it is run: what it raises itself is a finding
+    except (TypeError, ValueError, MemoryError) as error:  # what it raises itself is a finding
         return Outcome("skipped", f"{name}: {error}")
     return _weighed(call, certificate)
 

@@ -169,8 +169,9 @@ def certify(
     }
     extra = tuple(word for word, is_asked in asked.items() if is_asked)
     if implementation is None and extra:
-        needs = "an implementation, to try it on"
-        raise ValueError(complain("certify", f"{extra[0]!r} without one", needs))
+        name = "shapes" if extra[0] == "near" else extra[0]
+        got = "'near'" if extra[0] == "near" else "True"
+        raise ValueError(complain(name, got, "an implementation, to try it on"))
     chosen = Chosen(dtype, batch, error, method, seed, extra, accumulator)
     is_code_of_x = implementation is not None and (is_ready(layer) or isinstance(layer, AnyShape))
     of_x = is_code_of_x or isinstance(layer, (Pool, Network))
@@ -180,9 +181,9 @@ def certify(
     if implementation is None or not _raised(certificate) or method == "exhaustive":
         return certificate
     # written for one batch size? Basis vectors come in others, and this one may not be asked for
-    random = chosen if of_x else replace(chosen, method="random")
-    for one in (batch, *(ONE_BATCH if batch == BATCH else ())):
-        again = decide(layer, implementation, replace(random, batch=one))
+    drawn_alone = chosen if of_x else replace(chosen, method="random")
+    for one in ([] if of_x else [batch]) + [*(ONE_BATCH if batch == BATCH else ())]:
+        again = decide(layer, implementation, replace(drawn_alone, batch=one))
         # and not one that raises now and then, and refuses no batch
         refuses = again.refuted or any(finding.verdict == REFUSED for finding in again.behaviour)
         if not _raised(again) and refuses:

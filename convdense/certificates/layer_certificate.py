@@ -109,7 +109,7 @@ class Certificate(ImplementationJudgement):
     @property
     def _sure(self) -> str:
         if self.error == 0:
-            return say("proof")
+            return say("near proof" if self.excused else "proof")
         power = floor(log2(self.error)) + 1  # the least power of two above it
         if self._wraps:
             return say("odd", power=power)
@@ -157,9 +157,10 @@ class Certificate(ImplementationJudgement):
         of_y, of_dw = "bilinear in x and w", "dw in x and dy"
         if tie(self.layer).padding:  # then x = 0 is among the basis vectors
             of_y, of_dw = "affine in x and linear in w", "dw affine in x and linear in dy"
+        holds = "holds within rounding" if self.excused else "is a proof"
         if self.forward_alone:
-            return [say("bilinear y", of_y=of_y)]
-        return [say("bilinear", of_y=of_y, of_dw=of_dw)]
+            return [say("bilinear y", of_y=of_y, holds=holds)]
+        return [say("bilinear", of_y=of_y, of_dw=of_dw, holds=holds)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data (JSON)."""

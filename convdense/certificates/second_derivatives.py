@@ -11,7 +11,7 @@ from convdense.geometry import HasShapes
 from convdense.implementations.evaluators import caught, direct_evaluator
 from convdense.structure._tie import tie
 from convdense.verdicts.comparison import Raised, compare
-from convdense.verdicts.findings import EQUAL, RAISED, Finding
+from convdense.verdicts.findings import EQUAL, RAISED, SHAPE, Finding
 
 DOUBLE_BACKWARD = "double backward"
 
@@ -37,6 +37,8 @@ def double_backward(layer: HasShapes, implementation: Any, setup: Setup) -> Find
     got = caught(implementation.double_backward, *(a.copy() for a in (x, w, dy, v, u)))
     if isinstance(got, Raised):
         return Finding(DOUBLE_BACKWARD, RAISED, note=str(got))
+    if not isinstance(got, (tuple, list)) or len(got) != 4:
+        return Finding(DOUBLE_BACKWARD, SHAPE, note=f"{type(got).__name__} where four are needed")
     y_of_v, _, dw_of_v, _ = by(v, w, b, dy)
     y_of_0, _, dw_of_0, _ = by(0 * v, w, b, dy)
     y_of_u, dx_of_u, _, _ = by(x, u, 0 * b, dy)

@@ -6,6 +6,7 @@ A test forges each: it holds an implementation of which the sentence would be fa
 # In the first line: how sure it is. Then what was compared, what was tried, and what is not known.
 SENTENCES = {
     "proof": "every pair of basis vectors tried: a proof if bilinear",
+    "near proof": "every pair of basis vectors tried, within rounding",
     "any": "a wrong one passes with probability below 2^{power}",
     "edge": "a wrong edge passes with probability below 2^{power}",
     "odd": "one wrong by odd numbers passes with probability below 2^{power}",
@@ -30,27 +31,28 @@ SENTENCES = {
     "integers": "on {dtype} up to {largest}, sums within {accumulator}",
     "signs": "|x| met {positive:.0%} positive, {zero:.0%} zero and {negative:.0%} negative of its "
     "coordinates",
-    "cells": "{won:.0%} of the windows' cells won, {tied:.0%} of their pairs tied",
+    "cells": "{won:.0%} of the windows' cells won, {tied:.0%} of their pairs tied; planes beyond "
+    "zero are among the inputs",
     "alone": "forward alone was given: no gradient was judged",
     "reals": "compared: random {numbers}, all entries, each with its own bound: {counts}",
     "unit": "effective unit roundoff: {units}",
     "right": "right as well: {names}",
-    "copy": "tried on a small copy, {copy}; on the layer itself: {names}",
+    "copy": "tried on a small copy, {copy}, but for: {names}",
     "refused": "refused: {name} ({why})",
     "reported": "reported: {name}: {why}",
     "untried": "not tried: {names}",
     "numbers": "nothing beside the numbers was tried: they are wrong",
     "bilinear": "assumed: up to rounding y is {of_y} plus linear in b, dx bilinear in w and dy, "
-    "{of_dw}, db linear in dy; then it is a proof for all real inputs of this shape",
-    "bilinear y": "assumed: up to rounding y is {of_y} plus linear in b; then it is a proof for "
-    "all real inputs of this shape",
+    "{of_dw}, db linear in dy; then it {holds} for all real inputs of this shape",
+    "bilinear y": "assumed: up to rounding y is {of_y} plus linear in b; then it {holds} for all "
+    "real inputs of this shape",
     "affine": "assumed: the outputs are affine in each of x, w and dy, and the seed is random",
     "integer code": "it is about the code for {dtype}, not that for floats",
     "degree": "assumed: up to rounding the outputs are polynomials of degree at most 2 in the "
     "operands, and the seed is random",
-    "unseen": "no finite test sees: another result after 10^6 calls, one random call in a "
-    "thousand, one exact magic value, a threshold relative to the data, another batch, layout or "
-    "dtype than tried, a date, code that recognises its judge or tampers with Python",
+    "unseen": "no finite test sees: another result after more calls than were made, one random "
+    "call in a thousand, one exact magic value, a threshold relative to the data, another batch, "
+    "layout or dtype than tried, a date, code that recognises its judge or tampers with Python",
     "rules": "recorded under schema {schema}: {change}",
 }
 ON_REALS = "on random reals"  # begins the note of a finding that only they show

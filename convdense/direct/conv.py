@@ -275,8 +275,9 @@ def _pad(layer: Layer, cells: Array) -> Array:
             axes = cells.shape[2:]
             sizes = [n + sum(pair) for n, pair in zip(axes, pairs, strict=True)]
             full = np.full((*cells.shape[:2], *sizes), value, cells.dtype)
-            inner = (slice(begin, begin + n) for n, (begin, _) in zip(axes, pairs, strict=True))
-            full[(..., *inner)] = cells
+            inner = [slice(begin, begin + n) for n, (begin, _) in zip(axes, pairs, strict=True)]
+            index: Index = (..., *inner)
+            full[index] = cells
             cells = full
         else:
             cells = np.pad(cells, [(0, 0), (0, 0), *pairs], mode=NUMPY_MODES[mode])

@@ -1,4 +1,4 @@
-"""Layouts: the same numbers at other places in memory; between the cells of a view is NaN."""
+"""Layouts: numbers at other places in memory; between the cells of a view is NaN."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -65,6 +65,9 @@ def _one_number(a: Array) -> Array:
 VIEWS: dict[str, Callable[[Array], Array]] = {
     "read-only": lambda a: as_strided(a.copy(), writeable=False),
     "strided views": lambda a: _within(a, (*a.shape[:-1], 2 * a.shape[-1]), np.s_[..., ::2]),
+    "strided channels": lambda a: (
+        _within(a, (a.shape[0], 2 * a.shape[1], *a.shape[2:]), np.s_[:, ::2]) if a.ndim > 1 else a
+    ),
     "slices": lambda a: _within(a, [n + 2 for n in a.shape], (slice(1, -1),) * a.ndim),
     "transposed views": np.asfortranarray,
     "channels last in memory": lambda a: (

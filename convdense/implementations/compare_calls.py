@@ -10,7 +10,7 @@ import numpy.typing as npt
 from convdense._util.arguments import Array
 from convdense.implementations.evaluators import Evaluator, Operands
 from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import CHANGED, QUANTITIES, WRONG, Finding
+from convdense.verdicts.findings import CHANGED, QUANTITIES, RAISED, WRONG, Finding
 
 READS = {"y": "xwb", "dx": "wd", "dw": "xd", "db": "d"}  # d for dy
 # a difference, what came, what is right -> what becomes of it
@@ -66,7 +66,7 @@ def compare_evaluators(
         finding = compare(name, got[name], expected[name], bounds.get(name), dtype=dtype)
         if finding.verdict == WRONG and explain is not None:
             finding = explain(finding, got[name], expected[name])
-        if written_to.intersection(READS[name]):
+        if finding.verdict != RAISED and written_to.intersection(READS[name]):
             finding = replace(finding, verdict=CHANGED, note="an operand was written to in place")
         findings[name] = finding
     return findings

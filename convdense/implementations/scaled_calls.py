@@ -84,7 +84,8 @@ def magnitudes(
     yield replace(found, note=found.note or note)
     if exact:
         below = scaled(f"subnormal {of}", least - low)
-        yield replace(below, verdict=REPORTED) if below.refuted else below
+        flushed = "what is that small comes out otherwise, flushed to zero for example"
+        yield replace(below, verdict=REPORTED, note=flushed) if below.refuted else below
 
 
 def powers_of_two(

@@ -277,7 +277,7 @@ def _not_affine(box: _Box, matrix: sp.csr_array, known: _Known, seed: int | None
     if box.dtype in COMPLEX:
         draws += 1j * rng.integers(-9, 10, draws.shape)  # what conjugates its input is not affine
         reals = reals + 1j * rng.uniform(-1, 1, draws.shape) * np.array(SCALES)[:, None]
-        terms *= 5  # as three multiplications a product err, see `precision`
+        terms *= 5  # as three multiplications a product err, see `effective_roundoff`
     # (samples, inputs), as the function gets them, in the wide dtype
     x = np.concatenate([draws, -draws, reals, -reals]).astype(box.dtype).astype(known.bias.dtype)
     expected = (matrix @ x.T).T + known.bias  # (samples, outputs)

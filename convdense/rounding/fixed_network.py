@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import FORMATS
+from convdense._util.float_formats import format_of
 from convdense.geometry import Pool
 from convdense.implementations.evaluators import Operands
 from convdense.layers import error_bounds
@@ -50,9 +50,12 @@ class FixedNetwork(ShapesOf):
         of_dy = error_bounds.Slope(dy, 0.0 * dy, np.zeros(dy.shape, bool))
         slope, _ = error_bounds.backward_errors(self.net.layers, values, of_dy)
         found: Any = values[-1] if name == "y" else slope
-        if 0 < self._needed(x, dy) <= FORMATS[str(dtype)].bits:
+        if 0 < self._needed(x, dy) <= format_of(dtype).bits:
             return np.zeros(found.value.shape)
-        bound = (16 if self.net.parameters else 2) * found.error  # both forms round
+        # Both forms round. Code in its own words rounds a parameter, too, up to seven times (a
+        # batch norm's scale: sum, root, quotient and product), each as much as a sum's bound.
+        roundings = 7 if self.net.parameters else 0
+        bound = 2 * (1 + roundings) * found.error
         unknown = ~(bound <= np.abs(found.value).max(initial=0)) & (bound > 0)
         return np.where(unknown | getattr(found, "undecided", False), inf, bound)
 
