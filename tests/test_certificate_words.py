@@ -177,6 +177,11 @@ FORGED = {
         lambda: certified(TINY, Mine(TINY, y=lambda y: np.maximum(y, 0))),
         "does not hold: y not bilinear at",
     ),
+    "near proof": (
+        lambda: certified(TINY, by_thirds(TINY)),
+        lambda: right(TINY),
+        "every pair of basis vectors tried: a proof if bilinear",
+    ),
     "any": (
         lambda: right(CONV),
         lambda: certified(CONV, forward_alone_changed(CONV, first_weight(0))),

@@ -1823,7 +1823,7 @@ def test_a_complaint_that_is_in_no_table_is_seen(monkeypatch):
         ("training.losses", LOSSES[-1]),
         ("training.optimizers", STEPS[0]),
         ("networks.network", PARAMETERS[-1]),
-        ("certificates._certify", CERTIFIED[0]),
+        ("certificates.options", CERTIFIED[0]),
     ],
     ids=["training.losses", "training.optimizers", "networks.network", "exact_network"],
 )
@@ -1831,7 +1831,7 @@ def test_a_message_with_another_word_is_seen(module, row, monkeypatch):
     call, bad, error, message, _ = row
     assert refusal(call, bad) == (error, message)
     loaded_module = importlib.import_module(f"convdense.{module}")
-    name = "choice" if module == "certificates._certify" else "complain"
+    name = "choice" if module == "certificates.options" else "complain"
     right = getattr(loaded_module, name)
 
     def other(*arguments):

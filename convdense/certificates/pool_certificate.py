@@ -24,7 +24,7 @@ from convdense.verdicts.findings import NORMWISE, UNDECIDED, WITHIN, WRONG, Find
 
 LARGEST = (1, 2, 4, 16)  # integers drawn: small ones meet many ties, larger ones few
 DRAWS = 3  # of each
-PIXEL = 255  # the largest integer of an image
+PIXELS = 511  # twice as far as those of an image, which are taken modulo 256
 NONE = np.zeros(0)  # the w and b of a pool
 
 
@@ -104,7 +104,7 @@ def _prepare(
     sums = sums_of(pool)
     cells = prod(pool.in_shape)
     size = max(batch, *(n for n in BATCHES if n <= 4 or n * cells <= WORK // 10))
-    fitting = _fitting_bits(pool, dtype, (*LARGEST, PIXEL))
+    fitting = _fitting_bits(pool, dtype, (*LARGEST, PIXELS))
     operands = _drawn(pool, rng, (size, max(fitting)), dtype)
 
     longest = max(1, sums.longest)  # no window of an empty axis has a cell
