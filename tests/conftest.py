@@ -16,6 +16,7 @@ from convdense._util.arguments import complain
 from convdense.claims import claims
 from convdense.display.tables import aligned
 from tests.benchmark import BROWSER
+from tests.few_calls import few_calls
 from tests.pages import Explored
 
 CARRIED, JUDGED = (
@@ -41,6 +42,12 @@ HEADER = [
     "verdict",
     "sentence",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    with few_calls(item):
+        return (yield)
 
 
 def pytest_configure(config):

@@ -5,16 +5,15 @@ What no finite test can see is named in the certificate.
 
 import copy
 import re
-from contextlib import contextmanager, nullcontext
-from unittest import mock
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import convdense as cd
-from convdense.certificates import behaviour_trials
 from tests.adversaries import ADVERSARIES, KIND, NORMWISE, RIGHT, UNSEEN
 from tests.adversary_rows import Call, called, drawn, expected, fault, faults, restored
+from tests.few_calls import as_on_large_layers
 
 SEED = 20
 
@@ -32,22 +31,10 @@ def judged(layer, row):
     return cd.certify(layer, implementation, dtype=row.dtype, seed=SEED)
 
 
-@contextmanager
-def few_calls():
-    """Try all that is tried on a large layer, which saves half of the time."""
-    on_all = behaviour_trials._try_all
-
-    def few(trial, *more):
-        return on_all(trial._replace(is_large=True), *more)
-
-    with mock.patch.object(behaviour_trials, "_try_all", few):
-        yield
-
-
 def certified(row, few=False):
     """Return whether an implementation is accepted, whether it is refuted, and the text."""
     layer = copy.deepcopy(row.layer)
-    with restored(), few_calls() if few else nullcontext():
+    with restored(), as_on_large_layers() if few else nullcontext():
         try:
             certificate = judged(layer, row)
         except (SystemExit, GeneratorExit, KeyboardInterrupt) as raised:

@@ -22,6 +22,8 @@ from convdense import (
 from convdense._util.float_formats import gamma, unit_roundoff
 from convdense.rounding.sum_bounds import rounding_bounds, terms
 
+pytestmark = pytest.mark.few_calls
+
 QUANTITIES = ("y", "dx", "dw", "db")
 ROUNDOFF = {"float32": 2**-24, "complex64": 2**-24, "float64": 2**-53, "complex128": 2**-53}
 LAYERS = [

@@ -28,6 +28,8 @@ from convdense.certificates.integer_trials import DRAWS, exhaustive_calls
 from convdense.rounding.sum_bounds import terms
 from tests.test_bounds import AT_THE_LIMIT, LAYERS, SIGNED
 
+pytestmark = pytest.mark.few_calls
+
 SMALL = Conv((2, 2, 3), 2, kernel=(2, 3), padding=((0, 0), (1, 0)))
 WIDE = Conv((2, 5, 4), 3, kernel=(2, 3), stride=(2, 1), padding=((1, 0), (0, 2)))
 BEYOND = Conv((1, 1, 1), 1, kernel=16, padding=((135, 135), (135, 136)), padding_mode="replicate")

@@ -439,7 +439,6 @@ UNREADABLE = {  # line -> what the last line on stderr, after the usage, says
     f"explain {SMALL} --out-channels many": "--out-channels: invalid int value: 'many'",
     f"explain {SMALL} --transposed --locally-connected": "not allowed with argument",
     f"explain {SMALL} --verbose": "unrecognized arguments: --verbose",
-    f"certify {SMALL} --dtype int8": "--dtype: invalid choice: 'int8'",
     f"certify {SMALL} --method proof": "--method: invalid choice: 'proof'",
     f"certify {SMALL} --error small": "--error: invalid float value: 'small'",
     f"certify {SMALL} --batch 1.5": "--batch: invalid int value: '1.5'",

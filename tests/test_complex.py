@@ -17,6 +17,8 @@ from convdense import (
 from convdense.certificates.integer_ranges import exact_ranges
 from convdense.testing import assert_backward_matches_dense, conv_checks
 
+pytestmark = pytest.mark.few_calls
+
 CONV = Conv((2, 6, 5), out_channels=3, kernel=(2, 3), padding=1, stride=(2, 1))
 DTYPES = "complex64", "complex128"
 LAYERS = [

@@ -180,10 +180,18 @@ def test_a_planted_defect_is_refused_and_its_right_neighbour_accepted(defect, mo
     assert now.co_code != wrong.co_code or now.co_consts != wrong.co_consts
     with monkeypatch.context() as patch:
         patch.setattr(function, "__code__", wrong)
+        forget(defect.function)
         assert not defect.judge(defect.layer)
     with monkeypatch.context() as patch:
         patch.setattr(function, "__code__", right)
+        forget(defect.function)
         assert defect.judge(defect.layer)
+    forget(defect.function)
+
+
+def forget(function):
+    """Empty the cache of a function that has one."""
+    getattr(function, "cache_clear", lambda: None)()
 
 
 def test_defects_are_planted_in_every_floor_of_the_chain():

@@ -12,6 +12,8 @@ from convdense.rounding.normwise_bounds import spread_evenly
 from convdense.verdicts.comparison import compare
 from convdense.verdicts.findings import EQUAL, NORMWISE, WITHIN, WRONG
 
+pytestmark = pytest.mark.few_calls
+
 RIGHT = {EQUAL, WITHIN, NORMWISE}
 # those of the issue, whose basis vectors leave whole samples and channels at 0, and larger ones
 LAYERS = [

@@ -19,6 +19,8 @@ from convdense.testing import (
     without_bias,
 )
 
+pytestmark = pytest.mark.few_calls
+
 CONV = cd.Conv((2, 3, 4), out_channels=3, kernel=(2, 3), padding=1)
 SMALL = cd.Conv((1, 3, 3), out_channels=1, kernel=2)
 POOL = cd.MaxPool((1, 4, 4), kernel=2)

@@ -17,6 +17,8 @@ from convdense.certificates.rounding_explainer import bits_per_trial
 from convdense.structure._tie import tie
 
 torch = pytest.importorskip("torch")
+
+pytestmark = pytest.mark.few_calls
 HALF = "float16", "bfloat16"
 # ResNet-18's kinds, with fewer pixels and some with fewer channels
 RESNET = [

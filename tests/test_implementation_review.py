@@ -38,6 +38,8 @@ from convdense.verdicts.findings import (
     WRONG,
 )
 
+pytestmark = pytest.mark.few_calls
+
 CONV = cd.Conv((2, 6, 7), 3, kernel=(3, 2), stride=(2, 1), padding=((1, 0), (0, 2)))
 LARGE = cd.Conv((8, 40, 40), 16, kernel=3, padding=1)
 TINY = cd.Conv((1, 3, 3), 2, kernel=2)
@@ -84,6 +86,7 @@ def said(certificate, name):
     return next(f for f in certificate.behaviour if f.name == name)
 
 
+@pytest.mark.few_calls(False)
 @pytest.mark.parametrize(
     ("layer", "method"),
     [
@@ -488,6 +491,7 @@ def no_empty(*arrays):
     return arrays
 
 
+@pytest.mark.few_calls(False)
 @pytest.mark.parametrize(
     ("before", "name", "verdict", "holds"),
     [
@@ -507,6 +511,7 @@ def test_each_thing_tried_is_seen_to_fail(before, name, verdict, holds):
     assert (f"refused: {name} (" in str(certificate)) == holds
 
 
+@pytest.mark.few_calls(False)
 def test_zeros_give_the_bias_and_nothing():
     def forward(x, w, b):
         return cd.convolve(CONV, x, w, b if x.any() else 0 * b)
@@ -795,7 +800,7 @@ def filled(pool, fill, sign=1):
     return forward, lambda x, dy: direct_pool.backward(pool, x, dy)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("fill", [0, -10, -1e9])
 @pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (5, 2), (7, 3)])
 def test_padding_that_wins_is_seen_in_large_windows_too(kernel, padding, fill, seed):
@@ -810,7 +815,7 @@ def test_padding_that_wins_is_seen_in_large_windows_too(kernel, padding, fill, s
 def test_a_running_maximum_that_starts_at_zero_is_seen():
     pool = cd.MaxPool((2, 8, 8), output=1)
     started = Pool(pool, y=lambda y: np.maximum(y, 0))
-    assert not any(cd.certify(pool, started, seed=seed) for seed in range(8))
+    assert not any(cd.certify(pool, started, seed=seed) for seed in range(4))
     assert not cd.diagnose(pool, started, seed=0)
 
 
@@ -902,7 +907,7 @@ def test_coefficients_that_round_are_no_fault():
         return dy * (3 * w), 3 * (x * dy).sum(axis=0), dy.sum(axis=0)
 
     mine = (lambda x, w, b: x * (3 * w) + b), backward
-    for seed in range(40):
+    for seed in range(10):
         assert cd.certify(ties, mine, seed=seed)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 8))

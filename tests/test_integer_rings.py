@@ -24,6 +24,8 @@ from convdense import (
 from convdense.certificates.integer_ranges import ends
 from convdense.certificates.ring_trials import bits_of_ring, modular_evaluator, ring_ranges
 
+pytestmark = pytest.mark.few_calls
+
 CONV = Conv((2, 6, 5), out_channels=3, kernel=(3, 2))
 INTEGERS = "int8", "int16", "int32", "int64", "uint8"
 
@@ -260,6 +262,7 @@ def test_accumulator_that_overflows():
     assert refused(lambda *a: einsum(*a).astype(np.int32), "int8")["y"].verdict == "wrong"
 
 
+@pytest.mark.few_calls(False)
 def test_accumulator_that_saturates():
     def saturated(limit, x, w, b):
         y = einsum(*(a.astype(np.int64) for a in (x, w, b)))

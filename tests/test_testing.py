@@ -41,6 +41,8 @@ from tests import zoo_right as right
 from tests.test_public_api import undocumented
 from tests.zoo_members import WRONG
 
+pytestmark = pytest.mark.few_calls
+
 pytest_plugins = ["pytester"]
 
 POOLS = ("sum", "avg", "max", "min")

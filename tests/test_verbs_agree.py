@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 import convdense as cd
 
+pytestmark = pytest.mark.few_calls
+
 DTYPES = ("float32", "float64")
 FEW = settings(max_examples=10, deadline=None, derandomize=True)
 

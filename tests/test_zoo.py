@@ -10,6 +10,8 @@ from convdense.verdicts import findings
 from tests.zoo import is_refused, method
 from tests.zoo_members import LOOSE, RIGHT, WRONG, differing
 
+pytestmark = pytest.mark.few_calls
+
 
 @pytest.mark.parametrize("member", [m for m in RIGHT if m.name in LOOSE], ids=lambda m: m.name)
 def test_what_rounds_is_not_refused(member):
