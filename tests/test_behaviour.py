@@ -158,7 +158,29 @@ def mixed(a, condition):
 
 
 # defect -> the name of the finding that refuses it
+def planes_of_a_whole_array(x):
+    """Read planes without gaps as if the next followed at once, as pointer arithmetic does."""
+    if not x.size or not x[0, 0].flags.c_contiguous:
+        return x
+    strides = (x.strides[0], x[0, 0].nbytes, *x.strides[2:])
+    return np.lib.stride_tricks.as_strided(x, x.shape, strides)
+
+
 DEFECTS = {
+    "a dy as x lies in memory": (
+        of_backward(
+            lambda g, x, w, dy: (
+                g[0],
+                mixed(g[1], x.flags.c_contiguous and not dy.flags.c_contiguous),
+                g[2],
+            )
+        ),
+        "strided views",
+    ),
+    "channels without gaps": (
+        of_forward(lambda y, x, w, b: right_forward(planes_of_a_whole_array(x), w, b)),
+        "strided channels",
+    ),
     "batches of four and more": (batch_limit(3), "batch 4"),
     "batches beyond 32": (batch_limit(32), "batch 33"),
     "an x that no C array is": (
@@ -551,6 +573,44 @@ def test_what_nan_reaches_is_reported_and_not_judged():
         assert y_only.startswith("not finite: y in ")
         assert (" 0 do not read it" not in y_only) == is_beyond
     assert cd.certify(MAX, pool_of(), seed=0, nonfinite=True).require()
+
+
+def test_what_does_not_exist_was_not_tried():
+    linear = cd.Linear(3, 2)
+    mine = (lambda x, w, b: x @ w.T + b, lambda x, w, dy: (dy @ w, dy.T @ x, dy.sum(0)))
+    said = str(cd.certify(linear, mine, seed=0, shapes="near").require())
+    assert "not tried: other shapes, NaN and infinity, threads, double backward\n" in said
+    fails = of_forward(lambda y, x, w, b: mixed(y, len(x) == 5))
+    said = str(cd.certify(CONV, fails, method="random", seed=0, shapes="near", threads=True))
+    untried = "other shapes, NaN and infinity, threads, double backward, magnitudes"
+    assert f"not tried: {untried}\n" in said
+    with pytest.raises(ValueError, match="nonfinite: got True in int8; needs a dtype of floats"):
+        cd.certify(CONV, right_forward, dtype="int8", nonfinite=True)
+
+
+def test_forward_alone_reads_no_dy():
+    layer = cd.Conv((1, 3), 1, kernel=2)  # whose w is too small for some layouts
+    certificate = cd.certify(layer, lambda x, w, b: cd.convolve(layer, x, w, b), seed=0)
+    assert "slices of x" in verdicts(certificate.require())
+
+
+def test_views_of_functions_of_x_are_reported():
+    flat = cd.Flatten((2, 3))
+    for mine in (flat, (lambda x: x.reshape(len(x), 6), lambda x, dy: dy.reshape(x.shape))):
+        certificate = cd.certify(flat, mine, seed=0).require()
+        memory = next(f for f in certificate.behaviour if f.name == "memory")
+        assert (memory.verdict, memory.note) == (
+            REPORTED,
+            "y lies in the memory of x: it changes when that does",
+        )
+    copied = (lambda x: x.reshape(len(x), 6).copy(), lambda x, dy: dy.reshape(x.shape).copy())
+    assert "memory" not in verdicts(cd.certify(flat, copied, seed=0).require())
+
+
+def test_entries_beyond_their_bounds_are_said_to_keep_their_norm():
+    dense = cd.dense_pool(cd.MaxPool((1, 4, 4), 2))
+    said = str(cd.certify(dense.pool, (dense.forward, dense.backward), seed=0).require())
+    assert "each with its own bound: 8 of y by its norm alone, 32 of dx\n" in said
 
 
 def test_two_threads_at_once():

@@ -222,6 +222,12 @@ def test_an_implementation_that_the_options_of_certify_reach(run):
     }
 
 
+def test_gradgrad_needs_a_double_backward(run):
+    status, out, err = run(f"{mine('Mine')} --gradgrad")
+    assert (status, out) == (2, "")
+    assert "needs an object with double_backward(x, w, dy, v, u), for gradgrad=True" in err
+
+
 FORM = (
     "needs module:object, such as mylayers:Conv; write the module as `import` takes it, "
     "without slashes or .py"

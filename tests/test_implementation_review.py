@@ -30,6 +30,7 @@ from convdense.verdicts.findings import (
     DTYPE,
     EQUAL,
     NORMWISE,
+    RAISED,
     REFUSED,
     REPEATABLE,
     SHAPE,
@@ -833,6 +834,15 @@ def test_a_buffer_that_every_call_returns_is_seen():
     certificate = cd.certify(CONV, mine, method="random", seed=0)
     assert [f.name for f in certificate.behaviour if not f.holds] == ["results kept"]
     assert not certificate
+
+
+def test_what_raises_after_it_wrote_to_an_operand_is_told_what_it_raised():
+    def forward(x, w, b):
+        x[...] = 0
+        raise RuntimeError("boom")
+
+    finding = cd.certify(CONV, forward, seed=0)["y"]
+    assert (finding.verdict, finding.note) == (RAISED, "RuntimeError: boom")
 
 
 def test_an_operand_written_to_for_one_sample_alone_is_seen():

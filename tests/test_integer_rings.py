@@ -262,6 +262,24 @@ def test_accumulator_that_overflows():
     assert refused(lambda *a: einsum(*a).astype(np.int32), "int8")["y"].verdict == "wrong"
 
 
+def test_sums_in_more_bits():
+    """They are right where none wraps around, and not cut to the ring where all do."""
+
+    def backward(x, w, dy):
+        dx, dw, _ = convolve_backward(CONV, *(a.astype(np.int32) for a in (x, w, dy)))
+        return dx, dw, dy.astype(np.int32).sum(axis=(0, 2, 3))  # in int64
+
+    def forward(x, w, b):
+        return convolve(CONV, *(a.astype(np.int32) for a in (x, w, b)))
+
+    assert certify(CONV, (forward, backward), dtype="int8", seed=0)
+    ring = certify(CONV, (forward, backward), dtype="int32", accumulator="int32", seed=0)
+    assert ring["db"].verdict == "wrong dtype"
+    assert ring["db"].note.startswith("int64 where int32 is needed, the stated accumulator")
+    off = certify(CONV, lambda *a: forward(*a).astype(np.int64) + 1, dtype="int8", seed=0)
+    assert off["y"].verdict == "wrong"
+
+
 @pytest.mark.few_calls(False)
 def test_accumulator_that_saturates():
     def saturated(limit, x, w, b):

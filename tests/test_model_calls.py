@@ -1,5 +1,7 @@
 """certify_model: every convolution and pool that really runs, as it runs; and double backward."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -608,6 +610,33 @@ def test_double_backward_is_refused_where_there_is_none():
         certify_module(nn.Conv1d(2, 3, 3), (2, 6), gradgrad=3)
     with pytest.raises(ValueError, match="gradgrad: got True; needs False for a pool"):
         certify_module(nn.MaxPool1d(2), (2, 6), gradgrad=True)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"), [(None, "NoneType"), ((1, 2), "tuple"), ({"dw": 1}, "dict")]
+)
+def test_double_backward_that_returns_something_else(returned, said):
+    layer = cd.Conv((2, 6), 3, 3)
+    mine = implementation(nn.Conv1d(2, 3, 3))
+    code = SimpleNamespace(
+        forward=mine.forward, backward=mine.backward, double_backward=lambda *_: returned
+    )
+    twice = cd.certify(layer, code, gradgrad=True, seed=0, method="random").behaviour[0]
+    assert (twice.verdict, twice.note) == ("wrong shape", f"{said} where four are needed")
+
+
+def test_a_dict_holds_arguments_by_name():
+    assert certify_model(nn.Conv2d(2, 3, 3), {"input": IMAGE})
+
+    class Takes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(2, 3, 3)
+
+        def forward(self, batch):
+            return self.conv(batch["image"])
+
+    assert certify_model(Takes(), {"image": IMAGE})
 
 
 def test_double_backward_of_models():

@@ -7,8 +7,8 @@ convolution, two transforms, a product and a transform back, errs by at most ``3
 times the sum of ``|F x| |F w|``, which by Cauchy, Schwarz and Parseval is at most ``L ||x||
 ||w||``: together ``21 log2(L) u ||x|| ||w||``. A sum of n such products, over channels or samples,
 adds ``n u ||x|| ||w||``. The norms are those of everything that the transform may have mixed: of
-whole arrays, for it may run along the batch and the channels too, and along both at once. A large
-Winograd transform keeps the bound as well.
+whole arrays, for it may run along the batch and the channels too, and along both at once. It
+is not derived for transforms by Winograd, whose constants are others.
 """
 
 from itertools import product
