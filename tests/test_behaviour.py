@@ -481,7 +481,7 @@ def test_integers_of_an_image_are_named_where_they_were_tried():
 def test_the_steps_of_magnitudes_are_printed():
     certificate = cd.certify(CONV, (right_forward, right_backward), method="random", seed=0)
     assert re.search(
-        r"x and b of 2\^-1014 to 2\^\d+ \(steps of 2\^\d+ near 1, twice", str(certificate)
+        r"x and b of 2\^-1014 to 2\^\d+ \(steps of 2\^\d+ near 1, four", str(certificate)
     )
     assert "magnitudes" not in str(certificate)
 

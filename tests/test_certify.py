@@ -592,7 +592,7 @@ def test_small_layers_are_proven_and_larger_ones_drawn():
         assert (certificate.error == 0) == (method == "exhaustive")
     larger = Conv((1, 5, 5), 1, kernel=2)
     forced, calls = (
-        certify(larger, PerTap(larger), method="exhaustive"),
+        certify(larger, PerTap(larger), method="exhaustive", seed=0),
         exhaustive_calls(tie(larger), 2),
     )
     assert (forced.method, forced.trials, forced.ranges) == (
@@ -607,7 +607,7 @@ def test_small_layers_are_proven_and_larger_ones_drawn():
 
 def test_a_proof_meets_every_pair_of_basis_vectors():
     spy = Spy(SMALL)
-    certificate = certify(SMALL, spy, method="exhaustive")
+    certificate = certify(SMALL, spy, method="exhaustive", seed=0)
     ties = tie(SMALL)
     rows, cols = ties.shape
     pairs = {"xw": set(), "wdy": set(), "xdy": set(), "b": set()}

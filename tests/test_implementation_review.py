@@ -381,7 +381,7 @@ def test_what_is_not_bilinear_is_called_so():
         "db": EQUAL,
     }
     rectified = Mine(TINY, y=lambda y: np.maximum(y, 0))
-    certificate = cd.certify(TINY, rectified, method="exhaustive")
+    certificate = cd.certify(TINY, rectified, method="exhaustive", seed=0)
     assert certificate["y"].verdict == BILINEAR
     assert "not linear in x" in certificate["y"].note
     lost = Mine(
@@ -531,8 +531,11 @@ def test_zeros_give_the_bias_and_nothing():
     certificate = cd.certify(CONV, (Mine(CONV).forward, backward), method="random", seed=0)
     assert [f.name for f in certificate.behaviour if not f.holds] == [
         "zero dy",
+        "one-hot values",
         "0.0 beside -0.0",
     ]
+    one_hot = next(f for f in certificate.behaviour if f.name == "one-hot values")
+    assert one_hot.note.startswith("x; in dy 0.0 beside -0.0: dw")
 
 
 def test_a_large_layer_is_tried_on_a_copy_if_the_implementation_takes_it():

@@ -196,6 +196,9 @@ def _tensor(array: Array, name: str, dtype: np.dtype[Any], to: dict[str, Any]) -
     """Return a tensor with the strides of an array, on its memory where nothing is converted."""
     if not array.size:
         return torch.from_numpy(np.zeros(array.shape, dtype)).to(**to)
+    plain = array.flags
+    if plain.owndata and plain.c_contiguous and plain.writeable and array.dtype == dtype:
+        return torch.from_numpy(array).to(**to)
     if any(stride % array.itemsize for stride in array.strides):  # a field of a record
         array = np.array(array)
     # along an axis of one cell no stride is ever used: NumPy may have any there

@@ -93,7 +93,7 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
         samples(operands, next(n for n in (most, asked, *taken) if n in taken)) for most in (3, 1)
     )
     other = on_each(lambda a: -np.roll(a, 1), several)
-    found += layouts(bench, (several,) if is_large else (one, several))
+    found += layouts(bench, several, None if is_large else one)
     found += on_special_values(bench, several, one, few=is_large)
     for letters, (x, w, b, dy) in scaled.items():
         if letters == "d" and bench.mine.backward is None:

@@ -14,26 +14,23 @@ from convdense.implementations.evaluators import Drawn
 from convdense.verdicts.findings import RAISED, Finding, worst_of
 
 
-def layouts(bench: Bench, samples: Sequence[Drawn]) -> Iterator[Finding]:
-    """Yield a finding for each layout of which an array could be made, on any of these operands.
+def layouts(bench: Bench, several: Drawn, one: Drawn | None) -> Iterator[Finding]:
+    """Yield a finding for each layout of which an array could be made, on several samples.
 
-    Of several samples each operand is laid out alone as well, of one where all are refused.
+    On one, if it is given, each operand is laid out alone; else on those several, where an
+    exception refuses all of them at once.
     """
-    needed = {LETTERS[n] for n in bench.places(samples[-1])}
+    needed = {LETTERS[n] for n in bench.places(several)}
     read = [n for n in LETTERS if n in {*needed, "b"}]
     for name, change in VIEWS.items():
-        found: list[Finding] = []
-        made: set[str] = set()
-        for operands in samples:
-            views = on_each(partial(_changed, change), operands)
-            # not plain; C order asks nothing of the strides of axes of one cell
-            plain = [v.flags.c_contiguous and v.flags.writeable for v in views]
-            laid_out = [n for n, view in enumerate(views) if view.size and not plain[n]]
-            made.update(LETTERS[n] for n in laid_out)
-            found += [bench.tried(name, views)] if laid_out else []
-            is_last = operands is samples[-1] and len(samples) > 1
-            if found and (is_last or found[-1].verdict == RAISED):
-                found += [bench.tried(name, _alone(views, n), LETTERS[n]) for n in laid_out]
+        views = on_each(partial(_changed, change), several)
+        made = {LETTERS[n] for n in _laid_out(views)}
+        found = [bench.tried(name, views)] if made else []
+        if one is not None or (found and found[0].verdict == RAISED):
+            views = on_each(partial(_changed, change), several if one is None else one)
+            each = [n for n in _laid_out(views) if LETTERS[n] in needed]
+            made.update(LETTERS[n] for n in each)
+            found += [bench.tried(name, _alone(views, n), LETTERS[n]) for n in each]
         if found:
             of = "" if made >= needed else f" of {', '.join(n for n in read if n in made)}"
             yield replace(worst_of(map(restriction, found)), name=name + of)
@@ -41,6 +38,12 @@ def layouts(bench: Bench, samples: Sequence[Drawn]) -> Iterator[Finding]:
 
 def _changed(change: Callable[[Array], Array], a: Array) -> Array:
     return change(a) if a.size else a  # of no cell there is but one layout
+
+
+def _laid_out(views: Drawn) -> list[int]:
+    """Return which are not plain; C order asks nothing of the strides of axes of one cell."""
+    plain = [view.flags.c_contiguous and view.flags.writeable for view in views]
+    return [n for n, view in enumerate(views) if view.size and not plain[n]]
 
 
 def _alone(views: Drawn, n: int) -> Drawn:

@@ -38,7 +38,7 @@ def magnitudes(
 
     What is done below or above an absolute threshold, but not scaled, shows in an outermost call.
     What is done between two shows where a number lies between them: those of one call span a step,
-    and calls follow each other by a step near 1, by twice as many further out (if not `few`).
+    and calls follow each other by a step near 1, by four times as many further out (if not `few`).
 
     Sums of sizes stay within `form.bits`. What rounds on integers already is held to be as right as
     unscaled, and farther from both ends. To flush subnormal numbers is common, so it is reported.
@@ -60,7 +60,7 @@ def magnitudes(
         if not all(map(_same, bench.right(_scaled(operands, letters, k)), due)):
             return
     step = high - low + 1
-    away = [0] if few else [0, *(step * 2**n for n in range(11))]
+    away = [0] if few else [0, *(step * 4**n for n in range(6))]
     ks = {first, last, *(k for n in away for k in (n, -n) if first < k < last)}
 
     def scaled(name: str, k: int) -> Finding:
@@ -80,7 +80,9 @@ def magnitudes(
     of = " and ".join(letter for letter in LETTERS if letter[0] in letters)
     name = f"{of} of 2^{first + low} to 2^{last + high}"
     found = worst_of(scaled(name, k) for k in sorted(ks))
-    note = f"{len(ks)} steps" if few else f"steps of 2^{step} near 1, twice as many further out"
+    note = (
+        f"{len(ks)} steps" if few else f"steps of 2^{step} near 1, four times as many further out"
+    )
     yield replace(found, note=found.note or note)
     if exact:
         below = scaled(f"subnormal {of}", least - low)

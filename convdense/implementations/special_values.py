@@ -17,31 +17,38 @@ from convdense.verdicts.findings import QUANTITIES, REPORTED, Finding, worst_of
 def on_special_values(bench: Bench, operands: Drawn, one: Drawn, *, few: bool) -> Iterator[Finding]:
     """Yield a finding for each kind of values, put into x, w, b and dy all at once.
 
-    Into each alone as well, unless it is to be few calls; ones into `one` sample, too.
+    Into x, beside another kind in dy, and into w alone as well, unless it is to be few calls; ones
+    into `one` sample, too.
     """
     places = bench.places(operands)
     has_bias = operands[2].size > 0
     everywhere = sorted([*places, *[2] * has_bias])
     for n in places:
-        yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, np.zeros_like, [n], 1))
-    for name, changes in KINDS.items():
-        if places and by_parts(changes[0], operands[places[0]]).dtype != operands[0].dtype:
-            continue  # fractions, of which integers have none
-        if changes[0] is _bytes and np.abs(operands[0]).max(initial=0) < BYTES - 1:
-            continue
+        yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, {n: np.zeros_like}, 1))
+    kinds = {name: changes for name, changes in KINDS.items() if _fits(changes[0], operands)}
+    names = list(kinds)
+    for i, (name, changes) in enumerate(kinds.items()):
         # products of two one-hot arrays may all be 0, where a transform has no bound
         together = everywhere if changes[0] not in SPARSE else places[:1]
-        calls = [(change, together) for change in changes]
-        calls += [] if few else [(changes[0], [n]) for n in places]
+        calls = {f"{k}": dict.fromkeys(together, change) for k, change in enumerate(changes)}
+        if not few:
+            other = names[(i + APART) % len(names)]
+            pair = {0: changes[0], 3: kinds[other][0]}
+            calls[f"x; in dy {other}"] = {n: pair[n] for n in places if n in pair}
+        if not few and 1 in places:
+            calls["w"] = {1: changes[0]}
         yield worst_of(
-            bench.tried(
-                name,
-                _changed(given, *call, bench.unit),
-                ", ".join(LETTERS[n] for n in call[1]),
-            )
+            bench.tried(name, _changed(given, call, bench.unit), what * (not what.isdigit()))
             for given in ((operands, one) if changes[0] is np.ones_like else (operands,))
-            for call in calls
+            for what, call in calls.items()
         )
+
+
+def _fits(change: Callable[[Array], Array], operands: Drawn) -> bool:
+    """Tell whether there are such values: integers have no fractions, and may not go to 255."""
+    drawn = next((a for a in operands if a.size), operands[0])
+    goes_far = change is not _bytes or np.abs(operands[0]).max(initial=0) >= BYTES - 1
+    return goes_far and by_parts(change, drawn).dtype == drawn.dtype
 
 
 def nonfinite_reach(bench: Bench, operands: Drawn) -> Iterator[Finding]:
@@ -70,17 +77,18 @@ def nonfinite_reach(bench: Bench, operands: Drawn) -> Iterator[Finding]:
             yield Finding(f"{value} in {LETTERS[n]}", REPORTED, note=note)
 
 
-def _changed(
-    operands: Drawn, change: Callable[[Array], Array], where: list[int], unit: int
-) -> Drawn:
-    """Return copies, those at these places changed; beside fractions no bias, for exact sums.
+def _changed(operands: Drawn, changes: dict[int, Callable[[Array], Array]], unit: int) -> Drawn:
+    """Return copies, those at these places changed; y of fractions has no bias, for exact sums.
 
     What becomes of dy are multiples of the unit.
     """
-    x, w, b, dy = (by_parts(change, a) if n in where else a.copy() for n, a in enumerate(operands))
-    if 3 in where and unit > 1:
-        dy = unit * change(operands[3] / unit)
-    return x, w, 0 * b if change in FRACTIONS else b, dy
+    x, w, b, dy = (
+        by_parts(changes[n], a) if n in changes else a.copy() for n, a in enumerate(operands)
+    )
+    if 3 in changes and unit > 1:
+        dy = unit * changes[3](operands[3] / unit)
+    has_fractions = any(changes.get(n) in FRACTIONS for n in (0, 1))
+    return x, w, 0 * b if has_fractions else b, dy
 
 
 def _largest(a: Array) -> Array:
@@ -131,6 +139,7 @@ def _sorted(a: Array) -> Array:
 
 
 BYTES = 256
+APART = 5  # places in the table: no two sparse kinds meet
 FRACTIONS = _fractions, _halves, _normalised
 SPARSE = _one_hot, _one_value
 KINDS: dict[str, tuple[Callable[[Array], Array], ...]] = {
