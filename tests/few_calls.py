@@ -1,6 +1,6 @@
 """Fewer calls of an implementation in a certificate, for tests about something else.
 
-Each such test tries a fourth of the batches, layouts and values, by its name another fourth;
+Each such test tries an eighth of the batches, layouts and values, by its name another eighth;
 ``CONVDENSE_CALLS=all`` tries all of them everywhere.
 """
 
@@ -11,8 +11,10 @@ from zlib import crc32
 
 from convdense.certificates import behaviour_trials, pool_certificate
 from convdense.implementations import array_views, special_values
+from convdense.implementations.call_contract import Bench
+from convdense.verdicts.findings import WRONG
 
-PARTS = 4
+PARTS = 8
 
 
 @contextmanager
@@ -28,8 +30,8 @@ def as_on_large_layers():
 
 
 @contextmanager
-def a_fourth(name):
-    """Try a fourth of what is tried on a large layer."""
+def a_part(name):
+    """Try a part of what is tried on a large layer."""
     turn = crc32(name.encode()) % PARTS
     small, large = behaviour_trials.BATCHES[:4], behaviour_trials.BATCHES[4:]
     tables = (special_values, "KINDS"), (array_views, "VIEWS")
@@ -44,9 +46,28 @@ def a_fourth(name):
         yield
 
 
+@contextmanager
+def until_wrong():
+    """End a certificate at the first of its trials that is wrong, by raising `RefusedError`."""
+    tried = Bench.tried
+
+    def trial(*what, **more):
+        finding = tried(*what, **more)
+        if finding.verdict == WRONG:
+            raise RefusedError(finding)
+        return finding
+
+    with mock.patch.object(Bench, "tried", trial):
+        yield
+
+
+class RefusedError(Exception):
+    """A certificate that would not hold, for this finding."""
+
+
 def few_calls(item):
     """Return a context of few calls for a test that is marked so, not with False."""
     mark = item.get_closest_marker("few_calls")
     is_marked = mark is not None and mark.args != (False,)
     thinned = is_marked and os.environ.get("CONVDENSE_CALLS") != "all"
-    return a_fourth(item.nodeid) if thinned else nullcontext()
+    return a_part(item.nodeid) if thinned else nullcontext()

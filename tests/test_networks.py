@@ -159,7 +159,7 @@ def test_random_small_networks_are_exact_on_integers_and_every_kind_of_layer_was
 
 
 @pytest.mark.claim("network")
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(networks(), st.integers(0, 99), st.sampled_from(["float64", "float32"]))
 def test_random_small_networks_stay_within_their_bounds_on_floats(net, seed, dtype):
     rng = np.random.default_rng(seed)

@@ -25,7 +25,10 @@ def on_special_values(bench: Bench, operands: Drawn, one: Drawn, *, few: bool) -
     everywhere = sorted([*places, *[2] * has_bias])
     for n in places:
         yield bench.tried(f"zero {LETTERS[n]}", _changed(operands, {n: np.zeros_like}, 1))
-    kinds = {name: changes for name, changes in KINDS.items() if _fits(changes[0], operands)}
+    if not places:  # of an empty axis
+        return
+    drawn, x = operands[places[0]], operands[0]
+    kinds = {name: changes for name, changes in KINDS.items() if _fits(changes[0], drawn, x)}
     names = list(kinds)
     for i, (name, changes) in enumerate(kinds.items()):
         # products of two one-hot arrays may all be 0, where a transform has no bound
@@ -44,10 +47,9 @@ def on_special_values(bench: Bench, operands: Drawn, one: Drawn, *, few: bool) -
         )
 
 
-def _fits(change: Callable[[Array], Array], operands: Drawn) -> bool:
-    """Tell whether there are such values: integers have no fractions, and may not go to 255."""
-    drawn = next((a for a in operands if a.size), operands[0])
-    goes_far = change is not _bytes or np.abs(operands[0]).max(initial=0) >= BYTES - 1
+def _fits(change: Callable[[Array], Array], drawn: Array, x: Array) -> bool:
+    """Tell whether there are such values: integers have no fractions, and x may not go to 255."""
+    goes_far = change is not _bytes or np.abs(x).max(initial=0) >= BYTES - 1
     return goes_far and by_parts(change, drawn).dtype == drawn.dtype
 
 
