@@ -172,6 +172,7 @@ def is_last(x):
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
+@pytest.mark.few_calls(False)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("defect", ["float32", "channels_last"])
 def test_a_kernel_that_only_the_model_runs_is_judged(defect):
