@@ -37,11 +37,16 @@ if _typing.TYPE_CHECKING:
     from convdense import testing as testing
     from convdense import training as training
     from convdense.diagnosis._diagnose import diagnose
+    from convdense.norms._norm_bounds import norm_bounds
     from convdense.recovery._recover import recover
 
 # What few ask for is imported when it is first touched (PEP 562): names by their module, then whole
 # folders.
-_LATER = {"diagnose": "convdense.diagnosis._diagnose", "recover": "convdense.recovery._recover"}
+_LATER = {
+    "diagnose": "convdense.diagnosis._diagnose",
+    "norm_bounds": "convdense.norms._norm_bounds",
+    "recover": "convdense.recovery._recover",
+}
 _FOLDERS = ("explorer", "plots", "testing", "training")
 
 
@@ -94,6 +99,7 @@ __all__ = [
     "diagnose",
     "equations",
     "network",
+    "norm_bounds",
     "recover",
     "tie",
 ]

@@ -15,24 +15,31 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import convdense as cd
+from convdense._util.threads import cores
 from convdense.display.tables import aligned
 from convdense.layers.constant import Fixed
+from convdense.structure import linear_operator
 from convdense.training.loop import train
 
 REPEATS = 7
 SHORTEST = 5e-3  # seconds: what is shorter is repeated within one measurement
 MB = 1e6
+CASES = 60  # geometries on which both ways of the operator are compared
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -159,10 +166,10 @@ OTHERS = {
     "circular": (cd.Conv((64, 56, 56), 64, 3, padding=1, padding_mode="circular"), 2),
     "reflect": (cd.Conv((64, 56, 56), 64, 3, padding=1, padding_mode="reflect"), 2),
     "1-D": (cd.Conv((128, 2048), 128, 3, padding=1), 2),
-    "3-D": (cd.Conv((24, 14, 14, 14), 24, 3, padding=1), 2),
+    "3-D": (cd.Conv((24, 14, 14, 14), 24, 3, padding=1), 1.2),
     "transposed, stride 2": (
         cd.ConvTranspose((64, 56, 56), 64, 3, stride=2, padding=1, output_padding=1),
-        3,
+        1.2,
     ),
 }
 
@@ -182,14 +189,10 @@ def assembly() -> Iterator[Figure]:
         times = paired(other, build)
         per_entry = Times(times.ours, times.theirs, times.ratio * entries / n)
         yield ratio(part, f"{name}: per entry", "64 -> 64, 3x3, 56x56", per_entry, limit)
-    image, _, _ = builder(cd.Conv((1, 1024, 1024), 1, 5), "float64")
-    yield ratio(
-        part,
-        "1 -> 1, 1024x1024, 5x5, float64",
-        "filling fresh memory",
-        paired(image, filler(image())),
-        3,
-    )
+    for kernel, dtype in ((3, "float32"), (5, "float64")):
+        image, _, _ = builder(cd.Conv((1, 1024, 1024), 1, kernel), dtype)
+        what = f"1 -> 1, 1024x1024, {kernel}x{kernel}, {dtype}"
+        yield ratio(part, what, "filling fresh memory", paired(image, filler(image())), 1.1)
     tiny = paired(builder(cd.Conv((1, 16, 16), 1, 3), "float64")[0], lambda: None)
     yield Figure(part, "1 -> 1, 16x16, 3x3", "", tiny.ours * 1e3, "ms", 0.3)
     short, few, _ = builder(cd.Conv((64, 56, 56), 6, 3, padding=1), "float32")
@@ -357,7 +360,9 @@ def pooling() -> Iterator[Figure]:
 
     assert all(np.array_equal(a, b) for a, b in zip(network(), argmax_pool(x, dy), strict=True))
     times = paired(network, lambda: argmax_pool(x, dy))
-    yield ratio("pooling", "max 2x2, 64x112x112, forward and backward", "argmax in NumPy", times, 3)
+    yield ratio(
+        "pooling", "max 2x2, 64x112x112, forward and backward", "argmax in NumPy", times, 1.0
+    )
     stored = sum(
         size_of(step.matrix("float64")) for step in layer.layers if isinstance(step, Fixed)
     )
@@ -399,7 +404,7 @@ def training() -> Iterator[Figure]:
     assert cd.certify(net, seed=0).exact
     times = paired(lambda: step(net), lambda: step(direct))
     yield ratio(
-        "training", "LeNet, a step of 64 digits, as dense layers", "the direct form", times, 4
+        "training", "LeNet, a step of 64 digits, as dense layers", "the direct form", times, 1.2
     )
 
 
@@ -535,8 +540,9 @@ DENSITY = """
 import re
 from io import BytesIO
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 import convdense as cd
+from convdense._util.threads import cores
 start = perf_counter()
 from convdense.plots import density
 density(cd.Conv((64, 56, 56), 64, 3, padding=1)).savefig(BytesIO())
@@ -629,6 +635,125 @@ HOVER = """() => {
 }"""
 
 
+def busy() -> Iterator[Figure | Skipped]:
+    """What takes how long while as many processes spin as there are cores.
+
+    Beside its own time alone, held to one thread; a fair share of two cores would be 1.5 times it.
+    """
+    for part, what, function in worked_on():
+        with threadpool_limits(1):
+            alone = typical(function)
+        with spinning():
+            shared = typical(function)
+        times = Times(shared, alone, shared / alone)
+        yield ratio("busy", f"{part}: {what}", "alone, one thread", times, 2.2)
+
+
+@contextmanager
+def spinning() -> Iterator[None]:
+    """Keep every core busy with another process."""
+    code = "while True: sum(range(10_000))"
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(cores())]
+    sleep(0.2)  # until they have started
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+
+def worked_on() -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Yield (part, what, function): the work of the parts operator, training, pooling, certify."""
+    for layer, dtype, batch in (
+        (BASE, "float32", 8),
+        (cd.Conv((1, 512, 512), 1, 5, padding=2), "float64", 1),
+        (cd.Conv((3, 64, 64), 8, 3, padding=1), "float32", 64),
+    ):
+        ties, rng = cd.tie(layer), np.random.default_rng(0)
+        A = ties.operator(weights(layer, dtype))
+        x, y = (rng.normal(size=(n, batch)).astype(dtype) for n in A.shape[::-1])
+        yield "operator", f"{layer!r}, batch {batch}", partial(A.matmat, x)
+        yield "operator", f"{layer!r}, batch {batch}, adjoint", partial(A.rmatmat, y)
+        samples = x.T.reshape(batch, *ties.in_shape), y.T.reshape(batch, *ties.out_shape)
+        yield "operator", f"{layer!r}, batch {batch}, gradient", partial(ties.gradient, *samples)
+    rng, net = np.random.default_rng(0), lenet()
+    digits, labels = rng.uniform(size=(64, 1, 8, 8)), rng.integers(0, 10, 64)
+    for form, what in ((net, "as dense layers"), (net.direct(), "the direct form")):
+        step = partial(lambda form: [*train(form, digits, labels, epochs=1, batch=64)], form)
+        yield "training", f"LeNet, a step of 64 digits, {what}", step
+    pool = cd.MaxPool((64, 112, 112), kernel=2)
+    x, dy = (rng.normal(size=(1, *shape)) for shape in (pool.in_shape, pool.out_shape))
+    layer = cd.dense_pool(pool)
+    yield "pooling", "max 2x2, 64x112x112", lambda: (layer.forward(x), layer.backward(x, dy))
+    yield "certify", "3x3, 16 -> 16, 32x32: its own dense layer", partial(cd.certify, SMALL)
+    if importlib.util.find_spec("torch") is not None:
+        mine = _functional(BASE)
+        yield "certify", "64 -> 64, 56x56: torch's", partial(cd.certify, BASE, mine)
+
+
+def ways() -> Iterator[Figure]:
+    """Whether the operator takes the better way: gathered inputs, or the stored matrix."""
+    worst = []
+    for case in tqdm(range(CASES), desc="geometries", disable=None, leave=False):
+        layer, dtype = any_layer(np.random.default_rng(case))
+        ratios = list(_beside_the_other_way(layer, dtype))
+        worst.append(max(ratios))
+        print(f"{worst[-1]:5.2f}  {dtype} {layer!r}", file=sys.stderr)
+    good = sum(of_case <= 1.2 for of_case in worst)
+    what = f"of {CASES} geometries at most 1.2 times the better of both ways"
+    yield Figure("ways", what, "", good, "", 57, "at least")
+    yield Figure("ways", "the worst of them", "the better of both", max(worst), "x", 1.5)
+
+
+def any_layer(rng: np.random.Generator) -> tuple[Any, str]:
+    """Draw a layer whose matrix fits 2 GB, and the dtype of its weights."""
+    while True:
+        axes = int(rng.integers(1, 4))
+        cells = [int(2 ** rng.uniform(4, (9, 9, 6)[axes - 1])) for _ in range(axes)]
+        kernel = [int(2 ** rng.uniform(0, np.log2(min(31, n)) + 0.01)) for n in cells]
+        into, out = (int(2 ** rng.uniform(0, 8.01)) for _ in range(2))
+        options: dict[str, Any] = {"kernel": kernel, "stride": int(rng.choice([1, 1, 1, 2, 3]))}
+        options["dilation"] = int(rng.choice([1, 1, 1, 2]))
+        kind = str(rng.choice(["plain", "plain", "groups", "depthwise", "transposed", "mirrored"]))
+        if kind == "groups":
+            options["groups"] = groups = int(rng.choice([2, 4, 8]))
+            into, out = (max(1, n // groups) * groups for n in (into, out))
+        if kind == "depthwise":
+            options["groups"], out = into, into
+        dtype = str(rng.choice(["float32", "float64", "complex64"]))
+        made = cd.ConvTranspose if kind == "transposed" else cd.Conv
+        if kind == "mirrored":
+            options["padding_mode"] = str(rng.choice(["reflect", "replicate", "circular"]))
+        try:
+            layer = made((into, *cells), out, padding=[k // 2 for k in kernel], **options)
+        except ValueError:  # a window larger than the input, more padding than there is to mirror
+            continue
+        entries = cd.tie(layer).n_entries
+        if 1000 < entries < 2e9 / (np.dtype(dtype).itemsize + 4):
+            return layer, dtype
+
+
+def _beside_the_other_way(layer: Any, dtype: str) -> Iterator[float]:
+    """Yield the operator's time by that of the better way, forward and adjoint, for each batch."""
+    ties, w, rng = cd.tie(layer), weights(layer, dtype), np.random.default_rng(0)
+    A, chosen = ties.matrix(w), ties.operator(w)
+    with patch.object(linear_operator, "STORED_UP_TO", -1):
+        free = ties.operator(w)
+    for batch in (1, 8, 64):
+        if ties.n_entries * batch > 2e9 or max(A.shape) * batch > 1e8:  # tens of seconds
+            continue
+        x, y = (rng.normal(size=(n, batch)).astype(dtype) for n in A.shape[::-1])
+        repeats = 3 if ties.n_entries * batch > 2e8 else 5
+        for ours, stored, gathered in (
+            (partial(chosen.dot, x), partial(A.dot, x), partial(free.dot, x)),
+            (partial(chosen.rmatmat, y), partial(A.T.dot, y), partial(free.rmatmat, y)),
+        ):
+            by_matrix, by_gathering = (paired(ours, way, repeats) for way in (stored, gathered))
+            yield max(by_matrix.ratio, by_gathering.ratio)
+
+
 PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "assembly": assembly,
     "pooling": pooling,
@@ -636,6 +761,8 @@ PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "operator": products,
     # What imports torch comes last: its threads and those of NumPy's BLAS slow each other
     "today": today,
+    "ways": ways,
+    "busy": busy,
     "certify": certifying,
     "drawing": drawing,
     "import": importing,

@@ -35,6 +35,7 @@ FLOORS = {
     "checks": 8,
     "certificates": 8,
     "recovery": 8,
+    "norms": 8,
     "sweeps": 8,
     "diagnosis": 9,
     "diagnosis.mistakes": 8,
@@ -46,7 +47,7 @@ FLOORS = {
     "cli": 11,
     "": 12,  # convdense/__init__.py gathers the public names
 }
-FRAMEWORKS = ("torch", "jax", "onnx", "sklearn")  # in adapters only
+FRAMEWORKS = ("torch", "jax", "onnx", "sklearn", "dask", "distributed")  # in adapters only
 SLOW = (
     "matplotlib",
     "tqdm",
@@ -268,7 +269,7 @@ def test_direct_convolution_shares_only_the_geometry(module):
     found = set(targets(module, SOURCES[module], SOURCES))
     allowed = {
         "direct.pool": {"direct.pool_loops"},  # for windows of several sizes
-        "direct.conv": {"_util.foreign_names"},  # for messages: it knows no index
+        "direct.conv": {"_util.foreign_names", "_util.threads"},  # messages, threads: no index
     }.get(module, set())
     assert {target for target in found if room(target) != "geometry"} == allowed
     assert "geometry" in {room(target) for target in found}

@@ -5,8 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from convdense.structure.axis import Axis, channels, spread, untied, window
+from convdense.structure.axis import channels, spread, untied, window
 from convdense.structure.kronecker import count, expand, kron, outer, slabs
+from convdense.structure.progressions import Axis
 from tests.strategies import MODES
 
 # NumPy's name of each mode, and the cells it can supply on one side of n.
@@ -118,7 +119,7 @@ COEFFICIENTS = [1, -1, 2, -3, 5]
 def irregular(coefficients=None):
     """Return an axis with two entries in cell (0, 1), none in row 1 and none in column 2."""
     arrays = (np.array(v) for v in (ROWS, COLS, TAPS))
-    return Axis(*arrays, 3, 4, (3,), None if coefficients is None else np.array(coefficients))
+    return Axis.of(*arrays, 3, 4, (3,), None if coefficients is None else np.array(coefficients))
 
 
 @pytest.mark.parametrize("coefficients", [None, COEFFICIENTS], ids=["ones", "coefficients"])
@@ -221,7 +222,7 @@ def factors(seed, sizes, coefficients=()):
         n_rows, n_cols, n_taps = rng.integers(2, 6, 3).tolist()
         arrays = [rng.integers(n, size=size) for n in (n_rows, n_cols, n_taps)]
         axes.append(
-            Axis(
+            Axis.of(
                 *arrays,
                 n_rows,
                 n_cols,

@@ -27,6 +27,7 @@ TINY = cd.Conv((1, 3, 3), 1, kernel=2)
 LARGE = cd.Conv((8, 40, 40), 9, kernel=3, padding=1)
 POOL = cd.MaxPool((2, 5, 6), kernel=2)
 SUMS = cd.SumPool((1, 4, 4), kernel=2)
+MANY = cd.Conv((16, 48, 48), 16, kernel=3, padding=1)  # channels to contract
 THIRDS = cd.TiedDense(cd.Linear(1, 1), np.array([[1 / 3]]), np.zeros(1))
 
 
@@ -293,6 +294,22 @@ FORGED = {
         lambda: right(TINY),
         lambda: certified(TINY, Mine(TINY, y=np.abs)),
         "y   not bilinear",
+    ),
+    "contracted": (
+        lambda: right(MANY),
+        lambda: right(CONV),
+        "random trials on integers in float64, batch 2; seed 0\na relative error",
+    ),
+    "real sums": (
+        lambda: right(MANY),
+        lambda: certified(MANY, Mine(MANY, y=truncated)),
+        "each with its own bound: .* of dx, .* of dw",
+        "over the channels, .*: .* of dx, .* of dw",
+    ),
+    "stopped in time": (
+        lambda: certified(CONV, Mine(CONV), time_limit=1e-9),
+        lambda: certified(CONV, Mine(CONV), time_limit=1e9),
+        "not tried: other shapes, NaN and infinity, threads, double backward\n",
     ),
     "degree": (
         lambda: right(CONV),

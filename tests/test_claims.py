@@ -200,7 +200,7 @@ def last_tap_lost(*sizes, _window=axis.window, **options):
 
 def taps_reversed(*sizes, _window=axis.window, **options):
     whole = _window(*sizes, **options)
-    return replace(whole, taps=whole.n_taps - 1 - whole.taps)
+    return whole.with_entries(taps=whole.n_taps - 1 - whole.taps)
 
 
 def mean_of_the_copies(ties, x, dy, _add=TieMap.add_edges):
@@ -220,17 +220,18 @@ def shifted_by_one(layer, padded, sizes, _unpad=direct_conv._unpad):
     return np.roll(_unpad(layer, padded, sizes), 1, axis=-1)
 
 
-def kernel_reversed(layer, small, w, _stamp=direct_conv._stamp):
-    return _stamp(layer, small, w[..., ::-1])
+def kernel_reversed(layer, taps, small, w, _stamp=direct_conv._stamp):
+    return _stamp(layer, taps, small, w[..., ::-1])
 
 
 def channels_reversed(n_out, shared, _spread=axis.spread):
     whole = _spread(n_out, shared)
-    return whole if shared else replace(whole, rows=whole.rows[::-1].copy())
+    return whole if shared else whole.with_entries(rows=whole.rows[::-1])
 
 
 def rows_confused(whole, _untied=axis.untied):
-    return replace(_untied(whole), taps=(whole.n_rows - 1 - whole.rows) * whole.n_taps + whole.taps)
+    taps = (whole.n_rows - 1 - whole.rows) * whole.n_taps + whole.taps
+    return _untied(whole).with_entries(taps=taps)
 
 
 def doubled(dense, x, dy, _backward=Dense.backward):
@@ -253,8 +254,8 @@ def division_forgotten(layer, x, dy, _right=pooling.SumDivide.backward):
     return _right(replace(layer, divisors=None), x, dy)
 
 
-def last_of_several(layer, x, dy, _right=activations.Abs.backward):
-    return _right(replace(layer, slope_at_zero=-layer.slope_at_zero), x, dy)
+def last_of_several(layer, x, _right=activations.Abs.slopes):
+    return _right(replace(layer, slope_at_zero=-layer.slope_at_zero), x)
 
 
 def a_cell_lost(windows, sign, _right=max_pool_tournament._levels):
@@ -311,7 +312,7 @@ DEFECTS = [  # the claim that must fail, one that must still hold, what is repla
     ("circulant", "toeplitz", "claims.toeplitz._circulant", circulant_rolled),
     ("average", "max", "layers.pooling.divisors", divisors_doubled),
     ("average", "max", "layers.pooling.SumDivide.backward", division_forgotten),
-    ("max", "average", "layers.activations.Abs.backward", last_of_several),
+    ("max", "average", "layers.activations.Abs.slopes", last_of_several),
     ("max", "relu", "layers.max_pool_tournament._levels", a_cell_lost),
     ("relu", "max", "layers.activations.LeakyReLU.backward", one_at_zero),
     ("relu", "max", "layers.activations.LeakyReLU.forward", size_forgotten),

@@ -65,7 +65,7 @@ def of_the_matrix(layer, found):
 
 def strip(axis):
     """Return the axis without its coefficients."""
-    return type(axis)(axis.rows, axis.cols, axis.taps, axis.n_rows, axis.n_cols, axis.tap_shape)
+    return type(axis).of(axis.rows, axis.cols, axis.taps, axis.n_rows, axis.n_cols, axis.tap_shape)
 
 
 def flat_weights(layer):
@@ -159,15 +159,19 @@ COUNTED = bins_module._counted
 BINNED = binned
 PUT_TOGETHER = together
 EDGES = bins_module._edges
-COUNT = "np.bincount(flat, minlength=n_down * n_right)"
 DEFECTS = {
-    "rows for columns": (COUNTED, "axis.rows // down", "axis.cols // down", "axis.rows[:] // down"),
-    "at most one entry": (COUNTED, COUNT, f"np.minimum(1, {COUNT})", f"np.maximum(0, {COUNT})"),
+    "rows for columns": (
+        COUNTED,
+        "cut(ROW, down).cut(COL, right)",
+        "cut(ROW, right).cut(COL, down)",
+        "cut(COL, right).cut(ROW, down)",
+    ),
+    "at most one entry": (COUNTED, "parts.lengths)", "1)", "1 * parts.lengths)"),
     "bins of the other side": (
         COUNTED,
-        "axis.cols // right",
-        "axis.cols // down",
-        "axis.cols[:] // right",
+        "parts.firsts[COL] // right",
+        "parts.firsts[COL] // down",
+        "parts.firsts[COL][:] // right",
     ),
     "axes reversed": (
         BINNED,
@@ -494,9 +498,9 @@ PLANTED = [
     (density_module.rectangle, "ties.weight_order)", "None)", "ties.weight_order or None)", ALL),
     (
         density_module._occurring,
-        "occurs[positions] = True",
-        "occurs[positions[0]] = True",
-        "occurs[positions[:]] = True",
+        "(numbers.stop - 1) // inner",
+        "numbers.start // inner",
+        "(-1 + numbers.stop) // inner",
         part_is_right,
     ),
     (

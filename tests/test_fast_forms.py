@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convdense as cd
-from convdense.structure import csr_assembly, linear_operator
-from convdense.structure.axis import Axis, window
+from convdense._util import threads
+from convdense.structure import (
+    csr_assembly,
+    linear_operator,
+    sliding,
+    window_families,
+    window_products,
+)
+from convdense.structure.axis import parts, window
+from convdense.structure.progressions import Axis
 from convdense.structure.row_runs import find_runs, merge
 from tests.strategies import integers_for, layers
 
@@ -153,17 +161,74 @@ def test_an_irregular_axis_has_no_runs():
         np.repeat(np.arange(9000), 3),
         rng.permuted(np.tile(np.arange(9), (9000, 1)), axis=1)[:, :3].ravel(),
     )
-    axis = merge(Axis(rows, cols, rng.integers(0, 5, 27000), 9000, 9, (5,)))[0]
+    axis = merge(Axis.of(rows, cols, rng.integers(0, 5, 27000), 9000, 9, (5,)))[0]
     assert find_runs(axis) is None
+
+
+# Windows over padded cells
+
+
+def entries_of(found, axis):
+    """Every (row, column, tap) of windows, by the runs and by what their cells hold."""
+    cells = found.cells
+    holds = {cells.begin + i: cells.first + i for i in range(cells.length)}
+    holds |= {cell: holds[copied] for cell, copied in cells.copied}
+    entries = Counter()
+    for run in found.runs:
+        for i in range(run.count):
+            for cell, tap in zip((run.cols + i * run.col_step).tolist(), run.taps, strict=True):
+                assert 0 <= cell < cells.size
+                if cell in holds:
+                    entries[run.start + i * run.step, holds[cell], int(tap)] += 1
+    return entries
+
+
+@SETTINGS
+@given(layers(max_axes=2))
+def test_windows_hold_every_entry_of_an_axis_once(layer):
+    for axis in cd.tie(layer).axes[1:]:
+        for one in (axis, axis.T):
+            found = sliding._windows(one)
+            if found is not None:
+                plain = zip(one.rows.tolist(), one.cols.tolist(), one.taps.tolist(), strict=True)
+                assert entries_of(found, one) == Counter(plain)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular", "replicate", "reflect", "symmetric"])
+def test_padding_leaves_one_run_and_its_adjoint_one_for_each_place(mode):
+    padded = window(9, 9, 5, stride=1, dilation=1, begin=2, end=2, mode=mode, flip=False)
+    found = sliding._windows(padded)
+    assert [run.count for run in found.runs] == [9]
+    assert found.cells.size == 13
+    assert len(found.cells.copied) == (0 if mode == "zeros" else 4)
+    strided = window(20, 9, 5, stride=2, dilation=1, begin=1, flip=False)
+    assert len(sliding._windows(strided.T).runs) == 2
+    assert [run.count for run in sliding._windows(sliding.over_cells(padded, found).T).runs] == [13]
+
+
+def test_rows_with_weights_of_their_own_are_no_windows():
+    local = cd.tie(cd.LocallyConnected((1, 9), 1, 3)).axes[1]
+    assert sliding._windows(local) is None
+    assert sliding.slide(local) is None
+    assert sliding._windows(parts(7, 3)) is None
+    assert sliding.slide(parts(7, 3)) is not None  # all with one weight, row by row
 
 
 # Operator and gradient
 
 
-@pytest.fixture
-def never_stored(monkeypatch):
-    monkeypatch.setattr(linear_operator, "STORED_BELOW", 0)
-    monkeypatch.setattr(linear_operator, "STORED_UP_TO", 0)
+@pytest.fixture(params=["the best blocks", "large blocks", "small parts"])
+def never_stored(request, monkeypatch):
+    monkeypatch.setattr(linear_operator, "STORED_UP_TO", -1)
+    if request.param != "the best blocks":  # as many rows of the last axis together as there can be
+        monkeypatch.setattr(window_families, "cost", lambda family, *_: -family.block)
+    if request.param == "small parts":
+        for name in ("SLAB", "COLUMNS", "ROWS"):
+            monkeypatch.setattr(window_products, name, 1)
+        for name in ("ALONE_FROM", "SPREAD_FROM"):
+            monkeypatch.setattr(threads, name, 0)
+        monkeypatch.setattr(window_products, "SPREAD_FROM", 0)
+        monkeypatch.setattr(threads, "cores", lambda: 2)
 
 
 @pytest.mark.usefixtures("never_stored")
@@ -194,8 +259,7 @@ class TestOperator:
         )
 
     @pytest.mark.parametrize("layer", AWKWARD, ids=repr)
-    def test_small_buffers_change_nothing(self, layer, monkeypatch):
-        monkeypatch.setattr(linear_operator, "BUFFER", 64)
+    def test_awkward_layers_are_multiplied_alike(self, layer):
         x, w, _, dy = integers_for(layer, 3, batch=3)
         op, A = cd.tie(layer).operator(w), listed(layer, w)
         assert np.array_equal(op @ x.reshape(3, -1).T, A @ x.reshape(3, -1).T)
@@ -204,11 +268,10 @@ class TestOperator:
 
     def test_a_regular_layer_stores_no_matrix_and_an_untied_one_does(self, monkeypatch):
         stored = []
-        monkeypatch.setattr(
-            linear_operator, "assemble", lambda *a: stored.append(a) or csr_assembly.assemble(*a)
-        )
+        real = csr_assembly.assemble
+        monkeypatch.setattr(csr_assembly, "assemble", lambda *a: stored.append(a) or real(*a))
         regular, untied = cd.Conv((2, 6, 5), 3, 2), cd.LocallyConnected((2, 6, 5), 3, 2)
-        cd.tie(regular).operator(integers(regular, float))
+        cd.tie(regular).operator(integers(regular, float)) @ np.ones(60)
         assert not stored
         cd.tie(untied).operator(integers(untied, float))
         assert stored
@@ -239,12 +302,13 @@ class TestOperator:
 
 def test_small_matrices_are_stored_because_that_is_faster(monkeypatch):
     stored = []
-    monkeypatch.setattr(
-        linear_operator, "assemble", lambda *a: stored.append(a) or csr_assembly.assemble(*a)
-    )
+    real = csr_assembly.assemble
+    monkeypatch.setattr(csr_assembly, "assemble", lambda *a: stored.append(a) or real(*a))
     layer = cd.Conv((1, 16, 16), 1, 3)
-    cd.tie(layer).operator(integers(layer, float))
-    assert stored
+    operator = cd.tie(layer).operator(integers(layer, float))
+    operator @ np.ones(256)
+    operator.H @ np.ones(14 * 14)
+    assert len(stored) == 1
 
 
 # Memory
@@ -342,8 +406,7 @@ REPEATING = (
 
 @pytest.mark.parametrize("ties", REPEATING, ids=repr)
 def test_a_weight_or_row_that_occurs_again_is_counted_each_time(ties, monkeypatch):
-    monkeypatch.setattr(linear_operator, "STORED_BELOW", 0)
-    monkeypatch.setattr(linear_operator, "STORED_UP_TO", 0)
+    monkeypatch.setattr(linear_operator, "STORED_UP_TO", -1)
     rng = np.random.default_rng(0)
     x, dy, w = (
         rng.integers(-9, 9, s).astype(float)
@@ -402,22 +465,23 @@ def test_temporaries_stay_small_where_one_input_has_many_outputs():
 
 
 @pytest.mark.parametrize(
-    ("layer", "stored"),
+    ("layer", "batch", "stored"),
     [
-        (cd.Conv((64, 56, 56), 64, 3, padding=1), False),
-        (cd.Conv((3, 224, 224), 3, 3, padding=1), False),
-        (cd.Conv((1, 128, 128), 1, 31, padding=15), True),  # 61 x 61 pieces, one product each
-        (cd.Conv((128, 56, 56), 128, 3, padding=1, groups=64), True),
-        (cd.Conv((1, 8, 8), 1, 3), True),  # small
+        (cd.Conv((64, 56, 56), 64, 3, padding=1), 1, False),
+        (cd.Conv((1, 128, 128), 1, 31, padding=15), 1, False),
+        (cd.Conv((16, 56, 56), 16, 3, padding=1, groups=16), 64, True),  # one row to a product
+        (cd.Conv((1, 8, 8), 1, 3), 1, True),  # small
     ],
     ids=repr,
 )
-def test_the_operator_stores_its_matrix_only_where_that_is_faster(layer, stored, monkeypatch):
+def test_the_operator_stores_its_matrix_only_where_that_is_faster(
+    layer, batch, stored, monkeypatch
+):
     asked = []
-    monkeypatch.setattr(
-        linear_operator, "assemble", lambda axes, plan, w: asked.append(1) or sp.csr_array((1, 1))
-    )
-    cd.tie(layer).operator(np.ones(layer.weight_shape, np.float32))
+    real = csr_assembly.assemble
+    monkeypatch.setattr(csr_assembly, "assemble", lambda *a: asked.append(1) or real(*a))
+    ties = cd.tie(layer)
+    ties.operator(np.ones(layer.weight_shape, np.float32)) @ np.ones((ties.shape[1], batch), "f4")
     assert bool(asked) == stored
 
 

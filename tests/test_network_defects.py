@@ -69,8 +69,8 @@ def slopes_exchanged(self, _right=activations.LeakyReLU.shares):
     return _right.fget(self)[0], -_right.fget(self)[1]
 
 
-def last_of_several(self, x, dy, _right=activations.Abs.backward):
-    return _right(replace(self, slope_at_zero=-self.slope_at_zero), x, dy)
+def last_of_several(self, x, _right=activations.Abs.slopes):
+    return _right(replace(self, slope_at_zero=-self.slope_at_zero), x)
 
 
 def tie_counted_twice(self, x, dy, _right=max_pool_tournament.Tournament.backward):
@@ -187,8 +187,8 @@ DEFECTS = [
     ("relu", activations.LeakyReLU, "backward", relu_halves_zero),
     ("leaky", activations.LeakyReLU, "backward", relu_by_its_output),
     ("leaky", activations.LeakyReLU, "shares", property(slopes_exchanged)),
-    ("max", activations.Abs, "backward", last_of_several),
-    ("min", activations.Abs, "backward", last_of_several),
+    ("max", activations.Abs, "slopes", last_of_several),
+    ("min", activations.Abs, "slopes", last_of_several),
     ("max", max_pool_tournament.Tournament, "backward", tie_counted_twice),
     ("max", max_pool_tournament.Tournament, "forward", padded_with_zeros),
     ("average", pooling.SumDivide, "backward", division_forgotten_backward),

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from math import lcm
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from convdense._util.float_formats import gamma, unit_roundoff
 from convdense.direct import pool_loops
 from convdense.direct.pool_loops import windows
 from convdense.geometry import layer_from_dict
-from convdense.layers import max_pool_tournament
+from convdense.layers import max_pool_tournament, strided_sums
 from convdense.layers.activations import Abs
 from convdense.layers.pooling import dense_pool
 from convdense.structure import _tie, axis
@@ -126,6 +127,52 @@ def test_dense_layers_and_loops_agree_exactly_and_every_option_was_drawn():
     assert {
         name: n for name in (*options, *(k.__name__ for k in KINDS)) if (n := drawn[name]) < 30
     } == {}
+
+
+def hard_floats(rng, shape, dtype):
+    """Floats of all sizes, subnormal ones and zeros of both signs among them, and many ties."""
+    info = np.finfo(dtype)
+    some = [0.0, 1.0, 3.0, info.max, info.max / 3, info.tiny, info.smallest_subnormal, np.pi]
+    return (rng.choice(some, shape) * rng.choice([-1, 1], shape)).astype(dtype)
+
+
+def one_by_one(layer, x, dy):
+    """Run a tournament by its layers: products with stored matrices, and |.|, sample by sample."""
+    values = [x.reshape(len(x), -1)]
+    for part in layer.layers:
+        shape = getattr(part, "in_shape", values[-1].shape[1:])
+        values.append(part.forward(values[-1].reshape(-1, *shape)).reshape(len(x), -1))
+    gradient = dy.reshape(len(dy), -1)
+    for part, before in zip(reversed(layer.layers), reversed(values[:-1]), strict=True):
+        shape = getattr(part, "in_shape", None) or gradient.shape[1:]
+        entering = before.reshape(-1, *shape) if isinstance(part, Abs) else before
+        gradient = part.backward(entering, gradient.reshape(-1, *shape)).reshape(len(dy), -1)
+    return values[-1].reshape(dy.shape), gradient.reshape(x.shape)
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(
+    pools((MaxPool, MinPool)),
+    st.sampled_from(["float64", "float32"]),
+    st.sampled_from(["first", "split"]),
+    st.sampled_from([0, 1, 16]),
+    st.sampled_from([1, 20, 1 << 16]),
+    st.booleans(),
+)
+def test_blocks_and_slices_are_the_layers_one_by_one_to_the_last_bit(
+    pool, dtype, tie_break, runs, block, reversed_layout
+):
+    rng = np.random.default_rng(0)
+    x, dy = (hard_floats(rng, (3, *shape), dtype) for shape in (pool.in_shape, pool.out_shape))
+    dy /= 1000  # no sum over windows overflows
+    if reversed_layout:
+        x, dy = (np.asfortranarray(a) for a in (x, dy))
+    layer = dense_pool(pool, tie_break)
+    limit = mock.patch.object(strided_sums, "RUNS_LIMIT", runs)
+    with limit, mock.patch.object(strided_sums, "BLOCK", block):
+        y, dx = layer.forward(x), layer.backward(x, dy)
+    wanted = one_by_one(layer, x, dy)
+    assert [a.tobytes() for a in (y, dx)] == [a.tobytes() for a in wanted]  # -0 is not 0
 
 
 @pytest.mark.claim("max")

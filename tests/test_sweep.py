@@ -240,8 +240,8 @@ def clipped(tied, x, _right=tied_dense.TiedDense.forward):
     return np.maximum(_right(tied, x), -30)
 
 
-def stamped_elsewhere(layer, small, w, _right=direct_conv._stamp):
-    full = _right(layer, small, w)
+def stamped_elsewhere(layer, taps, small, w, _right=direct_conv._stamp):
+    full = _right(layer, taps, small, w)
     return (
         np.roll(full, 1, axis=-1)
         if isinstance(layer, ConvTranspose) and layer.stride == (3,)

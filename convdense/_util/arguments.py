@@ -246,6 +246,14 @@ def physical_memory() -> int | None:
         return None
 
 
+def require_memory(name: str, needed: int, do: str) -> None:
+    """Refuse what is larger than the physical memory, before anything of it is allocated."""
+    limit = physical_memory()
+    if limit is not None and needed > limit:
+        needs = f"at most {limit:,}, the physical memory"
+        raise MemoryError(complain(name, f"about {needed:,} bytes", needs, do))
+
+
 def first_line(error: object) -> str:
     """Return the first line of an error's text, for a message of one line.
 

@@ -1,5 +1,6 @@
 """Other frameworks: the only folder that imports them.
 
+* `dask`: matrix and operator on a cluster
 * `torch`: certify_module, certify_model
 * `torch_geometry`: module -> geometry
 * `torch_implementation`: module or function -> implementation

@@ -50,6 +50,17 @@ class Call:
     one_argument: bool = True
     inside: tuple["Call", ...] = ()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: of a function its name, as pickle finds few."""
+        name = name_of(self.source)
+        is_named = getattr(torch.nn.functional, name, None) is self.source
+        return vars(self) | ({"source": name} if is_named else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        source = state["source"]
+        found = getattr(torch.nn.functional, source) if isinstance(source, str) else source
+        vars(self).update(state, source=found)
+
     @property
     def label(self) -> str:
         """What a report calls it."""

@@ -8,8 +8,10 @@ rounds the float32 operands of a convolution to 11 bits, and a certificate in fl
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from inspect import BoundArguments, signature
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convdense._util.arguments import complain, is_integer
+from convdense._util.executors import executor_or_none, in_order
 from convdense._util.float_formats import HALF, INTEGERS, spelled
 from convdense._util.foreign_names import explained
 from convdense.adapters.import_torch import torch
@@ -82,6 +85,7 @@ def certify_model(
     example_input: torch.Tensor | tuple[Any, ...],
     *,
     device: str = "cpu",
+    executor: Executor | None = None,
     **options: Any,
 ) -> ModelReport:
     """Certify every convolution and pool that a model runs, as it runs it.
@@ -100,6 +104,8 @@ def certify_model(
         arguments; else it is the one argument.
     device : str
         Where the layers are judged; the model itself stays where it is.
+    executor : concurrent.futures.Executor or None
+        What judges them, as for `sweeps.sweep`: processes, or the machines of a Dask cluster.
     **options
         As for `certify`; dtype is by default that in which the model runs a layer. error, method
         and gradgrad are for convolutions, pools have none of them.
@@ -116,8 +122,7 @@ def certify_model(
     >>> bool(report), report.skipped
     (True, {'1': 'ReLU: neither a convolution nor a pool of torch.nn'})
     """
-    from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
-
+    executor_or_none(executor)
     arguments = _arguments(model, example_input)
     # wrong options are refused here, on a layer of one weight, not once per layer of the model
     module, dtype = torch.nn.Conv1d(1, 1, 1), _half_precision(options)
@@ -125,12 +130,6 @@ def certify_model(
     certify(Conv((1, 1), 1, kernel=1), smallest, **options)
 
     recorder = Recorder(model)
-    outcomes: dict[str, Outcome] = {}
-
-    def judge(call: Call) -> Outcome:
-        if call.key not in outcomes:
-            outcomes[call.key] = _judged(call, device, options)
-        return outcomes[call.key]
 
     def run() -> object:  # the random numbers are the same each time
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -145,11 +144,9 @@ def certify_model(
         with eager("force_eager") if compiled else nullcontext():
             with recorder.watching():
                 output = run()
-            first = {call.key: call for call in recorder.calls if not call.unread}
-            progress = {"desc": "layers", "file": sys.stderr, "disable": None, "leave": False}
-            for call in tqdm(list(first.values()), **progress):
-                judge(call)
-            entries = _entries(recorder, judge)
+            judge = partial(_judged, device=device, options=options)
+            calls, outcomes = _all_judged(recorder.calls, judge, executor)
+            entries = _entries(recorder, calls, outcomes)
     if compiled:
         entries[f"compiled: {type(compiled[0]).__name__}"] = _compared(as_it_runs, output)
     fields: dict[str, dict[str, Any]] = {"certificates": {}, "failed": {}, "skipped": {}}
@@ -159,18 +156,38 @@ def certify_model(
     return ModelReport(**fields, not_called=tuple(not_called))
 
 
-def _entries(recorder: Recorder, judge: Callable[[Call], Outcome]) -> dict[str, Outcome]:
+def _all_judged(
+    calls: list[Call], judge: Callable[[Call], Outcome], executor: Executor | None
+) -> tuple[list[Call], dict[str, Outcome]]:
+    """Return all calls, those inside others that are to be judged too, and what became of each key.
+
+    They are judged in rounds: those inside after those around them.
+    """
+    from tqdm import tqdm  # noqa: PLC0415  (only where there is something to wait for)
+
+    progress = {"desc": "layers", "file": sys.stderr, "disable": None, "leave": False}
+    every = list(calls)
+    outcomes: dict[str, Outcome] = {}
+    while calls:
+        readable = [call for call in calls if not call.unread]
+        new = {call.key: call for call in readable if call.key not in outcomes}
+        found = in_order(executor, judge, new.values()) if executor else map(judge, new.values())
+        outcomes |= zip(new, tqdm(found, total=len(new), **progress), strict=True)
+        calls = [part for call in readable if outcomes[call.key].follow for part in call.inside]
+        every += calls
+    return every, outcomes
+
+
+def _entries(
+    recorder: Recorder, calls: list[Call], outcomes: Mapping[str, Outcome]
+) -> dict[str, Outcome]:
     """Return what became of every call, and of what neither convolves nor pools, by its name."""
-    calls = list(recorder.calls)
-    for call in calls:  # which grows
-        if not call.unread and judge(call).follow:
-            calls.extend(call.inside)
     labelled: dict[str, dict[str, Call]] = {}
     unread: dict[str, dict[str, None]] = {}
     for call in calls:
         if call.unread:
             unread.setdefault(call.owner, {})[call.unread] = None
-        elif judge(call).listed or not call.inside:
+        elif outcomes[call.key].listed or not call.inside:
             labelled.setdefault(call.label, {}).setdefault(call.key, call)
 
     entries: dict[str, Outcome] = {}
@@ -179,7 +196,7 @@ def _entries(recorder: Recorder, judge: Callable[[Call], Outcome]) -> dict[str, 
             name = label + (f" {call.in_shape} -> {call.out_shape}" if len(different) > 1 else "")
             while name in entries:  # of the same shapes, with other options
                 name += "'"
-            entries[name] = judge(call)
+            entries[name] = outcomes[call.key]
     owners = {call.owner for call in calls}
     for name, part in recorder.parts.items():
         reasons = [*unread.get(name, {})]

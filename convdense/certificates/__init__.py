@@ -2,6 +2,7 @@
 
 * `_certify`: certify, and what it does for one layer with weights
 * `options`: its options, their defaults and their checks
+* `clock`: a time limit, and progress at a terminal
 * `certificate_base`: what every certificate shares: what a user's code is held to, its lines, its
   JSON
 * `sentences`: every sentence that a certificate prints about what was run, each in one place
@@ -11,6 +12,7 @@
 * `pool_certificate`: a user's pool
 * `integer_ranges`: how large integers may be for sums to stay exact
 * `integer_trials`: every pair of basis vectors, random trials
+* `contraction`: channels contracted: judged without computing them all
 * `ring_trials`: integer dtypes and their sums, exact or modulo 2^m
 * `pool_probes`: inputs in which chosen cells win or tie
 * `rounding_explainer`: whether rounding explains a difference; the error probability that is left

@@ -8,13 +8,23 @@ from dataclasses import replace
 from math import ceil, log2
 from typing import NamedTuple, Unpack, overload
 
+import numpy as np
+
 from convdense._util.arguments import Seed, choice, complain, drawn
 from convdense._util.float_formats import COMPLEX, EXACT, HALF, INTEGERS
 from convdense._util.foreign_names import explained
 from convdense.certificates.certificate_base import certified_again
+from convdense.certificates.clock import Clock, limited_time
+from convdense.certificates.contraction import MISSED, how_often, pays_off
 from convdense.certificates.implementation_review import review_implementation
 from convdense.certificates.integer_ranges import exact_ranges, rounded_away
-from convdense.certificates.integer_trials import Setup, exhaustive, exhaustive_calls, random
+from convdense.certificates.integer_trials import (
+    Contracted,
+    Setup,
+    exhaustive,
+    exhaustive_calls,
+    random,
+)
 from convdense.certificates.layer_certificate import Certificate
 from convdense.certificates.memory_need import (
     numbers_of_layer,
@@ -27,7 +37,7 @@ from convdense.certificates.network_certificate import (
     certify_pool,
 )
 from convdense.certificates.options import BATCH, ERROR, Chosen, Options
-from convdense.certificates.resolution import Excused, basis_resolution, decided
+from convdense.certificates.resolution import Excused, basis_resolution, decided, undecided_all
 from convdense.certificates.ring_trials import (
     modular_evaluator,
     review_integers,
@@ -83,6 +93,7 @@ def certify(
     threads: bool = False,
     accumulator: object = None,
     gradgrad: bool = False,
+    time_limit: float | None = None,
 ) -> Certificate | NetworkCertificate:
     """Decide exactly whether the tied dense layer is direct convolution, or an implementation is.
 
@@ -129,6 +140,11 @@ def certify(
         `implementation.double_backward(x, w, dy, v, u)` returns: the gradients of <dx, v> by w and
         dy, and those of <dw, u> by x and dy.
 
+    time_limit : float or None
+        Seconds after which nothing new is begun; calls of an implementation are not interrupted.
+        What could be decided by then is, with the error probability of the trials that were run;
+        the rest is named. Without a trial it is undecided.
+
     Returns
     -------
     Certificate, or NetworkCertificate for a pool, a network or another layer that runs
@@ -172,13 +188,15 @@ def certify(
         name = "shapes" if extra[0] == "near" else extra[0]
         got = "'near'" if extra[0] == "near" else "True"
         raise ValueError(complain(name, got, "an implementation, to try it on"))
-    chosen = Chosen(dtype, batch, error, method, seed, extra, accumulator)
+    clock = Clock(limited_time(time_limit))
+    chosen = Chosen(dtype, batch, error, method, seed, extra, accumulator, clock)
     is_code_of_x = implementation is not None and (is_ready(layer) or isinstance(layer, AnyShape))
     of_x = is_code_of_x or isinstance(layer, (Pool, Network))
     layer = copy(layer)  # code that has the layer may change it
     decide = _certify_pool_or_network if of_x else _certify_layer
     certificate = decide(layer, implementation, chosen)
-    if implementation is None or not _raised(certificate) or method == "exhaustive":
+    done = not _raised(certificate) or clock.is_up
+    if implementation is None or done or method == "exhaustive":
         return certificate
     # written for one batch size? Basis vectors come in others, and this one may not be asked for
     drawn_alone = chosen if of_x else replace(chosen, method="random")
@@ -228,7 +246,8 @@ def _certify_pool_or_network(
     how = chosen.dtype, chosen.batch, seed
     if implementation is None:
         return certify_network(layer, *how)
-    return certify_pool(layer, implementation, *how, extra=chosen.extra)
+    certificate = certify_pool(layer, implementation, *how, extra=chosen.extra, clock=chosen.clock)
+    return replace(certificate, time_limit=chosen.clock.stopped)
 
 
 def _certify_layer(
@@ -253,7 +272,7 @@ def _certify_layer(
     explainer = None if implementation is None or sums else Explainer(layer, chosen.dtype)
     # a seed of as many bits as the error asks for, and 64 more
     seed = drawn(chosen.seed, 64 + ceil(-log2(chosen.error)))
-    setup = Setup(chosen.dtype, chosen.batch, ranges, seed)
+    setup = Setup(chosen.dtype, chosen.batch, ranges, seed, chosen.clock)
     trials = _run_trials(ties, evaluators, setup, explainer, chosen)
     evaluator, reference = evaluators
     certificate = Certificate(
@@ -272,12 +291,13 @@ def _certify_layer(
         of_integers = layer, evaluator, trials.findings, setup
         review = review_integers(*of_integers, accumulator=sums, extra=chosen.extra)
     elif explainer is None:
-        return certificate
+        return replace(certificate, time_limit=chosen.clock.stopped)
     else:
         how = evaluators, layer, trials.findings, setup
         review = review_implementation(*how, error=chosen.error, extra=chosen.extra)
     behaviour = review.behaviour
-    if chosen.gradgrad and not any(finding.refuted for finding in review.findings):
+    is_right = not any(finding.refuted for finding in review.findings)
+    if chosen.gradgrad and is_right and not chosen.clock.is_up:
         behaviour = (double_backward(layer, implementation, setup), *behaviour)
     return replace(
         certificate,
@@ -287,6 +307,7 @@ def _certify_layer(
         precision=review.precision,
         tried_on=review.tried_on,
         extra=chosen.extra,
+        time_limit=chosen.clock.stopped,
     )
 
 
@@ -298,6 +319,7 @@ class Trials(NamedTuple):
     trials: int
     error: float
     excused: Excused
+    rounds: int = 0
 
 
 def _run_trials(
@@ -324,7 +346,12 @@ def _run_trials(
     findings = exhaustive(ties, *evaluators, setup, explainer)
     excused = () if explainer is None else tuple(explainer.allowed.items())
     resolution = basis_resolution(ties, chosen.dtype, chosen.batch)
-    judged = (decided(f, excused, chosen.dtype, is_bounded=resolution < 1) for f in findings)
+    judged = [decided(f, excused, chosen.dtype, is_bounded=resolution < 1) for f in findings]
+    if setup.clock.is_cut:  # no proof
+        judged = undecided_all(
+            judged, evaluators[0].quantities, "not every pair of basis vectors was met in time"
+        )
+        return Trials(tuple(judged), "exhaustive", setup.clock.steps, 1.0, excused)
     return Trials(tuple(judged), "exhaustive", calls, 0.0, excused)
 
 
@@ -343,8 +370,21 @@ def _run_random_trials(
     number = max(HALF_TRIALS, HALF_PRODUCTS // max(1, ties.n_entries))
     if chosen.dtype not in HALF or each * number > bits:
         number = ceil(bits / each)
-    found = random(ties, *evaluators, setup, number, explain=explainer, needed=sums or None)
+    contracted, missed = None, 0.0
+    layer = None if explainer is None else explainer.layer
+    if chosen.dtype in EXACT and pays_off(layer, setup.batch):
+        number, rounds = how_often(number, each, bits)
+        missed = MISSED**rounds
+        rng = np.random.default_rng((setup.seed, 6))  # a stream of its own beside the trials'
+        contracted = Contracted(layer, chosen.dtype, rounds, rng)
+    mine, by = evaluators
+    dtype = sums or None  # that results need
+    found = random(
+        ties, mine, by, setup, number, explain=explainer, needed=dtype, contracted=contracted
+    )
 
+    if setup.clock.is_cut:
+        number = setup.clock.steps
     excused = () if explainer is None else tuple(explainer.allowed.items())
     left = each if sums else bits_of_all(ranges, dict(excused), rounded)
     findings = []
@@ -352,5 +392,8 @@ def _run_random_trials(
         allowed = {name: bound for name, bound in excused if name == finding.name}
         is_bounded = bits_of_all(ranges, allowed, rounded) > 0
         findings.append(decided(finding, excused, chosen.dtype, is_bounded=is_bounded))
-    error = max(2 ** (-left * number), SMALLEST)
-    return Trials(tuple(findings), "random", number, error, excused)
+    error = max((2**-left + missed) ** number, SMALLEST)
+    if not number:
+        findings = undecided_all([], evaluators[0].quantities, "no trial was run in time")
+    rounds = 0 if contracted is None else contracted.rounds
+    return Trials(tuple(findings), "random", number, error, excused, rounds)

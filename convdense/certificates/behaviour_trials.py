@@ -1,6 +1,6 @@
 """What a certificate of an implementation tries beside its numbers, and on which layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from math import isqrt
@@ -11,6 +11,7 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense._util.float_formats import FORMATS, HALF, Format
 from convdense.certificates.certificate_base import misbehaves
+from convdense.certificates.clock import Clock
 from convdense.certificates.integer_ranges import Ranges, exact_ranges, longest_sums, narrow_ranges
 from convdense.certificates.integer_trials import draw_operands
 from convdense.certificates.other_shapes import try_shapes
@@ -25,7 +26,7 @@ from convdense.implementations.call_contract import (
     on_each,
     samples,
 )
-from convdense.implementations.evaluators import Drawn, Evaluator, direct_evaluator
+from convdense.implementations.evaluators import Drawn, Evaluator, small_evaluator
 from convdense.implementations.scaled_calls import magnitudes, powers_of_two
 from convdense.implementations.special_values import nonfinite_reach, on_special_values
 from convdense.structure._tie import tie
@@ -50,7 +51,11 @@ class Trial(NamedTuple):
 
 
 def try_behaviour(
-    layer: Any, prepare: Callable[[Any], Trial], asked: int, extra: tuple[str, ...]
+    layer: Any,
+    prepare: Callable[[Any], Trial],
+    asked: int,
+    extra: tuple[str, ...],
+    clock: Clock,
 ) -> tuple[tuple[Finding, ...], HasShapes | None]:
     """Return how an implementation behaves, and the small copy on which it was tried, if any.
 
@@ -60,7 +65,9 @@ def try_behaviour(
     found: tuple[Finding, ...] = ()
     copy = None
     for tried_on in dict.fromkeys((small_copy(layer), layer)):
-        found = _try_all(prepare(tried_on), asked, extra)
+        steps = _try_all(prepare(tried_on), asked, extra)
+        found = tuple(clock.during(steps, "behaviour"))
+        found = tuple(finding for finding in found if finding.verdict != UNDECIDED)
         copy = tried_on if tried_on != layer else None
         if found and not misbehaves(found):
             break
@@ -70,15 +77,15 @@ def try_behaviour(
             trial = prepare(shape)
             return trial.bench.tried("", samples(trial.operands, asked))
 
-        found += tuple(try_shapes(layer, tried))
+        found += tuple(clock.during(try_shapes(layer, tried), "shapes"))
     return found, copy
 
 
-def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding, ...]:
-    """Return all that is tried on one layer; nothing if it refuses every batch.
+def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield all that is tried on one layer; nothing if it refuses every batch.
 
     Batches are tried first. The rest is tried on three samples, layouts on one as well, or on the
-    batch asked for where those are refused. What decided nothing is left out.
+    batch asked for where those are refused. What decides nothing is left out later.
     """
     bench, operands, scaled, form, is_large = trial
     usual = COMPILED_BATCHES if bench.mine.compiles else BATCHES
@@ -86,24 +93,27 @@ def _try_all(trial: Trial, asked: int, extra: tuple[str, ...]) -> tuple[Finding,
     found = batches(bench, operands, sizes)
     holding = {finding.name for finding in found if finding.verdict not in REMARKS}
     taken = [n for n in sizes if n and f"batch {n}" in holding]
+    if taken:
+        yield from found
     if not taken or misbehaves(tuple(found)):  # the rest would only be wrong again
-        return tuple(found) if taken else ()
+        return
 
     several, one = (
         samples(operands, next(n for n in (most, asked, *taken) if n in taken)) for most in (3, 1)
     )
     other = on_each(lambda a: -np.roll(a, 1), several)
-    found += layouts(bench, several, None if is_large else one)
-    found += on_special_values(bench, several, one, few=is_large)
+    yield from layouts(bench, several, None if is_large else one)
+    yield from on_special_values(bench, several, one, few=is_large)
     for letters, (x, w, b, dy) in scaled.items():
         if letters == "d" and bench.mine.backward is None:
             continue
         again = x.repeat(len(one[0]), 0), w, b, dy.repeat(len(one[0]), 0)
-        found += magnitudes(bench, letters, again, form, few=is_large)
-    found += calls(bench, several, other)
-    found += [in_two_threads(bench, several, other)] if "threads" in extra else []
-    found += nonfinite_reach(bench, one) if "nonfinite" in extra else []
-    return tuple(finding for finding in found if finding.verdict != UNDECIDED)
+        yield from magnitudes(bench, letters, again, form, few=is_large)
+    yield from calls(bench, several, other)
+    if "threads" in extra:
+        yield in_two_threads(bench, several, other)
+    if "nonfinite" in extra:
+        yield from nonfinite_reach(bench, one)
 
 
 def prepare_layer(
@@ -126,9 +136,7 @@ def prepare_layer(
     for letters in ("xb", "wb", "d")[bool(ties.padding) :]:  # padding that is a number stays
         small = draw_operands(rng, ties, 1, Ranges(SMALL, SMALL, SMALL, SMALL), dtype)
         scaled[letters] = powers_of_two(small, letters, widest, rng)
-    bench = Bench(
-        mine, direct_evaluator(layer), dtype, partial(judge_with, Explainer(layer, dtype))
-    )
+    bench = Bench(mine, small_evaluator(layer), dtype, partial(judge_with, Explainer(layer, dtype)))
     return Trial(bench, operands, scaled, form, ties.n_entries >= LARGE)
 
 

@@ -24,7 +24,7 @@ def bilinear(ties: TieMap, mine: Evaluator, finding: Finding, setup: Setup) -> F
     """
     if finding.verdict != WRONG or finding.at is None:
         return finding
-    dtype, _, ranges, seed = setup
+    dtype, _, ranges, seed, _ = setup
     rng = np.random.default_rng((seed, 4))
     half = Ranges(*(max(1, m // 2) for m in ranges))  # p + q stays within the ranges
     base = draw_operands(rng, ties, 1, half, dtype)

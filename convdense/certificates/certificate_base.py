@@ -27,6 +27,16 @@ BESIDES = {
 }
 
 
+# what may be left out for want of time, and what the name of its last finding holds
+IN_TIME = {
+    "all batches": "batch ",
+    "all layouts": "zero strides",
+    "all special values": "0.0 beside -0.0",
+    "calls after each other": "results kept",
+    "the same call twice": "repeatable",
+}
+
+
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ImplementationJudgement(Judgement):
     """A judgement that also holds the user's code to its behaviour and its precision."""
@@ -39,6 +49,7 @@ class ImplementationJudgement(Judgement):
     extra: tuple[str, ...] = ()
     rules: int = SCHEMA
     rerun_of: int | None = None
+    time_limit: float | None = None
 
     @property
     def refuted(self) -> bool:
@@ -64,7 +75,14 @@ class ImplementationJudgement(Judgement):
     @property
     def _restricted(self) -> str:
         refuses = any(finding.verdict == REFUSED for finding in self.behaviour)
-        return ", with restrictions" if refuses else ""
+        restricted = ", with restrictions" * refuses
+        so_far = " so far" if refuses else ", so far"
+        return restricted + so_far * self._is_cut
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether something was left out, for the time was up."""
+        return self.time_limit is not None
 
     @property
     def _is_implementation(self) -> bool:
@@ -76,6 +94,8 @@ class ImplementationJudgement(Judgement):
         if self.forward_alone:
             known.insert(0, say("alone"))
         unknown = list(assumed)
+        if self._is_cut:
+            unknown.append(say("stopped in time", seconds=self.time_limit))
         if self._is_implementation:
             unknown += [*self._untried(), say("unseen")]
         changes = []
@@ -86,13 +106,15 @@ class ImplementationJudgement(Judgement):
 
     def _of_reals(self) -> list[str]:
         """Return how many reals were compared, and the unit roundoff measured."""
-        each = [
-            f"{p.entries:,} of {p.name}" + " by its norm alone" * (p.verdict == NORMWISE)
-            for p in self.precision
-            if p.entries
-        ]
         numbers = "complex numbers" if self.dtype in COMPLEX else "reals"
-        lines = [say("reals", numbers=numbers, counts=", ".join(each))] if each else []
+        lines = []
+        for key, contracted in (("reals", False), ("real sums", True)):
+            each = [
+                f"{p.entries:,} of {p.name}" + " by its norm alone" * (p.verdict == NORMWISE)
+                for p in self.precision
+                if p.entries and p.contracted == contracted
+            ]
+            lines += [say(key, numbers=numbers, counts=", ".join(each))] if each else []
         fine = ", ".join(str(p) for p in self.precision if p.verdict != WRONG)
         coarse = [str(p) for p in self.precision if p.verdict == WRONG]
         return lines + [say("unit", units=units) for units in (fine, *coarse) if units]
@@ -115,9 +137,11 @@ class ImplementationJudgement(Judgement):
 
     def _untried(self) -> list[str]:
         """Return what no call of the implementation tried."""
-        if not self.behaviour:
+        if not self.behaviour and not self._is_cut:
             return [say("numbers")]
-        left = [what for what in BESIDES if not self._has_tried(what)]
+        besides = {**BESIDES, **(IN_TIME if self._is_cut else {})}
+        tried = [finding.name for finding in self.behaviour]
+        left = [what for what, part in besides.items() if not any(part in name for name in tried)]
         return [say("untried", names=", ".join(left))] if left else []
 
     def _has_tried(self, what: str) -> bool:
@@ -138,6 +162,8 @@ class ImplementationJudgement(Judgement):
             "rules": self.rules,
             "rerun_of": self.rerun_of,
         }
+        if self._is_cut:
+            more["time_limit"] = self.time_limit
         if self.extra:
             more["extra"] = list(self.extra)
         return with_schema({**head, **fields, **more, **parts})
@@ -152,6 +178,7 @@ def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
         "rules": data["rules"],
         "rerun_of": data.get("rerun_of"),
         "extra": tuple(data.get("extra", ())),
+        "time_limit": data.get("time_limit"),
     }
 
 
@@ -170,6 +197,8 @@ def rerun(
     again: AnyCertificate = certified_again(recorded, implementation)
     if recorded.rules < SCHEMA:
         return replace(again, rerun_of=recorded.rules)
+    if recorded.time_limit is not None:  # this time all of it was run
+        return again
     then, now = told(recorded), told(again)
     if then != now:
         raise ValueError(complain("certificate", then, now, "was it edited?"))

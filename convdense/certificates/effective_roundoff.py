@@ -5,14 +5,25 @@ float64, TF32, truncation.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import fsum, hypot, inf, log2, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import COMPLEX, FORMATS, NAMES_BY_BITS, rounded_to
+from convdense._util.float_formats import COMPLEX, EXACT, FORMATS, NAMES_BY_BITS, gamma, rounded_to
+from convdense._util.threads import blas_alone
+from convdense.certificates.contraction import (
+    Draw,
+    bias_gradient,
+    factors_of,
+    pays_off,
+    random_draw,
+    result_sums,
+    right_sums,
+)
+from convdense.certificates.integer_ranges import longest_sums
 from convdense.certificates.rounding_explainer import Explainer
 from convdense.geometry import Conv, ConvTranspose, HasShapes
 from convdense.implementations.compare_calls import in_double
@@ -30,6 +41,8 @@ POSITIONS = 12
 LEAST_POSITIONS = 4
 ENOUGH_TERMS = 50_000
 DEVIATIONS = 6  # the allowed unit is so many times what roundings come to: see `measure_precision`
+# of a quantity whose sums over channels were near enough
+CONTRACTED = Finding("", WITHIN, note="channels contracted")
 NEAR = 1.5  # where the unit is so few bits from that of a format, the format is named
 
 
@@ -54,6 +67,8 @@ class Precision:
         3) / 2)``.
     entries : int
         How many entries were compared with their bounds: all; 0 under rules that compared 12.
+    contracted : bool
+        Whether sums over channels were, with the mean of the channels' bounds.
     """
 
     name: str
@@ -61,6 +76,7 @@ class Precision:
     unit: float
     allowed: float
     entries: int = 0
+    contracted: bool = False
 
     @property
     def bits(self) -> float:
@@ -83,7 +99,10 @@ class Precision:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return asdict(self)
+        plain = asdict(self)
+        if not self.contracted:
+            del plain["contracted"]
+        return plain
 
 
 def reals(ties: TieMap, dtype: str, batch: int, seed: int) -> Drawn:
@@ -98,7 +117,10 @@ def reals(ties: TieMap, dtype: str, batch: int, seed: int) -> Drawn:
         if dtype in COMPLEX:
             both = rng.random((*shape, 2)) - 0.5
             return rounded_to((2 * scale) * both, COMPLEX[dtype]).view(dtype)[..., 0]
-        return rounded_to((2 * scale) * (rng.random(shape) - 0.5), dtype)
+        values = rng.random(shape)
+        values -= 0.5
+        values *= 2 * scale
+        return rounded_to(values, dtype)
 
     x = drawn((batch, *ties.in_shape), 1.0)
     w = drawn(ties.weight_shape, small)
@@ -108,12 +130,26 @@ def reals(ties: TieMap, dtype: str, batch: int, seed: int) -> Drawn:
 
 
 def compare_reals(
-    layer: HasShapes, by: Evaluator, operands: Operands, results: Results, dtype: str
+    layer: HasShapes, by: Evaluator, operands: Drawn, results: Results, *, dtype: str, seed: int
 ) -> dict[str, Finding]:
     """Return a finding a quantity: all its entries on reals, each within its own bound.
 
     What is right is computed in float64. A quantity that the implementation leaves out has none.
+    Those of which contracted sums are near enough have a finding CONTRACTED; if that is so of all
+    three, nothing else is computed.
     """
+    x, _, _, dy = operands
+    if (
+        dtype in EXACT
+        and pays_off(layer, len(x))
+        and _are_near(layer, operands, results, dtype, seed)
+    ):
+        found = dict.fromkeys(QUANTITIES[:3], CONTRACTED)
+        if results[3] is not None:
+            expected, sizes = (bias_gradient(a.astype(np.float64)) for a in (dy, np.abs(dy)))
+            allowed = 2 * gamma(dy[:, 0].size, FORMATS[dtype].unit_roundoff) * sizes
+            found["db"] = compare("db", results[3], expected, allowed, dtype=FORMATS[dtype].holder)
+        return {name: replace(f, name=name) for name, f in found.items()}
     right = by.run(*in_double(operands))
     bounds = rounding_bounds(layer, operands, dict.fromkeys(QUANTITIES, dtype))
     explain = Explainer(layer, dtype)(operands)
@@ -126,6 +162,39 @@ def compare_reals(
             finding = explain(finding, got, expected)
         found[name] = finding
     return found
+
+
+def _are_near(layer: Any, operands: Drawn, results: Results, dtype: str, seed: int) -> bool:
+    """Tell whether y, dx and dw are right where channels are contracted, by random reals.
+
+    A sum over n channels may be off by what one of them explains on average, gamma_N times the sum
+    of magnitudes, over n; or by what independent roundings come to, over sqrt(n N). Where they come
+    to more, each entry is compared.
+    """
+    x, w, b, dy = in_double(operands)
+    named = dict(zip(QUANTITIES[:3], results, strict=False))
+    for (name, result), like in zip(named.items(), (dy, x, w), strict=True):
+        holder = FORMATS[dtype].holder
+        if not isinstance(result, np.ndarray) or result.dtype != holder:
+            return False
+        if result.shape != like.shape or not np.isfinite(result).all():
+            return False
+        named[name] = result.astype(np.float64, copy=False)
+    draw = random_draw(layer, np.random.default_rng(seed))
+    assert b is not None  # it was drawn
+    with blas_alone():
+        due = right_sums(layer, (x, w, b, dy), draw)
+        magnitudes = np.abs(x), np.abs(w), np.abs(b), np.abs(dy)
+        sizes = right_sums(layer, magnitudes, Draw(np.abs(draw.small), np.abs(draw.big)))
+        got = result_sums(layer, named, draw)
+    longest = longest_sums(tie(layer), len(x))
+    for name, each in got.items():
+        relative = 2 * float(gamma(longest[name], FORMATS[dtype].unit_roundoff))
+        channels = factors_of(layer, draw, name).shape[-1]
+        share = 1 / min(channels, sqrt(channels * longest[name]))
+        if not (np.abs(each - due[name]) <= relative * share * sizes[name]).all():
+            return False
+    return True
 
 
 # The precision of one quantity, and whether few entries alone spoil it: most of the sampled errors
@@ -174,8 +243,10 @@ def measure_precision(
         expected = FORMATS[dtype].unit_roundoff * sqrt((longest + 3) / 2)
         allowed = DEVIATIONS * expected
         verdict = _verdict(layer, found[name], unit, allowed, dtype)
+        contracted = found[name].note == CONTRACTED.note
         few_alone = not units.size or float(np.median(units)) <= expected
-        measured[name] = Precision(name, verdict, unit, allowed, result.size), few_alone
+        precision = Precision(name, verdict, unit, allowed, result.size, contracted)
+        measured[name] = precision, few_alone
     return measured
 
 

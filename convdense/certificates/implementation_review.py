@@ -64,12 +64,14 @@ def review_implementation(
     what is wrong with it is its precision.
     """
     mine, by = evaluators
-    dtype, batch, _, seed = setup
+    dtype, batch, _, seed, clock = setup
+    if clock.is_up:
+        return Review(findings, (), (), 0.0)
     ties = tie(layer)
     operands = reals(ties, dtype, batch, seed)
     judge = partial(judge_with, Explainer(layer, dtype), operands)
     results, repeats = repeatable(mine, operands, judge)
-    on_reals = compare_reals(layer, by, operands, results, dtype)
+    on_reals = compare_reals(layer, by, operands, results, dtype=dtype, seed=seed)
     measurable = _measurable(findings, results, on_reals)
     measured = measure_precision(layer, operands, measurable, on_reals, dtype=dtype, seed=seed)
 
@@ -90,7 +92,7 @@ def review_implementation(
     prepare = partial(
         prepare_layer, mine=mine, dtype=dtype, asked=batch, few_bits=bool(narrow.equal), seed=seed
     )
-    tried, tried_on = try_behaviour(layer, prepare, batch, extra)
+    tried, tried_on = try_behaviour(layer, prepare, batch, extra, clock)
     return review._replace(behaviour=(*tried, repeats), tried_on=tried_on)
 
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from convdense._util.arguments import Array, complain, integer
+from convdense._util.arguments import complain, integer
 from convdense._util.float_formats import FORMATS, HALF
 from convdense.geometry import HasShapes
 from convdense.structure._tie import tie
+from convdense.structure.progressions import COL, ROW, TAP
 from convdense.structure.tie_map import TieMap
 
 # (a + b) (c + d) - a c - b d, as three multiplications have it, adds up to 4 + 1 + 1 products
@@ -136,25 +137,20 @@ def longest_sums(ties: TieMap, batch: int) -> dict[str, int]:
     >>> longest_sums(tie(conv), batch=2)
     {'y': 7, 'dx': 57, 'dw': 38, 'db': 38}
     """
-    y = prod(_most_often(axis.rows) for axis in ties.axes)
-    dx = prod(_most_often(axis.cols) for axis in ties.axes)
-    dw = prod(_most_often(axis.taps) for axis in ties.axes)
+    y = prod(axis.most(ROW) for axis in ties.axes)
+    dx = prod(axis.most(COL) for axis in ties.axes)
+    dw = prod(axis.most(TAP) for axis in ties.axes)
     for part in ties.padding:
         each = ceil(abs(ties.padding_value))
-        y += each * prod(_most_often(axis.rows) for axis in part.axes)
-        dw += each * prod(_most_often(axis.taps) for axis in part.axes)
-    db = prod(_most_often(axis.taps) for axis in ties.bias.axes)
+        y += each * prod(axis.most(ROW) for axis in part.axes)
+        dw += each * prod(axis.most(TAP) for axis in part.axes)
+    db = prod(axis.most(TAP) for axis in ties.bias.axes)
     return {"y": y + 1, "dx": dx, "dw": dw * batch, "db": db * batch}
 
 
 def ends(largest: int, dtype: str) -> tuple[int, int]:
     """Return the least and the largest of a dtype's integers, if |.| is at most `largest`."""
     return max(-largest, int(np.iinfo(dtype).min)), min(largest, int(np.iinfo(dtype).max))
-
-
-def _most_often(numbers: Array) -> int:
-    """Return how often the most frequent of some indices occurs."""
-    return int(np.bincount(numbers).max(initial=0))
 
 
 def limited(batch: object) -> int:

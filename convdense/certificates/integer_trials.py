@@ -8,13 +8,17 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from convdense._util.arguments import Array
 from convdense._util.float_formats import COMPLEX, FORMATS, HALF, INTEGERS
+from convdense._util.threads import blas_alone
+from convdense.certificates.clock import Clock
+from convdense.certificates.contraction import bias_gradient, disagreeing
 from convdense.certificates.integer_ranges import Ranges, ends
+from convdense.geometry import Conv, ConvTranspose
 from convdense.implementations.compare_calls import Explain, compare_evaluators, in_double
 from convdense.implementations.evaluators import Drawn, Evaluator, Results
 from convdense.structure.tie_map import TieMap
@@ -33,6 +37,7 @@ class Setup(NamedTuple):
     batch: int
     ranges: Ranges
     seed: int
+    clock: Clock = Clock()  # without a limit it never changes what is run
 
 
 class Call(NamedTuple):
@@ -40,6 +45,32 @@ class Call(NamedTuple):
 
     operands: Drawn
     judged: tuple[str, ...]
+
+
+class Contracted(NamedTuple):
+    """What judges a trial by contracting the channels: in so many rounds, drawn after the call."""
+
+    layer: Conv | ConvTranspose
+    dtype: str
+    rounds: int
+    rng: np.random.Generator
+
+    def equal(self, operands: Drawn, got: dict[str, Any]) -> set[str]:
+        """Return which results are equal to what is right, but for the chance of the rounds."""
+        holder = FORMATS[self.dtype].holder
+        x, w, b, dy = in_double(operands)
+        assert b is not None  # integers are drawn for it
+        judged = {}
+        for name, like in zip(QUANTITIES, (dy, x, w, b), strict=True):
+            result = got[name]
+            is_array = isinstance(result, np.ndarray) and result.shape == like.shape
+            if is_array and result.dtype.kind == "f" and np.can_cast(holder, result.dtype):
+                judged[name] = result.astype(np.float64, copy=False)
+        db = judged.pop("db", None)
+        with blas_alone():  # products of few rows, on a machine that may be busy
+            wrong = disagreeing(self.layer, (x, w, b, dy), judged, self.rounds, self.rng)
+        of_bias = {"db"} if db is not None and np.array_equal(db, bias_gradient(dy)) else set()
+        return judged.keys() - wrong | of_bias
 
 
 def exhaustive_calls(ties: TieMap, batch: int = 1, quantities: tuple[str, ...] = QUANTITIES) -> int:
@@ -68,12 +99,13 @@ def exhaustive(
 
     Where padded cells hold a number, y and dw are affine in x: x = 0 is one more basis vector.
     """
-    return _first_differences(mine, by, _every_pair(ties, setup), setup.dtype, explain)
+    pairs = setup.clock.during(_every_pair(ties, setup), "basis vectors")
+    return _first_differences(mine, by, pairs, setup.dtype, explain)
 
 
 def _every_pair(ties: TieMap, setup: Setup) -> Iterator[Call]:
     """Yield the calls that hold every pair of basis vectors, and the draws of both signs."""
-    dtype, batch, ranges, seed = setup
+    dtype, batch, ranges, seed, _ = setup
     rng = np.random.default_rng(seed)
     # For y and dx: every basis vector is one sample of a batch, (samples, *shape). x and dy need
     # equally many samples: the fewer are filled up with zeros.
@@ -122,14 +154,18 @@ def random(
     *,
     explain: ExplainFor | None = None,
     needed: str | None = None,
+    contracted: Contracted | None = None,
 ) -> tuple[Finding, ...]:
     """Judge on integers from the ranges, all quantities in every trial; `needed` is their dtype."""
-    dtype, batch, ranges, seed = setup
+    dtype, batch, ranges, seed, clock = setup
     rng = np.random.default_rng(seed)
     calls = (
         Call(draw_operands(rng, ties, batch, ranges, dtype), QUANTITIES) for _ in range(trials)
     )
-    return _first_differences(mine, by, calls, dtype, explain, needed=needed)
+    in_time = clock.during(calls, "trials", trials)
+    return _first_differences(
+        mine, by, in_time, dtype, explain, needed=needed, contracted=contracted
+    )
 
 
 def _first_differences(
@@ -140,6 +176,7 @@ def _first_differences(
     explain: ExplainFor | None,
     *,
     needed: str | None = None,
+    contracted: Contracted | None = None,
 ) -> tuple[Finding, ...]:
     """Return a finding a quantity, the first of the worst grade."""
     found: dict[str, Finding] = {}
@@ -160,6 +197,7 @@ def _first_differences(
             bounds={},  # on integers nothing may differ
             explain=None if explain is None else explain(operands),
             dtype=narrowest,
+            settle=None if contracted is None else partial(contracted.equal, operands),
         )
         evaluator = mine
         for finding in results.values():

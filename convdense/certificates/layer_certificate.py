@@ -55,6 +55,9 @@ class Certificate(ImplementationJudgement):
         The dtype of sums of integers; "" for floats.
     excused : tuple of (str, float)
         The quantities that differ within rounding on integers, and by how much they may.
+    rounds : int
+        How often each trial contracted the channels, modulo a random prime; 0: every number was
+        computed. See docs/how_sure.md.
     rules, rerun_of : int
         The schema under whose rules it was judged; and, of a rerun, that of what it repeats.
     precision : tuple of Precision
@@ -78,6 +81,7 @@ class Certificate(ImplementationJudgement):
     asked: float
     accumulator: str = ""
     excused: Excused = ()
+    rounds: int = 0
 
     def __bool__(self) -> bool:
         """Return whether all holds, and something is bounded."""
@@ -129,6 +133,8 @@ class Certificate(ImplementationJudgement):
             key = "stopped"
         fields = ("trials", "dtype", "batch", "seed")
         lines = [say(key, **{name: getattr(self, name) for name in fields})]
+        if self.rounds:
+            lines.append(say("contracted", rounds=self.rounds))
         if self.accumulator:
             return [*lines, *self._of_integers()]
         if not self or not (self.exact or self.excused):
@@ -168,6 +174,7 @@ class Certificate(ImplementationJudgement):
         data = self._to_plain("certificate", _PLAIN, **more)
         data["tried_on"] = None if self.tried_on is None else layer_to_plain(self.tried_on)
         data |= {"accumulator": self.accumulator} if self.accumulator else {}
+        data |= {"rounds": self.rounds} if self.rounds else {}
         return data
 
     @classmethod
@@ -176,6 +183,7 @@ class Certificate(ImplementationJudgement):
         data = upgraded(data)
         plain = parts_from_plain(data) | {name: data[name] for name in _PLAIN}
         plain["accumulator"] = data.get("accumulator", "")
+        plain["rounds"] = data.get("rounds", 0)
         plain["tried_on"] = plain_to_layer(data["tried_on"]) if data.get("tried_on") else None
         plain["excused"] = tuple((name, bound) for name, bound in data.get("excused", ()))
         return cls(plain_to_layer(data["layer"]), ranges=Ranges(**data["ranges"]), **plain)

@@ -13,6 +13,7 @@ import numpy as np
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS
 from convdense.certificates.certificate_base import ImplementationJudgement, parts_from_plain, rerun
+from convdense.certificates.clock import Clock
 from convdense.certificates.pool_certificate import DRAWS, LARGEST, judge_pool
 from convdense.certificates.sentences import say
 from convdense.geometry import HasShapes, Implementation, Pool
@@ -138,11 +139,13 @@ def certify_pool(
     seed: int,
     *,
     extra: tuple[str, ...] = (),
+    clock: Clock,
 ) -> NetworkCertificate:
     """Decide on integers whether the user's pool, or other code of x, is right, ties included."""
     reference = DIRECT_POOL if isinstance(pool, Pool) else DIRECT_COUNTERPART
     held: Judged = pool if isinstance(pool, Pool) else FixedNetwork(_judgeable(pool))
-    review = judge_pool(held, implementation, dtype=dtype, batch=batch, seed=seed, extra=extra)
+    how: dict[str, Any] = {"dtype": dtype, "batch": batch, "seed": seed}
+    review = judge_pool(held, implementation, **how, extra=extra, clock=clock)
     _, _, evaluator = pool_functions(implementation)
     return NetworkCertificate(
         pool,

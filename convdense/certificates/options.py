@@ -1,10 +1,11 @@
 """The options of `certify`: what is typed, its defaults, and the check of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from convdense._util.arguments import Seed, choice, complain, seed_or_none
 from convdense._util.float_formats import EXACT, FORMATS, HALF, INTEGERS, spelled
+from convdense.certificates.clock import Clock
 from convdense.certificates.integer_ranges import limited
 
 ERROR = 2**-64  # the probability of error that is asked for by default
@@ -24,6 +25,7 @@ class Options(TypedDict, total=False):
     threads: bool
     accumulator: object
     gradgrad: bool
+    time_limit: float | None
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Chosen:
     seed: Any
     extra: tuple[str, ...] = ()
     accumulator: Any = None
+    clock: Clock = field(default_factory=Clock, compare=False)
 
     @property
     def gradgrad(self) -> bool:
@@ -63,7 +66,7 @@ class Chosen:
             raise ValueError(complain("nonfinite", f"True in {dtype}", "a dtype of floats"))
         accumulator = _accumulator_of(self.accumulator, dtype)
         error = float(self.error)
-        return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator)
+        return Chosen(dtype, batch, error, self.method, seed, self.extra, accumulator, self.clock)
 
 
 def _accumulator_of(accumulator: object, dtype: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from convdense._util.arguments import Array, complain
 from convdense._util.float_formats import FORMATS, gamma, rounded_to, widened
 from convdense.certificates.behaviour_trials import BATCHES, LARGE, WORK, Trial, try_behaviour
+from convdense.certificates.clock import Clock
 from convdense.certificates.effective_roundoff import Precision
 from convdense.certificates.pool_probes import WindowCoverage, planted
 from convdense.geometry import Implementation, LpPool, Pool
@@ -51,6 +52,7 @@ def judge_pool(
     batch: int,
     seed: int,
     extra: tuple[str, ...],
+    clock: Clock,
 ) -> PoolReview:
     """Judge y and dx on integers, then behaviour, and precision on random reals."""
     mine, by = pool_evaluators(pool, implementation)
@@ -90,7 +92,7 @@ def judge_pool(
     reals = _reals(pool, dtype, (seed, 1), batch)
     results, repeats = repeatable(mine, reals, _judge_with(pool, reals, dtype))
     prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
-    tried, _ = try_behaviour(pool, prepare, batch, extra)
+    tried, _ = try_behaviour(pool, prepare, batch, extra, clock)
     measured = _precision(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
 

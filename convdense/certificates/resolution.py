@@ -59,3 +59,9 @@ def decided(finding: Finding, excused: Excused, dtype: str, *, is_bounded: bool)
         note = f"differences up to {allowed:.2g} pass for rounding, and a wrong edge may be smaller"
         return replace(finding, verdict=UNDECIDED, note=note)
     return replace(finding, note=NOT_PLAIN) if dtype in EXACT else finding
+
+
+def undecided_all(findings: list[Finding], names: tuple[str, ...], note: str) -> list[Finding]:
+    """Return findings of which only what is wrong is decided."""
+    wrong = {finding.name: finding for finding in findings if finding.refuted}
+    return [wrong.get(name, Finding(name, UNDECIDED, note=note)) for name in names]

@@ -104,5 +104,5 @@ def review_integers(
     _, repeats = repeatable(mine, operands, partial(compare, dtype=accumulator))
     if any(finding.refuted for finding in findings):
         return Review(findings, (repeats,) if repeats.refuted else (), (), 0.0)
-    tried, on = try_behaviour(layer, prepare, setup.batch, extra)
+    tried, on = try_behaviour(layer, prepare, setup.batch, extra, setup.clock)
     return Review(findings, (*tried, repeats), (), 0.0, on)

@@ -29,7 +29,7 @@ def double_backward(layer: HasShapes, implementation: Any, setup: Setup) -> Find
 
     They are dw of v and y of v, without bias and what the padding holds; dx of u, and y of u.
     """
-    dtype, batch, ranges, seed = setup
+    dtype, batch, ranges, seed, _ = setup
     by = direct_evaluator(layer).run
     rng = np.random.default_rng((seed, 7))  # a stream of its own
     x, w, b, dy = draw_operands(rng, tie(layer), batch, ranges, dtype)

@@ -16,6 +16,8 @@ SENTENCES = {
     "calls in {dtype}, batch {batch}; seed {seed}",
     "stopped": "compared: integers in {dtype}, batch {batch}, until it raised or all was wrong; "
     "seed {seed}",
+    "contracted": "the channels contracted by random factors, modulo {rounds} random primes a "
+    "trial, drawn after each call; what was not equal so, number by number",
     "exact sums": "integers of {bits} bits of {most}: every sum exact in any order",
     "equal": "a relative error below 2^{power} in one product can pass",
     "excused": "differences up to {bound} passed for rounding: a relative error above 2^{power} in "
@@ -35,11 +37,14 @@ SENTENCES = {
     "zero are among the inputs",
     "alone": "forward alone was given: no gradient was judged",
     "reals": "compared: random {numbers}, all entries, each with its own bound: {counts}",
+    "real sums": "compared: random {numbers}, all entries, contracted over the channels, within "
+    "what one channel rounds at most, on average, or all by chance: {counts}",
     "unit": "effective unit roundoff: {units}",
     "right": "right as well: {names}",
     "copy": "tried on a small copy, {copy}, but for: {names}",
     "refused": "refused: {name} ({why})",
     "reported": "reported: {name}: {why}",
+    "stopped in time": "time_limit: after {seconds:g} s nothing new was begun",
     "untried": "not tried: {names}",
     "numbers": "nothing beside the numbers was tried: they are wrong",
     "bilinear": "assumed: up to rounding y is {of_y} plus linear in b, dx bilinear in w and dy, "

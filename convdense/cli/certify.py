@@ -44,6 +44,7 @@ CERTIFY_OPTIONS: dict[str, dict[str, Any]] = {
     "shapes": {"choices": ("near",), "help": "try --implementation on other shapes, too"},
     "nonfinite": {"action": "store_true", "help": "report what NaN and infinity reach in it"},
     "threads": {"action": "store_true", "help": "run it in two threads at once, too"},
+    "time_limit": {"type": float, "metavar": "S", "help": "seconds; default: no limit"},
     "gradgrad": {"action": "store_true", "help": "judge its double_backward, too"},
 }
 

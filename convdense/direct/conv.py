@@ -10,7 +10,8 @@ the side that has one number for each place of the window: input and output of a
 and input of a transposed one.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, reduce
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.foreign_names import explained
+from convdense._util.threads import ALONE_FROM, spread
 from convdense.geometry import (
     ConvTranspose,
     LocallyConnected,
@@ -32,6 +34,8 @@ from convdense.geometry.padding import NUMPY_MODES, crops, dilated, padded_dtype
 Array = npt.NDArray[Any]
 Layer = Windowed | ConvTranspose
 Index = tuple[Any, ...]  # of the last axes: what stands before them is an ellipsis
+Taps = tuple[tuple[Index, Index], ...]  # index in the weights, and of the cells that it meets
+PARTS = 8  # of a batch that is cut, at most
 
 
 class ConvolutionGradients(NamedTuple):
@@ -75,9 +79,9 @@ def convolve(
     known(layer)
     x, w, b, had_batch = forward_operands(layer, x, w, b)
     if isinstance(layer, ConvTranspose):
-        y = _unpad(layer, _stamp(layer, x, w), layer.out_spatial)
+        y = _unpad(layer, _apply(layer, _stamp, x, w), layer.out_spatial)
     else:
-        y = _correlate(layer, _pad(layer, x), w)
+        y = _apply(layer, _correlate, _pad(layer, x), w)
     if b is not None:
         shared = tuple(range(b.ndim, len(layer.out_shape)))  # the axes along which b is the same
         y = y + np.expand_dims(b, shared)
@@ -120,10 +124,10 @@ def convolve_backward(
     x, w, dy, had_batch = backward_operands(layer, x, w, dy)
     if isinstance(layer, ConvTranspose):
         padded = _pad(layer, dy)
-        dx = _correlate(layer, padded, w.conj())
+        dx = _apply(layer, _correlate, padded, w.conj())
         dw = _kernel_gradient(layer, padded, x.conj())
     else:
-        dx = _unpad(layer, _stamp(layer, dy, w.conj()), layer.in_spatial)
+        dx = _unpad(layer, _apply(layer, _stamp, dy, w.conj()), layer.in_spatial)
         dw = _kernel_gradient(layer, _pad(layer, x.conj()), dy)
     shared = range(len(layer.bias_shape) + 1, dy.ndim)  # the axes of dy that share a bias
     db = dy.sum(axis=(0, *shared), dtype=dy.dtype)
@@ -152,8 +156,42 @@ def _small(layer: Layer) -> tuple[int, ...]:
     return layer.in_spatial if isinstance(layer, ConvTranspose) else layer.out_spatial
 
 
+def _parts(layer: Layer, batch: int) -> tuple[list[tuple[slice, Taps]], int]:
+    """Return (samples, taps) of each part that is done by itself, and how many products there are.
+
+    A large batch is cut into samples, one sample into halves of its taps. How many parts there are
+    depends on the layer alone, so that no sum depends on the machine.
+    """
+    taps = _taps(layer)
+    places = prod(_small(layer)) if not isinstance(layer, LocallyConnected) else 1
+    operations = batch * places * prod(layer.weight_shape)
+    if operations < ALONE_FROM:
+        return [(slice(None), taps)], operations
+    if batch == 1:
+        half = (len(taps) + 1) // 2
+        return [(slice(None), some) for some in (taps[:half], taps[half:]) if some], operations
+    step = -(-batch // PARTS)
+    cuts = [slice(first, first + step) for first in range(0, batch, step)]
+    return [(cut, taps) for cut in cuts], operations
+
+
+def _apply(
+    layer: Layer, function: Callable[[Layer, Taps, Array, Array], Array], cells: Array, w: Array
+) -> Array:
+    """Return `_correlate` or `_stamp` of all samples, some at once."""
+    parts, operations = _parts(layer, len(cells))
+    if len(parts) == 1:
+        return function(layer, parts[0][1], cells, w)
+
+    def of_part(part: tuple[slice, Taps]) -> Array:
+        return function(layer, part[1], cells[part[0]], w)
+
+    found = list(spread(of_part, parts, operations))
+    return np.concatenate(found) if len(cells) > 1 else np.add(*found)
+
+
 @lru_cache(maxsize=4)
-def _taps(layer: Layer) -> tuple[tuple[Index, Index], ...]:
+def _taps(layer: Layer) -> Taps:
     """Return each tap's index in the weights, and that of the padded cells it meets, *small."""
     taps = []
     axes = list(zip(_small(layer), layer.stride, layer.dilation, strict=True))
@@ -190,11 +228,11 @@ def _grouped(layer: Layer, cells: Array) -> Array:
     return cells.reshape(batch, layer.groups, channels // layer.groups, prod(axes))
 
 
-def _correlate(layer: Layer, padded: Array, w: Array) -> Array:
+def _correlate(layer: Layer, taps: Taps, padded: Array, w: Array) -> Array:
     """Return (batch, out, *small): every tap multiplies its view of the padded cells."""
     y: Array | None = None  # the first tap's product, to which the others are added
     kernels, is_local = _kernels(layer, w), isinstance(layer, LocallyConnected)
-    for tap, view in _taps(layer):
+    for tap, view in taps:
         cells = _grouped(layer, padded[view])  # (batch, groups, in, positions)
         kernel = kernels[tap].copy()  # (groups, out, in), and positions; in one piece for BLAS
         # (batch, groups, out, positions)
@@ -204,7 +242,7 @@ def _correlate(layer: Layer, padded: Array, w: Array) -> Array:
     return np.reshape(y, (len(padded), w.shape[0], *_small(layer)))
 
 
-def _stamp(layer: Layer, small: Array, w: Array) -> Array:
+def _stamp(layer: Layer, taps: Taps, small: Array, w: Array) -> Array:
     """Return (batch, in, *padded): every tap adds its products to its view.
 
     This is the adjoint of `_correlate`, but for the conjugation of w.
@@ -216,7 +254,7 @@ def _stamp(layer: Layer, small: Array, w: Array) -> Array:
     full = np.zeros((len(small), w.shape[1] * layer.groups, *sizes), np.result_type(small, w))
     grouped = _grouped(layer, small)  # (batch, groups, out, positions)
     kernels, is_local = _kernels(layer, w), isinstance(layer, LocallyConnected)
-    for tap, view in _taps(layer):
+    for tap, view in taps:
         kernel = kernels[tap].copy()  # (groups, out, in), and positions; in one piece for BLAS
         if is_local:
             part = np.einsum("goip,ngop->ngip", kernel, grouped)
@@ -232,10 +270,23 @@ def _kernel_gradient(layer: Layer, padded: Array, small: Array) -> Array:
 
     Each position of a locally connected layer has a weight, and so a sum, of its own.
     """
+    parts, operations = _parts(layer, len(small))
+    if len(parts) == 1:
+        return _taps_gradient(layer, parts[0][1], padded, small)
+
+    def of_part(part: tuple[slice, Taps]) -> Array:
+        samples, taps = part
+        return _taps_gradient(layer, taps, padded[samples], small[samples])
+
+    return reduce(np.add, spread(of_part, parts, operations))
+
+
+def _taps_gradient(layer: Layer, taps: Taps, padded: Array, small: Array) -> Array:
+    """Return the dw of some taps and samples, zero for other taps."""
     dw = np.zeros(layer.weight_shape, np.result_type(padded, small))
     small_cells = _grouped(layer, small)  # (batch, groups, out, positions)
     is_local = isinstance(layer, LocallyConnected)
-    for tap, view in _taps(layer):
+    for tap, view in taps:
         cells = _grouped(layer, padded[view])  # (batch, groups, in, positions)
         if is_local:
             total = np.einsum("ngop,ngip->goip", small_cells, cells)

@@ -7,7 +7,7 @@ integers, where sums are exact, a right implementation gives equal numbers whate
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import Any, TypeGuard
@@ -35,6 +35,7 @@ from convdense.verdicts.findings import (
 
 LETTERS = "x", "w", "b", "dy"
 WRITTEN = "an operand was written to in place"
+REMEMBERED = 2**16  # bytes of operands of which what is right is kept
 ROUNDS = 16  # calls in two threads
 Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is right
 
@@ -43,7 +44,8 @@ Judge = Callable[[str, Any, Array], Finding]  # a quantity, what came, what is r
 class Bench:
     """An implementation under trial, `by` what is right, and the judge of what operands give.
 
-    Every dy is a multiple of `unit`, that of a pool whose averages are to be exact.
+    Every dy is a multiple of `unit`, that of a pool whose averages are to be exact. What is right
+    for small operands is `known` from then on: the same numbers come in many layouts.
     """
 
     mine: Evaluator
@@ -51,6 +53,7 @@ class Bench:
     dtype: str
     judge: Callable[[Drawn, str, Any, Array], Finding]
     unit: int = 1
+    known: dict[Any, Results] = field(default_factory=dict)
 
     def places(self, operands: Drawn) -> list[int]:
         """Return which of x, w and dy hold numbers: a pool has no w, forward alone reads no dy."""
@@ -58,9 +61,16 @@ class Bench:
 
     def right(self, operands: Drawn) -> Results:
         """Return what is right, computed where sums are exact."""
+        is_small = sum(operand.nbytes for operand in operands) < REMEMBERED
+        key = [(operand.shape, operand.tobytes()) for operand in operands if is_small]
+        if key and tuple(key) in self.known:
+            return self.known[tuple(key)]
         wide = in_double(operands) if self.dtype in HALF else operands
-        right = zip(QUANTITIES, self.by.run(*wide), strict=True)
-        return tuple(value if name in self.mine.quantities else None for name, value in right)
+        named = zip(QUANTITIES, self.by.run(*wide), strict=True)
+        right = tuple(value if name in self.mine.quantities else None for name, value in named)
+        if key:
+            self.known[tuple(key)] = right
+        return right
 
     def run(self, operands: Drawn) -> Results:
         """Return what the implementation gives."""
@@ -84,7 +94,16 @@ class Bench:
     def judged(self, name: str, got: Results, operands: Drawn, what: str = "") -> Finding:
         """Return the worst finding on y, dx, dw and db, under the name of what was tried."""
         pairs = there_are(got, self.right(operands))
+        if all(_is_equal(*pair) for pair in pairs):  # as nearly always, without a judge
+            return Finding(name, EQUAL)
         return worst(name, [self.judge(operands, *pair) for pair in pairs], what)
+
+
+def _is_equal(_name: str, got: Any, right: Array) -> bool:
+    """Tell whether an array of the very dtype came, with the very numbers."""
+    if type(got) is not np.ndarray or got.dtype != right.dtype or got.shape != right.shape:
+        return False
+    return bool((got == right).all())
 
 
 def aliased(name: str, before: Drawn, after: Drawn, got: Results) -> Finding | None:
@@ -189,6 +208,7 @@ def repeatable(mine: Evaluator, operands: Drawn, judge: Judge) -> tuple[Results,
     first = kept(mine.run(*given))
     if not all(map(_same, given, operands)):
         return first, Finding("repeatable", CHANGED, note=WRITTEN)
+    del given
     second = mine.run(*copied(operands))
     found = [Finding("repeatable", EQUAL)]
     for name, a, b in zip(QUANTITIES, first, second, strict=True):

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from dis import opname
+from math import prod
 from typing import Any, TypeGuard
+
+import numpy as np
 
 from convdense._util.arguments import Array, complain, complain_of
 from convdense._util.foreign_objects import detached, what_to_write
@@ -18,6 +21,7 @@ Operands = tuple[Array, Array, Array | None, Array]
 Drawn = tuple[Array, Array, Array, Array]  # with a bias; of a pool w and b are empty
 Results = tuple[Any, ...]
 Functions = tuple[Callable[..., Any], Callable[..., Any] | None, str]  # and their name
+FEW_EDGES = 20_000  # of a matrix that is kept dense
 DENSE, DIRECT = "tied dense layer", "direct convolution"
 DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 
@@ -63,6 +67,36 @@ def direct_evaluator(layer: HasShapes) -> Evaluator:
         return (convolve(layer, x, w, b), *convolve_backward(layer, x, w, dy))
 
     return Evaluator(DIRECT, run)
+
+
+def small_evaluator(layer: HasShapes) -> Evaluator:
+    """Return direct convolution; of few edges the dense matrix, which takes a tenth of the time.
+
+    Its sums are in float64, and its results in the dtype of the operands.
+    """
+    direct = direct_evaluator(layer)
+    ties = tie(layer)
+    if direct.name == DENSE or ties.padding or ties.n_entries > FEW_EDGES:
+        return direct
+    row, col, index, _ = ties.entries()
+    at = row * ties.shape[1] + col  # several edges may share a cell
+
+    def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
+        if b is None or any(a.dtype not in (np.float32, np.float64) for a in (x, w, b, dy)):
+            return direct.run(x, w, b, dy)
+        edges = w.ravel()[index]
+        matrix = np.bincount(at, edges, minlength=prod(ties.shape)).reshape(ties.shape)
+        cells = x.reshape(len(x), ties.shape[1]).astype(np.float64)
+        upstream = dy.reshape(len(dy), ties.shape[0]).astype(np.float64)
+        y = (cells @ matrix.T).reshape(dy.shape) + np.expand_dims(b, spatial)
+        dx = (upstream @ matrix).reshape(x.shape)
+        products = (upstream.T @ cells).ravel()[at]
+        dw = np.bincount(index, products, minlength=w.size).reshape(w.shape)
+        db = dy.sum(axis=(0, *(1 + axis for axis in spatial)), dtype=np.float64)
+        return tuple(result.astype(x.dtype) for result in (y, dx, dw, db))
+
+    spatial = tuple(range(len(ties.bias_shape), len(ties.out_shape)))
+    return replace(direct, run=run)
 
 
 def magnitude_evaluator(layer: HasShapes) -> Evaluator:

@@ -90,28 +90,34 @@ class Abs(SameShape, ShapesTable):
     def mask(self) -> Array:
         """Which coordinates of a flattened sample are made positive, (inputs,) bool."""
         mask = np.zeros((1, *self.in_shape), bool)
-        mask[self._where] = True
+        mask[self.where] = True
         return mask.ravel()
 
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return |x| on the coordinates of the mask, x elsewhere."""
         x, had_batch = samples(self, x)
         y = x.copy()
-        np.abs(y[self._where], out=y[self._where])
+        np.abs(y[self.where], out=y[self.where])
         return np.asarray(y if had_batch else y[0])
 
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Array:
         """Return dx: dy times the sign of x on the coordinates of the mask, dy elsewhere."""
         x, dy, had_batch = paired_samples(self, x, dy)
         dx = dy.astype(np.result_type(dy, np.int8))  # signed, and a copy
-        signed = x[self._where].astype(np.result_type(x, np.int8))
-        slope = np.sign(signed).astype(dx.dtype)
-        slope[slope == 0] = self.slope_at_zero
-        dx[self._where] *= slope
+        dx[self.where] *= self.slopes(x).astype(dx.dtype, copy=False)
         return np.asarray(dx if had_batch else dx[0])
 
+    def slopes(self, x: Array) -> Array:
+        """Return the slopes on the coordinates of the mask, for x of shape (batch, *in_shape)."""
+        made_positive = np.ascontiguousarray(x[self.where])
+        # Three times as fast as numpy.sign, but of NaN.
+        slope = (made_positive > 0).view(np.int8) - (made_positive < 0).view(np.int8)
+        slope[slope == 0] = self.slope_at_zero
+        is_nan = np.isnan(made_positive)
+        return np.where(is_nan, made_positive, slope) if is_nan.any() else slope
+
     @property
-    def _where(self) -> tuple[slice, ...]:
+    def where(self) -> tuple[slice, ...]:
         """The index of these coordinates in every sample of a batch."""
         return (*[slice(None)] * (1 + self.axis), slice(self.start, self.stop))
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array, complain, numeric, shaped
+from convdense._util.threads import product
 from convdense.display.tables import facts
 from convdense.geometry import Linear, backward_operands, forward_operands
 from convdense.layers.base import Gradients, MatrixProducts, Runs, frozen
@@ -95,7 +96,7 @@ class Dense(Runs, MatrixProducts):
     def forward(self, x: npt.ArrayLike) -> Array:
         """Return y, shape (batch, outputs), for x of shape (batch, inputs) or of one sample."""
         x, w, b, had_batch = forward_operands(self, x, self.w, self.b)
-        y: Array = x @ w.T  # (batch, outputs)
+        y = product(x, w.T)  # (batch, outputs)
         if b is not None:
             y = y + b
         return y if had_batch else y[0]
@@ -103,8 +104,8 @@ class Dense(Runs, MatrixProducts):
     def backward(self, x: npt.ArrayLike, dy: npt.ArrayLike) -> Gradients:
         """Return dx, dw, db for dy: ``dx = w^H dy``, ``dw = dy x^H``, db the sum of dy."""
         x, w, dy, had_batch = backward_operands(self, x, self.w, dy)
-        dx = dy @ w.conj()  # (batch, inputs)
-        dw = dy.T @ x.conj()  # (outputs, inputs), summed over the batch
+        dx = product(dy, w.conj())  # (batch, inputs)
+        dw = product(dy.T, x.conj())  # (outputs, inputs), summed over the batch
         db = None if self.b is None else dy.sum(axis=0, dtype=dy.dtype)
         return Gradients(dx if had_batch else dx[0], dw, db)
 

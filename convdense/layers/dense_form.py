@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain
 from convdense.display.tables import table
+from convdense.layers.blocked_sums import adjoint_product, longest_column, product
 from convdense.structure.tie_map import TieMap
 
 
@@ -29,12 +30,13 @@ class Affine(NamedTuple):
 
     def forward(self, x: Array) -> Array:
         """Return (batch, outputs) for x of shape (batch, inputs)."""
-        y = (self.W @ x.T).T
+        y = product(self.W, x.T).T
         return np.asarray(y if self.b is None else y + self.b)
 
     def backward(self, x: Array, dy: Array) -> Array:  # noqa: ARG002  (every step's backward takes both)
         """Return dx, (batch, inputs)."""
-        return np.asarray((self.W.conj().T @ dy.T).T)
+        longest = 1 if self.ties is None else longest_column(self.ties)
+        return adjoint_product(self.W, dy.T, longest).T
 
     def gradients(self, x: Array, dy: Array) -> dict[str, Array]:
         """Return the gradients of its free parameters: of its edges, summed over ties.

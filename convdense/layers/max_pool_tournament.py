@@ -5,6 +5,7 @@ It is made of dense layers and |.| alone.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -29,8 +30,10 @@ from convdense.layers.error_bounds import (
     magnitudes,
     rounded,
 )
+from convdense.layers.strided_sums import Strided, along_axis, blocks
 from convdense.structure._tie import pool_axes, sums
-from convdense.structure.axis import Axis, diagonal
+from convdense.structure.axis import diagonal
+from convdense.structure.progressions import Axis
 from convdense.structure.tie_map import TieMap
 
 # Up to here halves, sums and differences of two integers are exact in float64.
@@ -78,8 +81,10 @@ class Tournament(NoMatrix, OfPool):
             2**52.
         """
         x, had_batch = samples(self, x)
-        y = self._run(_comparable(x, "x"))[-1]
-        return as_samples(y.astype(x.dtype), self.out_shape, had_batch)
+        y = np.empty((len(x), *self.out_shape), x.dtype)
+        for cells, winners in blocks(_comparable(x, "x"), y):
+            winners[...] = self._strided.forward(cells)
+        return as_samples(y, self.out_shape, had_batch)
 
     def indices(self, x: npt.ArrayLike) -> Array:
         """Return where each window's winner stands, flattened in its channel's plane (PyTorch).
@@ -127,29 +132,17 @@ class Tournament(NoMatrix, OfPool):
         dtype = np.result_type(x, dy)
         if dtype.kind in "iu" and self.tie_break == "split":
             dtype = np.dtype(np.float64)  # a split gradient is halved
-        values = self._run(_comparable(x, "x"))
-        gradient = _comparable(dy, "dy").reshape(len(dy), prod(self.out_shape))  # (batch, outputs)
-        for layer, before in zip(reversed(self.layers), reversed(values[:-1]), strict=True):
-            if isinstance(layer, Abs):
-                # Abs has axes: it acts on a slice of one of them.
-                shape = (-1, *layer.in_shape)
-                passed = layer.backward(before.reshape(shape), gradient.reshape(shape))
-                gradient = passed.reshape(gradient.shape)
-            else:
-                gradient = layer.backward(before, gradient)
-        return as_samples(gradient.astype(dtype), self.in_shape, had_batch)
+        dx = np.zeros((len(x), *self.in_shape), dtype)
+        cells, upstream = _comparable(x, "x"), _comparable(dy, "dy")
+        for of_x, of_dy, of_dx in blocks(cells, upstream, dx):
+            of_dx[...] = self._strided.backward(of_x, of_dy)
+        return as_samples(dx, self.in_shape, had_batch)
 
-    def _run(self, x: Array) -> list[Array]:
-        """Return what enters each layer, (batch, features), and what leaves the last."""
-        values = [x.reshape(len(x), prod(self.in_shape))]
-        for layer in self.layers:
-            v = values[-1]
-            if isinstance(layer, Abs):
-                y = layer.forward(v.reshape(len(v), *layer.in_shape)).reshape(v.shape)
-            else:
-                y = layer.forward(v)
-            values.append(y)
-        return values
+    @cached_property
+    def _strided(self) -> Strided:
+        return Strided(
+            tuple(x if isinstance(x, Abs) else along_axis(x.ties.axes) for x in self.layers)
+        )
 
 
 def tournament(pool: MaxPool | MinPool, tie_break: str = "first") -> Tournament:
@@ -283,7 +276,8 @@ def _axis(
     row = np.concatenate(rows)
     taps = np.zeros(len(row), np.intp)
     n_rows, n_cols = shape
-    return Axis(row, np.concatenate(cols), taps, n_rows, n_cols, (), np.concatenate(coefficients))
+    numbers = np.concatenate(coefficients)
+    return Axis.of(row, np.concatenate(cols), taps, n_rows, n_cols, (), numbers)
 
 
 def _comparable(x: Array, name: str) -> Array:

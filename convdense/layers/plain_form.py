@@ -12,9 +12,10 @@ import numpy as np
 
 from convdense._util.arguments import complain
 from convdense.geometry import layer_from_dict
-from convdense.structure.axis import Axis
+from convdense.structure.progressions import HELD, LISTED, Axis
 from convdense.structure.tie_map import TieMap
 
+LISTED_UP_TO = 1 << 22  # entries: a longer axis is written by its progressions
 Plain = dict[str, Any]
 T = TypeVar("T")
 Reader = TypeVar("Reader", bound=Callable[[Plain], Any])
@@ -97,7 +98,10 @@ def fields_from_plain(values: Plain) -> dict[str, Any]:
 
 @layer_to_plain.register
 def _(layer: TieMap) -> Plain:
-    axes = [{name: to_plain(value) for name, value in vars(axis).items()} for axis in layer.axes]
+    axes = []
+    for axis in layer.axes:
+        names = LISTED if axis.is_listed or len(axis) <= LISTED_UP_TO else HELD
+        axes.append({name: to_plain(getattr(axis, name)) for name in names})
     return {
         "type": "TieMap",
         "axes": axes,
@@ -108,5 +112,8 @@ def _(layer: TieMap) -> Plain:
 
 @reads("TieMap")
 def _(values: Plain) -> TieMap:
-    axes = tuple(Axis(**fields_from_plain(axis)) for axis in values["axes"])
-    return TieMap(axes, from_plain(values["weight_order"]), values["bias_axes"])
+    axes = []
+    for axis in values["axes"]:
+        make = Axis if "firsts" in axis else Axis.of
+        axes.append(make(**fields_from_plain(axis)))
+    return TieMap(tuple(axes), from_plain(values["weight_order"]), values["bias_axes"])

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from convdense._util import threads
 from convdense._util.arguments import Array, complain, shaped
 from convdense._util.frozen import freeze
 from convdense.display.tables import LINES, Cell, facts, table
 from convdense.geometry import HasShapes, backward_operands, forward_operands
 from convdense.geometry.padding import padded_dtype
 from convdense.layers.base import Gradients, MatrixProducts, Runs, ShapesOf, as_samples, frozen
+from convdense.layers.blocked_sums import adjoint_product, longest_column, product
 from convdense.layers.dense import shape_and_dtype
 from convdense.layers.dense_form import Affine, Step, dense_steps
 from convdense.layers.direct_form import DirectWeighted, direct_counterpart, with_direct_weights
@@ -125,6 +127,10 @@ class TiedDense(ShapesOf, Runs, MatrixProducts):
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @cached_property
+    def _longest_column(self) -> int:
+        return longest_column(self.ties)
+
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weight array."""
@@ -159,7 +165,7 @@ class TiedDense(ShapesOf, Runs, MatrixProducts):
         Where padded cells hold a number, what they add joins b (see `added`).
         """
         x, _, b, had_batch = forward_operands(self, x, self.w, self.b)
-        y = (self.matrix @ _columns(x)).T  # (batch, outputs)
+        y = product(self.matrix, _columns(x)).T  # (batch, outputs)
         if self.added is not None:
             y = y + self.added
         if self.ties.padding:  # what it adds is wider than a sum with the padded cells would be
@@ -174,7 +180,7 @@ class TiedDense(ShapesOf, Runs, MatrixProducts):
         entries of weight k.
         """
         x, _, dy, had_batch = backward_operands(self, x, self.w, dy)
-        dx = (self.matrix.conj().T @ _columns(dy)).T  # (batch, inputs)
+        dx = adjoint_product(self.matrix, _columns(dy), self._longest_column).T  # (batch, inputs)
         dw = self.ties.add_edges(x, dy)
         db = None
         if self.b is not None:
@@ -200,7 +206,9 @@ class TiedDense(ShapesOf, Runs, MatrixProducts):
             do = "use backward, which keeps only the edges that exist"
             raise ValueError(complain("layer", got, needs, do))
 
-        dense = _columns(dy) @ _columns(x).conj().T  # (outputs, inputs), summed over the batch
+        dense = threads.product(
+            _columns(dy), _columns(x).conj().T
+        )  # (outputs, inputs), summed over the batch
         entries = self.ties.entries()
         at_edges = dense[entries.row, entries.col]  # (entries,)
         masked = np.zeros_like(dense)

@@ -1,6 +1,7 @@
 """The matrix of any layer, however large: exact counts per bin, and one or two places."""
 
 from collections.abc import Callable
+from itertools import product
 from math import prod
 from textwrap import fill as wrapped
 
@@ -11,7 +12,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
-from convdense._util.arguments import Array
 from convdense.display.palette import MASKED
 from convdense.geometry import HasShapes, require_cells
 from convdense.layers.tied_dense import TiedDense
@@ -20,9 +20,10 @@ from convdense.plots.density_bins import Bins, binned
 from convdense.plots.panel_layout import at_pixels
 from convdense.plots.shown import Figure
 from convdense.structure._tie import tie
-from convdense.structure.axis import Axis
 from convdense.structure.kronecker import Entries, expand, ordered
 from convdense.structure.letter_grid import cells, mark
+from convdense.structure.progressions import COL, ROW, Axis, joined
+from convdense.structure.row_runs import merge, regular
 from convdense.structure.tie_map import TieMap
 from convdense.structure.weight_order import WeightOrder
 
@@ -125,11 +126,11 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     """
     # Along each axis, positions that no cell of the rectangle has are dropped. The product of what
     # remains holds the rectangle, and cells beside it that are dropped afterwards.
-    outputs = _occurring(rows, ties.out_shape)  # of each axis (outputs,) bool: what is kept
-    inputs = _occurring(cols, ties.in_shape)  # of each axis (inputs,) bool
+    outputs = _occurring(rows, ties.out_shape)  # of each axis: what is kept
+    inputs = _occurring(cols, ties.in_shape)
     axes = [
-        axis.take(kept_outputs[axis.rows] & kept_inputs[axis.cols])
-        for axis, kept_outputs, kept_inputs in zip(ties.axes, outputs, inputs, strict=True)
+        joined([axis.within(ROW, *i).within(COL, *j) for i, j in product(*kept)])
+        for axis, *kept in zip(ties.axes, outputs, inputs, strict=True)
     ]
     found = expand(axes)
 
@@ -143,13 +144,22 @@ def rectangle(ties: TieMap, rows: range, cols: range) -> Entries:
     return ordered(inside._replace(index=order.weight_of(inside.index)))
 
 
-def _occurring(numbers: range, shape: tuple[int, ...]) -> list[Array]:
-    """Return for each axis which of its positions, (n,) bool, occur among some flattened ones."""
-    if len(numbers) == prod(shape):  # all: there may be too many to list
-        return [np.ones(n, bool) for n in shape]
-    occurring = [np.zeros(n, bool) for n in shape]
-    for occurs, positions in zip(occurring, np.unravel_index(numbers, shape), strict=True):
-        occurs[positions] = True
+def _occurring(numbers: range, shape: tuple[int, ...]) -> list[list[tuple[int, int]]]:
+    """Return for each axis which of its positions occur among some flattened ones.
+
+    From where and up to where, twice if they begin anew.
+    """
+    occurring = []
+    for i, n in enumerate(shape):
+        inner = prod(shape[i + 1 :])
+        first, last = numbers.start // inner, (numbers.stop - 1) // inner
+        start, stop = first % n, last % n + 1
+        if last - first >= n - 1:
+            occurring.append([(0, n)])
+        elif start < stop:
+            occurring.append([(start, stop)])
+        else:
+            occurring.append([(0, stop), (start, n)])
     return occurring
 
 
@@ -164,9 +174,9 @@ def _summary(ties: TieMap) -> str:
 
 def _count_filled(axis: Axis) -> int:
     """Return how many cells of one axis hold an entry, or several."""
-    flat = axis.rows * axis.n_cols + axis.cols  # (entries,) flattened cells, some of them equal
-    flat = np.sort(flat, kind="stable")  # fast where it is sorted already
-    return int(np.count_nonzero(np.diff(flat, prepend=-1)))  # equal ones, now side by side, once
+    found = regular(axis)
+    single, _ = merge(axis) if found is None else found[:2]
+    return len(single)
 
 
 def _draw_whole(ax: Axes, ties: TieMap, bins: Bins) -> ScalarMappable:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.structure.axis import Axis
 from convdense.structure.kronecker import kron
+from convdense.structure.progressions import COL, ROW, Axis
 from convdense.structure.tie_map import TieMap
 
 
@@ -73,7 +73,7 @@ def together(sizes: Sequence[int], most: int) -> list[int]:
             continue
         least = -(-n // (most // bins))  # positions a bin must have, rounded up
         fair = range(min(least, n), min(2 * least, n) + 1)
-        part = min(fair, key=lambda part: (-n % part, part))  # the fewest left over, then the least
+        part = fair[int(np.argmin(-n % np.array(fair)))]  # the fewest left over, then the least
         parts.append(part)
         bins *= -(-n // part)
     return parts
@@ -81,9 +81,10 @@ def together(sizes: Sequence[int], most: int) -> list[int]:
 
 def _counted(axis: Axis, down: int, right: int) -> Array:
     """Return the entries of one axis per bin of `down` outputs and `right` inputs."""
-    n_down, n_right = -(-axis.n_rows // down), -(-axis.n_cols // right)
-    flat = axis.rows // down * n_right + axis.cols // right  # (entries,): the bin of each
-    return np.bincount(flat, minlength=n_down * n_right).reshape(n_down, n_right)
+    counts = np.zeros((-(-axis.n_rows // down), -(-axis.n_cols // right)), np.intp)
+    parts = axis.cut(ROW, down).cut(COL, right)  # progressions each within one bin
+    np.add.at(counts, (parts.firsts[ROW] // down, parts.firsts[COL] // right), parts.lengths)
+    return counts
 
 
 def _edges(sizes: Sequence[int], parts: Sequence[int]) -> Array:

@@ -15,7 +15,7 @@ from convdense._util.float_formats import HALF, format_of, gamma, magnitude, uni
 from convdense.geometry import HasShapes
 from convdense.implementations.evaluators import Operands, magnitude_evaluator
 from convdense.structure._tie import tie
-from convdense.structure.axis import Axis
+from convdense.structure.progressions import Axis
 
 ROUNDINGS = 3  # of float32 sums to half precision: a part of the sum, all of it, and with a bias
 Dtypes = npt.DTypeLike | tuple[npt.DTypeLike, ...]  # one, or all that a sum may be rounded in

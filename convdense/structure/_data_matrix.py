@@ -1,13 +1,13 @@
 """The matrix of the inputs, which the weights are multiplied with; a matrix in another order."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array
-from convdense.structure.axis import Axis, spread
+from convdense.structure.axis import spread
 from convdense.structure.csr_assembly import assemble, check_size, make_plan, result_dtype
+from convdense.structure.progressions import Axis
 
 DO = "give fewer samples at a time, or use ties.gradient(x, dy), which needs no matrix"
 
@@ -23,12 +23,11 @@ def data_matrix(
     """
     exchanged = [spread(len(x), shared=False)]  # the batch: rows and inputs of its own, one weight
     for a in axes:
-        inputs = (a.n_cols,)
-        exchanged.append(replace(a, cols=a.taps, taps=a.cols, n_cols=a.n_taps, tap_shape=inputs))
+        sizes = {"n_cols": a.n_taps, "tap_shape": (a.n_cols,)}
+        exchanged.append(a.mapped(lambda row, col, tap: (row, tap, col), **sizes))
     plan = make_plan(exchanged)
-    values = x.ravel()
-    check_size(exchanged, result_dtype(exchanged, values), max_bytes, plan, DO)
-    matrix = assemble(exchanged, plan, values)
+    check_size(exchanged, result_dtype(exchanged, x), max_bytes, plan, DO)
+    matrix = assemble(exchanged, plan, x.ravel())
     return matrix if table is None else reordered(matrix, slice(None), table)
 
 

@@ -24,7 +24,6 @@ from convdense.geometry import (
     Windowed,
 )
 from convdense.structure.axis import (
-    Axis,
     all_tied,
     channels,
     diagonal,
@@ -36,6 +35,7 @@ from convdense.structure.axis import (
     window,
 )
 from convdense.structure.kronecker import outer
+from convdense.structure.progressions import ROW, Axis
 from convdense.structure.tie_map import TieMap
 
 
@@ -163,10 +163,12 @@ def window_parameters(layer: Windowed | ConvTranspose) -> WindowParameters:
 def windows(n: WindowParameters) -> list[Axis]:
     """Return the axes that these numbers give."""
     options = ("stride", "dilation", "begin", "end", "mode", "flip", "input_dilation")
-    return [
-        window(n_in, n_out, kernel, **dict(zip(options, others, strict=True)))
-        for n_in, n_out, kernel, *others in zip(*n, strict=True)
-    ]
+    numbers = list(zip(*n, strict=True))
+    axes = {  # axes with the same numbers, as of a square image, are one
+        each: window(*each[:3], **dict(zip(options, each[3:], strict=True)))
+        for each in dict.fromkeys(numbers)
+    }
+    return [axes[each] for each in numbers]
 
 
 def window_channels(layer: Geometry) -> tuple[int, int]:
@@ -260,6 +262,6 @@ def divisors(pool: AvgPool) -> Array:
         return np.full(prod(pool.out_shape), pool.divisor_override)
     # How many cells each window has along each axis, (outputs of the axis,): at least one.
     axes = pool_axes(pool, padded=pool.count_include_pad)
-    counts = [np.bincount(axis.rows) for axis in axes]
+    counts = [axis.tally(ROW) for axis in axes]
     channels = np.ones(pool.in_shape[0], np.intp)
     return outer([channels, *counts])

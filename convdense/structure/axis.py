@@ -7,73 +7,31 @@ of entries for each axis. Stride, dilation, padding, padding mode and flip becom
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
 
 from convdense._util.arguments import Array, as_array, complain, shaped
-from convdense._util.frozen import Frozen, freeze
+from convdense.structure.progressions import ROW, TAP, Axis, ceil_div
 
 WEIGHTS_LIMIT = 2**31  # of `listed`: one weight number too large would ask for as many weights
 
 
-@dataclass(frozen=True, eq=False)
-class Axis(Frozen):
-    """The entries of one axis: which output position meets which input position through which tap.
-
-    A weight is multiplied with its entry's coefficient, a small exact number.
-    """
-
-    rows: Array  # (entries,) int: output position of every entry
-    cols: Array  # (entries,) int: input position
-    taps: Array  # (entries,) int: flattened tap
-    n_rows: int  # output positions
-    n_cols: int  # input positions
-    tap_shape: tuple[int, ...]  # of this axis' part of the weight array
-    coefficients: Array | None = None  # (entries,); None stands for 1 everywhere
-
-    def __post_init__(self) -> None:
-        for array in (self.rows, self.cols, self.taps, self.coefficients):
-            freeze(array)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def n_taps(self) -> int:
-        """Number of taps."""
-        return prod(self.tap_shape)
-
-    @property
-    def T(self) -> "Axis":  # noqa: N802  (NumPy's name)
-        """The same entries with outputs and inputs exchanged."""
-        return replace(self, rows=self.cols, cols=self.rows, n_rows=self.n_cols, n_cols=self.n_rows)
-
-    @property
-    def absolute(self) -> "Axis":
-        """The same entries with the absolute values of their coefficients."""
-        if self.coefficients is None:
-            return self
-        return replace(self, coefficients=np.abs(self.coefficients))
-
-    def take(self, keep: Array | slice) -> "Axis":
-        """Return the entries selected by a mask, an index array or a slice; n_rows, n_cols stay."""
-        coefficients = None if self.coefficients is None else self.coefficients[keep]
-        rows, cols, taps = self.rows[keep], self.cols[keep], self.taps[keep]
-        return replace(self, rows=rows, cols=cols, taps=taps, coefficients=coefficients)
-
-    def between(self, first: int, stop: int) -> "Axis":
-        """Return the outputs from `first` up to `stop` as an axis of their own."""
-        part = self.take((self.rows >= first) & (self.rows < stop))
-        return replace(part, rows=part.rows - first, n_rows=stop - first)
-
-    def cell(self, row: int, col: int) -> "Axis":
-        """Return the entries of one cell as an axis of one output and one input."""
-        part = self.take((self.rows == row) & (self.cols == col))
-        zeros = np.zeros_like(part.rows)
-        return Axis(zeros, zeros, part.taps, 1, 1, self.tap_shape, part.coefficients)
+def _progressions(
+    firsts: Sequence[npt.ArrayLike],
+    steps: Sequence[npt.ArrayLike],
+    lengths: npt.ArrayLike,
+    sizes: tuple[int, int, tuple[int, ...]],
+) -> Axis:
+    """Return an axis of progressions, empty ones left out: rows, columns, taps, places of each."""
+    length = np.asarray(lengths)
+    of_each = np.empty((8, *np.broadcast(*firsts, length).shape), np.intp)
+    for row, part in zip(of_each, (*firsts, *steps), strict=True):
+        row[...] = part
+    keep = np.broadcast_to(length > 0, of_each[0].shape)
+    held = of_each[:, keep]  # (8, progressions)
+    return Axis(held[:4], held[4:], np.broadcast_to(length, keep.shape)[keep], *sizes)
 
 
 def window(
@@ -102,20 +60,53 @@ def window(
     >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
     [(0, 0, 0), (0, 1, 1), (1, 1, 0), (1, 2, 1), (2, 2, 0), (2, 3, 1)]
     """
-    # Every pair of an output and a step of the window, (n_out * kernel,), output by output.
-    rows = np.repeat(np.arange(n_out), kernel)
-    steps = np.tile(np.arange(kernel), n_out)
-    cells = rows * stride + steps * dilation - begin  # negative, or n_in and more, in the padding
+    steps = np.arange(kernel)[:, None]
     taps = kernel - 1 - steps if flip else steps
+    start = steps * dilation - begin  # (kernel, 1): the cell of output 0
+    first = 0
+    left = n_in * input_dilation
     if mode != "zeros":
         first = max(0, -begin)  # what is cropped is not copied from
         left = n_in - first - max(0, -end)
-        cols = first + _source(cells - first, left, mode)
-        return Axis(rows, cols, taps, n_out, n_in, (kernel,))
+    edges = first + _edges(left, start - first, (n_out - 1) * stride, mode)
 
-    inside = (cells >= 0) & (cells < n_in * input_dilation) & (cells % input_dilation == 0)
-    cols = cells // input_dilation
-    return Axis(rows, cols, taps, n_out, n_in, (kernel,)).take(inside)
+    # A progression for each step of the window and each stretch between edges, (kernel, stretches):
+    # the outputs whose cells lie there and, where the input is dilated, are a cell of it.
+    bounds = np.minimum(np.maximum(ceil_div(edges - start, stride), 0), n_out)
+    common = gcd(stride, input_dilation)
+    period = input_dilation // common
+    inverse = pow(stride // common, -1, period)
+    residue = -start // common * inverse % period  # of the outputs, where there are any
+    lowest = bounds[:, :-1]
+    rows = lowest + (residue - lowest) % period
+    lengths = ceil_div(bounds[:, 1:] - rows, period) * (start % common == 0)
+
+    cells = rows * stride + start
+    if mode == "zeros":
+        cols, col_steps = cells // input_dilation, stride // common
+    else:
+        cols = first + _source(cells - first, left, mode)
+        col_steps = first + _source(cells + stride - first, left, mode) - cols
+    places, place_steps = rows * kernel + steps, period * kernel  # output by output
+    return _progressions(
+        (rows, cols, taps, places),
+        (period, col_steps, 0, place_steps),
+        lengths,
+        (n_out, n_in, (kernel,)),
+    )
+
+
+def _edges(n: int, start: Array, reach: int, mode: str) -> Array:
+    """Return where cells begin to copy by another rule, sorted; zeros: where they are inside.
+
+    `start` are the cells of output 0 and `reach` how much farther the last output's are.
+    """
+    if mode == "zeros":
+        return np.array([0, n])
+    low, high = int(start.min()), int(start.max()) + reach + 1
+    turns = np.arange(low // n, high // n + 1) if mode == "circular" else np.arange(-1, 2)
+    inner = np.append(turns * n, 1 - n)
+    return np.unique(np.concatenate(([low, high], inner.clip(low, high))))
 
 
 def _source(cells: Array, n: int, mode: str) -> Array:
@@ -147,15 +138,12 @@ def channels(n_out: int, n_in: int, groups: int) -> Axis:
     >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
     [(0, 0, 0), (0, 1, 1), (1, 2, 2), (1, 3, 3)]
     """
-    per_group = n_in // groups
-    rows = np.repeat(np.arange(n_out), per_group)
-    within = np.tile(np.arange(per_group), n_out)  # number of the input channel within its group
-
-    # Each group of outputs reads the inputs of its own group, which start at group * per_group.
-    group = rows // (n_out // groups)
-    cols = group * per_group + within
-    taps = rows * per_group + within  # flattened (output channel, input channel within its group)
-    return Axis(rows, cols, taps, n_out, n_in, (n_out, per_group))
+    outs, ins = n_out // groups, n_in // groups  # of each group
+    # Each group of outputs reads the inputs of its own group. A progression for each output, from
+    # input to input; a tap, the flattened (output, input within its group), is a place as well.
+    rows = np.arange(n_out)
+    firsts = (rows, rows // outs * ins, rows * ins, rows * ins)
+    return _progressions(firsts, (0, 1, 1, 1), ins, (n_out, n_in, (n_out, ins)))
 
 
 def parts(n_in: int, n_out: int) -> Axis:
@@ -172,10 +160,9 @@ def parts(n_in: int, n_out: int) -> Axis:
     """
     outs = np.arange(n_out)
     first = outs * n_in // n_out
-    stop = -(-(outs + 1) * n_in // n_out)  # ceil(a / b) = -floor(-a / b)
-    rows = np.repeat(outs, stop - first)
-    cols = np.concatenate([np.arange(a, b) for a, b in zip(first, stop, strict=True)])
-    return Axis(rows, cols, np.zeros_like(rows), n_out, n_in, ())
+    sizes = ceil_div((outs + 1) * n_in, n_out) - first
+    places = np.cumsum(sizes) - sizes
+    return _progressions((outs, first, 0, places), (0, 1, 0, 1), sizes, (n_out, n_in, ()))
 
 
 def diagonal(n: int, shared: bool = True) -> Axis:
@@ -189,21 +176,20 @@ def diagonal(n: int, shared: bool = True) -> Axis:
     >>> list(zip(axis.rows.tolist(), axis.cols.tolist(), axis.taps.tolist()))
     [(0, 0, 0), (1, 1, 1)]
     """
-    each = np.arange(n)
-    if shared:
-        return Axis(each, each, np.zeros_like(each), n, n, ())
-    return Axis(each, each, each, n, n, (n,))
+    tap_step, tap_shape = (0, ()) if shared else (1, (n,))
+    return _progressions(([0], 0, 0, 0), (1, 1, tap_step, 1), n, (n, n, tap_shape))
 
 
 def all_tied(axis: Axis) -> Axis:
     """Return the same entries with one weight for all of them: a window that sums."""
-    return replace(axis, taps=np.zeros_like(axis.taps), tap_shape=())
+    return axis.mapped(lambda row, col, tap: (row, col, 0 * tap), tap_shape=())
 
 
 def untied(axis: Axis) -> Axis:
     """Return the same entries with a weight of its own for every output position."""
-    taps = axis.rows * axis.n_taps + axis.taps  # flattened (row, tap)
-    return replace(axis, taps=taps, tap_shape=(axis.n_rows, *axis.tap_shape))
+    n = axis.n_taps
+    shape = (axis.n_rows, *axis.tap_shape)  # taps are flattened (row, tap)
+    return axis.mapped(lambda row, col, tap: (row, col, row * n + tap), tap_shape=shape)
 
 
 def spread(n_out: int, shared: bool) -> Axis:
@@ -211,10 +197,7 @@ def spread(n_out: int, shared: bool) -> Axis:
 
     The bias is a layer of its own, with a single input that is 1.
     """
-    rows = np.arange(n_out)
-    zeros = np.zeros_like(rows)
-    taps = zeros if shared else rows
-    return Axis(rows, zeros, taps, n_out, 1, tap_shape=() if shared else (n_out,))
+    return one_input(diagonal(n_out, shared))
 
 
 def _check_exact(coefficients: Array) -> None:
@@ -235,14 +218,12 @@ def _check_exact(coefficients: Array) -> None:
 
 def one_input(axis: Axis) -> Axis:
     """Return the same entries with one input for all, as cells have that hold one number."""
-    return replace(axis, cols=np.zeros_like(axis.cols), n_cols=1)
+    return axis.mapped(lambda row, col, tap: (row, 0 * col, tap), n_cols=1)
 
 
 def every_tap(axis: Axis) -> Axis:
     """Return an entry for each output and tap of a window, wherever it may lie: with one input."""
-    rows = np.repeat(np.arange(axis.n_rows), axis.n_taps)
-    taps = np.tile(np.arange(axis.n_taps), axis.n_rows)
-    return Axis(rows, np.zeros_like(rows), taps, axis.n_rows, 1, axis.tap_shape)
+    return _of_one_input(axis, np.zeros(axis.n_taps, np.intp), axis.n_rows, np.arange(axis.n_taps))
 
 
 def outside(axis: Axis) -> Axis:
@@ -254,10 +235,24 @@ def outside(axis: Axis) -> Axis:
     >>> list(zip(axis.rows.tolist(), axis.taps.tolist()))
     [(0, 0)]
     """
-    every = every_tap(axis)
-    meets = np.zeros((axis.n_rows, axis.n_taps), bool)
-    meets[axis.rows, axis.taps] = True
-    return every.take(~meets.ravel())
+    part = axis if (axis.steps[ROW] == 1).all() else axis.with_entries()
+    every = np.arange(part.n_taps)
+    # For each tap, the outputs that meet an input lie between 0 and n_rows in stretches. Where one
+    # ends, another begins, until the next stretch; from the last of a tap it is less than nothing.
+    none, end = np.zeros_like(every), np.full_like(every, part.n_rows)
+    taps = np.concatenate((part.firsts[TAP], every, every))
+    starts = np.concatenate((part.firsts[ROW], none, end))
+    stops = np.concatenate((part.firsts[ROW] + part.lengths, none, end))
+    order = np.lexsort((stops, starts, taps))
+    here, there = order[:-1], order[1:]
+    return _of_one_input(axis, stops[here], starts[there] - stops[here], taps[here])
+
+
+def _of_one_input(axis: Axis, rows: Array, lengths: npt.ArrayLike, taps: Array) -> Axis:
+    """Return so many outputs from some rows on, through these taps, with one input."""
+    n = axis.n_taps
+    firsts = (rows, 0, taps, rows * n + taps)
+    return _progressions(firsts, (1, 0, 0, n), lengths, (axis.n_rows, 1, axis.tap_shape))
 
 
 def listed(
@@ -291,4 +286,4 @@ def listed(
 
     n_rows, n_cols = array.shape
     n_weights = int(taps.max()) + 1
-    return Axis(rows, cols, taps, n_rows, n_cols, (n_weights,), coefficients)
+    return Axis.of(rows, cols, taps, n_rows, n_cols, (n_weights,), coefficients)

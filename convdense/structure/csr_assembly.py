@@ -19,7 +19,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, complain, integer, physical_memory
-from convdense.structure.axis import Axis
 from convdense.structure.kronecker import (
     coefficient_dtype,
     count,
@@ -29,7 +28,9 @@ from convdense.structure.kronecker import (
     outer,
     scaled,
 )
-from convdense.structure.row_runs import Piece, Run, cut_piece, find_runs, merge
+from convdense.structure.progressions import ROW, Axis
+from convdense.structure.row_runs import Piece, Run, cut_piece, regular
+from convdense.structure.submatrix import row_range
 
 PLAIN_BELOW = 4_000  # entries: below this, listing them is faster than looking for runs
 PLAIN_MEMORY = 9  # times the result's bytes: what listing, sorting and summing takes, measured
@@ -96,13 +97,12 @@ class Plan:
 
 def make_plan(axes: Sequence[Axis]) -> Plan | None:
     """Return the plan of a tie map, or None if it is too irregular to have one."""
-    merged, mixing = zip(*[merge(axis) for axis in axes], strict=True)
-    runs_or_none = [find_runs(axis) for axis in merged]  # None: an irregular axis
-    regular = tuple(runs for runs in runs_or_none if runs is not None)
-    n_pieces = prod(len(runs) for runs in regular)
-    if len(regular) < len(merged) or n_pieces > PIECES_LIMIT:
+    known = {axis: regular(axis) for axis in dict.fromkeys(axes)}  # a square image has two as one
+    each = [found for axis in axes if (found := known[axis])]  # None: an irregular axis
+    if len(each) < len(axes) or prod(len(runs) for _, _, runs in each) > PIECES_LIMIT:
         return None
-    return Plan(tuple(axes), merged, mixing, regular)
+    merged, mixing, runs = zip(*each, strict=True)
+    return Plan(tuple(axes), merged, mixing, runs)
 
 
 def weights_by_merged_tap(plan: Plan, weights: Array) -> Array:
@@ -134,11 +134,7 @@ def assemble_by_runs(plan: Plan, weights: Array, threads: int | None = None) -> 
     data = np.empty(plan.n_entries, grid.dtype)
     indices = np.empty(plan.n_entries, dtype)
 
-    # The entries of a row are all combinations of entries of its rows along the axes.
-    row_sizes = [np.bincount(a.rows, minlength=a.n_rows) for a in plan.merged]
-    sizes = outer(row_sizes)  # (rows,): products of one size from each axis, in C order
-    indptr = np.zeros(shape[0] + 1, dtype)
-    np.cumsum(sizes, out=indptr[1:])
+    indptr = row_starts(plan.merged, dtype)
 
     def write(piece: Piece) -> None:
         _write_piece(plan, piece, grid, data, indices)
@@ -156,6 +152,30 @@ def assemble_by_runs(plan: Plan, weights: Array, threads: int | None = None) -> 
     matrix = sp.csr_array((data, indices, indptr), shape=shape)
     matrix.has_sorted_indices = matrix.has_canonical_format = True
     return matrix
+
+
+def row_starts(axes: Sequence[Axis], dtype: npt.DTypeLike) -> Array:
+    """Return how many entries of the product stand before each of its rows, and all, (rows + 1,).
+
+    Before row (r, q) stand ``S[r] T + n[r] S[q]``: S before a row of an axis, n in it, T in all.
+
+    Examples
+    --------
+    >>> from convdense import Conv, tie
+    >>> row_starts(tie(Conv((1, 3, 3), out_channels=1, kernel=2)).axes, int).tolist()
+    [0, 4, 8, 12, 16]
+    """
+    flat, in_rows = np.zeros(2, dtype), [np.ones(1, dtype)]  # of the axes so far
+    for axis in axes:
+        starts, sizes = flat[:-1], outer(in_rows)[:, None]
+        in_row = axis.tally(ROW).astype(dtype)
+        before = np.cumsum(in_row, dtype=dtype) - in_row
+        flat = np.empty(len(sizes) * axis.n_rows + 1, dtype)
+        table = np.multiply(sizes, before, out=flat[:-1].reshape(len(sizes), axis.n_rows))
+        table += (starts * np.asarray(len(axis), dtype))[:, None]
+        in_rows.append(in_row)
+    flat[-1] = count(axes)
+    return flat
 
 
 def nbytes(axes: Sequence[Axis], dtype: npt.DTypeLike) -> int:
@@ -210,40 +230,37 @@ def check_size(
         raise MemoryError(complain("matrix", f"about {needed:,} bytes", needs, do))
 
 
-def blocks(
-    axes: Sequence[Axis], weights: Array, max_bytes: int
-) -> Iterator[tuple[slice, sp.csr_array]]:
-    """Return an iterator over (rows, matrix of these rows), each of at most max_bytes.
+def row_slices(
+    axes: Sequence[Axis], dtype: np.dtype[Any], max_bytes: int, name: str = "max_bytes"
+) -> Iterator[slice]:
+    """Return an iterator over slices of rows, the matrix of each of at most max_bytes.
 
-    What cannot be done is refused at the call, before the first block; later changes of the weights
-    change nothing.
+    What cannot be done is refused at the call, before the first.
     """
-    integer(max_bytes, "max_bytes", 0)
-    longest_row = prod(int(np.bincount(a.rows, minlength=1).max()) for a in axes)  # its entries
-    needed = _csr_bytes(longest_row, 1, matrix_shape(axes)[1], result_dtype(axes, weights))
+    integer(max_bytes, name, 0)
+    longest_row = prod(a.most(ROW) for a in axes)  # its entries
+    needed = _csr_bytes(longest_row, 1, matrix_shape(axes)[1], dtype)
     if needed > max_bytes:
         needs = f"at least {needed:,}, the size of one row"
-        raise ValueError(complain("max_bytes", f"{max_bytes:,}", needs))
-    return _halves(tuple(axes), weights.copy(), max_bytes, 0)
+        raise ValueError(complain(name, f"{max_bytes:,}", needs))
+    return _halves(tuple(axes), dtype, max_bytes, 0)
 
 
 def _halves(
-    axes: tuple[Axis, ...], weights: Array, max_bytes: int, start: int
-) -> Iterator[tuple[slice, sp.csr_array]]:
-    """Yield the blocks of a matrix whose first row is number `start`, halved until each fits."""
+    axes: tuple[Axis, ...], dtype: np.dtype[Any], max_bytes: int, start: int
+) -> Iterator[slice]:
+    """Yield the slices of a matrix whose first row is number `start`, halved until each fits."""
     rows = matrix_shape(axes)[0]
-    if nbytes(axes, result_dtype(axes, weights)) <= max_bytes:
-        yield slice(start, start + rows), assemble(axes, make_plan(axes), weights)
+    if nbytes(axes, dtype) <= max_bytes:
+        yield slice(start, start + rows)
         return
 
-    # One row is small enough, as `blocks` has made sure, so that an axis with several is left.
+    # One row is small enough, as `row_slices` has made sure, so that an axis with several is left.
     cut = next(i for i, a in enumerate(axes) if a.n_rows > 1)
     n = axes[cut].n_rows
-    rows_each = rows // n  # rows of the matrix to one row of this axis
-    for first, stop in ((0, n // 2), (n // 2, n)):
-        part = axes[cut].between(first, stop)
-        parts = (*axes[:cut], part, *axes[cut + 1 :])
-        yield from _halves(parts, weights, max_bytes, start + first * rows_each)
+    middle = n // 2 * (rows // n)  # rows // n: rows of the matrix to one row of this axis
+    for first, stop in ((0, middle), (middle, rows)):
+        yield from _halves(row_range(axes, first, stop), dtype, max_bytes, start + first)
 
 
 def _write_piece(plan: Plan, piece: Piece, grid: Array, data: Array, indices: Array) -> None:
@@ -279,7 +296,7 @@ def _write_piece(plan: Plan, piece: Piece, grid: Array, data: Array, indices: Ar
     adjacent = to_next_row[-1] == entries and counts[-1] * entries <= TILE
     held_rows = counts[-1] if adjacent else 1  # rows of the last axis
 
-    values = _weights_of_piece(grid, piece)  # (*rows of each run, or 1, *entries of each)
+    values = weights_of_piece(grid, piece)  # (*rows of each run, or 1, *entries of each)
     is_shared = values.shape[n_axes - 1] == 1  # by all rows of the last axis
     if held_rows > 1 and is_shared and held_rows * values.size <= 4 * TILE:
         values = np.repeat(values, held_rows, axis=n_axes - 1)
@@ -311,7 +328,7 @@ def _weight_rows(run: Run) -> int:
     return run.count if run.tap_step else 1
 
 
-def _weights_of_piece(grid: Array, piece: Piece) -> Array:
+def weights_of_piece(grid: Array, piece: Piece) -> Array:
     """Return the weights of a piece, ``grid[taps_index(piece)]``, faster.
 
     The taps of a convolution are evenly spaced along each axis, so that a strided view finds them.

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convdense._util.arguments import Array
-from convdense.structure.axis import Axis
+from convdense._util.arguments import Array, require_memory
+from convdense._util.threads import product
+from convdense.structure.progressions import LISTING, PART, Axis
 
 # A dense gradient is made whole up to this many edges (32 MB of float64) and up to this many for
 # each edge that exists: beyond, most of the product would be thrown away.
@@ -113,11 +114,18 @@ def matrix_shape(axes: Sequence[Axis]) -> tuple[int, int]:
     return prod(axis.n_rows for axis in axes), prod(axis.n_cols for axis in axes)
 
 
+def check_counts(axes: Sequence[Axis]) -> None:
+    """Refuse the counts of outputs, inputs and weights where the memory cannot hold them."""
+    each = sum(matrix_shape(axes)) + prod(a.n_taps for a in axes)
+    require_memory("counts", 16 * each, PART)  # twice 8: those of the axes so far, multiplied
+
+
 def expand(axes: Sequence[Axis], table: Array | None = None) -> Entries:
     """Return every entry of the product, in the order of the axes' own entries.
 
     `table` gives the flattened weight of each product of taps; None means they are the same.
     """
+    require_memory("entries", LISTING * count(axes), PART)
     row = kron([a.rows for a in axes], [a.n_rows for a in axes])
     col = kron([a.cols for a in axes], [a.n_cols for a in axes])
     tap = kron([a.taps for a in axes], [a.n_taps for a in axes])
@@ -168,10 +176,10 @@ def add_all_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -
 
     The gradient of every edge of the dense layer, masked, then summed over the ties.
     """
-    dense = dy.T @ x  # (outputs, inputs), summed over the batch
+    dense = product(dy.T, x)  # (outputs, inputs), summed over the batch
     for slab in edges:
         each = dense.ravel()[slab.row * dense.shape[1] + slab.col]  # (edges,)
-        np.add.at(total, slab.index, scaled(each, slab.coefficient))
+        _add_up(total, slab.index, scaled(each, slab.coefficient))
 
 
 def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> None:
@@ -183,4 +191,23 @@ def add_edges(edges: Iterable[Entries], x: Array, dy: Array, total: Array) -> No
         inputs = np.take(x, slab.col, axis=1)  # (batch, edges)
         upstream = np.take(dy, slab.row, axis=1)  # (batch, edges)
         each = np.einsum("ne,ne->e", inputs, upstream)  # (edges,), summed over the batch
-        np.add.at(total, slab.index, scaled(each, slab.coefficient))
+        _add_up(total, slab.index, scaled(each, slab.coefficient))
+
+
+def _add_up(total: Array, index: Array, each: Array) -> None:
+    """Add to ``total[index]``; several edges may have the same index."""
+    if each.dtype.char in "fd" and len(total) <= len(index):  # several times as fast, in float64
+        total += np.bincount(index, each, len(total))
+    else:
+        np.add.at(total, index, each.astype(total.dtype, copy=False))
+
+
+def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return what long sums are made in: twice the digits of float32 and complex64, all else as is.
+
+    Examples
+    --------
+    >>> wide(np.dtype("float32")), wide(np.dtype("int8"))
+    (dtype('float64'), dtype('int8'))
+    """
+    return np.result_type(dtype, np.float64) if dtype.char in "fF" else dtype

@@ -1,20 +1,24 @@
 """Runs: rows of one axis that share a pattern up to an offset, so that many are written at once.
 
-Before runs are looked for, `merge` leaves one entry to a cell: taps that meet in one cell, as
+Before runs are looked for, `condensed` leaves out the rows in the middle of a long axis, which are
+like those beside them, and `merge` leaves one entry to a cell: taps that meet in one cell, as
 padding that copies cells makes them, become a tap of their own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array
-from convdense._util.frozen import Frozen
-from convdense.structure.axis import Axis
+from convdense._util.frozen import Frozen, freeze
+from convdense.structure.progressions import COL, ROW, TAP, Axis, joined
 
+CONDENSED_FROM = 1 << 14  # entries of an axis: shorter ones are listed as quickly
+KEPT = 2  # periods of rows beside each gap: what borders do to the first and last rows, and one
 RUNS_LIMIT = 4_096  # an axis with more runs than this is irregular: entry by entry is as good
 
 
@@ -55,11 +59,108 @@ def cut_piece(piece: Piece, axis: int, rows: int) -> Iterator[Piece]:
         yield (*piece[:axis], part, *piece[axis + 1 :])
 
 
-def find_runs(axis: Axis) -> list[Run] | None:
+class Gap(NamedTuple):
+    """Rows that a condensed axis leaves out: whole periods, each like the one before it."""
+
+    at: int  # the row, of the condensed axis, before which they stood
+    period: int  # rows of one period
+    periods: int  # how many are left out
+    col_step: int  # what each period adds to the columns after it
+    tap_step: int  # as `col_step`
+
+    @property
+    def rows(self) -> int:
+        """How many rows are left out."""
+        return self.period * self.periods
+
+
+def regular(axis: Axis) -> tuple[Axis, sp.csr_array | None, list[Run]] | None:
+    """Return an axis with one entry to a cell, the matrix of its taps (see `merge`), and its runs.
+
+    None if it is irregular: if it has too many runs.
+    """
+    found = condensed(axis)
+    if found is None:
+        return None
+    short, gaps = found
+    single, mixing = merge(short if short.is_listed else short.by_rows())
+    if mixing is not None and any(gap.tap_step for gap in gaps):  # a tap of its own in each row
+        single, mixing = merge(axis)
+        gaps = []
+    runs = find_runs(single, axis.period, gaps)
+    if runs is None:
+        return None
+    return (_of_runs(runs, axis, single.tap_shape) if gaps else single), mixing, runs
+
+
+def condensed(axis: Axis) -> tuple[Axis, list[Gap]] | None:
+    """Return a long axis without rows that are like those before and after them, and these gaps.
+
+    Columns and taps after a gap go on as if nothing had stood in it. None if it has too many runs.
+
+    Examples
+    --------
+    >>> from convdense.structure.axis import window
+    >>> axis = window(10**9, 10**9, 3, stride=1, dilation=1, begin=1, flip=False)
+    >>> short, gaps = condensed(axis)
+    >>> short.n_rows, [gap.rows for gap in gaps]
+    (10, [499999995, 499999995])
+    """
+    if axis.is_listed or len(axis) <= CONDENSED_FROM:
+        return axis, []
+    if not axis.steps[ROW].any():
+        axis = axis.turned()
+    # Between these rows no progression begins or ends: there all rows one period apart are alike.
+    ends = axis.firsts[ROW] + (axis.lengths - 1) * axis.steps[ROW]
+    first, last = np.minimum(axis.firsts[ROW], ends), np.maximum(axis.firsts[ROW], ends)
+    n = axis.n_rows
+    edges = sorted({0, n // 2, n, *first.tolist(), *(last + 1).tolist()})
+    period = axis.period
+    kept = KEPT * period
+
+    gaps: list[Gap] = []
+    parts = []
+    start = left_out = cols = taps = 0  # of the rows so far
+    for here, there in pairwise(edges):
+        if there - here <= 2 * kept + period:
+            continue
+        active = (first <= here) & (last >= there - 1)
+        steps = axis.steps[COL : TAP + 1, active] * (period // axis.steps[ROW, active])
+        periods = (there - here - 2 * kept) // period
+        if (steps != steps[:, :1]).any():  # no two rows are alike
+            if periods > RUNS_LIMIT:
+                return None
+            continue
+        col_step, tap_step = steps[:, 0].tolist() if steps.size else (0, 0)
+        parts.append(axis.between(start, here + kept).moved(start - left_out, -cols, -taps))
+        gaps.append(Gap(here + kept - left_out, period, periods, col_step, tap_step))
+        start = here + kept + gaps[-1].rows
+        left_out += gaps[-1].rows
+        cols += periods * col_step
+        taps += periods * tap_step
+    parts.append(axis.between(start, n).moved(start - left_out, -cols, -taps))
+    return replace(joined(parts), n_rows=n - left_out), gaps
+
+
+def _of_runs(runs: list[Run], axis: Axis, tap_shape: tuple[int, ...]) -> Axis:
+    """Return the axis that has these runs, and the sizes of another: a progression an entry."""
+    firsts, steps, lengths = [], [], []
+    for run in runs:
+        of_each = np.ones_like(run.cols)
+        places = run.offset + np.arange(len(run.cols))
+        firsts.append([run.start * of_each, run.cols, run.taps, places])
+        steps.append([n * of_each for n in (run.step, run.col_step, run.tap_step, run.offset_step)])
+        lengths.append(run.count * of_each)
+    at, by = (np.concatenate(each, axis=1) for each in (firsts, steps))
+    return Axis(at, by, np.concatenate(lengths), axis.n_rows, axis.n_cols, tap_shape)
+
+
+def find_runs(axis: Axis, period: int = 1, gaps: Sequence[Gap] = ()) -> list[Run] | None:
     """Return the runs of an axis, sorted and with one entry to a cell; None if there are too many.
 
     Along a convolution they are the begin border, the interior and the end border; where rows that
-    share a pattern are ``stride`` apart (a transposed convolution), the runs interleave.
+    share a pattern are ``stride`` apart (a transposed convolution), the runs interleave. Rows
+    are alike `period` apart; those left out in `gaps` belong to the runs around them.
 
     Examples
     --------
@@ -78,12 +179,17 @@ def find_runs(axis: Axis) -> list[Run] | None:
     firsts = np.minimum(offsets, len(axis) - 1)
     where = np.column_stack((axis.cols[firsts], axis.taps[firsts], offsets))
     pattern = _pattern(axis, sizes, offsets, where)
-    candidates = [_chains(pattern, where, period) for period in _periods(pattern)]
-    found = [chains for chains in candidates if chains is not None]
+    middle = (axis.n_rows + sum(gap.rows for gap in gaps)) // 2
+    for gap in gaps:
+        middle -= gap.rows if gap.at < middle else 0
+    periods = dict.fromkeys([*_periods(pattern, middle), period])
+    candidates = [_chains(pattern, where, distance) for distance in periods]
+    found = [chains for chains in candidates if chains is not None and _span(chains, gaps)]
     if not found:
         return None
     fewest = min(found, key=len)
-    return [_run(axis, where, sizes, chain) for chain in fewest]
+    runs = [_run(axis, where, sizes, chain) for chain in fewest]
+    return [_stretched(run, where, gaps) for run in runs] if gaps else runs
 
 
 def _pattern(axis: Axis, sizes: Array, offsets: Array, where: Array) -> Array:
@@ -101,9 +207,8 @@ def _pattern(axis: Axis, sizes: Array, offsets: Array, where: Array) -> Array:
     return pattern
 
 
-def _periods(pattern: Array) -> list[int]:
+def _periods(pattern: Array, middle: int) -> list[int]:
     """Return how far apart rows alike may be: neighbours, and the first row like the middle one."""
-    middle = len(pattern) // 2
     alike = np.flatnonzero((pattern[middle + 1 :] == pattern[middle]).all(axis=1))
     if not len(alike) or alike[0] == 0:
         return [1]
@@ -149,6 +254,37 @@ def _run(axis: Axis, where: Array, sizes: Array, chain: tuple[int, int, int]) ->
     return Run(start, step, count, cols, col_step, taps, tap_step, offset, offset_step)
 
 
+def _span(chains: list[tuple[int, int, int]], gaps: Sequence[Gap]) -> bool:
+    """Tell whether every gap lies within as many chains as stand side by side there."""
+    for gap in gaps:
+        spanning = sum(
+            start < gap.at <= start + (count - 1) * step for start, step, count in chains
+        )
+        step = chains[0][1]  # of all chains
+        if spanning != step or gap.rows % step:
+            return False
+    return True
+
+
+def _stretched(run: Run, where: Array, gaps: Sequence[Gap]) -> Run:
+    """Return a run of a condensed axis as that of the whole one."""
+    last = run.start + (run.count - 1) * run.step
+    before = [gap for gap in gaps if gap.at <= run.start]
+    within = [gap for gap in gaps if run.start < gap.at <= last]
+    in_period = [int(where[gap.at, 2] - where[gap.at - gap.period, 2]) for gap in before]  # entries
+    stretched = replace(
+        run,
+        start=run.start + sum(gap.rows for gap in before),
+        count=run.count + sum(gap.rows for gap in within) // run.step,
+        cols=run.cols + sum(gap.periods * gap.col_step for gap in before),
+        taps=run.taps + sum(gap.periods * gap.tap_step for gap in before),
+        offset=run.offset + sum(gap.periods * n for gap, n in zip(before, in_period, strict=True)),
+    )
+    freeze(stretched.cols)
+    freeze(stretched.taps)
+    return stretched
+
+
 def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
     """Return an axis with one entry to a cell, sorted, and the matrix that makes its taps.
 
@@ -166,7 +302,9 @@ def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
     >>> taps.toarray()[3].tolist()
     [1, 1, 0]
     """
-    if axis.coefficients is None and (np.diff(axis.rows * axis.n_cols + axis.cols) > 0).all():
+    rows, cols = axis.rows, axis.cols
+    further, right = rows[1:] - rows[:-1], cols[1:] - cols[:-1]
+    if axis.coefficients is None and ((further > 0) | ((further == 0) & (right > 0))).all():
         return axis, None  # sorted already, as most are, and nothing meets
     axis = axis.take(np.lexsort((axis.taps, axis.cols, axis.rows)))
     first = np.ones(len(axis), bool)  # whether an entry is the first of its cell
@@ -188,8 +326,7 @@ def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
     rows, taps, values = (np.array(column) for column in zip(*triples, strict=True))
     shape = len(known), axis.n_taps
     mixing = sp.csr_array((values.astype(numbers.dtype), (rows, taps)), shape=shape)
-    single = replace(
-        axis.take(starts),
+    single = axis.take(starts).with_entries(
         taps=np.array(merged_taps, np.intp),
         tap_shape=(len(known),),
         coefficients=None,

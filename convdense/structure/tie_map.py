@@ -4,25 +4,26 @@ It is kept as one small map per axis, whose Kronecker product it is, so that a l
 more than a small one until entries or a matrix are asked for.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from convdense._util.arguments import Array, Sizes, batched, complain, is_sequence, position, shaped
-from convdense._util.frozen import Frozen
 from convdense.geometry import paired_operands
 from convdense.geometry.padding import padded_dtype
 from convdense.structure import csr_assembly, kronecker, linear_operator
 from convdense.structure._data_matrix import data_matrix
-from convdense.structure.axis import Axis, listed, spread
+from convdense.structure.axis import listed, spread
 from convdense.structure.kronecker import Counts, Entries, expand
-from convdense.structure.weight_order import WeightOrder
+from convdense.structure.map_shapes import MapShapes
+from convdense.structure.progressions import COL, ROW, TAP
+from convdense.structure.submatrix import checked, row_range
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -31,7 +32,7 @@ EDGE_PRODUCTS = 1 << 20  # of an edge and a sample: what `add_edges` holds at a 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TieMap(Frozen):
+class TieMap(MapShapes):
     """Which weight sits where: ``W = sum of coefficient * w[index] at (row, col)`` over entries.
 
     Made by `tie` or `TieMap.from_index`. Row is the flattened output, column the flattened input of
@@ -50,6 +51,8 @@ class TieMap(Frozen):
         weights. What they add joins the bias.
     padding_value : float
         That number, their input.
+    own_bias : TieMap or None
+        The bias of a part; None: of the axes.
 
     Examples
     --------
@@ -66,11 +69,10 @@ class TieMap(Frozen):
     """
 
     _use_instead = "ties.matrix(w) is the matrix for the weights w"
-    axes: tuple[Axis, ...]
-    weight_order: tuple[int, ...] | None = None
     bias_axes: int = 1
     padding: "tuple[TieMap, ...]" = ()
     padding_value: float = 0
+    own_bias: "TieMap | None" = None
 
     @staticmethod
     def from_index(
@@ -99,44 +101,14 @@ class TieMap(Frozen):
         return TieMap((listed(index, coefficient),))
 
     @property
-    def in_shape(self) -> tuple[int, ...]:
-        """Shape of one input sample."""
-        return tuple(a.n_cols for a in self.axes)
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """Shape of one output sample."""
-        return tuple(a.n_rows for a in self.axes)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of the matrix: (outputs, inputs) of one sample."""
-        return prod(self.out_shape), prod(self.in_shape)
-
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        """Shape of the weight array."""
-        return self._weights.shape
-
-    @property
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias array."""
-        return self.out_shape[: self.bias_axes]
-
-    @property
-    def n_entries(self) -> int:
-        """Number of entries (row, column, weight); where taps meet, one edge has several."""
-        return kronecker.count(self.axes)
-
-    @property
-    def n_weights(self) -> int:
-        """Number of free weights."""
-        return prod(self.weight_shape)
+        return self.own_bias.weight_shape if self.own_bias else self.out_shape[: self.bias_axes]
 
     @property
     def T(self) -> "TieMap":  # noqa: N802  (NumPy's name)
         """The tie map of the transposed matrix: rows and columns exchanged, weights as they are."""
-        return replace(self.linear, axes=tuple(a.T for a in self.axes))
+        return replace(self.linear, axes=tuple(a.T for a in self.axes), own_bias=None)
 
     @property
     def linear(self) -> "TieMap":
@@ -152,8 +124,8 @@ class TieMap(Frozen):
     @cached_property
     def bias(self) -> "TieMap":
         """The tie map of the bias: a layer whose one input is 1."""
-        axes = [spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes)]
-        return TieMap(tuple(axes))
+        axes = (spread(a.n_rows, shared=i >= self.bias_axes) for i, a in enumerate(self.axes))
+        return self.own_bias or TieMap(tuple(axes))
 
     def entries(self) -> Entries:
         """Return all entries, sorted by row, then column, then index."""
@@ -166,19 +138,18 @@ class TieMap(Frozen):
     def row(self, r: Sizes) -> Entries:
         """Return the entries of one output, given flattened or as (channel, *position)."""
         at = position(r, "r", self.out_shape)
-        return self._where(lambda axis, i: axis.rows == at[i])
+        return self._at(ROW, at)
 
     def column(self, c: Sizes) -> Entries:
         """Return the entries of one input, given flattened or as (channel, *position)."""
         at = position(c, "c", self.in_shape)
-        return self._where(lambda axis, i: axis.cols == at[i])
+        return self._at(COL, at)
 
     def copies(self, k: Sizes) -> Entries:
         """Return the entries that share one weight, given flattened or by its position."""
         at = position(k, "k", self.weight_shape)
         tap = self._weights.tap_of(int(np.ravel_multi_index(at, self.weight_shape)))
-        taps = np.unravel_index(tap, [a.n_taps for a in self.axes])
-        return self._where(lambda axis, i: axis.taps == taps[i])
+        return self._at(TAP, np.unravel_index(tap, [a.n_taps for a in self.axes]))
 
     def block(self, i: Sizes, j: Sizes) -> "TieMap":
         """Return one block of the matrix: output channel i, input channel j, or more leading axes.
@@ -193,7 +164,25 @@ class TieMap(Frozen):
         rows = position(i, "i", self.out_shape[:depth])
         cols = position(j, "j", self.in_shape[:depth])
         fixed = [a.cell(r, c) for a, r, c in zip(self.axes, rows, cols, strict=False)]
-        return replace(self.linear, axes=(*fixed, *self.axes[len(fixed) :]))
+        return replace(self.linear, axes=(*fixed, *self.axes[len(fixed) :]), own_bias=None)
+
+    def rows(self, start: int, stop: int) -> "TieMap":
+        """Return the tie map of the flattened outputs from `start` up to `stop`: any, at any time.
+
+        It takes the weights and the bias of the whole. Axes that the range cuts unevenly are one
+        axis of the part: x and dy are given in its own `in_shape` and `out_shape`.
+
+        Examples
+        --------
+        >>> TieMap.from_index([[0, 1], [1, -1], [0, 0]]).rows(1, 3).matrix([5, 7]).toarray()
+        array([[7, 0],
+               [5, 5]])
+        """
+        ends = checked(start, stop, self.shape[0])
+        padding = tuple(replace(p, axes=row_range(p.axes, *ends)) for p in self.padding)
+        bias = TieMap(row_range(self.bias.axes, *ends))
+        axes = row_range(self.axes, *ends)
+        return replace(self, axes=axes, padding=padding, own_bias=bias)
 
     def matrix(self, w: npt.ArrayLike, *, max_bytes: int | None = None) -> sp.csr_array:
         """Return the dense layer's matrix for the weights w, as a canonical CSR array.
@@ -229,13 +218,19 @@ class TieMap(Frozen):
         >>> [(rows, block.toarray().tolist()) for rows, block in ties.blocks([5, 7], max_bytes=50)]
         [(slice(0, 1, None), [[5, 7]]), (slice(1, 3, None), [[7, 0], [5, 5]])]
         """
-        return csr_assembly.blocks(self.axes, self._by_tap(w), max_bytes)
+        weights = shaped(w, "w", self.weight_shape, self).copy()  # later changes change nothing
+        dtype = csr_assembly.result_dtype(self.axes, weights)
+        parts = csr_assembly.row_slices(self.axes, dtype, max_bytes)
+        whole = self.linear
+        return (
+            (p, whole.rows(p.start, p.stop).matrix(weights, max_bytes=max_bytes)) for p in parts
+        )
 
     def operator(self, w: npt.ArrayLike) -> "LinearOperator":
         """Return the matrix as a `scipy.sparse.linalg.LinearOperator`, for svds, lsqr, eigsh.
 
-        It stores no matrix. Small, irregular and untied maps do store it; so do those in many
-        pieces (a large kernel on one channel, many groups), up to 1 GiB, where that is faster.
+        It stores no matrix where gathering inputs is faster; elsewhere (small, irregular and untied
+        maps, few channels and many columns) up to 1 GiB of it, at the first product that needs it.
 
         Examples
         --------
@@ -243,8 +238,11 @@ class TieMap(Frozen):
         >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
-        weights = self._by_tap(w).copy()  # later changes of w change nothing
-        return linear_operator.operator(self.axes, self._plan, weights)
+        kept = np.array(w)  # later changes of w change nothing
+        weights = self._by_tap(kept)
+        return linear_operator.operator(
+            self.axes, self._products, weights, partial(self.matrix, kept)
+        )
 
     def data_matrix(self, x: npt.ArrayLike, *, max_bytes: int | None = None) -> sp.csr_array:
         """Return X with ``X @ w.ravel() = y.ravel()``: the layer is linear in its weights, too.
@@ -302,8 +300,8 @@ class TieMap(Frozen):
         array([-2, -2])
         """
         batch, upstream, _ = paired_operands(self, x, dy)
-        if self._plan is not None and linear_operator.is_regular(self._plan):
-            by_tap = linear_operator.gradient(self._plan, batch.conj(), upstream)
+        if self._products is not None:
+            by_tap = linear_operator.gradient(self._products, batch.conj(), upstream)
             return self.with_padding(self._weights.by_weight(by_tap), batch, upstream)
         return self.add_edges(batch, upstream)
 
@@ -317,7 +315,7 @@ class TieMap(Frozen):
         if dtype.kind in "iu":  # integers times 1/2 are floats, floats stay as they are
             coefficients = [a.coefficients.dtype for a in self.axes if a.coefficients is not None]
             sum_dtype = np.result_type(dtype, *coefficients)
-        total = np.zeros(self.n_weights, sum_dtype)
+        total = np.zeros(self.n_weights, kronecker.wide(sum_dtype))
 
         inputs = x.reshape(len(x), prod(self.in_shape)).conj()  # (batch, inputs)
         upstream = dy.reshape(len(dy), prod(self.out_shape))  # (batch, outputs)
@@ -327,7 +325,7 @@ class TieMap(Frozen):
         else:
             slabs = self.slabs(limit=max(1, EDGE_PRODUCTS // max(1, len(x))))
             kronecker.add_edges(slabs, inputs, upstream, total)
-        return self.with_padding(total.reshape(self.weight_shape), x, dy)
+        return self.with_padding(total.astype(sum_dtype).reshape(self.weight_shape), x, dy)
 
     def with_padding(self, dw: Array, x: Array, dy: Array) -> Array:
         """Return dw with what padding of a number adds to it; x and dy have a batch axis."""
@@ -348,10 +346,9 @@ class TieMap(Frozen):
 
     def counts(self) -> Counts:
         """Return how many entries each output, input and weight takes part in; padding counts."""
-        # A product of axes has as many entries in a row as its parts have together, multiplied.
-        rows = kronecker.outer([np.bincount(a.rows, minlength=a.n_rows) for a in self.axes])
-        cols = kronecker.outer([np.bincount(a.cols, minlength=a.n_cols) for a in self.axes])
-        taps = kronecker.outer([np.bincount(a.taps, minlength=a.n_taps) for a in self.axes])
+        kronecker.check_counts(self.axes)
+        each = [kronecker.outer([a.tally(i) for a in self.axes]) for i in (ROW, COL, TAP)]
+        rows, cols, taps = each
         weights = self._weights.by_weight(taps)
         counts = Counts(rows.reshape(self.out_shape), cols.reshape(self.in_shape), weights)
         for part in self.padding:  # its entries meet no input of this layer
@@ -381,20 +378,16 @@ class TieMap(Frozen):
         return csr_assembly.make_plan(self.axes)
 
     @cached_property
+    def _products(self) -> linear_operator.Products | None:
+        return linear_operator.products(self.axes)
+
+    @cached_property
     def _all_entries(self) -> Entries:
         """All entries, unsorted, kept for the next gradient: of a small map."""
         return expand(self.axes, self._weights.table())
 
-    @property
-    def _weights(self) -> WeightOrder:
-        taps = [n for a in self.axes for n in a.tap_shape]
-        return WeightOrder(tuple(taps), self.weight_order)
-
-    def _by_tap(self, w: npt.ArrayLike) -> Array:
-        """Return the weights, checked, flattened in the order of the product of taps."""
-        return self._weights.by_tap(shaped(w, "w", self.weight_shape, self))
-
-    def _where(self, keep: Callable[[Axis, int], Array]) -> Entries:
-        """Return the entries whose part along every axis is kept: a mask (entries of the axis,)."""
-        axes = [a.take(keep(a, i)) for i, a in enumerate(self.axes)]
-        return kronecker.ordered(expand(axes, self._weights.table()))
+    def _at(self, i: int, at: Sequence[Any]) -> Entries:
+        """Return the entries whose ROW, COL or TAP along every axis is this one."""
+        axes = [a.within(i, place, place + 1) for a, place in zip(self.axes, at, strict=True)]
+        found = expand(axes)
+        return kronecker.ordered(found._replace(index=self._weights.weight_of(found.index)))

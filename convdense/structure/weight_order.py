@@ -61,8 +61,9 @@ class WeightOrder(NamedTuple):
 
     def tap_of(self, k: int) -> int:
         """Return the tap of weight k."""
-        table = self.table()
-        return k if table is None else int(np.flatnonzero(table == k)[0])
+        along = np.unravel_index(k, self.shape)  # for each axis of the weight array
+        inverse = np.argsort(self._permutation)
+        return int(np.ravel_multi_index([along[i] for i in inverse], self.tap_sizes))
 
     @property
     def _permutation(self) -> tuple[int, ...]:

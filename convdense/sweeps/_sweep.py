@@ -2,19 +2,22 @@
 
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from time import perf_counter
 from typing import Any
 
-from convdense._util.arguments import integer
+from convdense._util.arguments import complain, integer
+from convdense._util.executors import executor_or_none, in_order
+from convdense._util.threads import cores
 from convdense.display.tables import InParts, Rows
 from convdense.geometry import Conv, ConvTranspose
 from convdense.implementations.evaluators import DENSE, DIRECT
@@ -124,7 +127,7 @@ class Sweep(InParts):
         )
 
 
-def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
+def sweep(every: int = 1, *, workers: int | None = None, executor: Executor | None = None) -> Sweep:
     """Judge every geometry of the families in `scope.FAMILIES`, on every pair of basis vectors.
 
     Parameters
@@ -134,6 +137,9 @@ def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
     workers : int or None
         Processes; None takes all cores, 1 stays in this process. As with every pool of processes, a
         script that calls this with more than one does so below ``if __name__ == "__main__":``.
+    executor : concurrent.futures.Executor or None
+        What judges them in place of these processes: `client.get_executor()` of a Dask client, for
+        the machines of a cluster. It stays open.
 
     Examples
     --------
@@ -143,14 +149,18 @@ def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
     """
     integer(every, "every", 1)
     processes = cores() if workers is None else integer(workers, "workers", 1)
+    if executor_or_none(executor) is not None and workers is not None:
+        raise ValueError(complain("workers", workers, "None beside executor, which has its own"))
     start = perf_counter()
     n_judged: Counter[str] = Counter()  # of each family, by its name, and so the other two
     n_pairs: Counter[str] = Counter()
     n_failed: Counter[str] = Counter()
     failures: list[Failure] = []
     total = sum(-(-count(family) // every) for family in FAMILIES)  # -(-a // b) rounds up
-    with closing(_results(_work(every), processes)) as results, _bar(total) as bar:
-        for name, judged in results:
+    seen = set()  # the processes of an executor
+    with closing(_results(_work(every), processes, executor)) as results, _bar(total) as bar:
+        for name, judged, process in results:
+            seen.add(process)
             failed = [failure for _, failure in judged if failure is not None]
             n_judged[name] += len(judged)
             n_pairs[name] += sum(pairs for pairs, _ in judged)
@@ -162,14 +172,8 @@ def sweep(every: int = 1, *, workers: int | None = None) -> Sweep:
     for family in FAMILIES:
         numbers = n_judged[family.name], n_pairs[family.name], n_failed[family.name]
         families.append(Swept(family.name, str(family.scope), *numbers))
+    processes = processes if executor is None else len(seen)
     return Sweep(every, tuple(families), tuple(failures), processes, perf_counter() - start)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _bar(total: int) -> Any:
@@ -179,7 +183,8 @@ def _bar(total: int) -> Any:
 
 
 _Chunk = tuple[str, list[Conv | ConvTranspose]]  # a family's name, and some of its geometries
-_Judged = tuple[str, list[tuple[int, Failure | None]]]  # per geometry: its pairs, and what failed
+# Of a family, for each geometry its pairs and what failed; and the process, as (machine, number).
+_Judged = tuple[str, list[tuple[int, Failure | None]], tuple[str, int]]
 
 
 def _work(every: int) -> Iterator[_Chunk]:
@@ -190,40 +195,21 @@ def _work(every: int) -> Iterator[_Chunk]:
             yield family.name, chunk
 
 
-def _results(work: Iterable[_Chunk], processes: int) -> Generator[_Judged, None, None]:
+def _results(
+    work: Iterable[_Chunk], processes: int, executor: Executor | None
+) -> Generator[_Judged, None, None]:
     """Yield what came of every chunk, in order; closed early, it drops what nobody has begun."""
-    if processes == 1:
+    if processes == 1 and executor is None:
         yield from map(_judge, work)
+        return
+    if executor is not None:
+        yield from in_order(executor, _judge, work)
         return
     # Spawned processes are the same on every system, and safe beside threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_belong_to_the_parent)
-    begun: deque[Future[_Judged]] = deque()
-    try:
-        for chunk in work:
-            with _interrupts_wait():  # it may start a process
-                begun.append(pool.submit(_judge, chunk))
-            if len(begun) > AHEAD * processes:
-                yield begun.popleft().result()
-        yield from (future.result() for future in begun)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment; a process started meanwhile never sees it.
-
-    Not even while it imports, before `_belong_to_the_parent` runs in it.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    own = ProcessPoolExecutor(processes, mp_context=context, initializer=_belong_to_the_parent)
+    with own:
+        yield from in_order(own, _judge, work, AHEAD * processes)
 
 
 def _belong_to_the_parent() -> None:
@@ -244,7 +230,8 @@ def _belong_to_the_parent() -> None:
 
 def _judge(chunk: _Chunk) -> _Judged:
     name, layers = chunk
-    return name, [(basis_pairs(layer), _failure(layer)) for layer in layers]
+    judged = [(basis_pairs(layer), _failure(layer)) for layer in layers]
+    return name, judged, (platform.node(), os.getpid())
 
 
 def _failure(layer: Conv | ConvTranspose) -> Failure | None:

@@ -3,13 +3,14 @@
 Schema 1 had no number. Schema 2 (version 0.1) says `evaluator` for `road`, `reference` for `by`,
 `tie_break` for a pool's `ties`, and *direct counterpart* for *direct twin*. Schema 3 records the
 seed of exhaustive runs, which was 0, what rounding excused, and how many reals were compared.
+Schema 4 records in how many rounds channels were contracted, and that a time limit ended it.
 """
 
 from typing import Any
 
 from convdense._util.arguments import complain, is_integer
 
-SCHEMA = 3
+SCHEMA = 4
 # What verdicts on an implementation are judged by since a schema, and were not before.
 RULES = {
     3: (
@@ -17,6 +18,7 @@ RULES = {
         "an error probability of 1 could hold, now it is undecided",
         "less was tried beside the numbers",
     ),
+    4: ("every number of a large layer was computed, now its channels are contracted",),
 }
 _KEYS = {"road": "evaluator", "by": "reference"}  # of a certificate or a report
 _POOL_KEYS = {"ties": "tie_break"}  # of a layer of type "dense_pool", however deep in a network

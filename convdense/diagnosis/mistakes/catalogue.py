@@ -19,7 +19,8 @@ from convdense.structure._tie import (
     window_parameters,
     windows,
 )
-from convdense.structure.axis import Axis, channels
+from convdense.structure.axis import channels
+from convdense.structure.progressions import Axis
 from convdense.structure.tie_map import TieMap
 
 
@@ -76,16 +77,19 @@ def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
         yield "within a group only the last output channel counts", right.take(last_of_group)
     if ins_of_group < ins:
         sentence = "the groups' offset is ignored: all groups meet the first one's channels"
-        yield sentence, replace(right, cols=right.cols % ins_of_group)
+        yield sentence, right.with_entries(cols=right.cols % ins_of_group)
     if ins_of_group > 1:
         sentence = "the input channels of the groups are interleaved"
-        yield sentence, replace(right, cols=_interleaved(ins, groups)[right.cols])
+        yield sentence, right.with_entries(cols=_interleaved(ins, groups)[right.cols])
     if outs_of_group > 1:
         rows = _interleaved(outs, groups)[right.rows]
-        yield "the output channels of the groups are interleaved", replace(right, rows=rows)
+        yield "the output channels of the groups are interleaved", right.with_entries(rows=rows)
         # Here each output keeps its own weights, numbered (output, input of the group).
         taps = rows * ins_of_group + right.taps % ins_of_group
-        yield "output channel o belongs to group o mod groups", replace(right, rows=rows, taps=taps)
+        yield (
+            "output channel o belongs to group o mod groups",
+            right.with_entries(rows=rows, taps=taps),
+        )
 
 
 def _interleaved(n: int, groups: int) -> Array:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from convdense.geometry.padding import MODES
 from convdense.structure._tie import WindowParameters
-from convdense.structure.axis import Axis
+from convdense.structure.progressions import Axis
 
 # A sentence, and the numbers that it puts in place of the right ones.
 Change = tuple[str, dict[str, Any]]

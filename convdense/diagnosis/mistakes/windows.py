@@ -1,7 +1,6 @@
 """Windows got wrong entry by entry: some left out, cells that wrap, Winograd tiles wrong."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -9,7 +8,8 @@ import numpy as np
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.geometry import exists, replaced, subsets
 from convdense.structure._tie import WindowParameters, windows
-from convdense.structure.axis import Axis, window
+from convdense.structure.axis import window
+from convdense.structure.progressions import Axis
 
 # F(2, 3), two outputs of a kernel of three: output @ ((kernel @ w) * (input @ x)).
 # Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", section 4.
@@ -140,7 +140,7 @@ def _axis(
 ) -> Axis:
     """Return one axis with these entries, those outside left out."""
     taps = n.kernel[i] - 1 - steps if n.flip[i] else steps
-    whole = Axis(rows, cells, taps, n.outs[i], n.ins[i], (n.kernel[i],), coefficients)
+    whole = Axis.of(rows, cells, taps, n.outs[i], n.ins[i], (n.kernel[i],), coefficients)
     return whole.take((cells >= 0) & (cells < n.ins[i]) & (rows >= 0) & (rows < n.outs[i]))
 
 
@@ -200,8 +200,8 @@ def _one_weight(n: WindowParameters, i: int, last: bool) -> Axis:
 def _turned(n: WindowParameters, ins: str, outs: str) -> Iterator[Windows]:
     """Yield outputs or inputs in reverse order, and spectra that are not conjugated."""
     right = windows(n)
-    rows_reversed = [replace(axis, rows=axis.n_rows - 1 - axis.rows) for axis in right]
-    cols_reversed = [replace(axis, cols=axis.n_cols - 1 - axis.cols) for axis in right]
+    rows_reversed = [axis.with_entries(rows=axis.n_rows - 1 - axis.rows) for axis in right]
+    cols_reversed = [axis.with_entries(cols=axis.n_cols - 1 - axis.cols) for axis in right]
     for some, which in subsets(len(right)):
         for words, turned in ((outs, rows_reversed), (ins, cols_reversed)):
             axes = [turned[i] if i in some else axis for i, axis in enumerate(right)]
@@ -256,7 +256,7 @@ def _read_in_shape(n: WindowParameters, shape: tuple[int, ...]) -> Axis | None:
     cells = np.array(np.unravel_index(addresses, n.padded)) - _column(n.begin)
     taps = np.where(_column(n.flip), _column(n.kernel) - 1 - steps, steps)
     inside = ((cells >= 0) & (cells < _column(n.ins))).all(axis=0)
-    return Axis(
+    return Axis.of(
         np.ravel_multi_index(tuple(rows[:, inside]), n.outs),
         np.ravel_multi_index(tuple(cells[:, inside]), n.ins),
         np.ravel_multi_index(tuple(taps[:, inside]), n.kernel),
