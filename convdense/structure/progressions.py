@@ -18,6 +18,7 @@ LISTED = ("rows", "cols", "taps", *SIZES)  # an axis written entry by entry
 HELD = ("firsts", "steps", "lengths", *SIZES)  # and as it is held
 LISTING = 32  # bytes of each entry that is written out
 PART = "ask for a part: ties.row(r), ties.column(c)"
+SHORT = 1 << 10  # entries that are written out as quickly as they are looked for
 FAR = 1 << 62  # farther than any two positions
 
 
@@ -51,6 +52,10 @@ class Axis(Frozen):
             freeze(array)
 
     def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
         return int(self.lengths.sum(dtype=np.int64))
 
     @property
@@ -169,6 +174,17 @@ class Axis(Frozen):
         keep = np.flatnonzero(begin < end)
         firsts = self.firsts[:, keep] + begin[keep] * self.steps[:, keep]
         return self._chosen(keep, firsts=firsts, lengths=(end - begin)[keep])
+
+    def at(self, i: int, place: int) -> "Axis":
+        """Return the entries whose ROW, COL or TAP is this one."""
+        if len(self) > SHORT:
+            return self.within(i, place, place + 1)
+        keep = np.flatnonzero(self._entries[i] == place)
+        none, once = np.zeros((4, len(keep)), np.intp), np.ones(len(keep), np.intp)
+        coefficients = None if self.coefficients is None else self.coefficients[keep]
+        firsts = self._entries[:, keep]
+        sizes = self.n_rows, self.n_cols, self.tap_shape
+        return Axis(firsts, none, once, *sizes, coefficients)
 
     def _chosen(self, which: Array, **changed: Any) -> "Axis":
         """Return the progressions of these numbers."""

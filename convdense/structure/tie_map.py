@@ -388,6 +388,6 @@ class TieMap(MapShapes):
 
     def _at(self, i: int, at: Sequence[Any]) -> Entries:
         """Return the entries whose ROW, COL or TAP along every axis is this one."""
-        axes = [a.within(i, place, place + 1) for a, place in zip(self.axes, at, strict=True)]
+        axes = [a.at(i, place) for a, place in zip(self.axes, at, strict=True)]
         found = expand(axes)
         return kronecker.ordered(found._replace(index=self._weights.weight_of(found.index)))
