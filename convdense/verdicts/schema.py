@@ -12,7 +12,7 @@ from convdense._util.arguments import complain, is_integer
 
 SCHEMA = 4
 # What verdicts on an implementation are judged by since a schema, and were not before.
-RULES = {
+RULES: dict[int, tuple[str, ...]] = {
     3: (
         "reals were compared in 12 entries, now all",
         "an error probability of 1 could hold, now it is undecided",
