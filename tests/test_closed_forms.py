@@ -54,6 +54,8 @@ def agree(closed, listed):
             n = (b.n_rows, b.n_cols, b.n_taps)[i]
             if a.tally(i).tolist() != np.bincount(numbers, minlength=n).tolist():
                 return False
+            if entries(a.at(i, n // 2)) != entries(a.within(i, n // 2, n // 2 + 1)):
+                return False
             for first, stop in ((0, n // 2), (n // 2, n // 2 + 1), (n // 3, n)):
                 kept = b.take((numbers >= first) & (numbers < stop))
                 if entries(a.within(i, first, stop)) != entries(kept):
@@ -194,6 +196,13 @@ PLANTED = {
         "2 - np.asarray(stop)",
         "-np.asarray(stop) + 1",
         TURNED,
+    ),
+    "the columns of a short axis taken for its rows": (
+        progressions._listed_at.__wrapped__,
+        "(axis.rows, axis.cols,",
+        "(axis.cols, axis.rows,",
+        "(*(axis.rows, axis.cols),",
+        SHARED,
     ),
     "a bin too few": (
         progressions.Axis.cut.__wrapped__,

@@ -175,6 +175,15 @@ def test_blocks_and_slices_are_the_layers_one_by_one_to_the_last_bit(
     assert [a.tobytes() for a in (y, dx)] == [a.tobytes() for a in wanted]  # -0 is not 0
 
 
+@pytest.mark.parametrize("kind", [MaxPool, MinPool])
+def test_zeros_below_zero_come_out_as_from_the_layers_one_by_one(kind):
+    layer = dense_pool(kind((1, 2, 4), kernel=2))
+    x, dy = (np.full((1, *shape), -0.0) for shape in (layer.in_shape, layer.out_shape))
+    computed = layer.forward(x), layer.backward(x, dy)
+    wanted = one_by_one(layer, x, dy)
+    assert [a.tobytes() for a in computed] == [a.tobytes() for a in wanted]
+
+
 @pytest.mark.claim("max")
 @pytest.mark.parametrize("kind", [MaxPool, MinPool])
 def test_all_negative_input_under_padding_and_ragged_windows(kind):

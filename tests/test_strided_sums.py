@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from convdense.layers.strided_sums import along_axis
+from convdense.layers.activations import Abs
+from convdense.layers.strided_sums import Pieces, along_axis
 from convdense.structure.axis import diagonal, listed, parts, window
 from convdense.structure.csr_assembly import assemble_by_entries
 
@@ -27,5 +28,19 @@ def test_sums_along_an_axis_are_the_product_with_its_matrix(name, turned):
     matrix = assemble_by_entries((axis,), np.ones(axis.n_taps))
     rng = np.random.default_rng(0)
     x, dy = (rng.integers(-9, 9, (3, 2, n)).astype(float) for n in matrix.shape[::-1])
-    assert np.array_equal(layer.forward(x), x @ matrix.toarray().T)
-    assert np.array_equal(layer.backward(dy), dy @ matrix.toarray())
+    assert np.array_equal(layer.weights.sums(Pieces.along(1 + layer.axis, x)).whole(), x @ matrix.toarray().T)
+    assert np.array_equal(layer.transposed.sums(Pieces.along(1 + layer.axis, dy)).whole(), dy @ matrix.toarray())
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_samples_cut_anywhere_have_the_same_sums(name):
+    axis = AXES[name]
+    layer = along_axis((diagonal(2), axis))
+    at = 1 + layer.axis
+    x = np.random.default_rng(0).integers(-9, 9, (3, 2, axis.n_cols)).astype(float)
+    whole = layer.weights.sums(Pieces.along(at, x)).whole()
+    for cut in range(1, x.shape[at]):
+        pieces = Pieces(at, [0, cut, x.shape[at]], np.split(x, [cut], axis=at))
+        assert np.array_equal(layer.weights.sums(pieces).whole(), whole)
+        absolute = Abs((2, axis.n_rows), layer.axis, start=0, stop=min(cut, whole.shape[at]))
+        assert np.array_equal(layer.weights.sums(pieces, absolute).whole(), whole)

@@ -10,13 +10,14 @@ from itertools import combinations, islice
 import numpy as np
 
 from convdense.diagnosis.mistakes.catalogue import possible_changes, wrong_groups, wrong_tie_maps
-from convdense.diagnosis.mistakes.geometry import exists
+from convdense.diagnosis.mistakes.geometry import exists, windows
 from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.weights import Weights, swaps, weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes
 from convdense.geometry import Conv, ConvTranspose, Geometry
-from convdense.structure._tie import tie, tie_map, window_parameters, windows
+from convdense.structure._tie import tie, tie_map, window_channels, window_parameters
+from convdense.structure.axis import channels
 from convdense.structure.tie_map import TieMap
 
 PROBES = 2  # cells of the first sample on which a pair is tried first
@@ -67,6 +68,7 @@ def _pairs_that_may_fit(layer: Conv | ConvTranspose, observed: Observations) -> 
 def _two_wrong_numbers(layer: Conv | ConvTranspose) -> Iterator[NamedTieMap]:
     """Yield tie maps with two mistakes in the layer's numbers, its groups or its windows."""
     right = window_parameters(layer)
+    right_channels = channels(*window_channels(layer), layer.groups)
     transposed = isinstance(layer, ConvTranspose)
     one_change = list(possible_changes(right, transposed))
     for (first, a), (second, b) in combinations(one_change, 2):
@@ -74,7 +76,7 @@ def _two_wrong_numbers(layer: Conv | ConvTranspose) -> Iterator[NamedTieMap]:
             continue
         axes = windows(right._replace(**a, **b))
         if axes and exists(axes):  # each change is possible, but both together may not be
-            yield f"{first}, and {second}", tie_map(layer, axes)
+            yield f"{first}, and {second}", tie_map(layer, axes, right_channels)
 
     groups = list(wrong_groups(layer))
     for sentence, changed in one_change:
@@ -82,7 +84,7 @@ def _two_wrong_numbers(layer: Conv | ConvTranspose) -> Iterator[NamedTieMap]:
         for words, channel_axis in groups:
             yield f"{sentence}, and {words}", tie_map(layer, windows(wrong), channel_axis)
         for words, axes in window_mistakes(wrong, transposed):
-            yield f"{sentence}, and {words}", tie_map(layer, axes)
+            yield f"{sentence}, and {words}", tie_map(layer, axes, right_channels)
 
 
 def _filter_of_orders(

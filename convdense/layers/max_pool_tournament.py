@@ -83,7 +83,7 @@ class Tournament(NoMatrix, OfPool):
         x, had_batch = samples(self, x)
         y = np.empty((len(x), *self.out_shape), x.dtype)
         for cells, winners in blocks(_comparable(x, "x"), y):
-            winners[...] = self._strided.forward(cells)
+            self._strided.forward(cells, winners)
         return as_samples(y, self.out_shape, had_batch)
 
     def indices(self, x: npt.ArrayLike) -> Array:
@@ -135,7 +135,7 @@ class Tournament(NoMatrix, OfPool):
         dx = np.zeros((len(x), *self.in_shape), dtype)
         cells, upstream = _comparable(x, "x"), _comparable(dy, "dy")
         for of_x, of_dy, of_dx in blocks(cells, upstream, dx):
-            of_dx[...] = self._strided.backward(of_x, of_dy)
+            self._strided.backward(of_x, of_dy, of_dx)
         return as_samples(dx, self.in_shape, had_batch)
 
     @cached_property

@@ -4,7 +4,9 @@ Rows of such a matrix that look alike are added up at once, in the order of thei
 product with the stored matrix does. Zeros alone differ: that starts from 0 and never gives -0.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -40,6 +42,46 @@ def blocks(*arrays: Array) -> Iterator[list[Array]]:
         yield [a[first : first + each] for a in planes]
 
 
+class Pieces(NamedTuple):
+    """Samples cut along one axis into contiguous arrays.
+
+    Half sums in one and half differences in another are added up faster than side by side.
+    """
+
+    at: int  # axis of the samples, behind the batch
+    bounds: list[int]  # where each array begins along it, and the end
+    arrays: list[Array]
+
+    @classmethod
+    def along(cls, at: int, samples: "Array | Pieces") -> "Pieces":
+        """Return samples in one piece, or as they are if they are cut along this axis."""
+        if isinstance(samples, Pieces):
+            return samples if samples.at == at else cls.along(at, samples.whole())
+        return cls(at, [0, samples.shape[at]], [samples])
+
+    def whole(self) -> Array:
+        """Return the samples as one array."""
+        return self.arrays[0] if len(self.arrays) == 1 else np.concatenate(self.arrays, self.at)
+
+    def view(self, cells: slice) -> Array:
+        """Return a view of cells along the axis, all of one array."""
+        i = bisect_right(self.bounds, cells.start) - 1
+        start = self.bounds[i]
+        within = slice(cells.start - start, cells.stop - start, cells.step)
+        return np.asarray(self.arrays[i][(*[slice(None)] * self.at, within)])
+
+    def times(self, number: float) -> "Pieces":
+        """Return the samples times a number, in their dtype."""
+        if number == 1:
+            return self
+        return self._replace(arrays=[array * array.dtype.type(number) for array in self.arrays])
+
+
+def _is_cut(parts: Iterable[slice], bounds: Sequence[int]) -> bool:
+    """Tell whether one of these parts has cells on both sides of a bound."""
+    return any(part.start < bound < part.stop for part in parts for bound in bounds)
+
+
 class Strided(NamedTuple):
     """Layers along axes and |.|, of which none mixes channels: they run on one after the other.
 
@@ -49,49 +91,53 @@ class Strided(NamedTuple):
 
     layers: "tuple[AlongAxis | Abs, ...]"
 
-    def forward(self, planes: Array, slopes: list[Array] | None = None) -> Array:
-        """Return what leaves the last layer; append the slopes of every |.| on the way."""
-        y = planes
-        for layer in self.layers:
+    def forward(self, planes: Array, out: Array) -> None:
+        """Write what leaves the last layer."""
+        _from_zero(self._through(planes), out)
+
+    def _through(self, planes: Array, slopes: list[Array] | None = None) -> "Array | Pieces":
+        """Return what leaves the last layer, and append the slopes of every |.| on the way."""
+        y: Array | Pieces = planes
+        for layer, following in pairwise((*self.layers, None)):
+            y = Pieces.along(1 + layer.axis, y)
             if isinstance(layer, Abs):
+                cells = y.view(slice(layer.start, layer.stop))
                 if slopes is not None:
-                    slopes.append(layer.slopes(y))
-                np.abs(y[layer.where], out=y[layer.where])
+                    slopes.append(layer.slopes(cells))
+                np.abs(cells, out=cells)
             else:
-                y = layer.forward(y)  # a new array
-        return self._from_zero(y)
+                y = layer.weights.sums(y, following)
+        return y
 
-    def backward(self, planes: Array, dy: Array) -> Array:
-        """Return what the first layer hands back."""
+    def backward(self, planes: Array, dy: Array, out: Array) -> None:
+        """Write what the first layer hands back."""
         slopes: list[Array] = []
-        self.forward(planes, slopes)
-        gradient = dy
-        for layer in reversed(self.layers):
+        self._through(planes, slopes)
+        gradient: Array | Pieces = dy
+        for layer, before in pairwise((*self.layers[::-1], None)):
+            gradient = Pieces.along(1 + layer.axis, gradient)
             if isinstance(layer, Abs):
-                gradient[layer.where] *= slopes.pop()
+                cells = gradient.view(slice(layer.start, layer.stop))
+                cells *= slopes.pop()
             else:
-                gradient = layer.backward(gradient)  # a new array
-        return self._from_zero(gradient)
+                gradient = layer.transposed.sums(gradient, before)
+        _from_zero(gradient, out)
 
-    def _from_zero(self, sums: Array) -> Array:
-        """Return sums as if they had started from 0, as those of stored matrices do: never -0."""
-        return sums + sums.dtype.type(0) if self.layers else sums
+
+def _from_zero(sums: Array | Pieces, out: Array) -> None:
+    """Write sums as if they had started from 0, as those of stored matrices do: never -0."""
+    if isinstance(sums, Pieces):
+        np.add(sums.whole(), 0, out=out, casting="unsafe")  # of integers, all are integers
+    else:
+        out[...] = sums  # no layer has run
 
 
 class AlongAxis(NamedTuple):
-    """The layer whose weights are 1, on floats of shape (batch, *shape)."""
+    """The layer whose weights are 1, on floats of shape (batch, *shape), and its transpose."""
 
-    at: int  # axis of the samples, behind the batch
+    axis: int  # of a sample
     weights: "Sums"
     transposed: "Sums"
-
-    def forward(self, x: Array) -> Array:
-        """Return W x."""
-        return self.weights.along(self.at, x)
-
-    def backward(self, dy: Array) -> Array:
-        """Return W^T dy."""
-        return self.transposed.along(self.at, dy)
 
 
 def along_axis(axes: tuple[Axis, ...]) -> AlongAxis:
@@ -101,11 +147,12 @@ def along_axis(axes: tuple[Axis, ...]) -> AlongAxis:
     --------
     >>> from convdense.structure.axis import diagonal, window
     >>> pairs = window(4, 2, 2, stride=2, dilation=1, begin=0, flip=False)
-    >>> along_axis((diagonal(1), pairs)).forward(np.array([[[1.0, 2.0, 3.0, 4.0]]]))
+    >>> axis, weights, _ = along_axis((diagonal(1), pairs))
+    >>> weights.sums(Pieces.along(1 + axis, np.array([[[1.0, 2.0, 3.0, 4.0]]]))).whole()
     array([[[3., 7.]]])
     """
     at = next((i for i, axis in enumerate(axes) if not axis.is_identity), 0)
-    return AlongAxis(1 + at, _sums(axes[at]), _sums(axes[at].T))
+    return AlongAxis(at, _sums(axes[at]), _sums(axes[at].T))
 
 
 class Term(NamedTuple):
@@ -121,27 +168,43 @@ class Sums(NamedTuple):
     matrix: sp.csr_array
     rows: list[tuple[slice, list[Term]]]
 
-    def along(self, at: int, x: Array) -> Array:
-        """Return the sums along one axis of x, as a new array."""
+    def sums(self, x: Pieces, following: "Abs | AlongAxis | None" = None) -> Pieces:
+        """Return the sums along the axis of x, in new arrays.
+
+        What an |.| that follows makes positive is an array of its own, but where rows that are
+        added up at once lie on both sides.
+        """
         if not self.rows:
-            return multiply_axis(at, self.matrix, x)
-        sizes = {abs(term.number) for _, terms in self.rows for term in terms}
-        multiples = {size: x if size == 1 else x * x.dtype.type(size) for size in sizes}
-        before = (slice(None),) * at
-        y = np.empty((*x.shape[:at], self.matrix.shape[0], *x.shape[at + 1 :]), x.dtype)
+            return Pieces.along(x.at, multiply_axis(x.at, self.matrix, x.whole()))
+        terms = [term for _, terms in self.rows for term in terms]
+        if _is_cut((term.cells for term in terms), x.bounds):
+            x = Pieces.along(x.at, x.whole())
+        y = self._empty(x, following)
         with np.errstate(over="ignore", invalid="ignore"):  # as SciPy, which says nothing
-            for rows, terms in self.rows:
-                target, total = y[(*before, rows)], np.zeros((), x.dtype)
-                if not terms:
+            multiples = {size: x.times(size) for size in {abs(term.number) for term in terms}}
+            for rows, of_rows in self.rows:
+                target, total = y.view(rows), np.zeros((), y.arrays[0].dtype)
+                if not of_rows:
                     target[...] = 0
-                for i, (number, cells) in enumerate(terms):
-                    addend = multiples[abs(number)][(*before, cells)]
-                    if i == 0 and number > 0 and len(terms) > 1:
+                for i, (number, cells) in enumerate(of_rows):
+                    addend = multiples[abs(number)].view(cells)
+                    if i == 0 and number > 0 and len(of_rows) > 1:
                         total = addend
                     else:
                         add = np.add if number > 0 else np.subtract
                         total = add(total, addend, out=target)
         return y
+
+    def _empty(self, x: Pieces, following: "Abs | AlongAxis | None") -> Pieces:
+        """Return arrays for the rows."""
+        bounds = [0, self.matrix.shape[0]]
+        if isinstance(following, Abs):
+            cuts = sorted({*bounds, following.start, following.stop})
+            bounds = bounds if _is_cut((rows for rows, _ in self.rows), cuts) else cuts
+        like = x.arrays[0]
+        before, behind = like.shape[: x.at], like.shape[x.at + 1 :]
+        shapes = [(*before, stop - start, *behind) for start, stop in pairwise(bounds)]
+        return Pieces(x.at, bounds, [np.empty(shape, like.dtype) for shape in shapes])
 
 
 def _sums(axis: Axis) -> Sums:

@@ -25,13 +25,15 @@ def _progressions(
     sizes: tuple[int, int, tuple[int, ...]],
 ) -> Axis:
     """Return an axis of progressions, empty ones left out: rows, columns, taps, places of each."""
-    length = np.asarray(lengths)
-    of_each = np.empty((8, *np.broadcast(*firsts, length).shape), np.intp)
-    for row, part in zip(of_each, (*firsts, *steps), strict=True):
+    each = (*firsts, *steps, lengths)
+    held = np.empty((len(each), *np.broadcast(*firsts, lengths).shape), np.intp)
+    for row, part in zip(held, each, strict=True):
         row[...] = part
-    keep = np.broadcast_to(length > 0, of_each[0].shape)
-    held = of_each[:, keep]  # (8, progressions)
-    return Axis(held[:4], held[4:], np.broadcast_to(length, keep.shape)[keep], *sizes)
+    held = held.reshape(len(each), -1)  # (9, progressions)
+    keep = held[-1] > 0
+    if not keep.all():
+        held = held[:, keep]
+    return Axis(held[:4], held[4:8], held[8], *sizes)
 
 
 def window(

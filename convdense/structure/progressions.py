@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import lcm, prod
 from typing import Any
 
@@ -19,6 +19,7 @@ HELD = ("firsts", "steps", "lengths", *SIZES)  # and as it is held
 LISTING = 32  # bytes of each entry that is written out
 PART = "ask for a part: ties.row(r), ties.column(c)"
 SHORT = 1 << 10  # entries that are written out as quickly as they are looked for
+KEPT = 1 << 12  # rows, columns and taps of short axes that were asked for
 FAR = 1 << 62  # farther than any two positions
 
 
@@ -43,13 +44,13 @@ class Axis(Frozen):
     def of(cls, rows: Array, cols: Array, taps: Array, *sizes: Any, **more: Any) -> "Axis":
         """Return the axis of listed entries, (entries,) each, and of the other fields."""
         firsts = np.array([rows, cols, taps, np.arange(len(rows))])
-        none = np.broadcast_to(np.intp(0), firsts.shape)
-        once = np.broadcast_to(np.intp(1), len(rows))
+        none, once = np.zeros(firsts.shape, np.intp), np.ones(len(rows), np.intp)
         return cls(firsts, none, once, *sizes, **more)
 
     def __post_init__(self) -> None:
         for array in (self.firsts, self.steps, self.lengths, self.coefficients):
-            freeze(array)
+            if array is not None:
+                array.setflags(write=False)
 
     def __len__(self) -> int:
         return self._count
@@ -79,7 +80,8 @@ class Axis(Frozen):
         """Row, column, tap and place of every entry, (4, entries), in the order of the places."""
         entries = self.firsts
         if not self.is_listed:
-            require_memory("entries of an axis", LISTING * len(self), PART)
+            if len(self) > SHORT:
+                require_memory("entries of an axis", LISTING * len(self), PART)
             _, number = counted(self.lengths)
             steps = np.repeat(self.steps, self.lengths, axis=1)
             entries = np.repeat(entries, self.lengths, axis=1) + number * steps
@@ -179,12 +181,7 @@ class Axis(Frozen):
         """Return the entries whose ROW, COL or TAP is this one."""
         if len(self) > SHORT:
             return self.within(i, place, place + 1)
-        keep = np.flatnonzero(self._entries[i] == place)
-        none, once = np.zeros((4, len(keep)), np.intp), np.ones(len(keep), np.intp)
-        coefficients = None if self.coefficients is None else self.coefficients[keep]
-        firsts = self._entries[:, keep]
-        sizes = self.n_rows, self.n_cols, self.tap_shape
-        return Axis(firsts, none, once, *sizes, coefficients)
+        return _listed_at(self, i, int(place))
 
     def _chosen(self, which: Array, **changed: Any) -> "Axis":
         """Return the progressions of these numbers."""
@@ -243,6 +240,11 @@ class Axis(Frozen):
         which, number = counted(self.lengths[heads])
         firsts = self.firsts[:, heads][:, which] + number * self.steps[:, heads][:, which]
         return replace(self, firsts=firsts, steps=steps[:, which], lengths=sizes[which])
+
+
+@lru_cache(KEPT)
+def _listed_at(axis: Axis, i: int, place: int) -> Axis:
+    return axis.take(np.flatnonzero((axis.rows, axis.cols, axis.taps)[i] == place))
 
 
 def joined(axes: Sequence[Axis]) -> Axis:

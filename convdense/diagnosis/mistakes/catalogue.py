@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.geometry import Change, changes, exists
+from convdense.diagnosis.mistakes.geometry import Change, changes, exists, windows
 from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.weights import weight_mistakes
 from convdense.diagnosis.mistakes.windows import window_mistakes, winograd_mistakes
@@ -17,7 +17,6 @@ from convdense.structure._tie import (
     tie_map,
     window_channels,
     window_parameters,
-    windows,
 )
 from convdense.structure.axis import channels
 from convdense.structure.progressions import Axis

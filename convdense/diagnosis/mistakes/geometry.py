@@ -1,16 +1,32 @@
 """A layer's hyper-parameters got wrong: a kernel reversed, a stride forgotten, padding swapped."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import Any, TypeVar
 
 from convdense.geometry.padding import MODES
+from convdense.structure import _tie
 from convdense.structure._tie import WindowParameters
-from convdense.structure.progressions import Axis
+from convdense.structure.progressions import SHORT, Axis
 
 # A sentence, and the numbers that it puts in place of the right ones.
 Change = tuple[str, dict[str, Any]]
 T = TypeVar("T")
+KEPT = 256  # short axes, which hundreds of mistakes share
+
+
+def windows(n: WindowParameters) -> list[Axis]:
+    """Return the axes that these numbers give; short ones that were asked for before, again."""
+    each = zip(*n, strict=True)
+    return [_again(*one) if one[1] * one[2] <= SHORT else _window(*one) for one in each]
+
+
+def _window(*numbers: Any) -> Axis:
+    return _tie.windows(WindowParameters(*((number,) for number in numbers)))[0]
+
+
+_again = lru_cache(KEPT)(_window)
 
 
 def exists(axes: Sequence[Axis]) -> bool:

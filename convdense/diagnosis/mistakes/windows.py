@@ -6,8 +6,8 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.geometry import exists, replaced, subsets
-from convdense.structure._tie import WindowParameters, windows
+from convdense.diagnosis.mistakes.geometry import exists, replaced, subsets, windows
+from convdense.structure._tie import WindowParameters
 from convdense.structure.axis import window
 from convdense.structure.progressions import Axis
 
