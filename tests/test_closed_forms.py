@@ -95,7 +95,9 @@ def long_windows(draw):
 
 
 def made(numbers):
-    """Return a window in both ways."""
+    """Return a window, or channels of three numbers, in both ways."""
+    if len(numbers) == 3:
+        return axis.channels(*numbers), listed_axes.channels(*numbers)
     n_in, n_out, kernel, stride, dilation, begin, end, mode, flip, spread = numbers
     closed = axis.window(
         n_in,
@@ -154,6 +156,7 @@ def test_runs_of_channels_are_those_of_their_listed_entries(sizes):
 SHARED = (90, 91, 3, 1, 1, 2, 1, "zeros", False, 1)
 TURNED = (90, 90, 3, 1, 1, 30, 2, "reflect", True, 1)
 SPREAD = (90, 88, 4, 2, 1, 3, 0, "zeros", False, 3)
+CHANNELS = (12, 30, 3)
 PLANTED = {
     "a row too many left out": (
         row_runs.condensed,
@@ -161,6 +164,13 @@ PLANTED = {
         "start = here + kept + gaps[-1].rows + 1",
         "start = kept + here + gaps[-1].rows",
         SHARED,
+    ),
+    "a step along the row taken for that to the next": (
+        row_runs.of_whole_rows,
+        "+ number * col_step[start]",
+        "+ number * row_step[start]",
+        "+ col_step[start] * number",
+        CHANNELS,
     ),
     "columns after a gap not moved": (
         row_runs.condensed,
@@ -298,6 +308,11 @@ def test_a_thousand_million_rows_have_the_right_entries():
     (_, runs), (_, back) = (csr_assembly.make_plan(t.axes).runs for t in (ties, ties.T))
     assert [(run.start, run.count) for run in runs] == [(0, 1), (1, 10**9 - 2), (10**9 - 1, 1)]
     assert [(run.start, run.count) for run in back] == [(0, 1), (1, 10**9 - 2), (10**9 - 1, 1)]
+
+
+def test_a_thousand_million_outputs_of_one_bias_are_one_run():
+    runs = row_runs.regular(axis.spread(10**9, shared=True))[2]
+    assert [(run.count, run.col_step, run.tap_step) for run in runs] == [(10**9, 0, 0)]
 
 
 def test_a_wide_pointwise_layer_is_planned_without_its_entries():

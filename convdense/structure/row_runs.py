@@ -17,7 +17,7 @@ from convdense._util.arguments import Array
 from convdense._util.frozen import Frozen, freeze
 from convdense.structure.progressions import COL, ROW, TAP, Axis, joined
 
-CONDENSED_FROM = 1 << 14  # entries of an axis: shorter ones are listed as quickly
+CONDENSED_FROM = 1 << 14  # entries or rows of an axis: shorter ones are listed as quickly
 KEPT = 2  # periods of rows beside each gap: what borders do to the first and last rows, and one
 RUNS_LIMIT = 4_096  # an axis with more runs than this is irregular: entry by entry is as good
 
@@ -79,6 +79,9 @@ def regular(axis: Axis) -> tuple[Axis, sp.csr_array | None, list[Run]] | None:
 
     None if it is irregular: if it has too many runs.
     """
+    whole_rows = of_whole_rows(axis)
+    if whole_rows is not None:
+        return whole_rows.axis, None, whole_rows.runs
     found = condensed(axis)
     if found is None:
         return None
@@ -91,6 +94,49 @@ def regular(axis: Axis) -> tuple[Axis, sp.csr_array | None, list[Run]] | None:
     if runs is None:
         return None
     return (_of_runs(runs, axis, single.tap_shape) if gaps else single), mixing, runs
+
+
+class WholeRows(NamedTuple):
+    """An axis each of whose progressions is a row, as those of channels are, and its runs."""
+
+    axis: Axis
+    runs: list[Run]
+
+
+def of_whole_rows(axis: Axis) -> WholeRows | None:
+    """Return an axis of whole rows and its runs, found without listing entries; or None.
+
+    Examples
+    --------
+    >>> from convdense.structure.axis import channels
+    >>> [(run.start, run.count, run.tap_step) for run in of_whole_rows(channels(2048, 512, 2)).runs]
+    [(0, 1024, 256), (1024, 1024, 256)]
+    """
+    if axis.n_rows <= CONDENSED_FROM and not axis.steps[COL].any():
+        axis = axis.turned()
+    row, col, tap, _ = axis.firsts  # (rows,) each, where all progressions are rows
+    row_step, col_step, tap_step, _ = axis.steps
+    is_sorted = (axis.lengths == 1) | ((row_step == 0) & (col_step > 0))
+    if axis.coefficients is not None or not is_sorted.all():
+        return None
+    if not np.array_equal(row, np.arange(axis.n_rows)) or not axis.n_rows:
+        return None
+    offsets = np.cumsum(axis.lengths) - axis.lengths
+    where = np.column_stack((col, tap, offsets))
+    beside = axis.lengths > 1  # of a single entry the step to the next says nothing
+    pattern = np.column_stack((axis.lengths, col_step * beside, tap_step * beside))
+    chains = _chains(pattern, where, 1)
+    if chains is None:
+        return None
+    runs = []
+    for start, step, count in chains:
+        number = np.arange(axis.lengths[start])
+        cols, taps = col[start] + number * col_step[start], tap[start] + number * tap_step[start]
+        to_next = where[start + step] - where[start] if count > 1 else np.zeros(3, int)
+        of_cols, of_taps, of_offsets = to_next.tolist()
+        offset = int(offsets[start])
+        runs.append(Run(start, step, count, cols, of_cols, taps, of_taps, offset, of_offsets))
+    return WholeRows(axis.by_rows(), runs)
 
 
 def condensed(axis: Axis) -> tuple[Axis, list[Gap]] | None:
@@ -108,8 +154,6 @@ def condensed(axis: Axis) -> tuple[Axis, list[Gap]] | None:
     """
     if axis.is_listed or len(axis) <= CONDENSED_FROM:
         return axis, []
-    if not axis.steps[ROW].any():
-        axis = axis.turned()
     # Between these rows no progression begins or ends: there all rows one period apart are alike.
     ends = axis.firsts[ROW] + (axis.lengths - 1) * axis.steps[ROW]
     first, last = np.minimum(axis.firsts[ROW], ends), np.maximum(axis.firsts[ROW], ends)
