@@ -177,21 +177,29 @@ def rewritten(function, source: str, replacement: str):
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: d.id)
 def test_a_planted_defect_is_refused_and_its_right_neighbour_accepted(defect, monkeypatch):
-    assert defect.judge(defect.layer)
-    function = inspect.unwrap(defect.function)  # without what says how it is called
-    wrong = rewritten(function, defect.source, defect.wrong)
-    right = rewritten(function, defect.source, defect.right)
-    now = function.__code__
-    assert now.co_code != wrong.co_code or now.co_consts != wrong.co_consts
-    with monkeypatch.context() as patch:
-        patch.setattr(function, "__code__", wrong)
-        forget(defect.function)
-        assert not defect.judge(defect.layer)
-    with monkeypatch.context() as patch:
-        patch.setattr(function, "__code__", right)
-        forget(defect.function)
-        assert defect.judge(defect.layer)
-    forget(defect.function)
+    plant(
+        defect.function,
+        defect.source,
+        defect.wrong,
+        defect.right,
+        monkeypatch,
+        lambda: defect.judge(defect.layer),
+    )
+
+
+def plant(function, source: str, wrong: str, right: str, monkeypatch, holds) -> None:
+    """Require that what holds does not with the wrong replacement of the source, and does with the right one."""
+    assert holds()
+    inner = inspect.unwrap(function)  # without what says how it is called
+    codes = rewritten(inner, source, wrong), rewritten(inner, source, right)
+    now = inner.__code__
+    assert (now.co_code, now.co_consts) != (codes[0].co_code, codes[0].co_consts)
+    for code, expected in zip(codes, (False, True), strict=True):
+        with monkeypatch.context() as patch:
+            patch.setattr(inner, "__code__", code)
+            forget(function)
+            assert bool(holds()) is expected
+    forget(function)
 
 
 def forget(function):

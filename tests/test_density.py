@@ -19,7 +19,7 @@ from convdense.plots import density_bins as bins_module
 from convdense.plots.density_bins import Bins, binned, together
 from convdense.structure.weight_order import WeightOrder
 from tests.strategies import calls
-from tests.test_defects import rewritten
+from tests.test_defects import plant, rewritten
 
 density_module = sys.modules[density.__module__]  # its name in the package is the function
 
@@ -216,13 +216,7 @@ def test_a_planted_defect_of_the_bins_is_seen_and_its_right_neighbour_accepted(d
         except (ValueError, IndexError):
             return False  # bins that do not fit each other
 
-    assert all_agree()
-    with monkeypatch.context() as patch:
-        patch.setattr(function, "__code__", rewritten(function, source, wrong))
-        assert not all_agree()
-    with monkeypatch.context() as patch:
-        patch.setattr(function, "__code__", rewritten(function, source, right))
-        assert all_agree()
+    plant(function, source, wrong, right, monkeypatch, all_agree)
 
 
 @cache

@@ -28,8 +28,12 @@ def test_sums_along_an_axis_are_the_product_with_its_matrix(name, turned):
     matrix = assemble_by_entries((axis,), np.ones(axis.n_taps))
     rng = np.random.default_rng(0)
     x, dy = (rng.integers(-9, 9, (3, 2, n)).astype(float) for n in matrix.shape[::-1])
-    assert np.array_equal(layer.weights.sums(Pieces.along(1 + layer.axis, x)).whole(), x @ matrix.toarray().T)
-    assert np.array_equal(layer.transposed.sums(Pieces.along(1 + layer.axis, dy)).whole(), dy @ matrix.toarray())
+    y, dx = (
+        sums.sums(Pieces.along(1 + layer.axis, samples)).whole()
+        for sums, samples in ((layer.weights, x), (layer.transposed, dy))
+    )
+    assert np.array_equal(y, x @ matrix.toarray().T)
+    assert np.array_equal(dx, dy @ matrix.toarray())
 
 
 @pytest.mark.parametrize("name", AXES)
