@@ -21,7 +21,7 @@ Operands = tuple[Array, Array, Array | None, Array]
 Drawn = tuple[Array, Array, Array, Array]  # with a bias; of a pool w and b are empty
 Results = tuple[Any, ...]
 Functions = tuple[Callable[..., Any], Callable[..., Any] | None, str]  # and their name
-FEW_EDGES = 20_000  # of a matrix that is kept dense
+FEW_CELLS = 1 << 14  # of a dense matrix, and edges: more take longer than direct convolution
 DENSE, DIRECT = "tied dense layer", "direct convolution"
 DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
 
@@ -70,13 +70,13 @@ def direct_evaluator(layer: HasShapes) -> Evaluator:
 
 
 def small_evaluator(layer: HasShapes) -> Evaluator:
-    """Return direct convolution; of few edges the dense matrix, which takes a tenth of the time.
+    """Return direct convolution; where it is small the dense matrix, ten times as fast.
 
     Its sums are in float64, and its results in the dtype of the operands.
     """
     direct = direct_evaluator(layer)
     ties = tie(layer)
-    if direct.name == DENSE or ties.padding or ties.n_entries > FEW_EDGES:
+    if direct.name == DENSE or ties.padding or max(ties.n_entries, prod(ties.shape)) > FEW_CELLS:
         return direct
     row, col, index, _ = ties.entries()
     at = row * ties.shape[1] + col  # several edges may share a cell

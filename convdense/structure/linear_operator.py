@@ -52,11 +52,11 @@ class Products(NamedTuple):
 def products(axes: Sequence[Axis]) -> Products | None:
     """Return how to multiply with the matrix; None where rows differ in more than their place."""
     first = regular(axes[0])
-    slidings = tuple(slide(axis) for axis in axes[1:])
-    if first is None or None in slidings:
+    known = {axis: slide(axis) for axis in axes[1:]}  # a square image has two axes as one
+    found = tuple(of_axis for axis in axes[1:] if (of_axis := known[axis]) is not None)
+    if first is None or len(found) < len(axes) - 1:
         return None
     _, mixing, heads = first
-    found = tuple(of_axis for of_axis in slidings if of_axis is not None)
     return Products(
         tuple(a.n_cols for a in axes),
         tuple(a.n_rows for a in axes),
