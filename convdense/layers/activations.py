@@ -114,6 +114,8 @@ class Abs(SameShape, ShapesTable):
         above = made_positive >= 0 if self.slope_at_zero == 1 else made_positive > 0
         below = made_positive <= 0 if self.slope_at_zero == -1 else made_positive < 0
         slope = above.view(np.int8) - below.view(np.int8)
+        if self.slope_at_zero and slope.all():
+            return slope
         is_nan = np.isnan(made_positive)
         return np.where(is_nan, made_positive, slope) if is_nan.any() else slope
 

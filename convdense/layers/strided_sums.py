@@ -25,7 +25,7 @@ from convdense.structure.csr_assembly import (
 from convdense.structure.progressions import Axis
 from convdense.structure.row_runs import Run
 
-BLOCK = 1 << 16  # cells that all layers run on at a time: what the cache close to a core holds
+BLOCK = 1 << 17  # cells that all layers run on at a time: what the cache close to a core holds
 RUNS_LIMIT = 16  # an axis with more runs is as well multiplied by its matrix
 
 
@@ -93,12 +93,17 @@ class Strided(NamedTuple):
 
     def forward(self, planes: Array, out: Array) -> None:
         """Write what leaves the last layer."""
-        _from_zero(self._through(planes), out)
+        _from_zero(self._through(planes, self.layers), out)
 
-    def _through(self, planes: Array, slopes: list[Array] | None = None) -> "Array | Pieces":
-        """Return what leaves the last layer, and append the slopes of every |.| on the way."""
+    def _through(
+        self,
+        planes: Array,
+        layers: "Sequence[AlongAxis | Abs]",
+        slopes: list[Array] | None = None,
+    ) -> "Array | Pieces":
+        """Return what leaves the last of these layers, and append the slopes of every |.|."""
         y: Array | Pieces = planes
-        for layer, following in pairwise((*self.layers, None)):
+        for layer, following in pairwise((*layers, None)):
             y = Pieces.along(1 + layer.axis, y)
             if isinstance(layer, Abs):
                 cells = y.view(slice(layer.start, layer.stop))
@@ -112,7 +117,8 @@ class Strided(NamedTuple):
     def backward(self, planes: Array, dy: Array, out: Array) -> None:
         """Write what the first layer hands back."""
         slopes: list[Array] = []
-        self._through(planes, slopes)
+        up_to_abs = [i + 1 for i, layer in enumerate(self.layers) if isinstance(layer, Abs)]
+        self._through(planes, self.layers[: max(up_to_abs, default=0)], slopes)
         gradient: Array | Pieces = dy
         for layer, before in pairwise((*self.layers[::-1], None)):
             gradient = Pieces.along(1 + layer.axis, gradient)
