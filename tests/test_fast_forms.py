@@ -405,6 +405,48 @@ REPEATING = (
 
 
 @pytest.mark.parametrize("ties", REPEATING, ids=repr)
+@pytest.mark.parametrize("batch", [1, 40])  # columns fewer and more than entries of the matrix
+def test_the_adjoint_by_a_stored_complex_matrix_is_exact(ties, batch, monkeypatch):
+    monkeypatch.setattr(linear_operator, "STORED_CALL", -np.inf)
+    rng = np.random.default_rng(0)
+    w, y = (
+        rng.integers(-9, 9, s) + 1j * rng.integers(-9, 9, s)
+        for s in (ties.weight_shape, (ties.shape[0], batch))
+    )
+    assert np.array_equal(ties.operator(w).H @ y, ties.matrix(w).toarray().conj().T @ y)
+
+
+def test_an_operator_stores_no_more_than_it_may(monkeypatch):
+    ties = cd.tie(cd.Conv((2, 5, 6), 3, 3, padding=1))
+    w = np.random.default_rng(0).integers(-9, 9, ties.weight_shape).astype(float)
+    x, size = np.arange(60.0), csr_assembly.nbytes(ties.axes, np.dtype(float))
+    made = []
+
+    class Seen(linear_operator.Stored):
+        @property
+        def matrix(self):
+            made.append(1)
+            return self.make()
+
+    monkeypatch.setattr(linear_operator, "Stored", Seen)
+    wanted = ties.matrix(w) @ x
+    for max_bytes, n in ((0, 0), (size - 1, 0), (size, 1), (None, 2)):
+        assert np.array_equal(ties.operator(w, max_bytes=max_bytes) @ x, wanted)
+        assert len(made) == n
+    monkeypatch.setattr(linear_operator, "physical_memory", lambda: linear_operator.SHARE * size)
+    ties.operator(w) @ x
+    assert len(made) == 3
+    monkeypatch.setattr(
+        linear_operator, "physical_memory", lambda: linear_operator.SHARE * size - 1
+    )
+    ties.operator(w) @ x
+    assert len(made) == 3
+    for wrong, error in ((-1, ValueError), ("1 GB", TypeError)):
+        with pytest.raises(error, match="max_bytes: got"):
+            ties.operator(w, max_bytes=wrong)
+
+
+@pytest.mark.parametrize("ties", REPEATING, ids=repr)
 def test_a_weight_or_row_that_occurs_again_is_counted_each_time(ties, monkeypatch):
     monkeypatch.setattr(linear_operator, "STORED_UP_TO", -1)
     rng = np.random.default_rng(0)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["matrix", "operator"]
 
+STORED = 1 << 26  # bytes of a matrix, at most, that a thread of a worker stores
+
 
 def matrix(ties: TieMap, w: npt.ArrayLike, chunks: int | str = "auto") -> da.Array:
     """Return the dense layer's matrix as a Dask array, its blocks of rows CSR arrays.
@@ -82,8 +84,9 @@ def matrix(ties: TieMap, w: npt.ArrayLike, chunks: int | str = "auto") -> da.Arr
 def operator(ties: TieMap, w: npt.ArrayLike, client: Client) -> "LinearOperator":
     """Return the matrix as a `scipy.sparse.linalg.LinearOperator` whose rows lie on a cluster.
 
-    Each thread of a worker holds the operator of its rows, which mostly stores no matrix. A product
-    sends x and brings y back; an adjoint one is summed on the workers, in an order that stays.
+    Each thread of a worker holds the operator of its rows, which stores at most 64 MiB of a matrix.
+    A product sends x and brings y back; an adjoint one is summed on the workers, in an order that
+    stays.
 
     Parameters
     ----------
@@ -176,7 +179,7 @@ def _block(ties: TieMap, w: Array, block_info: Any) -> sp.csr_array:
 
 
 def _operator(ties: TieMap, w: Array, rows: slice) -> "LinearOperator":
-    return ties.rows(rows.start, rows.stop).operator(w)
+    return ties.rows(rows.start, rows.stop).operator(w, max_bytes=STORED)
 
 
 def _adjoint_times(rows: "LinearOperator", y: Array) -> Array:

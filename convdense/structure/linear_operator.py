@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array
+from convdense._util.arguments import Array, physical_memory
 from convdense.structure.csr_assembly import multiply_axis, nbytes
 from convdense.structure.kronecker import count, matrix_shape
 from convdense.structure.progressions import Axis
@@ -26,14 +26,16 @@ from convdense.structure.window_products import family_weights, gradient_by_tap,
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
-STORED_UP_TO = 1 << 30  # bytes of a matrix that is stored because products with it are faster
+STORED_UP_TO = 2_000_000_000  # bytes of a matrix that is stored because products are faster, ...
+SHARE = 8  # ... and no more than the physical memory divided by this
 MANY = 8  # columns for which products of many are planned
 
-# Nanoseconds, as those of `window_products`: of one entry of a stored matrix, read once, and of
-# each of its products with a column.
+# Nanoseconds, as those of `window_families`: of one entry of a stored matrix with one column; and
+# with several, for which SciPy has another loop, of reading it, and of its product with each.
 STORED_CALL = 10_000.0
-STORED_ENTRY = 1.3
-STORED_PRODUCT = {"f4": 0.45, "f8": 0.55, "c8": 0.85, "c16": 1.2}
+STORED_ALONE = {"f4": 1.75, "f8": 1.85, "c8": 2.15, "c16": 2.5}
+STORED_ENTRY = 3.0
+STORED_PRODUCT = {"f4": 0.45, "f8": 0.9, "c8": 2.0, "c16": 4.0}
 STORED_INTEGER = 1.0
 
 
@@ -91,17 +93,21 @@ def operator(
     forward: Products | None,
     weights: Array,
     stored: Callable[[], sp.csr_array],
+    max_bytes: int | None = None,
 ) -> "LinearOperator":
     """Return the matrix as a LinearOperator; `stored` assembles it where that is faster.
 
-    That is told product by product, by the number of columns.
+    That is told product by product, by the number of columns. It stores `max_bytes` at most.
     """
     from scipy.sparse.linalg import LinearOperator, aslinearoperator  # noqa: PLC0415  (0.1 s, only here)
 
     back = None if forward is None else adjoint_products(axes, forward)
     if forward is None or back is None:
         return aslinearoperator(stored())
-    entries = count(axes) if nbytes(axes, weights.dtype) <= STORED_UP_TO else None
+    if max_bytes is None:
+        memory = physical_memory()
+        max_bytes = STORED_UP_TO if memory is None else min(STORED_UP_TO, memory // SHARE)
+    entries = count(axes) if nbytes(axes, weights.dtype) <= max_bytes else None
     matrix = Stored(stored)
     times = Times(forward, by_tap(forward, weights), entries, matrix)
     adjoint_times = Times(back, by_tap(back, weights.conj()), entries, matrix, is_adjoint=True)
@@ -176,8 +182,11 @@ class Times:
         dtype, inputs = self.grid.dtype, batch * prod(self.direction.in_sizes)
         free = sum(cost(family, dtype, batch) for family in found.families)
         free += padding_cost(found, inputs, dtype)
-        each = STORED_PRODUCT.get(self.grid.dtype.str[1:], STORED_INTEGER)
-        return STORED_CALL + self.entries * (STORED_ENTRY + each * batch) < free
+        kind = dtype.str[1:]
+        each = STORED_ENTRY + batch * STORED_PRODUCT.get(kind, STORED_INTEGER)
+        if batch == 1:
+            each = STORED_ALONE.get(kind, STORED_ENTRY)
+        return STORED_CALL + self.entries * each < free
 
     def _by_matrix(self, columns: Array) -> Array:
         matrix = self.stored.matrix
@@ -185,7 +194,10 @@ class Times:
             return np.asarray(matrix @ columns)
         if matrix.dtype.kind != "c":
             return np.asarray(matrix.T @ columns)
-        return np.asarray((matrix.T @ columns.conj()).conj())  # so the matrix is not copied
+        if matrix.nnz < columns.size:  # what is smaller is conjugated, and so copied
+            return np.asarray(matrix.conj().T @ columns)
+        product = np.asarray(matrix.T @ columns.conj())
+        return np.conj(product, out=product)
 
 
 def _planned(direction: Products, dtype: np.dtype[Any], batch: int) -> Windows:

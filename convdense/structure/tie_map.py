@@ -14,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, Sizes, batched, complain, is_sequence, position, shaped
+from convdense._util.arguments import (
+    Array,
+    Sizes,
+    batched,
+    complain,
+    integer,
+    is_sequence,
+    position,
+    shaped,
+)
 from convdense.geometry import paired_operands
 from convdense.geometry.padding import padded_dtype
 from convdense.structure import csr_assembly, kronecker, linear_operator
@@ -226,11 +235,13 @@ class TieMap(MapShapes):
             (p, whole.rows(p.start, p.stop).matrix(weights, max_bytes=max_bytes)) for p in parts
         )
 
-    def operator(self, w: npt.ArrayLike) -> "LinearOperator":
+    def operator(self, w: npt.ArrayLike, *, max_bytes: int | None = None) -> "LinearOperator":
         """Return the matrix as a `scipy.sparse.linalg.LinearOperator`, for svds, lsqr, eigsh.
 
-        It stores no matrix where gathering inputs is faster; elsewhere (small, irregular and untied
-        maps, few channels and many columns) up to 1 GiB of it, at the first product that needs it.
+        It stores no matrix where gathering inputs is faster; elsewhere (small and untied maps, few
+        channels and many columns) up to `max_bytes` of it, at the first product that needs it.
+        None: 2 GB, and no more than an eighth of the physical memory. An irregular map has no other
+        way and is stored whole.
 
         Examples
         --------
@@ -238,11 +249,12 @@ class TieMap(MapShapes):
         >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
+        if max_bytes is not None:
+            integer(max_bytes, "max_bytes", 0)
         kept = np.array(w)  # later changes of w change nothing
         weights = self._by_tap(kept)
-        return linear_operator.operator(
-            self.axes, self._products, weights, partial(self.matrix, kept)
-        )
+        stored = partial(self.matrix, kept)
+        return linear_operator.operator(self.axes, self._products, weights, stored, max_bytes)
 
     def data_matrix(self, x: npt.ArrayLike, *, max_bytes: int | None = None) -> sp.csr_array:
         """Return X with ``X @ w.ravel() = y.ravel()``: the layer is linear in its weights, too.
