@@ -352,7 +352,7 @@ REFUSED = {
     ),
     "tally": (
         lambda: ties.axes[1].tally(ROW),
-        f"counts of an axis: got about 8,000,000,000 bytes; {ENTRIES}",
+        f"counts of an axis: got about 32,000,000,000 bytes; {ENTRIES}",
     ),
 }
 

@@ -211,14 +211,17 @@ class Axis(Frozen):
         n = (self.n_rows, self.n_cols, self.n_taps)[i]
         if self.is_listed:
             return np.bincount(self.firsts[i], minlength=n)
-        require_memory("counts of an axis", 8 * n, PART)
-        total = np.zeros(n, np.intp)
-        for at, step, length in np.array([self.firsts[i], self.steps[i], self.lengths]).T.tolist():
-            if step == 0:
-                total[at] += length
-            else:
-                low, high = sorted((at, at + (length - 1) * step))
-                total[low : high + 1 : abs(step)] += 1
+        require_memory("counts of an axis", 32 * n, PART)
+        at, step = self.firsts[i], self.steps[i]
+        last = at + (self.lengths - 1) * step
+        low, high = np.minimum(at, last), np.maximum(at, last)
+        stays, side_by_side = step == 0, np.abs(step) == 1
+        total = np.bincount(at[stays], self.lengths[stays], n).astype(np.intp)  # exact below 2^53
+        begin = np.bincount(low[side_by_side], minlength=n + 1)
+        end = np.bincount(high[side_by_side] + 1, minlength=n + 1)
+        total += np.cumsum(begin - end)[:n]
+        for each in np.flatnonzero(~(stays | side_by_side)):
+            total[low[each] : high[each] + 1 : abs(step[each])] += 1
         return total
 
     def most(self, i: int) -> int:
