@@ -103,7 +103,7 @@ class Strided(NamedTuple):
     ) -> "Array | Pieces":
         """Return what leaves the last of these layers, and append the slopes of every |.|."""
         y: Array | Pieces = planes
-        for layer, following in pairwise((*layers, None)):
+        for layer, following in zip(layers, (*layers[1:], None), strict=False):
             y = Pieces.along(1 + layer.axis, y)
             if isinstance(layer, Abs):
                 cells = y.view(slice(layer.start, layer.stop))
@@ -120,7 +120,8 @@ class Strided(NamedTuple):
         up_to_abs = [i + 1 for i, layer in enumerate(self.layers) if isinstance(layer, Abs)]
         self._through(planes, self.layers[: max(up_to_abs, default=0)], slopes)
         gradient: Array | Pieces = dy
-        for layer, before in pairwise((*self.layers[::-1], None)):
+        turned = self.layers[::-1]
+        for layer, before in zip(turned, (*turned[1:], None), strict=False):
             gradient = Pieces.along(1 + layer.axis, gradient)
             if isinstance(layer, Abs):
                 cells = gradient.view(slice(layer.start, layer.stop))

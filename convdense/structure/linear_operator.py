@@ -197,7 +197,8 @@ class Times:
         if matrix.nnz < columns.size:  # what is smaller is conjugated, and so copied
             return np.asarray(matrix.conj().T @ columns)
         product = np.asarray(matrix.T @ columns.conj())
-        return np.conj(product, out=product)
+        np.conj(product, out=product)
+        return product
 
 
 def _planned(direction: Products, dtype: np.dtype[Any], batch: int) -> Windows:
