@@ -13,7 +13,10 @@ import convdense as cd
 from convdense._util.float_formats import rounded_to
 from convdense.certificates.other_shapes import CHANNELS, OTHER_SHAPES, layers_of_other_shapes
 from convdense.direct import pool as direct_pool
+from convdense.implementations import call_contract
 from convdense.implementations.array_views import VIEWS
+from convdense.implementations.call_contract import Bench
+from convdense.implementations.evaluators import Evaluator
 from convdense.verdicts.findings import EQUAL, RAISED, REFUSED, REPORTED
 
 CONV = cd.Conv((2, 5, 4), 3, kernel=(3, 2), stride=(2, 1), padding=1)
@@ -631,3 +634,27 @@ def test_options_are_refused_if_they_are_not_what_is_needed():
         cd.certify(CONV, RIGHT["as it is"], shapes="far")
     with pytest.raises(TypeError, match="threads: got 2; needs True or False"):
         cd.certify(CONV, RIGHT["as it is"], threads=2)
+
+
+@pytest.mark.parametrize("size", [10, 2**14, 2**21])  # numbers: kept for long, for a while, not
+def test_what_is_right_is_computed_again_only_where_numbers_differ_or_are_many(size):
+    calls = []
+
+    def by(x, w, b, dy):
+        calls.append(x)
+        return x + 1, x + 2, w, b
+
+    evaluator = Evaluator("counts", by)
+    bench = Bench(evaluator, evaluator, "float64", lambda *_: None)
+    x, none = np.arange(float(size)), np.zeros(0)
+    again = np.repeat(x, 2)[::2]  # in another layout
+    other = np.where(x == size - 1, -x, x)  # in its last number
+    for value in (x, again, other, x, again):
+        y, dx, _, _ = bench.right((value, none, none, none))
+        assert np.array_equal(y, value + 1)
+        assert np.array_equal(dx, value + 2)
+    assert len(calls) == (5 if size == 2**21 else 2)
+    for i in range(call_contract.RECENT):
+        bench.right((x + 1 + i, none, none, none))
+    bench.right((x, none, none, none))
+    assert len(calls) - call_contract.RECENT == {10: 2, 2**14: 3, 2**21: 6}[size]
