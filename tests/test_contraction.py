@@ -1,6 +1,7 @@
 """Channels contracted: judged like direct convolution, exactly, and every difference is seen."""
 
 import json
+import time
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import convdense as cd
 from convdense.certificates import Certificate, _certify, contraction
+from convdense.certificates import clock as clock_module
 from convdense.certificates.clock import Clock
 from convdense.certificates.contraction import LIMIT, disagreeing, pays_off, primes
 from convdense.certificates.integer_trials import Contracted
@@ -363,3 +365,15 @@ def test_what_how_sure_shows_is_what_its_code_prints():
     assert as_run(text) == text
     assert "38,635" in text
     assert prod(primes()[:3]) > 2**57
+
+
+def test_the_last_step_may_end_after_the_time_is_up():
+    for n, is_cut in ((1, False), (2, True)):
+        clock = Clock(0.01)
+        steps = [time.sleep(0.02) for _ in clock.during(range(n), ahead=True)]
+        assert (len(steps), clock.is_cut, clock.steps) == (1, is_cut, 1)
+
+
+@pytest.mark.parametrize("seconds", [np.int64(5), np.float32(5), np.float64(5), 5])
+def test_a_time_limit_is_any_real_number(seconds):
+    assert clock_module.limited_time(seconds) == 5.0

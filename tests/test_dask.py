@@ -94,6 +94,14 @@ def test_the_matrix_is_that_of_one_process(client, layer, chunks):
     assert np.array_equal(times.compute(), whole @ x)
 
 
+@pytest.mark.parametrize("chunks", ["auto", "1 kB", 3])
+def test_a_layer_without_outputs_is_empty_there_too(client, chunks):
+    ties = cd.tie(cd.Conv((2, 5, 0), 2, (2, 1)))
+    w = np.ones(ties.weight_shape)
+    assert dask_adapter.matrix(ties, w, chunks).compute().shape == (0, 0)
+    assert (dask_adapter.operator(ties, w, client) @ np.zeros(0)).shape == (0,)
+
+
 def test_blocks_of_so_many_bytes_are_no_larger():
     ties, w = cd.tie(LAYERS[0]), np.ones(LAYERS[0].weight_shape)
     A = dask_adapter.matrix(ties, w, "5 kB")

@@ -416,19 +416,53 @@ def test_the_adjoint_by_a_stored_complex_matrix_is_exact(ties, batch, monkeypatc
     assert np.array_equal(ties.operator(w).H @ y, ties.matrix(w).toarray().conj().T @ y)
 
 
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_infinity_and_nan_reach_the_outputs_that_read_them_and_no_others(bad):
+    ties = cd.tie(cd.Conv((2, 20, 24), 2, 7, padding=3))
+    w = np.random.default_rng(0).integers(1, 9, ties.weight_shape).astype(float)
+    A, stored = ties.operator(w, max_bytes=0), ties.matrix(w)
+    for batch in (1, 8):
+        x = np.ones((960, batch))
+        assert np.array_equal(A @ x, stored @ x)
+        x[200, 0] = bad
+        for got, wanted in ((A @ x, stored @ x), (A.H @ x, stored.T @ x)):
+            assert np.array_equal(got, wanted, equal_nan=True)
+    assert any(family.block > 1 for plan in plans(A) for family in plan.families)
+
+
+def plans(A):
+    """Return what an operator has planned for its products."""
+    return list(A._CustomLinearOperator__matvec_impl._plans.values())
+
+
+def test_layers_without_outputs_have_blocks():
+    ties = cd.tie(cd.Conv((2, 5, 0), 2, (2, 1)))
+    assert ties.shape == (0, 0)
+    ((rows, block),) = ties.blocks(np.ones(ties.weight_shape), 1000)
+    assert (rows, block.shape) == (slice(0, 0), (0, 0))
+
+
+def test_the_first_block_of_a_thousand_million_rows():
+    ties = cd.tie(cd.Conv((2, 10**9), 2, 3, padding=1))
+    w = np.arange(12.0).reshape(ties.weight_shape)
+    rows, block = next(iter(ties.blocks(w, 1000)))
+    assert (block != ties.rows(0, rows.stop).matrix(w)).nnz == 0
+    assert block[[0]].data.tolist() == [1, 2, 4, 5]  # taps 1 and 2 of both channels
+
+
 def test_an_operator_stores_no_more_than_it_may(monkeypatch):
     ties = cd.tie(cd.Conv((2, 5, 6), 3, 3, padding=1))
     w = np.random.default_rng(0).integers(-9, 9, ties.weight_shape).astype(float)
     x, size = np.arange(60.0), csr_assembly.nbytes(ties.axes, np.dtype(float))
     made = []
 
-    class Seen(linear_operator.Stored):
+    class Counted(linear_operator.Stored):
         @property
         def matrix(self):
             made.append(1)
             return self.make()
 
-    monkeypatch.setattr(linear_operator, "Stored", Seen)
+    monkeypatch.setattr(linear_operator, "Stored", Counted)
     wanted = ties.matrix(w) @ x
     for max_bytes, n in ((0, 0), (size - 1, 0), (size, 1), (None, 2)):
         assert np.array_equal(ties.operator(w, max_bytes=max_bytes) @ x, wanted)

@@ -337,3 +337,9 @@ def test_long_doubles_come_in_where_float64_holds_them():
 def test_what_is_no_layer_is_refused_by_name():
     with pytest.raises(TypeError, match=r"^layer: got MaxPool\("):
         norm_bounds(cd.MaxPool((1, 4), 2), [1])
+
+
+def test_a_layer_whose_vectors_do_not_fit_is_refused_at_once():
+    ties = cd.tie(cd.Conv((2, 10**10), 2, 3, padding=1))
+    with pytest.raises(MemoryError, match=r"^vectors of this layer: got about .*; take a smaller"):
+        cd.norm_bounds(ties, np.ones(ties.weight_shape))

@@ -29,7 +29,7 @@ def test_sums_along_an_axis_are_the_product_with_its_matrix(name, turned):
     rng = np.random.default_rng(0)
     x, dy = (rng.integers(-9, 9, (3, 2, n)).astype(float) for n in matrix.shape[::-1])
     y, dx = (
-        sums.sums(Pieces.along(1 + layer.axis, samples)).whole()
+        sums.sums(Pieces.along(1 + layer.axis, samples)).joined()
         for sums, samples in ((layer.weights, x), (layer.transposed, dy))
     )
     assert np.array_equal(y, x @ matrix.toarray().T)
@@ -42,9 +42,9 @@ def test_samples_cut_anywhere_have_the_same_sums(name):
     layer = along_axis((diagonal(2), axis))
     at = 1 + layer.axis
     x = np.random.default_rng(0).integers(-9, 9, (3, 2, axis.n_cols)).astype(float)
-    whole = layer.weights.sums(Pieces.along(at, x)).whole()
+    whole = layer.weights.sums(Pieces.along(at, x)).joined()
     for cut in range(1, x.shape[at]):
         pieces = Pieces(at, [0, cut, x.shape[at]], np.split(x, [cut], axis=at))
-        assert np.array_equal(layer.weights.sums(pieces).whole(), whole)
+        assert np.array_equal(layer.weights.sums(pieces).joined(), whole)
         absolute = Abs((2, axis.n_rows), layer.axis, start=0, stop=min(cut, whole.shape[at]))
-        assert np.array_equal(layer.weights.sums(pieces, absolute).whole(), whole)
+        assert np.array_equal(layer.weights.sums(pieces, absolute).joined(), whole)

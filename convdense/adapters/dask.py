@@ -73,6 +73,7 @@ def matrix(ties: TieMap, w: npt.ArrayLike, chunks: int | str = "auto") -> da.Arr
     else:
         height = integer(chunks, "chunks", 1)
         heights = tuple(min(height, rows - first) for first in range(0, rows, height))
+    heights = heights or (0,)  # of a map without outputs
     of_all = {"ties": delayed(ties.linear), "w": delayed(weights)}  # once in the graph
     empty = sp.csr_array((0, 0), dtype=dtype)
     blocks: da.Array = da.map_blocks(  # type: ignore[no-untyped-call]  # Dask has few types
@@ -166,6 +167,8 @@ def _bytes(text: str) -> int:
 
 def _slices(shape: tuple[int, ...], parts: int) -> list[slice]:
     """Return so many slices of rows, of whole channels or image rows if there are as many."""
+    if not prod(shape):
+        return [slice(0, 0)]
     steps = [prod(shape[i:]) for i in range(1, len(shape) + 1)]  # the last is one row
     step = next((n for n in steps if prod(shape) // n >= parts), 1)
     whole = prod(shape) // step

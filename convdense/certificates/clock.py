@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import inf, isfinite
+from numbers import Real
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ class Clock:
     limit : float
         Seconds from the start; infinite for none.
     is_cut : bool
-        Whether something was left out.
+        Whether something was left out, or, of steps that are not looked at ahead, may have been.
     steps : int
         How many steps the last of those counted came to.
 
@@ -50,15 +51,22 @@ class Clock:
         """The limit if something was left out, else None."""
         return self.limit if self.is_cut else None
 
-    def during(self, steps: Iterable[Step], what: str = "", total: int = 0) -> Iterator[Step]:
-        """Yield steps as they are made, until the time is up; none is begun after that."""
+    def during(
+        self, steps: Iterable[Step], what: str = "", total: int = 0, *, ahead: bool = False
+    ) -> Iterator[Step]:
+        """Yield steps as they are made, until the time is up; none is begun after that.
+
+        Those that cost little until they are used are looked at `ahead`: whether one is left.
+        """
         self.steps = 0
         waiting = iter(steps)
         with _bar(what, total) as bar:
-            while not self.is_up:
+            while ahead or not self.is_up:
                 try:
                     step = next(waiting)
                 except StopIteration:
+                    return
+                if ahead and self.is_up:
                     return
                 self.steps += 1
                 yield step
@@ -83,8 +91,9 @@ def limited_time(seconds: object) -> float:
     if seconds is None:
         return inf
     needs = "seconds, more than 0, or None"
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+    if isinstance(seconds, bool) or not isinstance(seconds, Real):
         raise TypeError(complain("time_limit", repr(seconds), needs))
-    if not (isfinite(seconds) and seconds > 0):
+    limit = float(seconds)
+    if not (isfinite(limit) and limit > 0):
         raise ValueError(complain("time_limit", seconds, needs))
-    return float(seconds)
+    return limit

@@ -135,8 +135,8 @@ def compare_reals(
     """Return a finding a quantity: all its entries on reals, each within its own bound.
 
     What is right is computed in float64. A quantity that the implementation leaves out has none.
-    Those of which contracted sums are near enough have a finding CONTRACTED; if that is so of all
-    three, nothing else is computed.
+    Where contracted sums of y, dx and dw are all near enough, these have a finding CONTRACTED, and
+    nothing else is computed.
     """
     x, _, _, dy = operands
     if (

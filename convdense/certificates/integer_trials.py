@@ -99,7 +99,7 @@ def exhaustive(
 
     Where padded cells hold a number, y and dw are affine in x: x = 0 is one more basis vector.
     """
-    pairs = setup.clock.during(_every_pair(ties, setup), "basis vectors")
+    pairs = setup.clock.during(_every_pair(ties, setup), "basis vectors", ahead=True)
     return _first_differences(mine, by, pairs, setup.dtype, explain)
 
 
@@ -162,7 +162,7 @@ def random(
     calls = (
         Call(draw_operands(rng, ties, batch, ranges, dtype), QUANTITIES) for _ in range(trials)
     )
-    in_time = clock.during(calls, "trials", trials)
+    in_time = clock.during(calls, "trials", trials, ahead=True)
     return _first_differences(
         mine, by, in_time, dtype, explain, needed=needed, contracted=contracted
     )

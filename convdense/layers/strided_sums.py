@@ -56,10 +56,10 @@ class Pieces(NamedTuple):
     def along(cls, at: int, samples: "Array | Pieces") -> "Pieces":
         """Return samples in one piece, or as they are if they are cut along this axis."""
         if isinstance(samples, Pieces):
-            return samples if samples.at == at else cls.along(at, samples.whole())
+            return samples if samples.at == at else cls.along(at, samples.joined())
         return cls(at, [0, samples.shape[at]], [samples])
 
-    def whole(self) -> Array:
+    def joined(self) -> Array:
         """Return the samples as one array."""
         return self.arrays[0] if len(self.arrays) == 1 else np.concatenate(self.arrays, self.at)
 
@@ -134,7 +134,7 @@ class Strided(NamedTuple):
 def _from_zero(sums: Array | Pieces, out: Array) -> None:
     """Write sums as if they had started from 0, as those of stored matrices do: never -0."""
     if isinstance(sums, Pieces):
-        np.add(sums.whole(), 0, out=out, casting="unsafe")  # of integers, all are integers
+        np.add(sums.joined(), 0, out=out, casting="unsafe")  # of integers, all are integers
     else:
         out[...] = sums  # no layer has run
 
@@ -155,7 +155,7 @@ def along_axis(axes: tuple[Axis, ...]) -> AlongAxis:
     >>> from convdense.structure.axis import diagonal, window
     >>> pairs = window(4, 2, 2, stride=2, dilation=1, begin=0, flip=False)
     >>> axis, weights, _ = along_axis((diagonal(1), pairs))
-    >>> weights.sums(Pieces.along(1 + axis, np.array([[[1.0, 2.0, 3.0, 4.0]]]))).whole()
+    >>> weights.sums(Pieces.along(1 + axis, np.array([[[1.0, 2.0, 3.0, 4.0]]]))).joined()
     array([[[3., 7.]]])
     """
     at = next((i for i, axis in enumerate(axes) if not axis.is_identity), 0)
@@ -182,10 +182,10 @@ class Sums(NamedTuple):
         added up at once lie on both sides.
         """
         if not self.rows:
-            return Pieces.along(x.at, multiply_axis(x.at, self.matrix, x.whole()))
+            return Pieces.along(x.at, multiply_axis(x.at, self.matrix, x.joined()))
         terms = [term for _, terms in self.rows for term in terms]
         if _is_cut((term.cells for term in terms), x.bounds):
-            x = Pieces.along(x.at, x.whole())
+            x = Pieces.along(x.at, x.joined())
         y = self._empty(x, following)
         with np.errstate(over="ignore", invalid="ignore"):  # as SciPy, which says nothing
             multiples = {size: x.times(size) for size in {abs(term.number) for term in terms}}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import Array, complain, finite, shaped
+from convdense._util.arguments import Array, complain, finite, require_memory, shaped
 from convdense.geometry.protocols import HasShapes
 from convdense.norms.definite import SLACK
 from convdense.norms.gram_matrix import DENSE_UP_TO, banded_gram, dense_gram, lanczos, squeezed
@@ -14,6 +14,7 @@ from convdense.norms.layer_matrix import LayerMatrix
 from convdense.norms.symbol import symbol_bound
 from convdense.structure._tie import tie
 
+VECTORS = 16  # of outputs and inputs, at least, that are held at once
 EXACT = 2**53  # up to which float64 holds every integer
 
 
@@ -58,6 +59,9 @@ def norm_bounds(layer: HasShapes, w: npt.ArrayLike) -> NormBounds:
     ------
     TypeError, ValueError
         For weights of another shape or dtype, NaN or infinity, or such as float64 cannot hold.
+    MemoryError
+        Where a few vectors of the layer's size do not fit. Time grows with the layer: of 10^6 cells
+        it is half a minute.
 
     Examples
     --------
@@ -68,6 +72,7 @@ def norm_bounds(layer: HasShapes, w: npt.ArrayLike) -> NormBounds:
     22.67943198 22.67943198 True
     """
     ties = tie(layer)
+    require_memory("vectors of this layer", VECTORS * 8 * sum(ties.shape), "take a smaller layer")
     weights = _in_float64(finite(shaped(w, "w", ties.weight_shape, ties), "w"))
     parts = weights.view(np.float64)  # of complex numbers both
     if not ties.n_entries or not parts.any():

@@ -29,7 +29,7 @@ from convdense.structure.kronecker import (
     scaled,
 )
 from convdense.structure.progressions import ROW, Axis
-from convdense.structure.row_runs import Piece, Run, cut_piece, regular
+from convdense.structure.row_runs import Piece, Run, cut_piece, most_in_a_row, regular
 from convdense.structure.submatrix import row_range
 
 PLAIN_BELOW = 4_000  # entries: below this, listing them is faster than looking for runs
@@ -238,7 +238,7 @@ def row_slices(
     What cannot be done is refused at the call, before the first.
     """
     integer(max_bytes, name, 0)
-    longest_row = prod(a.most(ROW) for a in axes)  # its entries
+    longest_row = prod(most_in_a_row(a) for a in axes)  # its entries
     needed = _csr_bytes(longest_row, 1, matrix_shape(axes)[1], dtype)
     if needed > max_bytes:
         needs = f"at least {needed:,}, the size of one row"

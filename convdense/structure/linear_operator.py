@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from convdense._util.arguments import Array, physical_memory
-from convdense.structure.csr_assembly import multiply_axis, nbytes
+from convdense._util.arguments import Array, integer, physical_memory
+from convdense.structure.csr_assembly import multiply_axis, nbytes, result_dtype
 from convdense.structure.kronecker import count, matrix_shape
 from convdense.structure.progressions import Axis
 from convdense.structure.row_runs import Run, regular
 from convdense.structure.sliding import Cells, Sliding, fold, over_cells, slide
-from convdense.structure.window_families import Windows, cost, padding_cost, windows
+from convdense.structure.window_families import BLOCKS, Windows, cost, padding_cost, windows
 from convdense.structure.window_products import family_weights, gradient_by_tap, multiply
 
 if TYPE_CHECKING:
@@ -101,13 +101,15 @@ def operator(
     """
     from scipy.sparse.linalg import LinearOperator, aslinearoperator  # noqa: PLC0415  (0.1 s, only here)
 
-    back = None if forward is None else adjoint_products(axes, forward)
-    if forward is None or back is None:
-        return aslinearoperator(stored())
     if max_bytes is None:
         memory = physical_memory()
         max_bytes = STORED_UP_TO if memory is None else min(STORED_UP_TO, memory // SHARE)
-    entries = count(axes) if nbytes(axes, weights.dtype) <= max_bytes else None
+    else:
+        integer(max_bytes, "max_bytes", 0)
+    back = None if forward is None else adjoint_products(axes, forward)
+    if forward is None or back is None:
+        return aslinearoperator(stored())
+    entries = count(axes) if nbytes(axes, result_dtype(axes, weights)) <= max_bytes else None
     matrix = Stored(stored)
     times = Times(forward, by_tap(forward, weights), entries, matrix)
     adjoint_times = Times(back, by_tap(back, weights.conj()), entries, matrix, is_adjoint=True)
@@ -147,7 +149,7 @@ class Times:
     is_adjoint: bool = False
 
     def __post_init__(self) -> None:
-        self._plans: dict[bool, Windows] = {}  # of one column and of many
+        self._plans: dict[tuple[bool, bool], Windows] = {}  # of many columns, of finite numbers
         self._weights: dict[tuple[int, ...], list[Array]] = {}  # by the blocks of the families
         self._ways: dict[int, bool] = {}  # whether the stored matrix is taken, by columns
 
@@ -159,13 +161,12 @@ class Times:
         batch = prod(columns.shape[1:])
         if self._ways.get(batch):
             return self._by_matrix(columns)
-        is_many = batch > 1
-        if is_many not in self._plans:
-            self._plans[is_many] = _planned(self.direction, self.grid.dtype, MANY if is_many else 1)
-        found = self._plans[is_many]
         if batch not in self._ways:
-            self._ways[batch] = self._is_stored(found, batch)
+            self._ways[batch] = self._is_stored(self._plan(batch), batch)
             return self(columns)
+        # A block of rows has zeros, which would make NaN of infinity: then each row is by itself.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self._plan(batch, is_finite=bool(np.isfinite(columns.sum())))
         blocks = tuple(family.block for family in found.families)
         if blocks not in self._weights:
             each = [family_weights(family, self.grid) for family in found.families]
@@ -174,6 +175,15 @@ class Times:
         if self.direction.folded:
             y = fold(y, self.direction.folded)
         return y.reshape(prod(y.shape[:-1]), *columns.shape[1:])
+
+    def _plan(self, batch: int, *, is_finite: bool = True) -> Windows:
+        """Return the windows for so many columns, of finite numbers or not."""
+        kind = batch > 1, is_finite
+        if kind not in self._plans:
+            blocks = BLOCKS if is_finite else BLOCKS[:1]
+            many = MANY if batch > 1 else 1
+            self._plans[kind] = _planned(self.direction, self.grid.dtype, many, blocks)
+        return self._plans[kind]
 
     def _is_stored(self, found: Windows, batch: int) -> bool:
         """Tell whether the stored matrix takes less time for so many columns."""
@@ -201,9 +211,12 @@ class Times:
         return product
 
 
-def _planned(direction: Products, dtype: np.dtype[Any], batch: int) -> Windows:
+def _planned(
+    direction: Products, dtype: np.dtype[Any], batch: int, blocks: Sequence[int] = BLOCKS
+) -> Windows:
     """Return the windows of a direction, in the blocks that are best for this many columns."""
-    return windows(direction.out_sizes, direction.heads, direction.slidings, dtype, batch)
+    heads, slidings = direction.heads, direction.slidings
+    return windows(direction.out_sizes, heads, slidings, dtype, batch, blocks=blocks)
 
 
 def by_tap(direction: Products, weights: Array) -> Array:

@@ -44,7 +44,11 @@ class Axis(Frozen):
     def of(cls, rows: Array, cols: Array, taps: Array, *sizes: Any, **more: Any) -> "Axis":
         """Return the axis of listed entries, (entries,) each, and of the other fields."""
         firsts = np.array([rows, cols, taps, np.arange(len(rows))])
-        none, once = np.zeros(firsts.shape, np.intp), np.ones(len(rows), np.intp)
+        if len(rows) <= SHORT:  # quicker than what takes no memory
+            none, once = np.zeros(firsts.shape, np.intp), np.ones(len(rows), np.intp)
+        else:
+            none = np.broadcast_to(np.intp(0), firsts.shape)
+            once = np.broadcast_to(np.intp(1), len(rows))
         return cls(firsts, none, once, *sizes, **more)
 
     def __post_init__(self) -> None:

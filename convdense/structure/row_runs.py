@@ -186,6 +186,12 @@ def condensed(axis: Axis) -> tuple[Axis, list[Gap]] | None:
     return replace(joined(parts), n_rows=n - left_out), gaps
 
 
+def most_in_a_row(axis: Axis) -> int:
+    """Return the most entries that a row has; those left out of a long axis have no more."""
+    found = condensed(axis)
+    return (axis if found is None else found[0]).most(ROW)
+
+
 def _of_runs(runs: list[Run], axis: Axis, tap_shape: tuple[int, ...]) -> Axis:
     """Return the axis that has these runs, and the sizes of another: a progression an entry."""
     firsts, steps, lengths = [], [], []

@@ -19,6 +19,8 @@ Box = tuple[tuple[int, int], ...]  # the first row along each axis, and that aft
 
 def checked(start: object, stop: object, n_rows: int) -> tuple[int, int]:
     """Return both ends of a range of rows, refused unless it has rows and all of them exist."""
+    if n_rows == 0 and start == stop == 0:  # all rows of a map that has none
+        return 0, 0
     first, after = integer(start, "start", 0), integer(stop, "stop", 1)
     if first >= after:
         raise ValueError(complain("start", first, f"less than stop={after}"))

@@ -14,16 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from convdense._util.arguments import (
-    Array,
-    Sizes,
-    batched,
-    complain,
-    integer,
-    is_sequence,
-    position,
-    shaped,
-)
+from convdense._util.arguments import Array, Sizes, batched, complain, is_sequence, position, shaped
 from convdense.geometry import paired_operands
 from convdense.geometry.padding import padded_dtype
 from convdense.structure import csr_assembly, kronecker, linear_operator
@@ -188,6 +179,8 @@ class TieMap(MapShapes):
                [5, 5]])
         """
         ends = checked(start, stop, self.shape[0])
+        if ends == (0, 0):
+            return self
         padding = tuple(replace(p, axes=row_range(p.axes, *ends)) for p in self.padding)
         bias = TieMap(row_range(self.bias.axes, *ends))
         axes = row_range(self.axes, *ends)
@@ -241,7 +234,8 @@ class TieMap(MapShapes):
         It stores no matrix where gathering inputs is faster; elsewhere (small and untied maps, few
         channels and many columns) up to `max_bytes` of it, at the first product that needs it.
         None: 2 GB, and no more than an eighth of the physical memory. An irregular map has no other
-        way and is stored whole.
+        way and is stored whole. Weights must be finite: padding is written out, as zeros that they
+        are multiplied with.
 
         Examples
         --------
@@ -249,8 +243,6 @@ class TieMap(MapShapes):
         >>> A @ [1, 1, 1, 5], A.H @ [1, 0, 0]
         (array([ 3,  3, 11]), array([1, 2, 0, 0]))
         """
-        if max_bytes is not None:
-            integer(max_bytes, "max_bytes", 0)
         kept = np.array(w)  # later changes of w change nothing
         weights = self._by_tap(kept)
         stored = partial(self.matrix, kept)

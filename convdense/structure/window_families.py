@@ -96,8 +96,10 @@ def windows(
     axes: Sequence[Sliding],
     dtype: np.dtype[Any],
     batch: int,
+    *,
+    blocks: Sequence[int] = BLOCKS,
 ) -> Windows:
-    """Return the families of a matrix, each in the blocks that take least time.
+    """Return the families of a matrix, each in those of the blocks that take least time.
 
     `shape` has the outputs of each axis, `heads` the runs of the first, `axes` the others.
     """
@@ -106,7 +108,7 @@ def windows(
         for rest in product(*(of_axis.runs for of_axis in axes)):
             runs = (alike[0], *rest)
             if all(run.count and len(run.cols) for run in runs):
-                ways = [_in_blocks(alike, rest, n) for n in BLOCKS]
+                ways = [_in_blocks(alike, rest, n) for n in blocks]
                 possible = [way for way in ways if way is not None]
                 families.append(min(possible, key=lambda way: cost(way, dtype, batch)))
     return Windows(tuple(shape), tuple(s.cells for s in axes), tuple(families))
