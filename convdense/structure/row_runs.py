@@ -36,6 +36,10 @@ class Run(Frozen):
     offset: int  # entries of the axis stored before the first row
     offset_step: int  # how many more before each further row
 
+    def __post_init__(self) -> None:
+        freeze(self.cols)
+        freeze(self.taps)
+
     def part(self, first: int, stop: int) -> "Run":
         """Return the rows from number `first` up to `stop` of this run."""
         return replace(
@@ -322,7 +326,7 @@ def _stretched(run: Run, where: Array, gaps: Sequence[Gap]) -> Run:
     before = [gap for gap in gaps if gap.at <= run.start]
     within = [gap for gap in gaps if run.start < gap.at <= last]
     in_period = [int(where[gap.at, 2] - where[gap.at - gap.period, 2]) for gap in before]  # entries
-    stretched = replace(
+    return replace(
         run,
         start=run.start + sum(gap.rows for gap in before),
         count=run.count + sum(gap.rows for gap in within) // run.step,
@@ -330,9 +334,6 @@ def _stretched(run: Run, where: Array, gaps: Sequence[Gap]) -> Run:
         taps=run.taps + sum(gap.periods * gap.tap_step for gap in before),
         offset=run.offset + sum(gap.periods * n for gap, n in zip(before, in_period, strict=True)),
     )
-    freeze(stretched.cols)
-    freeze(stretched.taps)
-    return stretched
 
 
 def merge(axis: Axis) -> tuple[Axis, sp.csr_array | None]:
