@@ -190,8 +190,10 @@ class Recorder(torch.overrides.TorchFunctionMode):
         return enter, leave
 
 
-# its metaclass hook has no types
-class _Operations(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-call]
+_DispatchMode = torch.utils._python_dispatch.TorchDispatchMode
+
+
+class _Operations(_DispatchMode):  # type: ignore[no-untyped-call]  # its class hook has no types
     """Tells a recorder the operations of PyTorch's core."""
 
     supports_higher_order_operators = True

@@ -85,7 +85,8 @@ def regular(axis: Axis) -> tuple[Axis, sp.csr_array | None, list[Run]] | None:
     """
     whole_rows = of_whole_rows(axis)
     if whole_rows is not None:
-        return whole_rows.axis, None, whole_rows.runs
+        sorted_axis, runs = whole_rows
+        return sorted_axis, None, runs
     found = condensed(axis)
     if found is None:
         return None
@@ -94,26 +95,23 @@ def regular(axis: Axis) -> tuple[Axis, sp.csr_array | None, list[Run]] | None:
     if mixing is not None and any(gap.tap_step for gap in gaps):  # a tap of its own in each row
         single, mixing = merge(axis)
         gaps = []
-    runs = find_runs(single, axis.period, gaps)
-    if runs is None:
+    found_runs = find_runs(single, axis.period, gaps)
+    if found_runs is None:
         return None
-    return (_of_runs(runs, axis, single.tap_shape) if gaps else single), mixing, runs
+    whole = _of_runs(found_runs, axis, single.tap_shape) if gaps else single
+    return whole, mixing, found_runs
 
 
-class WholeRows(NamedTuple):
-    """An axis each of whose progressions is a row, as those of channels are, and its runs."""
+def of_whole_rows(axis: Axis) -> tuple[Axis, list[Run]] | None:
+    """Return an axis in the order of its rows, and its runs, without listing entries.
 
-    axis: Axis
-    runs: list[Run]
-
-
-def of_whole_rows(axis: Axis) -> WholeRows | None:
-    """Return an axis of whole rows and its runs, found without listing entries; or None.
+    None if not each of its progressions is a row, as those of channels are.
 
     Examples
     --------
     >>> from convdense.structure.axis import channels
-    >>> [(run.start, run.count, run.tap_step) for run in of_whole_rows(channels(2048, 512, 2)).runs]
+    >>> _, runs = of_whole_rows(channels(2048, 512, 2))
+    >>> [(run.start, run.count, run.tap_step) for run in runs]
     [(0, 1024, 256), (1024, 1024, 256)]
     """
     if axis.n_rows <= CONDENSED_FROM and not axis.steps[COL].any():
@@ -140,7 +138,7 @@ def of_whole_rows(axis: Axis) -> WholeRows | None:
         of_cols, of_taps, of_offsets = to_next.tolist()
         offset = int(offsets[start])
         runs.append(Run(start, step, count, cols, of_cols, taps, of_taps, offset, of_offsets))
-    return WholeRows(axis.by_rows(), runs)
+    return axis.by_rows(), runs
 
 
 def condensed(axis: Axis) -> tuple[Axis, list[Gap]] | None:
