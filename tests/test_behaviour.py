@@ -5,6 +5,7 @@ The nearest right neighbour of every defect is accepted.
 
 import re
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from convdense.direct import pool as direct_pool
 from convdense.implementations import call_contract
 from convdense.implementations.array_views import VIEWS
 from convdense.implementations.call_contract import Bench
-from convdense.implementations.evaluators import Evaluator
+from convdense.implementations.evaluators import Evaluator, small_evaluator
 from convdense.verdicts.findings import EQUAL, RAISED, REFUSED, REPORTED
 
 CONV = cd.Conv((2, 5, 4), 3, kernel=(3, 2), stride=(2, 1), padding=1)
@@ -658,3 +659,16 @@ def test_what_is_right_is_computed_again_only_where_numbers_differ_or_are_many(s
         bench.right((x + 1 + i, none, none, none))
     bench.right((x, none, none, none))
     assert len(calls) - call_contract.RECENT == {10: 2, 2**14: 3, 2**21: 6}[size]
+
+
+def test_a_sparse_layer_of_few_edges_is_not_judged_by_its_dense_matrix():
+    layer = cd.Conv((1, 3000), 1, 2)  # 5,998 edges, and 72 MB as a dense matrix
+    x, w, b, dy = (np.ones(s) for s in ((1, 1, 3000), (1, 1, 2), (1,), (1, 1, 2999)))
+    evaluator = small_evaluator(layer)
+    tracemalloc.start()
+    try:
+        evaluator.run(x, w, b, dy)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_999 * 3_000
