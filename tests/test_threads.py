@@ -212,3 +212,31 @@ def test_direct_convolution_in_parts_is_the_convolution(layer, batch, monkeypatc
     found = cd.convolve_backward(layer, x, w, dy)
     for got, expected in zip(found, backward(layer, x, w, dy), strict=True):
         assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("n", "threads_within"), [(6, 1), (400, 2)])
+def test_small_operands_run_on_one_thread_of_torch_and_large_ones_on_its_own(n, threads_within):
+    torch = pytest.importorskip("torch")
+    from convdense.adapters.torch import implementation
+
+    met = []
+
+    def conv(x, w, b):
+        met.append(torch.get_num_threads())
+        if x[0, 0, 0, 0] < 0:
+            raise ZeroDivisionError
+        return torch.nn.functional.conv2d(x, w, b)
+
+    x, w = np.ones((1, 1, n, n)), np.ones((1, 1, 2, 2))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        code = implementation(conv)
+        code.forward(x, w, np.ones(1))
+        code.backward(x, w, np.ones((1, 1, n - 1, n - 1)))
+        with pytest.raises(ZeroDivisionError):
+            code.forward(-x, w, np.ones(1))
+        assert met == [threads_within] * 3
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

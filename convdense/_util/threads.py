@@ -1,4 +1,4 @@
-"""Threads: BLAS held to one, and work cut into parts for the cores that are really ours.
+"""Threads: BLAS and OpenMP held to one, and work cut into parts for the cores that are ours.
 
 Many small products on BLAS's own threads wait for the one thread that the machine does not run. So
 they run on one thread each, and several of them at once on threads of ours, which wait for nobody.
@@ -63,6 +63,7 @@ class _HoldOfThread(_Hold, threading.local):
 _lock = threading.Lock()
 _of_process = _Hold()
 _of_thread = _HoldOfThread()
+_openmp_of_thread = _HoldOfThread()
 
 
 @contextmanager
@@ -102,6 +103,33 @@ def _libraries(_with_scipy: bool) -> tuple[list[Any], list[Any]]:
     return [lib for lib in found if lib not in of_thread], of_thread
 
 
+@contextmanager
+def openmp_alone() -> Iterator[None]:
+    """Hold OpenMP to one thread, in the thread that asks: for what is too small to be shared.
+
+    Where another process runs, a second thread is waited for 50 times as long as the work takes.
+    Nested uses are counted, and what was there is restored, after exceptions too.
+
+    Examples
+    --------
+    >>> with openmp_alone(), openmp_alone():
+    ...     pass
+    """
+    _openmp_of_thread.enter(_openmp())
+    try:
+        yield
+    finally:
+        _openmp_of_thread.leave()
+
+
+@cache
+def _openmp() -> list[Any]:
+    """Return the OpenMP libraries that were loaded when it was first asked, with PyTorch say."""
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415  (6 ms)
+
+    return list(ThreadpoolController().select(user_api="openmp").lib_controllers)
+
+
 def _allow(threads: Sequence[tuple[Any, int]]) -> None:
     """Set how many threads each library may use."""
     for library, number in threads:
@@ -117,7 +145,7 @@ def _start_anew() -> None:
     """Let go in a forked process, where the threads that held BLAS do not exist."""
     global _lock  # noqa: PLW0603  (a thread that does not exist here may have it)
     _lock = threading.Lock()
-    for hold in (_of_process, _of_thread):
+    for hold in (_of_process, _of_thread, _openmp_of_thread):
         if hold.count:
             hold.count = 1
             hold.leave()

@@ -1,6 +1,7 @@
 """PyTorch's modules and functions as implementations on NumPy arrays; autograd is the backward."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,13 @@ from convdense._util.arguments import (
     numeric,
 )
 from convdense._util.float_formats import FORMATS, INTEGERS, spelled
+from convdense._util.threads import openmp_alone
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
 from convdense.geometry import MaxPool
+
+SMALL = 1 << 15  # numbers up to which torch gives elementwise work to one thread (its grain size)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ class Implementation:
     ) -> Array:
         """Return y."""
         with torch.inference_mode(False), torch.no_grad():
-            return _array(self._call(**self._operands(x=x, w=w, b=b)))
+            operands = self._operands(x=x, w=w, b=b)
+            with _threads(operands):
+                return _array(self._call(**operands))
 
     def backward(self, x: npt.ArrayLike, *w_and_dy: Any) -> Any:
         """Return dx, dw and db (None where there is no bias), or without a w dx alone."""
@@ -60,8 +66,9 @@ class Implementation:
             if weights and self._takes_bias:  # no gradient depends on its values
                 zeros = torch.zeros(self._bias_shape(operands["w"], upstream))
                 operands["b"] = zeros.to(upstream)
-            y = self._differentiable(operands, upstream)
-            gradients = _gradients(y, operands.values(), self._laid_out(upstream))
+            with _threads(operands):
+                y = self._differentiable(operands, upstream)
+                gradients = _gradients(y, operands.values(), self._laid_out(upstream))
             results = [*map(_array, gradients)]
         if not weights:
             return results[0]
@@ -178,6 +185,12 @@ class Implementation:
 
         to = {"device": self.device, "dtype": torch_dtype}
         return {name: _tensor(array, name, dtype, to) for name, array in arrays.items()}
+
+
+def _threads(operands: dict[str, torch.Tensor]) -> AbstractContextManager[None]:
+    """Return what holds torch to one thread where operands are too small to be shared by two."""
+    size = sum(operand.numel() for operand in operands.values())
+    return openmp_alone() if size < SMALL else nullcontext()
 
 
 def _numbers(value: npt.ArrayLike, name: str) -> Array:
