@@ -47,6 +47,11 @@ class Clock:
         return is_up
 
     @property
+    def left(self) -> float | None:
+        """Seconds until the time is up, None without a limit."""
+        return None if self.limit == inf else max(0.0, self.start + self.limit - perf_counter())
+
+    @property
     def stopped(self) -> float | None:
         """The limit if something was left out, else None."""
         return self.limit if self.is_cut else None

@@ -1,19 +1,19 @@
 """diagnose: which mistake an implementation makes.
 
-A mistake is found by exact equality with what it would give, on integers.
+A mistake is found by exact equality with what it would give, on integers: first on a small copy of
+the layer on which the code is wrong as well, and then on the layer itself.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
 from typing import Any
-
-import numpy as np
 
 from convdense._util.arguments import Array, Seed, choice, complain_of, drawn, seed_or_none
 from convdense._util.float_formats import COMPLEX, spelled
 from convdense._util.foreign_names import explained
-from convdense.certificates.integer_ranges import exact_ranges
+from convdense.certificates.clock import Clock, limited_time
+from convdense.diagnosis.behaviour import misbehaviour
 from convdense.diagnosis.complex_numbers import conjugation_mistake
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
@@ -22,49 +22,64 @@ from convdense.diagnosis.mistakes.mistake import Call
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.pools import pool_mistakes
 from convdense.diagnosis.mistakes.sums import plain_result_mistakes
+from convdense.diagnosis.observe import first_wrong, observe, observe_once
+from convdense.diagnosis.pattern import pattern
 from convdense.diagnosis.report import Diagnosis, Explanation
-from convdense.diagnosis.search import explain, prefixed
-from convdense.direct import pool_loops
-from convdense.geometry import Conv, ConvTranspose, Geometry, LocallyConnected, Pool, require_cells
-from convdense.geometry.protocols import Implementation
-from convdense.implementations.evaluators import (
-    caught,
-    direct_evaluator,
-    implementation_evaluator,
-    is_forward_alone,
-    pool_functions,
+from convdense.diagnosis.search import Named, cheap_explanations, confirmed, explanations
+from convdense.diagnosis.smaller import (
+    NAMED_ON,
+    Corner,
+    copies,
+    corners,
+    entries_of,
+    in_words,
+    smallest,
+    takes_corners,
 )
-from convdense.layers.error_bounds import integer_unit
-from convdense.networks.builder import network
-from convdense.structure._tie import tie
-from convdense.verdicts.comparison import compare
-from convdense.verdicts.findings import EQUAL, QUANTITIES, RAISED, Finding
-
-BATCH, DRAWS = 3, 3
-LARGEST = 50  # integers drawn; smaller where sums would not be exact
-NONE = np.zeros(0)  # the weights of a pool
+from convdense.geometry import (
+    Conv,
+    ConvTranspose,
+    Geometry,
+    Linear,
+    LocallyConnected,
+    Pool,
+    require_cells,
+)
+from convdense.geometry.protocols import Implementation
+from convdense.implementations.evaluators import direct_evaluator, is_forward_alone
+from convdense.structure.tie_map import TieMap
+from convdense.verdicts.findings import RAISED, Finding
 
 
 @explained
 def diagnose(
-    layer: Geometry | Pool, implementation: Implementation, *, seed: Seed = None, dtype: Any = "f8"
+    layer: Geometry | Pool | Linear | TieMap,
+    implementation: Implementation,
+    *,
+    seed: Seed = None,
+    dtype: Any = "f8",
+    time_limit: float | None = 10.0,
 ) -> Diagnosis:
     """Name the mistake that an implementation makes, in y, dx, dw and db.
 
     A mistake is named only if what it would give equals what came, exactly, on several draws of
     integers; a constant that is solved for is the same in all of them. Single mistakes are tried
     first, in the whole and then in the samples and channels that are wrong, then pairs: two in the
-    layer's structure, or one and a mistake in the sums.
+    layer's structure, or one and a mistake in the sums. Of a large layer that is done on a small
+    copy that the code takes and on which it is wrong as well, and confirmed on the layer.
 
     Parameters
     ----------
-    layer : Conv, ConvTranspose, LocallyConnected, or any pool but LpPool
+    layer : Conv, ConvTranspose, LocallyConnected, Linear, a TieMap, or any pool but LpPool
     implementation : object with forward(x, w, b) and backward(x, w, dy), or two such functions
         For a pool, with forward(x) and backward(x, dy). Forward alone: then y alone is judged.
     seed : int, numpy.random.SeedSequence or None
         Of the integers; None draws fresh entropy, which the diagnosis records.
     dtype : {"float64", "complex128"}
         Of all operands. In complex numbers what is conjugated wrongly is named, all else on reals.
+    time_limit : float or None
+        Seconds after which no further mistake is tried; calls of the code are not interrupted. What
+        was found by then is returned.
 
     Returns
     -------
@@ -74,6 +89,8 @@ def diagnose(
     ------
     TypeError
         For anything that is not such a layer or implementation.
+    ValueError
+        If one sample with its gradients is too large to be diagnosed in 1 GB.
 
     Examples
     --------
@@ -85,133 +102,196 @@ def diagnose(
     >>> print(diagnose(conv, (lambda x, w, b: convolve(conv, x, w, b), backward)))
     dw: the kernel is reversed on all axes
       first at output (0, 0, 0), input (0, 0, 0): weight (0, 0, 1, 2) for weight (0, 0, 0, 0)
+      already wrong for 1 channel of 1 x 2, a kernel of 1 x 2
     db: the mean over the batch is taken for the sum
+      already wrong for 1 channel of 1 x 1, a kernel of 1 x 1, 2 samples
     """
     number = drawn(seed_or_none(seed))
     word = choice(spelled(dtype), "dtype", ("float64", "complex128"))
+    clock = Clock(limited_time(time_limit))
     if 0 in getattr(layer, "out_shape", ()):  # anything may come, and is refused below
         require_cells(layer)
-    if isinstance(layer, Pool) and not layer.takes_roots and word not in COMPLEX:
-        quantities = _observe_pool(layer, implementation, number)
-    elif isinstance(layer, (Conv, ConvTranspose, LocallyConnected)):
-        quantities = _observe(layer, implementation, number, word)
-    else:
-        needs = "a Conv, ConvTranspose, LocallyConnected or a pool but LpPool"
+    is_real_pool = isinstance(layer, Pool) and not layer.takes_roots and word not in COMPLEX
+    if not is_real_pool and not isinstance(layer, DIAGNOSED):
+        needs = "a Conv, ConvTranspose, LocallyConnected, Linear, a TieMap or a pool but LpPool"
         raise TypeError(complain_of("layer", layer, needs))
 
-    explanations = []
-    for observed in quantities:
-        wrong = _first_wrong(observed)
+    case = _Case(layer, implementation, number, word, clock)
+    found: list[Explanation] = []
+    for observed in clock.during(observe(layer, implementation, number, word), "diagnosis"):
+        wrong = first_wrong(observed)
         if wrong is not None:
-            explanations.append(_explained(layer, implementation, observed, wrong))
-    return Diagnosis(layer, tuple(explanations), number, is_forward_alone(implementation))
+            found.append(_explained(case, observed, wrong))
+    if not found:
+        found += misbehaviour(layer, implementation, number, word, clock)
+    alone = is_forward_alone(implementation)
+    return Diagnosis(layer, tuple(found), number, alone, time_limit=clock.stopped)
 
 
-def _observe(
-    layer: Geometry, implementation: Implementation, seed: int, dtype: str
-) -> Iterator[Observations]:
-    """Yield what came of each quantity in every draw; db only if the implementation has one."""
-    mine, by = implementation_evaluator(implementation), direct_evaluator(layer)
-    calls = [_draw(layer, (seed, k), dtype) for k in range(DRAWS)]
-    if tie(layer).padding:
-        calls[-1].x[0] = 0  # what numbers in the padding add is there without an x
-    # copies: a user's code may write into what it is given
-    returned = [mine.run(*map(np.copy, call)) for call in calls]
-    expected = [by.run(*call) for call in calls]
-    for i, name in enumerate(QUANTITIES):
-        observed = Observations(name, calls, [r[i] for r in returned], [e[i] for e in expected])
-        if name in mine.quantities and (name != "db" or observed.returned[0] is not None):
-            yield observed
+DIAGNOSED = Conv, ConvTranspose, LocallyConnected, Linear, TieMap
 
 
-def _observe_pool(pool: Pool, implementation: Implementation, seed: int) -> Iterator[Observations]:
-    """Yield what came of y and of dx in every draw."""
-    forward, backward, _ = pool_functions(implementation)
-    unit = integer_unit(network(pool))
-    calls = [_draw_of_pool(pool, unit, (seed, k)) for k in range(2 * DRAWS)]
+@dataclass
+class _Case:
+    """Code and its layer, and what the code gave on smaller ones, each asked once."""
 
-    y = [caught(forward, np.copy(call.x)) for call in calls]
-    yield Observations("y", calls, y, [pool_loops.forward(pool, call.x) for call in calls])
+    layer: Any
+    implementation: Implementation
+    seed: int
+    dtype: str
+    clock: Clock
+    tried: dict[Any, dict[str, Observations]] = field(default_factory=dict)
 
-    if backward is None:
-        return
-    dx = [caught(backward, np.copy(call.x), np.copy(call.dy)) for call in calls]
-    right = [pool_loops.backward(pool, call.x, call.dy) for call in calls]
-    yield Observations("dx", calls, dx, right)
+    def on(self, layer: Any, code: Implementation) -> dict[str, Observations]:
+        """Return what came of each quantity on a layer."""
+        key = layer, id(code), 0
+        if key not in self.tried:
+            self.tried[key] = {o.name: o for o in observe(layer, code, self.seed, self.dtype)}
+        return self.tried[key]
 
+    def is_wrong(self, name: str, kind: str, code: Any, layer: Any, batch: int) -> bool:
+        """Tell whether a quantity is wrong in this way on one draw; when the time is up it is not."""
+        if self.clock.is_up:
+            return False
+        key = layer, id(code), batch
+        if key not in self.tried:
+            once = observe_once(layer, _cut(code, layer), self.seed, self.dtype, batch)
+            self.tried[key] = {o.name: o for o in once}
+        found = first_wrong(self.tried[key][name]) if name in self.tried[key] else None
+        return found is not None and found.verdict == kind
 
-def _draw(layer: Geometry, seed: tuple[int, int], dtype: str) -> Call:
-    """Return integers of both signs, none of them 0.
-
-    x, b and dy are multiples of 12 times the batch size, dy also of the positions: means are whole,
-    and halves, thirds and quarters too.
-    """
-    rng = np.random.default_rng(seed)
-    unit = 12 * BATCH * prod(layer.out_spatial)
-    most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, dtype, BATCH))))
-
-    def signed(shape: tuple[int, ...]) -> Array:
-        sizes = rng.integers(1, most, shape, endpoint=True)
-        real = np.asarray(sizes * rng.choice((-1.0, 1.0), shape))
-        return real + 1j * rng.permuted(real) if dtype in COMPLEX else real
-
-    x = signed((BATCH, *layer.in_shape))
-    w = signed(layer.weight_shape)
-    b = signed(layer.bias_shape)
-    dy = signed((BATCH, *layer.out_shape))
-    return Call(12 * BATCH * x, w, 12 * BATCH * b, unit * dy)
-
-
-def _draw_of_pool(pool: Pool, unit: int, seed: tuple[int, int]) -> Call:
-    """Return multiples of the unit, in every other draw so small that windows have ties."""
-    rng, number = np.random.default_rng(seed), seed[1]
-    most = 3 if number % 2 else 10_000
-    x = rng.integers(-most, most + 1, (BATCH, *pool.in_shape))
-    dy = rng.integers(-most, most + 1, (BATCH, *pool.out_shape))
-    if number % 3 == 2:
-        # all of one sign, so that a zero put in the place of an absent cell would win
-        x = x - pool.extremum * 2**20
-    return Call(unit * x.astype(float), NONE, NONE, unit * dy.astype(float))
+    def copies(self, name: str, kind: str) -> Iterator[tuple[Any, Implementation]]:
+        """Yield smaller layers, with code for each, on which a quantity is wrong in this way."""
+        any_shape = False
+        for small in copies(self.layer):
+            theirs = self.on(small, self.implementation).get(name)
+            found = first_wrong(theirs) if theirs is not None else None
+            if found is not None and found.verdict == kind:
+                any_shape = True
+                yield small, self.implementation
+            if self.clock.is_up:
+                return
+        for small, corner in () if any_shape else corners(self.layer, self.implementation):
+            found = first_wrong(self.on(small, corner)[name])
+            if found is not None and found.verdict == kind:
+                yield small, corner
+            if self.clock.is_up:
+                return
 
 
-def _first_wrong(observed: Observations) -> Finding | None:
-    """Return the finding of the first draw in which a quantity is not what was expected."""
-    for got, right in zip(observed.returned, observed.expected, strict=True):
-        finding = compare(observed.name, got, right)
-        if finding.verdict != EQUAL:
-            return finding
-    return None
-
-
-def _explained(
-    layer: Geometry | Pool, implementation: Implementation, observed: Observations, finding: Finding
-) -> Explanation:
-    """Return what explains a quantity, or, where nothing does, what can be recovered of it."""
-    if isinstance(layer, Pool):
-        return Explanation(observed.name, _pool_sentence(layer, observed), finding)
-
-    sentence, place = "", ""
+def _explained(case: _Case, observed: Observations, finding: Finding) -> Explanation:
+    """Return what explains a quantity, or, where nothing does, what can be found out about it."""
+    name, layer = observed.name, case.layer
+    if finding.verdict == RAISED:
+        return Explanation(name, "", finding)
     if observed.expected[0].dtype.kind == "c":
         sentence = conjugation_mistake(observed, direct_evaluator(layer))
-        on_reals = () if sentence else diagnose(layer, implementation, seed=0).explanations
-        found = [explanation for explanation in on_reals if explanation.name == observed.name]
-        return found[0] if found else Explanation(observed.name, sentence, finding)
-    if finding.verdict != RAISED:
-        sentence, place = explain(layer, observed)
-    recovered = "" if sentence else recovered_difference(layer, implementation, observed)
-    return Explanation(observed.name, sentence, finding, place, recovered)
+        on_reals = () if sentence else diagnose(layer, case.implementation, seed=0).explanations
+        same_name = [explanation for explanation in on_reals if explanation.name == name]
+        return same_name[0] if same_name else Explanation(name, sentence, finding)
+
+    is_small = entries_of(layer) <= NAMED_ON
+    named, small, code = None, layer, case.implementation
+    if isinstance(layer, Pool):
+        named, small, code = _of_pool(case, observed, finding)
+    elif is_small:
+        named = next(explanations(layer, observed, case.clock), None)
+    else:
+        named, small, code = _by_copies(case, observed, finding)
+
+    least, where, batch = _smallest(case, name, finding, small, code)
+    if named:
+        return Explanation(name, str(named), finding, named.place, smallest=where)
+    return Explanation(
+        name,
+        "",
+        finding,
+        recovered=_recovered(case, name, least, code),
+        smallest=where,
+        pattern=pattern(observed),
+    )
 
 
-def _pool_sentence(pool: Pool, observed: Observations) -> str:
-    """Return the mistake of a pool that gives exactly what came, in the whole or in a part."""
+def _by_copies(
+    case: _Case, observed: Observations, finding: Finding
+) -> tuple[Named | None, Any, Implementation]:
+    """Return what explains a quantity of a large layer, and the copy that it was named on."""
+    layer, name = case.layer, observed.name
+    first: tuple[Any, Implementation] | None = None
+    for small, code in case.copies(name, finding.verdict):
+        first = first or (small, code)
+        names = 0
+        for theirs in explanations(small, case.on(small, code)[name], case.clock):
+            names += 1
+            named = confirmed(layer, observed, theirs.sentence)
+            if named:
+                return named, *first
+            if case.clock.is_up:
+                break
+        if not names:  # another copy would tell no more
+            break
+    named = next(cheap_explanations(layer, observed), None)
+    return named, *(first or (layer, case.implementation))
+
+
+def _smallest(
+    case: _Case, name: str, finding: Finding, small: Any, code: Implementation
+) -> tuple[Any, str, int]:
+    """Return the smallest layer at which a quantity is wrong, in words, and the batch."""
+    batch = len(case.on(small, code)[name].calls[0].x)
+    for one in (code, *([Corner(code, small, small)] if takes_corners(small) else [])):
+        if isinstance(code, Corner) and one is not code:
+            break
+        is_wrong = partial(case.is_wrong, name, finding.verdict, one)
+        least, fewer = smallest(small, batch, is_wrong, is_fixed=isinstance(one, Corner))
+        if least != case.layer:
+            return least, in_words(least, fewer, case.layer), fewer
+    return small, "", batch
+
+
+def _cut(code: Any, layer: Any) -> Any:
+    """Return code for a smaller layer: the code itself, or another corner of what it is cut from."""
+    return replace(code, small=layer) if isinstance(code, Corner) else code
+
+
+def _recovered(case: _Case, name: str, least: Any, code: Implementation) -> str:
+    """Return how a matrix differs from the layer's, on the smallest layer that is wrong."""
+    if isinstance(least, Pool) or entries_of(least) > NAMED_ON:
+        return ""
+    mine = _cut(code, least)
+    observed = {o.name: o for o in observe(least, mine, case.seed, case.dtype)}.get(name)
+    return recovered_difference(least, mine, observed) if observed else ""
+
+
+def _of_pool(
+    case: _Case, observed: Observations, finding: Finding
+) -> tuple[Named | None, Any, Implementation]:
+    """Return what explains a quantity of a pool, and the copy that it was named on."""
+    pool, code, name = case.layer, case.implementation, observed.name
+    if entries_of(pool) <= NAMED_ON:
+        return next(_pool_explanations(pool, observed, case.clock), None), pool, code
+    first = None
+    for small, _ in case.copies(name, finding.verdict):
+        first = first or small
+        theirs = case.on(small, code)[name]
+        for named in _pool_explanations(small, theirs, case.clock):
+            found = next(_pool_explanations(pool, observed, case.clock, only=named.sentence), None)
+            if found or case.clock.is_up:
+                return found, first, code
+    return next(_pool_explanations(pool, observed, case.clock), None), first or pool, code
+
+
+def _pool_explanations(
+    pool: Pool, observed: Observations, clock: Clock, only: str = ""
+) -> Iterator[Named]:
+    """Yield the mistakes of a pool that give exactly what came, in the whole or in a part."""
     for words, view in views(observed):
-        for sentence, mistake in pool_mistakes(pool, observed.name):
-            if view.fits(partial(_on_call, mistake)):
-                return prefixed(words, sentence)
+        for sentence, mistake in clock.during(pool_mistakes(pool, observed.name)):
+            if only in ("", sentence) and view.fits(partial(_on_call, mistake)):
+                yield Named(sentence, words)
         sentence = _from_result_alone(view) or local_error(pool, view)
         if sentence:
-            return prefixed(words, sentence)
-    return ""
+            yield Named(sentence, words)
 
 
 def _on_call(mistake: Callable[[Array, Array], Array], call: Call) -> Array:

@@ -24,6 +24,7 @@ from convdense.structure._tie import tie
 from convdense.structure.tie_map import TieMap
 from convdense.verdicts.comparison import Raised
 
+SLAB = 500_000  # entries of the rows that are compared at a time, about
 ASKED = 128  # outputs whose dw is asked for one by one
 
 
@@ -38,19 +39,23 @@ def first_moved(layer: Geometry, mistake: Mistake, observed: Observations) -> st
     # with 1, 2, 3, ... for the weights, a cell of the matrix tells which weight it holds
     numbers = np.arange(1.0, right.n_weights + 1).reshape(right.weight_shape)
     numbers_read = np.ascontiguousarray(mistake.weights(numbers)).reshape(wrong.weight_shape)
-    wanted, held = right.matrix(numbers), wrong.matrix(numbers_read)  # (outputs, inputs)
-    if wanted.shape != held.shape:
+    if right.shape != wrong.shape:
         return ""
-
-    apart = (wanted - held).tocoo()
-    differ = apart.data != 0
-    edges = zip(apart.row[differ].tolist(), apart.col[differ].tolist(), strict=True)
-    for row, col in sorted(edges):
-        if _is_of_part(observed, right, row, col):
-            output, met = unravelled(row, right.out_shape), unravelled(col, right.in_shape)
-            got = _weight_in_words(held[row, col], right.weight_shape)
-            meant = _weight_in_words(wanted[row, col], right.weight_shape)
-            return f"output {output}, input {met}: {got} for {meant}"
+    rows = max(1, SLAB * right.shape[0] // max(1, right.n_entries))
+    for first in range(0, right.shape[0], rows):
+        last = min(first + rows, right.shape[0])
+        wanted = right.rows(first, last).matrix(numbers)  # (rows, inputs)
+        held = wrong.rows(first, last).matrix(numbers_read)
+        apart = (wanted - held).tocoo()
+        differ = apart.data != 0
+        edges = zip(apart.row[differ].tolist(), apart.col[differ].tolist(), strict=True)
+        for row, col in sorted(edges):
+            if _is_of_part(observed, right, first + row, col):
+                output = unravelled(first + row, right.out_shape)
+                met = unravelled(col, right.in_shape)
+                got = _weight_in_words(held[row, col], right.weight_shape)
+                meant = _weight_in_words(wanted[row, col], right.weight_shape)
+                return f"output {output}, input {met}: {got} for {meant}"
     return ""
 
 
@@ -126,9 +131,8 @@ def _differing_pairs(layer: Geometry, mine: Evaluator, observed: Observations) -
     x = np.random.default_rng(0).integers(1, 2**40, (1, *layer.in_shape)).astype(float)
 
     # the outputs that the first wrong weight serves are asked first
-    entries = tie(layer).entries()
     first_wrong = np.argmax(np.asarray(observed.returned[0]) != observed.expected[0])
-    serves = entries.row[entries.index == first_wrong].tolist()
+    serves = tie(layer).copies(int(first_wrong)).row.tolist()
     asked = list(dict.fromkeys([*serves, *range(outputs)]))[:ASKED]
 
     differing: list[str] = []

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from convdense._util.arguments import Array, unravelled
-from convdense.diagnosis.mistakes.mistake import Call, Mistake, cells_of, products
+from convdense.diagnosis.mistakes.mistake import Call, Mistake, products
 from convdense.diagnosis.mistakes.observations import RIGHT, Observations, multiple
 from convdense.geometry import Geometry, Pool
 from convdense.structure._tie import tie
@@ -148,8 +148,7 @@ def _biased(
 def _product(layer: Geometry, observed: Observations, cell: int, more: Array) -> str:
     """Return which product is missing, or counted twice, at one cell that has this too much."""
     ties = tie(layer)
-    entries = ties.entries()
-    own = entries.take(np.flatnonzero(cells_of(observed.name, entries) == cell))
+    own = {"y": ties.row, "dx": ties.column, "dw": ties.copies}[observed.name](cell)
     for words, summed in _products(observed, own):
         for sign, verb in ((-1, "misses"), (1, "counts twice")):
             found = np.flatnonzero((sign * summed == more[:, None]).all(axis=0))

@@ -9,6 +9,7 @@ from itertools import combinations, islice
 
 import numpy as np
 
+from convdense.certificates.clock import Clock
 from convdense.diagnosis.mistakes.catalogue import possible_changes, wrong_groups, wrong_tie_maps
 from convdense.diagnosis.mistakes.geometry import exists, windows
 from convdense.diagnosis.mistakes.mistake import Mistake
@@ -25,17 +26,24 @@ MOST = 10_000_000  # numbers held: orders of the weights that are tried, times w
 NamedTieMap = tuple[str, TieMap]  # the sentence of a mistake, and the tie map that it gives
 
 
-def two_mistakes(layer: Geometry, observed: Observations) -> Mistake | None:
-    """Return the first two mistakes that together give exactly what came, in every draw."""
+def two_mistakes(
+    layer: Geometry, observed: Observations, clock: Clock | None = None, only: str = ""
+) -> Mistake | None:
+    """Return the first two mistakes that together give exactly what came, in every draw.
+
+    `only` is the sentence of both, if they are known; None as well when the time is up.
+    """
     if not observed.comparable or not isinstance(layer, (Conv, ConvTranspose)):
         return None
-    for both in _pairs_that_may_fit(layer, observed):
+    for both in _pairs_that_may_fit(layer, observed, clock or Clock(), only):
         if observed.fits(partial(both.run, name=observed.name)):
             return both
     return None
 
 
-def _pairs_that_may_fit(layer: Conv | ConvTranspose, observed: Observations) -> Iterator[Mistake]:
+def _pairs_that_may_fit(
+    layer: Conv | ConvTranspose, observed: Observations, clock: Clock, only: str
+) -> Iterator[Mistake]:
     """Yield the pairs of mistakes that fit a few cells of the first draw."""
     right = tie(layer)
     shape = right.weight_shape
@@ -59,10 +67,13 @@ def _pairs_that_may_fit(layer: Conv | ConvTranspose, observed: Observations) -> 
         if not orders:  # of weights with no two axes of one size, there are no swaps
             continue
         orders_that_fit = _filter_of_orders(observed, orders)
-        for sentence, ties in tie_maps:
+        for sentence, ties in clock.during(tie_maps):
+            if not only.startswith(sentence) and only:
+                continue
             for order in orders_that_fit(ties):
-                wrong = filter(None, (sentence, order.sentence))  # what is right has none
-                yield Mistake(", and ".join(wrong), ties, order.read, order.write)
+                words = ", and ".join(filter(None, (sentence, order.sentence)))  # right has none
+                if only in ("", words):
+                    yield Mistake(words, ties, order.read, order.write)
 
 
 def _two_wrong_numbers(layer: Conv | ConvTranspose) -> Iterator[NamedTieMap]:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 from textwrap import dedent
+from typing import Any
 
 from convdense._util.arguments import complain
 from convdense.display.tables import LINES, Cell, preformatted, table
-from convdense.geometry import Geometry, Pool
 from convdense.verdicts.findings import FORWARD_ALONE, Finding, Requirable
 
 
@@ -27,6 +27,11 @@ class Explanation:
     recovered : str
         Where no mistake fits: how its matrix differs from the layer's, or with which inputs dw
         pairs weights.
+    smallest : str
+        The smallest layer and batch at which it is wrong in the same way, in words; empty where
+        that is the layer itself.
+    pattern : str
+        Where no mistake fits: which entries are wrong.
     """
 
     name: str
@@ -34,6 +39,8 @@ class Explanation:
     finding: Finding
     place: str = ""
     recovered: str = ""
+    smallest: str = ""
+    pattern: str = ""
 
     def __str__(self) -> str:
         """Return the quantity, the sentence, and where it shows."""
@@ -42,6 +49,10 @@ class Explanation:
             lines.append(f"  first at {self.place}")
         if not self.sentence:
             lines.append(f"  {self.finding}")
+        if self.pattern:
+            lines.append(f"  {self.pattern}")
+        if self.smallest:
+            lines.append(f"  already wrong for {self.smallest}")
         lines += [f"  {line}" for line in self.recovered.splitlines()]
         return "\n".join(lines)
 
@@ -57,6 +68,8 @@ class Diagnosis(Requirable):
         One for each quantity that is wrong.
     seed, forward_alone : int or None, bool
         Of the integers that it was found on; whether y alone was judged.
+    time_limit : float or None
+        The seconds after which it was stopped; None where everything was tried.
 
     Examples
     --------
@@ -70,10 +83,11 @@ class Diagnosis(Requirable):
     db: the sign is turned
     """
 
-    layer: Geometry | Pool
+    layer: Any
     explanations: tuple[Explanation, ...]
     seed: int | None = field(default=None, compare=False)
     forward_alone: bool = False
+    time_limit: float | None = None
 
     def __bool__(self) -> bool:
         """Return whether nothing is wrong."""
@@ -90,6 +104,8 @@ class Diagnosis(Requirable):
     def __str__(self) -> str:
         """Return one sentence for each quantity that is wrong."""
         said = "\n".join(map(str, self.explanations)) or f"{self.layer!r}: nothing is wrong"
+        if self.time_limit is not None:
+            said += f"\nstopped after {self.time_limit:g} seconds: not every mistake was tried"
         return f"{said}\n{FORWARD_ALONE} was given" if self.forward_alone else said
 
     def _repr_html_(self) -> str:

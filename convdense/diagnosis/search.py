@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 from convdense._util.arguments import Array
+from convdense.certificates.clock import Clock
 from convdense.diagnosis.first_difference import first_moved
 from convdense.diagnosis.localise import later_samples, local_error, views
 from convdense.diagnosis.mistake_pairs import two_mistakes
@@ -13,47 +15,34 @@ from convdense.diagnosis.mistakes.missing_outputs import outputs_missing
 from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake, bias_gradient
 from convdense.diagnosis.mistakes.observations import Observations
 from convdense.diagnosis.mistakes.single_kernel import one_kernel
-from convdense.diagnosis.mistakes.sums import Overwritten, lone_result_mistakes, result_mistakes
-from convdense.geometry import Geometry
+from convdense.diagnosis.mistakes.sums import (
+    Overwritten,
+    lone_result_mistakes,
+    result_mistakes,
+)
 from convdense.structure._tie import tie
 
 Change = Callable[[Array, Mistake, Call], Array]  # the second of a ResultMistake
-NamedMistake = tuple[str, str]  # a sentence, and the first edge that is moved; both may be empty
+LISTED = 2_000_000  # entries that are held at a time, at most
+MANY_CELLS = 500  # of a quantity whose entries are too many, what is compared
+LATER = "from the second sample on"
+ENDLESS = Clock()
 
 
-def explain(layer: Geometry, observed: Observations) -> NamedMistake:
-    """Return the first explanation that gives exactly what came in every draw."""
-    # no weight enters db, so no mistake in the layer's structure shows there
-    known = [Mistake("", tie(layer))] if observed.name == "db" else list(mistakes(layer))
-    right, wrong_layers = known[0], known[1:]
-    for words, view in views(observed):
-        sentence, place = _single(layer, view, right, wrong_layers)
-        if sentence:
-            return prefixed(words, sentence), place
+class Named(NamedTuple):
+    """A mistake that gives exactly what came in every draw.
 
-    in_the_sums = list(result_mistakes(layer, observed.name))
-    for mistake in wrong_layers:
-        for sentence, _ in _fitting(layer, observed, mistake, in_the_sums):
-            return f"{mistake.sentence}, and {sentence}", first_moved(layer, mistake, observed)
-    return _in_a_part_or_two(layer, observed, wrong_layers)
+    `part` says in which samples and channels, empty for all; `place` is the first edge that is
+    moved, empty where none is.
+    """
 
+    sentence: str
+    part: str = ""
+    place: str = ""
 
-def _in_a_part_or_two(
-    layer: Geometry, observed: Observations, wrong_layers: Sequence[Mistake]
-) -> NamedMistake:
-    """Return one kernel, later samples or some outputs got wrong, or else two mistakes at once."""
-    sentence, kernel = one_kernel(layer, observed)
-    if sentence:
-        return sentence, first_moved(layer, kernel, observed) if kernel else ""
-    later = later_samples(layer, observed, wrong_layers)
-    if later:
-        sentence = prefixed("from the second sample on", later.sentence)
-        return sentence, first_moved(layer, later, observed)
-    sentence = outputs_missing(layer, observed)
-    if sentence:
-        return sentence, ""
-    both = None if observed.name == "db" else two_mistakes(layer, observed)
-    return (both.sentence, first_moved(layer, both, observed)) if both else ("", "")
+    def __str__(self) -> str:
+        """Return the sentence with what it is about in front."""
+        return prefixed(self.part, self.sentence)
 
 
 def prefixed(words: str, sentence: str) -> str:
@@ -61,40 +50,144 @@ def prefixed(words: str, sentence: str) -> str:
     return f"{words}: {sentence}" if words else sentence
 
 
-def _single(
-    layer: Geometry, observed: Observations, right: Mistake, wrong_layers: Sequence[Mistake]
-) -> NamedMistake:
-    """Return one mistake that explains what came."""
-    for sentence, _ in _fitting(layer, observed, right, result_mistakes(layer, observed.name)):
-        return sentence, ""
+def explanations(layer: Any, observed: Observations, clock: Clock = ENDLESS) -> Iterator[Named]:
+    """Yield every explanation that gives exactly what came in every draw, the likeliest first.
+
+    When the time is up, no further mistake is tried.
+    """
+    right, wrong_layers = known_mistakes(layer, observed)
+    for words, view in views(observed):
+        for sentence in _of_the_result(layer, view, right):
+            yield Named(sentence, words)
+        for mistake in _fitting_layers(view, clock.during(wrong_layers)):
+            yield Named(mistake.sentence, words, first_moved(layer, mistake, view))
+        for sentence in _of_the_right_layer(layer, view, right):
+            yield Named(sentence, words)
+
+    in_the_sums = list(result_mistakes(layer, observed.name))
+    for mistake in clock.during(wrong_layers):
+        for sentence in _fitting(layer, observed, mistake, in_the_sums):
+            both = f"{mistake.sentence}, and {sentence}"
+            yield Named(both, place=first_moved(layer, mistake, observed))
+    yield from _of_a_part(layer, observed)
+    later = later_samples(layer, observed, wrong_layers)
+    if later:
+        yield Named(later.sentence, LATER, first_moved(layer, later, observed))
+    both = None if observed.name == "db" else two_mistakes(layer, observed, clock)
+    if both:
+        yield Named(both.sentence, place=first_moved(layer, both, observed))
+
+
+def confirmed(layer: Any, observed: Observations, sentence: str) -> Named | None:
+    """Return a mistake that was named on a smaller layer, if it gives what came on this one too.
+
+    None as well where it would take more entries than are held at a time.
+    """
+    right, wrong_layers = known_mistakes(layer, observed)
+    named = [m for m in wrong_layers if m.sentence == sentence]
+    changes = [c for c in result_mistakes(layer, observed.name) if c[0] == sentence]
+    lone = [c for c in lone_result_mistakes(layer, observed.name) if c[0] == sentence]
+    for words, view in views(observed):
+        for _ in _fitting(layer, view, right, [*changes, *lone]):
+            return Named(sentence, words)
+        for mistake in _fitting_layers(view, named):
+            return Named(sentence, words, first_moved(layer, mistake, view))
+
     for mistake in wrong_layers:
-        if observed.fits(partial(_value, layer, mistake, observed.name)):
-            return mistake.sentence, first_moved(layer, mistake, observed)
-    for sentence, _ in _fitting(layer, observed, right, lone_result_mistakes(layer, observed.name)):
-        return sentence, ""
-    return fitted(layer, observed) or local_error(layer, observed), ""
+        first = f"{mistake.sentence}, and "
+        if not sentence.startswith(first):
+            continue
+        in_the_sums = result_mistakes(layer, observed.name)
+        rest = [c for c in in_the_sums if c[0] == sentence.removeprefix(first)]
+        for _ in _fitting(layer, observed, mistake, rest):
+            return Named(sentence, place=first_moved(layer, mistake, observed))
+    later = later_samples(layer, observed, named)
+    if later:
+        return Named(sentence, LATER, first_moved(layer, later, observed))
+    is_pair = ", and " in sentence and observed.name != "db"
+    both = two_mistakes(layer, observed, only=sentence) if is_pair else None
+    return Named(sentence, place=first_moved(layer, both, observed)) if both else None
+
+
+def cheap_explanations(layer: Any, observed: Observations) -> Iterator[Named]:
+    """Yield explanations that need no more than what came and what is right, on large layers too."""
+    right = Mistake("", tie(layer))
+    for words, view in views(observed):
+        for sentence in _of_the_result(layer, view, right):
+            yield Named(sentence, words)
+        for sentence in _constants(layer, view):
+            yield Named(sentence, words)
+    yield from _of_a_part(layer, observed)
+
+
+def known_mistakes(layer: Any, observed: Observations) -> tuple[Mistake, list[Mistake]]:
+    """Return the right layer, and those with a mistake in the structure, where it can show."""
+    right, *wrong = mistakes(layer)
+    # no weight enters db, so no mistake in the layer's structure shows there
+    return right, [] if observed.name == "db" else wrong
+
+
+def _of_the_result(layer: Any, observed: Observations, right: Mistake) -> Iterator[str]:
+    yield from _fitting(layer, observed, right, result_mistakes(layer, observed.name))
+
+
+def _of_the_right_layer(layer: Any, observed: Observations, right: Mistake) -> Iterator[str]:
+    yield from _fitting(layer, observed, right, lone_result_mistakes(layer, observed.name))
+    yield from _constants(layer, observed)
+
+
+def _constants(layer: Any, observed: Observations) -> Iterator[str]:
+    found = fitted(layer, observed) or local_error(layer, observed)
+    if found:
+        yield found
+
+
+def _of_a_part(layer: Any, observed: Observations) -> Iterator[Named]:
+    """Yield one kernel, or some outputs, got wrong."""
+    sentence, kernel = one_kernel(layer, observed)
+    if sentence:
+        yield Named(sentence, place=first_moved(layer, kernel, observed) if kernel else "")
+    sentence = outputs_missing(layer, observed)
+    if sentence:
+        yield Named(sentence)
+
+
+def _fitting_layers(observed: Observations, wrong: Iterable[Mistake]) -> Iterator[Mistake]:
+    for mistake in wrong:
+        if observed.fits(partial(mistake.run, name=observed.name)):
+            yield mistake
 
 
 def _fitting(
-    layer: Geometry, observed: Observations, mistake: Mistake, changes: Iterable[ResultMistake]
-) -> Iterator[ResultMistake]:
+    layer: Any, observed: Observations, mistake: Mistake, changes: Iterable[ResultMistake]
+) -> Iterator[str]:
     """Yield the mistakes in the sums that, in a layer with one mistake or none, give what came."""
-    name, first_call = observed.name, observed.calls[0]
-    first_value = _value(layer, mistake, name, first_call)  # wanted by all, so computed once
+    values: dict[int, Array] = {}  # wanted by all, so computed once
 
     def value(change: Change, call: Call) -> Array:
-        before = first_value if call is first_call else _value(layer, mistake, name, call)
-        return change(before, mistake, call)
+        key = id(call)
+        if key not in values:
+            values[key] = _value(layer, mistake, observed, call)
+        return change(values[key], mistake, call)
 
+    first_call = observed.calls[0]
     for sentence, change in changes:
         # where the whole takes far longer than a few cells, these are looked at first
         if isinstance(change, Overwritten):
-            probe = change.probe(mistake, first_call)
-            if not observed.may_be(probe):
+            if not observed.may_be(change.probe(mistake, first_call)):
+                continue
+            if mistake.ties.n_entries > LISTED:  # more than can be held: many cells of every draw
+                probes = (change.probe(mistake, call, MANY_CELLS) for call in observed.calls)
+                if all(observed.may_be(probe, i) for i, probe in enumerate(probes)):
+                    yield sentence
                 continue
         if observed.fits(partial(value, change)):
-            yield sentence, change
+            yield sentence
 
 
-def _value(layer: Geometry, mistake: Mistake, name: str, call: Call) -> Array:
-    return bias_gradient(layer, call.dy) if name == "db" else mistake.run(call, name)
+def _value(layer: Any, mistake: Mistake, observed: Observations, call: Call) -> Array:
+    if observed.name == "db":
+        return bias_gradient(layer, call.dy)
+    if mistake.sentence:
+        return mistake.run(call, observed.name)
+    return observed.expected[next(i for i, one in enumerate(observed.calls) if one is call)]

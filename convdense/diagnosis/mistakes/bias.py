@@ -27,8 +27,9 @@ def bias_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
     yield "the bias is added to the first sample alone", _to_the_first_sample
     if len(layer.bias_shape) > 1:  # one for each output, not one for each channel
         return
-    for axis, n in enumerate(layer.out_spatial):
-        if n == layer.out_channels:
+    channels, *positions = layer.out_shape
+    for axis, n in enumerate(positions):
+        if n == channels:
             yield f"the bias is added along axis {axis}, not to the channels", partial(_along, axis)
     inner = _inside_output_padding(layer)
     if inner is not None:
@@ -88,9 +89,10 @@ def _wrong_sums(layer: Geometry) -> Iterator[tuple[str, Callable[[Array], Array]
         yield sentence, lambda dy: bias_gradient(layer, dy[inner])
     if len(layer.bias_shape) > 1:
         return
-    n_axes = 2 + len(layer.out_spatial)
-    for axis, n in enumerate(layer.out_spatial):
-        if n == layer.out_channels:
+    channels, *positions = layer.out_shape
+    n_axes = 2 + len(positions)
+    for axis, n in enumerate(positions):
+        if n == channels:
             others = tuple(k for k in range(n_axes) if k != 2 + axis)
             sentence = f"it is summed for the places along axis {axis}, not for the channels"
             yield sentence, partial(np.sum, axis=others)

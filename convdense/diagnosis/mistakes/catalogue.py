@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from convdense.structure.progressions import Axis
 from convdense.structure.tie_map import TieMap
 
 
-def mistakes(layer: Geometry) -> Iterator[Mistake]:
+def mistakes(layer: Any) -> Iterator[Mistake]:
     """Yield the right layer first, then one mistake after the other."""
     right = tie(layer)
     yield Mistake("", right)
@@ -32,7 +33,7 @@ def mistakes(layer: Geometry) -> Iterator[Mistake]:
             yield Mistake(sentence, ties)
         for sentence, axes in winograd_mistakes(window_parameters(layer)):
             yield Mistake(sentence, tie_map(layer, axes))
-    for sentence, read, write in weight_mistakes(right.weight_shape, len(layer.kernel)):
+    for sentence, read, write in weight_mistakes(right.weight_shape, len(getattr(layer, "kernel", ()))):
         yield Mistake(sentence, right, read, write)
 
 

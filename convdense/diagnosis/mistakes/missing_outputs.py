@@ -11,7 +11,6 @@ from convdense.diagnosis.mistakes.mistake import (
     Call,
     Mistake,
     bias_gradient,
-    cells_of,
     flat_samples,
     products,
 )
@@ -29,7 +28,7 @@ def outputs_missing(layer: Geometry, observed: Observations) -> str:
     right = Mistake("", tie(layer))
 
     def of_pixels(keep: Array, call: Call) -> Array:
-        dy = call.dy * keep.reshape(-1, 1, *layer.out_spatial)  # the same pixels of every channel
+        dy = call.dy * keep.reshape(-1, 1, *layer.out_shape[1:])  # the same pixels of every channel
         if observed.name == "db":
             return bias_gradient(layer, dy)
         return right.run(call._replace(dy=dy), observed.name)
@@ -50,7 +49,7 @@ def _candidates(layer: Geometry, observed: Observations) -> Iterator[Candidate]:
     single = terms.sum(axis=0)
     for pixel in np.flatnonzero((single == missing) & (single != 0)):
         others = np.arange(len(single)) != pixel
-        place = unravelled(pixel, layer.out_spatial)
+        place = unravelled(pixel, layer.out_shape[1:])
         yield f"the output pixel {place} is left out", others[None]
     if observed.batched:
         return
@@ -74,7 +73,7 @@ def _first_or_last(terms: Array, missing: float, words: str) -> Iterator[Candida
 def _terms(layer: Geometry, observed: Observations, at: int) -> Array:
     """Return what each output pixel adds to a cell in the first draw, (batch, pixels)."""
     call, ties = observed.calls[0], tie(layer)
-    pixels = prod(layer.out_spatial)
+    pixels = prod(layer.out_shape[1:])
     terms = np.zeros((len(call.dy), pixels))
     sample: int | slice = slice(None)  # dw and db are sums over all
     if observed.name == "db":
@@ -85,8 +84,7 @@ def _terms(layer: Geometry, observed: Observations, at: int) -> Array:
         cell = at
         if observed.name == "dx":
             sample, cell = divmod(at, prod(layer.in_shape))
-        entries = ties.entries()
-        own = entries.take(np.flatnonzero(cells_of(observed.name, entries) == cell))
+        own = ties.column(cell) if observed.name == "dx" else ties.copies(cell)
         rows, each = own.row, products(observed.name, own, call)
     np.add.at(terms[sample].T, rows % pixels, each[sample].T)
     return terms

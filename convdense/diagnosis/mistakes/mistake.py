@@ -13,7 +13,8 @@ from convdense.geometry import Geometry
 from convdense.structure.kronecker import Entries, scaled
 from convdense.structure.tie_map import TieMap
 
-FEW = 50_000  # entries; up to here, building a sparse matrix takes longer than using it saves
+FEW = 50_000  # entries; up to here, adding them up takes less time than planning saves
+STORED = 1 << 27  # bytes of a matrix that is stored to multiply with
 Reordering = Callable[[Array], Array]
 Index = tuple[Any, ...]  # of some cells of an array
 
@@ -99,8 +100,10 @@ def first_cells(sizes: Iterable[int]) -> Index:
 def _summed(name: str, ties: TieMap, call: Call) -> Array:
     """Return the matrix W times each sample, or for dx its transpose, as (batch, cells)."""
     if ties.n_entries > FEW:
-        matrix, samples = ties.matrix(call.w), flat_samples(call.dy if name == "dx" else call.x)
-        return np.asarray(((matrix.T if name == "dx" else matrix) @ samples.T).T)
+        operator = ties.operator(call.w, max_bytes=STORED)
+        samples = flat_samples(call.dy if name == "dx" else call.x).T  # (cells, batch)
+        sums = operator.rmatmat(samples) if name == "dx" else operator.matmat(samples)
+        return np.asarray(sums.T)
 
     entries = all_entries(ties)
     n_outputs, n_inputs = ties.shape

@@ -47,9 +47,9 @@ class Observations(NamedTuple):
         draws = zip(self.returned, self.calls, strict=True)
         return all(same(got, value(call), self.part) for got, call in draws)
 
-    def may_be(self, probe: Array) -> bool:
-        """Tell whether the first draw agrees with a probe: a quantity, NaN where not asked for."""
-        got = np.asarray(self.returned[0])
+    def may_be(self, probe: Array, draw: int = 0) -> bool:
+        """Tell whether a draw agrees with a probe: a quantity, NaN where not asked for."""
+        got = np.asarray(self.returned[draw])
         if not _are_numbers(got, probe.shape):
             return False
         asked = np.zeros(probe.shape, bool)

@@ -13,7 +13,7 @@ from convdense._util.arguments import Array, unravelled
 from convdense.diagnosis.mistakes.geometry import subsets
 from convdense.diagnosis.mistakes.mistake import Call, Index, Mistake, Reordering, flat_samples
 from convdense.diagnosis.mistakes.observations import WHOLE, Observations, multiple
-from convdense.geometry import Geometry, LocallyConnected
+from convdense.geometry import Conv, ConvTranspose, Geometry
 from convdense.structure._tie import tie
 
 PROBES = 8  # cells on which a kernel is tried first
@@ -32,7 +32,7 @@ class Substitute(NamedTuple):
 def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | None]:
     """Return what y or dx had for one pair's kernel, and the layer that it amounts to."""
     whole = observed.comparable and observed.batched and observed.part is WHOLE
-    if not whole or isinstance(layer, LocallyConnected) or not _one_channel_is_wrong(observed):
+    if not whole or not isinstance(layer, (Conv, ConvTranspose)) or not _one_channel_is_wrong(observed):
         return "", None
     w = observed.calls[0].w
     for pair, more, share in _met(layer, observed):
@@ -64,18 +64,16 @@ def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array,
     times the kernel it gives what the pair adds to each probe.
     """
     ties, call = tie(layer), observed.calls[0]
-    entries = ties.entries()
+    of_cell = ties.row if observed.name == "y" else ties.column
     difference = flat_samples(np.asarray(observed.returned[0] - observed.expected[0]))
     samples, cells = (at[:PROBES] for at in np.nonzero(difference))  # each (probes,)
-    if observed.name == "y":
-        target, source, operand = entries.row, entries.col, flat_samples(call.x)
-    else:
-        target, source, operand = entries.col, entries.row, flat_samples(call.dy)
+    operand = flat_samples(call.x if observed.name == "y" else call.dy)
 
     shares = np.zeros((len(cells), ties.n_weights))
     for share, sample, cell in zip(shares, samples, cells, strict=True):
-        own = target == cell
-        np.add.at(share, entries.index[own], operand[sample, source[own]])
+        own = of_cell(int(cell))
+        source = own.col if observed.name == "y" else own.row
+        np.add.at(share, own.index, operand[sample, source])
     taps = prod(ties.weight_shape[2:])
     of_pairs = shares.reshape(len(cells), -1, taps)  # (probes, pairs, taps)
     for number in np.flatnonzero(of_pairs.any(axis=(0, 2))):
@@ -85,7 +83,7 @@ def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array,
 
 def _substitutes(layer: Geometry, shape: tuple[int, ...], pair: Pair) -> Iterator[Substitute]:
     """Yield what is tried in the place of one pair's kernel."""
-    n = len(layer.kernel)
+    n = len(shape) - 2
     yield Substitute("the kernel is zero", pair, np.zeros_like)
     yield Substitute("the kernel has its sign turned", pair, np.negative)
     for some, which in subsets(n):

@@ -36,6 +36,8 @@ def weight_mistakes(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
     for order in permutations(in_order):
         if order != in_order:
             yield _stored(shape, order)
+    if not n:  # no window: nothing is lost tap by tap
+        return
     for tap in np.ndindex(*shape[-n:]):
         yield _lost(f"tap {tap} of the kernel is lost", (..., *tap))
     if shape[0] * shape[1] > 1:
@@ -49,7 +51,10 @@ def swaps(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
     for i, j in combinations(range(n), 2):
         if shape[first + i] == shape[first + j]:
             yield _swapped(f"axes {i} and {j} of the kernel are transposed", first + i, first + j)
-    if shape[0] == shape[1] > 1:
+    if len(shape) > 1 and shape[0] == shape[1] > 1:
+        if not n:
+            yield _swapped("the weights are transposed", 0, 1)
+            return
         yield _swapped("input and output channels of the kernel are swapped", 0, 1)
 
 
