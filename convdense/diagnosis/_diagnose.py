@@ -14,6 +14,7 @@ from convdense._util.float_formats import COMPLEX, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.clock import Clock, limited_time
 from convdense.diagnosis.behaviour import misbehaviour
+from convdense.diagnosis.between_calls import accumulated, exchanged
 from convdense.diagnosis.complex_numbers import conjugation_mistake
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
@@ -118,10 +119,13 @@ def diagnose(
 
     case = _Case(layer, implementation, number, word, clock)
     found: list[Explanation] = []
-    for observed in clock.during(observe(layer, implementation, number, word), "diagnosis"):
+    everything = observe(layer, implementation, number, word)
+    for observed in clock.during(everything, "diagnosis"):
         wrong = first_wrong(observed)
         if wrong is not None:
-            found.append(_explained(case, observed, wrong))
+            sentence = accumulated(observed) or exchanged(observed, everything)
+            known = Explanation(observed.name, sentence, wrong)
+            found.append(known if sentence else _explained(case, observed, wrong))
     if not found:
         found += misbehaviour(layer, implementation, number, word, clock)
     alone = is_forward_alone(implementation)
@@ -150,7 +154,7 @@ class _Case:
         return self.tried[key]
 
     def is_wrong(self, name: str, kind: str, code: Any, layer: Any, batch: int) -> bool:
-        """Tell whether a quantity is wrong in this way on one draw; when the time is up it is not."""
+        """Tell whether a quantity is wrong in this way on one draw; not when the time is up."""
         if self.clock.is_up:
             return False
         key = layer, id(code), batch
@@ -199,7 +203,7 @@ def _explained(case: _Case, observed: Observations, finding: Finding) -> Explana
     else:
         named, small, code = _by_copies(case, observed, finding)
 
-    least, where, batch = _smallest(case, name, finding, small, code)
+    least, where = _smallest(case, name, finding, small, code)
     if named:
         return Explanation(name, str(named), finding, named.place, smallest=where)
     return Explanation(
@@ -236,8 +240,8 @@ def _by_copies(
 
 def _smallest(
     case: _Case, name: str, finding: Finding, small: Any, code: Implementation
-) -> tuple[Any, str, int]:
-    """Return the smallest layer at which a quantity is wrong, in words, and the batch."""
+) -> tuple[Any, str]:
+    """Return the smallest layer at which a quantity is wrong, and words for it."""
     batch = len(case.on(small, code)[name].calls[0].x)
     for one in (code, *([Corner(code, small, small)] if takes_corners(small) else [])):
         if isinstance(code, Corner) and one is not code:
@@ -245,12 +249,12 @@ def _smallest(
         is_wrong = partial(case.is_wrong, name, finding.verdict, one)
         least, fewer = smallest(small, batch, is_wrong, is_fixed=isinstance(one, Corner))
         if least != case.layer:
-            return least, in_words(least, fewer, case.layer), fewer
-    return small, "", batch
+            return least, in_words(least, fewer, case.layer)
+    return small, ""
 
 
 def _cut(code: Any, layer: Any) -> Any:
-    """Return code for a smaller layer: the code itself, or another corner of what it is cut from."""
+    """Return code for a smaller layer: the code itself, or another corner of its layer."""
     return replace(code, small=layer) if isinstance(code, Corner) else code
 
 

@@ -83,7 +83,8 @@ def cells_in_words(name: str, cells: Array, shape: tuple[int, ...]) -> str:
     block = ""
     if len(cells) == prod(map(len, spans)) < prod(shape):  # all combinations, but not all cells
         block = _block_in_words(name, spans, shape)
-    return block or f"{len(cells)} {_CELL[name]}s, the first at {first},"
+    plural = f"{_CELL[name]}{'es' if name == 'db' else 's'}"
+    return block or f"{len(cells)} {plural}, the first at {first},"
 
 
 def _block_in_words(name: str, spans: list[Array], shape: tuple[int, ...]) -> str:

@@ -31,6 +31,8 @@ BATCH, DRAWS = 3, 3
 FEWER = (3, 3), (2, 3), (2, 2), (1, 2), (1, 1)  # draws and samples of larger and larger layers
 OTHER_BATCHES = 1, 2, 4, 8, 16, 32  # that code may be written for
 BYTES = 400_000_000  # of all that is drawn and given, at most
+FEW_CHANNELS = 8
+FLAT = 3  # the draw of a pool in which all cells are alike
 LARGEST = 50  # integers drawn; smaller where sums would not be exact
 NONE = np.zeros(0)  # the weights of a pool
 WHOLE_BY = 0.25  # nearer to a whole number than this, and within its bound, a number is meant to be
@@ -134,11 +136,12 @@ def _observe_pool(
 def _draw(layer: HasWeightShapes, seed: tuple[int, int], dtype: str, batch: int) -> Call:
     """Return integers of both signs, none of them 0.
 
-    x, b and dy are multiples of 12 times the batch size, dy also of the positions: means are whole,
-    and halves, thirds and quarters too.
+    x, b and dy are multiples of 12 times the batch size and a few channels, dy also of the
+    positions: means are whole, and halves, thirds and quarters too.
     """
     rng = np.random.default_rng(seed)
-    unit = 12 * batch * prod(layer.out_shape[1:])
+    ins, outs = _few_channels(layer)
+    unit = 12 * batch * prod(layer.out_shape[1:]) * outs
     most = max(1, min(LARGEST, *(m // unit for m in exact_ranges(layer, dtype, batch))))
 
     def signed(shape: tuple[int, ...]) -> Array:
@@ -150,15 +153,28 @@ def _draw(layer: HasWeightShapes, seed: tuple[int, int], dtype: str, batch: int)
     w = signed(layer.weight_shape)
     b = signed(layer.bias_shape)
     dy = signed((batch, *layer.out_shape))
-    return Call(12 * batch * x, w, 12 * batch * b, unit * dy)
+    return Call(12 * batch * ins * x, w, 12 * batch * ins * b, unit * dy)
+
+
+def _few_channels(layer: HasWeightShapes) -> tuple[int, int]:
+    """Return over how many channels y and dx are summed, 1 where they are many."""
+    groups = getattr(layer, "groups", 1)
+    channels = (shape[0] // groups for shape in (layer.in_shape, layer.out_shape))
+    ins, outs = (n if n <= FEW_CHANNELS else 1 for n in channels)
+    return ins, outs
 
 
 def _draw_of_pool(pool: Pool, unit: int, seed: tuple[int, int], batch: int) -> Call:
-    """Return multiples of the unit, in every other draw so small that windows have ties."""
+    """Return multiples of the unit, in every other draw so small that windows have ties.
+
+    In one draw all cells are alike.
+    """
     rng, number = np.random.default_rng(seed), seed[1]
     most = 3 if number % 2 else 10_000
+    if number == FLAT:
+        most = 0
     x = rng.integers(-most, most + 1, (batch, *pool.in_shape))
-    dy = rng.integers(-most, most + 1, (batch, *pool.out_shape))
+    dy = rng.integers(-max(most, 3), max(most, 3) + 1, (batch, *pool.out_shape))
     if number % 3 == 2:
         # all of one sign, so that a zero put in the place of an absent cell would win
         x = x - pool.extremum * 2**20

@@ -1,6 +1,6 @@
 """The order in which explanations are tried: one mistake before two, the whole before a part."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from convdense.diagnosis.mistakes.single_kernel import one_kernel
 from convdense.diagnosis.mistakes.sums import (
     Overwritten,
     lone_result_mistakes,
+    overwritten_in_loops,
     result_mistakes,
 )
 from convdense.structure._tie import tie
@@ -59,6 +60,9 @@ def explanations(layer: Any, observed: Observations, clock: Clock = ENDLESS) -> 
     for words, view in views(observed):
         for sentence in _of_the_result(layer, view, right):
             yield Named(sentence, words)
+        in_loops = overwritten_in_loops(layer, observed.name)
+        for sentence in _fitting(layer, view, right, clock.during(in_loops)):
+            yield Named(sentence, words)
         for mistake in _fitting_layers(view, clock.during(wrong_layers)):
             yield Named(mistake.sentence, words, first_moved(layer, mistake, view))
         for sentence in _of_the_right_layer(layer, view, right):
@@ -86,7 +90,14 @@ def confirmed(layer: Any, observed: Observations, sentence: str) -> Named | None
     right, wrong_layers = known_mistakes(layer, observed)
     named = [m for m in wrong_layers if m.sentence == sentence]
     changes = [c for c in result_mistakes(layer, observed.name) if c[0] == sentence]
-    lone = [c for c in lone_result_mistakes(layer, observed.name) if c[0] == sentence]
+    lone = [
+        c
+        for c in (
+            *overwritten_in_loops(layer, observed.name),
+            *lone_result_mistakes(layer, observed.name),
+        )
+        if c[0] == sentence
+    ]
     for words, view in views(observed):
         for _ in _fitting(layer, view, right, [*changes, *lone]):
             return Named(sentence, words)

@@ -31,7 +31,7 @@ def bias_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
     for axis, n in enumerate(positions):
         if n == channels:
             yield f"the bias is added along axis {axis}, not to the channels", partial(_along, axis)
-    inner = _inside_output_padding(layer)
+    inner = inside_output_padding(layer)
     if inner is not None:
         sentence = "the bias is missing on the cells that output_padding adds"
         yield sentence, partial(_inside, inner)
@@ -55,7 +55,7 @@ def _inside(inner: Index, value: Array, mistake: Mistake, call: Call) -> Array:
     return y
 
 
-def _inside_output_padding(layer: Geometry) -> Index | None:
+def inside_output_padding(layer: Geometry) -> Index | None:
     """Return the outputs that output padding does not add; None if it adds none."""
     if not isinstance(layer, ConvTranspose) or not any(layer.output_padding):
         return None
@@ -83,7 +83,14 @@ def _wrong_sums(layer: Geometry) -> Iterator[tuple[str, Callable[[Array], Array]
     yield "it is that of the last sample", lambda dy: each_bias_gradient(layer, dy)[-1]
     yield "it is summed over the channels too", lambda dy: np.full(layer.bias_shape, dy.sum())
     yield "it is one number, summed over the channels too", lambda dy: np.asarray(dy.sum())
-    inner = _inside_output_padding(layer)
+    groups = getattr(layer, "groups", 1)
+    if groups > 1 and len(layer.bias_shape) == 1:
+        sentence = "every group is given the sum of the first group"
+        yield (
+            sentence,
+            lambda dy: np.tile(bias_gradient(layer, dy)[: dy.shape[1] // groups], groups),
+        )
+    inner = inside_output_padding(layer)
     if inner is not None:
         sentence = "it misses the cells that output_padding adds"
         yield sentence, lambda dy: bias_gradient(layer, dy[inner])

@@ -33,7 +33,12 @@ def mistakes(layer: Any) -> Iterator[Mistake]:
             yield Mistake(sentence, ties)
         for sentence, axes in winograd_mistakes(window_parameters(layer)):
             yield Mistake(sentence, tie_map(layer, axes))
-    for sentence, read, write in weight_mistakes(right.weight_shape, len(getattr(layer, "kernel", ()))):
+    if any(axis.coefficients is not None for axis in right.axes):
+        plain = tuple(replace(axis, coefficients=None) for axis in right.axes)
+        yield Mistake("the coefficients are ignored", replace(right, axes=plain))
+    for sentence, read, write in weight_mistakes(
+        right.weight_shape, len(getattr(layer, "kernel", ()))
+    ):
         yield Mistake(sentence, right, read, write)
 
 
@@ -66,11 +71,19 @@ def possible_changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
 def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
     """Yield the channels' axis with the groups got wrong."""
     groups = layer.groups
-    if groups == 1:
-        return
     outs, ins = window_channels(layer)
+    if groups == 1:
+        yield from _under_the_other_index(outs, ins)
+        return
     outs_of_group, ins_of_group = outs // groups, ins // groups
     right = channels(outs, ins, groups)
+
+    everywhere = np.indices((outs, ins)).reshape(2, -1)
+    taps = everywhere[0] * ins_of_group + everywhere[1] % ins_of_group
+    ignored = Axis.of(*everywhere, taps, outs, ins, (outs, ins_of_group))
+    yield "the groups are ignored: every output channel meets all input channels", ignored
+    first = right.taps % (outs_of_group * ins_of_group)
+    yield "every group uses the weights of the first group", right.with_entries(taps=first)
 
     if outs_of_group > 1:
         last_of_group = right.rows % outs_of_group == outs_of_group - 1
@@ -86,10 +99,19 @@ def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
         yield "the output channels of the groups are interleaved", right.with_entries(rows=rows)
         # Here each output keeps its own weights, numbered (output, input of the group).
         taps = rows * ins_of_group + right.taps % ins_of_group
-        yield (
-            "output channel o belongs to group o mod groups",
-            right.with_entries(rows=rows, taps=taps),
-        )
+        sentence = "output channel o belongs to group o mod groups: groups are interleaved"
+        yield sentence, right.with_entries(rows=rows, taps=taps)
+
+
+def _under_the_other_index(outs: int, ins: int) -> Iterator[tuple[str, Axis]]:
+    """Yield dx written under the index of the output channel: each is the sum of several inputs'."""
+    if ins == 1:
+        return
+    rows, of_weights = np.indices((outs, ins)).reshape(2, -1)
+    inside = rows < ins
+    rows, of_weights = rows[inside], of_weights[inside]
+    axis = Axis.of(rows, rows, rows * ins + of_weights, outs, ins, (outs, ins))
+    yield "the index of the output channel stands for that of the input channel", axis
 
 
 def _interleaved(n: int, groups: int) -> Array:

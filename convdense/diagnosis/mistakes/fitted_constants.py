@@ -1,6 +1,7 @@
 """Mistakes with a constant, which is solved for: a factor, weight decay, a step taken, a limit."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,8 @@ import numpy.typing as npt
 from convdense._util.arguments import Array
 from convdense.diagnosis.mistakes.mistake import Call, Mistake
 from convdense.diagnosis.mistakes.observations import RIGHT, WHOLE, Observations, multiple
-from convdense.geometry import Geometry
+from convdense.direct.conv import convolve, convolve_backward
+from convdense.geometry import Conv, Geometry
 from convdense.structure._tie import tie
 
 
@@ -42,7 +44,12 @@ def _added(layer: Geometry, observed: Observations, got: Array, right: Array) ->
         bare = [right_layer.run(call.without_bias, "y") for call in observed.calls]
         without_bias = _joined(observed, bare)
         times = multiple(got, right - without_bias, without_bias)
-        return "" if times is None else f"the bias is added {times:.6g} times"
+        if times is not None:
+            return f"the bias is added {times:.6g} times"
+        factor = multiple(got, without_bias, right - without_bias)
+        if factor is not None:
+            return f"it is multiplied by {factor:.6g} before the bias is added"
+        return _padded(layer, observed, got, right)
 
     if observed.name == "dx":
         step = _updated(layer, observed, got, right)
@@ -50,11 +57,33 @@ def _added(layer: Geometry, observed: Observations, got: Array, right: Array) ->
         return "" if step is None else f"{before}: {step:.6g} times dw is added to them"
 
     if observed.name == "dw":
+        sentence = _padded(layer, observed, got, right)
+        if sentence:
+            return sentence
         word, parameters = "weights", [call.w for call in observed.calls]
     else:
         word, parameters = "bias", [call.b for call in observed.calls]
     decay = multiple(got, _joined(observed, parameters), right)
     return "" if decay is None else f"{decay:.6g} times the {word} is added"
+
+
+def _padded(layer: Geometry, observed: Observations, got: Array, right: Array) -> str:
+    """Return which number the padding holds if that explains y or dw."""
+    modes = set(getattr(layer, "padding_modes", ()))
+    if not isinstance(layer, Conv) or "zeros" not in modes or not any(map(any, layer.padding)):
+        return ""
+    with_ones = replace(layer, padding_value=1.0)
+    of_padding = []
+    for call in observed.calls:  # what padded cells that hold 1 add: x and the bias are 0
+        if observed.name == "y":
+            of_padding.append(convolve(with_ones, 0 * call.x, call.w, 0 * call.b))
+        else:
+            of_padding.append(convolve_backward(with_ones, 0 * call.x, call.w, call.dy)[1])
+    more = multiple(got, _joined(observed, of_padding), right)
+    if more is None:
+        return ""
+    number = layer.padding_value
+    return f"the padding holds a constant, {number + more:.6g} for {number:g}"
 
 
 def _updated(layer: Geometry, observed: Observations, got: Array, right: Array) -> float | None:

@@ -13,6 +13,8 @@ from convdense.structure.progressions import SHORT, Axis
 # A sentence, and the numbers that it puts in place of the right ones.
 Change = tuple[str, dict[str, Any]]
 T = TypeVar("T")
+NOT_CROPPED = "the padding is not cropped: everything is shifted by it"
+_NUMBERS = {1: "one", 2: "two", 3: "three"}
 KEPT = 256  # short axes, which hundreds of mistakes share
 
 
@@ -61,13 +63,25 @@ def changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
     yield from _wrong_steps("dilation", "ignored", n.dilation)
     yield from _wrong_steps("stride", "forgotten", n.stride)
     yield from _wrong_steps("input_dilation", "forgotten", n.input_dilation)
+    yield from exchanged_steps(n)
     yield from _wrong_padding(n, transposed)
-    yield from _a_cell_more_or_less(n)
+    yield from _shifted(n)
     yield from _wrong_halves(n)
     for mode in MODES:
         if mode != n.mode and any((*n.begin, *n.end)) and not n.crops:
             sentence = f"the padding is taken for {mode}, not for {n.mode}"
             yield sentence, {"modes": (mode,) * len(n.modes)}
+
+
+def exchanged_steps(n: WindowParameters) -> Iterator[Change]:
+    """Yield the stride and the dilation in each other's place, or the input dilated."""
+    if n.stride != n.dilation:
+        swapped = {"stride": n.dilation, "dilation": n.stride}
+        yield "stride and dilation are exchanged", swapped
+    ones = (1,) * len(n.dilation)
+    if n.dilation not in (ones, n.input_dilation):
+        dilated = {"input_dilation": n.dilation, "dilation": ones}
+        yield "the dilation is applied to the input, not to the kernel", dilated
 
 
 def _wrong_steps(name: str, word: str, right: tuple[int, ...]) -> Iterator[Change]:
@@ -100,23 +114,40 @@ def _wrong_padding(n: WindowParameters, transposed: bool) -> Iterator[Change]:
         yield f"{what} put in front: everything is shifted by it", {"begin": begin}
     if any(n.begin):
         nothing = (0,) * len(n.begin)
-        yield "the padding is not cropped: everything is shifted by it", {"begin": nothing}
+        cut = (
+            "the padding at the begin is not cropped, the end is cut off more: all is shifted by it"
+        )
+        yield cut if transposed else NOT_CROPPED, {"begin": nothing}
     if len(set(n.begin)) > 1:
         sentence = "the padding of the axes is in reverse order"
         yield sentence, {"begin": n.begin[::-1], "end": n.end[::-1]}
 
 
-def _a_cell_more_or_less(n: WindowParameters) -> Iterator[Change]:
-    for step, word in ((1, "more"), (-1, "less")):
-        sentence = f"one cell of padding {word} at the begin of"
-        begin = tuple(b + step for b in n.begin)
-        if min(begin) >= 0 or n.crops:
-            yield f"{sentence} every axis", {"begin": begin}
-        if len(begin) == 1:
-            continue
-        for axis, b in enumerate(begin):
-            if b >= 0 or n.crops:
-                yield f"{sentence} axis {axis}", {"begin": replaced(n.begin, axis, b)}
+def _shifted(n: WindowParameters) -> Iterator[Change]:
+    """Yield windows that are shifted by some cells, on all axes or on one; causal ones centred."""
+    reach = [(k - 1) * d for k, d in zip(n.kernel, n.dilation, strict=True)]
+    is_causal = (
+        any(n.begin)
+        and not any(n.end)
+        and all(b in (0, r) for b, r in zip(n.begin, reach, strict=True))
+    )
+    of_padding = "of causal padding" if is_causal else "of padding"
+    if is_causal:
+        centred = tuple(b // 2 for b in n.begin)
+        yield "the causal padding is centred: half of it is at the end", {"begin": centred}
+    for size in range(1, max(reach, default=0) + 1):
+        cells = f"{_NUMBERS.get(size, size)} cell{'s' * (size > 1)}"
+        for step, word in ((size, "more"), (-size, "less")):
+            sentence = f"{cells} {of_padding} {word} at the begin of"
+            begin = tuple(b + step for b in n.begin)
+            if min(begin) >= 0 or n.mode == "zeros":
+                yield f"{sentence} every axis: all is shifted", {"begin": begin}
+            if len(begin) == 1:
+                continue
+            for axis, b in enumerate(begin):
+                if b >= 0 or n.mode == "zeros":
+                    shifted = {"begin": replaced(n.begin, axis, b)}
+                    yield f"{sentence} axis {axis}: all is shifted", shifted
 
 
 def _wrong_halves(n: WindowParameters) -> Iterator[Change]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from convdense.diagnosis.mistakes.mistake import (
     first_cells,
     of_the_value,
 )
-from convdense.geometry import Conv
+from convdense.geometry import Conv, ConvTranspose
 from convdense.geometry.padding import Pairs
-from convdense.structure._tie import tie, window_parameters
+from convdense.structure._tie import tie, tie_map, window_parameters, windows
+from convdense.structure.tie_map import TieMap
 
 # A sentence, and where it puts the values of (batch, channels, *pixels).
 Layout = tuple[str, Callable[[Array], Array]]
@@ -126,19 +128,43 @@ def _at_the_end(reached: Index, value: Array) -> Array:
     return result
 
 
-def sizes_of_y(layer: Conv) -> Iterator[ResultMistake]:
+def sizes_of_y(layer: Conv | ConvTranspose) -> Iterator[ResultMistake]:
     """Yield y of a layer that has other sizes."""
-    for sentence, padding in _wrong_paddings(layer):
+    ones = (1,) * len(layer.stride)
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("the stride is forgotten", {"stride": ones}),
+        ("the dilation is ignored", {"dilation": ones}),
+        (
+            "stride and dilation are exchanged",
+            {"stride": layer.dilation, "dilation": layer.stride},
+        ),
+    ]
+    if isinstance(layer, ConvTranspose):
+        changes.append(("output_padding is ignored", {"output_padding": 0}))
+        changes.append(("the padding is not cropped", {"padding": 0}))
+    else:
+        changes += [(sentence, {"padding": pairs}) for sentence, pairs in _wrong_paddings(layer)]
+    for sentence, changed in changes:
         try:
-            other = replace(layer, padding=padding)
+            other = replace(layer, **changed)
         except ValueError:  # no window fits, or padding copies more cells than there are
             continue
-        if other.out_spatial != layer.out_spatial:
-            yield f"y has another size: {sentence}", partial(_y_of, other)
-    sizes = zip(layer.out_spatial, layer.stride, strict=True)
-    if any(n > 1 and stride > 1 for n, stride in sizes):
-        dense = replace(layer, stride=(1,) * len(layer.stride))
-        yield "y has another size: the stride is forgotten", partial(_y_of, dense)
+        if other.out_spatial != layer.out_spatial and min(other.out_spatial) > 0:
+            yield f"y has another size: {sentence}", partial(_y_of, tie(other))
+    if isinstance(layer, Conv) and layer.dilation != ones:
+        yield from _of_dilated_input(layer)
+
+
+def _of_dilated_input(layer: Conv) -> Iterator[ResultMistake]:
+    """Yield y of a layer that dilates its input and not its kernel."""
+    n = window_parameters(layer)
+    axes = zip(n.ins, n.dilation, n.begin, n.end, n.kernel, n.stride, strict=True)
+    outs = tuple(((m - 1) * d + b + e - k + 1) // s + 1 for m, d, b, e, k, s in axes)
+    if outs != n.outs and min(outs) > 0:
+        ones = (1,) * len(outs)
+        axes_of_it = windows(n._replace(outs=outs, input_dilation=n.dilation, dilation=ones))
+        sentence = "y has another size: the dilation is applied to the input, not to the kernel"
+        yield sentence, partial(_y_of, tie_map(layer, axes_of_it))
 
 
 def _wrong_paddings(layer: Conv) -> Iterator[tuple[str, Pairs]]:
@@ -155,7 +181,7 @@ def _wrong_paddings(layer: Conv) -> Iterator[tuple[str, Pairs]]:
     yield "a last window reaches over the end: the size is rounded up", more
 
 
-def _y_of(other: Conv, _: Array, mistake: Mistake, call: Call) -> Array:
+def _y_of(ties: TieMap, _: Array, mistake: Mistake, call: Call) -> Array:
     """Return y of another layer that has the same weights and bias."""
-    dy = np.zeros((len(call.x), *other.out_shape))  # its shape tells that of y
-    return replace(mistake, ties=tie(other)).run(call._replace(dy=dy), "y")
+    dy = np.zeros((len(call.x), *ties.out_shape))  # its shape tells that of y
+    return replace(mistake, ties=ties).run(call._replace(dy=dy), "y")

@@ -32,7 +32,11 @@ class Substitute(NamedTuple):
 def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | None]:
     """Return what y or dx had for one pair's kernel, and the layer that it amounts to."""
     whole = observed.comparable and observed.batched and observed.part is WHOLE
-    if not whole or not isinstance(layer, (Conv, ConvTranspose)) or not _one_channel_is_wrong(observed):
+    if (
+        not whole
+        or not isinstance(layer, (Conv, ConvTranspose))
+        or not _one_channel_is_wrong(observed)
+    ):
         return "", None
     w = observed.calls[0].w
     for pair, more, share in _met(layer, observed):

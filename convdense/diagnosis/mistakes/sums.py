@@ -7,28 +7,34 @@ mistake.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense.diagnosis.mistakes.bias import bias_gradient_mistakes, bias_mistakes
+from convdense.diagnosis.mistakes.bias import (
+    bias_gradient_mistakes,
+    bias_mistakes,
+    inside_output_padding,
+)
 from convdense.diagnosis.mistakes.layout import layouts, moved, sizes_of_dx, sizes_of_y
 from convdense.diagnosis.mistakes.mistake import (
     FEW,
     Call,
+    Index,
     Mistake,
     ResultMistake,
     all_entries,
     bias_gradient,
     cells_of,
-    flat_samples,
     of_the_call,
     of_the_value,
     products,
 )
-from convdense.geometry import Conv, Geometry
+from convdense.geometry import Conv, ConvTranspose, Geometry
+from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
 from convdense.structure.tie_map import TieMap
 
@@ -44,15 +50,23 @@ def result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
     if name in ("dw", "db"):
         # Before the plain factors: a mean over a batch of 3 is also a division by 3.
         yield from _means(layer)
+    channels = _channels_summed(layer, name)
+    if name == "dx" and channels > 1:
+        sentence = "the mean over the output channels is taken for the sum"
+        yield sentence, lambda value, *_: value / channels
+    if name != "db":
+        yield from _means_of_entries(layer, name)
     for sentence, change in plain_result_mistakes(name):
         yield sentence, of_the_value(change)
 
     if name == "y":
         yield from _mistakes_of_y(layer)
     elif name == "dx":
+        yield from _output_padding_not_read(layer, "dx")
         yield from _overwritten("dx")
         yield "dy is taken for ones", of_the_call("dx", _with_ones)
     elif name == "dw":
+        yield from _output_padding_not_read(layer, "dw")
         yield from _mistakes_of_dw()
     else:
         yield "dy is taken for ones", lambda _, __, call: bias_gradient(layer, _with_ones(call).dy)
@@ -65,7 +79,7 @@ def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Ar
     yield "the sign is turned", np.negative
     if name in ("y", "dx"):
         yield "it is divided by the batch size", lambda value: value / len(value)
-        sentence = "every sample is given the first one's result"
+        sentence = "every sample is given the result of the first sample"
         yield sentence, lambda value: np.repeat(value[:1], len(value), axis=0)
         sentence = "only the first sample of the batch is computed"
         yield sentence, lambda value: np.concatenate([value[:1], 0 * value[1:]])
@@ -91,10 +105,87 @@ def _means(layer: Geometry) -> Iterator[ResultMistake]:
 def _mistakes_of_y(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield the bias got wrong, a ReLU that does not belong there, and sums written over."""
     yield from bias_mistakes(layer)
+    yield from _ends_left_out(layer)
+    n = _channels_summed(layer, "y")
+    if n > 1:
+        sentence = "the mean over the input channels is taken for the sum"
+        yield sentence, lambda value, _, call: (value - _bias(call)) / n + _bias(call)
+        yield f"{sentence}, bias included", lambda value, *_: value / n
     yield "negative outputs are set to 0", lambda value, *_: np.maximum(value, 0)
     sentence = "negative inputs are set to 0"
     yield sentence, of_the_call("y", lambda call: call._replace(x=np.maximum(call.x, 0)))
     yield from _overwritten("y")
+
+
+def _bias(call: Call) -> Array:
+    """Return the bias as it is added to y, (batch, channels, *pixels)."""
+    return call.b.reshape(*call.b.shape, *[1] * (call.dy.ndim - 1 - call.b.ndim))
+
+
+def _channels_summed(layer: Geometry, name: str) -> int:
+    """Return over how many channels a sum goes, 0 where a layer has none."""
+    if not isinstance(layer, Geometry):
+        return 0
+    channels = {"y": layer.in_channels, "dx": layer.out_channels}.get(name, 0)
+    return channels // layer.groups
+
+
+def _means_of_entries(layer: Geometry, name: str) -> Iterator[ResultMistake]:
+    """Yield a mean over what meets in a cell, as if a fold were averaged, or over copies."""
+    counts = tie(layer).counts()
+    if name == "dw":
+        of_copies = np.maximum(counts.weights, 1)
+        sentence = "the mean over the copies of a weight is taken for the sum"
+        yield sentence, lambda value, *_: value / of_copies
+        return
+    is_scattered = name == "dx" or isinstance(layer, ConvTranspose)
+    channels = max(1, _channels_summed(layer, name))
+    met = np.maximum((counts.inputs if name == "dx" else counts.outputs) // channels, 1)
+    if is_scattered and met.max() > 1:
+        sentence = "where windows overlap, their mean is taken for the sum: it is averaged"
+        yield (
+            sentence,
+            lambda value, _, call: (
+                value / met if name == "dx" else (value - _bias(call)) / met + _bias(call)
+            ),
+        )
+
+
+def _ends_left_out(layer: Geometry) -> Iterator[ResultMistake]:
+    """Yield outputs that stay 0 at the ends of an axis, or where output padding adds them."""
+    inner = inside_output_padding(layer)
+    if inner is not None:
+        sentence = "the cells that output_padding adds are left 0"
+        yield sentence, lambda value, *_: _only(inner, value)
+        sentence = "the cells that output_padding adds hold the bias alone"
+        yield sentence, lambda value, _, call: _only(inner, value - _bias(call)) + _bias(call)
+    n = len(layer.out_shape) - 1
+    for axis in range(n):
+        for word, kept in (("last", slice(None, -1)), ("first", slice(1, None))):
+            there: Index = (..., kept, *[slice(None)] * (n - 1 - axis))
+            sentence = f"the {word} outputs along axis {axis} are left 0"
+            yield sentence, lambda value, *_, at=there: _only(at, value)
+            sentence = f"the {word} outputs along axis {axis} hold the bias alone"
+            yield (
+                sentence,
+                lambda value, _, call, at=there: _only(at, value - _bias(call)) + _bias(call),
+            )
+
+
+def _only(at: Index, value: Array) -> Array:
+    """Return the values at some cells, 0 elsewhere."""
+    result = np.zeros_like(value)
+    result[at] = value[at]
+    return result
+
+
+def _output_padding_not_read(layer: Geometry, name: str) -> Iterator[ResultMistake]:
+    """Yield dx or dw without the dy of the cells that output padding adds."""
+    inner = inside_output_padding(layer)
+    if inner is not None:
+        sentence = "dy of the cells that output_padding adds is not read"
+        change = of_the_call(name, lambda call: call._replace(dy=_only(inner, call.dy)))
+        yield sentence, change
 
 
 def _mistakes_of_dw() -> Iterator[ResultMistake]:
@@ -122,8 +213,8 @@ def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
 
     Results moved by some cells or read in another memory order, operands read so, and other sizes.
     """
-    if name != "db":
-        yield from _overwritten_in_loops(layer, name)
+    if name == "dw" and len(layer.weight_shape) == 2:
+        yield "it is transposed", of_the_value(np.transpose)
     if name in ("y", "dx"):
         pairs = getattr(layer, "padding", ()) if isinstance(layer, Geometry) else ()
         begin = tuple(pair[0] for pair in pairs)  # moved by the padding in front
@@ -135,7 +226,7 @@ def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
             read = partial(_read_otherwise, operand, layout)
             yield f"of {operand}, {sentence}", of_the_call(name, read)
 
-    if isinstance(layer, Conv) and name == "y":
+    if isinstance(layer, (Conv, ConvTranspose)) and name == "y":
         yield from sizes_of_y(layer)
     if isinstance(layer, Conv) and name == "dx" and layer.padding_mode == "zeros":
         yield from sizes_of_dx(layer)
@@ -151,24 +242,66 @@ def _overwritten(name: str) -> Iterator[ResultMistake]:
         yield f"{LAST_STAYS} ({by} by {by})", Overwritten(name, by)
 
 
-def _overwritten_in_loops(layer: Geometry, name: str) -> Iterator[ResultMistake]:
+def overwritten_in_loops(layer: Geometry, name: str) -> Iterator[ResultMistake]:
     """Yield = for += in loops over some of the channels and axes, the others summed at once.
 
     In which order the loops are nested is all the same: what a cell gets comes from all
     combinations of some channels and some positions an axis, and the last of each comes last.
     """
     n = len(layer.out_shape) - 1
+    # what is met last in memory that is padded can be a padded cell, which leaves 0
+    for some in _sets(("sample",) if name != "y" else (), "output", n) if name != "dx" else ():
+        if name != "y":
+            last = partial(_last_of_dy, some)
+            change = (
+                (lambda _, __, call, last=last: bias_gradient(layer, last(call).dy))
+                if name == "db"
+                else of_the_call(name, last)
+            )
+            yield f"{LAST_STAYS} (loops over {in_words(some)})", change
+    if name == "y":
+        for some in _sets(("input channel",), "tap", n):
+            last = of_the_call(name, partial(_last_of_w, some))
+            yield f"{LAST_STAYS} (loops over {in_words(some)})", last
     channels, kinds = {
-        "y": ("input channel", ("input", "tap")),
-        "dx": ("output channel", ("output", "tap")),
-        "dw": ("sample", ("output",)),
+        "y": (("input channel",), ("input", "tap")),
+        "dx": (("output channel",), ("output", "tap")),
+        "dw": (("sample",) if n else ("output channel", "input channel"), ("output", "tap")),
+        "db": ((), ()),
     }[name]
-    for kind in kinds:
-        loops = (channels, *(f"{kind} axis {axis}" for axis in range(n)))
-        sets = [some for size in range(len(loops), 0, -1) for some in combinations(loops, size)]
-        for some in sets:
-            if name != "dw" or some != ("sample",):  # that is the last sample alone
-                yield f"{LAST_STAYS} (loops over {in_words(some)})", Overwritten(name, *some)
+    sets = {}
+    for mixed in product(kinds, repeat=n):
+        loops = (*channels, *(f"{kind} axis {axis}" for axis, kind in enumerate(mixed)))
+        for size in range(len(loops), 0, -1):
+            sets |= dict.fromkeys(combinations(loops, size))
+    for some in sets:
+        if name != "dw" or some != ("sample",):  # that is the last sample alone
+            yield f"{LAST_STAYS} (loops over {in_words(some)})", Overwritten(name, *some)
+
+
+def _sets(first: tuple[str, ...], kind: str, n: int) -> Iterator[tuple[str, ...]]:
+    """Yield all sets of loops over a channel or the samples, and axes; the most first."""
+    loops = (*first, *(f"{kind} axis {axis}" for axis in range(n)))
+    for size in range(len(loops), 0, -1):
+        yield from combinations(loops, size)
+
+
+def _last_of_dy(loops: Sequence[str], call: Call) -> Call:
+    """Return dy at the last sample or position of each loop, 0 elsewhere."""
+    at: list[Any] = [slice(None)] * call.dy.ndim
+    for loop in loops:
+        at[0 if loop == "sample" else 2 + int(loop.rpartition(" ")[2])] = slice(-1, None)
+    return call._replace(dy=_only(tuple(at), call.dy))
+
+
+def _last_of_w(loops: Sequence[str], call: Call) -> Call:
+    """Return w at the last input channel or tap of each loop, 0 elsewhere."""
+    at: list[Any] = [slice(None)] * call.w.ndim
+    first_tap = call.w.ndim - (call.dy.ndim - 2)
+    for loop in loops:
+        number = loop.rpartition(" ")[2]
+        at[1 if number == "channel" else first_tap + int(number)] = slice(-1, None)
+    return call._replace(w=_only(tuple(at), call.w))
 
 
 def in_words(loops: Sequence[str]) -> str:

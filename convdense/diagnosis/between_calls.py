@@ -1,0 +1,35 @@
+"""Mistakes that show between calls and between results: sums never set to 0, results exchanged."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from convdense.diagnosis.mistakes.observations import Observations, same
+
+
+def accumulated(observed: Observations) -> str:
+    """Return whether each call adds to what the one before it returned; empty if not."""
+    if not observed.comparable or len(observed.calls) < 2:
+        return ""
+    returned = [np.asarray(result) for result in observed.returned]
+    steps = zip(pairwise(returned), observed.expected[1:], strict=True)
+    if not all(same(after - before, right) for (before, after), right in steps):
+        return ""
+    return "it is accumulated over calls: what an earlier call gave is still in it"
+
+
+def exchanged(observed: Observations, everything: Sequence[Observations]) -> str:
+    """Return with which other gradient this one is exchanged, or which it is; empty if none."""
+    for other in everything:
+        is_gradient = "y" not in (observed.name, other.name)
+        if other.name == observed.name or not is_gradient or not _is(observed, other):
+            continue
+        both = " and ".join(sorted((observed.name, other.name)))
+        return f"{both} are exchanged" if _is(other, observed) else f"{other.name} is returned"
+    return ""
+
+
+def _is(observed: Observations, other: Observations) -> bool:
+    pairs = zip(observed.returned, other.expected, strict=True)
+    return all(same(got, right) for got, right in pairs)
