@@ -46,13 +46,13 @@ def observe(
     Code that raises on three samples is given another number of them.
     """
     draws, batch = size_of_draws(layer, dtype)
-    observed = _observe(layer, implementation, seed, dtype, draws, batch)
+    observed = _observe(layer, implementation, seed, dtype, (draws, batch))
     for other in OTHER_BATCHES:
         if not all(isinstance(o.returned[0], Raised) for o in observed):
             break
-        again = _observe(layer, implementation, seed, dtype, 1, other)
+        again = _observe(layer, implementation, seed, dtype, (1, other))
         if not all(isinstance(o.returned[0], Raised) for o in again):
-            return _observe(layer, implementation, seed, dtype, draws, other)
+            return _observe(layer, implementation, seed, dtype, (draws, other))
     return observed
 
 
@@ -60,7 +60,7 @@ def observe_once(
     layer: Any, implementation: Implementation, seed: int, dtype: str, batch: int
 ) -> list[Observations]:
     """Return the same of one draw of so many samples, to learn whether something is wrong."""
-    return _observe(layer, implementation, seed, dtype, 1, batch)
+    return _observe(layer, implementation, seed, dtype, (1, batch))
 
 
 def size_of_draws(layer: Any, dtype: str) -> tuple[int, int]:
@@ -84,11 +84,11 @@ def size_of_draws(layer: Any, dtype: str) -> tuple[int, int]:
 
 
 def _observe(
-    layer: Any, implementation: Implementation, seed: int, dtype: str, draws: int, batch: int
+    layer: Any, implementation: Implementation, seed: int, dtype: str, size: tuple[int, int]
 ) -> list[Observations]:
     if isinstance(layer, Pool):
-        return list(_observe_pool(layer, implementation, seed, draws, batch))
-    return list(_observe_layer(layer, implementation, seed, dtype, draws, batch))
+        return list(_observe_pool(layer, implementation, seed, size))
+    return list(_observe_layer(layer, implementation, seed, dtype, size))
 
 
 def _observe_layer(
@@ -96,9 +96,9 @@ def _observe_layer(
     implementation: Implementation,
     seed: int,
     dtype: str,
-    draws: int,
-    batch: int,
+    size: tuple[int, int],
 ) -> Iterator[Observations]:
+    draws, batch = size
     mine, by = implementation_evaluator(implementation), direct_evaluator(layer)
     calls = [_draw(layer, (seed, k), dtype, batch) for k in range(draws)]
     if tie(layer).padding and draws > 1:
@@ -112,13 +112,15 @@ def _observe_layer(
         if name not in mine.quantities or (name == "db" and came[0] is None):
             continue
         pairs = zip(calls, came, right, strict=True)
-        whole = [_whole(layer, name, *one, dtype) for one in pairs]
+        is_real = dtype not in COMPLEX
+        whole = [_whole(layer, name, *one) if is_real else one[1] for one in pairs]
         yield Observations(name, calls, whole, right)
 
 
 def _observe_pool(
-    pool: Pool, implementation: Implementation, seed: int, draws: int, batch: int
+    pool: Pool, implementation: Implementation, seed: int, size: tuple[int, int]
 ) -> Iterator[Observations]:
+    draws, batch = size
     forward, backward, _ = pool_functions(implementation)
     unit = integer_unit(network(pool))
     calls = [_draw_of_pool(pool, unit, (seed, k), batch) for k in range(2 * draws)]
@@ -181,9 +183,7 @@ def _draw_of_pool(pool: Pool, unit: int, seed: tuple[int, int], batch: int) -> C
     return Call(unit * x.astype(float), NONE, NONE, unit * dy.astype(float))
 
 
-def _whole(
-    layer: HasWeightShapes, name: str, call: Call, got: Any, right: Array, dtype: str
-) -> Any:
+def _whole(layer: HasWeightShapes, name: str, call: Call, got: Any, right: Array) -> Any:
     """Return whole numbers where all of a result are within rounding of them, else what came.
 
     Fast transforms round what loops do not: on these integers what is right is whole, and what most
@@ -197,8 +197,8 @@ def _whole(
     farthest = away.max()
     if not 0 < farthest < WHOLE_BY:
         return got
-    bound = rounding_bounds(layer, call, {name: dtype})[name]
-    normwise = normwise_bound(layer, call, name, dtype)
+    bound = rounding_bounds(layer, call, {name: "float64"})[name]
+    normwise = normwise_bound(layer, call, name, "float64")
     if normwise is not None:
         bound = np.maximum(bound, normwise)
     within = bound.max() < WHOLE_BY and bool((away <= bound).all())

@@ -243,7 +243,7 @@ class Corner:
 
     def _channels(self, name: str) -> list[int]:
         groups = self.small.groups
-        many, few = (getattr(l, name) // l.groups for l in (self.layer, self.small))
+        many, few = (getattr(one, name) // one.groups for one in (self.layer, self.small))
         return [group * many + channel for group in range(groups) for channel in range(few)]
 
     def _places(self) -> tuple[list[range], list[range]]:

@@ -104,7 +104,7 @@ def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
 
 
 def _under_the_other_index(outs: int, ins: int) -> Iterator[tuple[str, Axis]]:
-    """Yield dx written under the index of the output channel: each is the sum of several inputs'."""
+    """Yield dx written under the index of the output channel: there several inputs' add up."""
     if ins == 1:
         return
     rows, of_weights = np.indices((outs, ins)).reshape(2, -1)

@@ -14,6 +14,7 @@ from convdense.structure.progressions import SHORT, Axis
 Change = tuple[str, dict[str, Any]]
 T = TypeVar("T")
 NOT_CROPPED = "the padding is not cropped: everything is shifted by it"
+CUT_AT_END = "the begin is not cropped, the end is cut off instead: everything is shifted"
 _NUMBERS = {1: "one", 2: "two", 3: "three"}
 KEPT = 256  # short axes, which hundreds of mistakes share
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from itertools import permutations
 from math import prod
 from typing import Any
 
@@ -40,8 +42,11 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
         yield sentence, lambda x, dy: _of_pool(pool, name)(np.abs(x), dy)
     yield from padded_mistakes(pool, name)
     if name == "dx":
-        sentence = "= where += is needed: cells in several windows keep the last one's share"
-        yield sentence, partial(_overwritten, pool)
+        yield from _overwritten_mistakes(pool)
+    elif not pool.extremum:
+        sentence = "= where += is needed: of a window only the last tap counts"
+        yield sentence, _by_windows(pool, name, partial(_of_window, pool), lambda _, c: c[-1:])
+    yield from _other_strides(pool, name)
     for axis in range(len(pool.in_spatial)):
         yield f"the last windows along axis {axis} are left out", _without_last(pool, name, axis)
     for sentence, choose in pool_window_mistakes(pool):
@@ -115,6 +120,9 @@ _SHARES: dict[str, Callable[[Array], Array]] = {
     ),
     "where several cells are largest, the last gets the gradient, not the first": _last_tie,
     "every cell of the window gets the gradient": lambda winners: np.ones(winners.shape),
+    "windows that are flat, all cells alike, are given no gradient": (
+        lambda winners: _first_tie(winners) * ~winners.all(axis=-1, keepdims=True)
+    ),
 }
 
 
@@ -181,20 +189,62 @@ def _of_nonzero(values: Array, dy: Array, _: Counts) -> tuple[Any, Array]:
     return values.sum(axis=-1) / counts[..., 0], np.where(values != 0, dy / counts, 0)
 
 
-def _overwritten(pool: Pool, x: Array, dy: Array) -> Array:
-    """Return dx if every window writes its cells anew."""
+def _overwritten_mistakes(pool: Pool) -> Iterator[PoolMistake]:
+    """Yield = for +=, window by window in every order of the axes, or tap by tap."""
+    n = len(pool.in_spatial)
+    in_order = tuple(range(n))
+    for order in permutations(in_order):
+        of_order = "" if order == in_order else f", axes in the order {order}"
+        sentence = "= where += is needed: cells in several windows keep the last one's share"
+        yield f"{sentence}{of_order}", partial(_overwritten, pool, order, whole=False)
+        if pool.extremum:
+            sentence = "= where += is needed: the last window overwrites all its cells, with 0 too"
+            yield f"{sentence}{of_order}", partial(_overwritten, pool, order, whole=True)
+    if not pool.extremum:  # the last tap comes from the first window
+        backwards = partial(_overwritten, pool, in_order, whole=True, backwards=True)
+        yield "= where += is needed: a cell keeps the share of its last tap", backwards
+
+
+def _overwritten(
+    pool: Pool,
+    order: tuple[int, ...],
+    x: Array,
+    dy: Array,
+    *,
+    whole: bool,
+    backwards: bool = False,
+) -> Array:
+    """Return dx if every window writes its cells anew, the winner's alone or the whole window."""
     dx = np.zeros(x.shape)
-    for at, cells, _ in windows(pool):
-        alone = np.zeros(dy.shape)
-        alone[(..., *at)] = dy[(..., *at)]
+    in_order = sorted(windows(pool), key=lambda window: [window[0][axis] for axis in order])
+    for at, cells, _ in reversed(in_order) if backwards else in_order:
+        alone, ones = np.zeros(dy.shape), np.zeros(dy.shape)
+        alone[(..., *at)], ones[(..., *at)] = dy[(..., *at)], 1
         share = pool_loops.backward(pool, x, alone)
+        written = pool_loops.backward(pool, x, ones) != 0  # where a dy of 0 is written as well
         for cell in cells:
             new, place = share[(..., *cell)], dx[(..., *cell)]
-            if pool.extremum:
-                place[new != 0] = new[new != 0]  # only the winner's cell is written
-            else:
-                place[...] = new
+            here = ... if whole or not pool.extremum else written[(..., *cell)]
+            place[here] = new[here]
     return dx
+
+
+def _other_strides(pool: Pool, name: str) -> Iterator[PoolMistake]:
+    """Yield y of a pool of stride 1, where it has another size, and winners of one sample."""
+    if name == "y" and pool.kernel is not None and max(pool.stride) > 1:
+        with suppress(ValueError):
+            dense = replace(pool, stride=1)
+            yield "y has another size: the stride is forgotten", _of_pool(dense, "y")
+    if name == "dx" and pool.extremum:
+        for word, first in (("sample", np.s_[:1]), ("channel", np.s_[:, :1])):
+            sentence = f"the winners of the first {word} are those of all"
+            yield sentence, partial(_winners_of, pool, first)
+
+
+def _winners_of(pool: Pool, first: Any, x: Array, dy: Array) -> Array:
+    """Return dx if all samples or channels have the winners of the first."""
+    alike = np.broadcast_to(x[first], x.shape)
+    return pool_loops.backward(pool, alike, dy)
 
 
 def _without_last(pool: Pool, name: str, axis: int) -> PoolChange:

@@ -40,7 +40,7 @@ def one_kernel(layer: Geometry, observed: Observations) -> tuple[str, Mistake | 
         return "", None
     w = observed.calls[0].w
     for pair, more, share in _met(layer, observed):
-        for substitute in _substitutes(layer, w.shape, pair):
+        for substitute in _substitutes(w.shape, pair):
             change = substitute.change(w[substitute.source]) - w[pair]
             if not np.array_equal(share @ change.ravel(), more):
                 continue
@@ -85,7 +85,7 @@ def _met(layer: Geometry, observed: Observations) -> Iterator[tuple[Pair, Array,
         yield pair, difference[samples, cells], of_pairs[:, number]
 
 
-def _substitutes(layer: Geometry, shape: tuple[int, ...], pair: Pair) -> Iterator[Substitute]:
+def _substitutes(shape: tuple[int, ...], pair: Pair) -> Iterator[Substitute]:
     """Yield what is tried in the place of one pair's kernel."""
     n = len(shape) - 2
     yield Substitute("the kernel is zero", pair, np.zeros_like)
