@@ -7,6 +7,7 @@ of a layer.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +26,8 @@ class Row:
 
     ``words`` maps each wrong quantity to the alternatives for its sentence; all others are right.
     ``behaviour`` are substrings of the whole text: what is beside the numbers. ``options`` are
-    those of certify and diagnose alike; ``rounds`` is right code that no plain sum is.
+    those of certify and diagnose alike. ``rounds``: right code, though not equal in every bit, or
+    another rounding than is usual.
     """
 
     name: str
@@ -62,12 +64,17 @@ class Table:
         return register
 
     def part(self, quantity, layer, *alternatives, **more):
-        """Register a function that computes one quantity, beside right code for the others."""
+        """Register a function that computes one quantity, beside right code for the others.
+
+        Right code for y is given as forward alone.
+        """
 
         def register(function):
             words = {quantity: alternatives} if alternatives else {}
             name = more.pop("name", function.__name__.replace("_", " "))
-            self.made(layer, name=name, **words, **more)(lambda: beside(layer, quantity, function))
+            alone = quantity == "y" and not words
+            make = partial(beside, layer, quantity, function)
+            self.made(layer, name=name, **words, **more)((lambda: function) if alone else make)
             return function
 
         return register

@@ -45,7 +45,7 @@ def signals(forward=None, backward=None, dtype="i4"):
     )
 
 
-# Half precision
+# Sums in half precision
 
 
 @TABLE.y(SIGNAL, *FLOAT16)
@@ -60,11 +60,6 @@ def float16_accumulation_in_dw(x, w, dy):
         return gradients(x, w, dy, "f2")[1].astype(x.dtype)
 
 
-@TABLE.made(LONG, y=(*FLOAT16, ("accumulat",)), options={"dtype": "float16"})
-def float16_layer_accumulates_in_float16():
-    return lambda x, w, b: convolved(x, w, b, "f2")
-
-
 def to_bfloat16(array, rounding):
     """Return float32 numbers rounded to the 16 upper bits."""
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
@@ -75,17 +70,34 @@ def to_bfloat16(array, rounding):
     return (bits & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-BFLOAT16 = {"dtype": "bfloat16"}
+# Means and sums rounded to whole numbers, as in quantised layers
 
 
-@TABLE.made(LONG, y=(("half", "away"), ("half", "up"), ("half", "even")), options=BFLOAT16)
-def bfloat16_rounds_half_away_from_zero():
-    return lambda x, w, b: to_bfloat16(convolved(x, w, b, "f4"), "half away")
+def half_away(array):
+    return np.sign(array) * np.floor(abs(array) + 0.5)
 
 
-@TABLE.made(LONG, y=(("truncat",), ("toward", "0"), ("toward", "zero")), options=BFLOAT16)
-def bfloat16_truncates():
-    return lambda x, w, b: to_bfloat16(convolved(x, w, b, "f4"), "down")
+MEANS = cd.AvgPool((2, 5), kernel=2, stride=1)
+
+
+@TABLE.y(MEANS, ("half", "away"), ("half", "up"))
+def mean_rounded_half_away_from_zero(x):
+    return half_away((x[:, :, :-1] + x[:, :, 1:]) / 2)
+
+
+@TABLE.y(MEANS, ("half", "even"), ("round", "integer"), ("round", "whole"))
+def mean_rounded_half_to_even(x):
+    return np.rint((x[:, :, :-1] + x[:, :, 1:]) / 2)
+
+
+@TABLE.y(MEANS, ("round", "down"), ("floor",), ("integer division",))
+def mean_by_integer_division(x):
+    return (x[:, :, :-1] + x[:, :, 1:]) // 2
+
+
+@TABLE.y(SIGNAL, ("half", "away"), ("half", "up"))
+def sums_rounded_half_away_to_fours(x, w, b):
+    return half_away(convolved(x, w, b, "f8") / 4) * 4
 
 
 # Quantised code
@@ -197,14 +209,24 @@ def right_zero_point():
     return forward
 
 
-@TABLE.made(LONG, options=BFLOAT16)
-def right_bfloat16_half_to_even():
-    return lambda x, w, b: to_bfloat16(convolved(x, w, b, "f4"), "half to even")
-
-
 @TABLE.made(LONG, options={"dtype": "float16"})
 def right_float16_accumulates_in_float32():
     return lambda x, w, b: convolved(x, w, b, "f4").astype(np.float16)
+
+
+BFLOAT16 = {"dtype": "bfloat16"}
+
+
+for rounding in ("half to even", "half away", "down"):
+    name = f"right bfloat16, rounded {rounding}"
+    TABLE.made(LONG, name=name, options=BFLOAT16, rounds=rounding != "half to even")(
+        lambda rounding=rounding: lambda x, w, b: to_bfloat16(convolved(x, w, b, "f4"), rounding)
+    )
+
+
+@TABLE.made(LONG, options={"dtype": "float16"}, rounds=True)
+def right_float16_accumulates_in_float16():
+    return lambda x, w, b: convolved(x, w, b, "f2")
 
 
 @TABLE.made(LONG, options={"dtype": "int16"})

@@ -27,11 +27,11 @@ EXCHANGED = (("stride", "dilation", "exchanged"), ("stride", "dilation", "swappe
 CUT = (
     ("cut", "end"),
     ("crop", "end"),
-    ("begin", "not cropped"),
+    ("not cropped",),
     ("begin padding", "ignored"),
     ("padding", "begin", "forgotten"),
 )
-SHIFTED = (("shift",), ("one cell", "far"), ("one cell too"), ("off by", "cell"))
+SHIFTED = (("shift",), ("one cell", "far"), ("one cell too",), ("off by", "cell"))
 LAST = (("last", "left out"), ("last", "left 0"), ("last", "missing"), ("last", "stays 0"))
 REVERSED = (("revers",), ("flip",), ("rotated",))
 
@@ -225,6 +225,13 @@ def output_padding_not_read_in_dx(x, w, dy):
     return np.stack([np.einsum("nok,cok->nc", window, w) for window in windows], axis=2)
 
 
+@TABLE.dw(UP_MORE, ("output_padding",), ("output padding",))
+def output_padding_not_read_in_dw(x, w, dy):
+    padded = np.pad(dy[:, :, :-1], ((0, 0), (0, 0), (1, 1)))
+    taps = [np.einsum("nci,noi->co", x, padded[:, :, k : k + 7 : 2]) for k in range(3)]
+    return np.stack(taps, axis=2)
+
+
 @TABLE.db(UP_MORE_IMAGE, ("output_padding",), ("output padding",))
 def output_padding_not_read_in_db(x, w, dy):
     return dy[:, :, :5, :4].sum(axis=(0, 2, 3))
@@ -257,7 +264,7 @@ def dx_without_the_cell_left_over(x, w, dy):
     return dx
 
 
-@TABLE.y(IMAGE, *LAST, ("last", "bias"))
+@TABLE.y(IMAGE, *LAST, ("last", "bias"), ("zero", "at 2 along axis 0"))
 def last_row_forgotten(x, w, b):
     y = np.zeros((len(x), 3, 3, 3))
     for i in range(4 - 2):

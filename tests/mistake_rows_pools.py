@@ -12,7 +12,7 @@ MAX_SIGNAL = cd.MaxPool((2, 8), kernel=3, stride=2)
 MAX_PADDED = cd.MaxPool((2, 5, 6), kernel=3, stride=2, padding=1)
 MAX_BEGIN = cd.MaxPool((2, 7), kernel=3, stride=2, padding=((1, 1),))
 MAX_DILATED = cd.MaxPool((2, 7, 6), kernel=2, stride=(2, 1), dilation=2)
-MAX_VOLUME = cd.MaxPool((1, 3, 4, 3), kernel=2, stride=1)
+MAX_VOLUME = cd.MaxPool((1, 3, 2, 3), kernel=2, stride=1)
 MIN = cd.MinPool((2, 4, 5), kernel=2, stride=1)
 AVERAGE = cd.AvgPool((2, 5, 6), kernel=(2, 3), stride=(1, 2))
 EDGED = cd.AvgPool((2, 5, 5), kernel=3, stride=2, padding=1, count_include_pad=False)
@@ -22,7 +22,7 @@ ADAPTIVE_MAX = cd.MaxPool((2, 8), output=3)
 CEIL = cd.AvgPool((2, 8), kernel=3, stride=2, ceil_mode=True)
 SUM = cd.SumPool((2, 7), kernel=3, stride=2)
 
-EQUALS = (("+="), ("last", "overwrit"), ("last", "window"))
+EQUALS = (("+=",), ("last", "overwrit"), ("last", "window"))
 FLAT = (("flat",), ("all equal",), ("ties", "drop"), ("ties", "no gradient"))
 
 

@@ -66,7 +66,7 @@ def fourier_dw_of_the_first_sample(x, w, dy):
     return np.fft.ifft2(product).real[:, :, :2, :3]
 
 
-@TABLE.y(SIGNAL, ("+="), ("overlap",), ("block",), ("tile",))
+@TABLE.y(SIGNAL, ("+=",), ("overlap",), ("block",), ("tile",))
 def overlap_add_that_overwrites(x, w, b):
     full = np.zeros((len(x), 2, 12))
     for first in range(0, 7, 4):
@@ -76,7 +76,7 @@ def overlap_add_that_overwrites(x, w, b):
     return full[:, :, 2:7] + b[:, None]
 
 
-@TABLE.made(IMAGE)
+@TABLE.made(IMAGE, rounds=True)
 def right_fourier():
     size = 6, 8
 
@@ -96,7 +96,7 @@ def right_fourier():
     return pair(forward, backward)
 
 
-@TABLE.y(SIGNAL)
+@TABLE.y(SIGNAL, rounds=True)
 def right_fourier_at_the_length_of_the_signal(x, w, b):
     """The outputs that wrap around are not among those kept."""
     of_x, of_w = spectra(x, w, 7)
@@ -104,7 +104,7 @@ def right_fourier_at_the_length_of_the_signal(x, w, b):
     return y[:, :, :5] + b[:, None]
 
 
-@TABLE.y(SIGNAL)
+@TABLE.y(SIGNAL, rounds=True)
 def right_overlap_add(x, w, b):
     full = np.zeros((len(x), 2, 12))
     for first in range(0, 7, 4):

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from convdense._util.arguments import Array, Seed, choice, complain_of, drawn, seed_or_none
-from convdense._util.float_formats import COMPLEX, spelled
+from convdense._util.float_formats import COMPLEX, HALF, INTEGERS, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.clock import Clock, limited_time
 from convdense.diagnosis.behaviour import misbehaviour
-from convdense.diagnosis.between_calls import accumulated, exchanged
+from convdense.diagnosis.between_calls import accumulated, exchanged, unrepeatable
 from convdense.diagnosis.complex_numbers import conjugation_mistake
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
@@ -23,9 +23,11 @@ from convdense.diagnosis.mistakes.mistake import Call
 from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.pools import pool_mistakes
 from convdense.diagnosis.mistakes.sums import plain_result_mistakes
-from convdense.diagnosis.observe import first_wrong, observe, observe_once
+from convdense.diagnosis.narrow_numbers import narrow_explanations
+from convdense.diagnosis.observe import first_wrong, observe, observe_again, observe_once
 from convdense.diagnosis.pattern import pattern
 from convdense.diagnosis.report import Diagnosis, Explanation
+from convdense.diagnosis.rounded_results import rounded_as, rounded_to_multiples
 from convdense.diagnosis.search import Named, cheap_explanations, confirmed, explanations
 from convdense.diagnosis.smaller import (
     NAMED_ON,
@@ -59,6 +61,7 @@ def diagnose(
     *,
     seed: Seed = None,
     dtype: Any = "f8",
+    accumulator: object = None,
     time_limit: float | None = 10.0,
 ) -> Diagnosis:
     """Name the mistake that an implementation makes, in y, dx, dw and db.
@@ -76,8 +79,12 @@ def diagnose(
         For a pool, with forward(x) and backward(x, dy). Forward alone: then y alone is judged.
     seed : int, numpy.random.SeedSequence or None
         Of the integers; None draws fresh entropy, which the diagnosis records.
-    dtype : {"float64", "complex128"}
+    dtype : {"float64", "complex128"}, "float16", "bfloat16", "int8" to "int64" or "uint8"
         Of all operands. In complex numbers what is conjugated wrongly is named, all else on reals.
+        In half precision and integers what `certify` refuses is named: sums that saturate, wrap
+        around, or are rounded another way.
+    accumulator : dtype of integers, or None
+        What sums of integers are in, as in `certify`.
     time_limit : float or None
         Seconds after which no further mistake is tried; calls of the code are not interrupted. What
         was found by then is returned.
@@ -108,7 +115,7 @@ def diagnose(
       already wrong for 1 channel of 1 x 1, a kernel of 1 x 1, 2 samples
     """
     number = drawn(seed_or_none(seed))
-    word = choice(spelled(dtype), "dtype", ("float64", "complex128"))
+    word = choice(spelled(dtype), "dtype", ("float64", "complex128", *HALF, *INTEGERS))
     clock = Clock(limited_time(time_limit))
     if 0 in getattr(layer, "out_shape", ()):  # anything may come, and is refused below
         require_cells(layer)
@@ -117,19 +124,47 @@ def diagnose(
         needs = "a Conv, ConvTranspose, LocallyConnected, Linear, a TieMap or a pool but LpPool"
         raise TypeError(complain_of("layer", layer, needs))
 
+    alone = is_forward_alone(implementation)
+    if word in (*HALF, *INTEGERS):
+        narrow = narrow_explanations(layer, implementation, number, word, accumulator, clock)
+        return Diagnosis(layer, tuple(narrow), number, alone, time_limit=clock.stopped)
     case = _Case(layer, implementation, number, word, clock)
     found: list[Explanation] = []
     everything = observe(layer, implementation, number, word)
+    wrong = {o.name: finding for o in everything if (finding := first_wrong(o)) is not None}
+    again = observe_again(layer, implementation, everything) if wrong else {}
     for observed in clock.during(everything, "diagnosis"):
-        wrong = first_wrong(observed)
-        if wrong is not None:
-            sentence = accumulated(observed) or exchanged(observed, everything)
-            known = Explanation(observed.name, sentence, wrong)
-            found.append(known if sentence else _explained(case, observed, wrong))
-    if not found:
-        found += misbehaviour(layer, implementation, number, word, clock)
-    alone = is_forward_alone(implementation)
+        name = observed.name
+        if name in wrong:
+            between = accumulated(observed) or unrepeatable(observed, again.get(name))
+            sentence = between or exchanged(observed, everything)
+            known = Explanation(name, sentence, wrong[name])
+            found.append(known if sentence else _explained(case, observed, wrong[name]))
+    if not found or not all(explanation.sentence for explanation in found):
+        found = _with_rounding(case, found)
     return Diagnosis(layer, tuple(found), number, alone, time_limit=clock.stopped)
+
+
+def _with_rounding(case: "_Case", found: list[Explanation]) -> list[Explanation]:
+    """Return explanations, those without a name by how they are rounded, and what else is wrong.
+
+    Where all numbers are right on the integers drawn, that is what a certificate refuses.
+    """
+    how = case.layer, case.implementation, case.seed
+    is_real = case.dtype not in COMPLEX
+    rounded = rounded_to_multiples(*how) if is_real else {}
+    rounded |= {k: v for k, v in (rounded_as(*how) if is_real else {}).items() if k not in rounded}
+    named = [replace(e, sentence=e.sentence or rounded.get(e.name, "")) for e in found]
+    if found and all(e.sentence for e in named):
+        return named
+    beside = misbehaviour(*how, case.dtype, case.clock)
+    names = {explanation.name for explanation in found}
+    if not found and rounded and beside:
+        finding = {e.name: e.finding for e in beside}
+        is_of = [name for name in rounded if name in finding]
+        named = [Explanation(name, rounded[name], finding[name]) for name in is_of]
+        return named or beside
+    return [*named, *(e for e in beside if e.name not in names)]
 
 
 DIAGNOSED = Conv, ConvTranspose, LocallyConnected, Linear, TieMap

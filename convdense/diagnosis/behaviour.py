@@ -8,6 +8,7 @@ from convdense.diagnosis.report import Explanation
 from convdense.geometry import Implementation
 from convdense.verdicts.findings import WRONG, Finding
 
+PRECISION = "its precision: "
 LEAST = 0.1  # seconds that a certificate is given, however little time is left
 
 
@@ -16,7 +17,11 @@ def misbehaviour(
 ) -> list[Explanation]:
     """Return what a certificate finds beside the numbers: its calls, its dtypes, how it rounds."""
     left = None if clock.left is None else max(LEAST, clock.left)
-    certificate = certify(layer, implementation, dtype=dtype, seed=seed, time_limit=left)
+    return carried_over(certify(layer, implementation, dtype=dtype, seed=seed, time_limit=left))
+
+
+def carried_over(certificate: Any) -> list[Explanation]:
+    """Return what a certificate refused, in its own words; nothing if it holds."""
     found = [
         Explanation(finding.name, _in_words(finding), finding)
         for finding in (*certificate.findings, *certificate.behaviour)
@@ -25,7 +30,7 @@ def misbehaviour(
     for precision in certificate.precision:
         if precision.verdict == WRONG:
             finding = Finding(precision.name, WRONG, note=str(precision))
-            found.append(Explanation(precision.name, f"its precision: {precision}", finding))
+            found.append(Explanation(precision.name, f"{PRECISION}{precision}", finding))
     return found
 
 

@@ -19,6 +19,15 @@ def accumulated(observed: Observations) -> str:
     return "it is accumulated over calls: what an earlier call gave is still in it"
 
 
+def unrepeatable(observed: Observations, again: Observations | None) -> str:
+    """Return whether the first call gave another result when it was repeated; empty if not."""
+    first, second = observed.returned[0], again.returned[0] if again else None
+    if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray):
+        return ""
+    is_same = first.shape == second.shape and np.array_equal(first, second, equal_nan=True)
+    return "" if is_same else "not repeatable: the same call gives another result"
+
+
 def exchanged(observed: Observations, everything: Sequence[Observations]) -> str:
     """Return with which other gradient this one is exchanged, or which it is; empty if none."""
     for other in everything:

@@ -22,6 +22,8 @@ from convdense.geometry import ConvTranspose, Geometry
 def bias_mistakes(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield what goes wrong where the bias is added to y."""
     yield "the bias is not added", of_the_call("y", lambda call: call._replace(b=0 * call.b))
+    sentence = "it is the bias alone: what was summed is overwritten"
+    yield sentence, of_the_call("y", lambda call: call._replace(x=0 * call.x))
     yield "the bias is added twice", of_the_call("y", lambda call: call._replace(b=2 * call.b))
     yield "the bias is subtracted", of_the_call("y", lambda call: call._replace(b=-1 * call.b))
     yield "the bias is added to the first sample alone", _to_the_first_sample

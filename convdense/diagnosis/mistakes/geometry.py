@@ -135,7 +135,10 @@ def _shifted(n: WindowParameters) -> Iterator[Change]:
     of_padding = "of causal padding" if is_causal else "of padding"
     if is_causal:
         centred = tuple(b // 2 for b in n.begin)
-        yield "the causal padding is centred: half of it is at the end", {"begin": centred}
+        cells = max(b - half for b, half in zip(n.begin, centred, strict=True))
+        by = f"{_NUMBERS.get(cells, cells)} cell{'s' * (cells > 1)}"
+        sentence = f"the causal padding is centred, half of it at the end: all is shifted by {by}"
+        yield sentence, {"begin": centred}
     for size in range(1, max(reach, default=0) + 1):
         cells = f"{_NUMBERS.get(size, size)} cell{'s' * (size > 1)}"
         for step, word in ((size, "more"), (-size, "less")):

@@ -14,6 +14,7 @@ from convdense.structure.kronecker import Entries, scaled
 from convdense.structure.tie_map import TieMap
 
 FEW = 50_000  # entries; up to here, adding them up takes less time than planning saves
+NEAR = 1e-3  # nearer to a whole number than this, sums of fractions are meant to be it
 STORED = 1 << 27  # bytes of a matrix that is stored to multiply with
 Reordering = Callable[[Array], Array]
 Index = tuple[Any, ...]  # of some cells of an array
@@ -51,6 +52,9 @@ class Mistake:
             return self._dw(call)
         weights = np.ascontiguousarray(self.weights(call.w)).reshape(self.ties.weight_shape)
         sums = _summed(name, self.ties, call._replace(w=weights))
+        if any(axis.coefficients is not None for axis in self.ties.axes):
+            near = np.rint(sums)  # fractions of what was drawn are whole, but for their rounding
+            sums = np.where(np.abs(sums - near) < NEAR, near, sums)
         if name == "dx":
             return _shaped(sums, call.x.shape[1:], self.ties.in_shape)
 

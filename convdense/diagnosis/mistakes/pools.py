@@ -30,6 +30,10 @@ def pool_mistakes(pool: Pool, name: str) -> Iterator[PoolMistake]:
         for sentence, other in _averages(pool):
             yield sentence, _of_pool(other, name)
         yield "the mean is over the cells that are not 0", _by_windows(pool, name, _of_nonzero)
+        summed = same_windows(SumPool, pool)
+        for sentence, choose in pool_window_mistakes(summed):
+            both = _by_windows(summed, name, partial(_of_window, summed), choose)
+            yield f"the sum is not divided, and {sentence}", both
     if isinstance(pool, SumPool):
         inside = "an average, over the cells inside, is taken for the sum"
         averages = [*_average("an average is taken for the sum", pool, counted=True)]
@@ -198,6 +202,8 @@ def _overwritten_mistakes(pool: Pool) -> Iterator[PoolMistake]:
         sentence = "= where += is needed: cells in several windows keep the last one's share"
         yield f"{sentence}{of_order}", partial(_overwritten, pool, order, whole=False)
         if pool.extremum:
+            words = f"{sentence} but where it is 0{of_order}"
+            yield words, partial(_overwritten, pool, order, whole=False, nonzero=True)
             sentence = "= where += is needed: the last window overwrites all its cells, with 0 too"
             yield f"{sentence}{of_order}", partial(_overwritten, pool, order, whole=True)
     if not pool.extremum:  # the last tap comes from the first window
@@ -213,6 +219,7 @@ def _overwritten(
     *,
     whole: bool,
     backwards: bool = False,
+    nonzero: bool = False,
 ) -> Array:
     """Return dx if every window writes its cells anew, the winner's alone or the whole window."""
     dx = np.zeros(x.shape)
@@ -225,6 +232,7 @@ def _overwritten(
         for cell in cells:
             new, place = share[(..., *cell)], dx[(..., *cell)]
             here = ... if whole or not pool.extremum else written[(..., *cell)]
+            here = new != 0 if nonzero else here
             place[here] = new[here]
     return dx
 

@@ -240,6 +240,11 @@ def _overwritten(name: str) -> Iterator[ResultMistake]:
     """Yield = for +=, where the outermost loop is over the outputs, the inputs or the taps."""
     for by in ("output", "input", "tap"):
         yield f"{LAST_STAYS} ({by} by {by})", Overwritten(name, by)
+    channel, places = {"y": ("input channel", "tap"), "dx": ("output channel", "output")}.get(
+        name, ("sample", "output")
+    )
+    sentence = f"{LAST_STAYS} (loops over {channel} and all {places}s)"
+    yield sentence, Overwritten(name, channel, places)
 
 
 def overwritten_in_loops(layer: Geometry, name: str) -> Iterator[ResultMistake]:
@@ -274,6 +279,10 @@ def overwritten_in_loops(layer: Geometry, name: str) -> Iterator[ResultMistake]:
         loops = (*channels, *(f"{kind} axis {axis}" for axis, kind in enumerate(mixed)))
         for size in range(len(loops), 0, -1):
             sets |= dict.fromkeys(combinations(loops, size))
+    if name == "y" and n == 1:  # overlapping blocks, as overlap-add has them
+        for cells in range(2, layer.in_shape[1]):
+            sentence = f"{LAST_STAYS} (blocks of {cells} inputs overlap)"
+            yield sentence, Overwritten(name, f"block {cells}")
     for some in sets:
         if name != "dw" or some != ("sample",):  # that is the last sample alone
             yield f"{LAST_STAYS} (loops over {in_words(some)})", Overwritten(name, *some)
@@ -387,6 +396,9 @@ class Overwritten:
         for loop in self.loops:
             kind, _, which = loop.partition(" ")
             if kind == "sample":
+                continue
+            if kind == "block":  # of so many inputs, along the one axis that there is
+                steps = (entries.col % ties.in_shape[-1]) // int(which)
                 continue
             shape, leading = shapes[kind], 2 if kind == "tap" else 1
             if not which:  # all positions of a channel, or of a kernel

@@ -11,12 +11,33 @@ from convdense.structure._tie import WindowParameters
 from convdense.structure.axis import window
 from convdense.structure.progressions import Axis
 
-# F(2, 3), two outputs of a kernel of three: output @ ((kernel @ w) * (input @ x)).
+# Two and four outputs of a kernel of three: output @ ((kernel @ w) * (input @ x)).
 # Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", section 4.
 TRANSFORMS = {
-    "kernel": np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-    "input": np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-    "output": np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
+    "F(2, 3)": {
+        "kernel": np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2,
+        "input": np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
+        "output": np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
+    },
+    "F(4, 3)": {
+        "kernel": np.array(
+            [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]
+        )
+        / 24,
+        "input": np.array(
+            [
+                [4, 0, -5, 0, 1, 0],
+                [0, -4, -4, 1, 1, 0],
+                [0, 4, -4, -1, 1, 0],
+                [0, -2, -1, 2, 1, 0],
+                [0, 2, -1, -2, 1, 0],
+                [0, 4, 0, -5, 0, 1],
+            ]
+        ),
+        "output": np.array(
+            [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+        ),
+    },
 }
 
 Windows = tuple[str, list[Axis]]  # a sentence, and the axes that it amounts to
@@ -276,22 +297,43 @@ def winograd_mistakes(n: WindowParameters) -> Iterator[Windows]:
     ones = (1,) * len(n.kernel)
     if set(n.kernel) != {3} or n.mode != "zeros" or (n.stride, n.dilation) != (ones, ones):
         return
-    for name, matrix in TRANSFORMS.items():
+    for algorithm, transforms in TRANSFORMS.items():
+        same: dict[bytes, tuple[list[str], Array]] = {}
+        for sentence, changed in _wrong_transforms(algorithm, transforms):
+            kernel, cells, outputs = (transforms | changed).values()
+            # the coefficient of weight t and cell j of a tile in its output i, (2, 3, 4)
+            tile = np.einsum("ik,kt,kj->itj", outputs, kernel, cells).round(12)
+            same.setdefault(tile.tobytes(), ([], tile))[0].append(sentence)
+        for sentences, tile in same.values():
+            axes = [_tiled(n, axis, tile) for axis in range(len(ones))]
+            yield ", or equivalently ".join(sentences), axes
+
+
+def _wrong_transforms(
+    algorithm: str, transforms: dict[str, Array]
+) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Yield transforms with one sign wrong, or one row of the kernel's without its fraction."""
+    of = "Winograd's" if algorithm == "F(2, 3)" else f"Winograd's {algorithm}"
+    for name, matrix in transforms.items():
         for i, j in np.argwhere(matrix != 0):
             wrong = matrix.copy()
             wrong[i, j] *= -1
-            kernel, cells, outputs = (TRANSFORMS | {name: wrong}).values()
-            # the coefficient of weight t and cell j of a tile in its output i, (2, 3, 4)
-            tile = np.einsum("ik,kt,kj->itj", outputs, kernel, cells)
-            axes = [_tiled(n, axis, tile) for axis in range(len(ones))]
-            yield f"the sign at ({i}, {j}) of Winograd's {name} transform is wrong", axes
+            yield f"the sign at ({i}, {j}) of {of} {name} transform is wrong", {name: wrong}
+    kernel = transforms["kernel"]
+    for row, numbers in enumerate(kernel):
+        fraction = np.abs(numbers[numbers != 0]).min()
+        if fraction < 1:
+            wrong = kernel.copy()
+            wrong[row] /= fraction
+            sentence = f"the fraction in row {row} of {of} kernel transform is forgotten"
+            yield sentence, {"kernel": wrong}
 
 
 def _tiled(n: WindowParameters, axis: int, tile: Array) -> Axis:
-    """Return tiles of two outputs and four cells, two apart; what lies outside is left out."""
+    """Return tiles, such as two outputs of four cells, side by side; without what is outside."""
     outputs, weights, cells = np.argwhere(tile != 0).T  # each (coefficients of a tile,)
-    n_tiles = -(-n.outs[axis] // 2)
-    first = 2 * np.arange(n_tiles)[:, None]  # output of each tile, and its first padded cell
+    n_tiles = -(-n.outs[axis] // len(tile))
+    first = len(tile) * np.arange(n_tiles)[:, None]  # its outputs, and padded cells
     rows = (first + outputs).ravel()
     cols = (first + cells - n.begin[axis]).ravel()
     steps = np.tile(weights, n_tiles)
