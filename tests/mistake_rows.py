@@ -1,0 +1,161 @@
+"""The table of mistakes that a diagnosis is asked to name, beside their nearest right relatives.
+
+By hand, from the root: ``python -m tests.mistake_rows [part of a name] [--new]`` prints what
+``diagnose`` says of each row, and whether it has the words expected; ``--new`` is the table of
+``tests/new_passes.py``.
+"""
+
+import sys
+from time import process_time
+
+import numpy as np
+
+import convdense as cd
+from tests import mistake_rows_loops, mistake_rows_pools
+from tests.mistake_rows_base import QUANTITIES, Row
+
+KINDS = (mistake_rows_loops, mistake_rows_pools)
+ROWS: list[Row] = [row for kind in KINDS for row in kind.TABLE.wrong]
+RIGHT: list[Row] = [row for kind in KINDS for row in kind.TABLE.right]
+
+
+# What is wrong, by the direct convolution
+
+
+def operands(layer, batch, rng, largest=4):
+    """Return x, w, b, dy of random whole numbers; of a pool x and dy."""
+    shapes = [(batch, *layer.in_shape)]
+    if hasattr(layer, "weight_shape"):
+        shapes += [layer.weight_shape, layer.bias_shape]
+    shapes.append((batch, *layer.out_shape))
+    return [rng.integers(-largest, largest + 1, shape).astype(float) for shape in shapes]
+
+
+def expected(layer, values):
+    """Return {quantity: the right array}."""
+    if not hasattr(layer, "weight_shape"):
+        from convdense.direct import pool
+
+        x, dy = values
+        return {"y": pool.forward(layer, x), "dx": pool.backward(layer, x, dy)}
+    x, w, b, dy = values
+    if isinstance(layer, cd.Linear):
+        results = x @ w.T + b, dy @ w, dy.T @ x, dy.sum(axis=0)
+    elif isinstance(layer, cd.TieMap):
+        dense = cd.TiedDense(layer, w, b)
+        results = dense.forward(x), *dense.backward(x, dy)
+    else:
+        results = cd.convolve(layer, x, w, b), *cd.convolve_backward(layer, x, w, dy)
+    return dict(zip(QUANTITIES, results, strict=True))
+
+
+def computed(implementation, values):
+    """Return {quantity: what an implementation gives}."""
+    if len(values) == 2:
+        x, dy = values
+        return {"y": implementation.forward(x), "dx": implementation.backward(x, dy)}
+    x, w, b, dy = values
+    results = implementation.forward(x, w, b), *implementation.backward(x, w, dy)
+    return dict(zip(QUANTITIES, results, strict=True))
+
+
+def wrong_quantities(row, trials=3):
+    """Return the names of what differs, after rounding, on whole numbers; None is not judged."""
+    found = set()
+    implementation = row.implementation
+    for trial in range(trials):
+        values = operands(row.layer, 2 + trial, np.random.default_rng(trial))
+        if trial == 0:
+            values[0] = -abs(values[0]) - 1  # where padding with 0 shows in a maximum
+        right = expected(row.layer, values)
+        got = computed(implementation, [value.copy() for value in values])
+        for name, array in got.items():
+            if array is not None and differs(np.asarray(array), right[name]):
+                found.add(name)
+    return found
+
+
+def differs(got, right):
+    return got.shape != right.shape or not (abs(got - right) <= 1e-9).all()
+
+
+# What a diagnosis says
+
+
+def sentences(diagnosis):
+    """Return {quantity: the line that names its mistake}, lower case."""
+    found = {}
+    for line in str(diagnosis).splitlines():
+        name, colon, sentence = line.partition(": ")
+        if colon and name in QUANTITIES:
+            found[name] = f"{found[name]}; {sentence}" if name in found else sentence
+    return found
+
+
+def has_words(sentence, alternatives):
+    """Return whether a sentence has all words of one alternative, and none it must not have."""
+    said = sentence.lower()
+    return any(
+        all((word[1:] not in said) if word[0] == "!" else word.lower() in said for word in words)
+        for words in alternatives
+    )
+
+
+UNNAMED = ("no mistake that is known", "nothing is wrong")
+
+
+def judged(row):
+    """Return ("matched", "missed", "misnamed" or "blamed", what was said)."""
+    try:
+        diagnosis = cd.diagnose(row.layer, row.implementation, **row.options)
+        text = str(diagnosis)
+    except Exception as raised:
+        return "missed", f"raised {type(raised).__name__}: {raised}"
+    said = sentences(diagnosis)
+    if set(said) - set(row.words) and not row.behaviour:
+        return "blamed", text
+    if not row.words and not row.behaviour:
+        return ("matched" if diagnosis else "blamed"), text
+    named = all(
+        name in said and has_words(said[name], alternatives)
+        for name, alternatives in row.words.items()
+    )
+    if named and all(word.lower() in text.lower() for word in row.behaviour):
+        return "matched", text
+    if any(unnamed in text.lower() for unnamed in UNNAMED) or not said:
+        return "missed", text
+    return "misnamed", text
+
+
+def main(arguments):
+    """Print a line for every row, and what was said of those that are not matched."""
+    rows, right = ROWS, RIGHT
+    if "--new" in arguments:
+        from tests.new_passes import NEW, NEW_RIGHT
+
+        rows, right = NEW, NEW_RIGHT
+    part = " ".join(word for word in arguments if word != "--new")
+    counts: dict[str, int] = {}
+    total = 0.0
+    for table, heading in ((rows, "wrong"), (right, "right")):
+        for row in table:
+            if part not in row.name:
+                continue
+            begin = process_time()
+            verdict, text = judged(row)
+            seconds = process_time() - begin
+            total += seconds
+            key = f"{heading}: {verdict}"
+            counts[key] = counts.get(key, 0) + 1
+            print(f"{verdict:9}{seconds:7.2f} s  {row.name}", flush=True)
+            if verdict != "matched" or part:
+                print("".join(f"    | {line}\n" for line in text.splitlines()), end="")
+                for name, alternatives in row.words.items():
+                    print(f"    expected of {name}: {alternatives}")
+                if row.behaviour:
+                    print(f"    expected: {row.behaviour}")
+    print(", ".join(f"{key} {count}" for key, count in counts.items()), f"; {total:.0f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
