@@ -28,13 +28,9 @@ FLAT = (("flat",), ("all equal",), ("ties", "drop"), ("ties", "no gradient"))
 
 def argmax_cell(window, first=True):
     """Return (row, column) of the largest cell of a window."""
-    best = None
-    for i, j in np.ndindex(*window.shape):
-        if best is None or window[i, j] > window[best]:
-            best = i, j
-        elif window[i, j] == window[best] and not first:
-            best = i, j
-    return best
+    flat = window.ravel()
+    best = flat.argmax() if first else flat.size - 1 - flat[::-1].argmax()
+    return np.unravel_index(best, window.shape)
 
 
 # = for +=
