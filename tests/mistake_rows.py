@@ -11,10 +11,24 @@ from time import process_time
 import numpy as np
 
 import convdense as cd
-from tests import mistake_rows_loops, mistake_rows_pools
+from tests import (
+    mistake_rows_channels,
+    mistake_rows_geometry,
+    mistake_rows_loops,
+    mistake_rows_padding,
+    mistake_rows_pools,
+    mistake_rows_sums,
+)
 from tests.mistake_rows_base import QUANTITIES, Row
 
-KINDS = (mistake_rows_loops, mistake_rows_pools)
+KINDS = (
+    mistake_rows_loops,
+    mistake_rows_channels,
+    mistake_rows_geometry,
+    mistake_rows_padding,
+    mistake_rows_pools,
+    mistake_rows_sums,
+)
 ROWS: list[Row] = [row for kind in KINDS for row in kind.TABLE.wrong]
 RIGHT: list[Row] = [row for kind in KINDS for row in kind.TABLE.right]
 
@@ -55,18 +69,26 @@ def computed(implementation, values):
         x, dy = values
         return {"y": implementation.forward(x), "dx": implementation.backward(x, dy)}
     x, w, b, dy = values
+    if callable(implementation):
+        return {"y": implementation(x, w, b)}
     results = implementation.forward(x, w, b), *implementation.backward(x, w, dy)
     return dict(zip(QUANTITIES, results, strict=True))
 
 
-def wrong_quantities(row, trials=3):
+def wrong_quantities(row, trials=4):
     """Return the names of what differs, after rounding, on whole numbers; None is not judged."""
     found = set()
     implementation = row.implementation
     for trial in range(trials):
-        values = operands(row.layer, 2 + trial, np.random.default_rng(trial))
-        if trial == 0:
+        rng = np.random.default_rng(trial)
+        values = operands(row.layer, max(2, trial), rng)  # the same batch twice, and another
+        if row.options.get("dtype") == "complex128":
+            parts = operands(row.layer, max(2, trial), rng)
+            values = [real + 1j * part for real, part in zip(values, parts, strict=True)]
+        elif trial == 0:
             values[0] = -abs(values[0]) - 1  # where padding with 0 shows in a maximum
+        elif trial == 1:
+            values[0] = np.sign(values[0])  # where many are equal
         right = expected(row.layer, values)
         got = computed(implementation, [value.copy() for value in values])
         for name, array in got.items():

@@ -129,25 +129,35 @@ class PlainLinear:
 
 
 class PlainConv:
-    """Zero padding, one slice of the padded input for each tap, one group after the other."""
+    """One slice of the padded input for each tap, one group after the other."""
 
     def __init__(self, layer):
         self.layer = layer
         self.padding = layer.padding
         self.positions = layer.out_spatial
+        modes = {"zeros": "constant", "circular": "wrap", "replicate": "edge"}
+        self.mode = modes.get(layer.padding_mode, layer.padding_mode)
 
     def padded(self, x):
-        return np.pad(x, ((0, 0), (0, 0), *self.padding))
+        widths = ((0, 0), (0, 0), *self.padding)
+        if self.mode == "constant":
+            return np.pad(x, widths, constant_values=self.layer.padding_value)
+        return np.pad(x, widths, self.mode)
 
     def taps(self):
-        """Yield (tap, the cells of the padded input that it meets)."""
+        """Yield (position in the kernel, the cells of the padded input that it meets)."""
         steps = list(zip(self.layer.stride, self.layer.dilation, self.positions, strict=True))
         for tap in np.ndindex(*self.layer.kernel):
             cells = [
                 slice(t * d, t * d + s * (n - 1) + 1, s)
                 for t, (s, d, n) in zip(tap, steps, strict=True)
             ]
-            yield tap, cells
+            yield self.weight_at(tap), cells
+
+    def weight_at(self, tap):
+        if not self.layer.flip:
+            return tap
+        return tuple(k - 1 - t for k, t in zip(self.layer.kernel, tap, strict=True))
 
     def groups(self):
         """Yield (output channels, input channels) of each group, as slices."""
@@ -166,7 +176,7 @@ class PlainConv:
         return y + b.reshape(-1, *[1] * len(self.positions))
 
     def backward(self, x, w, dy):
-        padded = self.padded(x)
+        padded, w = np.conj(self.padded(x)), np.conj(w)
         d_padded, dw = np.zeros(padded.shape, dy.dtype), np.zeros(w.shape, dy.dtype)
         for tap, cells in self.taps():
             for outs, ins in self.groups():
@@ -178,11 +188,18 @@ class PlainConv:
         return self.cropped(d_padded), dw, dy.sum(axis=(0, *range(2, dy.ndim)))
 
     def cropped(self, d_padded):
-        inside = [
-            slice(begin, begin + n)
-            for (begin, _), n in zip(self.padding, self.layer.in_spatial, strict=True)
-        ]
-        return d_padded[(slice(None), slice(None), *inside)]
+        """Return dx: what belongs to a padded cell goes to the cell that it was read from."""
+        for axis, (size, widths) in enumerate(
+            zip(self.layer.in_spatial, self.padding, strict=True), start=2
+        ):
+            nowhere = {"constant_values": -1} if self.mode == "constant" else {}
+            sources = np.pad(np.arange(size), widths, self.mode, **nowhere)
+            inside = np.zeros((size, *np.delete(d_padded.shape, axis)), d_padded.dtype)
+            for source, cells in zip(sources, np.moveaxis(d_padded, axis, 0), strict=True):
+                if source >= 0:
+                    inside[source] += cells
+            d_padded = np.moveaxis(inside, 0, axis)
+        return d_padded
 
 
 class PlainTranspose:
