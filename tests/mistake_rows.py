@@ -8,97 +8,35 @@ By hand, from the root: ``python -m tests.mistake_rows [part of a name] [--new]`
 import sys
 from time import process_time
 
-import numpy as np
-
 import convdense as cd
 from tests import (
+    mistake_rows_behaviour,
     mistake_rows_channels,
+    mistake_rows_dtypes,
     mistake_rows_geometry,
     mistake_rows_loops,
     mistake_rows_padding,
+    mistake_rows_pairs,
     mistake_rows_pools,
     mistake_rows_sums,
+    mistake_rows_transforms,
 )
 from tests.mistake_rows_base import QUANTITIES, Row
 
 KINDS = (
     mistake_rows_loops,
+    mistake_rows_transforms,
     mistake_rows_channels,
     mistake_rows_geometry,
     mistake_rows_padding,
     mistake_rows_pools,
     mistake_rows_sums,
+    mistake_rows_dtypes,
+    mistake_rows_behaviour,
+    mistake_rows_pairs,
 )
 ROWS: list[Row] = [row for kind in KINDS for row in kind.TABLE.wrong]
 RIGHT: list[Row] = [row for kind in KINDS for row in kind.TABLE.right]
-
-
-# What is wrong, by the direct convolution
-
-
-def operands(layer, batch, rng, largest=4):
-    """Return x, w, b, dy of random whole numbers; of a pool x and dy."""
-    shapes = [(batch, *layer.in_shape)]
-    if hasattr(layer, "weight_shape"):
-        shapes += [layer.weight_shape, layer.bias_shape]
-    shapes.append((batch, *layer.out_shape))
-    return [rng.integers(-largest, largest + 1, shape).astype(float) for shape in shapes]
-
-
-def expected(layer, values):
-    """Return {quantity: the right array}."""
-    if not hasattr(layer, "weight_shape"):
-        from convdense.direct import pool
-
-        x, dy = values
-        return {"y": pool.forward(layer, x), "dx": pool.backward(layer, x, dy)}
-    x, w, b, dy = values
-    if isinstance(layer, cd.Linear):
-        results = x @ w.T + b, dy @ w, dy.T @ x, dy.sum(axis=0)
-    elif isinstance(layer, cd.TieMap):
-        dense = cd.TiedDense(layer, w, b)
-        results = dense.forward(x), *dense.backward(x, dy)
-    else:
-        results = cd.convolve(layer, x, w, b), *cd.convolve_backward(layer, x, w, dy)
-    return dict(zip(QUANTITIES, results, strict=True))
-
-
-def computed(implementation, values):
-    """Return {quantity: what an implementation gives}."""
-    if len(values) == 2:
-        x, dy = values
-        return {"y": implementation.forward(x), "dx": implementation.backward(x, dy)}
-    x, w, b, dy = values
-    if callable(implementation):
-        return {"y": implementation(x, w, b)}
-    results = implementation.forward(x, w, b), *implementation.backward(x, w, dy)
-    return dict(zip(QUANTITIES, results, strict=True))
-
-
-def wrong_quantities(row, trials=4):
-    """Return the names of what differs, after rounding, on whole numbers; None is not judged."""
-    found = set()
-    implementation = row.implementation
-    for trial in range(trials):
-        rng = np.random.default_rng(trial)
-        values = operands(row.layer, max(2, trial), rng)  # the same batch twice, and another
-        if row.options.get("dtype") == "complex128":
-            parts = operands(row.layer, max(2, trial), rng)
-            values = [real + 1j * part for real, part in zip(values, parts, strict=True)]
-        elif trial == 0:
-            values[0] = -abs(values[0]) - 1  # where padding with 0 shows in a maximum
-        elif trial == 1:
-            values[0] = np.sign(values[0])  # where many are equal
-        right = expected(row.layer, values)
-        got = computed(implementation, [value.copy() for value in values])
-        for name, array in got.items():
-            if array is not None and differs(np.asarray(array), right[name]):
-                found.add(name)
-    return found
-
-
-def differs(got, right):
-    return got.shape != right.shape or not (abs(got - right) <= 1e-9).all()
 
 
 # What a diagnosis says

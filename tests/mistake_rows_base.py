@@ -25,7 +25,8 @@ class Row:
 
     ``words`` maps each wrong quantity to the alternatives for its sentence; all others are right.
     ``behaviour`` are substrings of the whole text: what is beside the numbers. ``options`` are
-    those of certify and diagnose alike; ``normwise`` is right code that no plain sum is.
+    those of certify and diagnose alike. ``rounds``: right code, though not equal in every bit, or
+    another rounding than is usual.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Row:
     words: Mapping[str, Alternatives] = field(default_factory=dict)
     behaviour: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    normwise: bool = False
+    rounds: bool = False
 
     @property
     def implementation(self):
@@ -49,13 +50,13 @@ class Table:
         self.wrong: list[Row] = []
         self.right: list[Row] = []
 
-    def made(self, layer, *, name="", behaviour=(), options=None, normwise=False, **words):
+    def made(self, layer, *, name="", behaviour=(), options=None, rounds=False, **words):
         """Register a function without arguments that returns an implementation."""
 
         def register(function):
             said = name or function.__name__.replace("_", " ")
             table = self.wrong if words or behaviour else self.right
-            given = dict(words), behaviour, options or {}, normwise
+            given = dict(words), behaviour, options or {}, rounds
             table.append(Row(said, layer, function, *given))
             return function
 

@@ -298,7 +298,7 @@ class Tied:
         return dy @ self.matrix(w), self.dw(x, w, dy), dy.sum(axis=0)
 
 
-@TABLE.made(TIED, dw=(("=", "+="), ("last", "cop"), ("last", "entry")))
+@TABLE.made(TIED, dw=(("+="), ("last", "cop"), ("last", "entry")))
 def tied_dw_overwritten():
     class Overwritten(Tied):
         def dw(self, x, w, dy):
