@@ -18,7 +18,7 @@ POINT = cd.Conv((3, 4), out_channels=2, kernel=1)
 
 IGNORED = (("groups", "ignored"), ("groups", "forgotten"), ("group", "all channels"))
 FIRST_GROUP = (("first", "group"), ("group 0",))
-INTERLEAVED = (("interleaved",), ("order", "multiplier"), ("group", "order"))
+INTERLEAVED = (("interleaved",), ("group", "mod"), ("order", "multiplier"), ("group", "order"))
 EXCHANGED = (("exchanged",), ("swapped",))
 CHANNELS = (("channels", "exchanged"), ("channels", "swapped"), ("transposed",))
 
@@ -298,7 +298,7 @@ class Tied:
         return dy @ self.matrix(w), self.dw(x, w, dy), dy.sum(axis=0)
 
 
-@TABLE.made(TIED, dw=(("+="), ("last", "cop"), ("last", "entry")))
+@TABLE.made(TIED, dw=(("+=",), ("last", "cop"), ("last", "entry")))
 def tied_dw_overwritten():
     class Overwritten(Tied):
         def dw(self, x, w, dy):

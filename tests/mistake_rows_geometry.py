@@ -27,7 +27,7 @@ EXCHANGED = (("stride", "dilation", "exchanged"), ("stride", "dilation", "swappe
 CUT = (
     ("cut", "end"),
     ("crop", "end"),
-    ("begin", "not cropped"),
+    ("not cropped",),
     ("begin padding", "ignored"),
     ("padding", "begin", "forgotten"),
 )
@@ -257,7 +257,7 @@ def dx_without_the_cell_left_over(x, w, dy):
     return dx
 
 
-@TABLE.y(IMAGE, *LAST, ("last", "bias"))
+@TABLE.y(IMAGE, *LAST, ("last", "bias"), ("zero", "at 2 along axis 0"))
 def last_row_forgotten(x, w, b):
     y = np.zeros((len(x), 3, 3, 3))
     for i in range(4 - 2):

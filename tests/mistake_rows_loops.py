@@ -20,7 +20,7 @@ GROUPED = cd.Conv((4, 7), out_channels=2, kernel=3, groups=2)
 UP = cd.ConvTranspose((2, 3, 4), out_channels=3, kernel=(3, 2), stride=(2, 1))
 UP_SIGNAL = cd.ConvTranspose((3, 4), out_channels=2, kernel=3, stride=2)
 
-ANY = (("+="), ("last", "overwrit"))
+ANY = (("+=",), ("last", "overwrit"))
 
 
 def over(*loops):
@@ -75,7 +75,7 @@ def forward_rows_of_the_kernel(x, w, b):
     return y + b[:, None, None]
 
 
-@TABLE.y(IMAGE, ("+="), ("only the bias",), ("bias alone",))
+@TABLE.y(IMAGE, ("+=", "bias", "!tap"), ("only the bias",), ("bias alone",))
 def forward_bias_overwrites(x, w, b):
     y = np.zeros((len(x), 3, 3, 3))
     for k, m in np.ndindex(2, 3):
@@ -221,7 +221,7 @@ def dx_columns_overwrite(x, w, dy):
     return dx
 
 
-@TABLE.dx(IMAGE, ("+="), ("first", "overwrit"))
+@TABLE.dx(IMAGE, ("+=",), ("first", "overwrit"))
 def dx_loops_run_backwards(x, w, dy):
     dx = np.zeros(x.shape)
     for n, f in np.ndindex(len(x), 3):

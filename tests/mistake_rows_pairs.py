@@ -21,10 +21,15 @@ MEAN = (("mean", "batch"), ("mean", "sample"))
 STRIDE = (("stride", "forgotten"), ("stride", "ignored"), ("stride", "1"))
 DILATION = (("dilation", "forgotten"), ("dilation", "ignored"), ("dilation", "1"))
 TRANSPOSED = (("transposed",), ("axes", "exchanged"), ("rows", "columns"))
-CHANNELS = (("channels", "exchanged"), ("transposed", "channel"), ("transposed",))
-FIRST_SAMPLE = (("first sample",), ("sample 0",))
+CHANNELS = (
+    ("channels", "exchanged"),
+    ("channels", "swapped"),
+    ("transposed", "channel"),
+    ("transposed",),
+)
+FIRST_SAMPLE = (("first sample",), ("sample", "first one"), ("sample 0",))
 SHIFTED = (("shift",), ("begin",), ("crop", "end"), ("cut", "end"))
-EQUALS = (("+="),)
+EQUALS = (("+=",),)
 
 
 def both(one, other):

@@ -22,7 +22,7 @@ ADAPTIVE_MAX = cd.MaxPool((2, 8), output=3)
 CEIL = cd.AvgPool((2, 8), kernel=3, stride=2, ceil_mode=True)
 SUM = cd.SumPool((2, 7), kernel=3, stride=2)
 
-EQUALS = (("+="), ("last", "overwrit"), ("last", "window"))
+EQUALS = (("+=",), ("last", "overwrit"), ("last", "window"))
 FLAT = (("flat",), ("all equal",), ("ties", "drop"), ("ties", "no gradient"))
 
 

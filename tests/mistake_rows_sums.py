@@ -157,7 +157,7 @@ def dw_of_the_first_sample(x, w, dy):
     return dw
 
 
-@TABLE.dx(SIGNAL, ("first sample",), ("sample 0",))
+@TABLE.dx(SIGNAL, ("first sample",), ("sample", "first one"))
 def dx_of_the_first_sample_for_all(x, w, dy):
     dx = np.zeros(x.shape)
     for i in range(5):

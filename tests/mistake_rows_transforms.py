@@ -66,7 +66,7 @@ def fourier_dw_of_the_first_sample(x, w, dy):
     return np.fft.ifft2(product).real[:, :, :2, :3]
 
 
-@TABLE.y(SIGNAL, ("+="), ("overlap",), ("block",), ("tile",))
+@TABLE.y(SIGNAL, ("+=",), ("overlap",), ("block",), ("tile",))
 def overlap_add_that_overwrites(x, w, b):
     full = np.zeros((len(x), 2, 12))
     for first in range(0, 7, 4):
