@@ -31,7 +31,7 @@ CUT = (
     ("begin padding", "ignored"),
     ("padding", "begin", "forgotten"),
 )
-SHIFTED = (("shift",), ("one cell", "far"), ("one cell too"), ("off by", "cell"))
+SHIFTED = (("shift",), ("one cell", "far"), ("one cell too",), ("off by", "cell"))
 LAST = (("last", "left out"), ("last", "left 0"), ("last", "missing"), ("last", "stays 0"))
 REVERSED = (("revers",), ("flip",), ("rotated",))
 

@@ -13,7 +13,7 @@ from tests.mistake_rows_base import Table, pair
 
 TABLE = Table()
 IMAGE = cd.Conv((2, 4, 5), out_channels=3, kernel=(2, 3))
-STRIDED = cd.Conv((2, 5, 6), out_channels=3, kernel=(3, 2), stride=(2, 1), padding=(1, 0))
+STRIDED = cd.Conv((2, 5, 4), out_channels=2, kernel=(3, 2), stride=(2, 1), padding=(1, 0))
 SIGNAL = cd.Conv((2, 7), out_channels=3, kernel=3)
 VOLUME = cd.Conv((2, 3, 4, 3), out_channels=2, kernel=(2, 3, 2))
 GROUPED = cd.Conv((4, 7), out_channels=2, kernel=3, groups=2)
@@ -68,8 +68,8 @@ def forward_input_channels_outside(x, w, b):
 @TABLE.y(STRIDED, *over("row"), ("last", "tap"))
 def forward_rows_of_the_kernel(x, w, b):
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
-    y = np.zeros((len(x), 3, 3, 5))
-    for i, j in np.ndindex(3, 5):
+    y = np.zeros((len(x), 2, 3, 3))
+    for i, j in np.ndindex(3, 3):
         for k in range(3):
             y[:, :, i, j] = np.einsum("oct,nct->no", w[:, :, k], padded[:, :, 2 * i + k, j : j + 2])
     return y + b[:, None, None]
@@ -111,7 +111,7 @@ def textbook(order, dx="+=", dw="+=", db="+="):
     def backward(x, w, dy):
         sizes = dict(zip("nfij", dy.shape, strict=True))
         padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
-        d_padded, d_w, d_b = np.zeros(padded.shape), np.zeros(w.shape), np.zeros(3)
+        d_padded, d_w, d_b = np.zeros(padded.shape), np.zeros(w.shape), np.zeros(2)
         for step in product(*(range(sizes[letter]) for letter in order)):
             n, f, i, j = (step[order.index(letter)] for letter in "nfij")
             window = (slice(None), slice(2 * i, 2 * i + 3), slice(j, j + 2))
@@ -135,8 +135,8 @@ def textbook(order, dx="+=", dw="+=", db="+="):
 
 def strided_forward(x, w, b):
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
-    y = np.zeros((len(x), 3, 3, 5))
-    for i, j in np.ndindex(3, 5):
+    y = np.zeros((len(x), 2, 3, 3))
+    for i, j in np.ndindex(3, 3):
         window = padded[:, :, 2 * i : 2 * i + 3, j : j + 2]
         y[:, :, i, j] = np.einsum("nckm,fckm->nf", window, w) + b
     return y
@@ -280,7 +280,7 @@ def dw_rows_overwrite(x, w, dy):
 @TABLE.dw(STRIDED, *over("column"))
 def dw_columns_overwrite(x, w, dy):
     dw = np.zeros(w.shape)
-    for j in range(5):
+    for j in range(3):
         for f, c, k, m in np.ndindex(*w.shape):
             total = 0
             for n, i in np.ndindex(len(x), 3):
@@ -372,5 +372,5 @@ def right_dw_assigned_once(x, w, dy):
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
     dw = np.zeros(w.shape)
     for f, c, k, m in np.ndindex(*w.shape):
-        dw[f, c, k, m] = np.sum(padded[:, c, k : k + 5 : 2, m : m + 5] * dy[:, f])
+        dw[f, c, k, m] = np.sum(padded[:, c, k : k + 5 : 2, m : m + 3] * dy[:, f])
     return dw
