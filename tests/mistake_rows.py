@@ -114,7 +114,8 @@ def main(arguments):
                     print(f"    expected of {name}: {alternatives}")
                 if row.behaviour:
                     print(f"    expected: {row.behaviour}")
-    print(", ".join(f"{key} {count}" for key, count in counts.items()), f"; {total:.0f} s")
+    counted = ", ".join(f"{key} {count}" for key, count in sorted(counts.items()))
+    print(f"{counted}; {total:.0f} s of the processor")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ of a layer.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,12 +64,17 @@ class Table:
         return register
 
     def part(self, quantity, layer, *alternatives, **more):
-        """Register a function that computes one quantity, beside right code for the others."""
+        """Register a function that computes one quantity, beside right code for the others.
+
+        Right code for y is given as forward alone.
+        """
 
         def register(function):
             words = {quantity: alternatives} if alternatives else {}
             name = more.pop("name", function.__name__.replace("_", " "))
-            self.made(layer, name=name, **words, **more)(lambda: beside(layer, quantity, function))
+            alone = quantity == "y" and not words
+            make = partial(beside, layer, quantity, function)
+            self.made(layer, name=name, **words, **more)((lambda: function) if alone else make)
             return function
 
         return register

@@ -225,6 +225,13 @@ def output_padding_not_read_in_dx(x, w, dy):
     return np.stack([np.einsum("nok,cok->nc", window, w) for window in windows], axis=2)
 
 
+@TABLE.dw(UP_MORE, ("output_padding",), ("output padding",))
+def output_padding_not_read_in_dw(x, w, dy):
+    padded = np.pad(dy[:, :, :-1], ((0, 0), (0, 0), (1, 1)))
+    taps = [np.einsum("nci,noi->co", x, padded[:, :, k : k + 7 : 2]) for k in range(3)]
+    return np.stack(taps, axis=2)
+
+
 @TABLE.db(UP_MORE_IMAGE, ("output_padding",), ("output padding",))
 def output_padding_not_read_in_db(x, w, dy):
     return dy[:, :, :5, :4].sum(axis=(0, 2, 3))

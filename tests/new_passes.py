@@ -2,7 +2,7 @@
 
 They were written without knowledge of what a diagnosis knows, each in a style of its own, and are
 judged by ``python -m tests.mistake_rows --new``. This file has convolutions; `new_passes_more` has
-transposed, causal and pooling layers, and what belongs to no layer.
+transposed, causal and pooling layers, `new_passes_classes` classes that remember, and the bias.
 """
 
 from functools import reduce
@@ -12,8 +12,8 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from scipy import signal
 
 import convdense as cd
-from tests import new_passes_more
-from tests.mistake_rows_base import Table, pair, plain
+from tests import new_passes_classes, new_passes_more
+from tests.mistake_rows_base import Table
 
 TABLE = Table()
 IMAGE = cd.Conv((2, 5, 4), out_channels=3, kernel=2)
@@ -288,91 +288,6 @@ def depthwise_dx_with_one_kernel(x, w, dy):
     return grad
 
 
-# The bias
-
-
-@TABLE.db(cd.Conv((2, 4, 4), 3, 2), ("axis",), ("axes",), ("column",))
-def bias_summed_over_other_axes(x, w, dy):
-    return dy.sum(axis=(0, 1, 2))
-
-
-@TABLE.db(IMAGE, ("shape",), ("keep",), ("dimension",))
-def bias_keeps_its_axes(x, w, dy):
-    return np.sum(dy, axis=(0, 2, 3), keepdims=True)
-
-
-# Classes
-
-
-class Layer:
-    """A layer as in a course: it keeps its input, and its gradients."""
-
-    def __init__(self, layer):
-        self.inner = plain(layer)
-        self.cache = None
-
-    def forward(self, x, w, b):
-        self.cache = x
-        return self.inner.forward(x, w, b)
-
-    def backward(self, x, w, dy):
-        return self.inner.backward(x, w, dy)
-
-
-@TABLE.made(SIGNAL, behaviour=("another forward",))
-def input_of_the_last_forward():
-    class Cached(Layer):
-        def backward(self, x, w, dy):
-            kept = x if self.cache is None or self.cache.shape != x.shape else self.cache
-            return self.inner.backward(kept, w, dy)
-
-    return Cached(SIGNAL)
-
-
-@TABLE.made(IMAGE, behaviour=("changed its input",))
-def backward_takes_the_step():
-    class Trained(Layer):
-        def backward(self, x, w, dy):
-            dx, dw, db = self.inner.backward(x, w, dy)
-            w -= 0.5 * dw
-            return dx, dw, db
-
-    return Trained(IMAGE)
-
-
-@TABLE.made(SIGNAL, y=(("relu",), ("negative",), ("clip",), ("maximum",)))
-def activation_inside_the_layer():
-    class Activated(Layer):
-        def forward(self, x, w, b):
-            return np.maximum(super().forward(x, w, b), 0)
-
-    return Activated(SIGNAL)
-
-
-@TABLE.made(
-    IMAGE, dw=(("weight decay",), ("multiple of w",), ("w is added",), ("weights", "added"))
-)
-def weight_decay_in_dw():
-    class Decayed(Layer):
-        def backward(self, x, w, dy):
-            dx, dw, db = self.inner.backward(x, w, dy)
-            return dx, dw + 0.5 * w, db
-
-    return Decayed(IMAGE)
-
-
-MINUS = (("sign",), ("minus",), ("negat",), ("-1",))
-
-
-@TABLE.made(HALVED, dw=MINUS, db=MINUS)
-def gradients_point_downhill():
-    def backward(x, w, dy):
-        dx, dw, db = plain(HALVED).backward(x, w, dy)
-        return dx, -dw, -db
-
-    return pair(plain(HALVED).forward, backward)
-
-
 # Their nearest right relatives
 
 
@@ -415,5 +330,6 @@ def right_channels_last(x, w, b):
     return y.transpose(0, 3, 1, 2)
 
 
-NEW = [*TABLE.wrong, *new_passes_more.TABLE.wrong]
-NEW_RIGHT = [*TABLE.right, *new_passes_more.TABLE.right]
+PARTS = (TABLE, new_passes_more.TABLE, new_passes_classes.TABLE)
+NEW = [row for table in PARTS for row in table.wrong]
+NEW_RIGHT = [row for table in PARTS for row in table.right]
