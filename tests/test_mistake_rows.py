@@ -15,8 +15,8 @@ from convdense.certificates import _certify
 from convdense.direct import pool
 from tests import few_calls
 from tests.few_calls import RefusedError, until_wrong
-from tests.mistake_rows import RIGHT, ROWS, has_words, sentences
-from tests.mistake_rows_base import QUANTITIES
+from tests.mistake_rows import RIGHT, ROWS, has_words, judged, sentences
+from tests.mistake_rows_base import QUANTITIES, Row
 from tests.new_passes import NEW, NEW_RIGHT
 
 WRONG = [*ROWS, *NEW]
@@ -215,3 +215,29 @@ def test_sentences_are_read_by_quantity():
 )
 def test_words_are_all_of_one_alternative(sentence, named):
     assert has_words(sentence, (("+=", "!samples"), ("LAST", "row"))) == named
+
+
+ROW = Row("row", cd.Conv((1, 3), 1, 2), lambda: None, {"dw": (("mean", "batch"),)})
+CARRIED = Row("row", ROW.layer, ROW.make, behaviour=("raised",))
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict", "lines"),
+    [
+        (ROW, "matched", ["dw: the mean over the batch is taken", "  first at (0, 0, 0)"]),
+        (ROW, "misnamed", ["dw: the kernel is reversed"]),
+        (ROW, "missed", ["dw: no mistake that is known here explains it", "  mean, batch"]),
+        (ROW, "missed", ["nothing is wrong"]),
+        (ROW, "blamed", ["dw: the mean over the batch is taken", "db: the sign"]),
+        (CARRIED, "matched", ["y: it raised ValueError"]),
+        (CARRIED, "missed", ["nothing is wrong"]),
+    ],
+)
+def test_a_diagnosis_is_judged_by_its_words(row, verdict, lines):
+    with mock.patch.object(cd, "diagnose", return_value=Said(*lines), create=True):
+        assert judged(row)[0] == verdict
+
+
+def test_a_diagnosis_that_raises_is_missed():
+    with mock.patch.object(cd, "diagnose", mock.Mock(side_effect=TypeError("layer")), create=True):
+        assert judged(ROW) == ("missed", "raised TypeError: layer")
