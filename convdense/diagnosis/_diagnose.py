@@ -126,7 +126,8 @@ def diagnose(
 
     alone = is_forward_alone(implementation)
     if word in (*HALF, *INTEGERS):
-        narrow = narrow_explanations(layer, implementation, number, word, accumulator, clock)
+        formats = {"dtype": word, "accumulator": accumulator}
+        narrow = narrow_explanations(layer, implementation, number, clock, **formats)
         return Diagnosis(layer, tuple(narrow), number, alone, time_limit=clock.stopped)
     case = _Case(layer, implementation, number, word, clock)
     found: list[Explanation] = []

@@ -36,19 +36,14 @@ def narrow_explanations(
     layer: Any,
     implementation: Implementation,
     seed: int,
-    dtype: str,
-    accumulator: Any,
     clock: Clock,
+    **formats: Any,
 ) -> list[Explanation]:
-    """Return what a certificate in this dtype refused, with the mistake where one is known."""
-    certificate = certify(
-        layer,
-        implementation,
-        dtype=dtype,
-        accumulator=accumulator,
-        seed=seed,
-        time_limit=clock.left,
-    )
+    """Return what a certificate in some dtype refused, with the mistake where one is known.
+
+    `formats` are dtype and accumulator, as `certify` takes them.
+    """
+    certificate = certify(layer, implementation, seed=seed, time_limit=clock.left, **formats)
     wrong = {finding.name for finding in certificate.findings if finding.refuted}
     named = _named(layer, implementation, seed, certificate, wrong) if wrong else {}
     return [
@@ -77,10 +72,8 @@ def _named(
     for name in wrong & set(QUANTITIES):
         i = QUANTITIES.index(name)
         came = [np.asarray(results[i]) for results in returned]
-        if any(
-            got.shape != r[i].shape or got.dtype.kind not in "iuf"
-            for got, r in zip(came, right, strict=True)
-        ):
+        meant = [results[i] for results in right]
+        if any(got.shape != r.shape for got, r in zip(came, meant, strict=True)):
             continue
         for sentence, change in _changes(layer, name, dtype, sums):
             given = [change(call, r) for call, r in zip(calls, meant, strict=True)]
@@ -102,7 +95,7 @@ def _changes(layer: Any, name: str, dtype: str, sums: str) -> Iterator[tuple[str
     """Yield mistakes of integers, or of half precision."""
     if dtype in HALF:
         bits = FORMATS[dtype].bits
-        sentence = "halves are rounded away from zero, not to even"
+        sentence = "half is rounded away from zero, not to even"
         yield sentence, lambda _, right: rounded(right, bits, "away")
         yield "it is truncated, rounded towards zero", lambda _, right: rounded(right, bits, "zero")
         return

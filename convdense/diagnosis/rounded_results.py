@@ -40,9 +40,9 @@ def half_away(values: Array) -> Array:
 
 
 _MODES: dict[str, Callable[[Array], Array]] = {
-    "halves to even": np.rint,
-    "halves away from zero": half_away,
-    "halves up": lambda values: np.floor(values + 0.5),
+    "half to even": np.rint,
+    "half away from zero": half_away,
+    "half up": lambda values: np.floor(values + 0.5),
     "down, by floor": np.floor,
     "towards zero, truncated": np.trunc,
 }
@@ -80,7 +80,7 @@ def rounded_as(layer: Any, implementation: Implementation, seed: int) -> dict[st
     counts, found = terms(layer, BATCH), {}
     for name, expected in right.items():
         result = np.asarray(got[name])
-        if result.shape != expected.shape or result.dtype.kind != "f":
+        if result.shape != expected.shape or result.dtype != expected.dtype:
             continue
         size = sizes[QUANTITIES.index(name)]
         error = np.abs(result.astype(np.float64) - expected)

@@ -121,7 +121,7 @@ def confirmed(layer: Any, observed: Observations, sentence: str) -> Named | None
 
 
 def cheap_explanations(layer: Any, observed: Observations) -> Iterator[Named]:
-    """Yield explanations that need no more than what came and what is right, of large layers too."""
+    """Yield explanations that need no more than what came and what is right."""
     right = Mistake("", tie(layer))
     for words, view in views(observed):
         for sentence in _of_the_result(layer, view, right):
