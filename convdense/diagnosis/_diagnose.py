@@ -4,7 +4,7 @@ A mistake is found by exact equality with what it would give, on integers: first
 the layer on which the code is wrong as well, and then on the layer itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,12 @@ from convdense._util.float_formats import COMPLEX, HALF, INTEGERS, spelled
 from convdense._util.foreign_names import explained
 from convdense.certificates.clock import Clock, limited_time
 from convdense.diagnosis.behaviour import misbehaviour
-from convdense.diagnosis.between_calls import accumulated, exchanged, unrepeatable
+from convdense.diagnosis.between_calls import (
+    accumulated,
+    exchanged,
+    reads_the_last_forward,
+    unrepeatable,
+)
 from convdense.diagnosis.complex_numbers import conjugation_mistake
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
@@ -51,7 +56,7 @@ from convdense.geometry import (
 from convdense.geometry.protocols import Implementation
 from convdense.implementations.evaluators import direct_evaluator, is_forward_alone
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import RAISED, Finding
+from convdense.verdicts.findings import DTYPE, QUANTITIES, RAISED, SHAPE, Finding
 
 
 @explained
@@ -142,11 +147,13 @@ def diagnose(
             known = Explanation(name, sentence, wrong[name])
             found.append(known if sentence else _explained(case, observed, wrong[name]))
     if not found or not all(explanation.sentence for explanation in found):
-        found = _with_rounding(case, found)
+        found = _with_rounding(case, found, everything)
     return Diagnosis(layer, tuple(found), number, alone, time_limit=clock.stopped)
 
 
-def _with_rounding(case: "_Case", found: list[Explanation]) -> list[Explanation]:
+def _with_rounding(
+    case: "_Case", found: list[Explanation], everything: Sequence[Observations]
+) -> list[Explanation]:
     """Return explanations, those without a name by how they are rounded, and what else is wrong.
 
     Where all numbers are right on the integers drawn, that is what a certificate refuses.
@@ -154,6 +161,7 @@ def _with_rounding(case: "_Case", found: list[Explanation]) -> list[Explanation]
     how = case.layer, case.implementation, case.seed
     is_real = case.dtype not in COMPLEX
     rounded = rounded_to_multiples(*how) if is_real else {}
+    rounded |= {} if found else reads_the_last_forward(*how[:2], everything)
     rounded |= {k: v for k, v in (rounded_as(*how) if is_real else {}).items() if k not in rounded}
     named = [replace(e, sentence=e.sentence or rounded.get(e.name, "")) for e in found]
     if found and all(e.sentence for e in named):
@@ -162,7 +170,7 @@ def _with_rounding(case: "_Case", found: list[Explanation]) -> list[Explanation]
     names = {explanation.name for explanation in found}
     if not found and rounded and beside:
         finding = {e.name: e.finding for e in beside}
-        is_of = [name for name in rounded if name in finding]
+        is_of = [name for name in QUANTITIES if name in rounded and name in finding]
         named = [Explanation(name, rounded[name], finding[name]) for name in is_of]
         return named or beside
     return [*named, *(e for e in beside if e.name not in names)]
@@ -222,8 +230,8 @@ class _Case:
 def _explained(case: _Case, observed: Observations, finding: Finding) -> Explanation:
     """Return what explains a quantity, or, where nothing does, what can be found out about it."""
     name, layer = observed.name, case.layer
-    if finding.verdict == RAISED:
-        return Explanation(name, "", finding)
+    if finding.verdict in (RAISED, DTYPE):
+        return Explanation(name, f"{finding.verdict}: {finding.note}", finding)
     if observed.expected[0].dtype.kind == "c":
         sentence = conjugation_mistake(observed, direct_evaluator(layer))
         on_reals = () if sentence else diagnose(layer, case.implementation, seed=0).explanations
@@ -239,6 +247,8 @@ def _explained(case: _Case, observed: Observations, finding: Finding) -> Explana
     else:
         named, small, code = _by_copies(case, observed, finding)
 
+    if named is None and finding.verdict == SHAPE:
+        return Explanation(name, f"its shape is wrong: {finding.note}", finding)
     least, where = _smallest(case, name, finding, small, code)
     if named:
         return Explanation(name, str(named), finding, named.place, smallest=where)

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from convdense.diagnosis.mistakes.observations import Observations, same
+from convdense.geometry import Implementation, Pool
+from convdense.implementations.evaluators import implementation_evaluator
 
 
 def accumulated(observed: Observations) -> str:
@@ -26,6 +29,29 @@ def unrepeatable(observed: Observations, again: Observations | None) -> str:
         return ""
     is_same = first.shape == second.shape and np.array_equal(first, second, equal_nan=True)
     return "" if is_same else "not repeatable: the same call gives another result"
+
+
+def reads_the_last_forward(
+    layer: Any, implementation: Implementation, everything: Sequence[Observations]
+) -> dict[str, str]:
+    """Return the gradients that another forward, between two calls, changes; what they are then."""
+    calls = everything[0].calls
+    if isinstance(layer, Pool) or len(calls) < 2:
+        return {}
+    mine = implementation_evaluator(implementation)
+    if mine.forward is None or mine.backward is None:
+        return {}
+    mine.forward(*map(np.copy, calls[1][:3]))
+    x, w, _, dy = map(np.copy, calls[0])
+    results = dict(zip(("dx", "dw", "db"), mine.backward(x, w, dy), strict=True))
+    sentence = "it reads what the last forward was given: another forward in between changes it"
+    return {
+        one.name: sentence
+        for one in everything
+        if one.name in results
+        and same(one.returned[0], one.expected[0])
+        and not same(results[one.name], one.expected[0])
+    }
 
 
 def exchanged(observed: Observations, everything: Sequence[Observations]) -> str:

@@ -1,6 +1,7 @@
 """Right sums that are rounded: to whole numbers or multiples, or as a narrower format has them."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from convdense.structure._tie import tie
 from convdense.verdicts.findings import QUANTITIES
 
 BATCH = 2
+NONE = np.zeros(0)  # the weights of a pool
 LARGEST = 9  # of the integers whose sums are looked at
 STEPS = tuple(2**k for k in range(9))  # multiples of which sums may be rounded to
 FORMATS = "float32", "float16", "bfloat16"
@@ -73,7 +75,7 @@ def rounded_as(layer: Any, implementation: Implementation, seed: int) -> dict[st
     are of that size: not those of a few entries.
     """
     if isinstance(layer, Pool):
-        return {}
+        return _pool_rounded_as(layer, implementation, seed)
     call = Call(*reals(tie(layer), "float64", BATCH, seed))
     got, right = _results(layer, implementation, call)
     sizes = direct_evaluator(layer).run(*map(np.abs, call))
@@ -89,6 +91,24 @@ def rounded_as(layer: Any, implementation: Implementation, seed: int) -> dict[st
             within = bool((error <= gamma(counts[name] + 2, unit) * size).all())
             if within and np.median(error / np.maximum(size, 1e-300)) >= unit / TYPICAL:
                 found.setdefault(name, f"its sums are rounded as in {narrow}")
+    return found
+
+
+def _pool_rounded_as(pool: Pool, implementation: Implementation, seed: int) -> dict[str, str]:
+    """Return of a pool the same where all that came are numbers of the narrower format."""
+    rng = np.random.default_rng((seed, 9))
+    x, dy = (rng.uniform(-1, 1, (BATCH, *s)) for s in (pool.in_shape, pool.out_shape))
+    got, right = _results(pool, implementation, Call(x, NONE, NONE, dy))
+    found = {}
+    for name, expected in right.items():
+        result = np.asarray(got[name])
+        if result.shape != expected.shape or result.dtype != expected.dtype:
+            continue
+        for narrow in ("float16", "float32"):
+            rounded = result.astype(narrow)
+            near = np.abs(result - expected) <= prod(pool.in_shape) * unit_roundoff(narrow)
+            if (rounded == result).all() and near.all() and (result != expected).any():
+                found.setdefault(name, f"it is rounded as in {narrow}")
     return found
 
 

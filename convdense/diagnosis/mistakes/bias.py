@@ -84,6 +84,10 @@ def _wrong_sums(layer: Geometry) -> Iterator[tuple[str, Callable[[Array], Array]
     yield "it is that of the first sample", lambda dy: each_bias_gradient(layer, dy)[0]
     yield "it is that of the last sample", lambda dy: each_bias_gradient(layer, dy)[-1]
     yield "it is summed over the channels too", lambda dy: np.full(layer.bias_shape, dy.sum())
+    axes = len(layer.out_shape) - 1
+    if axes and len(layer.bias_shape) == 1:
+        sentence = "it keeps its axes: the shape is that of dy with ones"
+        yield sentence, lambda dy: bias_gradient(layer, dy).reshape(1, -1, *[1] * axes)
     yield "it is one number, summed over the channels too", lambda dy: np.asarray(dy.sum())
     groups = getattr(layer, "groups", 1)
     if groups > 1 and len(layer.bias_shape) == 1:

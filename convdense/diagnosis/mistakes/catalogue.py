@@ -85,21 +85,28 @@ def wrong_groups(layer: Geometry) -> Iterator[tuple[str, Axis]]:
     first = right.taps % (outs_of_group * ins_of_group)
     yield "every group uses the weights of the first group", right.with_entries(taps=first)
 
+    of_rows, of_cols = "output", "input"
+    if isinstance(layer, ConvTranspose):  # its window slides over its outputs
+        of_rows, of_cols = of_cols, of_rows
+    backwards = (groups - 1 - right.rows // outs_of_group) * outs_of_group
+    turned = right.with_entries(rows=backwards + right.rows % outs_of_group)
+    yield "the groups are in reverse order: they are put together backwards", turned
+
     if outs_of_group > 1:
         last_of_group = right.rows % outs_of_group == outs_of_group - 1
-        yield "within a group only the last output channel counts", right.take(last_of_group)
+        yield f"within a group only the last {of_rows} channel counts", right.take(last_of_group)
     if ins_of_group < ins:
         sentence = "the groups' offset is ignored: all groups meet the first one's channels"
         yield sentence, right.with_entries(cols=right.cols % ins_of_group)
     if ins_of_group > 1:
-        sentence = "the input channels of the groups are interleaved"
+        sentence = f"the {of_cols} channels of the groups are interleaved"
         yield sentence, right.with_entries(cols=_interleaved(ins, groups)[right.cols])
     if outs_of_group > 1:
         rows = _interleaved(outs, groups)[right.rows]
-        yield "the output channels of the groups are interleaved", right.with_entries(rows=rows)
+        yield f"the {of_rows} channels of the groups are interleaved", right.with_entries(rows=rows)
         # Here each output keeps its own weights, numbered (output, input of the group).
         taps = rows * ins_of_group + right.taps % ins_of_group
-        sentence = "output channel o belongs to group o mod groups: groups are interleaved"
+        sentence = f"{of_rows} channel o belongs to group o mod groups: groups are interleaved"
         yield sentence, right.with_entries(rows=rows, taps=taps)
 
 

@@ -92,6 +92,14 @@ def _wrong_steps(name: str, word: str, right: tuple[int, ...]) -> Iterator[Chang
         return
     yield f"the {name} is {word}", {name: ones}
 
+    for more, words in ((1, "one too many"), (-1, "one too few")):
+        other = tuple(step + more for step in right)
+        if min(other) > 0:
+            sentence = f"the {name} is {other[0]}, {words}"
+            yield (
+                f"{sentence}: so are the zeros between strides" if name == "stride" else sentence,
+                {name: other},
+            )
     axes_differ = len(set(right)) > 1
     for axis, step in enumerate(right):
         if step == 1:

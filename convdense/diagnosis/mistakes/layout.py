@@ -173,6 +173,7 @@ def _wrong_paddings(layer: Conv) -> Iterator[tuple[str, Pairs]]:
     yield "the padding at the end is taken for that at the begin", begins
     ends = tuple((end, end) for _, end in layer.padding)
     yield "the padding at the begin is taken for that at the end", ends
+    yield "the padding of the axes is exchanged", tuple(reversed(layer.padding))
     yield "the padding is forgotten", ((0, 0),) * len(layer.padding)
     # With (stride - left over) more cells one more window fits; where nothing is left over, none.
     left_over = window_parameters(layer).left_over

@@ -42,6 +42,12 @@ def pool_window_mistakes(pool: Pool) -> Iterator[tuple[str, Choose]]:
     if max(pool.stride) > 1:
         ones = (1,) * n
         yield "the stride is forgotten", partial(_slid, pool, ones, pool.padding)
+    numbers = zip(pool.numbers(), pool.out_spatial, strict=True)
+    over = [n + sum(p) - (k - 1) * d - 1 - (m - 1) * s for (n, p, k, s, d), m in numbers]
+    if max(over) > 0:
+        moved = tuple((b - more, e) for (b, e), more in zip(pool.padding, over, strict=True))
+        sentence = "leftover cells are in front, not at the end: everything is shifted"
+        yield sentence, partial(_slid, pool, pool.stride, moved)
     if any(begin for begin, _ in pool.padding):
         nothing = ((0, 0),) * n
         sentence = "the begin padding is ignored: everything is shifted"

@@ -87,14 +87,24 @@ def _not_the_largest(pool: Pool) -> Iterator[PoolMistake]:
         yield "the smallest is taken", _of_pool(same_windows(MinPool, pool), "y")
     else:
         yield "the largest is taken", _of_pool(same_windows(MaxPool, pool), "y")
+    yield "the extremum is taken over the channels too", partial(_over_channels, pool)
     yield "the average is taken", _of_pool(same_windows(AvgPool, pool), "y")
     yield "windows that reach over the border are not a number", partial(_not_numbers, pool)
     sentence = "of the cell that is largest in size the value is taken, with its sign"
     yield sentence, _by_windows(pool, "y", _signed)
 
 
+def _over_channels(pool: Pool, x: Array, _: Array) -> Array:
+    y = pool.extremum * pool_loops.forward(pool, x)
+    return np.broadcast_to(pool.extremum * y.max(axis=1, keepdims=True), y.shape)
+
+
 def _other_winners(pool: Pool) -> Iterator[PoolMistake]:
     """Yield dx if other cells get a window's gradient."""
+    kinds = {1: (MinPool, "smallest", "largest"), -1: (MaxPool, "largest", "smallest")}
+    kind, word, meant = kinds[pool.extremum]
+    opposite = same_windows(kind, pool)
+    yield f"the {word} gets the gradient, not the {meant}", _of_pool(opposite, "dx")
 
     def by_columns(_: Cell, cells: list[Cell]) -> list[Cell]:
         return sorted(cells, key=lambda cell: cell[::-1])
@@ -243,6 +253,12 @@ def _other_strides(pool: Pool, name: str) -> Iterator[PoolMistake]:
         with suppress(ValueError):
             dense = replace(pool, stride=1)
             yield "y has another size: the stride is forgotten", _of_pool(dense, "y")
+    if name == "y" and pool.kernel is not None:
+        word = "ignored" if pool.ceil_mode else "taken for set"
+        with suppress(ValueError):
+            other = replace(pool, ceil_mode=not pool.ceil_mode)
+            if other.out_shape != pool.out_shape:
+                yield f"y has another size: ceil_mode is {word}", _of_pool(other, "y")
     if name == "dx" and pool.extremum:
         for word, first in (("sample", np.s_[:1]), ("channel", np.s_[:, :1])):
             sentence = f"the winners of the first {word} are those of all"

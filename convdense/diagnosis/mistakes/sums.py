@@ -33,7 +33,7 @@ from convdense.diagnosis.mistakes.mistake import (
     of_the_value,
     products,
 )
-from convdense.geometry import Conv, ConvTranspose, Geometry
+from convdense.geometry import Conv, ConvTranspose, Geometry, LocallyConnected
 from convdense.structure._tie import tie
 from convdense.structure.kronecker import Entries
 from convdense.structure.tie_map import TieMap
@@ -81,12 +81,17 @@ def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Ar
         yield "it is divided by the batch size", lambda value: value / len(value)
         sentence = "every sample is given the result of the first sample"
         yield sentence, lambda value: np.repeat(value[:1], len(value), axis=0)
+        yield "it is the sum over all samples, given to every sample", _summed_over_samples
         sentence = "only the first sample of the batch is computed"
         yield sentence, lambda value: np.concatenate([value[:1], 0 * value[1:]])
         yield "the samples of the batch are in reverse order", lambda value: value[::-1]
     for n in (2.0, 3.0, 4.0):
         yield f"it is multiplied by {n:g}", partial(np.multiply, n)
         yield f"it is divided by {n:g}", partial(_divided, n)
+
+
+def _summed_over_samples(value: Array) -> Array:
+    return np.broadcast_to(value.sum(axis=0, keepdims=True), value.shape)
 
 
 def _divided(n: float, value: Array) -> Array:
@@ -135,9 +140,20 @@ def _means_of_entries(layer: Geometry, name: str) -> Iterator[ResultMistake]:
     counts = tie(layer).counts()
     if name == "dw":
         of_copies = np.maximum(counts.weights, 1)
+        if isinstance(layer, LocallyConnected):
+            over = tuple(range(2, 2 + len(layer.out_spatial)))
+            sentence = "the weights are taken for tied: it is summed over the positions"
+            yield (
+                sentence,
+                lambda value, *_: np.broadcast_to(value.sum(axis=over, keepdims=True), value.shape),
+            )
         sentence = "the mean over the copies of a weight is taken for the sum"
         yield sentence, lambda value, *_: value / of_copies
         return
+    if name == "y" and isinstance(layer, ConvTranspose):
+        windows_met = counts.outputs // max(1, _channels_summed(layer, name))
+        sentence = "the bias is added once for every window that meets a cell"
+        yield sentence, lambda value, _, call: value + (windows_met - 1) * _bias(call)
     is_scattered = name == "dx" or isinstance(layer, ConvTranspose)
     channels = max(1, _channels_summed(layer, name))
     met = np.maximum((counts.inputs if name == "dx" else counts.outputs) // channels, 1)
@@ -193,6 +209,7 @@ def _mistakes_of_dw() -> Iterator[ResultMistake]:
     first, last = partial(_samples, slice(0, 1)), partial(_samples, slice(-1, None))
     yield "only the first sample of the batch counts", of_the_call("dw", first)
     yield "only the last sample of the batch counts", of_the_call("dw", last)
+    yield "every sample of x is paired with every sample of dy", of_the_call("dw", _summed_samples)
     yield from _overwritten("dw")
     yield "dy is taken for ones", of_the_call("dw", _with_ones)
     yield "a product of sums is taken for the sum of products", _product_of_sums
@@ -202,6 +219,10 @@ def _mistakes_of_dw() -> Iterator[ResultMistake]:
 
 def _samples(which: slice, call: Call) -> Call:
     return call._replace(x=call.x[which], dy=call.dy[which])
+
+
+def _summed_samples(call: Call) -> Call:
+    return call._replace(x=call.x.sum(0, keepdims=True), dy=call.dy.sum(0, keepdims=True))
 
 
 def _with_ones(call: Call) -> Call:

@@ -87,6 +87,24 @@ def _last_or_first_left_out(n: WindowParameters) -> Iterator[Windows]:
         for word, kept in (("last", axis.rows < axis.n_rows - 1), ("first", axis.rows > 0)):
             others = replaced(right, i, axis.take(kept))
             yield f"the {word} window along axis {i} is left out", list(others)
+    if len(right) > 1:
+        for word in ("last", "first"):
+            all_axes = [
+                a.take(a.rows < a.n_rows - 1 if word == "last" else a.rows > 0) for a in right
+            ]
+            yield f"the {word} windows along all axes are left out", all_axes
+    if set(n.stride) == {1}:
+        yield from _stopped_at_blocks(right)
+
+
+def _stopped_at_blocks(right: list[Axis]) -> Iterator[Windows]:
+    """Yield windows that do not reach from one block of cells into the next."""
+    for i, axis in enumerate(right):
+        for cells in range(2, axis.n_cols):
+            kept = axis.take(axis.rows // cells == axis.cols // cells)
+            where = f" along axis {i}" * (len(right) > 1)
+            sentence = f"windows stop at the boundaries of blocks of {cells} cells{where}"
+            yield sentence, list(replaced(right, i, kept))
 
 
 def _windows_over_the_end_left_out(n: WindowParameters) -> Iterator[Windows]:
