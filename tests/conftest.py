@@ -6,13 +6,16 @@ has a row for every claim, and fails where a claim has no passing test or a fail
 judged, and how surely, comes from the evidence that tests record: ``record_property(JUDGED, (claim,
 geometries, error, trials))``."""
 
+import importlib
+import inspect
 import os
 from dataclasses import dataclass, field
-from math import ceil, log2
+from math import ceil, inf, log2
 
 import pytest
 
 from convdense._util.arguments import complain
+from convdense.certificates import clock
 from convdense.claims import claims
 from convdense.display.tables import aligned
 from tests.benchmark import BROWSER
@@ -168,6 +171,18 @@ class Table:
 
     def unsupported(self):
         return [name for name, support in self.support.items() if support.verdict != "holds"]
+
+
+@pytest.fixture(autouse=True)
+def a_diagnosis_is_not_stopped(monkeypatch):
+    """Let a diagnosis try all there is, however busy the machine; only a limit given stops it."""
+    module = importlib.import_module("convdense.diagnosis._diagnose")
+    usual = inspect.signature(module.diagnose).parameters["time_limit"].default
+
+    def limited_time(seconds):
+        return inf if seconds == usual else clock.limited_time(seconds)
+
+    monkeypatch.setattr(module, "limited_time", limited_time)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 
 import convdense as cd
 from convdense import AvgPool, Conv, ConvTranspose, MaxPool, diagnose
-from convdense.diagnosis import _diagnose as module
 from convdense.diagnosis.localise import cells_in_words
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
@@ -16,7 +15,8 @@ from convdense.diagnosis.mistakes.layout import layouts, moved
 from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import Observations, multiple
 from convdense.diagnosis.mistakes.windows import TRANSFORMS, window_mistakes, winograd_mistakes
-from convdense.diagnosis.search import explain
+from convdense.diagnosis.observe import _draw
+from convdense.diagnosis.search import explanations
 from convdense.direct import pool_loops
 from convdense.structure._tie import window_parameters
 from tests import zoo_members as zoo
@@ -324,12 +324,13 @@ def test_one_kernel_got_wrong_is_named(name):
 
 def run_of(layer, mistake, name):
     """What `explain` says of one quantity that a mistake gives."""
-    calls = [module._draw(layer, (5, k), "float64") for k in range(3)]
+    calls = [_draw(layer, (5, k), "float64", 3) for k in range(3)]
     values = [mistake.run(call, name) for call in calls]
     right = [Mistake("", cd.tie(layer)).run(call, name) for call in calls]
     if all(map(np.array_equal, values, right)):
         return None, values, calls
-    return explain(layer, Observations(name, calls, values, right))[0], values, calls
+    found = next(explanations(layer, Observations(name, calls, values, right)), "")
+    return str(found), values, calls
 
 
 STRUCTURES = [

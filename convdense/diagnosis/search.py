@@ -17,6 +17,7 @@ from convdense.diagnosis.mistakes.observations import Observations
 from convdense.diagnosis.mistakes.single_kernel import one_kernel
 from convdense.diagnosis.mistakes.sums import (
     Overwritten,
+    common_result_mistakes,
     lone_result_mistakes,
     overwritten_in_loops,
     result_mistakes,
@@ -68,7 +69,7 @@ def explanations(layer: Any, observed: Observations, clock: Clock = ENDLESS) -> 
         for sentence in _of_the_right_layer(layer, view, right):
             yield Named(sentence, words)
 
-    in_the_sums = list(result_mistakes(layer, observed.name))
+    in_the_sums = list(common_result_mistakes(layer, observed.name))
     for mistake in clock.during(wrong_layers):
         for sentence in _fitting(layer, observed, mistake, in_the_sums):
             both = f"{mistake.sentence}, and {sentence}"
@@ -108,7 +109,7 @@ def confirmed(layer: Any, observed: Observations, sentence: str) -> Named | None
         first = f"{mistake.sentence}, and "
         if not sentence.startswith(first):
             continue
-        in_the_sums = result_mistakes(layer, observed.name)
+        in_the_sums = common_result_mistakes(layer, observed.name)
         rest = [c for c in in_the_sums if c[0] == sentence.removeprefix(first)]
         for _ in _fitting(layer, observed, mistake, rest):
             return Named(sentence, place=first_moved(layer, mistake, observed))

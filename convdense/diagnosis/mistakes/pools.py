@@ -234,15 +234,19 @@ def _overwritten(
     """Return dx if every window writes its cells anew, the winner's alone or the whole window."""
     dx = np.zeros(x.shape)
     in_order = sorted(windows(pool), key=lambda window: [window[0][axis] for axis in order])
-    for at, cells, _ in reversed(in_order) if backwards else in_order:
-        alone, ones = np.zeros(dy.shape), np.zeros(dy.shape)
-        alone[(..., *at)], ones[(..., *at)] = dy[(..., *at)], 1
-        share = pool_loops.backward(pool, x, alone)
-        written = pool_loops.backward(pool, x, ones) != 0  # where a dy of 0 is written as well
-        for cell in cells:
-            new, place = share[(..., *cell)], dx[(..., *cell)]
-            here = ... if whole or not pool.extremum else written[(..., *cell)]
-            here = new != 0 if nonzero else here
+    for at, cells, padded in reversed(in_order) if backwards else in_order:
+        if not cells:
+            continue
+        values, counts = gathered(x, cells), (len(cells), padded)
+        share = window_shares(pool, values, dy[(..., *at)][..., None], counts)
+        written = window_shares(pool, values, np.ones((*x.shape[:2], 1)), counts) != 0
+        for k, cell in enumerate(cells):
+            new, place = share[..., k], dx[(..., *cell)]
+            here = written[..., k]  # where a dy of 0 is written as well
+            if whole or not pool.extremum:
+                here = np.ones_like(here)
+            elif nonzero:
+                here = new != 0
             place[here] = new[here]
     return dx
 

@@ -73,6 +73,26 @@ def result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
         yield from bias_gradient_mistakes(layer)
 
 
+def common_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
+    """Yield those of the sums that are tried beside every mistake in the layer's structure."""
+    if name == "dw":
+        yield from _means(layer)
+    yield "the sign is turned", of_the_value(np.negative)
+    if name in ("y", "dx"):
+        yield "it is divided by the batch size", of_the_value(lambda value: value / len(value))
+    for n in (2.0, 4.0):
+        yield f"it is multiplied by {n:g}", of_the_value(partial(np.multiply, n))
+        yield f"it is divided by {n:g}", of_the_value(partial(_divided, n))
+    if name == "y":
+        yield "the bias is not added", of_the_call("y", lambda call: call.without_bias)
+        yield "negative outputs are set to 0", of_the_value(lambda value: np.maximum(value, 0))
+    if name == "dw":
+        first = partial(_samples, slice(0, 1))
+        yield "only the first sample of the batch counts", of_the_call("dw", first)
+    if name != "db":
+        yield from _overwritten(name)
+
+
 def plain_result_mistakes(name: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
     """Yield the mistakes that need the value alone; layers without weights make them too."""
     yield "it is zero", np.zeros_like
