@@ -289,7 +289,8 @@ def test_what_no_mistake_explains_is_said_and_what_is_behind_it_shown():
 
 
 @given(layers())
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
+@pytest.mark.few_calls
 def test_nothing_is_said_where_nothing_is_wrong(layer):
     diagnosis = diagnose(layer, (forward(layer), backward(layer)), seed=0)
     assert diagnosis
@@ -391,7 +392,7 @@ def test_every_mistake_of_a_max_pool_is_named(pool):
             ):  # a mistake that changes nothing here, such as leftover cells where there are none
                 assert any(
                     word in sentence
-                    for word in ("leftover", "by columns", "padding are", "decoded", "in size")
+                    for word in ("leftover", "by columns", "padding are", "decoded", "in size", "channel")
                 )
                 continue
             assert [e.name for e in diagnosis.explanations] == [name]
