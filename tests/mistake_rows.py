@@ -1,8 +1,8 @@
 """The table of mistakes that a diagnosis is asked to name, beside their nearest right relatives.
 
-By hand, from the root: ``python -m tests.mistake_rows [part of a name] [--new]`` prints what
-``diagnose`` says of each row, and whether it has the words expected; ``--new`` is the table of
-``tests/new_passes.py``.
+By hand, from the root: ``python -m tests.mistake_rows [part of a name] [--new] [--student]`` prints
+what ``diagnose`` says of each row, and whether it has the words expected; ``--new`` is the table of
+``tests/new_passes.py``, ``--student`` that of ``tests/student_passes.py``.
 """
 
 import sys
@@ -37,6 +37,7 @@ KINDS = (
 )
 ROWS: list[Row] = [row for kind in KINDS for row in kind.TABLE.wrong]
 RIGHT: list[Row] = [row for kind in KINDS for row in kind.TABLE.right]
+OPTIONS = ("--new", "--student")
 
 
 # What a diagnosis says
@@ -87,14 +88,23 @@ def judged(row):
     return "misnamed", text
 
 
-def main(arguments):
-    """Print a line for every row, and what was said of those that are not matched."""
-    rows, right = ROWS, RIGHT
+def chosen(arguments):
+    """Return (wrong rows, right rows) of the table that an option asks for."""
     if "--new" in arguments:
         from tests.new_passes import NEW, NEW_RIGHT
 
-        rows, right = NEW, NEW_RIGHT
-    part = " ".join(word for word in arguments if word != "--new")
+        return NEW, NEW_RIGHT
+    if "--student" in arguments:
+        from tests.student_passes import STUDENT, STUDENT_RIGHT
+
+        return STUDENT, STUDENT_RIGHT
+    return ROWS, RIGHT
+
+
+def main(arguments):
+    """Print a line for every row, and what was said of those that are not matched."""
+    rows, right = chosen(arguments)
+    part = " ".join(word for word in arguments if word not in OPTIONS)
     counts: dict[str, int] = {}
     total = 0.0
     for table, heading in ((rows, "wrong"), (right, "right")):

@@ -15,12 +15,13 @@ from convdense.certificates import _certify
 from convdense.direct import pool
 from tests import few_calls
 from tests.few_calls import RefusedError, until_wrong
-from tests.mistake_rows import RIGHT, ROWS, has_words, judged, sentences
+from tests.mistake_rows import RIGHT, ROWS, chosen, has_words, judged, sentences
 from tests.mistake_rows_base import QUANTITIES, Row
 from tests.new_passes import NEW, NEW_RIGHT
+from tests.student_passes import STUDENT, STUDENT_RIGHT
 
-WRONG = [*ROWS, *NEW]
-ALL_RIGHT = [*RIGHT, *NEW_RIGHT]
+WRONG = [*ROWS, *NEW, *STUDENT]
+ALL_RIGHT = [*RIGHT, *NEW_RIGHT, *STUDENT_RIGHT]
 ACCUMULATORS = {"int8": "int32", "uint8": "int32", "int16": "int32"}
 LARGEST = {"int16": 10_000, "float16": 15, "bfloat16": 15}
 
@@ -129,6 +130,7 @@ def test_the_tables():
     assert len(set(names)) == len(names)
     assert len(ROWS) >= 110
     assert len(NEW) >= 40
+    assert (len(STUDENT), len(STUDENT_RIGHT)) == (40, 10)
     of_all = [words for row in WRONG for words in row.words.values()]
     assert all(isinstance(alternative, tuple) for words in of_all for alternative in words)
     assert all(type(row.behaviour) is tuple for row in WRONG)
@@ -187,6 +189,12 @@ def test_it_is_right_and_accepted(row):
 
 
 # The judge by hand
+
+
+def test_the_judge_takes_the_table_that_is_asked_for():
+    assert chosen([]) == (ROWS, RIGHT)
+    assert chosen(["pool", "--new"]) == (NEW, NEW_RIGHT)
+    assert chosen(["--student", "pool"]) == (STUDENT, STUDENT_RIGHT)
 
 
 class Said:
