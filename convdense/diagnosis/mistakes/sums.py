@@ -63,6 +63,8 @@ def result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
         yield from _mistakes_of_y(layer)
     elif name == "dx":
         yield from _output_padding_not_read(layer, "dx")
+        sentence = "it is 0 where x is not positive, as through a ReLU before the layer"
+        yield sentence, lambda value, _, call: value * (call.x > 0)
         yield from _overwritten("dx")
         yield "dy is taken for ones", of_the_call("dx", _with_ones)
     elif name == "dw":
@@ -229,6 +231,9 @@ def _mistakes_of_dw() -> Iterator[ResultMistake]:
     first, last = partial(_samples, slice(0, 1)), partial(_samples, slice(-1, None))
     yield "only the first sample of the batch counts", of_the_call("dw", first)
     yield "only the last sample of the batch counts", of_the_call("dw", last)
+    for word, at in (("last", slice(-1, None)), ("first", slice(0, 1))):
+        sentence = f"the {word} sample of x is used for every sample of dy"
+        yield sentence, of_the_call("dw", partial(_one_x, at))
     yield "every sample of x is paired with every sample of dy", of_the_call("dw", _summed_samples)
     yield from _overwritten("dw")
     yield "dy is taken for ones", of_the_call("dw", _with_ones)
@@ -239,6 +244,10 @@ def _mistakes_of_dw() -> Iterator[ResultMistake]:
 
 def _samples(which: slice, call: Call) -> Call:
     return call._replace(x=call.x[which], dy=call.dy[which])
+
+
+def _one_x(at: slice, call: Call) -> Call:
+    return call._replace(x=np.broadcast_to(call.x[at], call.x.shape))
 
 
 def _summed_samples(call: Call) -> Call:

@@ -1,6 +1,7 @@
 """Weights got wrong: axes or channels transposed, stored in another order, some of them lost."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import combinations, permutations
 from typing import NamedTuple
 
@@ -51,6 +52,11 @@ def swaps(shape: tuple[int, ...], n: int) -> Iterator[Weights]:
     for i, j in combinations(range(n), 2):
         if shape[first + i] == shape[first + j]:
             yield _swapped(f"axes {i} and {j} of the kernel are transposed", first + i, first + j)
+    for axis, word in ((0, "first"), (1, "second")):
+        if n and shape[axis] > 1:
+            channels = f"the channels along the {word} axis of the weights are in reverse order"
+            turned = partial(np.flip, axis=axis)
+            yield Weights(channels, turned, turned)
     if len(shape) > 1 and shape[0] == shape[1] > 1:
         if not n:
             yield _swapped("the weights are transposed", 0, 1)
