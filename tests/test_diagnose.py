@@ -390,10 +390,8 @@ def test_every_mistake_of_a_max_pool_is_named(pool):
             if (
                 diagnosis
             ):  # a mistake that changes nothing here, such as leftover cells where there are none
-                assert any(
-                    word in sentence
-                    for word in ("leftover", "by columns", "padding are", "decoded", "in size", "channel")
-                )
+                words = "leftover", "by columns", "padding are", "decoded", "in size", "channel"
+                assert any(word in sentence for word in words)
                 continue
             assert [e.name for e in diagnosis.explanations] == [name]
             said = diagnosis[name].sentence

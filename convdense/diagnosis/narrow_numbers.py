@@ -125,11 +125,11 @@ def _changes(layer: Any, name: str, dtype: str, sums: str) -> Iterator[tuple[str
 
 
 def _clipped(least: int, most: int, _: Call, right: Array) -> Array:
-    return np.clip(right, least, most)
+    return np.asarray(np.clip(right, least, most))
 
 
 def _wrapped(narrow: str, _: Call, right: Array) -> Array:
-    return right.astype(narrow)
+    return np.asarray(right.astype(narrow))
 
 
 def _of_wrapped_products(layer: Any, name: str, dtype: str, call: Call, right: Array) -> Array:
@@ -146,7 +146,7 @@ def _of_wrapped_products(layer: Any, name: str, dtype: str, call: Call, right: A
     if name != "y":
         return summed.reshape(right.shape)
     bias = np.repeat(call.b.ravel(), summed.shape[1] // call.b.size)
-    return (summed + bias).reshape(right.shape)
+    return np.asarray((summed + bias).reshape(right.shape))
 
 
 def _with_operand(

@@ -99,10 +99,9 @@ def size_of_draws(layer: Any, dtype: str) -> tuple[int, int]:
     cells = 3 * (prod(layer.in_shape) + prod(layer.out_shape))
     weights = 0 if isinstance(layer, Pool) else 3 * prod(layer.weight_shape)
     for draws, batch in FEWER:
-        needed = number * draws * (batch * cells + weights)
-        if needed <= BYTES:
+        if number * draws * (batch * cells + weights) <= BYTES:
             return draws, batch
-    got = f"{needed / 1e9:.1f} GB for one sample with its gradients"
+    got = f"{number * (cells + weights) / 1e9:.1f} GB for one sample with its gradients"
     raise ValueError(complain("layer", got, "a layer that is diagnosed in 1 GB", "cut it down"))
 
 

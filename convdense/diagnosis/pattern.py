@@ -52,7 +52,7 @@ def _along(wrong: Array, axis: int, name: str) -> str:
 
 def _of_border(wrong: Array, leading: int) -> str:
     """Return that only the border is wrong, where every axis is wrong at both its ends."""
-    at = wrong.any(axis=tuple(range(min(leading, wrong.ndim))))
+    at = np.asarray(wrong.any(axis=tuple(range(min(leading, wrong.ndim)))))
     if at.ndim < 1 or min(at.shape, default=0) < 3:
         return ""
     inside = at[(slice(1, -1),) * at.ndim]

@@ -53,7 +53,7 @@ _MODES: dict[str, Callable[[Array], Array]] = {
 def rounded_to_multiples(layer: Any, implementation: Implementation, seed: int) -> dict[str, str]:
     """Return for each quantity how it is rounded to multiples of a number, where it is."""
     draws = [_results(layer, implementation, _small(layer, (seed, 8, k))) for k in range(2)]
-    found = {}
+    found: dict[str, str] = {}
     for name in draws[0][0]:
         pairs = [(np.asarray(got[name]), right[name]) for got, right in draws]
         if any(got.shape != right.shape or got.dtype.kind != "f" for got, right in pairs):
@@ -79,7 +79,8 @@ def rounded_as(layer: Any, implementation: Implementation, seed: int) -> dict[st
     call = Call(*reals(tie(layer), "float64", BATCH, seed))
     got, right = _results(layer, implementation, call)
     sizes = direct_evaluator(layer).run(*map(np.abs, call))
-    counts, found = terms(layer, BATCH), {}
+    counts = terms(layer, BATCH)
+    found: dict[str, str] = {}
     for name, expected in right.items():
         result = np.asarray(got[name])
         if result.shape != expected.shape or result.dtype != expected.dtype:
@@ -99,7 +100,7 @@ def _pool_rounded_as(pool: Pool, implementation: Implementation, seed: int) -> d
     rng = np.random.default_rng((seed, 9))
     x, dy = (rng.uniform(-1, 1, (BATCH, *s)) for s in (pool.in_shape, pool.out_shape))
     got, right = _results(pool, implementation, Call(x, NONE, NONE, dy))
-    found = {}
+    found: dict[str, str] = {}
     for name, expected in right.items():
         result = np.asarray(got[name])
         if result.shape != expected.shape or result.dtype != expected.dtype:

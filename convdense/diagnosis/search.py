@@ -78,9 +78,9 @@ def explanations(layer: Any, observed: Observations, clock: Clock = ENDLESS) -> 
     later = later_samples(layer, observed, wrong_layers)
     if later:
         yield Named(later.sentence, LATER, first_moved(layer, later, observed))
-    both = None if observed.name == "db" else two_mistakes(layer, observed, clock)
-    if both:
-        yield Named(both.sentence, place=first_moved(layer, both, observed))
+    pair = None if observed.name == "db" else two_mistakes(layer, observed, clock)
+    if pair:
+        yield Named(pair.sentence, place=first_moved(layer, pair, observed))
 
 
 def confirmed(layer: Any, observed: Observations, sentence: str) -> Named | None:

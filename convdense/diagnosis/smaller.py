@@ -76,7 +76,7 @@ def _cells(layer: Sized, unlike: int, longer: int) -> Sizes:
             more = parts * (1 + longer + unlike * i)
             sizes[f"cells {i}"] = min(n, more + (n % parts if n > more else 0))
         return sizes
-    axes = zip(layer.in_spatial, layer.kernel, layer.stride, layer.dilation, strict=True)
+    axes = zip(layer.in_spatial, layer.kernel or (), layer.stride, layer.dilation, strict=True)
     for i, (n, k, s, d) in enumerate(axes):
         if isinstance(layer, ConvTranspose):
             sizes[f"cells {i}"] = min(n, 3 + longer + unlike * i)
@@ -283,7 +283,7 @@ def corners(layer: Any, implementation: Implementation) -> Iterator[tuple[Any, C
     if not takes_corners(layer):
         return
     for small in copies(layer):
-        if small.kernel != layer.kernel:
+        if small.kernel != layer.kernel or not isinstance(small, (Conv, ConvTranspose)):
             continue
         for at_end in (False, True):
             yield small, Corner(implementation, layer, small, at_end)

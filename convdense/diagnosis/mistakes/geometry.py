@@ -143,12 +143,11 @@ def _shifted(n: WindowParameters) -> Iterator[Change]:
     of_padding = "of causal padding" if is_causal else "of padding"
     if is_causal:
         centred = tuple(b // 2 for b in n.begin)
-        cells = max(b - half for b, half in zip(n.begin, centred, strict=True))
-        by = f"{_NUMBERS.get(cells, cells)} cell{'s' * (cells > 1)}"
+        by = _cells(max(b - half for b, half in zip(n.begin, centred, strict=True)))
         sentence = f"the causal padding is centred, half of it at the end: all is shifted by {by}"
         yield sentence, {"begin": centred}
     for size in range(1, max(reach, default=0) + 1):
-        cells = f"{_NUMBERS.get(size, size)} cell{'s' * (size > 1)}"
+        cells = _cells(size)
         for step, word in ((size, "more"), (-size, "less")):
             sentence = f"{cells} {of_padding} {word} at the begin of"
             begin = tuple(b + step for b in n.begin)
@@ -160,6 +159,11 @@ def _shifted(n: WindowParameters) -> Iterator[Change]:
                 if b >= 0 or n.mode == "zeros":
                     shifted = {"begin": replaced(n.begin, axis, b)}
                     yield f"{sentence} axis {axis}: all is shifted", shifted
+
+
+def _cells(number: int) -> str:
+    """Return words: 'one cell', '5 cells'."""
+    return f"{_NUMBERS.get(number, number)} cell{'s' * (number > 1)}"
 
 
 def _wrong_halves(n: WindowParameters) -> Iterator[Change]:

@@ -106,8 +106,8 @@ def _summed(name: str, ties: TieMap, call: Call) -> Array:
     if ties.n_entries > FEW:
         operator = ties.operator(call.w, max_bytes=STORED)
         samples = flat_samples(call.dy if name == "dx" else call.x).T  # (cells, batch)
-        sums = operator.rmatmat(samples) if name == "dx" else operator.matmat(samples)
-        return np.asarray(sums.T)
+        flat = operator.rmatmat(samples) if name == "dx" else operator.matmat(samples)
+        return np.asarray(flat.T)
 
     entries = all_entries(ties)
     n_outputs, n_inputs = ties.shape

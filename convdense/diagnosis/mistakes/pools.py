@@ -255,7 +255,7 @@ def _other_strides(pool: Pool, name: str) -> Iterator[PoolMistake]:
     """Yield y of a pool of stride 1, where it has another size, and winners of one sample."""
     if name == "y" and pool.kernel is not None and max(pool.stride) > 1:
         with suppress(ValueError):
-            dense = replace(pool, stride=1)
+            dense = replace(pool, stride=(1,) * len(pool.stride))
             yield "y has another size: the stride is forgotten", _of_pool(dense, "y")
     if name == "y" and pool.kernel is not None:
         word = "ignored" if pool.ceil_mode else "taken for set"

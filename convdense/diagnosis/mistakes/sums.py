@@ -25,6 +25,7 @@ from convdense.diagnosis.mistakes.mistake import (
     Call,
     Index,
     Mistake,
+    ResultChange,
     ResultMistake,
     all_entries,
     bias_gradient,
@@ -149,7 +150,7 @@ def _bias(call: Call) -> Array:
     return call.b.reshape(*call.b.shape, *[1] * (call.dy.ndim - 1 - call.b.ndim))
 
 
-def _channels_summed(layer: Geometry, name: str) -> int:
+def _channels_summed(layer: Any, name: str) -> int:
     """Return over how many channels a sum goes, 0 where a layer has none."""
     if not isinstance(layer, Geometry):
         return 0
@@ -191,23 +192,23 @@ def _means_of_entries(layer: Geometry, name: str) -> Iterator[ResultMistake]:
 
 def _ends_left_out(layer: Geometry) -> Iterator[ResultMistake]:
     """Yield outputs that stay 0 at the ends of an axis, or where output padding adds them."""
+    parts = []
     inner = inside_output_padding(layer)
     if inner is not None:
-        sentence = "the cells that output_padding adds are left 0"
-        yield sentence, lambda value, *_: _only(inner, value)
-        sentence = "the cells that output_padding adds hold the bias alone"
-        yield sentence, lambda value, _, call: _only(inner, value - _bias(call)) + _bias(call)
+        parts.append(("cells that output_padding adds", inner))
     n = len(layer.out_shape) - 1
     for axis in range(n):
         for word, kept in (("last", slice(None, -1)), ("first", slice(1, None))):
-            there: Index = (..., kept, *[slice(None)] * (n - 1 - axis))
-            sentence = f"the {word} outputs along axis {axis} are left 0"
-            yield sentence, lambda value, *_, at=there: _only(at, value)
-            sentence = f"the {word} outputs along axis {axis} hold the bias alone"
-            yield (
-                sentence,
-                lambda value, _, call, at=there: _only(at, value - _bias(call)) + _bias(call),
-            )
+            rest: Index = (..., kept, *[slice(None)] * (n - 1 - axis))
+            parts.append((f"{word} outputs along axis {axis}", rest))
+    for words, rest in parts:
+        yield f"the {words} are left 0", partial(_left_out, rest, bias=False)
+        yield f"the {words} hold the bias alone", partial(_left_out, rest, bias=True)
+
+
+def _left_out(rest: Index, value: Array, _: Mistake, call: Call, *, bias: bool) -> Array:
+    """Return y at the rest; elsewhere 0, or the bias."""
+    return _only(rest, value - _bias(call)) + _bias(call) if bias else _only(rest, value)
 
 
 def _only(at: Index, value: Array) -> Array:
@@ -258,7 +259,7 @@ def _with_ones(call: Call) -> Call:
     return call._replace(dy=np.ones_like(call.dy))
 
 
-def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
+def lone_result_mistakes(layer: Any, name: str) -> Iterator[ResultMistake]:
     """Yield what is tried in the right layer alone.
 
     Results moved by some cells or read in another memory order, operands read so, and other sizes.
@@ -266,7 +267,8 @@ def lone_result_mistakes(layer: Geometry, name: str) -> Iterator[ResultMistake]:
     if name == "dw" and len(layer.weight_shape) == 2:
         yield "it is transposed", of_the_value(np.transpose)
     if name in ("y", "dx"):
-        pairs = getattr(layer, "padding", ()) if isinstance(layer, Geometry) else ()
+        pairs = getattr(layer, "padding", ())
+        pairs = () if isinstance(layer, TieMap) else pairs  # its padding are layers
         begin = tuple(pair[0] for pair in pairs)  # moved by the padding in front
         for sentence, layout in (*moved(len(layer.out_shape) - 1, begin), *layouts()):
             yield sentence, of_the_value(layout)
@@ -305,26 +307,15 @@ def overwritten_in_loops(layer: Geometry, name: str) -> Iterator[ResultMistake]:
     """
     n = len(layer.out_shape) - 1
     # what is met last in memory that is padded can be a padded cell, which leaves 0
-    for some in _sets(("sample",) if name != "y" else (), "output", n) if name != "dx" else ():
-        if name != "y":
-            last = partial(_last_of_dy, some)
-            change = (
-                (lambda _, __, call, last=last: bias_gradient(layer, last(call).dy))
-                if name == "db"
-                else of_the_call(name, last)
-            )
-            yield f"{LAST_STAYS} (loops over {in_words(some)})", change
-    if name == "y":
-        for some in _sets(("input channel",), "tap", n):
-            last = of_the_call(name, partial(_last_of_w, some))
-            yield f"{LAST_STAYS} (loops over {in_words(some)})", last
+    for some in _sets(*_LAST.get(name, ("", "output")), n) if name != "dx" else ():
+        yield f"{LAST_STAYS} (loops over {in_words(some)})", _with_last_alone(layer, name, some)
     channels, kinds = {
         "y": (("input channel",), ("input", "tap")),
         "dx": (("output channel",), ("output", "tap")),
         "dw": (("sample",) if n else ("output channel", "input channel"), ("output", "tap")),
         "db": ((), ()),
     }[name]
-    sets = {}
+    sets: dict[tuple[str, ...], None] = {}
     for mixed in product(kinds, repeat=n):
         loops = (*channels, *(f"{kind} axis {axis}" for axis, kind in enumerate(mixed)))
         for size in range(len(loops), 0, -1):
@@ -338,9 +329,19 @@ def overwritten_in_loops(layer: Geometry, name: str) -> Iterator[ResultMistake]:
             yield f"{LAST_STAYS} (loops over {in_words(some)})", Overwritten(name, *some)
 
 
-def _sets(first: tuple[str, ...], kind: str, n: int) -> Iterator[tuple[str, ...]]:
+_LAST = dict.fromkeys(("dw", "db"), ("sample", "output")) | {"y": ("input channel", "tap")}
+
+
+def _with_last_alone(layer: Any, name: str, loops: tuple[str, ...]) -> ResultChange:
+    """Return what the last step of all loops gives alone: of dy, or of the weights."""
+    if name == "db":
+        return lambda _, __, call: bias_gradient(layer, _last_of_dy(loops, call).dy)
+    return of_the_call(name, partial(_last_of_w if name == "y" else _last_of_dy, loops))
+
+
+def _sets(first: str, kind: str, n: int) -> Iterator[tuple[str, ...]]:
     """Yield all sets of loops over a channel or the samples, and axes; the most first."""
-    loops = (*first, *(f"{kind} axis {axis}" for axis in range(n)))
+    loops = (first, *(f"{kind} axis {axis}" for axis in range(n)))
     for size in range(len(loops), 0, -1):
         yield from combinations(loops, size)
 
@@ -406,8 +407,9 @@ class Overwritten:
             return entries.take(np.flatnonzero(is_asked[cells_of(self.name, entries)]))
         of_cell = {"y": ties.row, "dx": ties.column, "dw": ties.copies}[self.name]
         each = [of_cell(int(cell)) for cell in cells]
-        columns = zip(*each, strict=True)
-        return Entries(*(None if c[0] is None else np.concatenate(c) for c in columns))
+        row, col, index = (np.concatenate(c) for c in zip(*(e[:3] for e in each), strict=True))
+        coefficients = [e.coefficient for e in each if e.coefficient is not None]
+        return Entries(row, col, index, np.concatenate(coefficients) if coefficients else None)
 
     def _at(self, asked: Array, entries: Entries, mistake: Mistake, call: Call) -> Array:
         """Return the quantity at some flat cells, of which these are the entries; NaN elsewhere."""
