@@ -20,7 +20,6 @@ from tests.museum.kernels import (
 )
 
 EXHIBITS: list[Exhibit] = []
-VIEW = "strided|slice|transposed|negative stride|view"
 
 
 @exhibit(
@@ -30,7 +29,7 @@ VIEW = "strided|slice|transposed|negative stride|view"
     "outputs and gradients of a 1 x 1 kernel that is a slice of a larger one are wrong; of its "
     "contiguous copy they are right (found while #3735 was looked into)",
     "a sliced pointwise kernel, as reported; sizes are ours",
-    behaviour=VIEW,
+    behaviour="slice",
 )
 class OffsetOfTheOriginal(Direct):
     """A kernel that is not contiguous is copied; the copy is read from the original's offset."""
@@ -55,7 +54,7 @@ class OffsetOfTheOriginal(Direct):
     "all gradients of a short causal convolution are wrong, silently, where the three of query, "
     "key and value come from one concatenation",
     "causal, width 4, depthwise, as that layer is; 6 steps, 3 channels",
-    behaviour=VIEW,
+    behaviour="slice|strided",
 )
 class StridesOfTheGradientAssumed(Direct):
     """The kernel reads dy with the strides of a contiguous array."""
@@ -71,7 +70,7 @@ class StridesOfTheGradientAssumed(Direct):
     "conv2d on one half of the channels of a channels_last tensor is off by 0.3; with contiguous() "
     "it is right",
     "a pointwise kernel on a slice of channels, as reported; 2 channels on 3 x 4, not 1 on 1 x 2",
-    behaviour=VIEW,
+    behaviour="slice",
 )
 class SliceOfChannelsLast(Direct):
     """Channels that lie side by side are taken for all there are: the pixels for packed."""
@@ -91,7 +90,7 @@ class SliceOfChannelsLast(Direct):
     "MobileNetV3 gives a logit of 3094 where 8.146 is right; export and run raise nothing",
     "a depthwise 3 x 3 as in the issue's listing; 4 channels of 6 x 5, not 8 of 16 x 16",
     inference=True,
-    behaviour=VIEW,
+    behaviour="channels last|transposed",
 )
 class StridesNeverRead(Direct):
     """Sizes are read, strides are not: what lies as NHWC is taken for NCHW."""
@@ -106,7 +105,7 @@ class StridesNeverRead(Direct):
     cd.AvgPool((3, 4, 6), 2),
     "avg_pool2d of a channels_last tensor that starts inside its storage is wrong",
     "kernel 2, as reported; 3 channels of 4 x 6, not 64 of 8 x 8. How it comes about is a guess",
-    behaviour=VIEW,
+    behaviour="channels last & slice|offset",
 )
 class OffsetForgotten(Windows):
     """With channels last, memory is read from its beginning, whatever the offset of the view."""
@@ -126,7 +125,7 @@ class OffsetForgotten(Windows):
     "the gradient of avg_pool2d is wrong for channels_last inputs with padding; its test never "
     "handed the padding on",
     "kernel 3, padding 1, channels last, as reported; sizes are ours",
-    behaviour=VIEW,
+    behaviour="channels last",
 )
 class PaddingForgottenForChannelsLast(Windows):
     """In the kernel for channels last a pixel's index is not moved by the padding."""
@@ -152,7 +151,7 @@ class PaddingForgottenForChannelsLast(Windows):
     cd.ConvTranspose((2, 2, 3, 2), 2, (2, 1, 2), stride=(1, 2, 1)),
     "the backward pass of conv_transpose3d is wrong when the gradient it gets is a view",
     "3-D, as reported; the pull request names no sizes",
-    behaviour=VIEW,
+    behaviour="strided|slice|transposed",
 )
 class GradientTakenForContiguous(Transposed):
     """The output gradient is read by its pointer, as if it were contiguous."""

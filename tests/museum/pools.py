@@ -212,7 +212,7 @@ class ZeroInThePadding(Windows):
     dx="divi|window|count|size & whole|input|axis|kernel|padding|inside|larger|all|every",
 )
 class WindowLargerThanTheInput(Windows):
-    """A window that is larger than the input is taken to be as long as the input, if cut or not."""
+    """A window larger than the input counts as long as the input, also where its begin is cut."""
 
     def cells(self, axis, of):
         cells, n = super().cells(axis, of), self.layer.in_spatial[axis]
@@ -258,7 +258,7 @@ class AssignedNotAdded(Windows):
     dx="overlap|window|winner & last|all|every|other|gate",
 )
 class LastWindowDecides(Windows):
-    """Whether a cell won is kept once: of its last window, and then holds for all of them."""
+    """Whether a cell won is kept of its last window alone, and then holds for all its windows."""
 
     def shares(self, x, dy):
         won = self.winners(x)
@@ -299,7 +299,7 @@ class ReturnInTheLoop(Windows):
     y=f"padding & begin|start|without|shift|{GONE}",
 )
 class PaddingNotRead(Windows):
-    """The first window starts at the first cell."""
+    """The padding is not read: the first window starts at the first cell."""
 
     def begin(self, axis):
         return super().begin(axis) if self.fixed else 0

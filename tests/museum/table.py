@@ -98,7 +98,7 @@ def counted(pairs: Sequence[tuple[Exhibit, Row]]) -> str:
 
 
 def how_to_read() -> str:
-    sizes = ", ".join(f"{n} x {n} with kernel {k}" for n, k, _ in GATE)
+    sizes, kernels = (", ".join(str(row[i]) for row in GATE) for i in (0, 1))
     most = max(batch for *_, batch in GATE)
     return f"""* *certify*: what is refused of the code before. The code after is certified, unless
   it is said.
@@ -112,8 +112,8 @@ def how_to_read() -> str:
 * *one draw*: `allclose` (rtol {RTOL:g}, atol {ATOL:g}) of output and gradients with direct
   convolution, on normal deviates, two samples, on the very geometry that shows the bug.
 * *gate*: the output alone (rtol = atol = {GATE_TOLERANCE:g}) of five plain layers of the same
-  kind, even and square, as in public gates of generated kernels: {sizes};
-  stride 1 (a pool's kernel), no padding, no groups, up to {most} samples.
+  kind, even and square, as in public gates of generated kernels: {sizes} cells an axis,
+  kernels {kernels}, stride 1 (a pool's kernel), no padding, no groups, up to {most} samples.
 * *layer*: with what is other than in the report. Where a bug needs a size that is too large, the
   limit is smaller here."""
 
