@@ -94,7 +94,7 @@ def judge_pool(
     how: dict[str, Any] = {"dtype": dtype, "batch": batch, "seed": seed}
     prepare = partial(prepare_pool, implementation=implementation, **how)
     tried, _ = try_behaviour(pool, prepare, batch, extra, clock)
-    measured = _precision(pool, by, reals, results, dtype)
+    measured = precision_of_pool(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
 
 
@@ -225,7 +225,7 @@ def judge_of_pool(pool: Judged, operands: Drawn, dtype: str) -> Judge:
     return judge
 
 
-def _precision(
+def precision_of_pool(
     pool: Judged, by: Evaluator, reals: Drawn, results: Results, dtype: str
 ) -> tuple[Precision, ...]:
     """Return how far y and dx of random reals are from float64's, in units of their magnitudes."""

@@ -28,7 +28,11 @@ from convdense.certificates.memory_need import (
 )
 from convdense.certificates.options import BATCH
 from convdense.certificates.other_shapes import OTHER_SHAPES
-from convdense.certificates.pool_certificate import judge_of_pool, prepare_pool
+from convdense.certificates.pool_certificate import (
+    judge_of_pool,
+    precision_of_pool,
+    prepare_pool,
+)
 from convdense.geometry import HasWeightShapes, Implementation, Pool
 from convdense.geometry.base import flag
 from convdense.implementations.call_contract import Bench, aliased, copied, samples, worst
@@ -61,21 +65,10 @@ NEEDS = "a function f(x, w, b), or forward(x, w, b) and backward(x, w, dy)"
 NO_TIME = Finding(ASKED_SHAPE, UNDECIDED, note="the time was up before all was tried")
 TIMED = 12  # calls in a row, as a benchmark makes them
 SMALL = 2.0**-4  # w, b and dy are scaled by this: no sum of usual layers leaves float16
-# of samples, and of the weights of an output: apart by twice so many binary orders of magnitude
-ORDERS = {"float64": 30, "float32": 30, "bfloat16": 3, "float16": 3}
-
-
-def _of_many_sizes(rng: np.random.Generator, shape: tuple[int, ...], orders: int) -> Array:
-    each = rng.permutation(np.linspace(-orders, orders, shape[0]).astype(int))
-    sizes = np.ldexp(1.0, each.reshape(-1, *[1] * (len(shape) - 1)))
-    return np.asarray(rng.standard_normal(shape) * sizes)
-
-
-# what reals are -> how they are drawn
-DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...], int], Array]] = {
-    "normal deviates": lambda rng, shape, _: rng.standard_normal(shape),
-    "numbers in [0, 1)": lambda rng, shape, _: rng.random(shape),
-    "samples and outputs of many sizes": _of_many_sizes,
+# what benchmarks draw -> how it is drawn
+DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
+    "normal deviates": np.random.Generator.standard_normal,
+    "numbers in [0, 1)": np.random.Generator.random,
 }
 
 
@@ -92,14 +85,14 @@ def gate(
 ) -> Certificate | NetworkCertificate:
     """Return one verdict on a generated kernel: what a harness asks in place of `allclose`.
 
-    First, at the shape asked for, reals of several kinds, each entry within the bound derived for
-    its sum in this dtype: a kernel more accurate than a float32 reference is accepted. Each call
-    has fresh numbers and comes from a thread that has no frame of this library on its stack; its
-    result is copied at once, and only then is computed what is right, in float64 at least. Then
-    calls in a row on the same arrays, as a benchmark makes them; between rows one number changes in
-    place. Last `certify` in this dtype: batches, layouts, special values, state, other shapes.
-    Functions of NumPy, the built-ins and this package that were replaced meanwhile are put back,
-    which is a fault, too. The first step that is wrong ends it.
+    At the shape asked for, reals as benchmarks draw them: each entry within the bound derived for
+    its sum in this dtype (of gradients of large layers, sums over channels), so that a kernel more
+    accurate than a float32 reference is accepted. Every call has fresh numbers and comes from a
+    thread with no frame of this library on its stack; what is right is computed after it, in
+    float64 at least. Then calls in a row on the same arrays, as a benchmark makes them; between
+    rows one number changes in place. The first of these that is wrong ends them. Then `certify`:
+    batches, layouts, special values, state, other shapes. To replace functions of NumPy, the
+    built-ins, the clock or this package is wrong, too: they are put back.
 
     Parameters
     ----------
@@ -120,25 +113,26 @@ def gate(
         None draws fresh entropy, which a kernel cannot know; it is recorded.
     time_limit : float or None
         Seconds after which nothing new is begun; calls are not interrupted. A certificate that was
-        cut says what was left out; where none was begun, the kernel is not accepted.
+        cut says what it left out. Without time for what comes first, nothing is accepted.
 
     Returns
     -------
     Certificate, or NetworkCertificate for a pool
-        True if accepted. What was found beside the certificate stands first in ``.behaviour``;
-        ``.sentence`` is one line, ``.to_dict()`` JSON, ``.rerun()`` repeats the certificate alone.
+        True if accepted. ``.behaviour`` begins with what is tried before `certify`; ``.sentence``
+        is one line, ``.to_dict()`` JSON; ``.rerun()`` repeats what `certify` did, no more. Right
+        normwise, as a fast transform is, is reported and no fault, but not in y, dx, dw or db.
 
     Raises
     ------
     MemoryError
-        If operands and results would not fit into the physical memory, before any call.
+        If operands, results and bounds would not fit into the physical memory, before any call.
 
     Notes
     -----
-    In one process no finite test sees all: code that is right for more calls than are made here, or
-    but for one value; that finds out, by whatever means, who calls it; that replaced functions
-    before, or Python's internals. Against the latter run `gate` in a process of its own. It judges
-    numbers, never speed.
+    No finite test sees code that is right for more calls than are made here, or but for one value.
+    And none in the same process sees code that finds out, by whatever means, who calls it, that
+    replaced functions before, or that tampers with Python itself: against that, run `gate` in a
+    process of its own. It judges numbers, never speed.
 
     Examples
     --------
@@ -182,15 +176,21 @@ def gate(
         certificate = certify(layer, kernel, shapes="near", time_limit=left, **how)
     note = f"replaced: {', '.join(replaced)}" if replaced else ""
     found.append(Finding("functions kept", WRONG if replaced else EQUAL, note=note))
-    behaviour = (_required(f) if any_shape else f for f in certificate.behaviour)
+    every = (*found, *certificate.behaviour)
     cut = None if certificate.time_limit is None else clock.limit
-    return replace(certificate, behaviour=(*found, *behaviour), time_limit=cut)
+    behaviour = tuple(_weighed(finding, any_shape=any_shape) for finding in every)
+    return replace(certificate, behaviour=behaviour, time_limit=cut)
 
 
-def _required(finding: Finding) -> Finding:
-    """Return a finding; other shapes that were refused, where any is asked for, are wrong."""
+def _weighed(finding: Finding, *, any_shape: bool) -> Finding:
+    """Return a finding as `gate` takes it: right normwise is no fault, refused shapes may be one.
+
+    Where the numbers themselves are only right normwise, the certificate stays undecided.
+    """
+    if finding.verdict == NORMWISE:
+        return replace(finding, verdict=REPORTED, note="right normwise, as of a fast transform")
     is_refused = finding.verdict == REFUSED and finding.name.startswith(OTHER_SHAPES)
-    return replace(finding, verdict=RAISED) if is_refused else finding
+    return replace(finding, verdict=RAISED) if is_refused and any_shape else finding
 
 
 def _steps(
@@ -226,8 +226,7 @@ def _reals(like: Drawn, draw: Callable[..., Array], dtype: str) -> Drawn:
     """Return reals of these shapes in a format; a bias of zeros stays."""
     scales = 1.0, SMALL, SMALL * like[2].any(), SMALL
     x, w, b, dy = (
-        rounded_to(scale * draw(a.shape, ORDERS[dtype]), dtype)
-        for a, scale in zip(like, scales, strict=True)
+        rounded_to(scale * draw(a.shape), dtype) for a, scale in zip(like, scales, strict=True)
     )
     return x, w, b, dy
 
@@ -246,13 +245,13 @@ def _on_reals(
         judge = judge_of_pool(layer, operands, dtype)
         right = bench.by.run(*in_double(operands))
         each = [judge(*three) for three in zip(("y", "dx"), results, right, strict=False)]
+        precise = precision_of_pool(layer, bench.by, operands, results, dtype)
+        by_norm = {p.name for p in precise if p.verdict == NORMWISE}  # a maximum by sums and |x|
+        each = [replace(f, verdict=NORMWISE) if f.name in by_norm else f for f in each]
     else:
         found = compare_reals(layer, bench.by, operands, results, dtype=dtype, seed=seed)
         each = list(found.values())
-    finding = worst(name, [found for found in each if found.name in bench.mine.quantities])
-    if finding.verdict != NORMWISE:
-        return finding
-    return replace(finding, verdict=REPORTED, note=NORMWISE)  # no fault of the precision alone
+    return worst(name, [finding for finding in each if finding.name in bench.mine.quantities])
 
 
 def _in_a_row(bench: Bench, operands: Drawn, rng: np.random.Generator) -> Finding:

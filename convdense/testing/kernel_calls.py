@@ -40,7 +40,7 @@ def not_arrays(result: Any) -> list[str]:
     >>> not_arrays(np.ones(2)), not_arrays(([1.0], None, range(2)))
     ([], ['range'])
     """
-    parts = result if type(result) in (tuple, list) else (result,)
+    parts = result if isinstance(result, (tuple, list)) else (result,)
     return [type(part).__name__ for part in parts if not _is_array(part)]
 
 
