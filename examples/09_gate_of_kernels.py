@@ -94,7 +94,7 @@ right = {f.__name__: f for f in (loops, im2col, fourier, winograd, kahan)}
 # %% [markdown]
 # ## Answers that cheat
 #
-# All of these have been tried on such benchmarks, or are close to what was.
+# Most are of kinds that were met on such benchmarks.
 
 # %%
 np_allclose = np.allclose
@@ -330,7 +330,7 @@ truth = cd.convolve(large, *(a.astype(float) for a in (x, w, b)))
 errors = [abs(y - truth).max() for y in (in_float32, fourier(x, w, b))]
 print("largest error: reference {:.1e}, float64 inside {:.1e}".format(*errors))
 verdict, share = harness(fourier, (x, w, b), in_float32)
-rows.append(("fourier, large kernel", verdict, share, gate(large, fourier, batch=1)))
+rows.append(("fourier, large kernel", verdict, share, gate(large, fourier, batch=1, seed=0)))
 print("allclose:", rows[-1][1], " gate:", rows[-1][3].sentence)
 
 # %% [markdown]

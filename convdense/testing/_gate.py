@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -200,7 +201,8 @@ def _steps(
     late: list[str] = []
 
     def in_thread(function: Callable[..., Any], *operands: Any) -> Any:
-        result = workers.submit(function, *operands).result()
+        run = copy_context().run  # np.errstate holds there, too
+        result = workers.submit(run, function, *operands).result()
         late.extend(not_arrays(result))
         return result
 
