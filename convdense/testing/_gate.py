@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextvars import copy_context
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -168,7 +167,8 @@ def gate(
     refuse_too_large(2 * numbers, stored=False)  # with what is right, and its bounds
 
     found: list[Finding] = []
-    with put_back() as replaced, ThreadPoolExecutor(1) as workers:
+    in_its_thread = partial(np.seterr, **np.geterr())  # np.errstate holds there, too
+    with put_back() as replaced, ThreadPoolExecutor(1, initializer=in_its_thread) as workers:
         for step in _steps(layer, inner, workers, bias=bias, **how):
             found.append(NO_TIME if clock.is_up else step())
             if clock.is_cut or found[-1].refuted:
@@ -201,8 +201,7 @@ def _steps(
     late: list[str] = []
 
     def in_thread(function: Callable[..., Any], *operands: Any) -> Any:
-        run = copy_context().run  # np.errstate holds there, too
-        result = workers.submit(run, function, *operands).result()
+        result = workers.submit(function, *operands).result()
         late.extend(not_arrays(result))
         return result
 
