@@ -135,8 +135,8 @@ PATHS = {
     "convdense.plots": "animate density difference gradient_steps matrix network",
     "convdense.sweeps": "sweep",
     "convdense.testing": (
-        "assert_backward_matches_dense cases channels_last conv_checks from_cache only_options "
-        "parametrize_with_conv_checks without_bias"
+        "assert_backward_matches_dense cases channels_last conv_checks from_cache gate "
+        "only_options parametrize_with_conv_checks without_bias"
     ),
     "convdense.training": "losses sgd train",
 }
@@ -217,7 +217,7 @@ EXPORTS = {
     ),
     "sweeps": "sweep",
     "testing": (
-        "Case Check assert_backward_matches_dense cases channels_last conv_checks from_cache "
+        "Case Check assert_backward_matches_dense cases channels_last conv_checks from_cache gate "
         "only_options parametrize_with_conv_checks without_bias"
     ),
     "training": "Epoch losses sgd train",

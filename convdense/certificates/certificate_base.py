@@ -26,7 +26,7 @@ BESIDES = {
     "magnitudes": " of 2^",
 }
 
-
+ASKED_SHAPE = "asked shape"  # begins the names of what `gate` tries, on the layer itself
 # what may be left out for want of time, and what the name of its last finding holds
 IN_TIME = {
     "all batches": "batch ",
@@ -127,6 +127,7 @@ class ImplementationJudgement(Judgement):
         if self.tried_on is not None:
             on_itself = filter(self._has_tried, (OTHER_SHAPES, DOUBLE_BACKWARD))
             names = ["repeatable", *on_itself]
+            names += [ASKED_SHAPE] if any(ASKED_SHAPE in f.name for f in self.behaviour) else []
             lines.append(say("copy", copy=repr(self.tried_on), names=", ".join(names)))
         for finding in self.behaviour:
             if finding.verdict in REMARKS:  # "refused", "reported": the keys of their sentences

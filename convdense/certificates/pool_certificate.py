@@ -68,7 +68,7 @@ def judge_pool(
     for operands in _trials(pool, list(bits), dtype=dtype, batch=batch, seed=seed):
         trials += 1
         x, _, _, dy = operands
-        judge = _judge_with(pool, operands, dtype)
+        judge = judge_of_pool(pool, operands, dtype)
         for finding in compare_pools(pool, implementation, x, dy, judge):
             keep_worst(found, finding)
         if coverage is not None:
@@ -90,14 +90,15 @@ def judge_pool(
         return review
 
     reals = _reals(pool, dtype, (seed, 1), batch)
-    results, repeats = repeatable(mine, reals, _judge_with(pool, reals, dtype))
-    prepare = partial(_prepare, implementation=implementation, dtype=dtype, batch=batch, seed=seed)
+    results, repeats = repeatable(mine, reals, judge_of_pool(pool, reals, dtype))
+    how: dict[str, Any] = {"dtype": dtype, "batch": batch, "seed": seed}
+    prepare = partial(prepare_pool, implementation=implementation, **how)
     tried, _ = try_behaviour(pool, prepare, batch, extra, clock)
-    measured = _precision(pool, by, reals, results, dtype)
+    measured = precision_of_pool(pool, by, reals, results, dtype)
     return review._replace(behaviour=(*tried, repeats), precision=measured)
 
 
-def _prepare(
+def prepare_pool(
     pool: Judged, implementation: Implementation, dtype: str, batch: int, seed: int
 ) -> Trial:
     """Return what is needed to try a pool; powers and roots, which round, are not scaled."""
@@ -120,7 +121,7 @@ def _prepare(
     }
 
     def judge(given: Drawn, name: str, got: Any, expected: Array) -> Finding:
-        return _judge_with(pool, given, dtype)(name, got, expected)
+        return judge_of_pool(pool, given, dtype)(name, got, expected)
 
     bench = Bench(mine, by, dtype, judge, sums.unit)
     return Trial(bench, operands, scaled, FORMATS[dtype], cells >= LARGE)
@@ -211,7 +212,7 @@ def _reals(pool: Judged, dtype: str, seed: tuple[int, int], batch: int) -> Drawn
     return x, NONE, NONE, dy
 
 
-def _judge_with(pool: Judged, operands: Drawn, dtype: str) -> Judge:
+def judge_of_pool(pool: Judged, operands: Drawn, dtype: str) -> Judge:
     """Return what judges y or dx on these operands: equal, or within the rounding of a pool."""
 
     def judge(name: str, got: Any, expected: Array) -> Finding:
@@ -224,7 +225,7 @@ def _judge_with(pool: Judged, operands: Drawn, dtype: str) -> Judge:
     return judge
 
 
-def _precision(
+def precision_of_pool(
     pool: Judged, by: Evaluator, reals: Drawn, results: Results, dtype: str
 ) -> tuple[Precision, ...]:
     """Return how far y and dx of random reals are from float64's, in units of their magnitudes."""

@@ -4,10 +4,13 @@
 * `check_runner`: conv_checks, parametrize_with_conv_checks
 * `case_table`: the geometries
 * `options`: only_options
+* `_gate`: gate, for harnesses of generated kernels
+* `kernel_calls`: how it calls a kernel, and functions that the kernel replaced
 """
 
 from convdense.implementations.layouts import channels_last
 from convdense.implementations.signatures import from_cache, without_bias
+from convdense.testing._gate import gate
 from convdense.testing.assertions import assert_backward_matches_dense
 from convdense.testing.case_table import Case, cases
 from convdense.testing.check_runner import Check, conv_checks, parametrize_with_conv_checks
@@ -21,6 +24,7 @@ __all__ = [
     "channels_last",
     "conv_checks",
     "from_cache",
+    "gate",
     "only_options",
     "parametrize_with_conv_checks",
     "without_bias",
