@@ -126,7 +126,7 @@ def _observe(
 
 def _observe_pool(pool: Pool, implementation: Implementation, seed: int) -> Iterator[Observations]:
     """Yield what came of y and of dx in every draw."""
-    forward, backward, _ = pool_functions(implementation)
+    forward, backward, *_ = pool_functions(implementation)
     unit = integer_unit(network(pool))
     calls = [_draw_of_pool(pool, unit, (seed, k)) for k in range(2 * DRAWS)]
 
