@@ -1,6 +1,8 @@
 """JAX's functions: its convolutions with their options, `jax.vjp`, Pallas kernels, bfloat16."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,3 +237,10 @@ def test_a_pallas_kernel_is_judged_and_its_interpreter_named():
     found = judged(layer, first_sample_alone, interpreted=True, backward=pallas_backward)
     assert refused(found) == {"y"}
     assert INTERPRETED in str(found).splitlines()
+
+
+def test_the_guide_shows_what_its_code_prints(capsys):
+    text = (Path(cd.__file__).parents[1] / "docs/guide.md").read_text(encoding="utf-8")
+    code = re.search(r"## Arrays of other libraries\n.*?```py\n(.*?)```", text, re.DOTALL)[1]
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"# -> (.*)$", code, re.MULTILINE)
