@@ -167,6 +167,7 @@ VIEWS = {
     "every other": lambda a: np.repeat(a, 2, -1)[..., ::2],
     "backwards": lambda a: a[::-1].copy()[::-1],
     "transposed": np.asfortranarray,
+    "offset": lambda a: np.repeat(np.concatenate([a + 1, a]), 2, -1)[len(a) :, :, 1::2],
     "expanded": lambda a: np.broadcast_to(a[:1], a.shape),
     "a field": lambda a: np.array([*zip(a.ravel(), a.ravel(), strict=True)], "i1, f8")[
         "f1"
@@ -197,7 +198,8 @@ def test_views_come_as_they_are(name):
         assert copy.flags.writeable == x.flags.writeable
         if name != "a field":
             assert [s // copy.itemsize for s in copy.strides] == [s // 8 for s in x.strides]
-    assert handed(x[:0], dtype="float32").shape == (0, 2, 5)
+    empty = handed(x[:0], dtype="float32")
+    assert (empty.shape, empty.dtype) == ((0, 2, 5), np.float32)
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -356,7 +358,10 @@ def test_pytorch_with_a_backward_of_its_own_and_by_autograd():
 class OnDevice(np.ndarray):
     """What CuPy's arrays have and NumPy's have not."""
 
+    fetched = 0
+
     def get(self):
+        OnDevice.fetched += 1
         return np.array(self)
 
 
@@ -374,7 +379,9 @@ def test_cupy_by_a_stand_in_made_of_numpy(monkeypatch):
         assert not np.may_share_memory(there, x)
         if name != "a field":
             assert there.strides == x.strides
+    before = OnDevice.fetched
     assert certified(implementation(forward, backward, to="cupy")).require()
+    assert OnDevice.fetched > before  # CuPy's arrays do not come by themselves
 
 
 # Interpreters and compilers
