@@ -42,6 +42,8 @@ def a_part(name):
         for module in (behaviour_trials, pool_certificate):
             sizes = (*small, *large[turn::PARTS])
             patches.enter_context(mock.patch.object(module, "BATCHES", sizes))
+        # of what is compiled for each, the batch that is asked for alone
+        patches.enter_context(mock.patch.object(behaviour_trials, "COMPILED_BATCHES", ()))
         patches.enter_context(as_on_large_layers())
         yield
 

@@ -47,7 +47,10 @@ FLOORS = {
     "cli": 11,
     "": 12,  # convdense/__init__.py gathers the public names
 }
-FRAMEWORKS = ("torch", "jax", "onnx", "sklearn", "dask", "distributed")  # in adapters only
+FRAMEWORKS = (  # in adapters only
+    "torch", "jax", "ml_dtypes", "numba", "triton", "cupy",
+    "onnx", "sklearn", "dask", "distributed",
+)  # fmt: skip
 SLOW = (
     "matplotlib",
     "tqdm",

@@ -60,6 +60,12 @@ class FixedShape(Mine):
         return self.layer
 
 
+class Interpreted(Mine):
+    """It says that an interpreter runs it."""
+
+    interpreted = True
+
+
 class Twice(Mine):
     """It has derivatives of dx and dw as well."""
 
@@ -315,6 +321,11 @@ FORGED = {
         lambda: right(CONV),
         lambda: certified(CONV, Mine(CONV, y=lambda y: y * np.abs(y))),
         "y   not bilinear",
+    ),
+    "interpreted": (
+        lambda: certified(TINY, Interpreted(TINY)),
+        lambda: right(TINY),
+        "effective unit roundoff",
     ),
     "unseen": (
         lambda: right(CONV),

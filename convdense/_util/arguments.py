@@ -127,7 +127,8 @@ def as_array(value: Any, name: str) -> Array:
     No autograd passes through; bfloat16, which NumPy does not have, comes in float32. What is no
     array is refused with what to write in its place.
     """
-    if type(value) is np.ndarray:  # as most are: the rest takes longer than small sums
+    # as most are, but not in the bfloat16 of ml_dtypes: the rest takes longer than small sums
+    if type(value) is np.ndarray and value.dtype.kind != "V":
         return value
     instead = getattr(type(value), "_use_instead", None)  # of what is `Frozen`
     if instead is not None:
@@ -139,7 +140,8 @@ def as_array(value: Any, name: str) -> Array:
     array = why = None
     try:
         array = to_numpy(value)
-    except (TypeError, ValueError, RuntimeError) as error:  # in another library's words
+    # in another library's words
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
         why = error
         if isinstance(error, ValueError) and is_sequence(value):
             needs = "an array, all rows of one length"

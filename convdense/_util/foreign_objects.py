@@ -62,6 +62,9 @@ def detached(value: Any) -> Any:
 
 def to_numpy(value: Any) -> Any:
     """Return an array of whatever a value holds; JAX's bfloat16 comes in float32, too."""
-    array = np.asarray(detached(value))
+    given = detached(value)
+    if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
+        given = np.from_dlpack(given)
+    array = np.asarray(given)
     is_foreign = array.dtype.kind == "V"  # its name takes long to make
     return array.astype(np.float32) if is_foreign and array.dtype.name == "bfloat16" else array

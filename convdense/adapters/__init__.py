@@ -1,5 +1,7 @@
 """Other frameworks: the only folder that imports them.
 
+* `arrays`: functions on arrays of other libraries -> implementation
+* `array_kinds`: NumPy's arrays as those of other libraries, and back
 * `dask`: matrix and operator on a cluster
 * `torch`: certify_module, certify_model
 * `torch_geometry`: module -> geometry

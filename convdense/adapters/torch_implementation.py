@@ -8,22 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convdense._util.arguments import (
-    Array,
-    as_array,
-    choice,
-    complain,
-    first_line,
-    integer,
-    is_sequence,
-    numeric,
-)
+from convdense._util.arguments import Array, choice, complain, first_line
 from convdense._util.float_formats import FORMATS, INTEGERS, spelled
 from convdense._util.threads import openmp_alone
+from convdense.adapters.array_kinds import Target, checked_bias, numbers, output, to_torch
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
 from convdense.geometry import MaxPool
+from convdense.geometry.base import flag
 
 SMALL = 1 << 15  # numbers up to which torch gives elementwise work to one thread (its grain size)
 
@@ -37,6 +30,7 @@ class Implementation:
     layout: str
     device: str
     dtype: str | None = None
+    interpreted: bool = False
 
     @property
     def __name__(self) -> str:
@@ -52,7 +46,7 @@ class Implementation:
         with torch.inference_mode(False), torch.no_grad():
             operands = self._operands(x=x, w=w, b=b)
             with _threads(operands):
-                return _array(self._call(**operands))
+                return output(self._call(**operands))
 
     def backward(self, x: npt.ArrayLike, *w_and_dy: Any) -> Any:
         """Return dx, dw and db (None where there is no bias), or without a w dx alone."""
@@ -69,7 +63,7 @@ class Implementation:
             with _threads(operands):
                 y = self._differentiable(operands, upstream)
                 gradients = _gradients(y, operands.values(), self._laid_out(upstream))
-            results = [*map(_array, gradients)]
+            results = [*map(output, gradients)]
         if not weights:
             return results[0]
         return (*results, *[None] * (3 - len(results)))
@@ -85,7 +79,7 @@ class Implementation:
             dx, dw = _gradients(y, (x_leaf, w_leaf), self._laid_out(upstream), create_graph=True)
             by_w_and_dy = _gradients(dx, (w_leaf, upstream), of_dx, retain_graph=True)
             by_x_and_dy = _gradients(dw, (x_leaf, upstream), of_dw)
-            return [*map(_array, (*by_w_and_dy, *by_x_and_dy))]
+            return [*map(output, (*by_w_and_dy, *by_x_and_dy))]
 
     def _differentiable(self, operands: dict[str, Any], upstream: torch.Tensor) -> torch.Tensor:
         """Return y with its graph; the operands become leaves."""
@@ -177,61 +171,15 @@ class Implementation:
 
     def _operands(self, **given: npt.ArrayLike | None) -> dict[str, torch.Tensor]:
         """Return tensors of one dtype, those that are not None."""
-        arrays = {name: _numbers(value, name) for name, value in given.items() if value is not None}
-        common = np.result_type(*arrays.values())
-        kept = common.kind in "fc" or self.dtype in INTEGERS
-        dtype = common if kept else np.dtype(np.float64)
-        torch_dtype = None if self.dtype is None else getattr(torch, self.dtype)
-
-        to = {"device": self.device, "dtype": torch_dtype}
-        return {name: _tensor(array, name, dtype, to) for name, array in arrays.items()}
+        arrays, common = numbers(given, integers=self.dtype in INTEGERS)
+        target = Target(self.dtype, self.device, common)
+        return {name: to_torch(array, name, target) for name, array in arrays.items()}
 
 
 def _threads(operands: dict[str, torch.Tensor]) -> AbstractContextManager[None]:
     """Return what holds torch to one thread where operands are too small to be shared by two."""
     size = sum(operand.numel() for operand in operands.values())
     return openmp_alone() if size < SMALL else nullcontext()
-
-
-def _numbers(value: npt.ArrayLike, name: str) -> Array:
-    """Return an array of numbers that torch has; anything else is refused."""
-    array = as_array(value, name)
-    if array.dtype != np.float16:
-        array = numeric(array, name)
-    if array.dtype.kind not in "iu" and array.dtype.name not in FORMATS:
-        needs = "integers, float16, float32, float64, complex64 or complex128"
-        raise TypeError(complain(name, f"dtype {array.dtype}", needs))
-    return array
-
-
-def _tensor(array: Array, name: str, dtype: np.dtype[Any], to: dict[str, Any]) -> torch.Tensor:
-    """Return a tensor with the strides of an array, on its memory where nothing is converted."""
-    if not array.size:
-        return torch.from_numpy(np.zeros(array.shape, dtype)).to(**to)
-    plain = array.flags
-    if plain.owndata and plain.c_contiguous and plain.writeable and array.dtype == dtype:
-        return torch.from_numpy(array).to(**to)
-    if any(stride % array.itemsize for stride in array.strides):  # a field of a record
-        array = np.array(array)
-    # along an axis of one cell no stride is ever used: NumPy may have any there
-    steps = [s if n > 1 else abs(s) for n, s in zip(array.shape, array.strides, strict=True)]
-    if min(steps, default=0) < 0:
-        got, needs = f"strides {array.strides}", "none below 0, which torch does not have"
-        raise ValueError(complain(name, got, needs, f"copy it: np.ascontiguousarray({name})"))
-    strides = [step // array.itemsize for step in steps]
-    span = sum((n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)) + 1
-    memory, offset = np.lib.stride_tricks.as_strided(array, (span,), (array.itemsize,)), 0
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    if owner.flags.forc and owner.dtype == array.dtype:  # as in torch, a view may have an offset
-        start = (array.ctypes.data - owner.ctypes.data) // array.itemsize
-        offset = min(start, span)  # of no more than must be copied anyway
-        memory = owner.ravel("K")[start - offset : start + span]
-    if not memory.flags.writeable:
-        memory = memory.copy()
-    tensor = torch.from_numpy(memory.astype(dtype, copy=False)).to(**to)
-    return tensor.as_strided(array.shape, strides, offset)
 
 
 class _Copy(torch.autograd.Function):
@@ -284,17 +232,12 @@ def _gradients(y: torch.Tensor, leaves: Any, dy: torch.Tensor, **options: bool) 
     return [torch.zeros_like(leaf) if got is None else got for leaf, got in pairs]
 
 
-def _array(tensor: torch.Tensor) -> Array:
-    """Return a tensor as an array; NumPy has no bfloat16, which float32 holds exactly."""
-    return as_array(tensor, "output")
-
-
 def _check_indices(module: torch.nn.Module, returned: object, x: torch.Tensor) -> None:
     """Refuse a max pool whose indices are not those of the cells that win its windows."""
     pool = read(module, x.shape[1:])
     assert isinstance(pool, MaxPool)  # the one kind with return_indices
-    got = _array(one_tensor(returned[-1] if isinstance(returned, tuple) else None, module))
-    expected = pool_loops.indices(pool, _array(x))
+    got = output(one_tensor(returned[-1] if isinstance(returned, tuple) else None, module))
+    expected = pool_loops.indices(pool, output(x))
     if got.shape != expected.shape:
         raise ValueError(complain("indices", f"shape {got.shape}", f"shape {expected.shape}"))
     for place in map(tuple, np.argwhere(got != expected)[:1].tolist()):
@@ -325,6 +268,7 @@ def implementation(
     layout: str = "NCHW",
     device: str = "cpu",
     dtype: str | None = None,
+    interpreted: bool = False,
 ) -> Implementation:
     """Return a module or a function as an implementation, which `certify` and `check` take.
 
@@ -344,6 +288,9 @@ def implementation(
     dtype : str, or None for that of the arrays
         What tensors are turned into, "float16", "complex64" ...; NumPy has no bfloat16, whose
         numbers come and go in float32 arrays. With dtypes of integers gradients are None.
+    interpreted : bool
+        True where an interpreter runs its kernels, as with TRITON_INTERPRET=1: a certificate says
+        so.
 
     Returns
     -------
@@ -366,10 +313,7 @@ def implementation(
         raise TypeError(complain("module_or_function", repr(module_or_function), needs))
     if isinstance(module_or_function, torch.nn.Module):
         _check_replaceable(module_or_function)
-    if not isinstance(bias, bool):
-        if not is_sequence(bias):
-            raise TypeError(complain("bias", repr(bias), "True, False, or the shape of b"))
-        bias = tuple(integer(size, "bias", 1) for size in bias)
+    bias = checked_bias(bias)
     choice(layout, "layout", ("NCHW", "NHWC", "channels_last"))
     if dtype is not None:
         known = tuple(name for name in FORMATS if hasattr(torch, name))
@@ -380,4 +324,6 @@ def implementation(
         got = f"{device!r} ({first_line(error)})"
         needs = "a device that torch finds here"
         raise ValueError(complain("device", got, needs, 'use device="cpu"')) from None
-    return Implementation(module_or_function, bias, layout, device, dtype)
+    return Implementation(
+        module_or_function, bias, layout, device, dtype, flag(interpreted, "interpreted")
+    )

@@ -285,6 +285,7 @@ def _certify_layer(
         asked=chosen.error,
         seed=seed,
         accumulator=sums,
+        interpreted=evaluator.interpreted,
         **trials._asdict(),
     )
     if sums:

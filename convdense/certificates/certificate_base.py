@@ -50,6 +50,7 @@ class ImplementationJudgement(Judgement):
     rules: int = SCHEMA
     rerun_of: int | None = None
     time_limit: float | None = None
+    interpreted: bool = False
 
     @property
     def refuted(self) -> bool:
@@ -93,7 +94,7 @@ class ImplementationJudgement(Judgement):
         known = [*self._of_reals(), *self._tried()]
         if self.forward_alone:
             known.insert(0, say("alone"))
-        unknown = list(assumed)
+        unknown = [*assumed, *[say("interpreted")] * self.interpreted]
         if self._is_cut:
             unknown.append(say("stopped in time", seconds=self.time_limit))
         if self._is_implementation:
@@ -167,6 +168,8 @@ class ImplementationJudgement(Judgement):
             more["time_limit"] = self.time_limit
         if self.extra:
             more["extra"] = list(self.extra)
+        if self.interpreted:
+            more["interpreted"] = True
         return with_schema({**head, **fields, **more, **parts})
 
 
@@ -180,6 +183,7 @@ def parts_from_plain(data: dict[str, Any]) -> dict[str, Any]:
         "rerun_of": data.get("rerun_of"),
         "extra": tuple(data.get("extra", ())),
         "time_limit": data.get("time_limit"),
+        "interpreted": data.get("interpreted", False),
     }
 
 

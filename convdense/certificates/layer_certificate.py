@@ -51,6 +51,8 @@ class Certificate(ImplementationJudgement):
         it.
     extra : tuple of str
         What was tried because it was asked for: "near", "nonfinite", "threads", "gradgrad".
+    interpreted : bool
+        Whether an interpreter ran the code, as its attribute of this name says.
     accumulator : str
         The dtype of sums of integers; "" for floats.
     excused : tuple of (str, float)

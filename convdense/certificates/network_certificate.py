@@ -56,6 +56,8 @@ class NetworkCertificate(ImplementationJudgement):
         Of the user's code, as for `Certificate`.
     extra : tuple of str
         What was tried because it was asked for: "near", "nonfinite", "threads".
+    interpreted : bool
+        As for `Certificate`.
     rules, rerun_of : int
         As for `Certificate`.
 
@@ -146,16 +148,17 @@ def certify_pool(
     held: Judged = pool if isinstance(pool, Pool) else FixedNetwork(_judgeable(pool))
     how: dict[str, Any] = {"dtype": dtype, "batch": batch, "seed": seed}
     review = judge_pool(held, implementation, **how, extra=extra, clock=clock)
-    _, _, evaluator = pool_functions(implementation)
+    mine = pool_functions(implementation)
     return NetworkCertificate(
         pool,
-        evaluator=evaluator,
+        evaluator=mine.name,
         reference=reference,
         dtype=dtype,
         batch=batch,
         seed=seed,
         coverage=None,
         extra=extra,
+        interpreted=mine.interpreted,
         **review._asdict(),
     )
 

@@ -55,6 +55,7 @@ SENTENCES = {
     "integer code": "it is about the code for {dtype}, not that for floats",
     "degree": "assumed: up to rounding the outputs are polynomials of degree at most 2 in the "
     "operands, and the seed is random",
+    "interpreted": "run by an interpreter: this judges the source, not what a compiler makes of it",
     "unseen": "no finite test sees: another result after more calls than were made, one random "
     "call in a thousand, one exact magic value, a threshold relative to the data, another batch, "
     "layout or dtype than tried, a date, code that recognises its judge or tampers with Python",

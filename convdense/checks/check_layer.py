@@ -231,7 +231,7 @@ def _check_pool_or_network(
         needs = "none for a network"
         raise TypeError(complain("implementation", said(implementation), needs, "check its layers"))
     findings = _judge_pool(layer, implementation, given_x, given_dy)
-    _, _, name = pool_functions(implementation)
+    name = pool_functions(implementation).name
     return Report(layer, findings, name, DIRECT_POOL, arrays)
 
 

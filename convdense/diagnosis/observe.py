@@ -70,7 +70,7 @@ def observe_again(
     """Return what the first call gives when it is repeated, by the names of the quantities."""
     call = observed[0].calls[0]
     if isinstance(layer, Pool):
-        forward, backward, _ = pool_functions(implementation)
+        forward, backward, *_ = pool_functions(implementation)
         again = [caught(forward, np.copy(call.x))]
         again += [caught(backward, np.copy(call.x), np.copy(call.dy))] if backward else []
     else:
@@ -143,7 +143,7 @@ def _observe_pool(
     pool: Pool, implementation: Implementation, seed: int, size: tuple[int, int]
 ) -> Iterator[Observations]:
     draws, batch = size
-    forward, backward, _ = pool_functions(implementation)
+    forward, backward, *_ = pool_functions(implementation)
     unit = integer_unit(network(pool))
     calls = [_draw_of_pool(pool, unit, (seed, k), batch) for k in range(2 * draws)]
 

@@ -128,7 +128,7 @@ def _results(
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return what came and what is right, by the names of the quantities."""
     if isinstance(layer, Pool):
-        forward, backward, _ = pool_functions(implementation)
+        forward, backward, *_ = pool_functions(implementation)
         got = {"y": caught(forward, call.x.copy())}
         right = {"y": pool_loops.forward(layer, call.x)}
         if backward is not None:

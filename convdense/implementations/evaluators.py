@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from dis import opname
 from math import prod
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -20,19 +20,32 @@ from convdense.verdicts.findings import FORWARD_ALONE, QUANTITIES
 Operands = tuple[Array, Array, Array | None, Array]
 Drawn = tuple[Array, Array, Array, Array]  # with a bias; of a pool w and b are empty
 Results = tuple[Any, ...]
-Functions = tuple[Callable[..., Any], Callable[..., Any] | None, str]  # and their name
 FEW_CELLS = 1 << 14  # of a dense matrix, and edges: more take longer than direct convolution
 DENSE, DIRECT = "tied dense layer", "direct convolution"
 DENSE_NETWORK, DIRECT_COUNTERPART = "dense layers and |x|", "direct counterpart"
+
+
+class Functions(NamedTuple):
+    """A user's forward and backward, None of forward alone; their name; what the code says of it.
+
+    `compiles`: it is compiled anew for every shape; `interpreted`: an interpreter runs it here in
+    the place of a compiler.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any] | None
+    name: str
+    compiles: bool = False
+    interpreted: bool = False
 
 
 @dataclass(frozen=True)
 class Evaluator:
     """One way to compute everything: its name, and ``run(x, w, b, dy) -> (y, dx, dw, db)``.
 
-    Of a user's code also forward(x, w, b) and backward(x, w, dy) alone, and whether its attribute
-    `compiles` says that it is compiled anew for every shape. Without a backward it is forward
-    alone: dx, dw and db are None, and not judged.
+    Of a user's code also forward(x, w, b) and backward(x, w, dy) alone, and whether its attributes
+    say that it `compiles` anew for every shape, or is `interpreted`. Without a backward it is
+    forward alone: dx, dw and db are None, and not judged.
     """
 
     name: str
@@ -40,6 +53,7 @@ class Evaluator:
     forward: Callable[..., Any] | None = None
     backward: Callable[..., Results] | None = None
     compiles: bool = False
+    interpreted: bool = False
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -117,7 +131,8 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
     judged. Forward alone is taken too: then y alone is.
     """
     needs = "an object with forward(x, w, b) and backward(x, w, dy), or a pair of such functions"
-    forward, backward, name = functions(implementation, needs)
+    mine = functions(implementation, needs)
+    forward, backward = mine.forward, mine.backward
 
     def y(x: Array, w: Array, b: Array | None) -> Any:
         return caught(forward, x, w, b)
@@ -136,8 +151,8 @@ def implementation_evaluator(implementation: Implementation) -> Evaluator:
     def run(x: Array, w: Array, b: Array | None, dy: Array) -> Results:
         return (y(x, w, b), *gradients(x, w, dy))
 
-    compiles = getattr(implementation, "compiles", False)
-    return Evaluator(name, run, y, gradients if backward else None, compiles)
+    of_operands = y, gradients if backward else None
+    return Evaluator(mine.name, run, *of_operands, mine.compiles, mine.interpreted)
 
 
 def caught(function: Callable[..., Any], *operands: Any) -> Any:
@@ -183,7 +198,7 @@ def is_forward_alone(given: object) -> TypeGuard[HasForward | Callable[..., Any]
 
 
 def functions(implementation: Implementation, needs: str) -> Functions:
-    """Return forward and backward, None of a forward alone, and the name of both."""
+    """Return the functions of an implementation, with their name and what it says of itself."""
     given: Any = implementation  # anything may come: then `needs` says what should have
     alone = is_forward_alone(given)
     if isinstance(given, (tuple, list)) and len(given) == 2:
@@ -199,7 +214,8 @@ def functions(implementation: Implementation, needs: str) -> Functions:
     name = str(getattr(named, "__name__", type(named).__name__))
     ending = f" ({FORWARD_ALONE})" * alone
     name = name.replace("<lambda>", "implementation").removesuffix(ending)  # a wrapper's name
-    return forward, backward, name + ending
+    compiles, interpreted = (bool(getattr(given, a, False)) for a in ("compiles", "interpreted"))
+    return Functions(forward, backward, name + ending, compiles, interpreted)
 
 
 def two_evaluators(

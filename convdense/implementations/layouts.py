@@ -24,13 +24,17 @@ NEEDS = (
 
 @dataclass(frozen=True)
 class ChannelsLast(Wrapper):
-    """An implementation on arrays with the channels last; `channels_last` makes one."""
+    """An implementation on arrays with the channels last; `channels_last` makes one.
+
+    With `views`, what comes as a view is handed on as one, and what is read-only stays so.
+    """
 
     weights: str
+    views: bool = False
 
     def forward(self, x: Array, *weights: Any) -> Any:
         """Return y of x, w and b, for a pool of x."""
-        y = self._call(self.inner[0], (x, *weights), (PICTURE, KERNEL, AS_IT_IS))
+        y = self._call(self.inner.forward, (x, *weights), (PICTURE, KERNEL, AS_IT_IS))
         return self._channels_first(y, PICTURE)
 
     def _backward(self, backward: Callable[..., Any], x: Array, *rest: Any) -> Any:
@@ -63,10 +67,17 @@ class ChannelsLast(Wrapper):
 
     def _channels_last(self, array: Any, part: str) -> Any:
         if part == PICTURE:  # (batch, channels, *axes) -> (batch, *axes, channels)
-            return np.ascontiguousarray(np.moveaxis(array, 1, -1))
-        if part == KERNEL and self.weights == "HWIO":  # (out, in, *kernel) -> (*kernel, in, out)
-            return np.ascontiguousarray(array.transpose(*range(2, array.ndim), 1, 0))
-        return array
+            moved = np.moveaxis(array, 1, -1)
+        elif part == KERNEL and self.weights == "HWIO":  # (out, in, *kernel) -> (*kernel, in, out)
+            moved = array.transpose(*range(2, array.ndim), 1, 0)
+        else:
+            return array
+        if self.views and not array.flags.c_contiguous:
+            return moved
+        moved = np.ascontiguousarray(moved)
+        if self.views:
+            moved.flags.writeable = array.flags.writeable
+        return moved
 
     def _channels_first(self, value: Any, part: str) -> Any:
         """Return an array in this library's order; the verdict refuses what has too few axes."""

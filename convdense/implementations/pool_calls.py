@@ -20,7 +20,8 @@ POWERS = "entries are roots of sums of powers that overflow or vanish where they
 def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluator, Evaluator]:
     """Return the user's pool and the direct one; w and b are not read, dw and db are None."""
     right = DirectPool(pool) if isinstance(pool, Pool) else pool.direct
-    forward, backward, name = pool_functions(implementation)
+    functions = pool_functions(implementation)
+    forward, backward = functions.forward, functions.backward
 
     def dx(x: Array, _w: Array, dy: Array) -> Results:
         return caught(backward, x, dy) if backward else None, None, None
@@ -31,9 +32,8 @@ def pool_evaluators(pool: Any, implementation: Implementation) -> tuple[Evaluato
     def direct(x: Array, _w: Array, _b: Array | None, dy: Array) -> Results:
         return right.forward(x), pulled(right, x, dy)[0], None, None
 
-    compiles = getattr(implementation, "compiles", False)
-    of_x = dx if backward else None
-    own = Evaluator(name, mine, lambda x, *_: caught(forward, x), of_x, compiles)
+    of_x = (lambda x, *_: caught(forward, x)), dx if backward else None
+    own = Evaluator(functions.name, mine, *of_x, functions.compiles, functions.interpreted)
     return own, Evaluator(DIRECT_POOL, direct)
 
 
@@ -41,7 +41,7 @@ def compare_pools(
     pool: Any, implementation: Implementation, x: Array, dy: Array, judge: Judge
 ) -> list[Finding]:
     """Return the verdicts on y, and dx if it is given; what writes to its operands is wrong."""
-    forward, backward, _ = pool_functions(implementation)
+    forward, backward, *_ = pool_functions(implementation)
     _, by = pool_evaluators(pool, implementation)
     right_y, right_dx, _, _ = by.run(*widened(x, x, None, dy))  # x stands in for w, not read
     findings = []

@@ -26,12 +26,22 @@ class Wrapper(ABC):
     @property
     def __name__(self) -> str:
         """What a certificate calls it."""
-        return self.inner[2]
+        return self.inner.name
+
+    @property
+    def compiles(self) -> bool:
+        """Whether what is wrapped is compiled anew for every shape."""
+        return self.inner.compiles
+
+    @property
+    def interpreted(self) -> bool:
+        """Whether an interpreter runs what is wrapped."""
+        return self.inner.interpreted
 
     @property
     def backward(self) -> Any:
         """Backward of x, w and dy, for a pool of x and dy; None where forward alone is wrapped."""
-        backward = self.inner[1]
+        backward = self.inner.backward
         return None if backward is None else partial(self._backward, backward)
 
     @abstractmethod
@@ -48,7 +58,7 @@ class FromCache(Wrapper):
 
     def forward(self, x: Array, *weights: Any) -> Any:
         """Return y of x, w and b; for a pool of x."""
-        y, _ = _check_two(self.inner[0](x, *weights), "forward", "y and the cache")
+        y, _ = _check_two(self.inner.forward(x, *weights), "forward", "y and the cache")
         return y
 
     def _backward(self, backward: Callable[..., Any], x: Array, *rest: Any) -> Any:
@@ -56,7 +66,7 @@ class FromCache(Wrapper):
         if weights and self.bias and not isinstance(self.layer, Pool):
             # of zeros: no gradient depends on its values
             weights.append(np.zeros(self.layer.bias_shape, weights[0].dtype))
-        _, cache = _check_two(self.inner[0](x, *weights), "forward", "y and the cache")
+        _, cache = _check_two(self.inner.forward(x, *weights), "forward", "y and the cache")
         return backward(dy, cache)
 
 
@@ -66,7 +76,7 @@ class WithoutBias(Wrapper):
 
     def forward(self, x: Array, w: Array, b: Array | None = None) -> Any:
         """Return y, with the bias added."""
-        y = np.asarray(self.inner[0](x, w))
+        y = np.asarray(self.inner.forward(x, w))
         if b is None:
             return y
         return y + b.reshape(*b.shape, *[1] * (y.ndim - 1 - b.ndim))  # (out,) -> (out, 1, ..., 1)
@@ -126,7 +136,7 @@ def from_cache(
             raise TypeError(complain(name, repr(function), "a function"))
     named = getattr(forward, "func", forward)  # of a functools.partial its function
     name = str(getattr(named, "__name__", type(named).__name__))
-    cached = FromCache((forward, backward, name), layer, bias)
+    cached = FromCache(Functions(forward, backward, name), layer, bias)
     return cached if bias else without_bias(cached)
 
 
