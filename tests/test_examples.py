@@ -41,6 +41,7 @@ def test_example(example, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "example", [p for p in EXAMPLES if p.stem not in LONG], ids=lambda p: p.stem
 )
+@pytest.mark.thinned(3)
 def test_a_notebook_which_has_no_file_shows_the_figure(example, tmp_path, monkeypatch):
     monkeypatch.setenv("CONVDENSE_EXAMPLE_SIZE", "16")
     monkeypatch.chdir(tmp_path)

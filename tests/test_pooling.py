@@ -294,6 +294,7 @@ def test_the_matrix_of_an_average_holds_its_divisors():
 
 @pytest.mark.claim("average", "max")
 @pytest.mark.parametrize("seed", range(60))
+@pytest.mark.thinned(3)
 def test_pytorch_agrees(seed):
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
     functional, rng = torch.nn.functional, np.random.default_rng(seed)

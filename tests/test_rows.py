@@ -97,6 +97,7 @@ def test_any_range_is_the_rows_of_the_whole(layer, data):
 
 
 @pytest.mark.parametrize("layer", OTHERS, ids=repr)
+@pytest.mark.thinned(3)
 def test_the_ranges_of_every_kind_of_layer(layer):
     ties = cd.tie(layer)
     rng = np.random.default_rng(3)
