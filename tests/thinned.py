@@ -36,6 +36,20 @@ def examples(count):
     return count if is_everything_tried() else count // 2
 
 
+def in_two_rounds(run, parts, find_short):
+    """Run a property on every part, and once more on each if that leaves an option short.
+
+    ``run(part, number)`` draws other examples for another number, ``find_short()`` returns what was
+    drawn too rarely; so does this in the end. If everything is tried there are two rounds always.
+    """
+    for number, part in enumerate(parts):
+        run(part, number)
+    if find_short() or is_everything_tried():
+        for number, part in enumerate(parts, len(parts)):
+            run(part, number)
+    return find_short()
+
+
 def _is_by_name(config):
     return bool(config.option.keyword) or any("::" in argument for argument in config.args)
 
