@@ -71,10 +71,11 @@ direct = dense.direct()
 print(dense)
 start = perf_counter()
 losses, differences = [], []
+n_fast, n_slow = map(int, os.environ.get("CONVDENSE_EXAMPLE_EPOCHS", "12 6").split())
 pairs = zip(
-    epochs(dense, x[train_set], 12, 6, 0), epochs(direct, x[train_set], 12, 6, 0), strict=True
+    *(epochs(net, x[train_set], n_fast, n_slow, seed=0) for net in (dense, direct)), strict=True
 )
-for a, b in tqdm(pairs, total=18):
+for a, b in tqdm(pairs, total=n_fast + n_slow):
     dense, direct = a.network, b.network
     losses.append((a.loss, b.loss))
     differences.append(
@@ -154,7 +155,7 @@ sizes = {}
 for seed, (name, kind) in tqdm([(seed, kind) for seed in seeds for kind in kinds.items()]):
     net = kind(lenet(seed, "float32"))
     sizes[name] = sum(p.size for p in net.parameters.values())
-    *_, last = epochs(net, small[train_set], 6, 2, seed)
+    *_, last = epochs(net, small[train_set], n_fast // 2, n_slow // 3, seed)
     centred = accuracy(last.network, small[test_set], labels[test_set])
     found[name].append(
         (centred, accuracy(last.network, shifted(small[test_set]), np.tile(labels[test_set], 4)))

@@ -97,7 +97,7 @@ for name, (norm, published) in norms.items():
 # %%
 sizes = [3, 4, 5, 6, 8, 10, 12, 16, 20, 28, 40]
 true = [true_norm(layer(n, n, padding=1), square) for n in sizes]
-wide = circular_norm(square, (2048, 2048))  # over (almost) every frequency
+wide = circular_norm(square, (512, 512))  # over (almost) every frequency
 figure = Figure(figsize=(7, 4.2), layout="constrained")
 axes = figure.subplots()
 axes.axhline(wide, color="0.4", linestyle="--")

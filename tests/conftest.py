@@ -1,10 +1,10 @@
 """The tests as a proof: ``@pytest.mark.claim(id, ...)`` says which claims of the table a test
 supports.
 
-A run ends with one row per claim it met. A full run, the configured folders and nothing left out,
-has a row for every claim, and fails where a claim has no passing test or a failing one. What was
-judged, and how surely, comes from the evidence that tests record: ``record_property(JUDGED, (claim,
-geometries, error, trials))``."""
+A run ends with one row per claim it met. A full run, the configured folders and nothing left out
+but the cases that `tests/thinned.py` leaves out, has a row for every claim, and fails where a claim
+has no passing test or a failing one. What was judged, and how surely, comes from the evidence that
+tests record: ``record_property(JUDGED, (claim, geometries, error, trials))``."""
 
 import importlib
 import inspect
@@ -21,6 +21,7 @@ from convdense.display.tables import aligned
 from tests.benchmark import BROWSER
 from tests.few_calls import few_calls
 from tests.pages import Explored
+from tests.thinned import is_thinned_out, thin
 
 CARRIED, JUDGED = (
     "claims",
@@ -58,7 +59,7 @@ def pytest_configure(config):
         config.pluginmanager.register(Table(config), "table-of-claims")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     known = [claim.id for claim in claims.CLAIMS]
     for item in items:
         carried = {name: None for mark in item.iter_markers("claim") for name in mark.args or ("",)}
@@ -68,6 +69,7 @@ def pytest_collection_modifyitems(items):
                 raise pytest.UsageError(f"{item.nodeid}: {message}")
         if carried:
             item.user_properties.append((CARRIED, tuple(carried)))
+    thin(config, items)
 
 
 @dataclass
@@ -131,7 +133,7 @@ class Table:
         self.full &= not any(getattr(config.option, name, None) for name in LEFT_OUT)
 
     def pytest_deselected(self, items):
-        self.full &= not items
+        self.full &= all(map(is_thinned_out, items))
 
     def pytest_runtest_logreport(self, report):
         passed = report.when == "call" and report.passed and not hasattr(report, "wasxfail")

@@ -139,6 +139,7 @@ def misread(given, layer):
 
 
 @pytest.mark.parametrize(("family", "axes", "number"), RANDOM)
+@pytest.mark.thinned(3)
 def test_numbers_read_back_are_those_torch_computes_with(family, axes, number):
     given, module, shape = drawn(family, axes, number)
     layer = layer_of(module, shape)
@@ -299,6 +300,7 @@ def refused(certificate):
 @pytest.mark.parametrize(
     ("wrong", "right", "given", "seen"), DEFECTS, ids=[row[0].__name__ for row in DEFECTS]
 )
+@pytest.mark.thinned(2)
 def test_a_wrong_module_is_refused_and_its_right_neighbour_holds(wrong, right, given, seen, dtype):
     certificate = certify_module(wrong(**given), (4, 9, 6), dtype=dtype)
     assert refused(certificate) == seen

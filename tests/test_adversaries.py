@@ -69,6 +69,7 @@ def assert_it_is_wrong(row):
 
 
 @rows(ADVERSARIES)
+@pytest.mark.thinned(4)
 def test_it_is_wrong_and_refused(row):
     assert_it_is_wrong(row)
     try:
@@ -82,6 +83,7 @@ def test_it_is_wrong_and_refused(row):
 
 
 @rows(UNSEEN)
+@pytest.mark.thinned(3)
 def test_it_is_wrong_and_a_certificate_names_what_cannot_be_seen(row):
     assert_it_is_wrong(row)
     _, _, text = certified(row, few=True)
@@ -109,6 +111,7 @@ def test_it_is_right(row):
 
 @pytest.mark.few_calls
 @rows(RIGHT)
+@pytest.mark.thinned(3)
 def test_it_is_accepted(row):
     accepted, _, text = certified(row, few=row.kind in ("matrix", "geometry", "gradients"))
     assert accepted, f"{row.sentence}, on {row.layer}, is blamed:\n{text}"

@@ -280,6 +280,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("function", "source", "wrong", "right", "test"), PLANTED)
+@pytest.mark.thinned(3)
 def test_a_planted_defect_of_a_frame_is_seen_and_its_right_neighbour_accepted(
     function, source, wrong, right, test, monkeypatch
 ):
@@ -317,6 +318,7 @@ def test_a_tied_layer_is_drawn_as_its_layer():
 
 
 @pytest.mark.parametrize("layer", [FIVE, *LAYERS, TABLE, Conv((1, 26), 1, kernel=3)], ids=repr)
+@pytest.mark.thinned(3)
 def test_everything_has_room(layer):
     figure = frame(layer, 0)
     canvas = _pixels(figure)

@@ -41,6 +41,7 @@ def slid(padded, kernel, stride, dilation, flip):
 
 @pytest.mark.parametrize("flip", [False, True], ids=["as is", "flipped"])
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.thinned(2)
 def test_window_slides_over_what_numpy_pads(mode, flip):
     options, limit = PADS[mode]
     copied = 0

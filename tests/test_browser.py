@@ -620,6 +620,7 @@ def serious(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("mode", ["weights", "mask", "dense", "tied"])
+@pytest.mark.thinned(3)
 def test_axe_finds_nothing_serious(visit, scheme, mode):
     page = visit(color_scheme=scheme)
     page.mode(mode)

@@ -63,6 +63,7 @@ def terms(equation):
 
 
 @on_layers
+@pytest.mark.thinned(3)
 def test_every_equation_of_the_page_is_that_of_python(open_page, layer):
     page = open_page(drawn(layer)[0]).page
     ties = tie(layer)
@@ -89,6 +90,7 @@ def test_every_equation_of_the_page_is_that_of_python(open_page, layer):
 
 
 @on_layers
+@pytest.mark.thinned(3)
 def test_what_a_cell_holds_is_written_as_python_does(open_page, layer):
     held = cells(tie(layer).entries())
     assert open_page(drawn(layer)[0]).page.evaluate("inCells.map(marked)") == [
@@ -97,6 +99,7 @@ def test_what_a_cell_holds_is_written_as_python_does(open_page, layer):
 
 
 @on_layers
+@pytest.mark.thinned(3)
 def test_the_sums_of_the_page_are_the_gradients(open_page, layer):
     page, x, dy = drawn(layer)
     ties = tie(layer)
@@ -203,6 +206,7 @@ def within(text, at):
 
 @on_few
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.thinned(3)
 def test_every_letter_stands_in_its_cell_and_can_be_read_on_it(open_page, layer, scheme):
     page = open_page(drawn(layer)[0], color_scheme=scheme).page
     held = cells(tie(layer).entries())
@@ -217,6 +221,7 @@ def test_every_letter_stands_in_its_cell_and_can_be_read_on_it(open_page, layer,
 
 
 @on_few
+@pytest.mark.thinned(3)
 def test_letters_and_numbers_of_the_sheets_stand_in_their_squares(open_page, layer):
     page = open_page(drawn(layer, size=300)[0]).page  # products of five digits
     for mode in ("weights", "tied"):
@@ -231,6 +236,7 @@ def test_letters_and_numbers_of_the_sheets_stand_in_their_squares(open_page, lay
 
 @on_few
 @pytest.mark.parametrize("mode", ["dense", "tied"])
+@pytest.mark.thinned(3)
 def test_numbers_stand_in_their_cells_and_can_be_read(open_page, layer, mode):
     page = open_page(drawn(layer, size=300)[0]).page
     page.locator(f"#modes input[value={mode}]").check()

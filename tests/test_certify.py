@@ -291,6 +291,7 @@ def test_an_implementation_that_computes_the_same_differently_is_exact(layer, op
 
 @pytest.mark.parametrize("defect", DEFECTS)
 @on_runs
+@pytest.mark.thinned(3)
 def test_a_mistake_is_refused_and_named(layer, options, defect):
     forward, backward, names, where = DEFECTS[defect]
     certificate = certify(layer, Defect(layer, forward, backward), **options)
@@ -665,6 +666,7 @@ def _plus(gradients, more):
 @pytest.mark.parametrize(
     "layer", [Conv((1, 3, 3), 1, kernel=2), Conv((1, 3, 1), 1, kernel=1)], ids=repr
 )
+@pytest.mark.thinned(3)
 def test_a_proof_tries_other_values_than_zero_and_one(layer, defect):
     assert certify(layer, Defect(layer)).method == "exhaustive"
     assert certify(layer, Defect(layer))

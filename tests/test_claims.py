@@ -328,6 +328,7 @@ DEFECTS = [  # the claim that must fail, one that must still hold, what is repla
     ("name", "other", "target", "defect"),
     [pytest.param(*d, id=f"{d[0]} fails, {d[2]}", marks=pytest.mark.claim(d[0])) for d in DEFECTS],
 )
+@pytest.mark.thinned(2)
 def test_a_planted_defect_makes_its_claim_fail(monkeypatch, name, other, target, defect):
     monkeypatch.setattr(
         claims, "certify", partial(certify, method="random")

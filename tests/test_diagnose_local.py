@@ -345,6 +345,7 @@ STRUCTURES = [
 
 
 @pytest.mark.parametrize(("layer", "name"), STRUCTURES)
+@pytest.mark.thinned(2)
 def test_every_structural_mistake_is_named_by_itself_or_by_one_that_is_the_same_here(layer, name):
     known, own = list(mistakes(layer)), 0
     for k, mistake in enumerate(known[1:], 1):
@@ -486,6 +487,7 @@ def unknown(rng):
 
 
 @pytest.mark.parametrize("k", range(15))
+@pytest.mark.thinned(3)
 def test_what_is_wrong_in_an_unknown_way_is_given_no_name(k):
     name, change = unknown(np.random.default_rng(1))[k]
     start = time.process_time()
@@ -678,6 +680,7 @@ def test_what_dw_pairs_is_told_where_no_mistake_is_known():
 
 
 @pytest.mark.parametrize("member", zoo.WRONG, ids=lambda member: member.name)
+@pytest.mark.thinned(3)
 def test_what_is_wrong_in_the_zoo_is_named_in_every_quantity(member):
     named_in = set()
     for layer in member.layers:

@@ -31,8 +31,9 @@ def leaves_its_pictures(example, folder):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.stem)
 def test_example(example, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("CONVDENSE_EXAMPLE_SIZE", "56")  # the large layer of 06, a little smaller
+    monkeypatch.setenv("CONVDENSE_EXAMPLE_SIZE", "16")  # of the large layer of 06, instead of 224
     monkeypatch.setenv("CONVDENSE_EXAMPLE_SEEDS", "1")  # of 05, instead of five
+    monkeypatch.setenv("CONVDENSE_EXAMPLE_EPOCHS", "8 4")  # of 05, instead of 12 and 6
     runpy.run_path(str(shutil.copy(example, tmp_path)), run_name="__main__")
     assert capsys.readouterr().out
     leaves_its_pictures(example, tmp_path)
@@ -41,6 +42,7 @@ def test_example(example, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "example", [p for p in EXAMPLES if p.stem not in LONG], ids=lambda p: p.stem
 )
+@pytest.mark.thinned(3)
 def test_a_notebook_which_has_no_file_shows_the_figure(example, tmp_path, monkeypatch):
     monkeypatch.setenv("CONVDENSE_EXAMPLE_SIZE", "16")
     monkeypatch.chdir(tmp_path)

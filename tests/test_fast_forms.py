@@ -22,8 +22,9 @@ from convdense.structure.axis import parts, window
 from convdense.structure.progressions import Axis
 from convdense.structure.row_runs import find_runs, merge
 from tests.strategies import integers_for, layers
+from tests.thinned import examples
 
-SETTINGS = settings(max_examples=120, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=examples(120), deadline=None, derandomize=True)
 AWKWARD = (
     cd.Conv((2, 1), 3, 3, padding=10, padding_mode="replicate"),  # 57 terms meet in one cell
     cd.Conv((2, 3, 2), 3, 3, padding=2, padding_mode="symmetric"),

@@ -166,6 +166,7 @@ def test_a_transform_along_any_axes_is_not_called_wrong(layer, forward):
 
 
 @pytest.mark.parametrize("layer", LAYERS[:2], ids=repr)
+@pytest.mark.thinned(2)
 def test_its_certificate_is_not_refuted_in_the_exhaustive_run(layer):
     certificate = cd.certify(layer, Fourier(layer, all_axes), method="exhaustive", seed=0)
     assert not certificate.refuted, str(certificate)

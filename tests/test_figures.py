@@ -155,6 +155,7 @@ def faults(figure, layer, row):
 
 
 @on_layers
+@pytest.mark.thinned(3)
 def test_the_anatomy_of_every_output_agrees_with_convolving(layer):
     outputs = int(np.prod(layer.out_shape))
     for row in {outputs // 3, outputs - 1}:
@@ -396,6 +397,7 @@ on_networks = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
 
 
 @on_networks
+@pytest.mark.thinned(3)
 def test_a_drawn_network_computes(net):
     figure = plots.network(net)
     for seed in range(3):
@@ -527,6 +529,7 @@ CASES = {  # what is recovered, and which title is expected
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.thinned(2)
 def test_every_difference_is_signed_coloured_and_counted(name):
     function, bias, title = CASES[name]
     found = cd.recover(function, FIRST.in_shape, seed=0)
@@ -652,6 +655,7 @@ def figure_of(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.thinned(3)
 def test_nothing_lies_over_anything_and_nothing_is_cut_off(name):
     figure = figure_of(name)
     assert isinstance(figure, Figure)

@@ -160,3 +160,13 @@ def test_the_same_shapes_are_never_taken_for_swapped():
     assert same.backward(np.ones((1, 3)), np.zeros((1, 3))).dx.tolist() == [[0, 0, 0]]
     with pytest.raises(ValueError, match="swap the two"):
         NET.backward(np.ones((5, 2)), np.ones((5, 1, 4, 4)))
+
+
+def test_right_operands_are_never_taken_for_swapped():
+    """Two samples of (2, 2) and their (2,) end in each other's shapes."""
+    net = cd.network(cd.Conv((2, 2), 2, kernel=1), cd.Flatten(), cd.Linear(4, 2), seed=0)
+    x, dy = np.ones((2, 2, 2)), np.ones((2, 2))
+    assert net.backward(x, dy)[0].shape == (2, 2, 2)
+    assert cd.certify(net, seed=0)
+    with pytest.raises(ValueError, match="swap the two"):
+        net.backward(dy[0], x[0])

@@ -49,6 +49,7 @@ def of_torch(layer, dtype, spoil=None):
 
 @pytest.mark.parametrize("dtype", HALF)
 @pytest.mark.parametrize("layer", RESNET, ids=repr)
+@pytest.mark.thinned(3)
 def test_pytorchs_kernels_are_decided_right(layer, dtype):
     certificate = cd.certify(layer, of_torch(layer, dtype), dtype=dtype, batch=1, seed=0)
     assert certificate.require()
@@ -62,6 +63,7 @@ def test_pytorchs_kernels_are_decided_right(layer, dtype):
     ids=repr,
 )
 @on_dtypes
+@pytest.mark.thinned(3)
 def test_one_weight_missing_or_off_by_a_quarter_is_not_certified(layer, dtype, spoil):
     certificate = cd.certify(layer, of_torch(layer, dtype, spoil), dtype=dtype, batch=1, seed=0)
     assert not certificate

@@ -807,6 +807,7 @@ def filled(pool, fill, sign=1):
 @pytest.mark.parametrize("seed", range(1))
 @pytest.mark.parametrize("fill", [0, -10, -1e9])
 @pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (5, 2), (7, 3)])
+@pytest.mark.thinned(3)
 def test_padding_that_wins_is_seen_in_large_windows_too(kernel, padding, fill, seed):
     for kind, sign in ((cd.MaxPool, 1), (cd.MinPool, -1)):
         pool = kind((2, 16, 15), kernel=kernel, stride=2, padding=padding)

@@ -87,6 +87,7 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize(("name", "run", "layer"), FUNCTIONS)
+@pytest.mark.thinned(3)
 def test_functions_are_judged_at_their_real_arguments(name, run, layer):
     x = IMAGE if name[-2] != "1" or "conv" not in name else IMAGE[:, :, 0][None]
     if name == "max_pool1d":
@@ -266,6 +267,7 @@ OWN = [  # module, what it is called with, what runs in it, and whether it is li
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(("module", "x", "layer", "listed"), OWN)
+@pytest.mark.thinned(3)
 def test_what_is_not_what_its_numbers_say_gives_no_false_alarm(module, x, layer, listed):
     report = certify_model(nn.Sequential(module, nn.Identity()), x, seed=0).require()
     (name, certificate), = report.certificates.items()  # fmt: skip
@@ -391,6 +393,7 @@ def dynamo():
 @pytest.mark.usefixtures("dynamo")
 @pytest.mark.parametrize("how", ["whole", "part", "in place"])
 @pytest.mark.parametrize("backend", ["eager", doubling])
+@pytest.mark.thinned(3)
 def test_a_compiled_model_is_judged_eagerly_and_compared(how, backend):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2))
@@ -527,6 +530,7 @@ LAYERS = [
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("layer", "module"), LAYERS)
+@pytest.mark.thinned(2)
 def test_double_backward_of_right_modules(layer, module, dtype):
     options = {"method": "random", "seed": 0, "dtype": dtype}
     certificate = certify_module(module, layer.in_shape, gradgrad=True, **options).require()

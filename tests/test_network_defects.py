@@ -215,6 +215,7 @@ DEFECTS = [
     DEFECTS,
     ids=[f"{d[0]}: {getattr(d[3], '__name__', d[2])}" for d in DEFECTS],
 )
+@pytest.mark.thinned(3)
 def test_a_planted_defect_is_refused_and_the_right_network_accepted(
     name, owner, attribute, defect, monkeypatch
 ):

@@ -159,6 +159,7 @@ def test_there_is_a_cell_for_every_figure():
 
 
 @pytest.mark.parametrize("name", [*FIGURES, "own axes"])
+@pytest.mark.thinned(4)
 def test_a_figure_shows_itself_once_and_sharp(name, outputs):
     ((mime, data, size),) = rich(outputs[name])
     assert mime == PNG

@@ -61,6 +61,7 @@ def operands(layer, batch, seed=0, dtype=np.int64):
 
 @pytest.mark.claim("forward", "dx", "dw", "db")
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.thinned(2)
 def test_loops_fast_form_and_dense_layer_agree(seed):
     random = Random(seed)
     layers = [layer for layer in (drawn(random) for _ in range(60)) if layer is not None]
@@ -283,6 +284,7 @@ LARGE = cd.Conv((8, 20, 20), 8, 3, padding=1, padding_value=128)
     ],
     ids=repr,
 )
+@pytest.mark.thinned(2)
 def test_certified_and_checked(layer, dtype):
     mine = (
         lambda x, w, b: cd.convolve(layer, x, w, b),
@@ -327,6 +329,7 @@ WRONG = {  # what the code computes in place of a layer -> what `diagnose` says 
 
 
 @pytest.mark.parametrize("name", WRONG)
+@pytest.mark.thinned(2)
 def test_a_mistake_is_refused_and_named(name):
     layer, wrong, said = WRONG[name]
     other = replace(layer, **wrong)

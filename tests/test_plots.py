@@ -282,6 +282,7 @@ def test_rows_and_channels_of_the_input_are_named_above(layer, names):
 
 
 @on_layers
+@pytest.mark.thinned(3)
 def test_a_dense_gradient_shows_every_number(layer):
     layer, x, dy = ready(layer)
     dense = layer.gradient_steps(x, dy).dense
@@ -391,6 +392,7 @@ def number_after(text):
 
 
 @on_layers
+@pytest.mark.thinned(4)
 def test_the_whole_argument_is_one_figure(layer):
     layer, x, dy = ready(layer)
     figure, steps = gradient_steps(layer, x, dy), layer.gradient_steps(x, dy)

@@ -20,6 +20,7 @@ from convdense import (
 )
 from convdense.recovery import _recover as module
 from tests.strategies import integers_for, layers, seeds
+from tests.thinned import examples
 
 
 def black_box(layer, w, b=None):
@@ -31,7 +32,7 @@ def bias_of(layer, b):
 
 
 @pytest.mark.claim("forward")
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=examples(120), deadline=None, derandomize=True)
 @given(layers(), seeds)
 def test_any_convolution_is_recovered_to_the_last_bit(layer, seed):
     _, w, b, _ = integers_for(layer, seed)

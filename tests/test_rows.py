@@ -15,8 +15,9 @@ from convdense.geometry.linear import ChannelScale
 from convdense.structure.submatrix import boxes
 from tests.strategies import layers
 from tests.test_fast_forms import AWKWARD, same
+from tests.thinned import examples
 
-SETTINGS = settings(max_examples=80, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=examples(80), deadline=None, derandomize=True)
 NUMBERS = [
     cd.Conv((2, 3, 4), 3, 2, padding=((1, 0), (2, 1)), padding_value=3),
     cd.Conv((2, 5), 4, 3, padding=2, padding_value=-1, groups=2),
@@ -97,6 +98,7 @@ def test_any_range_is_the_rows_of_the_whole(layer, data):
 
 
 @pytest.mark.parametrize("layer", OTHERS, ids=repr)
+@pytest.mark.thinned(3)
 def test_the_ranges_of_every_kind_of_layer(layer):
     ties = cd.tie(layer)
     rng = np.random.default_rng(3)

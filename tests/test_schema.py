@@ -11,8 +11,9 @@ from convdense.adapters.model_report import ModelReport
 from convdense.certificates import Certificate, NetworkCertificate
 from convdense.checks import Report
 from convdense.cli import main
-from convdense.sweeps import sweep
+from convdense.sweeps import _sweep, sweep
 from convdense.verdicts.schema import SCHEMA, upgraded, with_schema
+from tests.test_sweep import FEW
 
 KINDS = {
     "certificate": Certificate,
@@ -143,13 +144,14 @@ def test_the_command_line_runs_a_file_of_any_schema_again(name, schema, capsys):
     assert (json.loads(out)["schema"], err) == (SCHEMA, "")
 
 
-def test_every_verdict_is_written_with_its_schema():
+def test_every_verdict_is_written_with_its_schema(monkeypatch):
+    monkeypatch.setattr(_sweep, "FAMILIES", (FEW,))
     conv = cd.Conv((1, 3), 1, kernel=2)
     verdicts = (
         cd.certify(conv),
         cd.certify(cd.MaxPool((1, 4), kernel=2)),
         cd.check(conv, np.ones((1, 3)), np.ones((1, 1, 2))),
-        sweep(every=50_000, workers=1),
+        sweep(every=100, workers=1),
         ModelReport({"stem": cd.certify(conv)}, {}, {}, ()),
     )
     assert [verdict.to_dict()["schema"] for verdict in verdicts] == [SCHEMA] * 5

@@ -168,6 +168,7 @@ def test_a_kind_that_there_is_not_is_refused():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.thinned(3)
 def test_a_right_implementation_passes_every_check(kind):
     checks = list(conv_checks(Direct, kinds=kind))
     assert {check_.case for check_ in checks} == set(cases(kind))
@@ -181,6 +182,7 @@ def test_a_right_implementation_passes_every_check(kind):
     ("make", "kinds"),
     [(right.Taps, "conv"), (right.UpStamps, "transposed"), (right.StridedMax, "max")],
 )
+@pytest.mark.thinned(3)
 def test_right_implementations_of_others_pass(make, kinds):
     def able(layer):
         if len(layer.in_spatial) != 2 and make is right.StridedMax:
@@ -244,6 +246,7 @@ NAMED = {  # a member of the zoo -> a part of what is said of it
 
 
 @pytest.mark.parametrize("name", NAMED)
+@pytest.mark.thinned(3)
 def test_a_wrong_implementation_fails_and_its_mistake_is_named(name):
     assert any(NAMED[name] in message for message in failing(name))
 
@@ -259,6 +262,7 @@ RARE = (  # what one or two of the geometries tell from right ones
 
 
 @pytest.mark.parametrize("name", RARE)
+@pytest.mark.thinned(3)
 def test_what_shows_in_few_geometries_is_found(name, monkeypatch):
     monkeypatch.setattr(check_runner, "diagnosis", lambda *_: "")
     assert next(failing(name))
@@ -609,6 +613,7 @@ class Last:
     ("kinds", "weights"),
     [("conv", "HWIO"), ("transposed", "OIHW"), ("transposed", "HWIO"), ("max", "OIHW")],
 )
+@pytest.mark.thinned(3)
 def test_channels_last_on_any_number_of_axes(kinds, weights):
     assert (
         failures(

@@ -125,6 +125,7 @@ def judge(examples, number, axes, **options):
 @pytest.mark.claim("forward", "dx", "dw", "db")
 @pytest.mark.parametrize("mode", THEIR_MODES)
 @pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.thinned(3)
 def test_convolution(axes, mode):
     assert judge(20, THEIR_MODES.index(mode), axes, kinds=(Conv,), modes=(mode,)) >= AT_LEAST
 
@@ -132,6 +133,7 @@ def test_convolution(axes, mode):
 @pytest.mark.claim("transposed")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.thinned(3)
 def test_transposed_convolution(axes, form):
     padded = judge(10, FORMS.index(form), axes, kinds=(ConvTranspose,), forms=(form,))
     assert (padded > 0) is (form != "valid")

@@ -19,6 +19,7 @@ def test_what_rounds_is_not_refused(member):
 
 
 @pytest.mark.parametrize("member", [m for m in RIGHT if m.name not in LOOSE], ids=lambda m: m.name)
+@pytest.mark.thinned(2)
 def test_a_right_implementation_is_certified(member):
     for layer in member.layers:
         assert certify(layer, member.make(layer), method=method(layer)).require().exact
@@ -47,5 +48,6 @@ def test_sums_in_single_precision_are_right_in_structure_and_wrong_in_precision(
 
 
 @pytest.mark.parametrize("member", WRONG, ids=lambda m: m.name)
+@pytest.mark.thinned(3)
 def test_a_wrong_implementation_is_refused(member):
     assert all(is_refused(member, layer) for layer in member.layers if differing(member, layer))

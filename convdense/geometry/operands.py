@@ -39,8 +39,9 @@ def paired_operands(
     They are checked against the layer and against each other.
     """
     takes, gives = layer.in_shape, layer.out_shape
-    ends = tuple(tuple(getattr(a, "shape", ())[-len(n) :]) for a, n in ((x, gives), (dy, takes)))
-    if ends == (gives, takes) != (takes, gives):
+    ends = _ends(x, gives), _ends(dy, takes)
+    fits = (_ends(x, takes), _ends(dy, gives)) == (takes, gives)
+    if ends == (gives, takes) and not fits:
         needs = f"{takes} and {gives}"
         raise ValueError(complain("x and dy", "{} and {}".format(*ends), needs, "swap the two"))
     batch, had_batch = batched(x, "x", layer.in_shape, layer)
@@ -50,6 +51,10 @@ def paired_operands(
         got, do = f"shape {np.shape(dy)}", "give both the same batch"
         raise ValueError(complain("dy", got, f"{need}, the batch of x", do))
     return batch, upstream, had_batch
+
+
+def _ends(operand: npt.ArrayLike, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(getattr(operand, "shape", ())[-len(shape) :])
 
 
 def samples(pool: HasShapes, x: npt.ArrayLike) -> tuple[Array, bool]:

@@ -127,7 +127,7 @@ def geometries(family: Family, every: int = 1) -> Iterator[Conv | ConvTranspose]
 def _combinations(family: Family) -> Iterator[tuple[tuple[str, ...], tuple[AxisParameters, ...]]]:
     """Yield padding mode and numbers of every axis; valid axes make a valid layer."""
     for modes in _modes(family):
-        for axes in product(*(_valid_axes(family, mode) for mode in modes)):
+        for axes in product(*(_valid_axes(family.scope, family.kind, mode) for mode in modes)):
             is_padded = any(any(axis.padding) for axis in axes)
             if is_padded or set(modes) == {"zeros"}:
                 yield modes, axes
@@ -143,10 +143,12 @@ def _modes(family: Family) -> list[tuple[str, ...]]:
     return [(mode,) * n for mode in (MODES if copied else ("zeros",))]
 
 
-@lru_cache  # `count` and `geometries` both ask
-def _valid_axes(family: Family, mode: str) -> tuple[AxisParameters, ...]:
+@lru_cache  # `count` and `geometries` both ask, and families of other channels
+def _valid_axes(
+    scope: Scope, kind: type[Conv] | type[ConvTranspose], mode: str
+) -> tuple[AxisParameters, ...]:
     """Return the numbers of one axis that make a layer, found by making layers of one axis."""
-    scope = family.scope
+    family = Family("of one channel", scope, kind)
     from_one = (scope.input, scope.kernel, scope.stride, scope.dilation)
     ranges = [range(1, most + 1) for most in from_one]
     ranges += [range(-scope.crop, scope.padding + 1)] * 2  # padding at begin and end
