@@ -20,7 +20,7 @@ def called(inner: Functions, run: Callable[..., Any], *, bias: bool) -> Implemen
 
     ``run(function, *operands)``. Without bias, b is not handed over, and db is None.
     """
-    forward, backward, _ = inner
+    forward, backward, *_ = inner
 
     def y(x: Any, *weights: Any) -> Any:
         return run(forward, x, *weights[: 1 + bias])
