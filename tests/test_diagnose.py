@@ -17,7 +17,7 @@ from convdense import (
     SumPool,
     diagnose,
 )
-from convdense.diagnosis import observe
+from convdense.diagnosis import draws
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.mistake import Call
 from convdense.diagnosis.mistakes.pools import pool_mistakes
@@ -396,9 +396,9 @@ def test_every_mistake_of_a_max_pool_is_named(pool):
             assert [e.name for e in diagnosis.explanations] == [name]
             said = diagnosis[name].sentence
             same = dict(pool_mistakes(pool, name)).get(said, mistake)
-            draws = [observe._draw_of_pool(pool, 12, (1, k), 3) for k in range(3)]
+            given = [draws._draw_of_pool(pool, 12, (1, k), 3) for k in range(3)]
             assert said == sentence or all(
-                np.array_equal(same(c.x, c.dy), mistake(c.x, c.dy)) for c in draws
+                np.array_equal(same(c.x, c.dy), mistake(c.x, c.dy)) for c in given
             )
             named += said == sentence
     assert named >= 12
@@ -428,12 +428,12 @@ def test_what_cannot_be_diagnosed_is_refused():
 
 def test_a_mistake_that_fits_only_one_draw_is_not_named(monkeypatch):
     """Agreement on the first draw alone is not enough."""
-    first = observe._draw(LINE, (0, 0), "float64", observe.BATCH)
+    first = draws._draw(LINE, (0, 0), "float64", draws.BATCH)
 
     def sometimes(x, w, dy):
         dx, dw, db = cd.convolve_backward(LINE, x, w, dy)
         return dx, (-dw if np.array_equal(x, first.x) else dw + 1), db
 
     assert diagnose(LINE, (forward(LINE), sometimes), seed=0)["dw"].sentence == ""
-    monkeypatch.setattr(observe, "FEWER", ((1, observe.BATCH),))
+    monkeypatch.setattr(draws, "FEWER", ((1, draws.BATCH),))
     assert diagnose(LINE, (forward(LINE), sometimes), seed=0)["dw"].sentence == "the sign is turned"

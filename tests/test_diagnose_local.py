@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 import convdense as cd
 from convdense import AvgPool, Conv, ConvTranspose, MaxPool, diagnose
+from convdense.diagnosis.draws import _draw
 from convdense.diagnosis.localise import cells_in_words
 from convdense.diagnosis.mistakes.catalogue import mistakes
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
@@ -15,7 +16,6 @@ from convdense.diagnosis.mistakes.layout import layouts, moved
 from convdense.diagnosis.mistakes.mistake import Mistake
 from convdense.diagnosis.mistakes.observations import Observations, multiple
 from convdense.diagnosis.mistakes.windows import TRANSFORMS, window_mistakes, winograd_mistakes
-from convdense.diagnosis.observe import _draw
 from convdense.diagnosis.search import explanations
 from convdense.direct import pool_loops
 from convdense.structure._tie import window_parameters

@@ -21,6 +21,7 @@ from convdense.diagnosis.between_calls import (
     unrepeatable,
 )
 from convdense.diagnosis.complex_numbers import conjugation_mistake
+from convdense.diagnosis.draws import first_wrong, observe, observe_again, observe_once
 from convdense.diagnosis.first_difference import recovered_difference
 from convdense.diagnosis.localise import local_error, views
 from convdense.diagnosis.mistakes.fitted_constants import clipped, multiplied
@@ -29,8 +30,6 @@ from convdense.diagnosis.mistakes.observations import Observations, same
 from convdense.diagnosis.mistakes.pools import pool_mistakes
 from convdense.diagnosis.mistakes.sums import plain_result_mistakes
 from convdense.diagnosis.narrow_numbers import narrow_explanations
-from convdense.diagnosis.observe import first_wrong, observe, observe_again, observe_once
-from convdense.diagnosis.pattern import pattern
 from convdense.diagnosis.report import Diagnosis, Explanation
 from convdense.diagnosis.rounded_results import rounded_as, rounded_to_multiples
 from convdense.diagnosis.search import Named, cheap_explanations, confirmed, explanations
@@ -44,6 +43,7 @@ from convdense.diagnosis.smaller import (
     smallest,
     takes_corners,
 )
+from convdense.diagnosis.wrong_entries import pattern
 from convdense.geometry import (
     Conv,
     ConvTranspose,

@@ -14,12 +14,11 @@ from convdense.diagnosis.mistakes.fitted_constants import fitted
 from convdense.diagnosis.mistakes.missing_outputs import outputs_missing
 from convdense.diagnosis.mistakes.mistake import Call, Mistake, ResultMistake, bias_gradient
 from convdense.diagnosis.mistakes.observations import Observations
+from convdense.diagnosis.mistakes.overwriting import Overwritten, overwritten_in_loops
 from convdense.diagnosis.mistakes.single_kernel import one_kernel
 from convdense.diagnosis.mistakes.sums import (
-    Overwritten,
     common_result_mistakes,
     lone_result_mistakes,
-    overwritten_in_loops,
     result_mistakes,
 )
 from convdense.structure._tie import tie

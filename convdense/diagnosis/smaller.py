@@ -69,7 +69,7 @@ def _few(layer: Sized, channels: tuple[int, int]) -> Sizes:
 
 
 def _cells(layer: Sized, unlike: int, longer: int) -> Sizes:
-    """Return as few cells as have a border, an interior, and what is left over behind it."""
+    """Return as few cells as have a border, an interior, and what is left over at the end."""
     sizes = {}
     if isinstance(layer, Pool) and layer.kernel is None:
         for i, (n, parts) in enumerate(zip(layer.in_spatial, layer.out_spatial, strict=True)):

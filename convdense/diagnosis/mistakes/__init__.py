@@ -7,7 +7,8 @@
 * `windows`: entries left out, wrapped or tiled wrongly
 * `weights`: weights in another order
 * `single_kernel`: the kernel of one pair of channels
-* `sums`: sign, factor, mean for sum, = for +=
+* `sums`: sign, factor, mean for sum
+* `overwriting`: = for +=
 * `bias`: the bias and its gradient
 * `layout`: right values elsewhere, or in another size
 * `fitted_constants`: mistakes with a constant, which is solved for

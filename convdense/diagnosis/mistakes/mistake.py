@@ -145,6 +145,13 @@ def of_the_call(name: str, change: Callable[[Call], Call]) -> ResultChange:
     return lambda _, mistake, call: mistake.run(change(call), name)
 
 
+def only(at: Index, value: Array) -> Array:
+    """Return the values at some cells, 0 elsewhere."""
+    result = np.zeros_like(value)
+    result[at] = value[at]
+    return result
+
+
 def bias_gradient(layer: Geometry, dy: Array) -> Array:
     """Return the bias gradient: dy summed over the batch and the positions that share a bias."""
     return np.asarray(each_bias_gradient(layer, dy).sum(axis=0))
