@@ -6,7 +6,7 @@ A row of `KINDS` is a library. It is imported when the first of its arrays is ma
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,34 +28,27 @@ if TYPE_CHECKING:
 WIDE = ("float64", "complex128", "int64", "uint64")  # what JAX has where x64 is enabled
 
 
-class Target(NamedTuple):
-    """What arrays are turned into: a dtype by its name, or their common one; and a device."""
-
-    format: str | None
-    device: str | None
-    common: np.dtype[Any]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype as NumPy has it; that of bfloat16 is of ml_dtypes, as in JAX."""
-        if self.format == "bfloat16":
-            return cast("np.dtype[Any]", np.dtype(library("ml_dtypes").bfloat16))
-        return self.common if self.format is None else np.dtype(self.format)
-
-
 class Kind(NamedTuple):
     """A library: how it makes an array of one of NumPy's, and what else is its own.
 
-    `there` has the array, the name that messages give it, and the target; `back` undoes it.
-    `session` is what calls run in, given the target; `vjp(f, operands, dy)` the gradients of f, or
-    None; `compiles`: anew for every shape.
+    `there` has the array, the name that messages give it, and how; `back` undoes it. `session` is
+    what calls run in, given the dtype's word; `vjp(f, operands, dy)` the gradients of f, or None;
+    `compiles`: anew for every shape.
     """
 
-    there: Callable[[Array, str, Target], Any]
+    there: Callable[[Array, str, "How"], Any]
     back: Callable[[Any], Array]
-    session: Callable[[Target], AbstractContextManager[Any]] = lambda _target: nullcontext()
+    session: Callable[[str], AbstractContextManager[Any]] = lambda _word: nullcontext()
     vjp: Callable[[Callable[..., Any], tuple[Any, ...], Any], Any] | None = None
     compiles: bool = False
+
+
+class How(NamedTuple):
+    """What arrays are turned into: their common dtype, the word for another, and a device."""
+
+    common: np.dtype[Any]
+    word: str
+    device: str | None
 
 
 def library(name: str) -> Any:
@@ -125,46 +118,42 @@ def memory_of(array: Array, steps: list[int]) -> tuple[Array, list[int], int]:
     return memory, strides, offset
 
 
-def to_numpy(array: Array, _name: str, target: Target) -> Array:
+def numpy_dtype(word: str) -> np.dtype[Any]:
+    """Return the dtype of a word; that of bfloat16, which NumPy has not, is of ml_dtypes."""
+    return np.dtype(library("ml_dtypes").bfloat16 if word == "bfloat16" else word)
+
+
+def to_numpy(array: Array, _name: str, how: How) -> Array:
     """Return the very array, or a copy in another dtype with the same strides, in cells."""
-    if array.dtype == target.dtype:
+    dtype = numpy_dtype(how.word)
+    if array.dtype == dtype:
         return array
-    copy: Array = _strided(array, target.dtype, np)
+    copy: Array = strided(array, dtype, np)
     copy.flags.writeable = array.flags.writeable
     return copy
 
 
-def to_cupy(array: Array, _name: str, target: Target) -> Any:
-    """Return CuPy's array with the same strides."""
-    return _strided(array, target.dtype, library("cupy"))
-
-
-def _strided(array: Array, dtype: np.dtype[Any], numpy_like: Any) -> Any:
+def strided(array: Array, dtype: np.dtype[Any], numpy_like: Any) -> Any:
     """Return a copy of an array's memory, of NumPy or CuPy, seen with the same strides."""
     if not array.size:
         return numpy_like.asarray(array.astype(dtype))
     turn = tuple(slice(None, None, -1 if step < 0 else 1) for step in array.strides)
-    forwards, steps = steps_of(array[turn])
-    memory, strides, offset = memory_of(forwards, steps)
+    memory, strides, offset = memory_of(*steps_of(array[turn]))
     cells = numpy_like.asarray(memory.astype(dtype))[offset:]
     places = [stride * dtype.itemsize for stride in strides]
     return numpy_like.lib.stride_tricks.as_strided(cells, array.shape, places)[turn]
 
 
-def to_jax(array: Array, _name: str, target: Target) -> Any:
+def to_jax(array: Array, _name: str, how: How) -> Any:
     """Return JAX's array: a copy, and without strides, for it has none."""
     jax = library("jax")
-    copy = jax.numpy.array(array.astype(target.dtype, copy=False))
-    return copy if target.device is None else jax.device_put(copy, jax.devices(target.device)[0])
+    copy = jax.numpy.array(array.astype(numpy_dtype(how.word), copy=False))
+    return copy if how.device is None else jax.device_put(copy, jax.devices(how.device)[0])
 
 
-def x64(target: Target) -> AbstractContextManager[Any]:
-    """Enable JAX's wide dtypes, where the target is one: they change defaults in user's code."""
-    wide = target.dtype.name in WIDE
-    session: AbstractContextManager[Any] = (
-        library("jax").enable_x64(True) if wide else nullcontext()
-    )
-    return session
+def x64(word: str) -> AbstractContextManager[Any]:
+    """Enable JAX's wide dtypes where one is asked for: they change defaults in the user's code."""
+    return library("jax").enable_x64(True) if word in WIDE else nullcontext()
 
 
 def vjp_of_jax(function: Callable[..., Any], operands: tuple[Any, ...], dy: Any) -> Any:
@@ -179,12 +168,12 @@ def vjp_of_jax(function: Callable[..., Any], operands: tuple[Any, ...], dy: Any)
     return tuple(gradient.conj() for gradient in pull(dy.astype(y.dtype).conj()))
 
 
-def to_torch(array: Array, name: str, target: Target) -> "torch.Tensor":
+def to_torch(array: Array, name: str, how: How) -> "torch.Tensor":
     """Return a tensor with the strides of an array, on its memory where nothing is converted."""
     from convdense.adapters.import_torch import torch  # noqa: PLC0415  (only where it is asked for)
 
-    dtype, kept = target.common, target.format
-    to: Any = {"device": target.device, "dtype": None if kept is None else getattr(torch, kept)}
+    dtype = how.common
+    to: Any = {"device": how.device, "dtype": getattr(torch, how.word)}
     if not array.size:
         return torch.from_numpy(np.zeros(array.shape, dtype)).to(**to)
     plain = array.flags
@@ -216,10 +205,5 @@ KINDS = {
     "numba": Kind(to_numpy, output),
     "jax": Kind(to_jax, output, x64, vjp_of_jax, compiles=True),
     "torch": Kind(to_torch, output),
-    "cupy": Kind(to_cupy, from_cupy),
+    "cupy": Kind(lambda a, _, how: strided(a, numpy_dtype(how.word), library("cupy")), from_cupy),
 }
-
-
-def kind_of_maker(maker: Callable[[Array], Any]) -> Kind:
-    """Return the kind of arrays that a function makes of NumPy's."""
-    return Kind(lambda array, name, target: maker(to_numpy(array, name, target)), output)

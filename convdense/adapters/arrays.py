@@ -15,11 +15,12 @@ from convdense._util.arguments import Array, as_array, choice, complain
 from convdense._util.float_formats import FORMATS, spelled
 from convdense.adapters.array_kinds import (
     KINDS,
+    How,
     Kind,
-    Target,
     checked_bias,
-    kind_of_maker,
     numbers,
+    output,
+    to_numpy,
 )
 from convdense.geometry import HasForward
 from convdense.geometry.base import flag
@@ -90,9 +91,9 @@ class Implementation:
     def _run(self, function: Callable[..., Any], **given: npt.ArrayLike | None) -> Any:
         """Call a function on the library's arrays, and bring its results back."""
         arrays, common = numbers(given, integers=True)
-        target = Target(self.dtype, self.device, common)
-        with self.kind.session(target):
-            handed = [self.kind.there(array, name, target) for name, array in arrays.items()]
+        how = How(common, self.dtype or common.name, self.device)
+        with self.kind.session(how.word):
+            handed = [self.kind.there(array, name, how) for name, array in arrays.items()]
             return self._brought(function(*handed))
 
     def _brought(self, results: Any) -> Any:
@@ -173,8 +174,11 @@ def implementation(
     for name, function in given.items():
         if not callable(function) and (name == "forward" or function is not None):
             raise TypeError(complain(name, repr(function), "a function"))
-    if not callable(to):
-        choice(to, "to", tuple(KINDS))
+    if callable(to):
+        make = to
+        kind = Kind(lambda array, name, how: make(to_numpy(array, name, how)), output)
+    else:
+        kind = KINDS[choice(to, "to", tuple(KINDS))]
     if dtype is not None:
         dtype = choice(spelled(dtype), "dtype", tuple(FORMATS))
     if to == "torch" and backward is None:
@@ -187,7 +191,6 @@ def implementation(
     choice(layout, "layout", ("NCHW", "NHWC"))
     if device is not None and to not in ("torch", "jax"):
         raise ValueError(complain("device", repr(device), f"None, for {to!r}"))
-    kind = kind_of_maker(to) if callable(to) else KINDS[to]
     rest = layout, device, dtype, flag(interpreted, "interpreted")
     mine: HasForward = Implementation((forward, backward), kind, checked_bias(bias), *rest)
     if layout == "NHWC":  # views are handed on as views, for their strides

@@ -10,8 +10,12 @@ import numpy.typing as npt
 
 from convdense._util.arguments import Array, choice, complain, first_line
 from convdense._util.float_formats import FORMATS, INTEGERS, spelled
+<<<<<<< HEAD
 from convdense._util.threads import openmp_alone
 from convdense.adapters.array_kinds import Target, checked_bias, numbers, output, to_torch
+=======
+from convdense.adapters.array_kinds import How, checked_bias, numbers, output, to_torch
+>>>>>>> h19-arrays
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
@@ -172,8 +176,8 @@ class Implementation:
     def _operands(self, **given: npt.ArrayLike | None) -> dict[str, torch.Tensor]:
         """Return tensors of one dtype, those that are not None."""
         arrays, common = numbers(given, integers=self.dtype in INTEGERS)
-        target = Target(self.dtype, self.device, common)
-        return {name: to_torch(array, name, target) for name, array in arrays.items()}
+        how = How(common, self.dtype or common.name, self.device)
+        return {name: to_torch(array, name, how) for name, array in arrays.items()}
 
 
 def _threads(operands: dict[str, torch.Tensor]) -> AbstractContextManager[None]:

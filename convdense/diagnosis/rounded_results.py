@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import gamma, unit_roundoff
+from convdense._util.float_formats import unit_roundoff
 from convdense.certificates.effective_roundoff import reals
 from convdense.diagnosis.mistakes.mistake import Call
 from convdense.direct import pool_loops
@@ -27,6 +27,7 @@ NONE = np.zeros(0)  # the weights of a pool
 LARGEST = 9  # of the integers whose sums are looked at
 STEPS = tuple(2**k for k in range(9))  # multiples of which sums may be rounded to
 FORMATS = "float32", "float16", "bfloat16"
+DEVIATIONS = 6  # of random roundings, at most
 TYPICAL = 64  # a format's errors are, in the median, no smaller than so much of its unit roundoff
 
 
@@ -71,8 +72,8 @@ def rounded_to_multiples(layer: Any, implementation: Implementation, seed: int) 
 def rounded_as(layer: Any, implementation: Implementation, seed: int) -> dict[str, str]:
     """Return for each quantity in which narrower format it is summed, where that is so.
 
-    On reals below 1 all its errors are within the bound of that format's rounding, and typical ones
-    are of that size: not those of a few entries.
+    On reals below 1 all its errors are no more than random roundings of that format come to, and
+    typical ones are of that size: not those of a few entries.
     """
     if isinstance(layer, Pool):
         return _pool_rounded_as(layer, implementation, seed)
@@ -89,7 +90,8 @@ def rounded_as(layer: Any, implementation: Implementation, seed: int) -> dict[st
         error = np.abs(result.astype(np.float64) - expected)
         for narrow in FORMATS:
             unit = unit_roundoff(narrow)
-            within = bool((error <= gamma(counts[name] + 2, unit) * size).all())
+            # a sum of n roundings is off by the root of n times the unit, if they are random
+            within = bool((error <= DEVIATIONS * np.sqrt(counts[name] + 2.0) * unit * size).all())
             if within and np.median(error / np.maximum(size, 1e-300)) >= unit / TYPICAL:
                 found.setdefault(name, f"its sums are rounded as in {narrow}")
     return found

@@ -124,7 +124,10 @@ def with_sizes(layer: Any, sizes: Sizes) -> Any:
     cells = tuple(all_sizes[f"cells {i}"] for i in range(n))
     with suppress(ValueError):
         if isinstance(layer, Pool):
-            return replace(layer, in_shape=(all_sizes["channels"], *cells))
+            in_shape = (all_sizes["channels"], *cells)
+            if layer.output is not None:  # all else follows
+                return type(layer)(in_shape, output=layer.output)
+            return replace(layer, in_shape=in_shape)
         groups = all_sizes["groups"]
         kernel = tuple(all_sizes[f"kernel {i}"] for i in range(n))
         in_shape, out = (groups * all_sizes["ins"], *cells), groups * all_sizes["outs"]
