@@ -10,12 +10,8 @@ import numpy.typing as npt
 
 from convdense._util.arguments import Array, choice, complain, first_line
 from convdense._util.float_formats import FORMATS, INTEGERS, spelled
-<<<<<<< HEAD
 from convdense._util.threads import openmp_alone
-from convdense.adapters.array_kinds import Target, checked_bias, numbers, output, to_torch
-=======
 from convdense.adapters.array_kinds import How, checked_bias, numbers, output, to_torch
->>>>>>> h19-arrays
 from convdense.adapters.import_torch import torch
 from convdense.adapters.torch_geometry import buffers, not_lazy, one_tensor, read, said
 from convdense.direct import pool_loops
