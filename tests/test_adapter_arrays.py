@@ -1,7 +1,6 @@
 """Functions on arrays of other libraries: what they are handed, what comes back, what is judged."""
 
 import json
-import os
 import subprocess
 import sys
 from functools import partial
@@ -19,6 +18,7 @@ from convdense.certificates import Certificate, NetworkCertificate, behaviour_tr
 from convdense.implementations import array_views, special_values
 from convdense.testing import channels_last, without_bias
 from convdense.verdicts.findings import CHANGED, REFUSED
+from tests import gpu_table
 from tests.few_calls import RefusedError, as_on_large_layers, until_wrong
 
 pytestmark = pytest.mark.few_calls
@@ -62,6 +62,7 @@ def last(function):
 def few_trials(monkeypatch):
     """Try a few chosen batches, layouts and values, not an eighth by chance."""
     monkeypatch.setattr(behaviour_trials, "BATCHES", (1, 2, 4))
+    monkeypatch.setattr(behaviour_trials, "magnitudes", lambda *_, **__: ())
     for module, table, names in (
         (array_views, "VIEWS", ("read-only", "strided views", "negative strides")),
         (special_values, "KINDS", ("values in [0, 1]",)),
@@ -588,11 +589,41 @@ def test_every_kind_has_a_test_and_a_word_in_the_docstring():
     assert ", ".join(map(repr, array_kinds.KINDS)) == KINDS
 
 
-def test_a_script_for_a_gpu_says_in_one_line_that_there_is_none():
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.gpu_table"],
-        cwd=ROOT, capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.splitlines() == ["no CUDA device here: nothing was judged"]
+# The table of a GPU, where there is none
+
+
+def test_the_table_of_a_gpu_says_in_one_line_that_nothing_was_judged(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu_table"])
+    monkeypatch.setitem(sys.modules, "torch", None)
+    gpu_table.main()
+    assert capsys.readouterr().out == "PyTorch is not installed: nothing was judged\n"
+    monkeypatch.undo()
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(sys, "argv", ["gpu_table"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpu_table.main()
+    assert capsys.readouterr().out == "no CUDA device here: nothing was judged\n"
+
+
+def test_its_rows_on_the_cpu(monkeypatch, capsys):
+    torch = pytest.importorskip("torch")
+    small = {"up": cd.ConvTranspose((2, 2, 3), 2, (3, 2), stride=2, groups=2)}
+    monkeypatch.setattr(gpu_table, "LAYERS", small)
+    monkeypatch.setattr(gpu_table, "SETTINGS", gpu_table.SETTINGS[1:2])
+    monkeypatch.setattr(sys, "argv", ["gpu_table", "--device", "cpu"])
+    before = torch.backends.cudnn.allow_tf32
+    gpu_table.main()
+    assert torch.backends.cudnn.allow_tf32 == before
+    first, _, header, _, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("CPU; PyTorch ")
+    assert header.count("|") == len(gpu_table.HEADER) + 1
+    assert [row.split(" | ")[:7] for row in rows] == [
+        [f"| torch: {name}", "TF32 on", "float32", *["equal"] * 4] for name in small
+    ]
+    conv = cd.Conv((2, 5, 4), 2, (3, 2), stride=2, padding=1, dilation=(1, 2), groups=2)
+    x, w, b = np.ones((1, 2, 5, 4)), np.ones(conv.weight_shape), np.ones(2)
+    mine = implementation(gpu_table.of_torch(conv), to="torch")
+    assert np.array_equal(mine.forward(x, w, b), cd.convolve(conv, x, w, b))
+    wrong = numpy_kind(lambda *given: -forward(*given), backward)
+    cells = dict(zip(gpu_table.HEADER, gpu_table.row("", "", LAYER, wrong, "float64"), strict=True))
+    assert (cells["y"], cells["dx"], cells["error probability"]) == ("wrong", "equal", "-")

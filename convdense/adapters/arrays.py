@@ -147,7 +147,7 @@ def implementation(
         Where to run it, such as "cuda": of PyTorch and JAX.
     dtype : str, or None for that of the arrays
         "bfloat16", ..., as for `certify`. NumPy has no bfloat16: its numbers come and go in float32
-        arrays, and are handed on in the dtype of ml_dtypes.
+        arrays, and are handed on in the dtype of ml_dtypes, to PyTorch in its own.
     interpreted : bool
         True where an interpreter runs the kernels, as Pallas with ``interpret=True`` or Triton with
         ``TRITON_INTERPRET=1``: a certificate then says that it judges the source, not the compiler.
