@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations, product
 from math import prod
 from typing import Any
@@ -126,35 +126,17 @@ class Overwritten:
 
     def __call__(self, _: Array, mistake: Mistake, call: Call) -> Array:
         """Return the whole quantity."""
-        everywhere = np.arange(self._size(mistake.ties))
+        everywhere = np.arange(_size(self.name, mistake.ties))
         return self._at(everywhere, all_entries(mistake.ties), mistake, call)
 
     def probe(self, mistake: Mistake, call: Call, cells: int = PROBED) -> Array:
         """Return the quantity at a few cells, NaN elsewhere: enough to rule most quantities out."""
-        size = self._size(mistake.ties)
-        asked = np.unique(np.random.default_rng(0).integers(0, size, cells))
-        return self._at(asked, self._entries_of(asked, mistake.ties), mistake, call)
-
-    def _size(self, ties: TieMap) -> int:
-        shapes = {"y": ties.out_shape, "dx": ties.in_shape, "dw": ties.weight_shape}
-        return prod(shapes[self.name])
-
-    def _entries_of(self, cells: Array, ties: TieMap) -> Entries:
-        """Return the entries that add to some cells."""
-        if ties.n_entries <= FEW:
-            is_asked = np.zeros(self._size(ties), bool)
-            is_asked[cells] = True
-            entries = all_entries(ties)
-            return entries.take(np.flatnonzero(is_asked[cells_of(self.name, entries)]))
-        of_cell = {"y": ties.row, "dx": ties.column, "dw": ties.copies}[self.name]
-        each = [of_cell(int(cell)) for cell in cells]
-        row, col, index = (np.concatenate(c) for c in zip(*(e[:3] for e in each), strict=True))
-        coefficients = [e.coefficient for e in each if e.coefficient is not None]
-        return Entries(row, col, index, np.concatenate(coefficients) if coefficients else None)
+        asked, entries = _of_some_cells(self.name, mistake.ties, cells)
+        return self._at(asked, entries, mistake, call)
 
     def _at(self, asked: Array, entries: Entries, mistake: Mistake, call: Call) -> Array:
         """Return the quantity at some flat cells, of which these are the entries; NaN elsewhere."""
-        ties, size = mistake.ties, self._size(mistake.ties)
+        ties, size = mistake.ties, _size(self.name, mistake.ties)
         steps = None if ties.padding else self._steps(entries, ties)
         if steps is None:  # what a number in the padding adds has no place in these loops
             return np.full((1, size), np.nan)
@@ -203,3 +185,26 @@ class Overwritten:
                 n, places = shape[axis], np.unravel_index(flat[kind], shape)[axis]
             steps = steps * n + places
         return steps
+
+
+def _size(name: str, ties: TieMap) -> int:
+    shapes = {"y": ties.out_shape, "dx": ties.in_shape, "dw": ties.weight_shape}
+    return prod(shapes[name])
+
+
+@lru_cache(maxsize=2)  # all loops are probed at the same cells
+def _of_some_cells(name: str, ties: TieMap, number: int) -> tuple[Array, Entries]:
+    """Return some cells of a quantity, and the entries that add to them."""
+    size = _size(name, ties)
+    cells = np.unique(np.random.default_rng(0).integers(0, size, number))
+    if ties.n_entries <= FEW:
+        is_asked = np.zeros(size, bool)
+        is_asked[cells] = True
+        entries = all_entries(ties)
+        return cells, entries.take(np.flatnonzero(is_asked[cells_of(name, entries)]))
+    of_cell = {"y": ties.row, "dx": ties.column, "dw": ties.copies}[name]
+    each = [of_cell(int(cell)) for cell in cells]
+    row, col, index = (np.concatenate(c) for c in zip(*(e[:3] for e in each), strict=True))
+    coefficients = [e.coefficient for e in each if e.coefficient is not None]
+    entries = Entries(row, col, index, np.concatenate(coefficients) if coefficients else None)
+    return cells, entries
