@@ -1,6 +1,5 @@
 """diagnose names the mistake that was planted, and nothing where nothing is wrong."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

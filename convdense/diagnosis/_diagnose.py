@@ -308,6 +308,8 @@ def _recovered(case: _Case, name: str, least: Any, code: Implementation) -> str:
     """Return how a matrix differs from the layer's, on the smallest layer that is wrong."""
     if isinstance(least, Pool) or entries_of(least) > NAMED_ON:
         return ""
+    if entries_of(case.layer) <= NAMED_ON:  # small as it is
+        least, code = case.layer, case.implementation
     mine = _cut(code, least)
     observed = {o.name: o for o in observe(least, mine, case.seed, case.dtype)}.get(name)
     return recovered_difference(least, mine, observed) if observed else ""

@@ -81,7 +81,7 @@ def _two_wrong_numbers(layer: Conv | ConvTranspose) -> Iterator[NamedTieMap]:
     right = window_parameters(layer)
     right_channels = channels(*window_channels(layer), layer.groups)
     transposed = isinstance(layer, ConvTranspose)
-    one_change = list(possible_changes(right, transposed))
+    one_change = list(possible_changes(right, transposed, rare=False))
     for (first, a), (second, b) in combinations(one_change, 2):
         if a.keys() & b.keys():  # both change the same number
             continue

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convdense._util.arguments import Array
-from convdense._util.float_formats import unit_roundoff
+from convdense._util.float_formats import gamma, rounded_to, unit_roundoff
 from convdense.certificates.effective_roundoff import reals
 from convdense.diagnosis.mistakes.mistake import Call
 from convdense.direct import pool_loops
@@ -26,9 +26,7 @@ BATCH = 2
 NONE = np.zeros(0)  # the weights of a pool
 LARGEST = 9  # of the integers whose sums are looked at
 STEPS = tuple(2**k for k in range(9))  # multiples of which sums may be rounded to
-FORMATS = "float32", "float16", "bfloat16"
-DEVIATIONS = 6  # of random roundings, at most
-TYPICAL = 64  # a format's errors are, in the median, no smaller than so much of its unit roundoff
+FORMATS = "float16", "bfloat16", "float32"
 
 
 def half_away(values: Array) -> Array:
@@ -72,8 +70,7 @@ def rounded_to_multiples(layer: Any, implementation: Implementation, seed: int) 
 def rounded_as(layer: Any, implementation: Implementation, seed: int) -> dict[str, str]:
     """Return for each quantity in which narrower format it is summed, where that is so.
 
-    On reals below 1 all its errors are no more than random roundings of that format come to, and
-    typical ones are of that size: not those of a few entries.
+    On reals below 1 all that came are numbers of that format, within the bound of its rounding.
     """
     if isinstance(layer, Pool):
         return _pool_rounded_as(layer, implementation, seed)
@@ -86,13 +83,11 @@ def rounded_as(layer: Any, implementation: Implementation, seed: int) -> dict[st
         result = np.asarray(got[name])
         if result.shape != expected.shape or result.dtype != expected.dtype:
             continue
-        size = sizes[QUANTITIES.index(name)]
-        error = np.abs(result.astype(np.float64) - expected)
+        error = np.abs(result - expected)
         for narrow in FORMATS:
-            unit = unit_roundoff(narrow)
-            # a sum of n roundings is off by the root of n times the unit, if they are random
-            within = bool((error <= DEVIATIONS * np.sqrt(counts[name] + 2.0) * unit * size).all())
-            if within and np.median(error / np.maximum(size, 1e-300)) >= unit / TYPICAL:
+            bound = gamma(counts[name] + 2, unit_roundoff(narrow)) * sizes[QUANTITIES.index(name)]
+            is_narrow = np.array_equal(rounded_to(result, narrow), result)
+            if is_narrow and error.any() and (error <= bound).all():
                 found.setdefault(name, f"its sums are rounded as in {narrow}")
     return found
 

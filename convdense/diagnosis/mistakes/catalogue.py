@@ -61,9 +61,11 @@ def wrong_tie_maps(layer: Conv | ConvTranspose) -> Iterator[tuple[str, TieMap]]:
         yield sentence, tie_map(layer, axes)
 
 
-def possible_changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
+def possible_changes(
+    n: WindowParameters, transposed: bool, *, rare: bool = True
+) -> Iterator[Change]:
     """Yield the changes of a layer's numbers after which all cells that padding copies exist."""
-    for sentence, changed in changes(n, transposed):
+    for sentence, changed in changes(n, transposed, rare=rare):
         if exists(windows(n._replace(**changed))):
             yield sentence, changed
 

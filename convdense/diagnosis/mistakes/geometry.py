@@ -56,17 +56,22 @@ def replaced(values: Sequence[T], axis: int, value: T) -> tuple[T, ...]:
     return (*values[:axis], value, *values[axis + 1 :])
 
 
-def changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
-    """Yield what people put in place of the right numbers, the most common first."""
+def changes(n: WindowParameters, transposed: bool, *, rare: bool = True) -> Iterator[Change]:
+    """Yield what people put in place of the right numbers, the most common first.
+
+    Without the `rare` ones any two of those that change other numbers may come together.
+    """
     for some, which in subsets(len(n.kernel)):
         flip = tuple(not f if axis in some else f for axis, f in enumerate(n.flip))
         yield f"the kernel is reversed on {which}", {"flip": flip}
     yield from _wrong_steps("dilation", "ignored", n.dilation)
     yield from _wrong_steps("stride", "forgotten", n.stride)
     yield from _wrong_steps("input_dilation", "forgotten", n.input_dilation)
-    yield from exchanged_steps(n)
+    if rare:
+        yield from _exchanged_steps(n)
+        yield from _steps_off_by_one(n)
     yield from _wrong_padding(n, transposed)
-    yield from _shifted(n)
+    yield from _shifted(n, rare=rare)
     yield from _wrong_halves(n)
     for mode in MODES:
         if mode != n.mode and any((*n.begin, *n.end)) and not n.crops:
@@ -74,7 +79,7 @@ def changes(n: WindowParameters, transposed: bool) -> Iterator[Change]:
             yield sentence, {"modes": (mode,) * len(n.modes)}
 
 
-def exchanged_steps(n: WindowParameters) -> Iterator[Change]:
+def _exchanged_steps(n: WindowParameters) -> Iterator[Change]:
     """Yield the stride and the dilation in each other's place, or the input dilated."""
     if n.stride != n.dilation:
         swapped = {"stride": n.dilation, "dilation": n.stride}
@@ -85,6 +90,15 @@ def exchanged_steps(n: WindowParameters) -> Iterator[Change]:
         yield "the dilation is applied to the input, not to the kernel", dilated
 
 
+def _steps_off_by_one(n: WindowParameters) -> Iterator[Change]:
+    """Yield a stride or a dilation, and with it the zeros between, one too large or too small."""
+    for name, right in (("stride", n.stride), ("dilation", n.dilation)):
+        for more, words in ((1, "one too many"), (-1, "one too few")):
+            other = tuple(step + more for step in right)
+            if max(right) > 1 and min(other) > 0:
+                yield f"the {name} is {other[0]}, and the zeros between are {words}", {name: other}
+
+
 def _wrong_steps(name: str, word: str, right: tuple[int, ...]) -> Iterator[Change]:
     """Yield the stride or the dilation left out, or taken from another axis."""
     ones = (1,) * len(right)
@@ -92,14 +106,6 @@ def _wrong_steps(name: str, word: str, right: tuple[int, ...]) -> Iterator[Chang
         return
     yield f"the {name} is {word}", {name: ones}
 
-    for more, words in ((1, "one too many"), (-1, "one too few")):
-        other = tuple(step + more for step in right)
-        if min(other) > 0:
-            sentence = f"the {name} is {other[0]}, {words}"
-            yield (
-                f"{sentence}: so are the zeros between strides" if name == "stride" else sentence,
-                {name: other},
-            )
     axes_differ = len(set(right)) > 1
     for axis, step in enumerate(right):
         if step == 1:
@@ -132,7 +138,7 @@ def _wrong_padding(n: WindowParameters, transposed: bool) -> Iterator[Change]:
         yield sentence, {"begin": n.begin[::-1], "end": n.end[::-1]}
 
 
-def _shifted(n: WindowParameters) -> Iterator[Change]:
+def _shifted(n: WindowParameters, *, rare: bool) -> Iterator[Change]:
     """Yield windows that are shifted by some cells, on all axes or on one; causal ones centred."""
     reach = [(k - 1) * d for k, d in zip(n.kernel, n.dilation, strict=True)]
     is_causal = (
@@ -141,22 +147,23 @@ def _shifted(n: WindowParameters) -> Iterator[Change]:
         and all(b in (0, r) for b, r in zip(n.begin, reach, strict=True))
     )
     of_padding = "of causal padding" if is_causal else "of padding"
-    if is_causal:
+    if is_causal and rare:
         centred = tuple(b // 2 for b in n.begin)
         by = _cells(max(b - half for b, half in zip(n.begin, centred, strict=True)))
         sentence = f"the causal padding is centred, half of it at the end: all is shifted by {by}"
         yield sentence, {"begin": centred}
-    for size in range(1, max(reach, default=0) + 1):
+    may_be_below = n.mode == "zeros" if rare else n.crops
+    for size in range(1, (max(reach, default=0) if rare else 1) + 1):
         cells = _cells(size)
         for step, word in ((size, "more"), (-size, "less")):
             sentence = f"{cells} {of_padding} {word} at the begin of"
             begin = tuple(b + step for b in n.begin)
-            if min(begin) >= 0 or n.mode == "zeros":
+            if min(begin) >= 0 or may_be_below:
                 yield f"{sentence} every axis: all is shifted", {"begin": begin}
             if len(begin) == 1:
                 continue
             for axis, b in enumerate(begin):
-                if b >= 0 or n.mode == "zeros":
+                if b >= 0 or may_be_below:
                     shifted = {"begin": replaced(n.begin, axis, b)}
                     yield f"{sentence} axis {axis}: all is shifted", shifted
 
