@@ -491,7 +491,8 @@ def unknown(rng):
 @pytest.mark.thinned(3)
 def test_what_is_wrong_in_an_unknown_way_is_given_no_name(k):
     name, change = unknown(np.random.default_rng(1))[k]
-    assert said(PADDED, change, name) == ""
+    sentence = said(PADDED, change, name)
+    assert sentence == "" or sentence.startswith(("raised: ", "its shape is wrong: "))
 
 
 def test_nothing_that_is_known_fits():
@@ -675,9 +676,7 @@ def test_what_dw_pairs_is_told_where_no_mistake_is_known():
         == "for one sample and one output at a time (72 of 72 asked) dw is right"
     )
     refused = diagnose(PADDED, implementation(PADDED, lambda v, *_: v[0], "dw"), seed=0)["dw"]
-    assert str(refused).splitlines()[1:] == [
-        "  dw  wrong shape; (2, 3, 2) where (3, 2, 3, 2) is needed"
-    ]
+    assert str(refused) == "dw: its shape is wrong: (2, 3, 2) where (3, 2, 3, 2) is needed"
 
 
 @pytest.mark.parametrize("member", zoo.WRONG, ids=lambda member: member.name)

@@ -56,7 +56,7 @@ from convdense.geometry import (
 from convdense.geometry.protocols import Implementation
 from convdense.implementations.evaluators import direct_evaluator, is_forward_alone
 from convdense.structure.tie_map import TieMap
-from convdense.verdicts.findings import DTYPE, QUANTITIES, RAISED, SHAPE, Finding
+from convdense.verdicts.findings import DTYPE, QUANTITIES, RAISED, SHAPE, WRONG, Finding
 
 
 @explained
@@ -173,7 +173,9 @@ def _with_rounding(
         is_of = [name for name in QUANTITIES if name in rounded and name in finding]
         named = [Explanation(name, rounded[name], finding[name]) for name in is_of]
         return named or beside
-    return [*named, *(e for e in beside if e.name not in names)]
+    # wrong again in other calls, as what is wrong is; or wrong in another way
+    more = [e for e in beside if e.name not in names and (e.finding.verdict != WRONG or not found)]
+    return [*named, *more]
 
 
 DIAGNOSED = Conv, ConvTranspose, LocallyConnected, Linear, TieMap
