@@ -522,6 +522,37 @@ def _beside_autograd(
     return paired(lambda: cd.certify(conv, mine, seed=0), autograd), certificate.trials
 
 
+def diagnosing() -> Iterator[Figure]:
+    """How long a mistake takes to be named, or found unknown, with code of one fixed shape."""
+    large = cd.Conv((64, 56, 56), 64, 3, padding=1)
+    for layer, known, limit in (
+        (large, True, 15.0),
+        (cd.Conv((3, 32, 32), 8, 3), False, 5.0),
+        (cd.Conv((16, 32, 32), 16, 3), False, 5.0),
+        (cd.Conv((2, 6, 5), 3, 3), True, 0.5),
+    ):
+        begin = perf_counter()
+        found = cd.diagnose(layer, _wrong_code(layer, known=known), seed=1)
+        took = perf_counter() - begin
+        assert ("reversed on axis 1" in found["dw"].sentence) == known
+        what = "one axis of the kernel reversed" if known else "an unknown mistake"
+        yield Figure("diagnose", f"{what}, {layer.in_shape}", "", took, "s", limit)
+
+
+def _wrong_code(layer: cd.Conv, *, known: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return code whose dw is wrong, in a way that diagnose knows or in one that it does not."""
+
+    def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> Any:
+        return cd.convolve(layer, x, w, b)
+
+    def backward(x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> Any:
+        dx, dw, db = cd.convolve_backward(layer, x, w, dy)
+        unknown = dw + np.sort(dw, axis=None).reshape(dw.shape)
+        return dx, dw[..., ::-1] if known else unknown, db
+
+    return forward, backward
+
+
 def importing() -> Iterator[Figure]:
     """The price of ``import convdense``."""
     code = (
@@ -764,6 +795,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure | Skipped]]] = {
     "ways": ways,
     "busy": busy,
     "certify": certifying,
+    "diagnose": diagnosing,
     "drawing": drawing,
     "import": importing,
 }

@@ -159,6 +159,8 @@ def test_time_that_is_up_ends_the_search_and_is_said(monkeypatch):
 
     stopped = diagnose(LARGE, (right[0], backward), seed=0, time_limit=1e-9)
     assert stopped.time_limit == 1e-9
+    assert not stopped
+    assert [(e.name, e.sentence) for e in stopped.explanations] == [("dw", "")]
     assert "stopped after 1e-09 seconds: not every mistake was tried" in str(stopped)
     with pytest.raises(ValueError, match="time_limit: got 0; needs seconds"):
         diagnose(LARGE, right, time_limit=0)

@@ -139,13 +139,14 @@ def diagnose(
     everything = observe(layer, implementation, number, word)
     wrong = {o.name: finding for o in everything if (finding := first_wrong(o)) is not None}
     again = observe_again(layer, implementation, everything) if wrong else {}
-    for observed in clock.during(everything, "diagnosis"):
+    for observed in (one for one in everything if one.name in wrong):
         name = observed.name
-        if name in wrong:
-            between = accumulated(observed) or unrepeatable(observed, again.get(name))
-            sentence = between or exchanged(observed, everything)
-            known = Explanation(name, sentence, wrong[name])
-            found.append(known if sentence else _explained(case, observed, wrong[name]))
+        between = accumulated(observed) or unrepeatable(observed, again.get(name))
+        sentence = between or exchanged(observed, everything)
+        known = Explanation(name, sentence, wrong[name])
+        # in no time left it is at least said to be wrong
+        is_done = sentence or clock.is_up
+        found.append(known if is_done else _explained(case, observed, wrong[name]))
     if not found or not all(explanation.sentence for explanation in found):
         found = _with_rounding(case, found, everything)
     return Diagnosis(layer, tuple(found), number, alone, time_limit=clock.stopped)
@@ -191,11 +192,13 @@ class _Case:
     dtype: str
     clock: Clock
     tried: dict[Any, dict[str, Observations]] = field(default_factory=dict)
+    codes: list[Any] = field(default_factory=list)  # kept, so that no other has the id of one
 
     def on(self, layer: Any, code: Implementation) -> dict[str, Observations]:
         """Return what came of each quantity on a layer."""
         key = layer, id(code), 0
         if key not in self.tried:
+            self.codes.append(code)
             self.tried[key] = {o.name: o for o in observe(layer, code, self.seed, self.dtype)}
         return self.tried[key]
 
@@ -205,6 +208,7 @@ class _Case:
             return False
         key = layer, id(code), batch
         if key not in self.tried:
+            self.codes.append(code)
             once = observe_once(layer, _cut(code, layer), self.seed, self.dtype, batch)
             self.tried[key] = {o.name: o for o in once}
         found = first_wrong(self.tried[key][name]) if name in self.tried[key] else None

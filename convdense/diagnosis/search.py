@@ -63,7 +63,8 @@ def explanations(layer: Any, observed: Observations, clock: Clock = ENDLESS) -> 
         in_loops = overwritten_in_loops(layer, observed.name)
         for sentence in _fitting(layer, view, right, clock.during(in_loops)):
             yield Named(sentence, words)
-        for mistake in _fitting_layers(view, clock.during(wrong_layers)):
+        wrong = clock.during(wrong_layers, f"diagnosis of {observed.name}", len(wrong_layers))
+        for mistake in _fitting_layers(view, wrong):
             yield Named(mistake.sentence, words, first_moved(layer, mistake, view))
         for sentence in _of_the_right_layer(layer, view, right):
             yield Named(sentence, words)
