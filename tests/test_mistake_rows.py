@@ -249,3 +249,23 @@ def test_a_diagnosis_is_judged_by_its_words(row, verdict, lines):
 def test_a_diagnosis_that_raises_is_missed():
     with mock.patch.object(cd, "diagnose", mock.Mock(side_effect=TypeError("layer")), create=True):
         assert judged(ROW) == ("missed", "raised TypeError: layer")
+
+
+# what `diagnose` has no name for: then it says so, and names nothing else
+NOT_NAMED = {
+    "state kept between sequences",
+    "winograd tiles do not overlap",
+    "naive backward whose columns are counted by the height",
+    "dout enlarged by repeating where zeros belong",
+    "np.fft.irfft without the odd length",
+    "windows of a pool by reshape with its axes in the wrong order",
+}
+
+
+@pytest.mark.parametrize(
+    "row", [*ROWS, *RIGHT, *NEW, *NEW_RIGHT, *STUDENT, *STUDENT_RIGHT], ids=lambda row: row.name
+)
+@pytest.mark.thinned(10)
+def test_a_diagnosis_says_the_words_expected(row):
+    verdict, said = judged(row)
+    assert verdict == ("missed" if row.name in NOT_NAMED else "matched"), said
