@@ -23,6 +23,8 @@ from tests.few_calls import few_calls
 from tests.pages import Explored
 from tests.thinned import is_thinned_out, thin
 
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported, by PyTorch as well
+
 CARRIED, JUDGED = (
     "claims",
     "judged",

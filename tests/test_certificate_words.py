@@ -536,7 +536,7 @@ def test_where_nothing_is_bounded_it_is_neither_true_nor_refuted(numbers_alone, 
 # Reals: all entries
 
 
-@pytest.mark.parametrize("seed", [None, *range(4)])
+@pytest.mark.parametrize("seed", range(5))  # one in twenty draws is right by chance
 def test_one_entry_that_is_wrong_on_reals_alone_is_refused_where_it_is(seed):
     certificate = cd.certify(TINY, Mine(TINY, y=truncated), seed=seed)
     assert certificate["y"].verdict == words.WRONG

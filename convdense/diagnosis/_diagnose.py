@@ -115,9 +115,9 @@ def diagnose(
     >>> print(diagnose(conv, (lambda x, w, b: convolve(conv, x, w, b), backward)))
     dw: the kernel is reversed on all axes
       first at output (0, 0, 0), input (0, 0, 0): weight (0, 0, 1, 2) for weight (0, 0, 0, 0)
-      already wrong for 1 channel of 1 x 2, a kernel of 1 x 2
+      already wrong for 1 channel of 2 x 3
     db: the mean over the batch is taken for the sum
-      already wrong for 1 channel of 1 x 1, a kernel of 1 x 1, 2 samples
+      already wrong for 1 channel of 2 x 3, 2 samples
     """
     number = drawn(seed_or_none(seed))
     word = choice(spelled(dtype), "dtype", ("float64", "complex128", *HALF, *INTEGERS))

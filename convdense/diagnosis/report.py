@@ -79,8 +79,11 @@ class Diagnosis(Requirable):
     ...     return convolve_backward(conv, x, w, -dy)
     >>> print(diagnose(conv, (lambda x, w, b: convolve(conv, x, w, b), backward)))
     dx: the sign is turned
+      already wrong for 1 channel of 2 x 3
     dw: the sign is turned
+      already wrong for 1 channel of 2 x 3
     db: the sign is turned
+      already wrong for 1 channel of 2 x 3
     """
 
     layer: Any

@@ -158,7 +158,7 @@ def conv_checks(
     ...     try:
     ...         check()
     ...     except AssertionError as error:
-    ...         failed.append((check.name, str(error).splitlines()[-1]))
+    ...         failed.append((check.name, str(error).splitlines()[-2]))
     ...     except unittest.SkipTest as reason:
     ...         skipped.append(str(reason))
     >>> failed[0]
