@@ -611,6 +611,7 @@ def test_its_rows_on_the_cpu(monkeypatch, capsys):
     monkeypatch.setattr(gpu_table, "LAYERS", small)
     monkeypatch.setattr(gpu_table, "SETTINGS", gpu_table.SETTINGS[1:2])
     monkeypatch.setattr(sys, "argv", ["gpu_table", "--device", "cpu"])
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)  # then the kernels are left out
     before = torch.backends.cudnn.allow_tf32
     gpu_table.main()
     assert torch.backends.cudnn.allow_tf32 == before

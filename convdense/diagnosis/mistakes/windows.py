@@ -13,7 +13,7 @@ from convdense.structure.progressions import Axis
 
 # Two and four outputs of a kernel of three: output @ ((kernel @ w) * (input @ x)).
 # Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", section 4.
-TRANSFORMS = {
+TRANSFORMS: dict[str, dict[str, Array]] = {
     "F(2, 3)": {
         "kernel": np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2,
         "input": np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
